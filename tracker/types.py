@@ -1,0 +1,105 @@
+"""The values that travel between the rooms of the house: frames in, tracks out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+"""BGR, uint8, H x W x 3."""
+
+Box = NDArray[np.float64]
+"""(4,) float64: x, y, w, h; 0-based, top-left corner, pixels of the original frame."""
+
+
+class TrackState(str, Enum):
+    """How sure the tracker is of the box that it reports."""
+
+    TRACKING = "tracking"
+    UNCERTAIN = "uncertain"
+    LOST = "lost"
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a source knows of its frames before the first is read.
+
+    Attributes:
+        source: What the user asked for, as text.
+        width, height: Pixels, after rotation metadata was applied.
+        frame_rate: Exact frames per second (30000/1001, not 29.97), or None where the source has none (folders, stills).
+        frame_count: Number of frames if it is known without reading them all, else None.
+        live: True for cameras and network streams: frames that aren't read in time are gone.
+    """
+
+    source: str
+    width: int
+    height: int
+    frame_rate: Fraction | None = None
+    frame_count: int | None = None
+    live: bool = False
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture of a video.
+
+    Attributes:
+        image: BGR uint8 H x W x 3.
+        index: 0-based position in the source (for a live source: counted since it was opened, drops included).
+        timestamp: Seconds since the first frame (file) or since the source was opened (live), or None.
+        name: The file's name for image folders, else "".
+    """
+
+    image: Image
+    index: int
+    timestamp: float | None = None
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds spent on one update, by stage."""
+
+    crop: float = 0.0
+    network: float = 0.0
+    decode: float = 0.0
+
+    @property
+    def total(self) -> float:
+        return self.crop + self.network + self.decode
+
+
+@dataclass(frozen=True)
+class Track:
+    """What the tracker says of one target in one frame.
+
+    Attributes:
+        box: (4,) float64 xywh in pixels of the frame; always finite and at least some pixels in size. In state LOST it
+            is where the target was seen last: sinks must not report it as a box (use `visible`).
+        score: Confidence in [0, 1].
+        state: TRACKING, UNCERTAIN or LOST.
+        index: 0-based frame index.
+        timestamp: Seconds, or None.
+        target_id: 0-based id when several targets are followed.
+        response: (H, W) float32 response map of the search window in [0, 1], or None where it was not kept.
+        timing: Seconds by stage.
+    """
+
+    box: Box
+    score: float
+    state: TrackState = TrackState.TRACKING
+    index: int = 0
+    timestamp: float | None = None
+    target_id: int = 0
+    response: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
+    timing: Timing = field(default_factory=Timing, repr=False, compare=False)
+
+    @property
+    def visible(self) -> bool:
+        """Whether `box` says where the target is now (False when LOST)."""
+        return self.state is not TrackState.LOST
