@@ -1,0 +1,12 @@
+"""`python tools/live.py --help` says what this does; the code is in tracker/cli/live.py."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tracker.cli.live import main
+
+from tracker.cli.common import run
+
+raise SystemExit(run(main))

@@ -1,0 +1,54 @@
+"""`siamtrack COMMAND ...`: one door to all tools. Imports the command that was asked for and no other."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Sequence
+
+from tracker._version import __version__
+from tracker.cli.common import BAD_REQUEST, DONE, did_you_mean, run
+
+COMMANDS = {
+    "track": "follow a target through a video, a folder of images or a stream",
+    "live": "follow a target in a camera or stream, always in the newest frame",
+    "doctor": "what works on this machine, and what is off and why",
+    "train": "train a model",
+    "prepare": "cut and cache training crops",
+    "finetune": "adapt a model to your own object",
+    "evaluate": "measure trackers on a benchmark",
+    "tune": "search the tracking settings on a validation split",
+    "export": "write a model as ONNX or TorchScript",
+    "benchmark": "where every millisecond goes",
+    "verify": "how alike two crops are",
+}
+
+
+def available() -> dict[str, str]:
+    """The commands whose module is installed, with their one-line descriptions."""
+    return {name: text for name, text in COMMANDS.items() if importlib.util.find_spec(f"tracker.cli.{name}")}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Find the command and hand its arguments over."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    if args[:1] == ["--version"]:
+        print(f"siamtrack {__version__}")
+        return DONE
+    if not args or args[0] in ("-h", "--help", "help"):
+        width = max(map(len, COMMANDS))
+        lines = [f"  {name:<{width}}  {text}" for name, text in available().items()]
+        print("\n".join(["usage: siamtrack COMMAND ...", "", *lines, "", "`siamtrack COMMAND --help` explains a command."]))
+        return DONE if args else BAD_REQUEST
+    name, *rest = args
+    if name not in available():
+        hint = did_you_mean(name, list(available())) or f"; it is one of {', '.join(available())}."
+        sys.stderr.write(f"siamtrack: there is no command {name!r}{hint}\n")
+        return BAD_REQUEST
+    sys.argv[0] = f"siamtrack {name}"
+    return run(importlib.import_module(f"tracker.cli.{name}").main, rest)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
