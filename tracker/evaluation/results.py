@@ -1,0 +1,307 @@
+"""What an evaluation hands on: per-sequence results and metric tables, frozen, with save and load.
+
+A folder written by `save_evaluation` holds
+
+    evaluation.json                       tables, curves and provenance (see `Evaluation`)
+    records/<tracker>/<sequence>.npz      one `SequenceResult` each
+
+and `load_evaluation` gives the same `Evaluation` back, so that reports can be drawn without tracking again.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.errors import OutputError, SourceError
+from tracker.types import Image
+
+FORMAT = 1
+
+SKIPPED, INIT, FAILURE, TRACKED = 0, 1, 2, 3
+"""Codes of the supervised VOT protocol: not tracked after a failure, (re-)initialised, failed here, tracked."""
+
+
+@dataclass(frozen=True)
+class SequenceResult:
+    """What one tracker did on one sequence. N frames; every array has N rows.
+
+    Attributes:
+        tracker, dataset, sequence: Names as they are shown.
+        boxes: (N, 4) float64 xywh, pixels of the original frame; row 0 is the box that initialised the tracker. NaN where
+            the tracker reported none (and, in the supervised protocol, wherever `codes` isn't TRACKED).
+        truth: (N, 4) float64 xywh, NaN where the frame isn't annotated. Frames after the first are all NaN where the data
+            set withholds the truth (GOT-10k test, TrackingNet test).
+        valid: (N,) bool, the frames that count: annotated and, where the data set's protocol says so, target present.
+        times: (N,) seconds in the tracker (row 0: init), NaN where unknown. Decoding of images isn't in it.
+        decode_times: (N,) seconds spent on reading and decoding the frame, NaN where unknown.
+        scores: (N,) confidence in [0, 1], NaN where the tracker gives none.
+        lost: (N,) bool, True where the tracker itself said that it had lost the target.
+        size: (width, height) of the frames in pixels; (0, 0) where unknown.
+        attributes: name -> (N,) bool, the frames at which the attribute holds ("fast motion", "occlusion", ...).
+        object_class: Class of the target (GOT-10k, LaSOT), "" where unknown; class-balanced means use it.
+        frames: Paths of the N images, or one path of a video clip; see `read_frame`. Empty for results of others without data.
+        codes: (N,) int8, supervised VOT protocol only (SKIPPED, INIT, FAILURE, TRACKED), else None.
+        polygons: (N, 8) float64 corner truth of VOT, else None.
+        error: The sentence that says how the tracker crashed on this sequence, "" where all went well. The rows from the
+            crash on are NaN boxes and count as misses.
+        fingerprint: Key of model, configuration and code that made it ("" for results of others).
+    """
+
+    tracker: str
+    dataset: str
+    sequence: str
+    boxes: NDArray[np.float64] = field(repr=False)
+    truth: NDArray[np.float64] = field(repr=False)
+    valid: NDArray[np.bool_] = field(repr=False)
+    times: NDArray[np.float64] = field(repr=False)
+    decode_times: NDArray[np.float64] = field(repr=False)
+    scores: NDArray[np.float64] = field(repr=False)
+    lost: NDArray[np.bool_] = field(repr=False)
+    size: tuple[int, int] = (0, 0)
+    attributes: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict, repr=False)
+    object_class: str = ""
+    frames: tuple[str, ...] = field(default=(), repr=False)
+    codes: NDArray[np.int8] | None = field(default=None, repr=False)
+    polygons: NDArray[np.float64] | None = field(default=None, repr=False)
+    error: str = ""
+    fingerprint: str = ""
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A plot's line: share of frames (0..1) against a threshold.
+
+    Attributes:
+        thresholds: (K,) overlap in [0, 1] for "success", pixels for "precision", relative distance for "norm_precision".
+        values: (K,) share of frames.
+    """
+
+    thresholds: tuple[float, ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class SequenceMetrics:
+    """The numbers of one tracker on one sequence.
+
+    Attributes:
+        sequence: Name.
+        frames: Frames that counted.
+        values: Metric name -> value (same names as in `TrackerMetrics.overall` wherever it can be said of one sequence).
+        error: As in `SequenceResult`.
+    """
+
+    sequence: str
+    frames: int
+    values: Mapping[str, float]
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class TrackerMetrics:
+    """The numbers of one tracker on one data set.
+
+    Attributes:
+        tracker: Name.
+        overall: Metric name -> value. Names are explained by `tracker.evaluation.metrics.METRICS`.
+        curves: "success", "precision", "norm_precision", "expected_overlap" (VOT) -> curve, as far as the protocol has them.
+        sequences: One entry per sequence, in the data set's order.
+        attributes: Attribute -> metric name -> value over the frames with that attribute; "frames" is their number.
+    """
+
+    tracker: str
+    overall: Mapping[str, float]
+    curves: Mapping[str, Curve] = field(default_factory=dict, repr=False)
+    sequences: tuple[SequenceMetrics, ...] = field(default=(), repr=False)
+    attributes: Mapping[str, Mapping[str, float]] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything that a report needs.
+
+    Attributes:
+        dataset: Name as shown ("GOT-10k val", "OTB (17 sequences)", ...).
+        protocol: "ope" (one pass, first frame initialises) or "supervised" (VOT, re-initialised after failures).
+        primary: Names of the headline metrics, most important first; trackers are sorted by the first.
+        trackers: One table per tracker, best first.
+        results: The per-sequence results behind them (may be empty when only tables were kept).
+        provenance: What made it: versions, machine, command, fingerprints, date; text -> text.
+    """
+
+    dataset: str
+    protocol: str
+    primary: tuple[str, ...]
+    trackers: tuple[TrackerMetrics, ...]
+    results: tuple[SequenceResult, ...] = field(default=(), repr=False)
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+    def results_of(self, tracker: str) -> dict[str, SequenceResult]:
+        """Sequence name -> result of one tracker."""
+        return {r.sequence: r for r in self.results if r.tracker == tracker}
+
+
+def atomic_write(path: str | Path, data: bytes | str) -> None:
+    """Write a file so that it is either whole or absent, also after a kill: a temporary file beside it, then a rename."""
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data.encode() if isinstance(data, str) else data)
+            os.chmod(name, 0o644)  # mkstemp makes it private; results are for sharing
+            os.replace(name, path)
+        except BaseException:
+            os.unlink(name)
+            raise
+    except OSError as error:
+        raise OutputError(f"Can't write {path}: {error.strerror or error}. Choose a folder that is writable and not full.") from error
+
+
+def _plain(value: Any) -> Any:
+    """Numpy to plain json: NaN and infinity become null, because bare NaN isn't json."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _numbers(table: Mapping[str, Any]) -> dict[str, float]:
+    return {k: math.nan if v is None else v for k, v in table.items()}
+
+
+def save_result(path: str | Path, result: SequenceResult) -> None:
+    """Write one `SequenceResult` as a compressed npz, atomically (numbers and text only, no pickles)."""
+    import io
+
+    meta = {k: getattr(result, k) for k in ("tracker", "dataset", "sequence", "size", "object_class", "frames", "error", "fingerprint")}
+    arrays = {k: getattr(result, k) for k in ("boxes", "truth", "valid", "times", "decode_times", "scores", "lost")}
+    for name in ("codes", "polygons"):
+        if getattr(result, name) is not None:
+            arrays[name] = getattr(result, name)
+    meta["attributes"] = list(result.attributes)
+    for k, mask in enumerate(result.attributes.values()):
+        arrays[f"attribute_{k}"] = mask
+    meta["format"] = FORMAT
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, meta=np.array(json.dumps(_plain(meta))), **arrays)
+    atomic_write(path, buffer.getvalue())
+
+
+def load_result(path: str | Path) -> SequenceResult:
+    """Read what `save_result` wrote.
+
+    Raises:
+        SourceError: The file is absent, damaged or of another format.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            meta = json.loads(str(data["meta"]))
+            if meta.pop("format") != FORMAT:
+                raise SourceError(f"{path} was written by another version of this program; evaluate again.")
+            arrays = {k: data[k] for k in data.files if k != "meta"}
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise SourceError(f"Can't read the result {path}: {error}. Delete it and evaluate again.") from error
+    attributes = {name: arrays.pop(f"attribute_{k}") for k, name in enumerate(meta.pop("attributes"))}
+    meta["size"] = tuple(meta["size"])
+    meta["frames"] = tuple(meta["frames"])
+    return SequenceResult(attributes=attributes, **meta, **arrays)
+
+
+def _record_path(folder: Path, result: SequenceResult) -> Path:
+    return folder / "records" / result.tracker / f"{result.sequence}.npz"
+
+
+def save_evaluation(folder: str | Path, evaluation: Evaluation, *, records: bool = True) -> Path:
+    """Write `evaluation.json` and, with `records`, the results behind it.
+
+    Returns:
+        Path of evaluation.json.
+    """
+    folder = Path(folder)
+    table: dict[str, Any] = {
+        "format": FORMAT,
+        "dataset": evaluation.dataset,
+        "protocol": evaluation.protocol,
+        "primary": evaluation.primary,
+        "provenance": dict(evaluation.provenance),
+        "trackers": [asdict(t) for t in evaluation.trackers],
+        "records": [],
+    }
+    if records:
+        for result in evaluation.results:
+            path = _record_path(folder, result)
+            save_result(path, result)
+            table["records"].append(path.relative_to(folder).as_posix())
+    target = folder / "evaluation.json"
+    atomic_write(target, json.dumps(_plain(table), indent=1, allow_nan=False) + "\n")
+    return target
+
+
+def load_evaluation(folder: str | Path) -> Evaluation:
+    """Read what `save_evaluation` wrote (the folder, or its evaluation.json).
+
+    Raises:
+        SourceError: No evaluation there, or of another format.
+    """
+    path = Path(folder)
+    path = path / "evaluation.json" if path.is_dir() else path
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        if table["format"] != FORMAT:
+            raise SourceError(f"{path} was written by another version of this program; evaluate again.")
+    except (OSError, ValueError, KeyError) as error:
+        raise SourceError(f"Can't read an evaluation from {path}: {error}. Run tools/evaluate.py --output {path.parent} first.") from error
+    trackers = tuple(
+        TrackerMetrics(
+            tracker=t["tracker"],
+            overall=_numbers(t["overall"]),
+            curves={
+                k: Curve(tuple(c["thresholds"]), tuple(_numbers(dict(enumerate(c["values"]))).values())) for k, c in t["curves"].items()
+            },
+            sequences=tuple(SequenceMetrics(s["sequence"], s["frames"], _numbers(s["values"]), s["error"]) for s in t["sequences"]),
+            attributes={k: _numbers(v) for k, v in t["attributes"].items()},
+        )
+        for t in table["trackers"]
+    )
+    results = tuple(load_result(path.parent / name) for name in table["records"])
+    return Evaluation(table["dataset"], table["protocol"], tuple(table["primary"]), trackers, results, table["provenance"])
+
+
+def read_frame(result: SequenceResult, index: int) -> Image | None:
+    """Frame `index` (0-based) of a result as BGR uint8 H x W x 3, or None where the frames aren't at hand."""
+    import cv2
+
+    if not result.frames or not 0 <= index < len(result):
+        return None
+    if len(result.frames) == len(result):
+        return cv2.imread(result.frames[index], cv2.IMREAD_COLOR)  # type: ignore[return-value]
+    capture = cv2.VideoCapture(result.frames[0])
+    try:
+        # Seeking in compressed clips isn't exact everywhere: decode from the start.
+        for _ in range(index):
+            if not capture.grab():
+                return None
+        ok, image = capture.read()
+        return image if ok else None  # type: ignore[return-value]
+    finally:
+        capture.release()
