@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 
-def moving_square(frames: int = 12, width: int = 160, height: int = 120, size: int = 28, seed: int = 0) -> tuple[list[np.ndarray], np.ndarray]:
+def moving_square(
+    frames: int = 12, width: int = 160, height: int = 120, size: int = 28, seed: int = 0
+) -> tuple[list[np.ndarray], np.ndarray]:
     """Frames (BGR uint8) and their true boxes (frames, 4) xywh."""
     rng = np.random.default_rng(seed)
     ground = cv2.GaussianBlur(rng.integers(0, 256, (height, width, 3), dtype=np.uint8), (0, 0), 3)

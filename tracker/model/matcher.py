@@ -1,0 +1,121 @@
+"""The fully convolutional Siamese matcher: one backbone for both pictures, an energy, a head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from tracker.config import ModelConfig
+from tracker.errors import ConfigError
+from tracker.model.backbones import build_backbone
+from tracker.model.energy import build_energy
+from tracker.model.heads import BoxHead, ClassicHead, coverage
+
+HEADS = ("classic", "boxes")
+
+
+@dataclass
+class MatchOutput:
+    """What one match gives.
+
+    Attributes:
+        score: (B, 1, H, W) logits. The cell in the middle stands at the centre of the search crop, the next one a stride on.
+        boxes: (B, 4, H, W) left, top, right, bottom corners in search-crop pixels, or None for the classic head.
+        template: (B, C, h, w) embedding of the template.
+        search: (B, C, H', W') embedding of the search.
+    """
+
+    score: Tensor
+    boxes: Tensor | None
+    template: Tensor
+    search: Tensor
+
+
+class Matcher(nn.Module):
+    """f(template) and f(search) with the same f, compared by an energy (Bertinetto et al. 2016).
+
+    Attributes:
+        config: What it was built from.
+        stride: Search-crop pixels for one step of the response.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        if config.head not in HEADS:
+            raise ConfigError(f"The head {config.head!r} is unknown; there are {', '.join(HEADS)}.")
+        self.config = config
+        self.backbone = build_backbone(config.backbone)
+        self.stride = self.backbone.stride
+        channels = self.backbone.out_channels
+        self.neck: nn.Module = nn.Identity()
+        if config.neck_channels:
+            neck = nn.Conv2d(channels, config.neck_channels, 1, bias=False)
+            # Starts as the identity (or an orthogonal projection): the correlation that works untrained is kept.
+            nn.init.orthogonal_(neck.weight) if config.neck_channels != channels else nn.init.dirac_(neck.weight)
+            self.neck, channels = neck, config.neck_channels
+        self.energy = build_energy(config.energy)
+        self.channels = channels
+        self.head: ClassicHead | BoxHead
+        if config.head == "classic":
+            self.head = ClassicHead(config.response_scale)
+        else:
+            if not self.backbone.padded:
+                raise ConfigError(f"The head 'boxes' needs a padded backbone; {config.backbone!r} is not. Use head: classic.")
+            self.head = BoxHead(channels, self.template_cells, config.head_channels, config.head_layers, config.response_scale, self.stride)
+
+    @property
+    def template_cells(self) -> int:
+        """Cells along one side of the template's embedding (padded backbones: cell i at pixel stride * i)."""
+        return (self.config.template_size - 1) // self.stride + 1
+
+    @property
+    def has_boxes(self) -> bool:
+        """Whether a match gives boxes (then no scale pyramid is needed)."""
+        return isinstance(self.head, BoxHead)
+
+    def embed(self, x: Tensor, start: int = 0) -> Tensor:
+        """f: (B, 3, H, W) BGR 0..255 (or the output of backbone stage start - 1) -> (B, C, h, w)."""
+        return self.neck(self.backbone(x, start=start))
+
+    def embed_template(self, template: Tensor, target: Tensor, start: int = 0) -> Tensor:
+        """The template as it is kept for a whole video.
+
+        Args:
+            template: (B, 3, n, n) BGR 0..255, or features when start > 0.
+            target: (B, 2) width and height of the target in template-crop pixels.
+
+        Returns:
+            (B, C, h, w); with the box head (B, C + 1, h, w), the last channel being the target's share of each cell.
+        """
+        z = self.embed(template, start)
+        if not self.has_boxes:
+            return z
+        return torch.cat([z, coverage(target.to(z), z.shape[-1], self.stride, self.config.template_size)], dim=1)
+
+    def match(self, template: Tensor, search: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Score logits (B, 1, H, W) and boxes (B, 4, H, W; xyxy, search-crop pixels) of embedded pictures.
+
+        One search may serve K templates: (K, ...) against (1, ...).
+        """
+        if isinstance(self.head, ClassicHead):
+            return self.head(self.energy(template, search)), None
+        z, weight = template[:, :-1], template[:, -1:]
+        if search.shape[0] != z.shape[0]:
+            search = search.expand(z.shape[0], -1, -1, -1)
+        score, sides = self.head(z, weight, search, self.energy)
+        height, width = score.shape[-2:]
+        # Cell i of a padded backbone stands at pixel index stride * i, which is stride * i + 0.5 in continuous coordinates.
+        xs = torch.arange(width, device=score.device, dtype=sides.dtype) * self.stride + 0.5
+        ys = torch.arange(height, device=score.device, dtype=sides.dtype) * self.stride + 0.5
+        left, top, right, bottom = sides.unbind(1)
+        boxes = torch.stack([xs - left, ys[:, None] - top, xs + right, ys[:, None] + bottom], dim=1)
+        return score, boxes
+
+    def forward(self, template: Tensor, search: Tensor, target: Tensor, start: int = 0) -> MatchOutput:
+        """Both branches and the match; see `embed_template` and `match`. Used in training; tracking keeps the template."""
+        z = self.embed_template(template, target, start)
+        x = self.embed(search, start)
+        score, boxes = self.match(z, x)
+        return MatchOutput(score, boxes, z[:, : self.channels], x)

@@ -1,0 +1,167 @@
+"""Models by name or file: the shipped weights, and how a checkpoint is written and read.
+
+A checkpoint is one safetensors file. Its header carries the whole configuration as json, so that a file is all that is
+needed; nothing in it can run code.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tracker._version import __version__
+from tracker.config import Config, load_config, merge, to_dict
+from tracker.errors import WeightsError
+
+if TYPE_CHECKING:
+    from tracker.model.matcher import Matcher
+
+logger = logging.getLogger(__name__)
+
+WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
+HEADER = "siamtrack"
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model ready for an engine.
+
+    Attributes:
+        name: Its name.
+        config: Its configuration, overrides applied.
+        module: The network, in eval mode, on the CPU.
+        path: The file it came from, or None.
+    """
+
+    name: str
+    config: Config
+    module: Matcher
+    path: Path | None = None
+
+    @property
+    def stride(self) -> int:
+        return self.module.stride
+
+    @property
+    def has_boxes(self) -> bool:
+        return self.module.has_boxes
+
+
+def shipped_models() -> list[str]:
+    """Names of the models whose weights are in the package."""
+    return sorted(path.stem for path in WEIGHTS.glob("*.safetensors"))
+
+
+def find_weights(name_or_file: str | Path) -> Path:
+    """The checkpoint file of a shipped name, or the file itself.
+
+    Raises:
+        WeightsError: Neither.
+    """
+    shipped = WEIGHTS / f"{name_or_file}.safetensors"
+    if shipped.is_file():
+        return shipped
+    path = Path(name_or_file)
+    if path.is_file():
+        return path
+    raise WeightsError(
+        f"The model {str(name_or_file)!r} is neither a shipped model ({', '.join(shipped_models()) or 'none'}) nor an existing file."
+    )
+
+
+def load_model(name_or_file: str | Path, config: str | Path | None = None, overrides: Sequence[str] = ()) -> LoadedModel:
+    """A model with its weights.
+
+    Args:
+        name_or_file: Shipped name, .safetensors file, or a .pth of the public siamfc-pytorch format.
+        config: yaml that changes the configuration stored with the weights.
+        overrides: `key=value` changes.
+
+    Raises:
+        WeightsError: The file is missing, damaged, or doesn't fit its configuration.
+        ConfigError: The yaml or an override is wrong.
+    """
+    import torch
+    from safetensors import SafetensorError, safe_open
+
+    from tracker.model.matcher import Matcher
+
+    path = find_weights(name_or_file)
+    if path.suffix in (".pth", ".pt"):
+        stored, state = _read_siamfc_pytorch(path)
+    else:
+        try:
+            with safe_open(path, framework="pt") as file:
+                header = (file.metadata() or {}).get(HEADER)
+                state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+        except (SafetensorError, OSError) as error:
+            raise WeightsError(f"The checkpoint {path} can't be read ({error}); it may be damaged: fetch or train it again.") from None
+        if header is None:
+            raise WeightsError(f"The checkpoint {path} carries no SiamTrack configuration; it was written by something else.")
+        stored = merge(Config(), json.loads(header)["config"], where=str(path))
+    full = load_config(config, overrides, base=stored)
+    module = Matcher(full.model)
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise WeightsError(f"The checkpoint {path} does not fit its model configuration: {reason}") from None
+    for parameter in module.parameters():
+        parameter.requires_grad_(False)
+    if not all(bool(torch.isfinite(v).all()) for v in state.values() if v.is_floating_point()):
+        raise WeightsError(f"The checkpoint {path} holds values that are not finite; its training diverged, take an earlier one.")
+    return LoadedModel(full.name, full, module.eval(), path)
+
+
+def save_model(path: str | Path, module: Matcher, config: Config, notes: dict[str, Any] | None = None) -> None:
+    """Writes a checkpoint, atomically.
+
+    Args:
+        path: A .safetensors file.
+        module: The network.
+        config: Stored in the header.
+        notes: Further facts for the header (steps, seed, git revision); json values.
+    """
+    from safetensors.torch import save_file
+
+    file = Path(path)
+    part = file.with_name(file.name + ".part")
+    header = {"version": __version__, "config": to_dict(config), "notes": notes or {}}
+    state = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
+    save_file(state, part, metadata={HEADER: json.dumps(header)})
+    part.replace(file)
+
+
+SIAMFC_TRACKING = {"window_influence": 0.176, "scales": 3, "scale_step": 1.0375, "scale_penalty": 0.9745, "size_lr": 0.59, "upsampling": 16}
+SIAMFC_MODEL = {
+    "backbone": "siamfc-alexnet",
+    "neck_channels": 0,
+    "energy": "dot",
+    "head": "classic",
+    "template_size": 127,
+    "search_size": 255,
+    "response_scale": 0.001,
+}
+
+
+def _read_siamfc_pytorch(path: Path) -> tuple[Config, dict[str, Any]]:
+    """A state dict with the names of the public siamfc-pytorch checkpoints (backbone.conv1.0.weight ...)."""
+    import pickle
+
+    import torch
+
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        raise WeightsError(f"The checkpoint {path} can't be read as plain tensors ({str(error).splitlines()[0]}).") from None
+    if not isinstance(state, dict) or "backbone.conv1.0.weight" not in state:
+        raise WeightsError(f"The checkpoint {path} is not in the siamfc-pytorch format (no backbone.conv1.0.weight in it).")
+    config = merge(Config(name="siamfc-alexnet"), {"model": SIAMFC_MODEL, "tracking": SIAMFC_TRACKING}, where=str(path))
+    own = {key: value for key, value in state.items() if key.startswith("backbone.")}
+    own["head.scale"] = torch.tensor(0.001)  # its `out_scale`
+    own["head.bias"] = torch.tensor(0.0)
+    return config, own

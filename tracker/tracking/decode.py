@@ -1,0 +1,155 @@
+"""From a response map to the next box: window, penalties, sub-pixel peak, damping. numpy only.
+
+Two ways, by the head: `decode_boxes` reads one box for each cell (SiamRPN, Li et al. 2018, section 4.3: penalty and cosine
+window), `decode_scales` compares a pyramid of search scales (SiamFC, Bertinetto et al. 2016, section 3.2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.config import TrackingConfig
+
+Map = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The chosen place in one search crop.
+
+    Attributes:
+        dx, dy: Centre of the target, crop pixels from the crop's centre.
+        width, height: Size of the target in crop pixels, before damping (None: unchanged up to `scale`).
+        scale: Factor on the size (classic head; 1 for boxes).
+        score: The network's own score at that place, in [0, 1].
+        weight: Score after the penalties: how far the size may follow (boxes head).
+        cell: (row, column) of the peak.
+        response: (H, W) float32 in [0, 1] before window and penalties.
+    """
+
+    dx: float
+    dy: float
+    width: float | None
+    height: float | None
+    scale: float
+    score: float
+    weight: float
+    cell: tuple[int, int]
+    response: Map
+
+
+@lru_cache(maxsize=16)
+def cosine_window(height: int, width: int) -> Map:
+    """(height, width) outer product of two Hann windows, 1 in the middle."""
+    window = np.outer(np.hanning(height + 2)[1:-1], np.hanning(width + 2)[1:-1])
+    return (window / window.max()).astype(np.float32)
+
+
+def sigmoid(x: NDArray[np.float32]) -> Map:
+    """1 / (1 + exp(-x)), without overflow."""
+    return (0.5 * (np.tanh(0.5 * x) + 1)).astype(np.float32)
+
+
+def _change(ratio: NDArray[np.floating]) -> NDArray[np.floating]:
+    return np.maximum(ratio, 1.0 / ratio)
+
+
+def decode_boxes(logits: Map, boxes: Map, size: tuple[float, float], crop: int, config: TrackingConfig) -> Decoded:
+    """One box from a response with boxes.
+
+    Args:
+        logits: (H, W) score logits.
+        boxes: (4, H, W) xyxy in search-crop pixels.
+        size: Width and height of the target in the frame before, in search-crop pixels.
+        crop: Side of the search crop in pixels.
+        config: Window influence and scale penalty k in exp(-k (change - 1)).
+    """
+    response = sigmoid(logits)
+    width = np.maximum(boxes[2] - boxes[0], 1.0)
+    height = np.maximum(boxes[3] - boxes[1], 1.0)
+
+    def padded(w: NDArray[np.floating] | float, h: NDArray[np.floating] | float) -> NDArray[np.floating]:
+        return np.sqrt((w + (w + h) / 2) * (h + (w + h) / 2))  # type: ignore[no-any-return]
+
+    change = _change(padded(width, height) / padded(*size)) * _change((width / height) / (size[0] / size[1]))
+    penalty = np.exp(-config.scale_penalty * (change - 1))
+    weighted = response * penalty
+    mixed = (1 - config.window_influence) * weighted + config.window_influence * cosine_window(*response.shape)
+    row, column = divmod(int(np.argmax(mixed)), response.shape[1])
+    left, top, right, bottom = (float(v) for v in boxes[:, row, column])
+    return Decoded(
+        dx=(left + right) / 2 - crop / 2,
+        dy=(top + bottom) / 2 - crop / 2,
+        width=max(right - left, 1.0),
+        height=max(bottom - top, 1.0),
+        scale=1.0,
+        score=float(response[row, column]),
+        weight=float(weighted[row, column]),
+        cell=(row, column),
+        response=response,
+    )
+
+
+def decode_scales(logits: NDArray[np.float32], factors: NDArray[np.float64], stride: int, config: TrackingConfig) -> Decoded:
+    """The best of several search scales and the peak's place in it.
+
+    Args:
+        logits: (S, H, W) one response for each scale.
+        factors: (S,) size of each search window against the middle one.
+        stride: Search-crop pixels for one cell.
+        config: Up-sampling (1: sub-pixel peak by a parabola), window influence, scale penalty.
+    """
+    up = config.upsampling
+    maps = np.stack([_upsample(m, up) for m in logits]) if up > 1 else np.asarray(logits, dtype=np.float32)
+    penalty = np.where(np.arange(len(maps)) == len(maps) // 2, 1.0, config.scale_penalty)
+    best = int(np.argmax(maps.max(axis=(1, 2)) * np.where(maps.max(axis=(1, 2)) > 0, penalty, 1 / penalty)))
+    raw = maps[best]
+    # SiamFC: the response is shifted and scaled to a distribution before the window is mixed in.
+    flat = raw - raw.min()
+    flat = flat / (flat.sum() + 1e-12)
+    window = cosine_window(*raw.shape)
+    mixed = (1 - config.window_influence) * flat + config.window_influence * window / window.sum()
+    row, column = divmod(int(np.argmax(mixed)), raw.shape[1])
+    fine_row, fine_column = (float(row), float(column)) if up > 1 else subpixel_peak(mixed, row, column)
+    step = stride / up * factors[best]
+    return Decoded(
+        dx=(fine_column - (raw.shape[1] - 1) / 2) * step,
+        dy=(fine_row - (raw.shape[0] - 1) / 2) * step,
+        width=None,
+        height=None,
+        scale=float(factors[best]),
+        score=float(sigmoid(raw[row : row + 1, column])[0]),
+        weight=1.0,
+        cell=(row // up, column // up),
+        response=sigmoid(logits[best]),
+    )
+
+
+def _upsample(response: Map, factor: int) -> Map:
+    """(H, W) -> (H * factor, W * factor), bicubic, centres kept."""
+    size = (response.shape[1] * factor, response.shape[0] * factor)
+    return cv2.resize(np.ascontiguousarray(response, dtype=np.float32), size, interpolation=cv2.INTER_CUBIC)  # type: ignore[return-value]
+
+
+def subpixel_peak(response: NDArray[np.floating], row: int, column: int) -> tuple[float, float]:
+    """Top of the parabola through the peak and its neighbours, on each axis; the cell itself at a border.
+
+    Returns:
+        (row, column) as floats, within half a cell of the peak.
+    """
+
+    def offset(before: float, here: float, after: float) -> float:
+        curve = before - 2 * here + after
+        return float(np.clip(0.5 * (before - after) / curve, -0.5, 0.5)) if curve < 0 else 0.0
+
+    dy = dx = 0.0
+    if 0 < row < response.shape[0] - 1:
+        dy = offset(float(response[row - 1, column]), float(response[row, column]), float(response[row + 1, column]))
+    if 0 < column < response.shape[1] - 1:
+        dx = offset(float(response[row, column - 1]), float(response[row, column]), float(response[row, column + 1]))
+    return row + dy, column + dx
