@@ -97,7 +97,7 @@ def load_model(name_or_file: str | Path, config: str | Path | None = None, overr
         try:
             with safe_open(path, framework="pt") as file:
                 header = (file.metadata() or {}).get(HEADER)
-                state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+                state = {key: file.get_tensor(key) for key in file.keys()}
         except (SafetensorError, OSError) as error:
             raise WeightsError(f"The checkpoint {path} can't be read ({error}); it may be damaged: fetch or train it again.") from None
         if header is None:
