@@ -202,21 +202,16 @@ def add_version(parser: argparse.ArgumentParser) -> None:
 
 
 def check_model_options(args: argparse.Namespace) -> None:
-    """Find mistakes in the model options that need no torch to be seen: a missing file, `--set` without `=`.
+    """Find mistakes in the model options that need no torch to be seen: unknown model, missing file, unknown setting.
 
     Raises:
-        SiamTrackError: What is wrong, as a sentence.
+        WeightsError, ConfigError: What is wrong, as a sentence.
     """
-    from tracker.errors import ConfigError, WeightsError
+    from tracker.config import load_config
+    from tracker.model.zoo import find_weights
 
-    if args.config is not None and not args.config.is_file():
-        raise ConfigError(f"The configuration {args.config} is not a file that exists; configs/ holds the ones that ship.")
-    for text in args.overrides:
-        if "=" not in text:
-            raise ConfigError(f"--set {text!r} lacks its value; write --set KEY=VALUE, for example --set tracking.window_influence=0.3.")
-    looks_like_file = os.sep in args.model or Path(args.model).suffix in (".pt", ".pth", ".safetensors", ".onnx", ".ckpt")
-    if looks_like_file and not Path(args.model).is_file():
-        raise WeightsError(f"The checkpoint {args.model} is not a file that exists; --model takes a shipped name or a checkpoint file.")
+    find_weights(args.model)
+    load_config(args.config, args.overrides)
 
 
 def load_tracker(args: argparse.Namespace) -> SiamTracker:

@@ -1,0 +1,245 @@
+"""The checks of `siamtrack doctor`, each alone so that one broken package spoils one section only."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import io
+import os
+import platform
+import sys
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from tracker._version import __version__
+
+REQUIRED = {
+    "torch": "torch",
+    "numpy": "numpy",
+    "cv2": "opencv-python",
+    "av": "av",
+    "onnxruntime": "onnxruntime",
+    "omegaconf": "omegaconf",
+    "safetensors": "safetensors",
+    "tqdm": "tqdm",
+    "got10k": "got10k",
+    "six": "six",
+}
+OPTIONAL = {
+    "openvino": ("openvino", "a faster engine on recent Intel CPUs"),
+    "onnx": ("onnx", "tools/export.py"),
+    "optuna": ("optuna", "tools/tune.py"),
+    "ray": ("ray", "evaluation on a cluster"),
+    "aiohttp": ("aiohttp", "tools/live.py --web"),
+    "tensorboard": ("tensorboard", "training logs"),
+}
+OPENCV_WHEELS = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
+ENCODERS = {"H.264": ("libx264", "libopenh264", "h264_videotoolbox", "h264_nvenc"), "MPEG-4": ("mpeg4",), "MJPEG": ("mjpeg",)}
+DECODERS = {"H.264": "h264", "H.265": "hevc", "VP9": "vp9", "AV1": "libdav1d"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the report.
+
+    Attributes:
+        name: What was looked at.
+        text: What was found; where it is off, why and what to do.
+        ok: False where something is off.
+        fatal: Tracking a file can't work without it.
+    """
+
+    name: str
+    text: str
+    ok: bool = True
+    fatal: bool = False
+
+
+def system() -> list[Line]:
+    """Python, operating system, processor."""
+    import tracker
+
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return [
+        Line("siamtrack", f"{__version__} in {Path(tracker.__file__).parent}"),
+        Line("python", f"{platform.python_version()} ({sys.executable})", ok=sys.version_info >= (3, 10)),
+        Line("system", f"{platform.platform()}, {cpu_name()}, {threads} threads usable"),
+    ]
+
+
+def cpu_name() -> str:
+    """The processor's name as the system tells it."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for row in info.read_text(errors="replace").splitlines():
+            if row.startswith("model name"):
+                return row.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def packages() -> list[Line]:
+    """Required packages are imported (a broken wheel shows here), optional ones are only looked up."""
+    lines = []
+    for module, name in REQUIRED.items():
+        try:
+            importlib.import_module(module)
+        except Exception as error:
+            if importlib.util.find_spec(module) is None:
+                lines.append(
+                    Line(name, f"not installed; `pip install {name}`", ok=False, fatal=module not in ("got10k", "six", "onnxruntime"))
+                )
+            else:
+                lines.append(Line(name, f"installed but broken: {first_line(error)}{_hint(error)}", ok=False, fatal=True))
+        else:
+            lines.append(Line(name, _version(name, module)))
+    wheels = [name for name in OPENCV_WHEELS if _version(name)]
+    if len(wheels) > 1:
+        text = f"{' and '.join(wheels)} overwrite each other's files; `pip uninstall {' '.join(wheels)}`, then install one"
+        lines.append(Line("opencv wheels", text, ok=False))
+    for module, (name, use) in OPTIONAL.items():
+        there = importlib.util.find_spec(module) is not None
+        lines.append(Line(name, _version(name) if there else f"not installed (optional: {use})", ok=there))
+    return lines
+
+
+def video() -> list[Line]:
+    """Which codecs FFmpeg's libraries inside PyAV can write (really tried) and read."""
+    import av
+
+    lines = []
+    for label, names in ENCODERS.items():
+        tried = {name: _try_encoder(name) for name in names if name in av.codecs_available}
+        works = [name for name, problem in tried.items() if problem is None]
+        problem = "; ".join(f"{name}: {text}" for name, text in tried.items()) or "this build of PyAV has no such encoder"
+        lines.append(Line(f"write {label}", works[0] if works else problem, ok=bool(works)))
+    for label, name in DECODERS.items():
+        there = name in av.codecs_available
+        lines.append(Line(f"read {label}", name if there else "this build of PyAV has no such decoder", ok=there))
+    return lines
+
+
+def _try_encoder(name: str) -> str | None:
+    """None if one gray frame can be encoded into memory, else the reason."""
+    import av
+    import numpy as np
+
+    try:
+        with av.open(io.BytesIO(), "w", format="matroska") as container:
+            stream: Any = container.add_stream(name, rate=Fraction(25))
+            stream.width, stream.height = 64, 64
+            stream.pix_fmt = "yuvj420p" if name == "mjpeg" else "yuv420p"
+            frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 128, np.uint8), format="bgr24")
+            for packet in [*stream.encode(frame), *stream.encode(None)]:
+                container.mux(packet)
+    except Exception as error:
+        return first_line(error)
+    return None
+
+
+def display() -> list[Line]:
+    """The GUI that OpenCV was built with, and whether a display answers."""
+    import cv2
+
+    row = next((row for row in cv2.getBuildInformation().splitlines() if row.strip().startswith("GUI:")), "GUI: NONE")
+    toolkit = row.split(":", 1)[1].strip()
+    from tracker.media.window import display_available
+
+    answer = display_available()
+    there, why = answer if isinstance(answer, tuple) else (bool(answer), "")
+    names = [f"{name}={os.environ[name]}" for name in ("DISPLAY", "WAYLAND_DISPLAY") if os.environ.get(name)]
+    text = f"usable {' '.join(names)}".strip() if there else f"{why or 'none found'} (everything but the window works: pass --box x,y,w,h)"
+    return [Line("opencv GUI", toolkit, ok=toolkit.upper() != "NONE"), Line("display", text, ok=there)]
+
+
+def cameras() -> list[Line]:
+    """Cameras by index: named by the kernel on Linux, tried elsewhere."""
+    found: list[Line] = []
+    if sys.platform.startswith("linux"):
+        for device in sorted(Path("/sys/class/video4linux").glob("video*"), key=lambda path: int(path.name[5:] or 0)):
+            readable = os.access(Path("/dev") / device.name, os.R_OK | os.W_OK)
+            text = (device / "name").read_text(errors="replace").strip()
+            text += "" if readable else f" (no permission for /dev/{device.name}: add yourself to the group video)"
+            found.append(Line(f"camera {device.name[5:]}", text, ok=readable))
+    else:
+        import cv2
+
+        for index in range(3):
+            capture = cv2.VideoCapture(index)
+            if capture.isOpened():
+                found.append(Line(f"camera {index}", "opens"))
+            capture.release()
+    return found or [Line("cameras", "none found", ok=False)]
+
+
+def devices() -> list[Line]:
+    """CPU threads and CUDA, with the reason where CUDA is off."""
+    import torch
+
+    lines = [Line("cpu", f"torch uses {torch.get_num_threads()} threads")]
+    if torch.cuda.is_available():
+        for k in range(torch.cuda.device_count()):
+            card = torch.cuda.get_device_properties(k)
+            lines.append(Line(f"cuda:{k}", f"{card.name}, {card.total_memory / 2**30:.0f} GiB (torch built for CUDA {torch.version.cuda})"))
+        return lines
+    if torch.version.cuda is None:
+        reason = "this torch was built without CUDA; pytorch.org has wheels with it"
+    elif os.environ.get("CUDA_VISIBLE_DEVICES", None) in ("", "-1"):
+        reason = f"CUDA_VISIBLE_DEVICES={os.environ['CUDA_VISIBLE_DEVICES']!r} hides all GPUs"
+    elif not any(Path(name).exists() for name in ("/dev/nvidia0", "/proc/driver/nvidia/version")) and sys.platform.startswith("linux"):
+        reason = f"torch is built for CUDA {torch.version.cuda}, but no NVIDIA driver is loaded"
+    else:
+        reason = f"torch is built for CUDA {torch.version.cuda} but finds no GPU that it can use; `nvidia-smi` tells the driver's version"
+    return [*lines, Line("cuda", reason, ok=False)]
+
+
+def engines() -> list[Line]:
+    """What can run the network."""
+    lines = []
+    for module in ("torch", "onnxruntime", "openvino"):
+        if importlib.util.find_spec(module) is None:
+            lines.append(Line(module, f"not installed; `pip install {module}`", ok=False))
+            continue
+        text = _version(module)
+        if module == "onnxruntime":
+            import onnxruntime
+
+            text += f" ({', '.join(name.removesuffix('ExecutionProvider') for name in onnxruntime.get_available_providers())})"
+        lines.append(Line(module, text))
+    return lines
+
+
+def models() -> list[Line]:
+    """The checkpoints that ship with the package."""
+    import tracker
+
+    folder = Path(tracker.__file__).parent / "weights"
+    files = sorted(path for path in folder.glob("*") if path.suffix in (".safetensors", ".pt"))
+    if not files:
+        return [Line("weights", f"none in {folder}; pass --model FILE", ok=False)]
+    return [Line(path.stem, f"{path.stat().st_size / 2**20:.1f} MB") for path in files]
+
+
+def _version(name: str, module: str = "") -> str:
+    """The version of a distribution, or of any wheel that provides the module; "" if neither is known."""
+    for candidate in [name, *(OPENCV_WHEELS if module == "cv2" else ())]:
+        try:
+            version = importlib.metadata.version(candidate)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        return version if candidate == name else f"{version} ({candidate})"
+    return str(getattr(sys.modules.get(module), "__version__", ""))
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an exception says, or its name."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _hint(error: BaseException) -> str:
+    text = str(error)
+    if "libGL" in text or "libgthread" in text or "libEGL" in text:
+        return "; install the system's libgl1 and libglib2.0-0, or use opencv-python-headless instead"
+    return ""

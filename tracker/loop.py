@@ -1,0 +1,186 @@
+"""The video loop: frames in, tracks out, one frame at a time and in constant memory."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tracker.errors import BoxError
+from tracker.geometry import check_box
+from tracker.types import Box, Frame, Image, Track
+
+if TYPE_CHECKING:
+    from tracker.tracking.tracker import SiamTracker
+
+Source = str | int | Path | Iterable[Frame] | Iterable[NDArray[Any]]
+
+
+class SingleTracker(Protocol):
+    """What `SiamTracker` offers the loop: one target."""
+
+    def init(self, image: Image, box: ArrayLike) -> None:
+        """Begin to follow what is inside the box (xywh)."""
+
+    def update(self, image: Image, *, index: int = 0, timestamp: float | None = None) -> Track:
+        """Find the target in the next picture."""
+
+
+class Targets(Protocol):
+    """Several targets in one video, told apart by `Track.target_id`."""
+
+    def init(self, image: Image, boxes: Sequence[Box]) -> None:
+        """Begin to follow the boxes (xywh); what was followed before is dropped."""
+
+    def update(self, image: Image, *, index: int = 0, timestamp: float | None = None) -> list[Track]:
+        """Find every target in the next picture, in the order of their ids."""
+
+
+class OneByOne:
+    """`Targets` out of single trackers, one per target.
+
+    Args:
+        build: Makes a tracker; called for a further target when there is none to spare.
+        trackers: Trackers that exist already.
+    """
+
+    def __init__(self, build: Callable[[], SingleTracker] | None = None, trackers: Sequence[SingleTracker] = ()) -> None:
+        self._build = build
+        self._spare = list(trackers)
+        self._active: list[SingleTracker] = []
+
+    @property
+    def first(self) -> SingleTracker:
+        """The tracker of target 0 (made if there is none yet)."""
+        self._reserve(1)
+        return self._spare[0]
+
+    def _reserve(self, count: int) -> None:
+        while len(self._spare) < count:
+            if self._build is None:
+                raise BoxError(
+                    f"{count} boxes were given for a tracker of one target; give one box, or no tracker so that each gets its own."
+                )
+            self._spare.append(self._build())
+
+    def init(self, image: Image, boxes: Sequence[Box]) -> None:
+        """Begin to follow the boxes, each with a tracker of its own."""
+        self._reserve(len(boxes))
+        self._active = self._spare[: len(boxes)]
+        for tracker, box in zip(self._active, boxes, strict=True):
+            tracker.init(image, box)
+
+    def update(self, image: Image, *, index: int = 0, timestamp: float | None = None) -> list[Track]:
+        """Find every target in the next picture."""
+        tracks = (tracker.update(image, index=index, timestamp=timestamp) for tracker in self._active)
+        return [replace(track, target_id=k) for k, track in enumerate(tracks)]
+
+
+def as_boxes(box: ArrayLike) -> list[Box]:
+    """One xywh box or several -> a list of them.
+
+    Args:
+        box: (4,) or (n, 4) numbers.
+
+    Raises:
+        BoxError: Not of that shape, or none at all.
+    """
+    try:
+        values = np.asarray(box, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise BoxError(f"The box {box!r} is not four numbers; give it as x,y,w,h in pixels, for example 10,20,64,48.") from None
+    if values.ndim == 1:
+        values = values[None]
+    if values.ndim != 2 or values.shape[1] != 4 or not len(values):
+        raise BoxError(f"A box is four numbers x,y,w,h and several boxes are rows of four; this has the shape {values.shape}.")
+    return list(values)
+
+
+def begin(targets: Targets, frame: Frame, boxes: Sequence[Box]) -> list[Track]:
+    """Start targets on a frame; their first tracks are the boxes themselves.
+
+    Raises:
+        BoxError: A box that can't be tracked in this frame.
+    """
+    height, width = frame.image.shape[:2]
+    checked = [check_box(box, width, height) for box in boxes]
+    targets.init(frame.image, checked)
+    return [Track(box=box, score=1.0, index=frame.index, timestamp=frame.timestamp, target_id=k) for k, box in enumerate(checked)]
+
+
+def follow(frames: Iterable[Frame], targets: Targets, boxes: Sequence[Box]) -> Iterator[tuple[Frame, list[Track]]]:
+    """Every frame with the tracks of all targets; the first frame carries the given boxes.
+
+    Args:
+        frames: Pictures in order.
+        targets: What follows the boxes.
+        boxes: xywh in pixels of the first frame.
+    """
+    for k, frame in enumerate(frames):
+        if k == 0:
+            yield frame, begin(targets, frame, boxes)
+        else:
+            yield frame, targets.update(frame.image, index=frame.index, timestamp=frame.timestamp)
+
+
+def track(
+    source: Source,
+    box: ArrayLike,
+    *,
+    tracker: SiamTracker | None = None,
+    model: str | Path = "siamtrack-s",
+    device: str = "auto",
+    engine: str = "auto",
+    config: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    start: int = 0,
+) -> Iterator[Track]:
+    """Follow one target, or several, through a video.
+
+    Args:
+        source: Anything `open_source` takes (file, folder, glob, pattern, camera index, URL), or an iterable of frames
+            or of images (BGR uint8 H x W x 3).
+        box: (4,) xywh in pixels of the frame `start`, or (n, 4) for several targets.
+        tracker: A tracker to use (for one target); without it one is built per target from the next five arguments.
+        model, device, engine, config, overrides: As for `SiamTracker.from_pretrained`.
+        start: 0-based frame at which the box was taken; earlier frames are skipped.
+
+    Yields:
+        A Track per target and frame. The first of each target is its box, with score 1, in the frame `start`.
+
+    Raises:
+        SourceError: The source can't be opened, has no frames, or failed in the middle.
+        BoxError: A box that can't be tracked in the first frame.
+        WeightsError, ConfigError, DeviceError: The tracker can't be built.
+
+    Example:
+        >>> for t in track("clip.mp4", (100, 80, 40, 30)):  # doctest: +SKIP
+        ...     print(t.index, t.box, t.score, t.state.value)
+    """
+    boxes = as_boxes(box)
+
+    def build() -> SiamTracker:
+        from tracker.tracking.tracker import SiamTracker
+
+        return SiamTracker.from_pretrained(model, device, engine=engine, config=config, overrides=overrides)
+
+    targets = OneByOne(build if tracker is None else None, [] if tracker is None else [tracker])
+    with open_frames(source, start) as frames:
+        for _, tracks in follow(frames, targets, boxes):
+            yield from tracks
+
+
+def open_frames(source: Source, start: int = 0) -> AbstractContextManager[Iterable[Frame]]:
+    """Anything that `track` takes as a source -> a context manager around an iterable of frames."""
+    if isinstance(source, (str, int, Path)):
+        from tracker.media.sources import open_source
+
+        return open_source(source, start=start)
+    numbered = (item if isinstance(item, Frame) else Frame(image=cast(Image, item), index=k) for k, item in enumerate(source))
+    return nullcontext(itertools.islice(numbered, start, None))
