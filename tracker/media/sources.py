@@ -1,0 +1,159 @@
+"""One door to everything that gives frames: files, folders, cameras, streams."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol, TypeVar, runtime_checkable
+
+from tracker.errors import SourceError
+from tracker.types import Frame, VideoInfo
+
+URL = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+PRINTF = re.compile(r"%0?\d*d")
+
+S = TypeVar("S")
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Frames in order, until StopIteration ("ended") or SourceError ("failed in the middle")."""
+
+    @property
+    def info(self) -> VideoInfo: ...
+
+    def __enter__(self: S) -> S: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+    def __iter__(self) -> Iterator[Frame]: ...
+
+    def __next__(self) -> Frame: ...
+
+    def close(self) -> None:
+        """Give back file, thread or camera; safe to call twice."""
+        ...
+
+
+class SourceBase:
+    """Context manager and iterator, for the sources to inherit."""
+
+    def __enter__(self: S) -> S:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self
+
+    def __next__(self) -> Frame:
+        raise StopIteration
+
+    def close(self) -> None:
+        """Nothing to give back unless a subclass says so."""
+
+
+def open_source(
+    spec: str | int | Path,
+    *,
+    start: int = 0,
+    live: bool | None = None,
+    prefetch: int = 0,
+    reconnect_for: float = 30.0,
+    timeout: float = 10.0,
+    on_state: Callable[[str, str], None] | None = None,
+) -> Source:
+    """Open a source of frames; it is known to give at least one when this returns.
+
+    Args:
+        spec: A video file, an image, a folder of images, a glob (`dir/*.png`), a printf pattern (`dir/img_%04d.jpg`), a camera
+            index (0 or "0"), or a URL (rtsp, http, udp, tcp, ...). Digits alone are a camera; a file so named is `./0`.
+        start: Index of the first frame to deliver (files and images); frames keep their own index and timestamp.
+        live: True: only the newest frame, older ones are dropped and counted (a file is then played at its own speed);
+            False: every frame in order; None: True for cameras and endless streams, False for the rest.
+        prefetch: Decode up to so many frames ahead in a thread (not for live sources); 0 decodes when asked.
+        reconnect_for: Seconds that a live camera or stream is tried again after it broke; 0 never.
+        timeout: Seconds to wait for a stream to open, or for its next frame.
+        on_state: Called with (state, sentence) when a live source connects, breaks, reconnects or ends.
+
+    Returns:
+        A `Source`: context manager, iterator of `Frame`, `.info`.
+
+    Raises:
+        SourceError: It can't be opened, or has no frame number `start`. Iteration raises it for a failure in the middle.
+    """
+    if start < 0:
+        raise SourceError(f"The start frame {start} is negative; frames are counted from 0.")
+    text = str(spec).strip()
+    if text.lower().startswith("file://"):
+        text = text[len("file://") :]
+    if isinstance(spec, int) or text.isdigit():
+        return _open_device(lambda: _camera(int(text)), text, start, live, reconnect_for, on_state)
+    if URL.match(text):
+        return _open_device(lambda: _stream(text, timeout), text, start, live, reconnect_for, on_state)
+    source = _open_path(text, start)
+    if live:
+        from tracker.media.live import LatestFrameSource, Paced
+
+        return LatestFrameSource(lambda: Paced(source), reconnect_for=0.0, on_state=on_state)
+    if prefetch > 0:
+        from tracker.media.prefetch import PrefetchSource
+
+        return PrefetchSource(source, prefetch)
+    return source
+
+
+def _camera(index: int) -> Source:
+    from tracker.media.streams import CameraSource
+
+    return CameraSource(index)
+
+
+def _stream(url: str, timeout: float) -> Source:
+    from tracker.media.streams import StreamSource
+
+    return StreamSource(url, timeout=timeout)
+
+
+def _open_device(
+    opener: Callable[[], Source],
+    text: str,
+    start: int,
+    live: bool | None,
+    reconnect_for: float,
+    on_state: Callable[[str, str], None] | None,
+) -> Source:
+    """A camera or URL, behind a newest-frame-only buffer unless it ends by itself or the caller wants every frame."""
+    from tracker.media.live import LatestFrameSource
+    from tracker.media.streams import skip
+
+    first: list[Source] = [opener()]
+    if live is False or (live is None and not first[0].info.live):
+        return skip(first[0], start)
+    if start:
+        first[0].close()
+        raise SourceError(f"{text} is live: it has no frame {start} to start from; leave the start frame at 0.")
+    return LatestFrameSource(lambda: first.pop() if first else opener(), reconnect_for=reconnect_for, on_state=on_state)
+
+
+def _open_path(text: str, start: int) -> Source:
+    from tracker.media.images import IMAGE_SUFFIXES
+
+    path = Path(text).expanduser()
+    if path.exists():
+        if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
+            from tracker.media.folders import ImagesSource, list_folder
+
+            return ImagesSource(list_folder(path) if path.is_dir() else [path], text, start)
+        from tracker.media.files import VideoFileSource
+
+        return VideoFileSource(path, start)
+    if PRINTF.search(text) or any(mark in path.name or mark in str(path.parent) for mark in "*?["):
+        from tracker.media.folders import ImagesSource, list_glob, list_printf
+
+        return ImagesSource(list_printf(path) if PRINTF.search(path.name) else list_glob(path), text, start)
+    near = next((p for p in [path.parent, *path.parent.parents] if p.exists()), Path())
+    where = f"the folder {near} has no {path.name}" if near == path.parent else f"the folder {path.parent} does not exist"
+    raise SourceError(f"Can't open {text}: there is no such file or folder ({where}).")

@@ -1,0 +1,176 @@
+"""Cameras (OpenCV) and network streams (FFmpeg through PyAV), every frame in order; `live.py` keeps only the newest."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from tracker.errors import SourceError
+from tracker.media.sources import Source, SourceBase
+from tracker.types import Frame, VideoInfo
+
+LOW_DELAY = {"fflags": "nobuffer", "flags": "low_delay", "analyzeduration": "1000000", "probesize": "500000"}
+"""FFmpeg options for network streams: no input buffer, no reorder delay, at most a second spent on guessing formats."""
+
+
+def hide_password(url: str) -> str:
+    """The URL as it may be shown: rtsp://user:***@host/path."""
+    scheme, mark, rest = url.partition("://")
+    login, at, place = rest.rpartition("@")
+    user, colon, _ = login.partition(":")
+    return f"{scheme}{mark}{user}:***@{place}" if at and colon and "/" not in login else url
+
+
+class StreamSource(SourceBase):
+    """A URL that FFmpeg opens: rtsp, http(s), udp, tcp, rtmp, srt, ...
+
+    A video file on a web server ends by itself and carries its own time stamps; anything without a duration is live, and
+    its time stamps are seconds since it was opened.
+
+    Args:
+        url: The address.
+        timeout: Seconds to wait for opening, and for each read.
+
+    Raises:
+        SourceError: Nothing answers, or it has no video.
+    """
+
+    def __init__(self, url: str, timeout: float = 10.0) -> None:
+        import av
+        from av.video.reformatter import VideoReformatter
+
+        from tracker.media.files import frame_rate
+
+        self._name, self._timeout, self._errors = hide_password(url), timeout, (av.FFmpegError, OSError)
+        options = dict(LOW_DELAY)
+        if url.lower().startswith("rtsp"):
+            options["rtsp_transport"] = "tcp"  # UDP loses packets behind most routers, and smears the picture
+        self._container: Any = None
+        self._opened = time.monotonic()
+        try:
+            self._container = av.open(url, options=options, timeout=(timeout, timeout))
+            if not self._container.streams.video:
+                raise SourceError(f"Can't open {self._name}: it carries no video.")
+            stream: Any = self._container.streams.video[0]
+            stream.thread_type = "SLICE"  # frame threads would hold back as many frames as there are threads
+            self._frames: Iterator[Any] = self._container.decode(stream)
+            self._held: Any = next(self._frames)
+        except StopIteration:
+            self.close()
+            raise SourceError(f"Can't open {self._name}: it ended before its first frame.") from None
+        except self._errors as error:
+            self.close()
+            raise SourceError(f"Can't open {self._name}: {self._reason(error)}.") from None
+        except BaseException:
+            self.close()
+            raise
+        self._reformatter = VideoReformatter()
+        self._index, self._origin, self._stream = 0, self._held.pts, stream
+        live = self._container.duration is None
+        count = None if live else stream.frames or None
+        self.info = VideoInfo(self._name, self._held.width, self._held.height, frame_rate(stream), count, live)
+
+    def _reason(self, error: BaseException) -> str:
+        text = getattr(error, "strerror", None) or str(error)
+        if isinstance(error, TimeoutError) or "exit requested" in text.lower():
+            return f"nothing came for {self._timeout:g} seconds; check the address and that the server is running"
+        return text
+
+    def __next__(self) -> Frame:
+        try:
+            raw, self._held = self._held, None
+            if raw is None:
+                raw = next(self._frames)
+            image: Any = self._reformatter.reformat(raw, format="bgr24").to_ndarray()
+        except self._errors as error:
+            at = self._index
+            self.close()
+            raise SourceError(f"{self._name} failed at frame {at}, after {at} were delivered: {self._reason(error)}.") from None
+        if self.info.live or raw.pts is None or self._origin is None:
+            stamp = time.monotonic() - self._opened
+        else:
+            stamp = float((raw.pts - self._origin) * self._stream.time_base)
+        self._index += 1
+        return Frame(image, self._index - 1, stamp)
+
+    def close(self) -> None:
+        self._held, self._frames = None, iter(())
+        if self._container is not None:
+            self._container.close()
+
+
+class CameraSource(SourceBase):
+    """A camera by its number, through OpenCV.
+
+    Args:
+        index: 0 for the first camera of this machine.
+
+    Raises:
+        SourceError: There is none with this number, it is in use, or it gives no picture.
+    """
+
+    def __init__(self, index: int) -> None:
+        import cv2
+
+        from tracker.media.images import to_bgr8
+
+        self._to_bgr8, self._camera_index = to_bgr8, index
+        # OpenCV prints several lines of its own when there is no such camera; the one sentence below says it all.
+        level = cv2.utils.logging.getLogLevel()
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        try:
+            self._capture = cv2.VideoCapture(index)
+        finally:
+            cv2.utils.logging.setLogLevel(level)
+        if not self._capture.isOpened():
+            raise SourceError(f"Can't open camera {index}: {_cameras_here()}.")
+        self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+        self._opened, self._index = time.monotonic(), 0
+        ok, image = self._capture.read()
+        if not ok:
+            self._capture.release()
+            raise SourceError(f"Can't open camera {index}: it is there but gives no picture; is another program using it?")
+        self._held: Any = image
+        rate = self._capture.get(cv2.CAP_PROP_FPS)
+        exact = Fraction(rate).limit_denominator(1001) if 0 < rate <= 1000 else None
+        self.info = VideoInfo(f"camera {index}", image.shape[1], image.shape[0], exact, None, True)
+
+    def __next__(self) -> Frame:
+        image, self._held = self._held, None
+        if image is None:
+            ok, image = self._capture.read()
+            if not ok:
+                at = self._index
+                self.close()
+                raise SourceError(f"Camera {self._camera_index} failed at frame {at}, after {at} were delivered: unplugged or taken away?")
+        self._index += 1
+        return Frame(self._to_bgr8(image), self._index - 1, time.monotonic() - self._opened)
+
+    def close(self) -> None:
+        self._capture.release()
+
+
+def _cameras_here() -> str:
+    if not sys.platform.startswith("linux"):
+        return "no camera has this number, or another program uses it"
+    found = sorted(p.name.removeprefix("video") for p in Path("/dev").glob("video*"))
+    return f"this machine has the cameras {', '.join(found)}; is it in use?" if found else "this machine has no camera (no /dev/video*)"
+
+
+def skip(source: Source, start: int) -> Source:
+    """The source with its first `start` frames read and dropped.
+
+    Raises:
+        SourceError: It has fewer.
+    """
+    for k in range(start):
+        try:
+            next(source)
+        except StopIteration:
+            source.close()
+            raise SourceError(f"{source.info.source} has no frame {start}: it ended after {k}.") from None
+    return source
