@@ -10,6 +10,7 @@ and `load_evaluation` gives the same `Evaluation` back, so that reports can be d
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -189,10 +190,12 @@ def _numbers(table: Mapping[str, Any]) -> dict[str, float]:
     return {k: math.nan if v is None else v for k, v in table.items()}
 
 
+def _curve(table: Mapping[str, Any]) -> Curve:
+    return Curve(tuple(table["thresholds"]), tuple(math.nan if v is None else v for v in table["values"]))
+
+
 def save_result(path: str | Path, result: SequenceResult) -> None:
     """Write one `SequenceResult` as a compressed npz, atomically (numbers and text only, no pickles)."""
-    import io
-
     meta = {k: getattr(result, k) for k in ("tracker", "dataset", "sequence", "size", "object_class", "frames", "error", "fingerprint")}
     arrays = {k: getattr(result, k) for k in ("boxes", "truth", "valid", "times", "decode_times", "scores", "lost")}
     for name in ("codes", "polygons"):
@@ -275,9 +278,7 @@ def load_evaluation(folder: str | Path) -> Evaluation:
         TrackerMetrics(
             tracker=t["tracker"],
             overall=_numbers(t["overall"]),
-            curves={
-                k: Curve(tuple(c["thresholds"]), tuple(_numbers(dict(enumerate(c["values"]))).values())) for k, c in t["curves"].items()
-            },
+            curves={k: _curve(c) for k, c in t["curves"].items()},
             sequences=tuple(SequenceMetrics(s["sequence"], s["frames"], _numbers(s["values"]), s["error"]) for s in t["sequences"]),
             attributes={k: _numbers(v) for k, v in t["attributes"].items()},
         )
