@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tracker.config import ModelConfig
@@ -87,10 +88,11 @@ class Matcher(nn.Module):
             target: (B, 2) width and height of the target in template-crop pixels.
 
         Returns:
-            (B, C, h, w); with the box head (B, C + 1, h, w), the last channel being the target's share of each cell.
+            (B, C, h, w); with a padded backbone (B, C + 1, h, w), the last channel being the target's share of each cell:
+            what a border adds to the outer cells must not count.
         """
         z = self.embed(template, start)
-        if not self.has_boxes:
+        if not self.backbone.padded:
             return z
         return torch.cat([z, coverage(target.to(z), z.shape[-1], self.stride, self.config.template_size)], dim=1)
 
@@ -99,9 +101,13 @@ class Matcher(nn.Module):
 
         One search may serve K templates: (K, ...) against (1, ...).
         """
-        if isinstance(self.head, ClassicHead):
+        if not self.backbone.padded:
+            assert isinstance(self.head, ClassicHead)
             return self.head(self.energy(template, search)), None
         z, weight = template[:, :-1], template[:, -1:]
+        if isinstance(self.head, ClassicHead):
+            margin = z.shape[-1] // 2
+            return self.head(self.energy(z, F.pad(search, (margin,) * 4), weight)), None
         if search.shape[0] != z.shape[0]:
             search = search.expand(z.shape[0], -1, -1, -1)
         score, sides = self.head(z, weight, search, self.energy)
