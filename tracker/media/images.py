@@ -95,3 +95,14 @@ def is_cut_short(data: bytes) -> bool:
     while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:
         at += 1 if data[at + 1] == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     return data.find(b"\xff\xd9", at) < 0
+
+
+def fit_into(image: Image, width: int, height: int) -> Image:
+    """The image scaled to fit a width x height picture, centred, with black bars where its shape differs."""
+    scale = min(width / image.shape[1], height / image.shape[0])
+    w, h = max(1, min(width, round(image.shape[1] * scale))), max(1, min(height, round(image.shape[0] * scale)))
+    out = np.zeros((height, width, 3), np.uint8)
+    x, y = (width - w) // 2, (height - h) // 2
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    out[y : y + h, x : x + w] = image if scale == 1 else cv2.resize(image, (w, h), interpolation=how)
+    return out
