@@ -3,7 +3,7 @@
 A folder written by `save_evaluation` holds
 
     evaluation.json                       tables, curves and provenance (see `Evaluation`)
-    records/<tracker>/<sequence>.npz      one `SequenceResult` each
+    records/<tracker>@<fingerprint>/<sequence>.npz      one `SequenceResult` each
 
 and `load_evaluation` gives the same `Evaluation` back, so that reports can be drawn without tracking again.
 """
@@ -230,8 +230,10 @@ def load_result(path: str | Path) -> SequenceResult:
     return SequenceResult(attributes=attributes, **meta, **arrays)
 
 
-def _record_path(folder: Path, result: SequenceResult) -> Path:
-    return folder / "records" / result.tracker / f"{result.sequence}.npz"
+def record_path(folder: str | Path, tracker: str, fingerprint: str, sequence: str) -> Path:
+    """Where one result lies in an evaluation's folder; another fingerprint is another place, so that nothing stale mixes in."""
+    name = f"{tracker}@{fingerprint[:12]}" if fingerprint else tracker
+    return Path(folder) / "records" / name / f"{sequence}.npz"
 
 
 def save_evaluation(folder: str | Path, evaluation: Evaluation, *, records: bool = True) -> Path:
@@ -252,8 +254,9 @@ def save_evaluation(folder: str | Path, evaluation: Evaluation, *, records: bool
     }
     if records:
         for result in evaluation.results:
-            path = _record_path(folder, result)
-            save_result(path, result)
+            path = record_path(folder, result.tracker, result.fingerprint, result.sequence)
+            if result.error or not result.fingerprint or not path.is_file():  # else it was written as soon as it was there
+                save_result(path, result)
             table["records"].append(path.relative_to(folder).as_posix())
     target = folder / "evaluation.json"
     atomic_write(target, json.dumps(_plain(table), indent=1, allow_nan=False) + "\n")

@@ -106,8 +106,8 @@ def expected_overlap_curve(results: Sequence[SequenceResult]) -> Floats:
     """Expected average overlap for sequences of length 1, 2, ... (VOT2015 report, section 3.2; averaged as pysot does).
 
     Each run is cut at its (re-)initialisations. A fragment that ended in a failure is continued with overlap 0, since a tracker
-    that isn't restarted stays lost; one that ended with the sequence (also right after a failure) counts only to its end. The value at length n is
-    the mean, over the fragments that are long enough, of the mean overlap in frames 2..n.
+    that isn't restarted stays lost; one that ended with the sequence (also right after a failure) counts only to its end. The
+    value at length n is the mean, over the fragments that are long enough, of the mean overlap in frames 2..n.
 
     Returns:
         (L,) values; index n - 1 is length n; the first is 1 by definition.

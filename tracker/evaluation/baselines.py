@@ -1,0 +1,153 @@
+"""Trackers to compare with: a box that stands still, and whatever trackers the installed OpenCV has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.errors import ConfigError, WeightsError
+from tracker.types import Box, Image
+
+CLASSES = {
+    "boosting": "Boosting",
+    "csrt": "CSRT",
+    "dasiamrpn": "DaSiamRPN",
+    "goturn": "GOTURN",
+    "kcf": "KCF",
+    "medianflow": "MedianFlow",
+    "mil": "MIL",
+    "mosse": "MOSSE",
+    "nano": "Nano",
+    "tld": "TLD",
+    "vit": "Vit",
+    "vit-stock": "Vit",
+}
+# Which files a tracker needs out of --model-dir: attribute of its parameters -> file name patterns, first match wins.
+FILES: dict[str, dict[str, tuple[str, ...]]] = {
+    "nano": {"backbone": ("*backbone*.onnx",), "neckhead": ("*neckhead*.onnx", "*head*.onnx")},
+    "vit": {"net": ("*vit*.onnx",)},
+    "vit-stock": {"net": ("*vit*.onnx",)},
+    "dasiamrpn": {"model": ("*model*.onnx",), "kernel_cls1": ("*cls1*.onnx",), "kernel_r1": ("*r1*.onnx",)},
+    "goturn": {"modelTxt": ("*.prototxt",), "modelBin": ("*.caffemodel",)},
+}
+
+
+class StillBox:
+    """Reports the first box for ever: the floor that any tracker must clear."""
+
+    def init(self, image: Image, box: Box) -> None:
+        self._box = np.asarray(box, dtype=np.float64)
+
+    def update(self, image: Image) -> Box:
+        return self._box
+
+
+class OpenCVTracker:
+    """One of OpenCV's trackers behind `init` and `update`.
+
+    OpenCV takes whole pixels and gives whole pixels. Where it says that it has lost the target, the box is the last one that it
+    gave, and `lost` is True.
+
+    "vit" is fed the way its network was trained. `cv2.TrackerVit` divides by `stdvalue` with OpenCV's `Scalar / Scalar`, which is a
+    quaternion division, and takes the frames' BGR for RGB; stdvalue = (0.07433, -0.07599, -0.07565, 0) makes that division come
+    out as the division by the ImageNet deviations (0.229, 0.224, 0.225), and the frames are turned to RGB here. "vit-stock" is the class as it comes.
+
+    Args:
+        name: Key of `CLASSES`.
+        model_dir: Folder with the files of trackers that need some (nano, vit, dasiamrpn, goturn).
+
+    Raises:
+        ConfigError: The installed OpenCV hasn't got the tracker.
+        WeightsError: A model file is missing.
+    """
+
+    def __init__(self, name: str, model_dir: str | Path | None = None) -> None:
+        self.name = name
+        self._params = _parameters(name, model_files(name, model_dir))
+        self._create = factory(name)
+        self._rgb = name == "vit"
+        self.lost = False
+
+    def init(self, image: Image, box: Box) -> None:
+        self._tracker = self._create(*self._params)
+        x, y, w, h = (round(float(v)) for v in box)
+        self._box: NDArray[np.float64] = np.asarray(box, dtype=np.float64)
+        self._tracker.init(self._frame(image), (x, y, max(w, 1), max(h, 1)))
+        self.lost = False
+
+    def update(self, image: Image) -> Box:
+        found, box = self._tracker.update(self._frame(image))
+        self.lost = not found
+        if box is not None and box[2] > 0 and box[3] > 0:
+            self._box = np.asarray(box, dtype=np.float64)
+        return self._box
+
+    def _frame(self, image: Image) -> Image:
+        return np.ascontiguousarray(image[..., ::-1]) if self._rgb else image
+
+
+def factory(name: str) -> Any:
+    """OpenCV's function that makes a tracker.
+
+    Raises:
+        ConfigError: No such tracker, or not in the installed OpenCV.
+    """
+    import cv2
+
+    if name not in CLASSES:
+        raise ConfigError(f"There is no OpenCV tracker {name!r}; known are {', '.join(CLASSES)}. Write for example --tracker opencv:csrt.")
+    for module in (cv2, getattr(cv2, "legacy", None)):
+        create = getattr(module, f"Tracker{CLASSES[name]}_create", None)
+        if create is not None:
+            return create
+    present = [key for key, value in CLASSES.items() if _has(value)]
+    contrib = (
+        ""
+        if name in ("goturn", "nano", "vit", "vit-stock", "dasiamrpn", "mil")
+        else (f" {CLASSES[name]} comes with the package opencv-contrib-python, which takes the place of opencv-python.")
+    )
+    raise ConfigError(f"OpenCV {cv2.__version__}, as installed, has no tracker {CLASSES[name]}; it has {', '.join(present)}.{contrib}")
+
+
+def _has(name: str) -> bool:
+    import cv2
+
+    return any(hasattr(module, f"Tracker{name}_create") for module in (cv2, getattr(cv2, "legacy", None)))
+
+
+def model_files(name: str, model_dir: str | Path | None) -> dict[str, Path]:
+    """Parameter name -> model file of a tracker that needs some; empty for the others.
+
+    Raises:
+        WeightsError: No folder was given, or a file isn't in it.
+    """
+    wanted = FILES.get(name, {})
+    if not wanted:
+        return {}
+    patterns = ", ".join(p[0] for p in wanted.values())
+    if model_dir is None:
+        raise WeightsError(f"opencv:{name} needs model files ({patterns}); give their folder with --model-dir DIR.")
+    folder, found = Path(model_dir), {}
+    for key, options in wanted.items():
+        match = next((f for pattern in options for f in sorted(folder.glob(pattern)) if f not in found.values()), None)
+        if match is None:
+            raise WeightsError(f"opencv:{name} needs a file {options[0]}, and there is none in {folder}; --model-dir names its folder.")
+        found[key] = match
+    return found
+
+
+def _parameters(name: str, files: dict[str, Path]) -> tuple[Any, ...]:
+    import cv2
+
+    if not files:
+        return ()
+    factory(name)
+    params = getattr(cv2, f"Tracker{CLASSES[name]}_Params")()
+    for key, path in files.items():
+        setattr(params, key, str(path))
+    if name == "vit":
+        params.stdvalue = (0.07433, -0.07599, -0.07565, 0)
+    return (params,)

@@ -1,0 +1,175 @@
+"""Which tracker to run, as a small value that travels to other processes and machines, and the key of its results."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+from tracker._version import __version__
+from tracker.errors import ConfigError
+from tracker.types import Box, Image, Track
+
+PACKAGE = Path(__file__).resolve().parents[1]
+# What can change a box: the code between an image and a Track. Metrics and reports aren't in it: they are computed anew each time.
+SOURCES = ("*.py", "model/*.py", "tracking/*.py", "runtime/*.py", "media/images.py", "evaluation/baselines.py", "evaluation/run.py")
+KINDS = ("siamtrack", "opencv", "still")
+
+
+class RunTracker(Protocol):
+    """What an evaluation needs of a tracker: BGR uint8 frames in, xywh boxes (or a `Track`) out."""
+
+    def init(self, image: Image, box: Box) -> None: ...
+
+    def update(self, image: Image) -> Box | Track: ...
+
+
+@dataclass(frozen=True)
+class TrackerSpec:
+    """How to build a tracker; picklable, hashable.
+
+    Attributes:
+        kind: "siamtrack", "opencv" or "still".
+        name: Model name or file; OpenCV tracker's name.
+        label: Name in tables and result folders.
+        options: Sorted (key, value) pairs. siamtrack: device, engine, config (path), overrides (newline between several);
+            opencv: model_dir.
+    """
+
+    kind: str
+    name: str
+    label: str
+    options: tuple[tuple[str, str], ...] = ()
+
+    def option(self, key: str) -> str | None:
+        return dict(self.options).get(key)
+
+    def build(self) -> RunTracker:
+        """The tracker itself.
+
+        Raises:
+            SiamTrackError: It can't be built (weights, device, OpenCV without it, ...).
+        """
+        if self.kind == "still":
+            from tracker.evaluation.baselines import StillBox
+
+            return StillBox()
+        if self.kind == "opencv":
+            from tracker.evaluation.baselines import OpenCVTracker
+
+            return OpenCVTracker(self.name, self.option("model_dir"))
+        from tracker.tracking.tracker import SiamTracker
+
+        overrides = (self.option("overrides") or "").split("\n")
+        return SiamTracker.from_pretrained(
+            self.name,
+            self.option("device") or "auto",
+            engine=self.option("engine") or "auto",
+            config=self.option("config"),
+            overrides=[o for o in overrides if o],
+        )
+
+    def check(self) -> None:
+        """Raises what `build` would raise for lack of files or of an OpenCV tracker, without building."""
+        self.facts()
+
+    def facts(self) -> dict[str, Any]:
+        """Everything that decides the boxes: file contents by sha256, options, versions."""
+        facts: dict[str, Any] = {"kind": self.kind, "name": self.name}
+        if self.kind == "opencv":
+            from tracker.evaluation.baselines import factory, model_files
+
+            factory(self.name)
+            facts["name"] = self.name
+            facts["files"] = {k: _sha256(p) for k, p in model_files(self.name, self.option("model_dir")).items()}
+            facts["versions"] = _versions("opencv")
+        elif self.kind == "siamtrack":
+            from tracker.model.zoo import find_weights
+
+            facts["name"] = Path(self.name).name
+            facts["files"] = {"weights": _sha256(find_weights(self.name))}
+            config = self.option("config")
+            if config:
+                facts["files"]["config"] = _sha256(Path(config))
+            facts["options"] = {k: v for k, v in self.options if k != "config"}
+            facts["versions"] = _versions("torch", "onnxruntime", "openvino", "numpy", "opencv")
+        return facts
+
+    def fingerprint(self) -> str:
+        """sha256 over `facts` and the code between image and box."""
+        return digest({**self.facts(), "code": code_version()})
+
+
+def parse_model(text: str, options: Mapping[str, str]) -> TrackerSpec:
+    """`siamtrack-s`, `FILE` or `LABEL=FILE` -> spec."""
+    label, name = _label(text)
+    if label is None:
+        label = Path(name).stem if Path(name).suffix else name
+    return TrackerSpec("siamtrack", name, _safe(label), tuple(sorted(options.items())))
+
+
+def parse_tracker(text: str, model_dir: str | None) -> TrackerSpec:
+    """`still`, `opencv:csrt` or `LABEL=opencv:csrt` -> spec.
+
+    Raises:
+        ConfigError: Neither.
+    """
+    label, name = _label(text)
+    if name == "still":
+        return TrackerSpec("still", "still", _safe(label or "still"))
+    kind, _, tracker = name.partition(":")
+    if kind != "opencv" or not tracker:
+        raise ConfigError(
+            f"--tracker {text!r} isn't known; write still or opencv:NAME (csrt, kcf, mil, nano, vit, ...); --model is for ours."
+        )
+    options = (("model_dir", model_dir),) if model_dir else ()
+    return TrackerSpec("opencv", tracker, _safe(label or f"opencv-{tracker}"), options)
+
+
+def _label(text: str) -> tuple[str | None, str]:
+    label, equals, rest = text.partition("=")
+    return (label, rest) if equals and not Path(text).exists() and re.fullmatch(r"[\w .+-]+", label) else (None, text)
+
+
+def _safe(label: str) -> str:
+    return re.sub(r"[^\w.+-]+", "-", label).strip("-.") or "tracker"
+
+
+def digest(value: Any) -> str:
+    """sha256 of a json-able value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _versions(*packages: str) -> dict[str, str]:
+    found = {}
+    for package in packages:
+        if package == "opencv":
+            import cv2
+
+            found[package] = str(cv2.__version__)
+            continue
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "absent"
+    return found
+
+
+@lru_cache(maxsize=1)
+def code_version() -> str:
+    """Version number and a hash of the sources between image and box, so that results of an edited tracker are never reused."""
+    content = hashlib.sha256()
+    for pattern in SOURCES:
+        for path in sorted(PACKAGE.glob(pattern)):
+            content.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
+    return f"{__version__}+{content.hexdigest()[:12]}"
