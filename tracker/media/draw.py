@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import cv2
@@ -68,7 +69,7 @@ def draw_tracks(frame: Frame, tracks: Sequence[Track], *, note: str = "") -> Ima
     for track in tracks:
         if track.visible:
             _draw_box(image, track, several)
-    lost = [f"{t.target_id + 1} LOST" if several else "LOST" for t in tracks if not t.visible]
+    lost = [f"#{t.target_id} LOST" if several else "LOST" for t in tracks if not t.visible]
     x = y = 3 * stroke(image)
     for text in lost:
         y += put_label(image, text, (x, y), RED) + stroke(image)
@@ -89,7 +90,7 @@ def _draw_box(image: Image, track: Track, several: bool) -> None:
     else:
         cv2.rectangle(image, (x0, y0), (x1, y1), DARK, thick + 2, cv2.LINE_AA)  # a dark edge keeps it visible on bright ground
         cv2.rectangle(image, (x0, y0), (x1, y1), colour, thick, cv2.LINE_AA)
-    text = f"{track.target_id + 1}  {track.score:.2f}" if several else f"{track.score:.2f}"
+    text = f"#{track.target_id}  {track.score:.2f}" if several else f"{track.score:.2f}"
     put_label(image, text + (" ?" if unsure else ""), (x0, y0), colour, above=True, below=y1)
 
 
@@ -162,11 +163,13 @@ def response_view(frame: Frame, tracks: Sequence[Track], views: Views | None, *,
     Returns:
         BGR uint8; its size depends only on the size of the frame, as a video needs.
     """
+    height, width = frame.image.shape[:2]
+    if height < min_height:  # scaled before drawing, so that lines and text stay sharp
+        factor = min_height / height
+        width, height = round(width * factor), min_height
+        frame = replace(frame, image=fit_into(frame.image, width, height))
+        tracks = [replace(t, box=t.box * factor) for t in tracks]
     image = draw_tracks(frame, tracks, note=note)
-    height, width = image.shape[:2]
-    if height < min_height:
-        width, height = round(width * min_height / height), min_height
-        image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
     side = height // 3
     out = np.full((height, width + side, 3), 24, np.uint8)
     out[:, :width] = image

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import queue
 import threading
@@ -70,7 +69,7 @@ class Clock:
         self.rate = rate
         if rate is not None and rate.numerator > 1_000_000:
             rate = rate.limit_denominator(1001)
-        fine = math.ceil(10_000 / rate.numerator) if rate else 1
+        fine = 1000 if rate and rate.numerator < 10_000 else 1
         self.base = Fraction(1, rate.numerator * fine) if rate else Fraction(1, LIVE_CLOCK)
         self.step = rate.denominator * fine if rate else LIVE_CLOCK // 30
         self._first: Frame | None = None
