@@ -36,3 +36,7 @@ class DeviceError(SiamTrackError):
 
 class OutputError(SiamTrackError):
     """A path that can't be written, or that exists and would be overwritten."""
+
+
+class TrainingError(SiamTrackError):
+    """A training run that can't go on: a loss that is not finite, a batch that can't be made."""

@@ -1,0 +1,152 @@
+"""Several processes as one: who am I, sums over all, gathering with gradients. On one process everything is the identity."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from tracker.errors import DeviceError, SiamTrackError
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_group: dist.ProcessGroup | None = None
+"""A group of its own for sums inside losses: DistributedDataParallel's own traffic can't get between them."""
+
+
+def rank() -> int:
+    """Number of this process, 0 on a single one."""
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def world() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def start(device: str) -> torch.device:
+    """Joins the processes that `torchrun` started (gloo on CPU, nccl on CUDA) and returns this process's device.
+
+    Args:
+        device: "auto", "cpu" or "cuda"; "auto" takes CUDA where there is one.
+
+    Raises:
+        DeviceError: CUDA was asked for and there is none.
+    """
+    global _group
+    if device not in {"auto", "cpu", "cuda"}:
+        raise DeviceError(f"The device {device!r} is unknown to training; use auto, cpu or cuda.")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise DeviceError("The device cuda was asked for, but torch sees no CUDA device here; use train.device=cpu.")
+    kind = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    if "RANK" in os.environ and "WORLD_SIZE" in os.environ and not dist.is_initialized():
+        backend = "nccl" if kind == "cuda" else "gloo"
+        if kind == "cuda":
+            if local >= torch.cuda.device_count():
+                raise DeviceError(f"Process {local} here has no CUDA device: torch sees {torch.cuda.device_count()}; start fewer.")
+            torch.cuda.set_device(local)
+        # Validation by tracking runs on rank 0 while the others wait: half an hour, torch's default, may be too short.
+        dist.init_process_group(backend, timeout=datetime.timedelta(hours=6))
+        _group = dist.new_group(timeout=datetime.timedelta(hours=6))
+        log.info("process %d of %d joined by %s", rank(), world(), backend)
+    chosen = torch.device("cuda", local) if kind == "cuda" else torch.device("cpu")
+    log.info("training on %s (asked for: %s)", chosen, device)
+    return chosen
+
+
+def stop() -> None:
+    """Leaves the group of processes."""
+    global _group
+    _group = None
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def sum_over_ranks(values: Tensor) -> Tensor:
+    """The sum of a tensor over all processes, without gradient."""
+    total = values.detach().clone()
+    if world() > 1:
+        dist.all_reduce(total, group=_group)
+    return total
+
+
+def sum_with_gradient(values: Tensor) -> Tensor:
+    """The sum of a tensor over all processes; the gradients of all of them are summed too."""
+    return values if world() == 1 else _Sum.apply(values)
+
+
+def from_first(make: Callable[[], T]) -> T:
+    """What a function gives on rank 0, on all ranks: the file it reads need exist on one machine only.
+
+    Raises:
+        Exception: What the function raised on rank 0, on all ranks.
+    """
+    if world() == 1:
+        return make()
+    box: list[Any] = [None]
+    if rank() == 0:
+        try:
+            box = [make()]
+        except SiamTrackError as error:
+            box = [error]
+    dist.broadcast_object_list(box, group=_group)
+    if isinstance(box[0], SiamTrackError):
+        raise box[0]
+    return cast(T, box[0])
+
+
+def barrier() -> None:
+    """Waits for all processes."""
+    if world() > 1:
+        dist.barrier(group=_group)
+
+
+def gather(values: Tensor) -> Tensor:
+    """Rows of all processes, in the order of their ranks, without gradient: (B, ...) -> (world * B, ...)."""
+    if world() == 1:
+        return values.detach()
+    parts = [torch.empty_like(values) for _ in range(world())]
+    dist.all_gather(parts, values.detach().contiguous(), group=_group)
+    return torch.cat(parts)
+
+
+def gather_with_gradient(values: Tensor) -> Tensor:
+    """Rows of all processes; the gradients of all of them flow back to the process that owns a row."""
+    if world() == 1:
+        return values
+    return _Gather.apply(values)
+
+
+class _Gather(torch.autograd.Function):
+    """all_gather whose backward sums the gradients of all processes: losses on one rank see rows of another."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        ctx.rows = values.shape[0]
+        return gather(values)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        grad = grads[0].contiguous().clone()
+        dist.all_reduce(grad, group=_group)
+        return grad[rank() * ctx.rows : (rank() + 1) * ctx.rows]
+
+
+class _Sum(torch.autograd.Function):
+    """all_reduce whose backward is an all_reduce: every process used the sum."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        return sum_over_ranks(values)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return sum_over_ranks(grads[0].contiguous())

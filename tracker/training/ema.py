@@ -1,0 +1,57 @@
+"""The exponential moving average of a model's weights: usually tracks better than the last weights (Polyak averaging)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+class Ema:
+    """Averaged weights of a model; buffers (BatchNorm statistics) are copied.
+
+    Args:
+        model: Starts the average.
+        decay: In [0, 1); the average of step t uses min(decay, (1 + t) / (10 + t)), so that early weights are soon forgotten.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay, self.updates = decay, 0
+        self.weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Takes the weights after an optimiser step into the average."""
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        self.updates += 1
+        for name, parameter in model.named_parameters():
+            # A frozen parameter equals its average until it thaws.
+            if parameter.requires_grad:
+                self.weights[name].lerp_(parameter, 1 - decay)
+        for name, buffer in model.named_buffers():
+            if name in self.weights:
+                self.weights[name].copy_(buffer)
+
+    @contextmanager
+    def applied(self, model: nn.Module) -> Iterator[nn.Module]:
+        """The model with the averaged weights; its own come back afterwards, whatever happens."""
+        own = {name: value.detach().clone() for name, value in model.state_dict().items()}
+        model.load_state_dict(self.weights)
+        try:
+            yield model
+        finally:
+            model.load_state_dict(own)
+
+    def state_dict(self) -> dict[str, Tensor | int | dict[str, Tensor]]:
+        """For the checkpoint."""
+        return {"updates": self.updates, "weights": self.weights}
+
+    def load_state_dict(self, state: Mapping[str, object]) -> None:
+        """From the checkpoint."""
+        weights, updates = state["weights"], state["updates"]
+        assert isinstance(weights, dict) and isinstance(updates, int)
+        for name, value in weights.items():
+            self.weights[name].copy_(value)
+        self.updates = updates
