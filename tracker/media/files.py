@@ -91,6 +91,8 @@ class VideoFileSource(SourceBase):
         stream.thread_type = "AUTO"
         self._stream, self._rate = stream, frame_rate(stream)
         self._origin: int | None = None
+        # AVI stores no display times, only a constant rate: what FFmpeg guesses for reordered frames goes back and forth.
+        self._stamped = self._container.format.name != "avi"
         target = self._seek(start) if start >= SEEK_FROM else None
         self._frames = self._decode()
         self._index = start if target is not None else 0
@@ -114,6 +116,8 @@ class VideoFileSource(SourceBase):
     def _seek(self, start: int) -> int | None:
         """Find the time stamp of frame `start` from the packets alone (fast), and go to the key frame before it."""
         stamps: list[int] = []
+        if not self._stamped:
+            return None
         for packet in self._container.demux(self._stream):
             if packet.size and not packet.is_discard:
                 if packet.pts is None:
@@ -134,21 +138,21 @@ class VideoFileSource(SourceBase):
 
     def _decode(self) -> Iterator[Any]:
         """Decoded frames; a file that ends before its index says so is an error, not an end."""
-        packets, broken = 0, False
+        broken, last, gap = False, None, 0
         for packet in self._container.demux(self._stream):
             if packet.size:
-                packets += 1
                 broken = packet.is_corrupt
-                self._last = packet
+                gap = abs(packet.pts - last.pts) if last is not None and None not in (packet.pts, last.pts) else 0
+                last = packet
             yield from packet.decode()
-        if broken or self._cut_short():
+        if broken or (last is not None and last.pts is not None and self._cut_short(last, gap)):
             raise _CutShort("the file is cut short: its end is missing")
 
-    def _cut_short(self) -> bool:
-        """Whether the container promised more than came (MP4 by its index, Matroska by its duration tag)."""
-        last = getattr(self, "_last", None)
-        if last is None or last.pts is None:
-            return False
+    def _cut_short(self, last: Any, gap: int) -> bool:
+        """Whether the container promised more than its last packet (MP4 by its index, Matroska by its duration tag).
+
+        `gap` is the time between the last two packets: muxers take it for the duration of the last frame.
+        """
         names = self._container.format.name
         if "mp4" in names:
             entries: Any = getattr(self._stream, "index_entries", None)  # recent PyAV only
@@ -156,7 +160,7 @@ class VideoFileSource(SourceBase):
         tag = self._stream.metadata.get("DURATION", "")
         if "matroska" in names and tag.count(":") == 2:
             hours, minutes, seconds = (float(part) for part in tag.split(":"))
-            return float(last.pts * last.time_base) < hours * 3600 + minutes * 60 + seconds - 0.5
+            return float((last.pts + gap) * last.time_base) < hours * 3600 + minutes * 60 + seconds - 0.5
         return False
 
     def _image(self, frame: Any) -> Image:
@@ -176,7 +180,7 @@ class VideoFileSource(SourceBase):
                 f"{self._path} failed at frame {at}, after {self._delivered} were delivered: {_reason(error, self._path)}."
             ) from None
         time = None
-        if raw.pts is not None and self._origin is not None:
+        if self._stamped and raw.pts is not None and self._origin is not None:
             time = float((raw.pts - self._origin) * self._stream.time_base)
         elif self._rate:
             time = float(self._index / self._rate)

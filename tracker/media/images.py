@@ -50,7 +50,7 @@ def to_bgr8(image: Any) -> Image:
         )
     if image.ndim == 2 or image.shape[2] == 1:
         return np.ascontiguousarray(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_GRAY2BGR))
-    return np.ascontiguousarray(image[..., :3])
+    return image if image.shape[2] == 3 and image.flags.c_contiguous else np.ascontiguousarray(image[..., :3])
 
 
 def read_image(path: str | Path) -> Image:
