@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
+import os
 from typing import TYPE_CHECKING
 
 from tracker.errors import DeviceError
@@ -11,29 +13,64 @@ from tracker.runtime.base import Engine, Response
 if TYPE_CHECKING:
     from tracker.model.zoo import LoadedModel
 
-__all__ = ["Engine", "Response", "build_engine"]
+__all__ = ["ENGINES", "Engine", "Response", "build_engine", "default_threads"]
 
 logger = logging.getLogger(__name__)
 
+ENGINES = ("auto", "torch", "onnxruntime")
 
-def build_engine(model: LoadedModel, device: str = "auto", engine: str = "auto") -> Engine:
+
+def default_threads() -> int:
+    """Threads of one engine: OMP_NUM_THREADS where it is set, else the cores of this process, at most 4."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    if wanted.isdigit() and int(wanted) > 0:
+        return int(wanted)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, 4)
+
+
+def build_engine(model: LoadedModel, device: str = "auto", engine: str = "auto", threads: int | None = None) -> Engine:
     """The engine for a model.
 
     Args:
         model: From `tracker.model.zoo.load_model`.
         device: auto, cpu, cuda or cuda:N.
-        engine: auto or torch.
+        engine: auto, torch or onnxruntime.
+        threads: CPU threads within one operation; `default_threads()` where None.
 
     Raises:
         DeviceError: The device or engine is unknown or not there.
     """
     import torch
 
+    if engine not in ENGINES:
+        raise DeviceError(f"The engine {engine!r} is unknown; there are {', '.join(ENGINES)}.")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() and engine != "onnxruntime" else "cpu"
+        logger.info("device auto: %s", device)
+    threads = threads or default_threads()
+    if engine == "auto":
+        engine, reason = _choose(device, model.config.model.backbone)
+        logger.info("engine auto: %s (%s)", engine, reason)
+    if engine == "onnxruntime":
+        from tracker.runtime.onnx_engine import OnnxEngine, arrays
+
+        if device != "cpu":
+            raise DeviceError(f"The engine onnxruntime runs on the CPU here, not on {device!r}; give --device cpu or --engine torch.")
+        return OnnxEngine(model.config.model, arrays(model.module), threads)
     from tracker.runtime.torch_engine import TorchEngine
 
-    if engine not in ("auto", "torch"):
-        raise DeviceError(f"The engine {engine!r} is unknown; there are auto, torch.")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        logger.info("device auto: %s", device)
     return TorchEngine(model.module, device)
+
+
+def _choose(device: str, backbone: str) -> tuple[str, str]:
+    """The fastest engine for a device, and why."""
+    from tracker.runtime.onnx_graph import STRIDES
+
+    if device != "cpu":
+        return "torch", f"the engine for {device}"
+    if importlib.util.find_spec("onnxruntime") is None:
+        return "torch", "onnxruntime, which is faster on a CPU, is not installed"
+    if backbone not in STRIDES:
+        return "torch", f"the backbone {backbone} has no ONNX graph"
+    return "onnxruntime", "the fastest on a CPU"
