@@ -51,9 +51,10 @@ class OpenCVTracker:
     OpenCV takes whole pixels and gives whole pixels. Where it says that it has lost the target, the box is the last one that it
     gave, and `lost` is True.
 
-    "vit" is fed the way its network was trained. `cv2.TrackerVit` divides by `stdvalue` with OpenCV's `Scalar / Scalar`, which is a
-    quaternion division, and takes the frames' BGR for RGB; stdvalue = (0.07433, -0.07599, -0.07565, 0) makes that division come
-    out as the division by the ImageNet deviations (0.229, 0.224, 0.225), and the frames are turned to RGB here. "vit-stock" is the class as it comes.
+    "vit" is fed the way its network was trained. `cv2.TrackerVit` inverts `stdvalue` as a quaternion, (a, -b, -c, -d) / |q|^2,
+    instead of number by number, and takes the frames' BGR for RGB. stdvalue = (0.07433, -0.07599, -0.07565, 0) makes that inverse
+    come out as 1 / (0.229, 0.224, 0.225), the ImageNet deviations, and the frames are turned to RGB here. "vit-stock" is the
+    class as it comes.
 
     Args:
         name: Key of `CLASSES`.
@@ -130,7 +131,8 @@ def model_files(name: str, model_dir: str | Path | None) -> dict[str, Path]:
     patterns = ", ".join(p[0] for p in wanted.values())
     if model_dir is None:
         raise WeightsError(f"opencv:{name} needs model files ({patterns}); give their folder with --model-dir DIR.")
-    folder, found = Path(model_dir), {}
+    folder = Path(model_dir)
+    found: dict[str, Path] = {}
     for key, options in wanted.items():
         match = next((f for pattern in options for f in sorted(folder.glob(pattern)) if f not in found.values()), None)
         if match is None:

@@ -263,8 +263,8 @@ def save_evaluation(folder: str | Path, evaluation: Evaluation, *, records: bool
     return target
 
 
-def load_evaluation(folder: str | Path) -> Evaluation:
-    """Read what `save_evaluation` wrote (the folder, or its evaluation.json).
+def load_evaluation(folder: str | Path, *, records: bool = True) -> Evaluation:
+    """Read what `save_evaluation` wrote (the folder, or its evaluation.json); without `records`, the tables alone.
 
     Raises:
         SourceError: No evaluation there, or of another format.
@@ -287,7 +287,7 @@ def load_evaluation(folder: str | Path) -> Evaluation:
         )
         for t in table["trackers"]
     )
-    results = tuple(load_result(path.parent / name) for name in table["records"])
+    results = tuple(load_result(path.parent / name) for name in table["records"]) if records else ()
     return Evaluation(table["dataset"], table["protocol"], tuple(table["primary"]), trackers, results, table["provenance"])
 
 

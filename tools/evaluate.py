@@ -1,0 +1,13 @@
+"""`python tools/evaluate.py --help` says what this does; the code is in tracker/cli/evaluate.py."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tracker.cli.evaluate import main
+
+from tracker.cli.common import run
+
+if __name__ == "__main__":  # the worker processes import this file too
+    raise SystemExit(run(main))

@@ -1,0 +1,210 @@
+"""Where tasks run: processes of this machine, or a Ray cluster. Both call `run.evaluate_sequence`, nothing else."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing import connection
+from typing import Any
+
+import numpy as np
+
+from tracker.errors import ConfigError, DeviceError, SiamTrackError
+from tracker.evaluation.results import SequenceResult
+from tracker.evaluation.run import Task, evaluate_sequence
+from tracker.evaluation.specs import PACKAGE
+
+logger = logging.getLogger(__name__)
+
+ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "SIAMTRACK_THREADS")}
+"""Each worker computes on one thread: speeds compare, and results don't depend on how sums are split."""
+
+
+def run_tasks(tasks: list[Task], workers: int = 1, ray_address: str | None = None) -> Iterator[SequenceResult]:
+    """Run tasks, longest first, and yield each result as soon as it is there.
+
+    Args:
+        tasks: What to run.
+        workers: Processes (local), or tasks at once ("local" Ray).
+        ray_address: None for processes of this machine; "local" for a Ray of this machine; else a cluster's address.
+
+    Raises:
+        SiamTrackError: A tracker can't be built, or the cluster not reached.
+    """
+    ordered = sorted(tasks, key=lambda t: -len(t.sequence))
+    return _ray(ordered, ray_address, workers) if ray_address else _processes(ordered, workers)
+
+
+def crashed(task: Task, sentence: str) -> SequenceResult:
+    """The result of a task whose process died: all boxes missing."""
+    count, nan = len(task.sequence), np.full(len(task.sequence), np.nan)
+    return SequenceResult(
+        tracker=task.spec.label,
+        dataset=task.dataset,
+        sequence=task.sequence.name,
+        boxes=np.full((count, 4), np.nan),
+        truth=task.sequence.truth,
+        valid=task.sequence.valid,
+        times=nan,
+        decode_times=nan,
+        scores=nan,
+        lost=np.zeros(count, dtype=bool),
+        size=task.sequence.size,
+        attributes=task.sequence.attributes,
+        object_class=task.sequence.object_class,
+        frames=task.sequence.frames,
+        codes=np.zeros(count, dtype=np.int8) if task.protocol == "supervised" else None,
+        polygons=task.sequence.polygons,
+        error=sentence,
+        fingerprint=task.fingerprint,
+    )
+
+
+def limit_threads() -> None:
+    """Hold the libraries that are already loaded or will be to one thread."""
+    import cv2
+
+    os.environ.update(ONE_THREAD)
+    cv2.setNumThreads(1)
+
+
+def _limit_torch(task: Task) -> None:
+    if task.spec.kind == "siamtrack":
+        import torch
+
+        torch.set_num_threads(1)
+
+
+def work(task: Task) -> SequenceResult | SiamTrackError:
+    """`evaluate_sequence` on one thread; a tracker that can't be built comes back as the error that says why."""
+    limit_threads()
+    _limit_torch(task)
+    try:
+        return evaluate_sequence(task)
+    except SiamTrackError as error:
+        return error
+    except Exception as error:  # building somebody's tracker can fail in any way; what tracking raises is in the result already
+        return ConfigError(f"{task.spec.label} can't be built: {type(error).__name__}: {' '.join(str(error).split())}")
+
+
+def _child(pipe: connection.Connection) -> None:
+    """A worker process: tasks in, results out, until the pipe closes or the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    parent = multiprocessing.parent_process()
+    if parent is not None:  # a parent killed with -9 can't tell its children to stop
+        threading.Thread(target=lambda: (connection.wait([parent.sentinel]), os._exit(1)), daemon=True).start()
+    while True:
+        try:
+            task = pipe.recv()
+        except EOFError:
+            return
+        pipe.send(work(task))
+
+
+@dataclass
+class _Worker:
+    process: Any
+    pipe: connection.Connection
+    task: Task | None = None
+
+
+def _start() -> _Worker:
+    context = multiprocessing.get_context("spawn")  # fork would copy locks of threads that torch and OpenCV have started
+    ours, theirs = context.Pipe()
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ.update(ONE_THREAD)  # must be there before the child loads numpy and torch
+    try:
+        process = context.Process(target=_child, args=(theirs,), daemon=True)
+        process.start()
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+    theirs.close()
+    return _Worker(process, ours)
+
+
+def _processes(tasks: list[Task], count: int) -> Iterator[SequenceResult]:
+    """Each process has its own pipe, so that a process that dies names the sequence that it died of."""
+    waiting = list(reversed(tasks))
+    workers = [_start() for _ in range(min(count, len(tasks)))]
+    try:
+        for worker in workers:
+            _give(worker, waiting)
+        while any(w.task for w in workers):
+            ready = connection.wait([w.pipe for w in workers if w.task])
+            for index, worker in enumerate(workers):
+                if worker.pipe not in ready or worker.task is None:
+                    continue
+                task = worker.task
+                try:
+                    result: Any = worker.pipe.recv()
+                except (EOFError, ConnectionResetError):
+                    worker.process.join()
+                    result = crashed(
+                        task, f"the process died with exit code {worker.process.exitcode} (a crash in native code, or no memory)"
+                    )
+                    worker = workers[index] = _start()
+                if isinstance(result, SiamTrackError):
+                    raise result
+                _give(worker, waiting)
+                yield result
+    finally:
+        for worker in workers:
+            worker.pipe.close()
+            worker.process.terminate()
+        for worker in workers:
+            worker.process.join()
+
+
+def _give(worker: _Worker, waiting: list[Task]) -> None:
+    worker.task = waiting.pop() if waiting else None
+    if worker.task:
+        worker.pipe.send(worker.task)
+
+
+def _ray(tasks: list[Task], address: str, workers: int) -> Iterator[SequenceResult]:
+    """The same tasks on Ray. The package travels with the job; data sets and weight files given by path must be on every node."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere unasked
+    try:
+        import ray
+    except ModuleNotFoundError:
+        raise DeviceError("--ray needs the package ray; `pip install ray` adds it, or use --workers N on this machine.") from None
+
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
+    options["runtime_env"] = {"py_modules": [str(PACKAGE)], "env_vars": ONE_THREAD}
+    if address == "local":
+        options |= {"address": "local", "num_cpus": max(1, workers), "include_dashboard": False}
+    else:
+        options["address"] = address
+    try:
+        ray.init(**options)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise DeviceError(
+            f"No Ray cluster answers at {address!r} ({' '.join(str(error).split())[:200]}); `ray start --head` makes one."
+        ) from None
+    try:
+        nodes = sum(1 for node in ray.nodes() if node["Alive"])
+        logger.info("Ray: %d node(s), %g CPUs", nodes, ray.cluster_resources().get("CPU", 0))
+        remote = ray.remote(num_cpus=1, max_retries=0)(work)
+        pending = {remote.remote(task): task for task in tasks}
+        while pending:
+            done, _ = ray.wait(list(pending), num_returns=1)
+            for reference in done:
+                task = pending.pop(reference)
+                try:
+                    result: Any = ray.get(reference)
+                except ray.exceptions.RayError as error:
+                    result = crashed(task, f"the Ray worker died ({type(error).__name__}: {' '.join(str(error).split())[:160]})")
+                if isinstance(result, SiamTrackError):
+                    raise result
+                yield result
+    finally:
+        ray.shutdown()
