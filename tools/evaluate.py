@@ -5,9 +5,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tracker.cli.evaluate import main
-
 from tracker.cli.common import run
+from tracker.cli.evaluate import main
 
 if __name__ == "__main__":  # the worker processes import this file too
     raise SystemExit(run(main))
