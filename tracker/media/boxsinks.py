@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,9 +53,10 @@ class BoxSink(SinkBase):
             # Append mode: each frame is one write at the end, whatever else happens. "x": it must not have come to exist since.
             if overwrite and self.path.exists():
                 self.path.write_bytes(b"")
-            self._file = open(self.path, "ab" if overwrite else "xb", buffering=0)
+            self._file = open(self.path, "ab" if overwrite else "xb")
             if format == "csv":
                 self._file.write(CSV_HEADER.encode() + b"\n")
+                self._file.flush()
         except OSError as error:
             raise OutputError(f"Can't write {self.path}: {error.strerror or error}.") from None
         self._synced = time.monotonic()
@@ -74,19 +76,27 @@ class BoxSink(SinkBase):
         text = "".join(line + "\n" for line in self._lines(frame, tracks))
         try:
             self._file.write(text.encode())
+            self._file.flush()
             if time.monotonic() - self._synced > SYNC_SECONDS:
-                os.fsync(self._file.fileno())
-                self._synced = time.monotonic()
+                self._sync()
         except (OSError, ValueError) as error:
             raise OutputError(
                 f"Writing {self.path} failed after {self.frames} frames: {getattr(error, 'strerror', None) or error}."
             ) from None
         self.frames += 1
 
+    def _sync(self) -> None:
+        self._synced = time.monotonic()
+        if stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):  # pipes and devices can't be synced
+            os.fsync(self._file.fileno())
+
     def close(self) -> None:
         if not self._file.closed:
-            os.fsync(self._file.fileno())
-            self._file.close()
+            try:
+                self._sync()
+                self._file.close()
+            except OSError as error:
+                raise OutputError(f"Writing {self.path} failed after {self.frames} frames: {error.strerror or error}.") from None
 
 
 def csv_lines(frame: Frame, tracks: Sequence[Track]) -> list[str]:
