@@ -1,0 +1,12 @@
+#!/usr/bin/env python3
+"""Cuts the training views of a recipe once and keeps them: see `tools/prepare.py --help`."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tracker.cli.prepare import main
+
+if __name__ == "__main__":
+    sys.exit(main())
