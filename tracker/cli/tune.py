@@ -1,0 +1,253 @@
+"""`tools/tune.py`: search the tracking constants of a model on a validation split and judge the result on a hold-out."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import re
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tracker.cli.common import DONE, Parser, RawEpilog, add_model_options, add_version, check_model_options, whole_number
+from tracker.errors import ConfigError, OutputError
+
+if TYPE_CHECKING:
+    from tracker.evaluation.datasets import Dataset
+    from tracker.evaluation.tune import Search, Split, TrialRecord
+
+DESCRIPTION = """\
+Search the tracking constants of a model on a validation split and judge the result on a hold-out.
+
+The search (Optuna, TPE) sees the validation sequences only. The hold-out is measured once, with the constants
+before and after, and a warning is given where the gain doesn't carry over. The result is a yaml for --config of
+the other commands, with all that made it in its comments; the .json beside it holds all trials.
+"""
+EXAMPLES = """\
+  tune.py --dataset got10k --root GOT-10k --subset val --trials 60 --workers 4 --output tuned.yaml
+  tune.py --dataset folder --root my-clips --holdout-sequences 'b-*' --search window_influence=0.1:0.6
+  track.py clip.mp4 --box 10,20,64,48 --config tuned.yaml
+"""
+TESTS = {"otb", "otb2013", "otb50", "otb100", "vot", "uav123", "uav20l", "nfs", "tcolor128", "dtb70"}
+"""Data sets that are test sets as a whole. The others have a split of that name."""
+
+
+def share(text: str) -> float:
+    """A `type=` for a share in [0, 0.9]."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 0.9:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share between 0 and 0.9")
+    return value
+
+
+def span(text: str) -> tuple[str, float, float]:
+    """A `type=` for KEY=LOW:HIGH."""
+    match = re.fullmatch(r"(?:tracking\.)?(\w+)=([-+.\deE]+):([-+.\deE]+)", text)
+    try:
+        name, low, high = match.group(1), float(match.group(2)), float(match.group(3))  # type: ignore[union-attr]
+    except (AttributeError, ValueError):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form KEY=LOW:HIGH, for example window_influence=0.1:0.6") from None
+    if not low < high:
+        raise argparse.ArgumentTypeError(f"in {text!r} the lower end is not below the upper one")
+    return name, low, high
+
+
+def pattern(text: str) -> re.Pattern[str]:
+    """A `type=` for a regular expression."""
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a regular expression: {error}") from None
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of `tools/tune.py`."""
+    parser = Parser(description=DESCRIPTION, epilog=EXAMPLES, formatter_class=RawEpilog)
+    data = parser.add_argument_group("data")
+    data.add_argument("--dataset", required=True, metavar="NAME", help="got10k, lasot, trackingnet (val or train), or folder for your own")
+    data.add_argument("--root", required=True, type=Path, metavar="DIR", help="where it lies")
+    data.add_argument("--subset", metavar="NAME", help="split: val or train; a test split is refused")
+    data.add_argument("--sequences", metavar="GLOBS", help="only these, for example 'davis-*,vots*'")
+    data.add_argument("--max-sequences", type=whole_number(2), metavar="N", help="a random N of them")
+    data.add_argument("--max-frames", type=whole_number(2), metavar="N", help="only the first N frames of each")
+    data.add_argument("--holdout", type=share, default=0.3, metavar="SHARE", help="share of the sequences that only judges the result")
+    data.add_argument("--holdout-sequences", metavar="GLOBS", help="these judge the result, instead of a random share")
+    data.add_argument(
+        "--group", type=pattern, metavar="REGEX", help="sequences for which REGEX finds the same text (clips of one video) stay on one side"
+    )
+    search = parser.add_argument_group("search")
+    search.add_argument(
+        "--search",
+        type=span,
+        action="append",
+        default=[],
+        metavar="KEY=LOW:HIGH",
+        help="a constant of the section tracking and its range; may be repeated; replaces the usual ones "
+        "(window_influence, scale_penalty, size_lr; with the classic head also scale_step)",
+    )
+    search.add_argument("--metric", choices=("ao", "auc"), default="ao", help="mean IoU or success AUC, averaged over sequences")
+    search.add_argument("--trials", type=whole_number(1), default=60, metavar="N", help="in all, those of a resumed study included")
+    search.add_argument("--minutes", type=float, metavar="M", help="ask for no new trial after this time")
+    search.add_argument("--no-prune", action="store_true", help="finish bad trials too")
+    search.add_argument("--seed", type=int, default=0, metavar="N", help="of the split, the sampler and the bootstrap")
+    add_model_options(parser)
+    work = parser.add_argument_group("work and output")
+    work.add_argument("--workers", type=whole_number(1), default=1, metavar="N", help="processes; the result doesn't depend on it")
+    work.add_argument(
+        "--cache-gb", type=float, default=4.0, metavar="GB", help="room for decoded frames in the temporary folder; 0 for none"
+    )
+    work.add_argument("--output", type=Path, default=Path("tuned.yaml"), metavar="FILE.yaml", help="the configuration that was found")
+    work.add_argument("--study", type=Path, metavar="FILE", help="Optuna journal of the trials (default: the output's name with .study)")
+    work.add_argument("--resume", action="store_true", help="go on with an interrupted study, or add trials to a finished one")
+    work.add_argument("--overwrite", action="store_true", help="replace the output and start the study anew")
+    work.add_argument("--quiet", action="store_true", help="no line per trial")
+    add_version(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Search as the options say; returns the exit code."""
+    args = build_parser().parse_args(argv)
+    study_file = args.study or args.output.with_suffix(".study")
+    _check(args, study_file)
+    dataset = _load(args)
+
+    from tracker.evaluation.summary import provenance
+    from tracker.evaluation.tune import open_study, run_search, usable
+    from tracker.evaluation.tune_report import score_lines, write_tuning
+    from tracker.evaluation.tune_workers import FrameCache, Pool, SiamFactory
+    from tracker.model.zoo import load_model
+
+    sequences = usable(_capped(dataset, args), args.max_frames)
+    model = load_model(args.model, args.config, args.overrides)
+    weights = hashlib.sha256(Path(model.path or args.model).read_bytes()).hexdigest()[:16]
+    search = _search(args, [s.name for s in sequences], model.config.model.head, model.config.tracking, f"{model.name} (sha256 {weights})")
+    if args.overwrite:
+        study_file.unlink(missing_ok=True)
+    study_file.parent.mkdir(parents=True, exist_ok=True)
+    study = open_study(study_file, search, args.resume)
+    split = search.split
+    _say(args, f"{dataset.title}: {len(split.validation)} sequences to search on, {len(split.holdout)} held out; study {study_file}")
+    factory = SiamFactory(str(args.model), args.device, args.engine)
+    with tempfile.TemporaryDirectory(prefix="siamtrack-frames-") as folder:
+        cache = FrameCache(Path(folder) if args.cache_gb > 0 else None, int(args.cache_gb * 1e9))
+        with Pool(factory, sequences, args.workers, max_frames=args.max_frames, cache=cache) as pool:
+            tuning = run_search(search, pool, study, lambda trial, best: _say(args, _line(search, trial, best)))
+    facts = provenance(
+        [Path(sys.argv[0]).name, *(sys.argv[1:] if argv is None else argv)],
+        data=f"{dataset.title}; split by seed {args.seed}",
+        optuna=_version("optuna"),
+        seconds=f"{tuning.seconds:.0f}",
+    )
+    paths = write_tuning(args.output, tuning, facts)
+    print("\n".join(score_lines(tuning)))
+    print(f"best constants: {', '.join(f'{k}={v:g}' for k, v in tuning.best.constants.items())}")
+    print(f"written: {paths[0]} (use it with --config), {paths[1]}")
+    return DONE
+
+
+def _check(args: argparse.Namespace, study_file: Path) -> None:
+    """What can be refused before anything heavy is loaded."""
+    from tracker.media.sinks import check_writable
+
+    key, subset = args.dataset, args.subset or ("val" if args.dataset == "got10k" else None)
+    if key in TESTS or subset == "test" or (key in ("lasot", "trackingnet") and subset is None):
+        what = f"--subset {subset or 'test'} of {key}" if key not in TESTS else f"The data set {key}"
+        raise ConfigError(
+            f"{what} is for testing: constants tuned on it would make its numbers worthless. Tune on got10k val or train, lasot train, "
+            "trackingnet train, or on a folder of your own (--dataset folder)."
+        )
+    if args.output.suffix not in (".yaml", ".yml"):
+        raise OutputError(f"The output {args.output} must end in .yaml; it is a configuration.")
+    if args.resume and args.overwrite:
+        raise ConfigError("--resume goes on with a study and --overwrite starts it anew; give one of them.")
+    for path in (args.output, args.output.with_suffix(".json")):
+        check_writable(path, args.overwrite or args.resume)
+    if study_file.exists() and not (args.resume or args.overwrite):
+        raise OutputError(f"The study {study_file} exists; go on with it by --resume, or start anew with --overwrite.")
+    check_model_options(args)
+
+
+def _load(args: argparse.Namespace) -> Dataset:
+    from tracker.evaluation.datasets import load_dataset
+
+    dataset = load_dataset(args.dataset, args.root, args.subset)
+    if not args.sequences:
+        return dataset
+    return dataset.select(args.sequences + (f",{args.holdout_sequences}" if args.holdout_sequences else ""))
+
+
+def _capped(dataset: Dataset, args: argparse.Namespace) -> list:  # type: ignore[type-arg]
+    import numpy as np
+
+    if args.max_sequences is None or args.max_sequences >= len(dataset.sequences):
+        return list(dataset.sequences)
+    kept = sorted(np.random.default_rng(args.seed).permutation(len(dataset.sequences))[: args.max_sequences])
+    return [dataset.sequences[k] for k in kept]
+
+
+def _split(args: argparse.Namespace, names: list[str]) -> Split:
+    from fnmatch import fnmatchcase
+
+    from tracker.evaluation.tune import Split, split_sequences
+
+    def group(name: str) -> str:
+        found = args.group.search(name) if args.group else None
+        return found.group(0) if found else name
+
+    if not args.holdout_sequences:
+        return split_sequences(names, args.holdout, args.seed, group)
+    patterns = [p.strip() for p in args.holdout_sequences.split(",")]
+    held = [n for n in names if any(fnmatchcase(n, p) for p in patterns)]
+    rest = [n for n in names if n not in held]
+    if not held or not rest:
+        raise ConfigError(
+            f"--holdout-sequences {args.holdout_sequences!r} matches {len(held)} of {len(names)} sequences; both sides need some."
+        )
+    shared = {group(n) for n in held} & {group(n) for n in rest}
+    if shared:
+        raise ConfigError(f"The group {min(shared)!r} of --group would be on both sides of the hold-out; change --holdout-sequences.")
+    return Split(split_sequences(rest, 0.0, args.seed).validation, tuple(held))
+
+
+def _search(args: argparse.Namespace, names: list[str], head: str, start: object, model: str) -> Search:
+    from tracker.config import TrackingConfig
+    from tracker.evaluation.tune import Range, Search, search_space
+
+    assert isinstance(start, TrackingConfig)
+    given = {name: Range(low, high) for name, low, high in args.search}
+    return Search(
+        start=start,
+        space=search_space(head, start, given or None),
+        split=_split(args, names),
+        trials=args.trials,
+        metric=args.metric,
+        seed=args.seed,
+        max_frames=args.max_frames,
+        prune=not args.no_prune,
+        minutes=args.minutes,
+        model=model,
+    )
+
+
+def _line(search: Search, trial: TrialRecord, best: TrialRecord) -> str:
+    values = ", ".join(f"{k}={v:g}" for k, v in trial.constants.items())
+    seen = f" after {len(trial.scores)}/{len(search.split.validation)}" if trial.state == "pruned" else ""
+    outcome = f"{search.metric} {trial.score:.4f}  {trial.state}{seen}"
+    return f"trial {trial.number:3d}  {outcome}  {values}  (best {best.score:.4f}, trial {best.number})"
+
+
+def _say(args: argparse.Namespace, text: str) -> None:
+    if not args.quiet:
+        print(text, flush=True)
+
+
+def _version(package: str) -> str:
+    import importlib.metadata
+
+    return importlib.metadata.version(package)
