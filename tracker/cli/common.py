@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from tracker._version import __version__
-from tracker.errors import OutputError, SiamTrackError
+from tracker.errors import SiamTrackError
 
 if TYPE_CHECKING:
     from tracker.tracking.tracker import SiamTracker
@@ -45,6 +45,10 @@ class HelpFormatter(argparse.HelpFormatter):
         if text and "%(default)" not in text and action.default not in (None, False, True, [], (), argparse.SUPPRESS):
             text += " (default: %(default)s)"
         return text
+
+
+class RawEpilog(HelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Keeps the lines of description and epilog as they are written."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -99,29 +103,28 @@ def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None 
         The exit code (see the module's docstring). Any other exception is a bug of ours and keeps its traceback; with
         the environment variable SIAMTRACK_DEBUG=1 a user's error shows its traceback too.
     """
-    name = os.path.basename(sys.argv[0]) or "siamtrack"
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     previous = signal.signal(signal.SIGTERM, _on_sigterm)
     try:
         return main(argv)
     except SiamTrackError as error:
-        return _report(name, str(error), error)
+        return _report(str(error), error)
     except ModuleNotFoundError as error:
         package = (error.name or "").split(".")[0]
         if package in ("", "tracker"):
             raise
-        return _report(name, f"The package {package!r} is needed for this and is not installed; `pip install {package}` adds it.", error)
+        return _report(f"The package {package!r} is needed for this and is not installed; `pip install {package}` adds it.", error)
     except OSError as error:
         if isinstance(error, BrokenPipeError):  # the reader of our stdout went away (`| head`): nothing to say
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return DONE
         where = f"{error.filename}: " if error.filename else ""
-        return _report(name, f"{where}{error.strerror or error}.", error)
+        return _report(f"{where}{error.strerror or error}.", error)
     except KeyboardInterrupt:
-        sys.stderr.write(f"{name}: Stopped by Ctrl-C.\n")
+        say_error("Stopped by Ctrl-C.")
         return INTERRUPTED
     except Terminated:
-        sys.stderr.write(f"{name}: Stopped by SIGTERM.\n")
+        say_error("Stopped by SIGTERM.")
         return TERMINATED
     finally:
         signal.signal(signal.SIGTERM, previous)
@@ -131,10 +134,15 @@ def _on_sigterm(number: int, frame: object) -> None:
     raise Terminated
 
 
-def _report(name: str, sentence: str, error: Exception) -> int:
+def say_error(sentence: str) -> None:
+    """One sentence on stderr, after the name of the command."""
+    sys.stderr.write(f"{os.path.basename(sys.argv[0]) or 'siamtrack'}: {' '.join(sentence.split())}\n")
+
+
+def _report(sentence: str, error: Exception) -> int:
     if os.environ.get(DEBUG_VARIABLE):
         raise error
-    sys.stderr.write(f"{name}: {' '.join(sentence.split())}\n")
+    say_error(sentence)
     return BAD_REQUEST
 
 
@@ -219,19 +227,3 @@ def load_tracker(args: argparse.Namespace) -> SiamTracker:
     from tracker.tracking.tracker import SiamTracker
 
     return SiamTracker.from_pretrained(args.model, args.device, engine=args.engine, config=args.config, overrides=args.overrides)
-
-
-def check_outputs(paths: Sequence[Path], overwrite: bool) -> None:
-    """All outputs can be written, none exists (or --overwrite), none is named twice.
-
-    Raises:
-        OutputError: The first that fails.
-    """
-    from tracker.media.sinks import check_writable
-
-    seen: set[Path] = set()
-    for path in paths:
-        if path.resolve() in seen:
-            raise OutputError(f"The output {path} is asked for twice; give each output its own name.")
-        seen.add(path.resolve())
-        check_writable(path, overwrite=overwrite)

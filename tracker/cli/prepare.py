@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 from multiprocessing import get_context
 from pathlib import Path
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tracker.cli.common import Parser, run

@@ -1,0 +1,239 @@
+"""`tools/track.py SOURCE`: follow what is in a box through a video, a folder of images or a stream."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tracker.cli.common import (
+    BAD_REQUEST,
+    DONE,
+    FAILED_MIDWAY,
+    INTERRUPTED,
+    TERMINATED,
+    Parser,
+    RawEpilog,
+    Terminated,
+    add_model_options,
+    add_version,
+    parse_box,
+    say_error,
+    whole_number,
+)
+from tracker.cli.progress import Progress
+from tracker.cli.session import Session, add_output_options, check_options
+from tracker.errors import BoxError, OutputError, SiamTrackError
+
+if TYPE_CHECKING:
+    from tracker.cli.screen import Screen
+    from tracker.types import Box, Frame, Track, VideoInfo
+
+EPILOG = """\
+without --box or --init-file a window opens to draw the box: drag with the mouse, Enter accepts, Esc cancels
+keys in the window: space pauses, r draws the box anew, q quits
+exit codes: 0 done; 1 failed in the middle, files are valid up to there; 2 can't be done, nothing written; 130 Ctrl-C, files are valid
+
+  track.py clip.mp4                                        draw the box in a window and watch
+  track.py clip.mp4 --box 10,20,64,48 --save out.mp4       no display needed
+  track.py frames/ --init-file boxes.txt --save-boxes out.csv
+"""
+
+
+def build_parser() -> Parser:
+    """The options of `tools/track.py`."""
+    parser = Parser(description=__doc__.split(": ", 1)[1].capitalize(), epilog=EPILOG, formatter_class=RawEpilog)
+    parser.add_argument(
+        "source", nargs="?", metavar="SOURCE", help="video file, folder of images, glob, pattern %%04d, camera index or URL"
+    )
+    target = parser.add_argument_group("target")
+    target.add_argument(
+        "--box",
+        action="append",
+        type=parse_box,
+        default=[],
+        metavar="X,Y,W,H",
+        help="left, top, width, height in pixels of the first frame; repeat it for several targets",
+    )
+    target.add_argument(
+        "--init-file", type=Path, metavar="FILE", help="take the box from a file's first line (csv, jsonl, txt of any benchmark)"
+    )
+    target.add_argument("--start-frame", type=whole_number(0), default=0, metavar="N", help="first frame, counted from 0 (default: 0)")
+    target.add_argument("--max-frames", type=whole_number(1), metavar="N", help="stop after so many frames")
+    add_output_options(parser)
+    show = parser.add_argument_group("display")
+    show.add_argument("--show", action="store_true", help="watch in a window, no faster than the video's own speed")
+    show.add_argument("--quiet", action="store_true", help="print errors only")
+    add_model_options(parser)
+    parser.add_argument("--doctor", action="store_true", help="print what works on this machine, and what is off and why, and exit")
+    add_version(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Track as the options say; returns the exit code."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.doctor:
+        from tracker.cli.doctor import report
+
+        return report()
+    if args.source is None:
+        parser.error("which video? Give a file, a folder of images, a camera index or a URL")
+    if args.box and args.init_file:
+        parser.error("--box and --init-file both say where the target is; give one of them")
+    check_options(args)
+    boxes = given_boxes(args)
+    choose_outputs(args, boxes)
+    from tracker.cli.screen import Screen
+    from tracker.media.sources import open_source
+
+    with ExitStack() as stack:
+        source = stack.enter_context(open_source(args.source, start=args.start_frame, prefetch=4, reconnect_for=0.0))
+        frames = limited(source, args.max_frames)
+        first = next(frames)
+        screen = Screen(stack, source.info) if args.show or not boxes else None
+        boxes = boxes or (screen.draw(first) if screen else [])
+        if not boxes:
+            say_error("No box was drawn, so nothing was tracked.")
+            return BAD_REQUEST
+        check_in_frame(boxes, first)
+        if not args.show:
+            if screen is not None:
+                screen.close()
+            screen = None
+        session = stack.enter_context(Session(args, source.info, len(boxes)))
+        note(args, session.load())
+        session.open_files()
+        return play(args, session, screen, source.info, first, frames, boxes)
+
+
+def given_boxes(args: argparse.Namespace) -> list[Box]:
+    """The boxes of --box or --init-file; none if they are to be drawn."""
+    if args.init_file:
+        from tracker.media.boxfiles import read_init_box
+
+        return [read_init_box(args.init_file)]
+    if not args.box:
+        return []
+    from tracker.loop import as_boxes
+
+    return as_boxes(args.box)
+
+
+def choose_outputs(args: argparse.Namespace, boxes: Sequence[Box]) -> None:
+    """Settle what is shown and written, and say so where it isn't what was typed.
+
+    Raises:
+        BoxError: There is neither a box nor a display to draw one.
+    """
+    wants_files = bool(args.save or args.save_boxes)
+    if boxes and wants_files and not args.show:
+        return
+    from tracker.media.window import display_available
+
+    there, why = display_available()
+    if not boxes and not there:
+        raise BoxError(f"A window to draw the box can't be opened: {why}; pass the box with --box x,y,w,h or --init-file FILE.")
+    if there:
+        args.show = args.show or not wants_files
+        return
+    if args.show:
+        sys.stderr.write(f"--show is left out: {why}; files are written all the same.\n")
+        args.show = False
+    if not wants_files:
+        args.save = default_output(args.source)
+        check_options(args)
+        note(args, f"Nothing to write was named and there is no window ({why}): the video goes to {args.save}.")
+
+
+def default_output(source: str) -> Path:
+    """Where the video goes if no output was named and there is no display: SOURCE_tracked.mp4 in the current folder."""
+    name = "camera" + source if source.isdigit() else Path(source.rstrip("/")).stem
+    plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in name).strip("_.")
+    return Path(f"{plain or 'video'}_tracked.mp4")
+
+
+def limited(source: Iterable[Frame], count: int | None) -> Iterator[Frame]:
+    """The frames, at most so many."""
+    for k, frame in enumerate(source, 1):
+        yield frame
+        if k == count:
+            return
+
+
+def check_in_frame(boxes: Sequence[Box], frame: Frame) -> None:
+    """Before the model is loaded: the boxes lie in the first frame."""
+    from tracker.geometry import check_box
+
+    height, width = frame.image.shape[:2]
+    for box in boxes:
+        check_box(box, width, height)
+
+
+def play(
+    args: argparse.Namespace,
+    session: Session,
+    screen: Screen | None,
+    info: VideoInfo,
+    first: Frame,
+    frames: Iterator[Frame],
+    boxes: Sequence[Box],
+) -> int:
+    """Go through the video; whatever ends it, the files are finished and the summary is printed."""
+    count = None if info.frame_count is None else max(info.frame_count - args.start_frame, 0)
+    progress = Progress(min((n for n in (count, args.max_frames) if n), default=None), args.quiet)
+    idle, began, code, reason = (screen.idle if screen else 0.0), time.perf_counter(), DONE, ""
+    try:
+        for frame, tracks in steps(session, screen, first, frames, boxes):
+            session.write(frame, tracks)
+            progress.update(tracks)
+    except SiamTrackError as error:
+        code, reason = FAILED_MIDWAY, str(error)
+    except KeyboardInterrupt:
+        code, reason = INTERRUPTED, "Stopped by Ctrl-C; the files are valid up to here."
+    except Terminated:
+        code, reason = TERMINATED, "Stopped by SIGTERM; the files are valid up to here."
+    finally:
+        progress.close()
+    try:
+        session.close()
+    except OutputError as error:
+        code, reason = code or FAILED_MIDWAY, f"{reason} {error}".strip()
+    seconds = time.perf_counter() - began - ((screen.idle - idle) if screen else 0.0)
+    note(args, session.tally.sentence(seconds, [path for path in session.written if path.exists()]))
+    if reason:
+        say_error(reason)
+    return code
+
+
+def steps(
+    session: Session, screen: Screen | None, first: Frame, frames: Iterator[Frame], boxes: Sequence[Box]
+) -> Iterator[tuple[Frame, list[Track]]]:
+    """Each frame with its tracks, after the window showed it and the user had a say."""
+    frame: Frame | None = first
+    while frame is not None:
+        tracks = session.start(frame, boxes) if frame is first else session.step(frame)
+        answer = screen.present(session.painter(frame, tracks)) if screen else ""
+        if screen and answer == "redraw":
+            drawn = screen.draw(frame, several=session.several_possible)
+            if drawn:
+                tracks = session.start(frame, drawn)
+        yield frame, tracks
+        frame = None if answer == "quit" else next(frames, None)
+
+
+def note(args: argparse.Namespace, text: str) -> None:
+    """Tell the user something, unless --quiet."""
+    if not args.quiet:
+        print(text, flush=True)
+
+
+if __name__ == "__main__":
+    from tracker.cli.common import run
+
+    raise SystemExit(run(main))
