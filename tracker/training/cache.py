@@ -72,7 +72,8 @@ def open_index(cache: CacheConfig, data: DataConfig, model: ModelConfig) -> Path
         known = json.loads(index.read_text()).get("fingerprint")
         if known != mark:
             raise OutputError(
-                f"The cache {folder} was made from another recipe ({known}, this one is {mark}); remove it or name another train.data.cache.path."
+                f"The cache {folder} was made from another recipe ({known}, this one is {mark}); "
+                "remove it or name another train.data.cache.path."
             )
         return folder
     try:

@@ -237,6 +237,7 @@ def build_pair_source(config: Config, seed: int) -> PairSource:
     mark = fingerprint(pairs.cache, pairs.material, config.model)
     if made != mark:
         raise DataError(
-            f"The cache {pairs.cache.path} was made from another recipe ({made}, this one is {mark}); run tools/prepare.py again with another path."
+            f"The cache {pairs.cache.path} was made from another recipe ({made}, this one is {mark}); "
+            "run tools/prepare.py again with another path."
         )
     return CachedPairs(pairs, batch_size, seed)

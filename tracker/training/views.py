@@ -7,7 +7,7 @@ Crops come from `tracker.crops`, so training sees what tracking will see.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import cv2
@@ -32,7 +32,7 @@ class ViewConfig:
     templates: int = 2
     searches: int = 4
     frame_range: int = 60
-    augment: AugmentConfig = AugmentConfig()
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
 
 
 @dataclass(frozen=True)
