@@ -13,8 +13,9 @@ from tracker.errors import SourceError
 from tracker.media.sources import Source, SourceBase
 from tracker.types import Frame, VideoInfo
 
-LOW_DELAY = {"fflags": "nobuffer", "flags": "low_delay", "analyzeduration": "1000000", "probesize": "500000"}
-"""FFmpeg options for network streams: no input buffer, no reorder delay, at most a second spent on guessing formats."""
+LOW_DELAY = {"fflags": "nobuffer", "analyzeduration": "1000000", "probesize": "500000"}
+"""FFmpeg options for network streams: no input buffer, at most a second of video spent on guessing formats. The decoder keeps its
+reorder delay (none for cameras, which send no B-frames): without it a stream that has them would come in the wrong order."""
 
 
 def hide_password(url: str) -> str:
