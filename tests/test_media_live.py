@@ -130,6 +130,7 @@ def test_a_file_as_if_live(tmp_path: Path) -> None:
         assert number_of(next(source).image) >= 8
 
 
+@pytest.mark.slow
 def test_live_sources_have_no_start_frame() -> None:
     port = _free_port()
     server = _serve(f"tcp://127.0.0.1:{port}")
