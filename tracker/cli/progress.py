@@ -22,11 +22,14 @@ class Progress:
     Args:
         total: Number of frames, or None where it isn't known.
         quiet: Print nothing.
+
+    Attributes:
+        fps: Frames per second over the last half second.
     """
 
     def __init__(self, total: int | None, quiet: bool) -> None:
         self._total, self._done, self._bar = total, 0, None
-        self._since, self._frames, self._fps = time.perf_counter(), 0, 0.0
+        self._since, self._frames, self.fps = time.perf_counter(), 0, 0.0
         self._logged = self._since
         self._quiet = quiet
         if not quiet and sys.stderr.isatty():
@@ -42,9 +45,9 @@ class Progress:
         self._done += 1
         self._frames += 1
         if now - self._since > 0.5:
-            self._fps, self._since, self._frames = self._frames / (now - self._since), now, 0
+            self.fps, self._since, self._frames = self._frames / (now - self._since), now, 0
         if self._bar is not None:
-            if self._fps:
+            if self.fps:
                 self._bar.set_postfix_str(self._text(tracks), refresh=False)
             self._bar.update()
         elif not self._quiet and now - self._logged > LOG_SECONDS:
@@ -54,7 +57,7 @@ class Progress:
     def _text(self, tracks: Sequence[Track]) -> str:
         score = sum(t.score for t in tracks) / max(len(tracks), 1)
         state = max((t.state.value for t in tracks), key=("tracking", "uncertain", "lost").index, default="")
-        return f"{self._fps:.{0 if self._fps >= 10 else 1}f} fps, score {score:.2f}, {state}"
+        return f"{self.fps:.{0 if self.fps >= 10 else 1}f} fps, score {score:.2f}, {state}"
 
     def close(self) -> None:
         """Leave the bar as it is."""

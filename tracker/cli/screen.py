@@ -1,33 +1,48 @@
-"""The window of `track`: pace, pause, and boxes drawn anew."""
+"""The windows of `track` and `live`: pace, pause, and boxes drawn anew."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from tracker.media.draw import DARK, put_label
+from tracker.cli.viewer import Answer
+from tracker.media.draw import DARK, RED, put_label
 from tracker.media.window import Window
 
 if TYPE_CHECKING:
-    from tracker.types import Box, Frame, Image, VideoInfo
+    from tracker.cli.viewer import Status
+    from tracker.types import Box, Frame, Image, Track, VideoInfo
 
 DEFAULT_RATE = 25.0
 """Frames per second at which folders of images are shown."""
 
 
+def pause(window: Window, image: Image) -> str:
+    """Wait for a key that ends the pause, and return it ("" for the space bar)."""
+    shown = image.copy()
+    put_label(shown, "paused  |  space: go on  |  r: draw anew  |  q: quit", (0, 0), DARK)
+    window.show(shown)
+    while not window.closed:
+        key = window.key(50)
+        if key in ("space", "r", "q", "esc"):
+            return "" if key == "space" else key
+    return "q"
+
+
 class Screen:
-    """A window that plays no faster than the video, with its keys.
+    """A window with its keys.
 
     Args:
         stack: Closes the window at the end.
         info: The source: its name and frame rate.
-        note: Text for the title.
+        paced: False plays as fast as frames come.
     """
 
-    def __init__(self, stack: ExitStack, info: VideoInfo, title: str = "SiamTrack") -> None:
-        self._window = stack.enter_context(Window(f"{title} - {info.source}"))
-        self._interval = 0.0 if info.live else 1 / float(info.frame_rate or DEFAULT_RATE)
+    def __init__(self, stack: ExitStack, info: VideoInfo, paced: bool = True) -> None:
+        self._window = stack.enter_context(Window(f"SiamTrack - {info.source}"))
+        self._interval = 0.0 if info.live or not paced else 1 / float(info.frame_rate or DEFAULT_RATE)
         self._due = 0.0
         self.idle = 0.0
         """Seconds spent paused, drawing, or waiting for the video's own speed."""
@@ -49,7 +64,7 @@ class Screen:
         began = time.perf_counter()
         key = self._window.key(max(1, int(1000 * (self._due - began))))
         if key == "space":
-            key = self._pause(image)
+            key = pause(self._window, image)
         now = time.perf_counter()
         if now - began > 0.002:  # showing it takes a millisecond or so in itself
             self.idle += now - began
@@ -58,17 +73,49 @@ class Screen:
             return "quit"
         return "redraw" if key == "r" else ""
 
-    def _pause(self, image: Image) -> str:
-        """Wait for a key that ends the pause, and return it ("" for the space bar)."""
-        shown = image.copy()
-        put_label(shown, "paused  |  space: go on  |  r: draw anew  |  q: quit", (0, 0), DARK)
-        self._window.show(shown)
-        while not self._window.closed:
-            key = self._window.key(50)
-            if key in ("space", "r", "q", "esc"):
-                return "" if key == "space" else key
-        return "q"
-
     def close(self) -> None:
         """Close the window; safe to call twice."""
+        self._window.close()
+
+
+class LiveWindow:
+    """The `Viewer` of `live` that is a window.
+
+    Args:
+        name: The source's name, for the title.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._window = Window(f"SiamTrack live - {name}")
+        self._last: Image | None = None
+
+    def show(self, frame: Frame, picture: Image, tracks: Sequence[Track], status: Status, several: bool) -> Answer:
+        """Show the picture with its numbers; r draws, space freezes the picture, q quits."""
+        shown = picture.copy()
+        put_label(shown, status.line(), (0, shown.shape[0]), DARK, above=True)
+        if not tracks:
+            put_label(shown, "r: draw a box  |  q: quit", (0, 0), DARK)
+        self._window.show(shown)
+        self._last = shown
+        return self._answer(self._window.key(1), frame, several)
+
+    def wait(self, status: Status) -> Answer:
+        """Nothing new came: say so on the last picture."""
+        if self._last is not None and status.state != "live":
+            shown = self._last.copy()
+            put_label(shown, f"{status.state} ...", (0, 0), RED)
+            self._window.show(shown)
+        return self._answer(self._window.key(1), None, False)
+
+    def _answer(self, key: str, frame: Frame | None, several: bool) -> Answer:
+        if key == "space" and self._last is not None:
+            key = pause(self._window, self._last)
+        if self._window.closed or key in ("q", "esc"):
+            return Answer(quit=True)
+        if key == "r" and frame is not None:
+            return Answer(boxes=self._window.select(frame.image, several), frame=frame)
+        return Answer()
+
+    def close(self) -> None:
+        """Close the window."""
         self._window.close()

@@ -10,84 +10,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracker.cli.common import Parser, check_model_options, load_tracker
-from tracker.errors import OutputError
+from tracker.cli.common import (
+    DONE,
+    FAILED_MIDWAY,
+    INTERRUPTED,
+    TERMINATED,
+    Terminated,
+    load_tracker,
+)
+from tracker.cli.outputs import text_format
+from tracker.errors import OutputError, SiamTrackError
 
 if TYPE_CHECKING:
+    from tracker.cli.progress import Progress
     from tracker.loop import Targets
     from tracker.media.draw import Views
     from tracker.media.sinks import Sink
     from tracker.types import Box, Frame, Image, Track, VideoInfo
-
-VIEWS = ("boxes", "response")
-TEXT_FORMATS = ("got10k", "mot", "otb", "vot")
-
-
-def add_output_options(parser: Parser) -> None:
-    """--save, --save-boxes, --format, --view, --overwrite."""
-    group = parser.add_argument_group("output")
-    group.add_argument("--save", type=Path, metavar="OUT.mp4", help="write a video with the target drawn (H.264; .mp4, .m4v, .mov or .mkv)")
-    group.add_argument(
-        "--save-boxes",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="OUT.csv|.jsonl|.txt",
-        help="write the box, score and state of every frame; may be repeated",
-    )
-    group.add_argument("--format", choices=TEXT_FORMATS, help="what a .txt holds: got10k unless there are several targets, then mot")
-    group.add_argument(
-        "--view",
-        choices=VIEWS,
-        default=VIEWS[0],
-        help="what window and video show: the frame with boxes, or beside it the template, the search window and the response",
-    )
-    group.add_argument("--overwrite", action="store_true", help="replace outputs that exist; without it they are left alone")
-
-
-def check_output_options(args: argparse.Namespace) -> None:
-    """Find out before any work whether every file that was asked for can be written.
-
-    Raises:
-        OutputError: The first that can't.
-    """
-    from tracker.media.sinks import box_format, check_video_name, check_writable
-
-    if args.format and not any(path.suffix.lower() == ".txt" for path in args.save_boxes):
-        raise OutputError(f"--format {args.format} says what a .txt holds, but no --save-boxes FILE.txt was given.")
-    wanted = [*([args.save] if args.save else []), *args.save_boxes]
-    for k, path in enumerate(wanted):
-        if path.resolve() in [other.resolve() for other in wanted[:k]]:
-            raise OutputError(f"The output {path} is asked for twice; give each output its own name.")
-        check_writable(path, args.overwrite, source=args.source)
-    if args.save:
-        check_video_name(args.save)
-    for path in args.save_boxes:
-        box_format(path, text_format(path, args.format))
-
-
-def text_format(path: Path, wanted: str | None, targets: int = 1) -> str | None:
-    """The `format` of `open_boxes_sink`: --format for .txt files only, and MOT for several targets."""
-    if path.suffix.lower() != ".txt":
-        return None
-    return wanted or ("mot" if targets > 1 else None)
-
-
-def check_targets(args: argparse.Namespace, count: int) -> None:
-    """Several targets need a box format that can tell them apart.
-
-    Raises:
-        OutputError: They were asked for in a format of one target.
-    """
-    if count > 1 and args.format not in (None, "mot"):
-        raise OutputError(f"The format {args.format} holds one target, not {count}; use --format mot, a .csv or a .jsonl.")
 
 
 class Painter:
     """The picture of a frame and its tracks, made once for window and video.
 
     Args:
-        view: One of VIEWS.
+        view: One of `outputs.VIEWS`.
         views: Gives what the network saw last.
     """
 
@@ -128,16 +74,17 @@ class Tally:
             self.score_sum += sum(track.score for track in tracks)
             self.tracker_seconds += seconds
 
-    def sentence(self, seconds: float, written: Sequence[Path]) -> str:
-        """The one-line summary of a run that took so many seconds."""
+    def sentence(self, seconds: float, written: Sequence[Path], extra: Sequence[str] = ()) -> str:
+        """The one-line summary of a run that took so many seconds and wrote these files."""
         updates = max(self.frames - 1, 0)
         parts = [f"{self.frames} frame{'s' * (self.frames != 1)}"]
         if updates and seconds > 0:
             parts.append(f"{self.frames / seconds:.1f} fps (the tracker alone {updates / max(self.tracker_seconds, 1e-9):.1f})")
         if self.scores:
             parts.append(f"mean score {self.score_sum / self.scores:.2f}")
-        parts.append(f"lost in {self.lost_frames}")
-        return f"{', '.join(parts)}; {'wrote ' + ', '.join(map(str, written)) if written else 'no files written'}."
+        parts += [f"lost in {self.lost_frames}", *extra]
+        files = [str(path) for path in written if path.exists()]
+        return f"{', '.join(parts)}; {'wrote ' + ', '.join(files) if files else 'no files written'}."
 
 
 class Session:
@@ -146,12 +93,10 @@ class Session:
     Args:
         args: Parsed options of `add_output_options` and `common.add_model_options`.
         info: The source.
-        targets: How many are followed.
     """
 
-    def __init__(self, args: argparse.Namespace, info: VideoInfo, targets: int) -> None:
-        check_targets(args, targets)
-        self._args, self._info, self._count = args, info, targets
+    def __init__(self, args: argparse.Namespace, info: VideoInfo) -> None:
+        self.args, self._info, self._count = args, info, 0
         self._stack = ExitStack()
         self._sinks: list[Sink] = []
         self._drawn, self._seconds = False, 0.0
@@ -163,10 +108,10 @@ class Session:
         from tracker.loop import OneByOne
         from tracker.tracking.tracker import SiamTracker
 
-        first = load_tracker(self._args)
+        first = load_tracker(self.args)
         # Further targets share the network and its engine: only the template is their own.
         self._targets: Targets = OneByOne(lambda: SiamTracker(first.model, first.engine, first.config), [first])
-        self.painter = Painter(self._args.view, lambda: first.views)
+        self.painter = Painter(self.args.view, lambda: first.views)
         return f"{first.name} on {first.device} ({first.engine.name})"
 
     def __enter__(self) -> Session:
@@ -175,16 +120,19 @@ class Session:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def open_files(self) -> None:
-        """Create the outputs.
+    def open_files(self, targets: int) -> None:
+        """Create the outputs, for so many targets; nothing happens if they are open already.
 
         Raises:
             OutputError: One can't be written.
         """
+        if self._sinks:
+            return
+        self._count = targets
         from tracker.media.sinks import open_boxes_sink
         from tracker.media.videosink import VideoSink
 
-        args = self._args
+        args = self.args
         for path in args.save_boxes:
             sink = open_boxes_sink(path, text_format(path, args.format, self._count), overwrite=args.overwrite)
             self._sinks.append(self._stack.enter_context(sink))
@@ -197,7 +145,7 @@ class Session:
     @property
     def several_possible(self) -> bool:
         """Whether every output can hold several targets."""
-        formats = [text_format(path, self._args.format, self._count) for path in self.written if path.suffix.lower() == ".txt"]
+        formats = [text_format(path, self.args.format, self._count) for path in self.written if path.suffix.lower() == ".txt"]
         return all(format_ == "mot" for format_ in formats)
 
     def start(self, frame: Frame, boxes: Sequence[Box]) -> list[Track]:
@@ -238,7 +186,31 @@ class Session:
         self._stack.close()
 
 
-def check_options(args: argparse.Namespace) -> None:
-    """All that can be found wrong with the options before anything is opened or loaded."""
-    check_output_options(args)
-    check_model_options(args)
+def finish(session: Session, work: Callable[[], None], progress: Progress) -> tuple[int, str]:
+    """Run the loop; whatever ends it, the files are finished.
+
+    Returns:
+        The exit code and, unless it is 0, a sentence that says what happened.
+    """
+    code, reason = DONE, ""
+    try:
+        work()
+    except SiamTrackError as error:
+        code, reason = FAILED_MIDWAY, str(error)
+    except KeyboardInterrupt:
+        code, reason = INTERRUPTED, "Stopped by Ctrl-C; the files are valid up to here."
+    except Terminated:
+        code, reason = TERMINATED, "Stopped by SIGTERM; the files are valid up to here."
+    finally:
+        progress.close()
+    try:
+        session.close()
+    except OutputError as error:
+        code, reason = code or FAILED_MIDWAY, f"{reason} {error}".strip()
+    return code, reason
+
+
+def note(args: argparse.Namespace, text: str) -> None:
+    """Tell the user something, unless --quiet."""
+    if not args.quiet:
+        print(text, flush=True)

@@ -12,29 +12,26 @@ from typing import TYPE_CHECKING
 
 from tracker.cli.common import (
     BAD_REQUEST,
-    DONE,
-    FAILED_MIDWAY,
-    INTERRUPTED,
-    TERMINATED,
     Parser,
     RawEpilog,
-    Terminated,
     add_model_options,
     add_version,
     parse_box,
     say_error,
     whole_number,
 )
+from tracker.cli.outputs import add_output_options, check_options, check_targets
 from tracker.cli.progress import Progress
-from tracker.cli.session import Session, add_output_options, check_options
-from tracker.errors import BoxError, OutputError, SiamTrackError
+from tracker.cli.session import Session, finish, note
+from tracker.errors import BoxError
 
 if TYPE_CHECKING:
     from tracker.cli.screen import Screen
     from tracker.types import Box, Frame, Track, VideoInfo
 
 EPILOG = """\
-without --box or --init-file a window opens to draw the box: drag with the mouse, Enter accepts, Esc cancels
+without --box or --init-file a window opens to draw the box: drag with the mouse, Enter accepts, Esc cancels;
+without --save, --save-boxes or --show it is shown, or, where there is no display, written to ./SOURCE_tracked.mp4
 keys in the window: space pauses, r draws the box anew, q quits
 exit codes: 0 done; 1 failed in the middle, files are valid up to there; 2 can't be done, nothing written; 130 Ctrl-C, files are valid
 
@@ -66,7 +63,7 @@ def build_parser() -> Parser:
     target.add_argument("--max-frames", type=whole_number(1), metavar="N", help="stop after so many frames")
     add_output_options(parser)
     show = parser.add_argument_group("display")
-    show.add_argument("--show", action="store_true", help="watch in a window, no faster than the video's own speed")
+    show.add_argument("--show", action="store_true", help="watch in a window, at the video's own speed unless files are written too")
     show.add_argument("--quiet", action="store_true", help="print errors only")
     add_model_options(parser)
     parser.add_argument("--doctor", action="store_true", help="print what works on this machine, and what is off and why, and exit")
@@ -96,19 +93,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         source = stack.enter_context(open_source(args.source, start=args.start_frame, prefetch=4, reconnect_for=0.0))
         frames = limited(source, args.max_frames)
         first = next(frames)
-        screen = Screen(stack, source.info) if args.show or not boxes else None
+        screen = Screen(stack, source.info, paced=not (args.save or args.save_boxes)) if args.show or not boxes else None
         boxes = boxes or (screen.draw(first) if screen else [])
         if not boxes:
             say_error("No box was drawn, so nothing was tracked.")
             return BAD_REQUEST
         check_in_frame(boxes, first)
-        if not args.show:
-            if screen is not None:
-                screen.close()
-            screen = None
-        session = stack.enter_context(Session(args, source.info, len(boxes)))
+        check_targets(args, len(boxes))
+        session = stack.enter_context(Session(args, source.info))
         note(args, session.load())
-        session.open_files()
+        session.open_files(len(boxes))
         return play(args, session, screen, source.info, first, frames, boxes)
 
 
@@ -187,25 +181,16 @@ def play(
     """Go through the video; whatever ends it, the files are finished and the summary is printed."""
     count = None if info.frame_count is None else max(info.frame_count - args.start_frame, 0)
     progress = Progress(min((n for n in (count, args.max_frames) if n), default=None), args.quiet)
-    idle, began, code, reason = (screen.idle if screen else 0.0), time.perf_counter(), DONE, ""
-    try:
+    idle, began = (screen.idle if screen else 0.0), time.perf_counter()
+
+    def work() -> None:
         for frame, tracks in steps(session, screen, first, frames, boxes):
             session.write(frame, tracks)
             progress.update(tracks)
-    except SiamTrackError as error:
-        code, reason = FAILED_MIDWAY, str(error)
-    except KeyboardInterrupt:
-        code, reason = INTERRUPTED, "Stopped by Ctrl-C; the files are valid up to here."
-    except Terminated:
-        code, reason = TERMINATED, "Stopped by SIGTERM; the files are valid up to here."
-    finally:
-        progress.close()
-    try:
-        session.close()
-    except OutputError as error:
-        code, reason = code or FAILED_MIDWAY, f"{reason} {error}".strip()
+
+    code, reason = finish(session, work, progress)
     seconds = time.perf_counter() - began - ((screen.idle - idle) if screen else 0.0)
-    note(args, session.tally.sentence(seconds, [path for path in session.written if path.exists()]))
+    note(args, session.tally.sentence(seconds, session.written))
     if reason:
         say_error(reason)
     return code
@@ -225,12 +210,6 @@ def steps(
                 tracks = session.start(frame, drawn)
         yield frame, tracks
         frame = None if answer == "quit" else next(frames, None)
-
-
-def note(args: argparse.Namespace, text: str) -> None:
-    """Tell the user something, unless --quiet."""
-    if not args.quiet:
-        print(text, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,177 @@
+"""`tools/live.py SOURCE`: follow a target in a camera or stream, always in the newest frame, so that the picture never lags."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from tracker.cli.common import Parser, RawEpilog, add_model_options, add_version, parse_box, positive_seconds, say_error
+from tracker.cli.outputs import add_output_options, check_options, check_targets
+from tracker.cli.progress import Progress
+from tracker.cli.session import Session, finish, note
+from tracker.cli.viewer import Answer, Status, Viewer
+from tracker.errors import BoxError
+
+if TYPE_CHECKING:
+    from tracker.media.live import LatestFrameSource
+    from tracker.types import Box, Frame, Track
+
+EPILOG = """\
+keys in the window: r freezes the picture to draw a box (Enter accepts, Esc cancels), space pauses, q quits
+a slow computer drops frames rather than lag behind; drops and latency (arrival of a frame to its box) are on screen
+files hold the frames that were tracked, with the time at which they came
+exit codes: 0 the stream ended, q or --duration; 1 the stream was lost, files are valid; 2 can't be done; 130 Ctrl-C, files are valid
+
+  live.py 0                                                         first camera
+  live.py rtsp://user:password@host/path --save out.mp4
+  live.py http://host/stream --box 10,20,64,48 --duration 60 --save-boxes out.csv    no display needed
+"""
+POLL_SECONDS = 0.1
+
+
+def build_parser() -> Parser:
+    """The options of `tools/live.py`."""
+    parser = Parser(description=__doc__.split(": ", 1)[1].capitalize(), epilog=EPILOG, formatter_class=RawEpilog)
+    parser.add_argument("source", metavar="SOURCE", help="camera index or URL (rtsp, http, udp, tcp, ...); a file plays at its own speed")
+    parser.add_argument(
+        "--box",
+        action="append",
+        type=parse_box,
+        default=[],
+        metavar="X,Y,W,H",
+        help="left, top, width, height in pixels of the first frame; repeat it for several targets; without it, draw in the window",
+    )
+    parser.add_argument("--duration", type=positive_seconds, metavar="SECONDS", help="stop after so many seconds")
+    parser.add_argument("--reconnect", type=float, default=30.0, metavar="SECONDS", help="try so long to get a lost stream back; 0 never")
+    parser.add_argument("--no-show", action="store_true", help="open no window even where there is a display")
+    parser.add_argument("--quiet", action="store_true", help="print errors only")
+    add_output_options(parser)
+    add_model_options(parser)
+    add_version(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Follow live; returns the exit code."""
+    args = build_parser().parse_args(argv)
+    check_options(args)
+    check_targets(args, len(args.box))
+    shown = can_show(args)
+    from tracker.cli.track import check_in_frame
+    from tracker.loop import as_boxes
+    from tracker.media.live import LatestFrameSource
+    from tracker.media.sources import open_source
+
+    logging.getLogger("tracker.media.live").setLevel(logging.CRITICAL)  # `tell` says it
+    with ExitStack() as stack:
+        opened = open_source(args.source, live=True, reconnect_for=max(args.reconnect, 0.0), on_state=lambda *news: tell(args, *news))
+        source = stack.enter_context(opened)
+        assert isinstance(source, LatestFrameSource)
+        boxes = as_boxes(args.box) if args.box else []
+        if boxes:
+            check_in_frame(boxes, next(source))
+        session = stack.enter_context(Session(args, source.info))
+        note(args, session.load())
+        viewer = open_viewer(stack, source) if shown else None
+        return watch(args, session, source, viewer, boxes)
+
+
+def tell(args: argparse.Namespace, state: str, sentence: str) -> None:
+    """Say when the stream connects, breaks and comes back (from the capture thread)."""
+    if not args.quiet and state != "failed":
+        sys.stderr.write(f"{sentence.rstrip('.')}.\n")
+
+
+def can_show(args: argparse.Namespace) -> bool:
+    """Whether a window is to be opened.
+
+    Raises:
+        BoxError: There is neither a box nor a display to draw one.
+    """
+    from tracker.media.window import display_available
+
+    there, why = (False, "--no-show was given") if args.no_show else display_available()
+    if not there and not args.box:
+        raise BoxError(f"A window to draw the box can't be opened: {why}; pass the box with --box x,y,w,h.")
+    if not there and not args.no_show:
+        note(args, f"No window: {why}.")
+    return there
+
+
+def open_viewer(stack: ExitStack, source: LatestFrameSource) -> Viewer:
+    """The window."""
+    from tracker.cli.screen import LiveWindow
+
+    viewer = LiveWindow(source.info.source)
+    stack.callback(viewer.close)
+    return viewer
+
+
+def watch(args: argparse.Namespace, session: Session, source: LatestFrameSource, viewer: Viewer | None, boxes: Sequence[Box]) -> int:
+    """Follow until the stream ends, the user quits or the time is over; the files are finished whatever happens."""
+    status, progress, began = Status(), Progress(None, args.quiet), time.perf_counter()
+    code, reason = finish(session, lambda: loop(args, session, source, viewer, boxes, status, progress), progress)
+    note(args, session.tally.sentence(time.perf_counter() - began, session.written, status.summary()))
+    if reason:
+        say_error(reason)
+    return code
+
+
+def loop(
+    args: argparse.Namespace,
+    session: Session,
+    source: LatestFrameSource,
+    viewer: Viewer | None,
+    boxes: Sequence[Box],
+    status: Status,
+    progress: Progress,
+) -> None:
+    """The loop itself: newest frame, tracks, picture, files."""
+    following, dropped = False, source.dropped  # those that came while the model was loaded don't count
+    end = time.monotonic() + args.duration if args.duration else float("inf")
+    while time.monotonic() < end:
+        try:
+            frame = source.read(timeout=POLL_SECONDS)
+        except StopIteration:
+            return
+        status.state, status.dropped, status.reconnects = source.state, source.dropped - dropped, source.reconnects
+        if frame is None:
+            if viewer is not None and viewer.wait(status).quit:
+                return
+            continue
+        came = time.perf_counter() - source.latency
+        tracks = session.step(frame) if following else []
+        if boxes:
+            tracks, following, boxes = begin(session, frame, boxes), True, ()
+        status.add(time.perf_counter() - came)
+        status.fps = progress.fps
+        answer = Answer()
+        if viewer is not None:
+            several = not following or session.several_possible
+            answer = viewer.show(frame, session.painter(frame, tracks), tracks, status, several)
+        if len(answer.boxes):
+            frame = answer.frame or frame
+            tracks, following = begin(session, frame, answer.boxes), True
+        if following:
+            session.write(frame, tracks)
+        progress.update(tracks)
+        if answer.quit:
+            return
+
+
+def begin(session: Session, frame: Frame, boxes: Sequence[Box]) -> list[Track]:
+    """Start to follow boxes, and open the files if this is the first time."""
+    check_targets(session.args, len(boxes))
+    session.open_files(len(boxes))
+    return session.start(frame, boxes)
+
+
+if __name__ == "__main__":
+    from tracker.cli.common import run
+
+    raise SystemExit(run(main))

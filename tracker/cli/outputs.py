@@ -1,0 +1,78 @@
+"""The options of `track` and `live` that name files, and the checks that come before any work."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from tracker.cli.common import Parser, check_model_options
+from tracker.errors import OutputError
+
+VIEWS = ("boxes", "response")
+TEXT_FORMATS = ("got10k", "mot", "otb", "vot")
+
+
+def add_output_options(parser: Parser) -> None:
+    """--save, --save-boxes, --format, --view, --overwrite."""
+    group = parser.add_argument_group("output")
+    group.add_argument("--save", type=Path, metavar="OUT.mp4", help="write a video with the target drawn (H.264; .mp4, .m4v, .mov or .mkv)")
+    group.add_argument(
+        "--save-boxes",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="OUT.csv|.jsonl|.txt",
+        help="write the box, score and state of every frame; may be repeated",
+    )
+    group.add_argument("--format", choices=TEXT_FORMATS, help="what a .txt holds: got10k unless there are several targets, then mot")
+    group.add_argument(
+        "--view",
+        choices=VIEWS,
+        default=VIEWS[0],
+        help="what window and video show: the frame with boxes, or beside it the template, the search window and the response",
+    )
+    group.add_argument("--overwrite", action="store_true", help="replace outputs that exist; without it they are left alone")
+
+
+def check_output_options(args: argparse.Namespace) -> None:
+    """Find out before any work whether every file that was asked for can be written.
+
+    Raises:
+        OutputError: The first that can't.
+    """
+    from tracker.media.sinks import box_format, check_video_name, check_writable
+
+    if args.format and not any(path.suffix.lower() == ".txt" for path in args.save_boxes):
+        raise OutputError(f"--format {args.format} says what a .txt holds, but no --save-boxes FILE.txt was given.")
+    wanted = [*([args.save] if args.save else []), *args.save_boxes]
+    for k, path in enumerate(wanted):
+        if path.resolve() in [other.resolve() for other in wanted[:k]]:
+            raise OutputError(f"The output {path} is asked for twice; give each output its own name.")
+        check_writable(path, args.overwrite, source=args.source)
+    if args.save:
+        check_video_name(args.save)
+    for path in args.save_boxes:
+        box_format(path, text_format(path, args.format))
+
+
+def text_format(path: Path, wanted: str | None, targets: int = 1) -> str | None:
+    """The `format` of `open_boxes_sink`: --format for .txt files only, and MOT for several targets."""
+    if path.suffix.lower() != ".txt":
+        return None
+    return wanted or ("mot" if targets > 1 else None)
+
+
+def check_targets(args: argparse.Namespace, count: int) -> None:
+    """Several targets need a box format that can tell them apart.
+
+    Raises:
+        OutputError: They were asked for in a format of one target.
+    """
+    if count > 1 and args.format not in (None, "mot"):
+        raise OutputError(f"The format {args.format} holds one target, not {count}; use --format mot, a .csv or a .jsonl.")
+
+
+def check_options(args: argparse.Namespace) -> None:
+    """All that can be found wrong with the options before anything is opened or loaded."""
+    check_output_options(args)
+    check_model_options(args)
