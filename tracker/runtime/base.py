@@ -57,3 +57,9 @@ class Engine(Protocol):
 
     def stack(self, templates: Sequence[Any]) -> Any:
         """Joins embeddings along the first axis."""
+
+    def to_host(self, templates: Any) -> NDArray[np.float32]:
+        """Embeddings as an array: (B, C, h, w), for a file or for comparison."""
+
+    def from_host(self, embeddings: NDArray[np.float32]) -> Any:
+        """The way back from `to_host`."""

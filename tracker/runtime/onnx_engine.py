@@ -55,6 +55,12 @@ class OnnxEngine:
     def stack(self, templates: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         return np.concatenate(list(templates))
 
+    def to_host(self, templates: NDArray[np.float32]) -> NDArray[np.float32]:
+        return templates
+
+    def from_host(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.ascontiguousarray(embeddings, dtype=np.float32)
+
     def _batch(self, crops: Sequence[Image]) -> NDArray[np.uint8]:
         """(B, H, W, 3); one crop is not copied, several go to a buffer that is kept."""
         if len(crops) == 1:

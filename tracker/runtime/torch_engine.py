@@ -42,3 +42,9 @@ class TorchEngine:
 
     def stack(self, templates: Sequence[Tensor]) -> Tensor:
         return torch.cat(list(templates))
+
+    def to_host(self, templates: Tensor) -> NDArray[np.float32]:
+        return templates.float().cpu().numpy()
+
+    def from_host(self, embeddings: NDArray[np.float32]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(embeddings, dtype=np.float32)).to(self.device)

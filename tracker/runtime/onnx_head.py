@@ -1,0 +1,216 @@
+"""Energies and heads as ONNX nodes: what the template alone decides goes into one matrix, the rest meets the search.
+
+The matrix ("embedding") has a row for each template cell, rounded up to a multiple of 8 with empty rows, and after these
+(boxes head) a row for each channel of the head. Its first C columns multiply the C channels of a search cell; the columns
+after them say of each row how it is to be read (see `Column`).
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from tracker.runtime.onnx_graph import Network
+
+EPS = 1e-6  # tracker.model.energy.EPS
+NORM_EPS = 1e-12  # of torch.nn.functional.normalize
+NEVER = -1e30  # an offset that loses every maximum
+
+
+class Column(IntEnum):
+    """Columns after the C of the channels."""
+
+    WEIGHT = 0  # the cell's weight in the response (boxes: they add up to 1)
+    INSIDE = 1  # added before the maximum over the target's cells
+    AROUND = 2  # added before the maximum over the other cells
+    SQUARE = 3  # the cell's squared length (classic: of the whole template)
+
+
+class HeadGraph:
+    """What both heads need."""
+
+    def __init__(self, net: Network) -> None:
+        self.net, self.g = net, net.g
+        self.cells = net.cells**2
+        self.slots = -(-self.cells // 8) * 8
+        self.rows = self.slots
+        self.columns = net.channels + len(Column)
+
+    def coverage(self, target: str) -> str:
+        """tracker.model.heads.coverage: (B, 2) target sizes -> (B, n*n, 1)."""
+        net, g = self.net, self.g
+        steps = (np.arange(net.cells) - (net.cells - 1) / 2) * net.stride
+        half = g.op("Clip", target, g.const(2.0), g.const(float(net.config.template_size)))
+        half = g.op("Mul", g.op("Unsqueeze", half, net.ints(2)), g.const(0.5))
+        low = g.op("Max", g.const(steps - net.stride / 2), g.op("Neg", half))
+        high = g.op("Min", g.const(steps + net.stride / 2), half)
+        share = g.op("Clip", g.op("Div", g.op("Sub", high, low), g.const(float(net.stride))), g.const(0.0), g.const(1.0))
+        rows = g.op("Unsqueeze", g.op("Gather", share, g.const(1, "int64"), axis=1), net.ints(2))
+        columns = g.op("Unsqueeze", g.op("Gather", share, g.const(0, "int64"), axis=1), net.ints(1))
+        return g.op("Reshape", g.op("Mul", rows, columns), net.ints(-1, self.cells, 1))
+
+    def flat(self, x: str) -> str:
+        """(B, C, H, W) -> (B, C, H*W)."""
+        return self.g.op("Reshape", x, self.net.ints(0, 0, -1))
+
+    def total(self, x: str, *axes: int) -> str:
+        return self.g.op("ReduceSum", x, self.net.ints(*axes), keepdims=1)
+
+    def unit(self, x: str, axis: int, eps: float) -> str:
+        """x over its length along an axis."""
+        norm = self.g.op("ReduceL2", x, axes=(axis,), keepdims=1)
+        return self.g.op("Div", x, self.g.op("Max", norm, self.g.const(eps)))
+
+    def filled(self, x: str, value: float = 0.0) -> str:
+        """(B, n*n, k) -> (B, slots, k)."""
+        return self.g.op("Pad", x, self.net.ints(0, 0, 0, 0, self.slots - self.cells, 0), self.g.const(value))
+
+    def channels_of(self, embedding: str) -> str:
+        return self.g.op("Slice", embedding, self.net.ints(0), self.net.ints(self.net.channels), self.net.ints(2))
+
+    def column(self, embedding: str, column: Column) -> str:
+        """(B, slots, 1)."""
+        at = self.net.channels + column
+        net = self.net
+        return self.g.op("Slice", embedding, net.ints(0, at), net.ints(self.slots, at + 1), net.ints(1, 2))
+
+    def shape(self, x: str, channels: int) -> str:
+        """(4,) int64: -1, channels, H, W of x."""
+        extent = self.g.op("Slice", self.g.op("Shape", x), self.net.ints(2), self.net.ints(4))
+        return self.g.op("Concat", self.net.ints(-1, channels), extent, axis=0)
+
+    def aligned(self, similar: str) -> str:
+        """(B, slots, H, W): each cell's map, moved to where the template's centre is. One-hot kernels, one for each map."""
+        n, net = self.net.cells, self.net
+        kernel = np.zeros((self.slots, 1, n, n), np.float32)
+        kernel[np.arange(self.cells), 0, np.arange(self.cells) // n, np.arange(self.cells) % n] = 1
+        return net.conv(similar, kernel, None, pad=n // 2 if net.padded else 0, groups=self.slots)
+
+
+class ClassicHeadGraph(HeadGraph):
+    """`Energy.window` and ClassicHead: the response alone."""
+
+    def template(self, z: str, target: str) -> str:
+        g = self.g
+        cells = g.op("Transpose", self.flat(z), perm=(0, 2, 1))
+        weight = self.coverage(target)
+        if not self.net.padded:  # all cells count; `target` stays an input, so that the files of all models are used alike
+            weight = g.op("Add", g.op("Mul", weight, g.const(0.0)), g.const(1.0))
+        weighted = g.op("Mul", cells, weight)
+        square = g.op("Mul", self.total(g.op("Mul", weighted, cells), 1, 2), g.op("Add", g.op("Mul", weight, g.const(0.0)), g.const(1.0)))
+        return self.filled(g.op("Concat", weighted, weight, weight, weight, square, axis=2))
+
+    def search(self, embedding: str, x: str) -> None:
+        g, s, energy = self.g, self.net.state, self.net.config.energy
+        shape = self.shape(x, self.slots)
+        response = self._slide(self.channels_of(embedding), self.flat(x), shape)
+        if energy != "dot":
+            norm_x = self._slide(self.column(embedding, Column.WEIGHT), self.flat(self.total(g.op("Mul", x, x), 1)), shape)
+            first = g.op("Slice", self.column(embedding, Column.SQUARE), self.net.ints(0), self.net.ints(1), self.net.ints(1))
+            if energy == "cosine":
+                product = g.op("Mul", g.op("Max", norm_x, g.const(0.0)), first)
+                response = g.op("Div", response, g.op("Sqrt", g.op("Add", product, g.const(EPS))))
+            else:
+                response = g.op("Sub", g.op("Sub", g.op("Mul", response, g.const(2.0)), first), norm_x)
+        score = g.op("Add", g.op("Mul", response, g.const(s["head.scale"])), g.const(s["head.bias"]))
+        g.output(score, "score", "float32", ("batch", "rows", "columns"))
+
+    def _slide(self, rows: str, x: str, shape: str) -> str:
+        """(B, h, w) sum over the template's cells of their products with the search, each moved to the centre."""
+        products = self.g.op("Reshape", self.g.op("MatMul", rows, x), shape)
+        return self.g.op("ReduceSum", self.aligned(products), self.net.ints(1), keepdims=0)
+
+
+class BoxHeadGraph(HeadGraph):
+    """BoxHead; see tracker.model.heads for what it computes.
+
+    Its first layer is linear in maps that are themselves linear in the unit search features x: template cells times x,
+    mean template times x, x. So one matrix product gives all of them, and only what is moved or maximised needs more.
+    """
+
+    def __init__(self, net: Network) -> None:
+        super().__init__(net)
+        weight, self.bias = net.fold("head.mix", "head.mix_bn", 1e-5)
+        cut = np.cumsum([net.channels, net.channels, self.cells, self.cells])
+        self.match, self.own, self.similar, self.moved, self.extra = np.split(weight[:, :, 0, 0], cut, axis=1)
+        self.rows = self.slots + len(self.bias)
+
+    def template(self, z: str, target: str) -> str:
+        g, net = self.g, self.net
+        cells = g.op("Transpose", self.flat(z), perm=(0, 2, 1))  # (B, n*n, C)
+        weight = self.coverage(target)
+        mean = self.unit(self.total(g.op("Mul", cells, weight), 1), 2, NORM_EPS)  # (B, 1, C); the length cancels the division
+        gain = np.float32(net.channels**0.5)
+        context = g.op("Add", g.op("Mul", mean, g.const(self.match * gain)), g.const(self.own * gain * 0.3))
+        if net.config.energy == "cosine":
+            cells = self.unit(cells, 2, EPS)
+            context = g.op("Add", context, g.op("MatMul", g.const(self.similar), cells))
+        share = g.op("Div", weight, self.total(weight, 1))
+        around = g.op("Mul", weight, g.const(-4.0))
+        inside = g.op("Sub", g.const(-4.0), around)
+        square = self.total(g.op("Mul", cells, cells), 2)
+        columns = [self.filled(share), self.filled(inside, NEVER), self.filled(around, NEVER), self.filled(square)]
+        top = g.op("Concat", self.filled(cells), *columns, axis=2)
+        bottom = g.op("Pad", context, net.ints(0, 0, 0, 0, 0, len(Column)))
+        return g.op("Concat", top, bottom, axis=1)
+
+    def search(self, embedding: str, x: str) -> None:
+        g, net, s = self.g, self.net, self.net.state
+        norm = g.op("Max", g.op("ReduceL2", x, axes=(1,), keepdims=1), g.const(NORM_EPS))
+        products = g.op("MatMul", self.channels_of(embedding), self.flat(g.op("Div", x, norm)))
+        similar = g.op("Slice", products, net.ints(0), net.ints(self.slots), net.ints(1))
+        context = g.op("Slice", products, net.ints(self.slots), net.ints(self.rows), net.ints(1))
+        if net.config.energy != "cosine":
+            similar = g.op("Mul", similar, self.flat(norm))
+        if net.config.energy == "euclidean":
+            squares = g.op("Add", self.column(embedding, Column.SQUARE), self.flat(g.op("Mul", norm, norm)))
+            similar = g.op("Sub", g.op("Mul", similar, g.const(2.0)), squares)
+            # Empty rows must stay 0.
+            similar = g.op("Mul", similar, g.const((np.arange(self.slots) < self.cells)[:, None]))
+        moved = self.flat(self.aligned(g.op("Reshape", similar, self.shape(x, self.slots))))
+        share = g.op("Reshape", self.column(embedding, Column.WEIGHT), net.ints(0, 1, -1))
+        response = g.op("MatMul", share, moved)
+        peaks = [
+            g.op("ReduceMax", g.op("Add", similar, self.column(embedding, part)), axes=(1,), keepdims=1)
+            for part in (Column.INSIDE, Column.AROUND)
+        ]
+        parts, weights = [moved, response, *peaks], [self._wide(self.moved), self.extra]
+        if net.config.energy != "cosine":
+            parts, weights = [similar, *parts], [self._wide(self.similar), *weights]
+        mixed = g.op("MatMul", g.const(np.concatenate(weights, axis=1)), g.op("Concat", *parts, axis=1))
+        y = g.op("Relu", g.op("Add", g.op("Add", mixed, context), g.const(self.bias[:, None])))
+        y = g.op("Reshape", y, self.shape(x, len(self.bias)))
+        for k in range(net.config.head_layers):
+            y = self._layer(y, f"head.shared.{k}")
+        score = net.conv(self._layer(y, "head.score.0"), s["head.score.1.weight"], s["head.score.1.bias"] + s["head.bias"])
+        score = g.op("Add", self.flat(score), g.op("Mul", response, g.const(s["head.scale"])))
+        score = g.op("Squeeze", g.op("Reshape", score, self.shape(x, 1)), net.ints(1))
+        sides = net.conv(self._layer(y, "head.boxes.0"), s["head.boxes.1.weight"], s["head.boxes.1.bias"])
+        sides = g.op("Exp", g.op("Clip", sides, g.const(-6.0), g.const(4.0)))
+        sides = g.op("Mul", sides, g.const(np.array([-1, -1, 1, 1])[:, None, None] * net.stride))
+        g.output(score, "score", "float32", ("batch", "rows", "columns"))
+        g.output(g.op("Add", sides, self._grid(x)), "boxes", "float32", ("batch", 4, "rows", "columns"))
+
+    def _wide(self, weight: np.ndarray) -> np.ndarray:
+        """Zero columns for the empty rows."""
+        return np.pad(weight, ((0, 0), (0, self.slots - self.cells)))
+
+    def _layer(self, x: str, at: str) -> str:
+        return self.net.conv(x, *self.net.fold(f"{at}.0", f"{at}.1", 1e-5), pad=1, act="relu")
+
+    def _grid(self, x: str) -> str:
+        """(1, 4, H, W): x, y, x, y of the cells in pixels; cell i of a padded backbone is pixel index stride * i."""
+        g, net = self.g, self.net
+        full = self.shape(x, 1)
+        extent = g.op("Slice", full, net.ints(2), net.ints(4))
+        full = g.op("Concat", net.ints(1, 1), extent, axis=0)
+        parts = []
+        for axis, keep in ((1, (0, 1, 2)), (0, (0, 1, 3))):
+            count = g.op("Gather", extent, g.const(axis, "int64"), axis=0)
+            steps = g.op("Cast", g.op("Range", g.const(0, "int64"), count, g.const(1, "int64")), to=1)
+            steps = g.op("Add", g.op("Mul", steps, g.const(float(net.stride))), g.const(0.5))
+            parts.append(g.op("Expand", g.op("Unsqueeze", steps, net.ints(*keep)), full))
+        return g.op("Concat", *parts, *parts, axis=1)
