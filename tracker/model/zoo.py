@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tracker._version import __version__
 from tracker.config import Config, load_config, merge, to_dict
@@ -26,29 +30,62 @@ WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
 HEADER = "siamtrack"
 
 
+# Stride of each backbone in `tracker.model.backbones`, known here so that the start of a tracker needs no torch.
+STRIDES = {"efficientnet-lite0": 16, "siamfc-alexnet": 8}
+
+
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model ready for an engine.
+    """A model ready for an engine. Reading it needs no torch; asking for `module` does.
 
     Attributes:
         name: Its name.
         config: Its configuration, overrides applied.
-        module: The network, in eval mode, on the CPU.
+        state: Its arrays, by the names of the module's state dict.
         path: The file it came from, or None.
     """
 
     name: str
     config: Config
-    module: Matcher
+    state: Mapping[str, NDArray[Any]]
     path: Path | None = None
+
+    @cached_property
+    def module(self) -> Matcher:
+        """The network in torch: in eval mode, on the CPU.
+
+        Raises:
+            WeightsError: The arrays don't fit the configuration.
+        """
+        import torch
+
+        from tracker.model.matcher import Matcher
+
+        module = Matcher(self.config.model)
+        try:
+            module.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in self.state.items()})
+        except RuntimeError as error:
+            raise misfit(self.path, error) from None
+        for parameter in module.parameters():
+            parameter.requires_grad_(False)
+        return module.eval()
 
     @property
     def stride(self) -> int:
-        return self.module.stride
+        """Search-crop pixels for one step of the response."""
+        backbone = self.config.model.backbone
+        return STRIDES[backbone] if backbone in STRIDES else self.module.stride
 
     @property
     def has_boxes(self) -> bool:
-        return self.module.has_boxes
+        """Whether a match gives boxes (then no scale pyramid is needed)."""
+        return self.config.model.head == "boxes"
+
+
+def misfit(path: Path | None, error: Exception) -> WeightsError:
+    """The sentence for arrays that don't fit their configuration."""
+    reason = " ".join(str(error).split())[:300]
+    return WeightsError(f"The checkpoint {path or 'in memory'} does not fit its model configuration: {reason}")
 
 
 def shipped_models() -> list[str]:
@@ -85,17 +122,14 @@ def load_model(name_or_file: str | Path, config: str | Path | None = None, overr
         WeightsError: The file is missing, damaged, or doesn't fit its configuration.
         ConfigError: The yaml or an override is wrong.
     """
-    import torch
     from safetensors import SafetensorError, safe_open
-
-    from tracker.model.matcher import Matcher
 
     path = find_weights(name_or_file)
     if path.suffix in (".pth", ".pt"):
         stored, state = _read_siamfc_pytorch(path)
     else:
         try:
-            with safe_open(path, framework="pt") as file:
+            with safe_open(path, framework="np") as file:
                 header = (file.metadata() or {}).get(HEADER)
                 state = {key: file.get_tensor(key) for key in file.keys()}
         except (SafetensorError, OSError) as error:
@@ -104,17 +138,12 @@ def load_model(name_or_file: str | Path, config: str | Path | None = None, overr
             raise WeightsError(f"The checkpoint {path} carries no SiamTrack configuration; it was written by something else.")
         stored = merge(Config(), json.loads(header)["config"], where=str(path))
     full = load_config(config, overrides, base=stored)
-    module = Matcher(full.model)
-    try:
-        module.load_state_dict(state)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
-        raise WeightsError(f"The checkpoint {path} does not fit its model configuration: {reason}") from None
-    for parameter in module.parameters():
-        parameter.requires_grad_(False)
-    if not all(bool(torch.isfinite(v).all()) for v in state.values() if v.is_floating_point()):
+    if not all(np.isfinite(value).all() for value in state.values()):
         raise WeightsError(f"The checkpoint {path} holds values that are not finite; its training diverged, take an earlier one.")
-    return LoadedModel(full.name, full, module.eval(), path)
+    model = LoadedModel(full.name, full, state, path)
+    if full.model != stored.model:
+        model.module  # noqa: B018 - builds it, which shows whether the changed configuration still fits
+    return model
 
 
 def save_model(path: str | Path, module: Matcher, config: Config, notes: dict[str, Any] | None = None) -> None:
@@ -164,4 +193,4 @@ def _read_siamfc_pytorch(path: Path) -> tuple[Config, dict[str, Any]]:
     own = {key: value for key, value in state.items() if key.startswith("backbone.")}
     own["head.scale"] = torch.tensor(0.001)  # its `out_scale`
     own["head.bias"] = torch.tensor(0.0)
-    return config, own
+    return config, {key: value.detach().numpy() for key, value in own.items()}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes.util
 import importlib.util
 import logging
 import os
+import sys
 from typing import TYPE_CHECKING
 
 from tracker.errors import DeviceError
@@ -41,26 +43,42 @@ def build_engine(model: LoadedModel, device: str = "auto", engine: str = "auto",
     Raises:
         DeviceError: The device or engine is unknown or not there.
     """
-    import torch
-
     if engine not in ENGINES:
         raise DeviceError(f"The engine {engine!r} is unknown; there are {', '.join(ENGINES)}.")
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() and engine != "onnxruntime" else "cpu"
-        logger.info("device auto: %s", device)
+        device, reason = ("cpu", "the engine onnxruntime runs there") if engine == "onnxruntime" else find_device()
+        logger.info("device auto: %s (%s)", device, reason)
     threads = threads or default_threads()
     if engine == "auto":
         engine, reason = _choose(device, model.config.model.backbone)
         logger.info("engine auto: %s (%s)", engine, reason)
     if engine == "onnxruntime":
-        from tracker.runtime.onnx_engine import OnnxEngine, arrays
+        from tracker.runtime.onnx_engine import OnnxEngine
 
         if device != "cpu":
             raise DeviceError(f"The engine onnxruntime runs on the CPU here, not on {device!r}; give --device cpu or --engine torch.")
-        return OnnxEngine(model.config.model, arrays(model.module), threads)
+        return OnnxEngine(model.config.model, model.state, threads)
     from tracker.runtime.torch_engine import TorchEngine
 
     return TorchEngine(model.module, device)
+
+
+def nvidia_driver() -> bool:
+    """Whether this machine shows an NVIDIA driver: a look at the file system, without importing torch (a second or two)."""
+    if sys.platform == "win32":
+        return ctypes.util.find_library("nvcuda") is not None
+    return any(os.path.exists(path) for path in ("/dev/nvidiactl", "/dev/dxg", "/dev/nvhost-ctrl"))
+
+
+def find_device() -> tuple[str, str]:
+    """cuda where there is a card that torch can use, else cpu; and why."""
+    if not nvidia_driver():
+        return "cpu", "no NVIDIA driver here"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda", torch.cuda.get_device_name()
+    return "cpu", "there is an NVIDIA driver, but this torch can't use it: it was built without CUDA, or for a newer driver"
 
 
 def _choose(device: str, backbone: str) -> tuple[str, str]:

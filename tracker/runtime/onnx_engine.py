@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracker.config import ModelConfig
 from tracker.errors import DeviceError
+from tracker.model.zoo import misfit
 from tracker.runtime.base import Response
 from tracker.runtime.onnx_graph import search_model, template_model
 from tracker.types import Image
@@ -34,8 +35,12 @@ class OnnxEngine:
     def __init__(self, config: ModelConfig, state: Mapping[str, NDArray[np.float32]], threads: int = 1) -> None:
         self.threads = threads
         self._config = config
-        self._search_model = search_model(config, state)
-        self._template = _session(template_model(config, state), threads)
+        try:
+            self._search_model = search_model(config, state)
+            template = template_model(config, state)
+        except KeyError as error:
+            raise misfit(None, KeyError(f"the array {error} is missing")) from None
+        self._template = _session(template, threads)
         # Known sizes let ONNX Runtime fold the shape arithmetic; other sizes run in a session of their own, made when needed.
         self._usual = config.search_size
         self._search = _session(self._search_model, threads, height=self._usual, width=self._usual)
@@ -95,8 +100,3 @@ def _session(model: bytes, threads: int, **dimensions: int) -> InferenceSession:
     for name, size in dimensions.items():
         options.add_free_dimension_override_by_name(name, size)
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-
-
-def arrays(module: Any) -> dict[str, NDArray[np.float32]]:
-    """The float arrays of a torch module's state dict."""
-    return {key: value.detach().cpu().float().numpy() for key, value in module.state_dict().items() if value.is_floating_point()}

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from tracker.config import ModelConfig
 from tracker.errors import DeviceError
+from tracker.model.zoo import STRIDES
 from tracker.runtime.onnx_file import Graph
 
 Array = NDArray[np.float32]
 State = Mapping[str, Array]
 
-STRIDES = {"efficientnet-lite0": 16, "siamfc-alexnet": 8}
 PADDED = {"efficientnet-lite0": True, "siamfc-alexnet": False}
 # Stride of the first block of each stage, the stem (2) left out: tracker.model.backbones.EfficientNetLite0.LAYOUT.
 LITE0_STRIDES = (1, 2, 2, 2, 1)

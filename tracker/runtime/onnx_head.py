@@ -77,10 +77,13 @@ class HeadGraph:
         net = self.net
         return self.g.op("Slice", embedding, net.ints(0, at), net.ints(self.slots, at + 1), net.ints(1, 2))
 
+    def extent(self, x: str) -> str:
+        """(2,) int64: H, W of x."""
+        return self.g.op("Shape", x, start=2, end=4)
+
     def shape(self, x: str, channels: int) -> str:
         """(4,) int64: -1, channels, H, W of x."""
-        extent = self.g.op("Slice", self.g.op("Shape", x), self.net.ints(2), self.net.ints(4))
-        return self.g.op("Concat", self.net.ints(-1, channels), extent, axis=0)
+        return self.g.op("Concat", self.net.ints(-1, channels), self.extent(x), axis=0)
 
     def aligned(self, similar: str) -> str:
         """(B, slots, H, W): each cell's map, moved to where the template's centre is. One-hot kernels, one for each map."""
@@ -204,8 +207,7 @@ class BoxHeadGraph(HeadGraph):
     def _grid(self, x: str) -> str:
         """(1, 4, H, W): x, y, x, y of the cells in pixels; cell i of a padded backbone is pixel index stride * i."""
         g, net = self.g, self.net
-        full = self.shape(x, 1)
-        extent = g.op("Slice", full, net.ints(2), net.ints(4))
+        extent = self.extent(x)
         full = g.op("Concat", net.ints(1, 1), extent, axis=0)
         parts = []
         for axis, keep in ((1, (0, 1, 2)), (0, (0, 1, 3))):
