@@ -15,6 +15,8 @@ import json
 import math
 import os
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -222,7 +224,7 @@ def load_result(path: str | Path) -> SequenceResult:
             if meta.pop("format") != FORMAT:
                 raise SourceError(f"{path} was written by another version of this program; evaluate again.")
             arrays = {k: data[k] for k in data.files if k != "meta"}
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise SourceError(f"Can't read the result {path}: {error}. Delete it and evaluate again.") from error
     attributes = {name: arrays.pop(f"attribute_{k}") for k, name in enumerate(meta.pop("attributes"))}
     meta["size"] = tuple(meta["size"])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.metadata
 import json
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +21,6 @@ from tracker.types import Box, Image, Track
 PACKAGE = Path(__file__).resolve().parents[1]
 # What can change a box: the code between an image and a Track. Metrics and reports aren't in it: they are computed anew each time.
 SOURCES = ("*.py", "model/*.py", "tracking/*.py", "runtime/*.py", "media/images.py", "evaluation/baselines.py", "evaluation/run.py")
-KINDS = ("siamtrack", "opencv", "still")
 
 
 class RunTracker(Protocol):
@@ -35,8 +36,8 @@ class TrackerSpec:
     """How to build a tracker; picklable, hashable.
 
     Attributes:
-        kind: "siamtrack", "opencv" or "still".
-        name: Model name or file; OpenCV tracker's name.
+        kind: "siamtrack", "opencv", "python" (anybody's class) or "still".
+        name: Model name or file; OpenCV tracker's name; "module:Class".
         label: Name in tables and result folders.
         options: Sorted (key, value) pairs. siamtrack: device, engine, config (path), overrides (newline between several);
             opencv: model_dir.
@@ -64,6 +65,8 @@ class TrackerSpec:
             from tracker.evaluation.baselines import OpenCVTracker
 
             return OpenCVTracker(self.name, self.option("model_dir"))
+        if self.kind == "python":
+            return _python_class(self.name)()
         from tracker.tracking.tracker import SiamTracker
 
         overrides = (self.option("overrides") or "").split("\n")
@@ -89,6 +92,10 @@ class TrackerSpec:
             facts["name"] = self.name
             facts["files"] = {k: _sha256(p) for k, p in model_files(self.name, self.option("model_dir")).items()}
             facts["versions"] = _versions("opencv")
+        elif self.kind == "python":
+            module = sys.modules[_python_class(self.name).__module__]
+            if module.__file__:
+                facts["files"] = {"source": _sha256(Path(module.__file__))}
         elif self.kind == "siamtrack":
             from tracker.model.zoo import find_weights
 
@@ -115,7 +122,7 @@ def parse_model(text: str, options: Mapping[str, str]) -> TrackerSpec:
 
 
 def parse_tracker(text: str, model_dir: str | None) -> TrackerSpec:
-    """`still`, `opencv:csrt` or `LABEL=opencv:csrt` -> spec.
+    """`still`, `opencv:csrt`, `python:module:Class`, each with `LABEL=` before it or not -> spec.
 
     Raises:
         ConfigError: Neither.
@@ -124,12 +131,27 @@ def parse_tracker(text: str, model_dir: str | None) -> TrackerSpec:
     if name == "still":
         return TrackerSpec("still", "still", _safe(label or "still"))
     kind, _, tracker = name.partition(":")
+    if kind == "python" and ":" in tracker:
+        return TrackerSpec("python", tracker, _safe(label or tracker.rpartition(":")[2]))
     if kind != "opencv" or not tracker:
         raise ConfigError(
             f"--tracker {text!r} isn't known; write still or opencv:NAME (csrt, kcf, mil, nano, vit, ...); --model is for ours."
         )
     options = (("model_dir", model_dir),) if model_dir else ()
     return TrackerSpec("opencv", tracker, _safe(label or f"opencv-{tracker}"), options)
+
+
+def _python_class(name: str) -> Callable[[], RunTracker]:
+    """The class that "module:Class" names; anything with `init(image, box)` and `update(image)` will do.
+
+    Raises:
+        ConfigError: It can't be imported.
+    """
+    module, _, attribute = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"The tracker python:{name} can't be imported ({error}); its folder must be on PYTHONPATH.") from None
 
 
 def _label(text: str) -> tuple[str | None, str]:
