@@ -6,6 +6,7 @@ intervals that are far too narrow. Method: Efron and Tibshirani, "An Introductio
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,6 +72,31 @@ def mean_interval(
     means = np.sum((numbers * shares)[index], axis=1) / np.sum(shares[index], axis=1)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return Interval(value, float(low), float(high), len(numbers))
+
+
+def weights_interval(
+    statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    count: int,
+    *,
+    level: float = LEVEL,
+    samples: int = SAMPLES,
+    seed: int = 0,
+) -> Interval:
+    """Interval of any statistic that can be computed from how often each sequence is drawn.
+
+    Args:
+        statistic: (K, S) multiplicities of S sequences -> (K,) values.
+        count: S.
+        level, samples, seed: As in `mean_interval`.
+    """
+    if not count:
+        return Interval(np.nan, np.nan, np.nan, 0)
+    value = float(statistic(np.ones((1, count)))[0])
+    if count < FEWEST:
+        return Interval(value, np.nan, np.nan, count)
+    weights = np.stack([np.bincount(row, minlength=count) for row in draws(count, samples, seed)]).astype(np.float64)
+    low, high = np.quantile(statistic(weights), [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value, float(low), float(high), count)
 
 
 def gap_interval(first: ArrayLike, second: ArrayLike, *, level: float = LEVEL, samples: int = SAMPLES, seed: int = 0) -> Interval:
