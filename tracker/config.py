@@ -57,6 +57,34 @@ class TrackingConfig:
         upsampling: Classic: bicubic up-sampling factor of the response; 1 uses a sub-pixel quadratic peak instead.
         min_size: Smallest side of a box, pixels.
         max_growth: The box's area side sqrt(w h) stays within [1/max_growth, max_growth] of the first one.
+
+    Keeping the target. Scores are the calibrated ones of `tracker.tracking.confidence`, in [0, 1].
+
+    Attributes:
+        confidence: Bias, then one weight for each of `confidence.FEATURES`: the logistic regression behind the score. Empty
+            (a model that `tools/calibrate.py` has not seen): the score is the network's own and nothing below is in use.
+        states: Whether UNCERTAIN and LOST exist; without them every track is TRACKING.
+        uncertain_score: Below it the target is UNCERTAIN: its size doesn't follow and its motion is limited.
+        sure_score: At or above it, for `sure_frames` frames in a row, an UNCERTAIN target is TRACKING again.
+        sure_frames: See above.
+        lost_score: Below it for `lost_frames` frames in a row the target is LOST.
+        lost_frames: See above.
+        uncertain_frames: UNCERTAIN for so many frames without a break is LOST.
+        uncertain_motion: Largest step of an UNCERTAIN target in one frame, as a share of sqrt(w h).
+        redetect: Whether a LOST target is searched for beyond its last place.
+        redetect_score: Score at which a LOST target counts as found, in `redetect_frames` frames in a row.
+        redetect_frames: See above.
+        redetect_margin: By how many logits a place found by search must beat all others of that frame: no jump to a look-alike.
+        redetect_similarity: Smallest cosine between the embedding of what was found and that of a known view.
+        redetect_tiles: Search windows at most, for each frame.
+        redetect_budget_ms: Milliseconds that these may take in a frame; one is searched at least. 0: no limit (repeatable).
+        redetect_size: Side of these windows in crop pixels.
+        redetect_scale_step: Every second sweep over the frame looks for a target this factor larger or smaller.
+        bank_size: Later views of the target that are kept beside the first; 0: none.
+        bank_weight: Share of the later views in the response while tracking (boxes head); 0: they serve re-detection alone.
+        bank_gap: Frames at least between two views.
+        bank_score: Score at least of a view that is kept.
+        bank_similarity: A view more alike than this (cosine) to one that is kept adds nothing.
     """
 
     context: float = 0.5
@@ -68,6 +96,32 @@ class TrackingConfig:
     upsampling: int = 16
     min_size: float = 4.0
     max_growth: float = 12.0
+    confidence: tuple[float, ...] = ()
+    states: bool = True
+    uncertain_score: float = 0.5
+    sure_score: float = 0.6
+    sure_frames: int = 1
+    lost_score: float = 0.25
+    lost_frames: int = 1
+    uncertain_frames: int = 20
+    uncertain_motion: float = 0.5
+    redetect: bool = True
+    redetect_score: float = 0.6
+    redetect_frames: int = 2
+    redetect_margin: float = 0.5
+    redetect_similarity: float = 0.3
+    redetect_tiles: int = 2
+    redetect_budget_ms: float = 40.0
+    redetect_size: int = 385
+    redetect_scale_step: float = 1.4
+    bank_size: int = 3
+    bank_weight: float = 0.0
+    bank_gap: int = 25
+    bank_score: float = 0.9
+    bank_similarity: float = 0.9
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "confidence", tuple(float(v) for v in self.confidence))  # yaml and json give lists
 
 
 @dataclass(frozen=True)

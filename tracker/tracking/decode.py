@@ -30,6 +30,8 @@ class Decoded:
         weight: Score after the penalties: how far the size may follow (boxes head).
         cell: (row, column) of the peak.
         response: (H, W) float32 in [0, 1] before window and penalties.
+        logits: (H, W) float32, the response before the sigmoid.
+        boxes: (4, H, W) float32 xyxy in search-crop pixels, or None (classic head).
     """
 
     dx: float
@@ -41,6 +43,8 @@ class Decoded:
     weight: float
     cell: tuple[int, int]
     response: Map
+    logits: Map
+    boxes: Map | None = None
 
 
 @lru_cache(maxsize=16)
@@ -59,6 +63,56 @@ def _change(ratio: NDArray[np.floating]) -> NDArray[np.floating]:
     return np.maximum(ratio, 1.0 / ratio)
 
 
+@dataclass(frozen=True)
+class Weighed:
+    """A response with boxes and what the penalties make of it; all (H, W) float32 but `boxes` (4, H, W).
+
+    Attributes:
+        logits, boxes: As the network gave them.
+        response: Sigmoid of the logits.
+        weighted: Response after the penalty on a change of size.
+        mixed: After the window too: what the peak is taken from.
+    """
+
+    logits: Map
+    boxes: Map
+    response: Map
+    weighted: Map
+    mixed: Map
+
+    def at(self, cell: tuple[int, int], crop: int) -> Decoded:
+        """The place that a cell stands for, in a search crop of side `crop` pixels."""
+        left, top, right, bottom = (float(v) for v in self.boxes[:, cell[0], cell[1]])
+        return Decoded(
+            dx=(left + right) / 2 - crop / 2,
+            dy=(top + bottom) / 2 - crop / 2,
+            width=max(right - left, 1.0),
+            height=max(bottom - top, 1.0),
+            scale=1.0,
+            score=float(self.response[cell]),
+            weight=float(self.weighted[cell]),
+            cell=cell,
+            response=self.response,
+            logits=self.logits,
+            boxes=self.boxes,
+        )
+
+
+def weigh_boxes(logits: Map, boxes: Map, size: tuple[float, float], config: TrackingConfig) -> Weighed:
+    """Penalties on a response with boxes; arguments as in `decode_boxes`."""
+    response = sigmoid(logits)
+    width = np.maximum(boxes[2] - boxes[0], 1.0)
+    height = np.maximum(boxes[3] - boxes[1], 1.0)
+
+    def padded(w: NDArray[np.floating] | float, h: NDArray[np.floating] | float) -> NDArray[np.floating]:
+        return np.sqrt((w + (w + h) / 2) * (h + (w + h) / 2))  # type: ignore[no-any-return]
+
+    change = _change(padded(width, height) / padded(*size)) * _change((width / height) / (size[0] / size[1]))
+    weighted = response * np.exp(-config.scale_penalty * (change - 1))
+    mixed = (1 - config.window_influence) * weighted + config.window_influence * cosine_window(*response.shape)
+    return Weighed(logits, boxes, response, weighted, mixed)
+
+
 def decode_boxes(logits: Map, boxes: Map, size: tuple[float, float], crop: int, config: TrackingConfig) -> Decoded:
     """One box from a response with boxes.
 
@@ -69,30 +123,9 @@ def decode_boxes(logits: Map, boxes: Map, size: tuple[float, float], crop: int, 
         crop: Side of the search crop in pixels.
         config: Window influence and scale penalty k in exp(-k (change - 1)).
     """
-    response = sigmoid(logits)
-    width = np.maximum(boxes[2] - boxes[0], 1.0)
-    height = np.maximum(boxes[3] - boxes[1], 1.0)
-
-    def padded(w: NDArray[np.floating] | float, h: NDArray[np.floating] | float) -> NDArray[np.floating]:
-        return np.sqrt((w + (w + h) / 2) * (h + (w + h) / 2))  # type: ignore[no-any-return]
-
-    change = _change(padded(width, height) / padded(*size)) * _change((width / height) / (size[0] / size[1]))
-    penalty = np.exp(-config.scale_penalty * (change - 1))
-    weighted = response * penalty
-    mixed = (1 - config.window_influence) * weighted + config.window_influence * cosine_window(*response.shape)
-    row, column = divmod(int(np.argmax(mixed)), response.shape[1])
-    left, top, right, bottom = (float(v) for v in boxes[:, row, column])
-    return Decoded(
-        dx=(left + right) / 2 - crop / 2,
-        dy=(top + bottom) / 2 - crop / 2,
-        width=max(right - left, 1.0),
-        height=max(bottom - top, 1.0),
-        scale=1.0,
-        score=float(response[row, column]),
-        weight=float(weighted[row, column]),
-        cell=(row, column),
-        response=response,
-    )
+    weighed = weigh_boxes(logits, boxes, size, config)
+    row, column = divmod(int(np.argmax(weighed.mixed)), weighed.mixed.shape[1])
+    return weighed.at((row, column), crop)
 
 
 def decode_scales(logits: NDArray[np.float32], factors: NDArray[np.float64], stride: int, config: TrackingConfig) -> Decoded:
@@ -127,6 +160,7 @@ def decode_scales(logits: NDArray[np.float32], factors: NDArray[np.float64], str
         weight=1.0,
         cell=(row // up, column // up),
         response=sigmoid(logits[best]),
+        logits=logits[best],
     )
 
 

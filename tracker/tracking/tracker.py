@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import logging
+import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tracker.config import TrackingConfig
-from tracker.crops import Colour, Crop, context_side, mean_colour
 from tracker.errors import SiamTrackError
-from tracker.geometry import check_box, cxcywh_to_xywh
 from tracker.media.images import to_bgr8
 from tracker.runtime.base import Engine
-from tracker.tracking.decode import Decoded, decode_boxes, decode_scales
-from tracker.types import Box, Image, Timing, Track, TrackState
+from tracker.tracking.core import Core, Look, Reading
+from tracker.tracking.target import Target
+from tracker.tracking.templates import KnownTarget, load_target, save_target
+from tracker.types import Image, Timing, Track
 
 if TYPE_CHECKING:
     from tracker.model.zoo import LoadedModel
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -36,18 +34,6 @@ class Views:
     response: NDArray[np.float32]
 
 
-@dataclass
-class _Target:
-    """What is remembered of the target between frames. centre: (2,) x, y; size: (2,) w, h; frame pixels."""
-
-    centre: NDArray[np.float64]
-    size: NDArray[np.float64]
-    first_size: NDArray[np.float64]
-    fill: Colour
-    template: Any
-    template_crop: Image
-
-
 class SiamTracker:
     """Follows one target: `init(image, box)`, then `update(image)` for each frame.
 
@@ -56,6 +42,8 @@ class SiamTracker:
         engine: The compute behind it (`tracker.runtime`).
         config: The constants of the video loop.
         views: What the network saw last, or None before `init`.
+        reading: What was read from the last response (features of the score), or None.
+        target: What is remembered of the target, or None before `init`.
     """
 
     def __init__(self, model: LoadedModel, engine: Engine, config: TrackingConfig | None = None) -> None:
@@ -63,10 +51,10 @@ class SiamTracker:
         self.model = model
         self.engine = engine
         self.config = config or model.config.tracking
+        self.core = Core(model, engine, self.config)
         self.views: Views | None = None
-        self._target: _Target | None = None
-        self._sizes = (model.config.model.template_size, model.config.model.search_size)
-        self._stride = model.stride
+        self.reading: Reading | None = None
+        self.target: Target | None = None
 
     @classmethod
     def from_pretrained(
@@ -111,17 +99,39 @@ class SiamTracker:
             ImageError, BoxError: With the value, the reason and the next step.
         """
         frame = to_bgr8(image)
-        height, width = frame.shape[:2]
-        x, y, w, h = check_box(box, width, height)
-        size = np.maximum(np.array([w, h]), 1.0)
-        centre = np.array([x + w / 2, y + h / 2])
-        fill = mean_colour(frame)
-        side = context_side(*size, context=self.config.context)
-        crop = Crop.around(centre, side, self._sizes[0])
-        picture = crop.cut(frame, fill)
-        template = self.engine.embed_template([picture], (size * crop.scale).astype(np.float32)[None])
-        self._target = _Target(centre, size, size.copy(), fill, template, picture)
-        self.views = Views(picture, picture, np.zeros((1, 1), np.float32))
+        self.target = self.core.start(frame, box)
+        self._frame_size = (frame.shape[1], frame.shape[0])
+        self._show_template()
+
+    def find(self, image: ArrayLike, known: KnownTarget | str | Path, *, index: int = 0, timestamp: float | None = None) -> Track:
+        """Takes a known target in place of a box, and looks for it from this frame on.
+
+        Args:
+            image: As in `init`.
+            known: From `tracker.tracking.templates.load_target`, or the file itself.
+            index, timestamp: Passed on.
+
+        Returns:
+            The track of this frame: LOST until the target was found.
+
+        Raises:
+            ImageError, SourceError: The image or the file can't be read.
+        """
+        frame = to_bgr8(image)
+        known = known if isinstance(known, KnownTarget) else load_target(known)
+        self.target = self.core.expect(frame, known, fingerprint(self.model))
+        self._show_template()
+        return self.update(frame, index=index, timestamp=timestamp)
+
+    def save_target(self, path: str | Path) -> None:
+        """Writes the target's views so that `find` knows it in another video.
+
+        Raises:
+            SiamTrackError: There is no target.
+        """
+        if self.target is None:
+            raise SiamTrackError("There is no target to save; give the first frame and its box to init(image, box).")
+        save_target(path, self.target.bank, self.target.sure_size, self._frame_size, fingerprint(self.model))
 
     def update(self, image: ArrayLike, *, index: int = 0, timestamp: float | None = None) -> Track:
         """Finds the target in the next frame.
@@ -135,65 +145,60 @@ class SiamTracker:
             SiamTrackError: `init` was not called.
             ImageError: The image can't be read.
         """
-        if self._target is None:
+        if self.target is None:
             raise SiamTrackError("update() was called before init(); give the first frame and its box to init(image, box).")
-        target = self._target
+        target = self.target
         frame = to_bgr8(image)
+        self._frame_size = (frame.shape[1], frame.shape[0])
         start = time.perf_counter()
-        side = context_side(*target.size, context=self.config.context) * self._sizes[1] / self._sizes[0]
-        factors = self._factors()
-        crops = [Crop.around(target.centre, side * f, self._sizes[1]) for f in factors]
-        pictures = [crop.cut(frame, target.fill) for crop in crops]
+        look = self.core.look(target, frame)
         cut = time.perf_counter()
-        response = self.engine.match(target.template, pictures)
+        response = self.core.match(target, look)
         matched = time.perf_counter()
-        middle = crops[len(crops) // 2]
-        if response.boxes is None:
-            found = decode_scales(response.score, factors, self._stride, self.config)
-        else:
-            size = target.size * middle.scale
-            found = decode_boxes(response.score[0], response.boxes[0], (size[0], size[1]), self._sizes[1], self.config)
-        self._move(target, found, middle, frame.shape[1], frame.shape[0])
-        self.views = Views(target.template_crop, pictures[len(crops) // 2], found.response)
+        near = self.core.read(look, response)
+        reading = self.core.settle(target, near, frame)
+        self.reading = near
+        self.views = views_of(target, look, near)
         done = time.perf_counter()
-        return Track(
-            box=self._box(target),
-            score=found.score,
-            state=TrackState.TRACKING,
-            index=index,
-            timestamp=timestamp,
-            response=found.response,
-            timing=Timing(crop=cut - start, network=matched - cut, decode=done - matched),
-        )
+        timing = Timing(crop=cut - start, network=matched - cut, decode=done - matched)
+        return track_of(target, reading, near, timing, index, timestamp)
 
     def reset(self) -> None:
         """Forgets the target; `init` starts anew."""
-        self._target = None
+        self.target = None
         self.views = None
+        self.reading = None
 
-    def _factors(self) -> NDArray[np.float64]:
-        if self.model.has_boxes:
-            return np.ones(1)
-        exponents = np.arange(self.config.scales) - self.config.scales // 2
-        return np.asarray(self.config.scale_step**exponents, dtype=np.float64)
+    def _show_template(self) -> None:
+        assert self.target is not None
+        picture = self.target.bank.views[0].picture
+        self.views, self.reading = Views(picture, picture, np.zeros((1, 1), np.float32)), None
 
-    def _move(self, target: _Target, found: Decoded, crop: Crop, width: int, height: int) -> None:
-        """Moves and resizes the target, and keeps it finite, in the frame and near its first size."""
-        target.centre = target.centre + np.array([found.dx, found.dy]) / crop.scale
-        if found.width is None or found.height is None:
-            wanted, rate = target.size * found.scale, self.config.size_lr
-        else:
-            wanted = np.array([found.width, found.height]) / crop.scale
-            rate = self.config.size_lr * found.weight
-        size = (1 - rate) * target.size + rate * wanted
-        frame = np.array([width, height], dtype=np.float64)
-        # The area follows at most max_growth times in side; then the frame; then the smallest box.
-        area = float(np.sqrt(np.prod(size)))
-        first = float(np.sqrt(np.prod(target.first_size)))
-        size = size * np.clip(area, first / self.config.max_growth, first * self.config.max_growth) / area
-        target.size = np.clip(size, self.config.min_size, np.maximum(frame, self.config.min_size))
-        target.centre = np.clip(target.centre, 0, frame)
 
-    @staticmethod
-    def _box(target: _Target) -> Box:
-        return cxcywh_to_xywh(np.concatenate([target.centre, target.size]))
+def views_of(target: Target, look: Look, reading: Reading) -> Views:
+    """What to show of a look."""
+    return Views(target.bank.views[0].picture, look.pictures[look.middle], reading.found.response)
+
+
+def track_of(
+    target: Target, reading: Reading, near: Reading, timing: Timing, index: int, timestamp: float | None, target_id: int = 0
+) -> Track:
+    """The track of a settled target: its box, the score of what decided, the response that was looked at."""
+    return Track(
+        box=target.box,
+        score=min(max(reading.score, 0.0), 1.0),
+        state=target.belief.state,
+        index=index,
+        timestamp=timestamp,
+        target_id=target_id,
+        response=near.found.response,
+        timing=timing,
+    )
+
+
+def fingerprint(model: LoadedModel) -> str:
+    """sha256 of a model's weights: embeddings fit together only if it is the same."""
+    content = hashlib.sha256()
+    for key, value in sorted(model.module.state_dict().items()):
+        content.update(key.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return content.hexdigest()

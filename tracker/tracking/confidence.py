@@ -1,0 +1,158 @@
+"""How sure is a place? Features of the response around it, and the logistic regression that turns them into a probability.
+
+The score is calibrated: of the boxes with a score near 0.8, about 80 % lie on the target (overlap of at least `OVERLAP` with
+the truth). Weights are fitted by `tools/calibrate.py` on clips with disturbances and stored with the model. numpy only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tracker.geometry import iou, xyxy_to_xywh
+from tracker.tracking.decode import Decoded, Map
+
+OVERLAP = 0.3
+"""Overlap with the truth from which on a box counts as being on the target."""
+
+FEATURES = ("peak", "margin", "contrast", "agreement", "resize", "motion")
+"""What `features` gives, in this order:
+peak        logit at the chosen place
+margin      that less the best logit outside the neighbourhood of the target (how far ahead of the best distractor)
+contrast    that less the mean logit outside the neighbourhood, 1/4 (sharpness)
+agreement   mean overlap of the boxes of the eight cells around the peak with the chosen one, weighted by their response
+resize      |log2| of the change of area since the frame before, on top of that of the aspect ratio
+motion      step since the frame before, in sqrt(w h)
+"""
+
+
+def outside(shape: tuple[int, ...], box: ArrayLike, stride: int, crop: int) -> NDArray[np.bool_]:
+    """(H, W) True for the cells that stand clear of a target: off its box by a quarter of its size and a cell.
+
+    Args:
+        shape: (H, W) of the response, whose middle stands at the crop's centre.
+        box: xyxy in crop pixels.
+        stride: Crop pixels for one cell.
+        crop: Side of the crop in pixels.
+    """
+    left, top, right, bottom = (float(v) for v in np.asarray(box, dtype=np.float64))
+    height, width = shape
+    x = (np.arange(width) - (width - 1) / 2) * stride + crop / 2
+    y = (np.arange(height) - (height - 1) / 2) * stride + crop / 2
+    more_x, more_y = 0.25 * (right - left) + stride, 0.25 * (bottom - top) + stride
+    inside_x = (x > left - more_x) & (x < right + more_x)
+    inside_y = (y > top - more_y) & (y < bottom + more_y)
+    return ~(inside_y[:, None] & inside_x[None, :])
+
+
+def box_of(found: Decoded, size: ArrayLike, crop: int) -> NDArray[np.float64]:
+    """(4,) xyxy in crop pixels of a decoded place; `size` (w, h) in crop pixels where it has none of its own (classic head)."""
+    w, h = np.asarray(size, dtype=np.float64) * found.scale
+    if found.width is not None and found.height is not None:
+        w, h = found.width, found.height
+    x, y = crop / 2 + found.dx, crop / 2 + found.dy
+    return np.array([x - w / 2, y - h / 2, x + w / 2, y + h / 2])
+
+
+def features(found: Decoded, size: ArrayLike, stride: int, crop: int) -> NDArray[np.float64]:
+    """(6,) `FEATURES` of a decoded place, each within fixed bounds.
+
+    Args:
+        found: The place and the maps it was taken from.
+        size: (w, h) of the target in the frame before, crop pixels.
+        stride: Crop pixels for one cell.
+        crop: Side of the crop in pixels.
+    """
+    w, h = (float(v) for v in np.asarray(size, dtype=np.float64))
+    box = box_of(found, (w, h), crop)
+    peak = float(found.logits[found.cell])
+    clear = outside(found.logits.shape, box, stride, crop)
+    others = found.logits[clear] if clear.any() else found.logits.reshape(-1)[:0]
+    second = float(others.max()) if others.size else peak - 6.0
+    mean = float(others.mean()) if others.size else peak - 12.0
+    new_w, new_h = box[2] - box[0], box[3] - box[1]
+    resize = abs(np.log2(new_w * new_h / (w * h))) + abs(np.log2((new_w / new_h) / (w / h)))
+    motion = np.hypot(found.dx, found.dy) / np.sqrt(w * h)
+    values = [
+        np.clip(peak, -10, 10),
+        np.clip(peak - second, -5, 10),
+        np.clip(peak - mean, 0, 20) / 4,
+        _agreement(found.boxes, found.response, found.cell),
+        min(resize, 3.0),
+        min(motion, 4.0),
+    ]
+    return np.nan_to_num(np.asarray(values, dtype=np.float64), nan=-5.0)
+
+
+def _agreement(boxes: Map | None, response: Map, cell: tuple[int, int]) -> float:
+    if boxes is None:
+        return 1.0
+    row, column = cell
+    rows, columns = slice(max(row - 1, 0), row + 2), slice(max(column - 1, 0), column + 2)
+    around = boxes[:, rows, columns].reshape(4, -1).T
+    weight = response[rows, columns].reshape(-1).astype(np.float64) + 1e-6
+    overlaps = iou(xyxy_to_xywh(around), xyxy_to_xywh(boxes[:, row, column]))
+    return float((overlaps * weight).sum() / weight.sum())
+
+
+def probability(values: ArrayLike, weights: Sequence[float]) -> NDArray[np.float64]:
+    """Calibrated scores in [0, 1].
+
+    Args:
+        values: (..., F) features.
+        weights: Bias, then F weights (`TrackingConfig.confidence`).
+    """
+    x = np.asarray(values, dtype=np.float64)
+    w = np.asarray(weights, dtype=np.float64)
+    return np.asarray(0.5 * (np.tanh(0.5 * (x @ w[1:] + w[0])) + 1))
+
+
+def fit(values: ArrayLike, right: ArrayLike, ridge: float = 1.0, weight: ArrayLike | None = None) -> tuple[float, ...]:
+    """Weights of the logistic regression, by Newton's method on standardised features with a little ridge.
+
+    Args:
+        values: (N, F) features.
+        right: (N,) whether the box was on the target.
+        ridge: Strength of the L2 term on the standardised weights, in samples.
+        weight: (N,) how much each sample counts; 1 where None.
+
+    Returns:
+        Bias and F weights, for features as they are (not standardised).
+    """
+    x, y = np.asarray(values, dtype=np.float64), np.asarray(right, dtype=np.float64)
+    n = np.ones(len(y)) if weight is None else np.asarray(weight, dtype=np.float64)
+    mean, spread = x.mean(0), np.maximum(x.std(0), 1e-6)
+    z = np.concatenate([np.ones((len(x), 1)), (x - mean) / spread], axis=1)
+    w = np.zeros(z.shape[1])
+    penalty = ridge * np.eye(z.shape[1])
+    penalty[0, 0] = 1e-6
+    for _ in range(50):
+        p = 0.5 * (np.tanh(0.5 * (z @ w)) + 1)
+        gradient = z.T @ (n * (p - y)) + penalty @ w
+        step = np.linalg.solve((z * (n * np.maximum(p * (1 - p), 1e-6))[:, None]).T @ z + penalty, gradient)
+        w -= step
+        if np.abs(step).max() < 1e-8:
+            break
+    slopes = w[1:] / spread
+    return tuple(float(v) for v in (w[0] - slopes @ mean, *slopes))
+
+
+def reliability(scores: ArrayLike, right: ArrayLike, bins: int = 10) -> tuple[list[tuple[float, float, int]], float]:
+    """How often a score of p is right, and the expected calibration error.
+
+    Args:
+        scores: (N,) in [0, 1].
+        right: (N,) bool.
+        bins: Equal parts of [0, 1].
+
+    Returns:
+        (mean score, share right, count) for each bin that isn't empty, and sum(count * |score - share|) / N
+        (Guo et al. 2017, equation 5).
+    """
+    p, y = np.asarray(scores, dtype=np.float64), np.asarray(right, dtype=np.float64)
+    place = np.minimum((p * bins).astype(int), bins - 1)
+    rows = [(float(p[place == k].mean()), float(y[place == k].mean()), int((place == k).sum())) for k in range(bins) if (place == k).any()]
+    error = sum(count * abs(score - share) for score, share, count in rows) / max(len(p), 1)
+    return rows, float(error)

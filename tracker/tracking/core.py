@@ -1,0 +1,241 @@
+"""One frame, step by step: look, match, read, settle. What the tracker of one target and that of several share."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tracker.config import TrackingConfig
+from tracker.crops import Crop, context_side, mean_colour
+from tracker.geometry import check_box
+from tracker.runtime.base import Engine, Response
+from tracker.tracking.confidence import features, probability
+from tracker.tracking.decode import Decoded, Weighed, decode_scales, weigh_boxes
+from tracker.tracking.redetect import Seeker, best_candidate
+from tracker.tracking.state import Belief, found, missing, next_belief
+from tracker.tracking.target import Target, Vector
+from tracker.tracking.templates import KnownTarget, TemplateBank, View
+from tracker.types import Image, TrackState
+
+if TYPE_CHECKING:
+    from tracker.model.zoo import LoadedModel
+
+
+@dataclass(frozen=True)
+class Look:
+    """The search windows for one target in one frame and their pictures (several scales with the classic head)."""
+
+    crops: list[Crop]
+    pictures: list[Image]
+    factors: NDArray[np.float64]
+    size: Vector
+
+    @property
+    def middle(self) -> int:
+        return len(self.crops) // 2
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a look gave.
+
+    Attributes:
+        found: The best place.
+        crop: The search window that `found` counts in.
+        features: (F,) what the score was computed from.
+        score: In [0, 1]; calibrated where the model is.
+        weighed: The maps behind it (boxes head).
+        size: (2,) size that was expected, frame pixels.
+    """
+
+    found: Decoded
+    crop: Crop
+    features: NDArray[np.float64]
+    score: float
+    weighed: Weighed | None
+    size: Vector
+
+    @property
+    def place(self) -> tuple[Vector, Vector]:
+        """Centre and size of the place in frame pixels."""
+        centre = (
+            np.array([self.crop.left, self.crop.top]) + (self.crop.size / 2 + np.array([self.found.dx, self.found.dy])) / self.crop.scale
+        )
+        if self.found.width is None or self.found.height is None:
+            return centre, self.size * self.found.scale
+        return centre, np.array([self.found.width, self.found.height]) / self.crop.scale
+
+
+class Core:
+    """The steps of a frame, for targets that the caller keeps.
+
+    Attributes:
+        model, engine, config: What they are made with.
+        sizes: Sides of template and search crop.
+        active: Whether states and what follows from them are in use: they need a calibrated score.
+    """
+
+    def __init__(self, model: LoadedModel, engine: Engine, config: TrackingConfig) -> None:
+        self.model, self.engine, self.config = model, engine, config
+        self.sizes = (model.config.model.template_size, model.config.model.search_size)
+        self.stride = model.stride
+        self.active = bool(config.confidence) and config.states
+
+    def start(self, frame: Image, box: ArrayLike) -> Target:
+        """A target from its box in the first frame.
+
+        Raises:
+            BoxError: The box can't be tracked.
+        """
+        height, width = frame.shape[:2]
+        x, y, w, h = check_box(box, width, height)
+        size, centre = np.maximum(np.array([w, h]), 1.0), np.array([x + w / 2, y + h / 2])
+        fill = mean_colour(frame)
+        view = self._view(frame, centre, size, fill, 0)
+        return Target(centre, size, size.copy(), fill, TemplateBank.of(self.engine, [view]))
+
+    def expect(self, frame: Image, known: KnownTarget, fingerprint: str) -> Target:
+        """A known target that is still to be found in this video: LOST, in the middle of the frame."""
+        extent = np.array([frame.shape[1], frame.shape[0]], dtype=np.float64)
+        bank = known.bank(self.engine, fingerprint, self.sizes[0])
+        # Its size as a share of the frame is the best guess in a video of another resolution.
+        size = np.clip(known.size * extent[1] / max(known.frame[1], 1), self.config.min_size, extent)
+        return Target(extent / 2, size, size.copy(), mean_colour(frame), bank, missing(), seeker=Seeker())
+
+    def look(self, target: Target, frame: Image, place: tuple[Vector, Vector] | None = None) -> Look:
+        """Cuts the search windows around where the target is expected."""
+        centre, size = place or target.place
+        side = self.side(size) * self.sizes[1] / self.sizes[0]
+        factors = self._factors()
+        crops = [Crop.around(centre, side * f, self.sizes[1]) for f in factors]
+        return Look(crops, [crop.cut(frame, target.fill) for crop in crops], factors, size)
+
+    def side(self, size: Vector) -> float:
+        """Side of the template window around a target of that size, frame pixels."""
+        return context_side(float(size[0]), float(size[1]), self.config.context)
+
+    def needs_bank(self, target: Target) -> bool:
+        """Whether all views of a target are matched, not the first alone."""
+        return len(target.bank) > 1 and self.model.has_boxes and (target.lost or self.config.bank_weight > 0)
+
+    def match(self, target: Target, look: Look) -> Response:
+        """Matches a look with the first view, or with all views of the bank in one call."""
+        if not self.needs_bank(target):
+            return self.engine.match(target.bank.first, look.pictures)
+        response = self.engine.match(target.bank.templates, look.pictures)
+        return self.combine(response, lost=target.lost)
+
+    def combine(self, response: Response, lost: bool) -> Response:
+        """The responses of K views to one search -> one. The first view dominates; a LOST target may look like any of them."""
+        first, later = response.score[:1], response.score[1:].max(axis=0, keepdims=True)
+        w = self.config.bank_weight
+        score = np.maximum(first, later) if lost else (1 - w) * first + w * later
+        return Response(score, None if response.boxes is None else response.boxes[:1])
+
+    def read(self, look: Look, response: Response) -> Reading:
+        """The best place in the maps, and how sure it is."""
+        crop, weighed = look.crops[look.middle], None
+        size = look.size * crop.scale
+        scores = np.nan_to_num(response.score, nan=-20.0)
+        if response.boxes is None:
+            place = decode_scales(scores, look.factors, self.stride, self.config)
+        else:
+            weighed = weigh_boxes(scores[0], response.boxes[0], (float(size[0]), float(size[1])), self.config)
+            row, column = divmod(int(np.argmax(np.nan_to_num(weighed.mixed))), weighed.mixed.shape[1])
+            place = weighed.at((row, column), self.sizes[1])
+        return self.judge(place, crop, weighed, look.size)
+
+    def judge(self, place: Decoded, crop: Crop, weighed: Weighed | None, size: Vector) -> Reading:
+        """A reading of a decoded place: its features and score."""
+        values = features(place, size * crop.scale, self.stride, self.sizes[1])
+        score = float(probability(values, self.config.confidence)) if self.config.confidence else place.score
+        return Reading(place, crop, values, score, weighed, size)
+
+    def settle(self, target: Target, reading: Reading, frame: Image, search: bool = True) -> Reading:
+        """Moves the target by what was read, changes its state, and searches for it when it is LOST.
+
+        Args:
+            target: Changed in place.
+            reading: Of this frame.
+            frame: The picture.
+            search: Whether windows beyond the last place may be searched now.
+
+        Returns:
+            The reading that the track's score comes from.
+        """
+        extent = (frame.shape[1], frame.shape[0])
+        target.age += 1
+        if target.lost:
+            return self._seek(target, reading, frame, extent, search)
+        if self.active:
+            target.belief = next_belief(target.belief, reading.score, self.config)
+            if target.lost:
+                target.go_back()
+                return reading
+        target.follow(reading.found, reading.crop, self.config, extent)
+        sure = self.active and target.belief.state is TrackState.TRACKING
+        if sure and target.bank.wants(target.age, reading.score, self.config):
+            target.bank.offer(self.engine, self._view(frame, target.centre, target.size, target.fill, target.age), self.config)
+        return reading
+
+    def hide(self, target: Target, reading: Reading, frame: Image) -> Reading:
+        """A target behind another one: it drifts on, UNCERTAIN, and is LOST if that lasts."""
+        target.age += 1
+        doubt = min(reading.score, max(self.config.uncertain_score - 0.01, self.config.lost_score))
+        target.belief = next_belief(target.belief, doubt, self.config) if self.active else Belief()
+        if target.lost:
+            target.go_back()
+        else:
+            target.drift(self.config, (frame.shape[1], frame.shape[0]))
+        return replace(reading, score=doubt)
+
+    def _seek(self, target: Target, near: Reading, frame: Image, extent: tuple[int, int], search: bool) -> Reading:
+        seeker = target.seeker = target.seeker or Seeker()
+        reading = near
+        if near.score < self.config.redetect_score and seeker.pending is None and search and self.config.redetect:
+            far = self._search(target, seeker, frame, extent)
+            reading = far or near
+        if reading.score < self.config.redetect_score or not self._is_known(target, reading, frame):
+            seeker.pending, seeker.hits = None, 0
+            return reading if reading is near else replace(near, score=min(near.score, reading.score))
+        seeker.hits += 1
+        seeker.pending = reading.place
+        if seeker.hits >= self.config.redetect_frames:
+            target.lock(*reading.place, found(), self.config, extent)
+        return reading
+
+    def _search(self, target: Target, seeker: Seeker, frame: Image, extent: tuple[int, int]) -> Reading | None:
+        """Searches the windows of this frame and looks again, closely, at the best place in them."""
+        begun = time.perf_counter()
+        side = self.side(target.size)
+        windows = seeker.next_windows(target.centre, side, extent, self.sizes, self.config)
+        response = self.engine.match(target.bank.first, [crop.cut(frame, target.fill) for crop, _ in windows])
+        seeker.took(time.perf_counter() - begun, len(windows))
+        best = best_candidate(np.nan_to_num(response.score, nan=-20.0), response.boxes, windows, target.size, self.stride, self.config)
+        if best is None or best.margin < self.config.redetect_margin:
+            return None
+        size = np.clip(best.size, self.config.min_size, np.maximum(np.asarray(extent, dtype=np.float64), self.config.min_size))
+        look = self.look(target, frame, (np.clip(best.centre, 0, extent), size))
+        return self.read(look, self.match(target, look))
+
+    def _is_known(self, target: Target, reading: Reading, frame: Image) -> bool:
+        """Whether what was found, cut as a template, is like one of the views."""
+        if self.config.redetect_similarity <= -1:
+            return True
+        view = self._view(frame, *reading.place, target.fill, target.age)
+        embedding = self.engine.to_host(self.engine.embed_template([view.picture], view.target[None]))
+        return target.bank.likeness(embedding) >= self.config.redetect_similarity
+
+    def _view(self, frame: Image, centre: Vector, size: Vector, fill: Any, age: int) -> View:
+        crop = Crop.around(centre, self.side(size), self.sizes[0])
+        return View(crop.cut(frame, fill), (size * crop.scale).astype(np.float32), age)
+
+    def _factors(self) -> NDArray[np.float64]:
+        if self.model.has_boxes:
+            return np.ones(1)
+        exponents = np.arange(self.config.scales) - self.config.scales // 2
+        return np.asarray(self.config.scale_step**exponents, dtype=np.float64)

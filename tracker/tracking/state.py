@@ -1,0 +1,68 @@
+"""TRACKING, UNCERTAIN, LOST: from a score in each frame to a state that doesn't flicker. Pure functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from tracker.config import TrackingConfig
+from tracker.types import TrackState
+
+
+@dataclass(frozen=True)
+class Belief:
+    """The state and what has to be counted for the next one.
+
+    Attributes:
+        state: Where it stands.
+        low: Frames in a row below `lost_score`.
+        high: Frames in a row at or above `sure_score`.
+        unsure: Frames since the target was TRACKING last.
+    """
+
+    state: TrackState = TrackState.TRACKING
+    low: int = 0
+    high: int = 0
+    unsure: int = 0
+
+    @property
+    def lost(self) -> bool:
+        return self.state is TrackState.LOST
+
+
+def next_belief(belief: Belief, score: float, config: TrackingConfig) -> Belief:
+    """The state after one more frame.
+
+    Two thresholds with a gap keep it from flickering: below `uncertain_score` a target is UNCERTAIN, but only `sure_score`
+    makes it TRACKING again. LOST stays LOST here: only a detection ends it (`found`).
+
+    Args:
+        belief: Before the frame.
+        score: Calibrated score of the frame, in [0, 1].
+        config: Thresholds and numbers of frames.
+    """
+    if belief.lost:
+        return belief
+    low = belief.low + 1 if score < config.lost_score else 0
+    high = belief.high + 1 if score >= config.sure_score else 0
+    counted = replace(belief, low=low, high=high)
+    if low >= config.lost_frames:
+        return replace(counted, state=TrackState.LOST, high=0, unsure=belief.unsure + 1)
+    if belief.state is TrackState.TRACKING:
+        if score >= config.uncertain_score:
+            return counted
+        return replace(counted, state=TrackState.UNCERTAIN, unsure=1)
+    if high >= config.sure_frames:
+        return Belief(high=high)
+    unsure = belief.unsure + 1
+    state = TrackState.LOST if unsure > config.uncertain_frames else TrackState.UNCERTAIN
+    return replace(counted, state=state, unsure=unsure)
+
+
+def found() -> Belief:
+    """The belief once a LOST target was found."""
+    return Belief()
+
+
+def missing() -> Belief:
+    """The belief in a target that was not seen yet in this video (`find`)."""
+    return Belief(state=TrackState.LOST)

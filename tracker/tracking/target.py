@@ -1,0 +1,121 @@
+"""What is remembered of one target between frames, and the bounds that keep its box sane whatever comes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.config import TrackingConfig
+from tracker.crops import Colour, Crop
+from tracker.geometry import cxcywh_to_xywh
+from tracker.tracking.decode import Decoded
+from tracker.tracking.redetect import Seeker
+from tracker.tracking.state import Belief
+from tracker.tracking.templates import TemplateBank
+from tracker.types import Box, TrackState
+
+Vector = NDArray[np.float64]
+
+
+@dataclass
+class Target:
+    """One target.
+
+    Attributes:
+        centre, size: (2,) x, y and w, h in frame pixels: where it is, or, once LOST, where it was TRACKING last.
+        first_size: (2,) size in the first frame.
+        fill: Colour of what lies outside the frame.
+        bank: Its views.
+        belief: Its state.
+        sure_centre, sure_size: (2,) where it was TRACKING last.
+        velocity: (2,) smoothed step in a frame, pixels.
+        age: Frames since the first.
+        seeker: The search for it, while it is LOST.
+    """
+
+    centre: Vector
+    size: Vector
+    first_size: Vector
+    fill: Colour
+    bank: TemplateBank
+    belief: Belief = field(default_factory=Belief)
+    sure_centre: Vector = field(default_factory=lambda: np.zeros(2))
+    sure_size: Vector = field(default_factory=lambda: np.ones(2))
+    velocity: Vector = field(default_factory=lambda: np.zeros(2))
+    age: int = 0
+    seeker: Seeker | None = None
+
+    def __post_init__(self) -> None:
+        self.remember()
+
+    @property
+    def lost(self) -> bool:
+        return self.belief.lost
+
+    @property
+    def box(self) -> Box:
+        return cxcywh_to_xywh(np.concatenate([self.centre, self.size]))
+
+    @property
+    def place(self) -> tuple[Vector, Vector]:
+        """Centre and size of where to look next: a place to be confirmed comes before the last one."""
+        if self.seeker is not None and self.seeker.pending is not None:
+            return self.seeker.pending
+        return self.centre, self.size
+
+    def remember(self) -> None:
+        """This place is a sure one."""
+        self.sure_centre, self.sure_size = self.centre, self.size
+
+    def go_back(self) -> None:
+        """To the last sure place, from where a search starts."""
+        self.centre, self.size, self.velocity = self.sure_centre, self.sure_size, np.zeros(2)
+        self.seeker = Seeker()
+
+    def lock(self, centre: Vector, size: Vector, belief: Belief, config: TrackingConfig, frame: tuple[int, int]) -> None:
+        """Found again: on from there."""
+        self.belief, self.seeker, self.velocity = belief, None, np.zeros(2)
+        self._set(centre, size, config, frame)
+        self.remember()
+
+    def follow(self, found: Decoded, crop: Crop, config: TrackingConfig, frame: tuple[int, int]) -> None:
+        """Moves to a decoded place. An UNCERTAIN target keeps its size and makes small steps.
+
+        Args:
+            found: The place, in pixels of `crop`.
+            crop: The search window.
+            config: Rates and bounds.
+            frame: (width, height) in pixels.
+        """
+        step = np.nan_to_num(np.array([found.dx, found.dy]) / crop.scale)
+        if self.belief.state is TrackState.UNCERTAIN:
+            longest = config.uncertain_motion * float(np.sqrt(np.prod(self.size)))
+            length = float(np.hypot(*step))
+            self._set(self.centre + step * min(1.0, longest / max(length, 1e-9)), self.size, config, frame)
+            return
+        if found.width is None or found.height is None:
+            wanted, rate = self.size * found.scale, config.size_lr
+        else:
+            wanted = np.array([found.width, found.height]) / crop.scale
+            rate = config.size_lr * found.weight
+        size = (1 - rate) * self.size + rate * wanted
+        before = self.centre
+        self._set(self.centre + step, size if np.isfinite(size).all() else self.size, config, frame)
+        self.velocity = 0.7 * self.velocity + 0.3 * (self.centre - before)
+        if self.belief.state is TrackState.TRACKING:
+            self.remember()
+
+    def drift(self, config: TrackingConfig, frame: tuple[int, int]) -> None:
+        """Hidden by another target: goes on as it moved before."""
+        self._set(self.centre + self.velocity, self.size, config, frame)
+
+    def _set(self, centre: Vector, size: Vector, config: TrackingConfig, frame: tuple[int, int]) -> None:
+        """Keeps the box finite, in the frame, and within `max_growth` of its first size (then of the frame, then of `min_size`)."""
+        width_height = np.asarray(frame, dtype=np.float64)
+        area = float(np.sqrt(np.prod(size)))
+        first = float(np.sqrt(np.prod(self.first_size)))
+        size = size * np.clip(area, first / config.max_growth, first * config.max_growth) / area
+        self.size = np.clip(size, config.min_size, np.maximum(width_height, config.min_size))
+        self.centre = np.clip(centre, 0, width_height)

@@ -1,0 +1,208 @@
+"""The template bank: the first view of the target, and few later ones; kept embedded, saved to a file, compared."""
+
+from __future__ import annotations
+
+import json
+import logging
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tracker.config import TrackingConfig
+from tracker.errors import SourceError
+from tracker.runtime.base import Engine
+from tracker.types import Image
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class View:
+    """One view of the target.
+
+    Attributes:
+        picture: Template crop, BGR uint8 n x n x 3.
+        target: (2,) float32 width and height of the target in crop pixels.
+        frame: Frames after the first view.
+    """
+
+    picture: Image
+    target: NDArray[np.float32]
+    frame: int = 0
+
+
+@dataclass
+class TemplateBank:
+    """Views of one target and their embeddings, the first view always first.
+
+    Attributes:
+        views: What is kept.
+        templates: Their embeddings, as the engine wants them.
+        host: (K, C, h, w) float32, the same for comparison.
+        first: The first view's embedding alone, as the engine wants it.
+    """
+
+    views: list[View]
+    templates: Any
+    host: NDArray[np.float32]
+    first: Any = field(default=None)
+
+    @classmethod
+    def of(cls, engine: Engine, views: list[View], host: NDArray[np.float32] | None = None) -> TemplateBank:
+        """A bank of views; `host` are their embeddings where they are known already."""
+        if host is None:
+            templates = engine.embed_template([v.picture for v in views], np.stack([v.target for v in views]))
+            host = engine.to_host(templates)
+        else:
+            templates = engine.from_host(host)
+        first = templates if len(views) == 1 else engine.from_host(host[:1])
+        return cls(views, templates, host, first)
+
+    def __len__(self) -> int:
+        return len(self.views)
+
+    def wants(self, frame: int, score: float, config: TrackingConfig) -> bool:
+        """Whether a view of this frame, found with this score, may be looked at: sure, and long after the one before."""
+        return config.bank_size > 0 and score >= config.bank_score and frame - self.views[-1].frame >= config.bank_gap
+
+    def offer(self, engine: Engine, view: View, config: TrackingConfig) -> bool:
+        """Keeps a view if it shows something new.
+
+        A full bank gives up the later view that is most like another one; the first view always stays.
+
+        Returns:
+            Whether it was kept.
+        """
+        fresh = engine.to_host(engine.embed_template([view.picture], view.target[None]))
+        alike = similarity(self.host, fresh)[:, 0]
+        if alike.max() > config.bank_similarity:
+            # Looked at, and nothing new: the gap counts from here, so that a steady target costs no embedding a frame.
+            self.views[-1] = View(self.views[-1].picture, self.views[-1].target, view.frame)
+            return False
+        views, host = [*self.views, view], np.concatenate([self.host, fresh])
+        if len(views) > 1 + config.bank_size:
+            among = similarity(host, host) - 2 * np.eye(len(host))
+            drop = 1 + int(np.argmax(among[1:].max(axis=1)))
+            views, host = [v for k, v in enumerate(views) if k != drop], np.delete(host, drop, axis=0)
+        self.views, self.host = views, host
+        self.templates = engine.from_host(host)
+        return True
+
+    def likeness(self, embedding: NDArray[np.float32]) -> float:
+        """The largest similarity of one embedding (1, C, h, w) to the views."""
+        return float(similarity(self.host, embedding).max())
+
+
+def similarity(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
+    """How alike embedded templates are: the mean cosine of cells at the same place, over the target's cells.
+
+    Args:
+        a: (K, C, h, w) embeddings; with padded backbones the last channel is the target's share of each cell, else 1 is taken.
+        b: (M, C, h, w).
+
+    Returns:
+        (K, M) in [-1, 1].
+    """
+
+    def split(x: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        z = np.asarray(x, dtype=np.float64).reshape(*x.shape[:2], -1)
+        share = z[:, -1] if _has_share(x) else np.ones_like(z[:, -1])
+        z = z[:, :-1] if _has_share(x) else z
+        return z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-6), share
+
+    (p, u), (q, v) = split(a), split(b)
+    cosine = np.einsum("kcn,mcn->kmn", p, q)
+    weight = np.sqrt(u[:, None] * v[None])
+    return np.asarray((cosine * weight).sum(-1) / np.maximum(weight.sum(-1), 1e-6))
+
+
+def _has_share(x: NDArray[np.float32]) -> bool:
+    """Whether the last channel is a coverage in [0, 1]: odd numbers of channels come from padded backbones alone."""
+    return x.shape[1] % 2 == 1
+
+
+def save_target(path: str | Path, bank: TemplateBank, size: ArrayLike, frame: tuple[int, int], model: str) -> None:
+    """Writes a known target: its views, their embeddings, its size; no code, plain arrays.
+
+    Args:
+        path: An .npz file.
+        bank: What is known.
+        size: (2,) w, h in pixels of the video it comes from.
+        frame: (width, height) of that video.
+        model: Fingerprint of the weights, so that embeddings of another model are not taken for this one's.
+    """
+    file = Path(path)
+    part = file.with_name(file.name + ".part")
+    header = json.dumps({"format": FORMAT, "model": model, "frame": list(frame)})
+    with open(part, "wb") as out:
+        np.savez_compressed(
+            out,
+            header=np.frombuffer(header.encode(), np.uint8),
+            pictures=np.stack([v.picture for v in bank.views]),
+            targets=np.stack([v.target for v in bank.views]),
+            embeddings=bank.host,
+            size=np.asarray(size, dtype=np.float64),
+        )
+    part.replace(file)
+
+
+@dataclass(frozen=True)
+class KnownTarget:
+    """A target from a file.
+
+    Attributes:
+        views: At least one.
+        embeddings: (K, C, h, w) float32 by the model `model`.
+        size: (2,) w, h where it was seen last, pixels.
+        frame: (width, height) of that video.
+        model: Fingerprint of the weights behind the embeddings.
+    """
+
+    views: list[View]
+    embeddings: NDArray[np.float32]
+    size: NDArray[np.float64]
+    frame: tuple[int, int]
+    model: str
+
+    def bank(self, engine: Engine, model: str, template_size: int) -> TemplateBank:
+        """The bank for an engine: the stored embeddings if the same weights made them, else the pictures are embedded anew."""
+        if model == self.model:
+            return TemplateBank.of(engine, list(self.views), self.embeddings)
+        logger.warning("The saved target was made with other weights: its %d pictures are embedded anew.", len(self.views))
+        import cv2
+
+        views = []
+        for view in self.views:
+            factor = template_size / view.picture.shape[0]
+            picture = view.picture if factor == 1 else cv2.resize(view.picture, (template_size, template_size))
+            views.append(View(picture, (view.target * factor).astype(np.float32), view.frame))  # type: ignore[arg-type]
+        return TemplateBank.of(engine, views)
+
+
+def load_target(path: str | Path) -> KnownTarget:
+    """A target that `save_target` wrote.
+
+    Raises:
+        SourceError: The file is missing, or isn't such a file.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise SourceError(f"The target {file} does not exist; --save-target writes one while tracking.")
+    try:
+        with np.load(file, allow_pickle=False) as data:
+            header = json.loads(bytes(data["header"]))
+            pictures, targets = data["pictures"], data["targets"].astype(np.float32)
+            embeddings, size = data["embeddings"].astype(np.float32), data["size"].astype(np.float64)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise SourceError(f"The file {file} is not a saved target ({str(error)[:120]}); --save-target writes one.") from None
+    good = pictures.ndim == 4 and pictures.dtype == np.uint8 and len(pictures) == len(targets) == len(embeddings) > 0
+    if header.get("format") != FORMAT or not good or size.shape != (2,) or not (np.isfinite(size).all() and (size > 0).all()):
+        raise SourceError(f"The file {file} is not a target of format {FORMAT}; save it again with this version.")
+    views = [View(p, t, k) for k, (p, t) in enumerate(zip(pictures, targets, strict=True))]
+    return KnownTarget(views, embeddings, size, (int(header["frame"][0]), int(header["frame"][1])), str(header["model"]))
