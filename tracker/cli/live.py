@@ -15,7 +15,8 @@ from tracker.cli.outputs import add_output_options, check_options, check_targets
 from tracker.cli.progress import Progress
 from tracker.cli.session import Session, finish, note
 from tracker.cli.viewer import Answer, Status, Viewer
-from tracker.errors import BoxError
+from tracker.cli.web import add_web_options
+from tracker.errors import BoxError, OutputError
 
 if TYPE_CHECKING:
     from tracker.media.live import LatestFrameSource
@@ -30,6 +31,7 @@ exit codes: 0 the stream ended, q or --duration; 1 the stream was lost, files ar
   live.py 0                                                         first camera
   live.py rtsp://user:password@host/path --save out.mp4
   live.py http://host/stream --box 10,20,64,48 --duration 60 --save-boxes out.csv    no display needed
+  live.py 0 --web --save-dir recordings                             steer it in a browser
 """
 POLL_SECONDS = 0.1
 
@@ -51,6 +53,7 @@ def build_parser() -> Parser:
     parser.add_argument("--no-show", action="store_true", help="open no window even where there is a display")
     parser.add_argument("--quiet", action="store_true", help="print errors only")
     add_output_options(parser)
+    add_web_options(parser)
     add_model_options(parser)
     add_version(parser)
     return parser
@@ -59,6 +62,12 @@ def build_parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Follow live; returns the exit code."""
     args = build_parser().parse_args(argv)
+    if args.web is not None:
+        from tracker.cli.web import serve
+
+        return serve(args)
+    if args.save_dir:
+        raise OutputError("--save-dir is for recordings started in the browser page; add --web, or name a file with --save.")
     check_options(args)
     check_targets(args, len(args.box))
     shown = can_show(args)

@@ -1,0 +1,174 @@
+"""`live --web`: the options of the browser page, and its run from start to end."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib.util
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tracker.cli import common
+from tracker.cli.common import DONE, FAILED_MIDWAY, INTERRUPTED, TERMINATED, Parser, say_error
+from tracker.errors import SiamTrackError
+
+if TYPE_CHECKING:
+    from tracker.loop import SingleTracker
+    from tracker.media.live import LatestFrameSource
+    from tracker.web.hub import Hub
+    from tracker.web.server import Site
+    from tracker.web.worker import Worker
+
+FAREWELL = 1.0
+"""Seconds between the end of the source and the end of the page, so that browsers get the last sentence."""
+
+
+def add_web_options(parser: Parser) -> None:
+    """--web, --save-dir."""
+    group = parser.add_argument_group("browser page")
+    group.add_argument(
+        "--web",
+        nargs="?",
+        const="",
+        metavar="HOST:PORT",
+        help="show and steer it in a browser instead of a window; alone: 127.0.0.1:8765, this machine only; with another host a "
+        "token is part of the address that is printed. A file is played in a loop",
+    )
+    group.add_argument(
+        "--save-dir", type=Path, metavar="FOLDER", help="where recordings started in the page go, video and csv; created if missing"
+    )
+
+
+def check_web_options(args: argparse.Namespace) -> None:
+    """What can be found wrong before anything is opened.
+
+    Raises:
+        SiamTrackError: aiohttp is missing, the address is none, or options were given that need a window or go with files.
+    """
+    from tracker.web.access import parse_address
+    from tracker.web.recorder import check_folder
+
+    parse_address(args.web)
+    if args.save or args.save_boxes:
+        raise SiamTrackError(
+            "--save and --save-boxes don't go with --web: recordings are started in the page; --save-dir FOLDER says where they go."
+        )
+    if importlib.util.find_spec("aiohttp") is None:
+        raise SiamTrackError(
+            "The browser page needs the package aiohttp, which is not installed; `pip install aiohttp` adds it (the extra `web` holds it)."
+        )
+    common.check_model_options(args)
+    if args.save_dir:
+        check_folder(args.save_dir)
+
+
+def serve(args: argparse.Namespace) -> int:
+    """Serve the page until Ctrl-C, the end of the source or --duration; returns the exit code."""
+    check_web_options(args)
+    from tracker.geometry import check_box
+    from tracker.web.access import Guard, parse_address
+    from tracker.web.hub import Hub
+    from tracker.web.playback import open_live
+    from tracker.web.server import Site
+    from tracker.web.targets import SingleTrackers
+    from tracker.web.worker import Worker
+
+    logging.getLogger("tracker.media.live").setLevel(logging.CRITICAL)  # `news` says it
+    hub = Hub()
+
+    def news(state: str, sentence: str) -> None:
+        hub.status(source={"state": state, "text": sentence})
+        if not args.quiet and state != "failed":
+            sys.stderr.write(f"{sentence.rstrip('.')}.\n")
+
+    with ExitStack() as stack:
+        source, looped = open_live(args.source, reconnect_for=max(args.reconnect, 0.0), on_state=news)
+        stack.callback(source.close)
+        for box in args.box:
+            check_box(box, source.info.width, source.info.height)
+        build, chosen = trackers(args)
+        if not args.quiet:
+            print(chosen, flush=True)
+        worker = Worker(source, SingleTrackers(build), hub, save_dir=args.save_dir, boxes=tuple(args.box))
+        hub.hello.update(hello(source, looped, chosen, args.save_dir))
+        site = Site(hub, worker.submit, Guard.for_address(parse_address(args.web)), lambda: worker.recorder.finished)
+        return asyncio.run(_serve(args, hub, site, worker))
+
+
+def trackers(args: argparse.Namespace) -> tuple[Callable[[], SingleTracker], str]:
+    """How to make trackers that share one network, and what was chosen, as a phrase."""
+    from tracker.tracking.tracker import SiamTracker
+
+    first = common.load_tracker(args)
+    spare = [first]
+
+    def build() -> SingleTracker:
+        return spare.pop() if spare else SiamTracker(first.model, first.engine, first.config)
+
+    return build, f"{first.name} on {first.device} ({first.engine.name})"
+
+
+def hello(source: LatestFrameSource, looped: bool, tracker: str, save_dir: Path | None) -> dict[str, Any]:
+    """What each browser is told once."""
+    from tracker._version import __version__
+    from tracker.web.pictures import palette, target_colours
+
+    info = source.info
+    return {
+        "version": __version__,
+        "tracker": tracker,
+        "source": {"name": info.source, "width": info.width, "height": info.height, "looped": looped},
+        "colours": target_colours(),
+        "palette": palette(),
+        "can_record": save_dir is not None,
+    }
+
+
+async def _serve(args: argparse.Namespace, hub: Hub, site: Site, worker: Worker) -> int:
+    loop = asyncio.get_running_loop()
+    over, code = asyncio.Event(), DONE
+
+    def stop(number: int) -> None:
+        nonlocal code
+        code = INTERRUPTED if number == signal.SIGINT else TERMINATED
+        over.set()
+
+    def ended() -> None:
+        with suppress(RuntimeError):  # the loop is closed: the page went first
+            loop.call_soon_threadsafe(over.set)
+
+    runner, url = await site.start()
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in previous:
+        signal.signal(number, lambda n, frame: loop.call_soon_threadsafe(stop, n))
+    hub.attach(loop)
+    worker.on_end = ended
+    worker.start()
+    print(f"The page is at {url}  (Ctrl-C ends it)", flush=True)
+    try:
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(over.wait(), args.duration)
+        if not worker.is_alive():
+            await asyncio.sleep(FAREWELL)
+    finally:
+        worker.stop()
+        await asyncio.to_thread(worker.join)
+        await runner.cleanup()
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    if worker.error is not None:
+        if not isinstance(worker.error, SiamTrackError):
+            raise worker.error
+        say_error(str(worker.error))
+        return FAILED_MIDWAY
+    if not args.quiet:
+        files = sorted(str(path) for path in worker.recorder.finished.values())
+        print(f"Recorded {', '.join(files)}." if files else "Nothing was recorded.", flush=True)
+    if code:
+        say_error("Stopped by Ctrl-C; recordings are complete." if code == INTERRUPTED else "Stopped by SIGTERM; recordings are complete.")
+    return code

@@ -1,0 +1,149 @@
+"""What a browser may ask for, checked before the worker sees it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tracker.errors import BoxError, SiamTrackError
+from tracker.types import Box
+
+Reply = Callable[[dict[str, Any]], None]
+"""Sends a message to the browser that asked; may be called from any thread."""
+
+LONGEST_MESSAGE = 4096
+"""Bytes; the longest sensible one has about 200."""
+
+
+class RequestError(SiamTrackError):
+    """A message that is not one of ours."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Follow what is in the box of frame `seq`; with `add`, beside the targets that are followed already."""
+
+    box: tuple[float, ...]
+    seq: int
+    add: bool = False
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Somebody begins to draw on frame `seq`: keep it."""
+
+    seq: int
+
+
+@dataclass(frozen=True)
+class Release:
+    """Nobody draws any more."""
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Forget one target, or all."""
+
+    target_id: int | None
+
+
+@dataclass(frozen=True)
+class Record:
+    """Start or stop recording."""
+
+    on: bool
+
+
+Request = Target | Hold | Release | Drop | Record
+
+
+@dataclass(frozen=True)
+class Command:
+    """A request, and who asked."""
+
+    request: Request
+    client: int
+    reply: Reply
+
+
+@dataclass(frozen=True)
+class Ack:
+    """The browser has shown frame `seq`; handled by the hub, not by the worker."""
+
+    seq: int
+
+
+@dataclass(frozen=True)
+class Show:
+    """Whether the browser wants template, search and response."""
+
+    views: bool
+
+
+def parse_message(text: str) -> Request | Ack | Show:
+    """A WebSocket text -> what it asks for.
+
+    Raises:
+        RequestError: Not JSON, not known, or with values of the wrong kind.
+        BoxError: A box that is not four finite numbers with an area (whether it lies in the frame is seen later).
+    """
+    try:
+        message = json.loads(text)
+    except (ValueError, RecursionError):
+        raise RequestError("The message is not JSON; nothing was done.") from None
+    if not isinstance(message, dict):
+        raise RequestError("The message is not an object with a type; nothing was done.")
+    kind = message.get("type")
+    if kind == "ack":
+        return Ack(_whole(message, "seq"))
+    if kind == "show":
+        return Show(_flag(message, "views"))
+    if kind == "target":
+        return Target(_box(message.get("box")), _whole(message, "seq"), _flag(message, "add"))
+    if kind == "hold":
+        return Hold(_whole(message, "seq"))
+    if kind == "release":
+        return Release()
+    if kind == "drop":
+        return Drop(_whole(message, "id"))
+    if kind == "clear":
+        return Drop(None)
+    if kind == "record":
+        return Record(_flag(message, "on"))
+    raise RequestError(f"The request {str(kind)[:40]!r} is not known; reload the page.")
+
+
+def _whole(message: dict[str, Any], key: str) -> int:
+    value = message.get(key)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 53:
+        raise RequestError(f"{key} must be a whole number of at least 0; nothing was done.")
+    return value
+
+
+def _flag(message: dict[str, Any], key: str) -> bool:
+    value = message.get(key, False)
+    if not isinstance(value, bool):
+        raise RequestError(f"{key} must be true or false; nothing was done.")
+    return value
+
+
+def _box(value: Any) -> tuple[float, ...]:
+    if not isinstance(value, list) or len(value) != 4 or any(isinstance(v, bool) or not isinstance(v, int | float) for v in value):
+        raise BoxError("A box is four numbers x, y, width, height in pixels; draw it again.")
+    try:
+        box = tuple(float(v) for v in value)
+    except OverflowError:
+        raise BoxError("A value of the box is too large; draw it again.") from None
+    if not all(math.isfinite(v) for v in box):
+        raise BoxError("A value of the box is not finite; draw it again.")
+    if any(abs(v) > 1e6 for v in box):
+        raise BoxError("A value of the box is too large; draw it again.")
+    return box
+
+
+def rounded(box: Box) -> list[float]:
+    """A box as it is sent: pixels with two digits."""
+    return [round(float(v), 2) for v in box]

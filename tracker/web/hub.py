@@ -1,0 +1,200 @@
+"""Hands the newest snapshot to every browser, each at its own pace: what a slow one misses is dropped, never queued."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import WSMsgType, web
+
+from tracker.errors import SiamTrackError
+from tracker.web.commands import Ack, Command, Hold, Release, Request, Show, parse_message
+from tracker.web.pictures import Snapshot, pack
+
+logger = logging.getLogger(__name__)
+
+IN_FLIGHT = 2
+"""Frames sent and not yet acknowledged; a browser that is behind gets no more, so that its delay can't grow."""
+MOST_CLIENTS = 8
+MOST_WORDS = 32
+"""Text messages that wait for one browser; the oldest are dropped beyond."""
+
+
+class Client:
+    """One browser: what was sent, what it has shown, what waits for it."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.wake = asyncio.Event()
+        self.words: deque[dict[str, Any]] = deque(maxlen=MOST_WORDS)
+        self.views = True
+        self.sent = -1
+        self.skipped = 0
+        self.delay_ms = 0.0
+        self.in_flight: dict[int, float] = {}
+        self.status_seen = 0
+
+    @property
+    def ready(self) -> bool:
+        return len(self.in_flight) < IN_FLIGHT
+
+    def say(self, message: dict[str, Any]) -> None:
+        """Queue a text message."""
+        self.words.append(message)
+        self.wake.set()
+
+    def shown(self, seq: int) -> None:
+        """The browser has shown a frame (and with it all sent before)."""
+        arrived = self.in_flight.get(seq)
+        if arrived is None:
+            return
+        self.delay_ms = 1000 * (time.monotonic() - arrived)
+        self.in_flight = {k: v for k, v in self.in_flight.items() if k > seq}
+        self.wake.set()
+
+
+class Hub:
+    """The audience of the worker: every browser that looks on.
+
+    Args:
+        hello: First message to each browser.
+    """
+
+    def __init__(self, hello: dict[str, Any] | None = None) -> None:
+        self.hello = hello or {}
+        self._clients: dict[int, Client] = {}
+        self._numbers = itertools.count(1)
+        self._latest: Snapshot | None = None
+        self._status: dict[str, Any] = {}
+        self._status_version = 0
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._waking = False
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The event loop that serves the browsers; before it is known, nobody looks on."""
+        self._loop = loop
+
+    # Called by the worker, from its own thread.
+
+    def ready(self) -> tuple[bool, bool]:
+        clients = list(self._clients.values())
+        return any(c.ready for c in clients), any(c.views for c in clients)
+
+    def publish(self, snapshot: Snapshot) -> None:
+        with self._lock:
+            self._latest = snapshot
+        self._wake_all()
+
+    def status(self, **entries: Any) -> None:
+        with self._lock:
+            self._status |= entries
+            self._status_version += 1
+        self._wake_all()
+
+    def notice(self, text: str, level: str = "info") -> None:
+        logger.info("%s", text)
+
+        def tell() -> None:
+            for client in self._clients.values():
+                client.say({"type": "notice", "level": level, "text": text})
+
+        self._call(tell)
+
+    def _wake_all(self) -> None:
+        """One wake-up at a time: a busy event loop must not collect a backlog of them."""
+        with self._lock:
+            if self._waking:
+                return
+            self._waking = True
+
+        def wake() -> None:
+            with self._lock:
+                self._waking = False
+            for client in self._clients.values():
+                client.wake.set()
+
+        self._call(wake)
+
+    def _call(self, action: Callable[[], None]) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            try:
+                self._loop.call_soon_threadsafe(action)
+            except RuntimeError:
+                logger.debug("The page is closing: a message from the worker goes nowhere.")
+
+    # Called in the event loop.
+
+    @property
+    def full(self) -> bool:
+        """Whether no further browser is let in."""
+        return len(self._clients) >= MOST_CLIENTS
+
+    async def talk(self, socket: web.WebSocketResponse, submit: Callable[[Command], bool]) -> None:
+        """Serve one browser until it leaves.
+
+        Args:
+            socket: Prepared WebSocket.
+            submit: Takes a Command for the worker; False if too many wait.
+        """
+        client = Client(next(self._numbers))
+        client.words.append({"type": "hello", **self.hello})
+        client.wake.set()
+        self._clients[client.number] = client
+        sender = asyncio.create_task(self._send(client, socket))
+        sender.add_done_callback(lambda task: task.cancelled() or task.exception())  # a broken pipe is the browser's leaving
+        try:
+            async for message in socket:
+                if message.type is WSMsgType.TEXT:
+                    self._hear(client, message.data, submit)
+                elif message.type is WSMsgType.BINARY:
+                    client.say(_problem("Binary messages are not understood here."))
+        finally:
+            sender.cancel()
+            del self._clients[client.number]
+            submit(Command(Release(), client.number, lambda message: None))
+
+    def _hear(self, client: Client, text: str, submit: Callable[[Command], bool]) -> None:
+        try:
+            request: Request | Ack | Show = parse_message(text)
+        except SiamTrackError as error:
+            client.say(_problem(str(error)))
+            return
+        if isinstance(request, Ack):
+            client.shown(request.seq)
+        elif isinstance(request, Show):
+            client.views = request.views
+        elif not submit(Command(request, client.number, lambda message: self._call(lambda: client.say(message)))):
+            if not isinstance(request, Hold | Release):
+                client.say(_problem("The tracker is busy with earlier requests; try again in a moment."))
+
+    async def _send(self, client: Client, socket: web.WebSocketResponse) -> None:
+        """The only writer of this socket. `send_*` waits while the connection is full; frames that come meanwhile are passed over."""
+        while True:
+            await client.wake.wait()
+            client.wake.clear()
+            while client.words:
+                await socket.send_json(client.words.popleft())
+            if client.status_seen != self._status_version:
+                with self._lock:
+                    status, client.status_seen = dict(self._status), self._status_version
+                await socket.send_json({"type": "status", **status})
+            snapshot = self._latest
+            if snapshot is None or snapshot.seq <= client.sent or not client.ready:
+                continue
+            if client.sent >= 0:
+                client.skipped += snapshot.seq - client.sent - 1
+            client.sent = snapshot.seq
+            client.in_flight[snapshot.seq] = snapshot.arrived
+            extra = {"delay_ms": round(client.delay_ms), "skipped": client.skipped}
+            await socket.send_bytes(pack(snapshot, extra, client.views))
+
+
+def _problem(text: str) -> dict[str, Any]:
+    return {"type": "notice", "level": "error", "text": text}

@@ -1,0 +1,160 @@
+"""What goes to a browser for one frame: a small header, the JPEG, and what the network saw."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from tracker.media.draw import COLOURS, Views
+from tracker.types import Frame, Image, Track
+from tracker.web.commands import rounded
+
+LONGEST_SIDE = 1280
+"""Pixels: larger frames are sent smaller. Boxes stay in pixels of the frame."""
+QUALITY = 80
+VIEW_SIDE = 192
+MOST_CELLS = 64
+"""Rows and columns of the response that are sent at most."""
+
+
+@dataclass(frozen=True)
+class SeenViews:
+    """Template and search crop as JPEG, and the response as bytes, for one target."""
+
+    target_id: int
+    template: bytes
+    search: bytes
+    response: bytes
+    shape: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One frame, tracked and encoded.
+
+    Attributes:
+        seq: Number of the frame in the order in which the worker saw it.
+        index, time: Of the frame.
+        size: Width and height of the frame in pixels.
+        arrived: When the frame came from the source, seconds of `time.monotonic`.
+        tracks: What is followed.
+        picture: The frame as JPEG, without anything drawn on it.
+        views: What the network saw of one target, or None.
+        figures: fps, tracker_ms, dropped: what the page shows as numbers.
+    """
+
+    seq: int
+    index: int
+    time: float | None
+    size: tuple[int, int]
+    arrived: float
+    tracks: tuple[Track, ...]
+    picture: bytes
+    views: SeenViews | None
+    figures: dict[str, float]
+
+
+def jpeg(image: Image, longest: int, quality: int = QUALITY) -> bytes:
+    """A picture as JPEG, scaled down so that no side is longer than `longest` pixels."""
+    height, width = image.shape[:2]
+    factor = longest / max(width, height)
+    if factor < 1:
+        image = np.asarray(cv2.resize(image, (max(1, round(width * factor)), max(1, round(height * factor))), interpolation=cv2.INTER_AREA))
+    ok, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not ok:
+        raise RuntimeError(f"OpenCV could not encode a picture of shape {image.shape} as JPEG.")
+    return bytes(data)
+
+
+def encode_views(target_id: int, views: Views | None) -> SeenViews | None:
+    """Crops and response of a target, small enough for every frame."""
+    if views is None:
+        return None
+    values = np.asarray(np.nan_to_num(np.clip(views.response, 0, 1)) * 255, dtype=np.uint8)
+    factor = MOST_CELLS / max(values.shape)
+    if factor < 1:
+        size = max(1, int(values.shape[1] * factor)), max(1, int(values.shape[0] * factor))
+        values = np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return SeenViews(
+        target_id,
+        jpeg(views.template, VIEW_SIDE),
+        jpeg(views.search, VIEW_SIDE),
+        values.tobytes(),
+        (values.shape[0], values.shape[1]),
+    )
+
+
+def track_entry(track: Track) -> dict[str, Any]:
+    """A track as JSON; a lost target has no box."""
+    return {
+        "id": track.target_id,
+        "box": rounded(track.box) if track.visible else None,
+        "score": round(float(track.score), 4),
+        "state": track.state.value,
+    }
+
+
+def pack(snapshot: Snapshot, extra: dict[str, Any], with_views: bool = True) -> bytes:
+    """A snapshot as one binary message: 4 bytes length of the header (big endian), header (JSON), then the parts it names.
+
+    Args:
+        snapshot: The frame.
+        extra: Further header entries, for one browser.
+        with_views: Whether to send crops and response.
+    """
+    parts = [("picture", snapshot.picture)]
+    views = snapshot.views if with_views else None
+    header: dict[str, Any] = {
+        "type": "frame",
+        "seq": snapshot.seq,
+        "index": snapshot.index,
+        "time": snapshot.time,
+        "size": snapshot.size,
+        "tracks": [track_entry(track) for track in snapshot.tracks],
+        **snapshot.figures,
+        **extra,
+    }
+    if views is not None:
+        parts += [("template", views.template), ("search", views.search), ("response", views.response)]
+        header["views"] = {"id": views.target_id, "rows": views.shape[0], "columns": views.shape[1]}
+    header["parts"] = [[name, len(data)] for name, data in parts]
+    text = json.dumps(header, allow_nan=False, separators=(",", ":")).encode()
+    return b"".join([struct.pack(">I", len(text)), text, *(data for _, data in parts)])
+
+
+def unpack(message: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The inverse of `pack`: header, and parts by name."""
+    (length,) = struct.unpack_from(">I", message)
+    header = json.loads(message[4 : 4 + length])
+    at, parts = 4 + length, {}
+    for name, size in header["parts"]:
+        parts[name] = message[at : at + size]
+        at += size
+    return header, parts
+
+
+def palette() -> list[str]:
+    """256 colours of the heat map, as #rrggbb, the same as in the annotated videos."""
+    ramp = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_TURBO)[:, 0]
+    return [hex_colour(tuple(int(v) for v in bgr)) for bgr in ramp]
+
+
+def target_colours() -> list[str]:
+    """Colours of the targets by id, as #rrggbb."""
+    return [hex_colour(bgr) for bgr in COLOURS]
+
+
+def hex_colour(bgr: Sequence[int]) -> str:
+    """A BGR colour as CSS writes it."""
+    return f"#{bgr[2]:02x}{bgr[1]:02x}{bgr[0]:02x}"
+
+
+def frame_size(frame: Frame) -> tuple[int, int]:
+    """Width and height in pixels."""
+    return frame.image.shape[1], frame.image.shape[0]

@@ -1,0 +1,87 @@
+"""The targets that the page follows: added and dropped one by one while the video runs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Protocol
+
+from tracker.errors import BoxError
+from tracker.loop import SingleTracker
+from tracker.media.draw import Views
+from tracker.types import Box, Image, Track
+
+MOST_TARGETS = 16
+
+
+class Group(Protocol):
+    """Several targets, told apart by an id that is not used again until `renumber`."""
+
+    def add(self, image: Image, box: Box, passed: Iterable[Image] = ()) -> int:
+        """Follow a further target from this picture on, through the pictures that have passed since; its id."""
+
+    def drop(self, target_id: int) -> bool:
+        """Forget a target; False if there is none with this id."""
+
+    def update(self, image: Image, *, index: int = 0, timestamp: float | None = None) -> list[Track]:
+        """Find every target in the next picture."""
+
+    def ids(self) -> list[int]:
+        """Who is followed."""
+
+    def renumber(self) -> None:
+        """Ids begin at 0 again, if nobody is followed."""
+
+    def views(self, target_id: int) -> Views | None:
+        """What the network saw of a target last."""
+
+
+class SingleTrackers:
+    """A `Group` out of single trackers; those of dropped targets are used again.
+
+    Args:
+        build: Makes a tracker; further ones should share their network with the first.
+    """
+
+    def __init__(self, build: Callable[[], SingleTracker]) -> None:
+        self._build = build
+        self._active: dict[int, SingleTracker] = {}
+        self._spare: list[SingleTracker] = []
+        self._numbers = itertools.count()
+
+    def add(self, image: Image, box: Box, passed: Iterable[Image] = ()) -> int:
+        if len(self._active) >= MOST_TARGETS:
+            raise BoxError(f"{MOST_TARGETS} targets are followed already, which is the most; remove one first.")
+        tracker = self._spare.pop() if self._spare else self._build()
+        try:
+            tracker.init(image, box)
+            for later in passed:
+                tracker.update(later)
+        except Exception:
+            self._spare.append(tracker)
+            raise
+        number = next(self._numbers)
+        self._active[number] = tracker
+        return number
+
+    def drop(self, target_id: int) -> bool:
+        tracker = self._active.pop(target_id, None)
+        if tracker is not None:
+            self._spare.append(tracker)
+        return tracker is not None
+
+    def update(self, image: Image, *, index: int = 0, timestamp: float | None = None) -> list[Track]:
+        return [
+            replace(tracker.update(image, index=index, timestamp=timestamp), target_id=number) for number, tracker in self._active.items()
+        ]
+
+    def ids(self) -> list[int]:
+        return list(self._active)
+
+    def renumber(self) -> None:
+        if not self._active:
+            self._numbers = itertools.count()
+
+    def views(self, target_id: int) -> Views | None:
+        return getattr(self._active.get(target_id), "views", None)

@@ -1,0 +1,226 @@
+"""The thread that follows the targets: newest frame in, snapshot out, requests of the browsers in between."""
+
+from __future__ import annotations
+
+import logging
+import math
+import queue
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from tracker.errors import BoxError, OutputError, SiamTrackError
+from tracker.geometry import check_box
+from tracker.media.live import LatestFrameSource
+from tracker.types import Frame, Track
+from tracker.web.commands import Command, Drop, Hold, Record, Release, Request, Target
+from tracker.web.history import History
+from tracker.web.pictures import LONGEST_SIDE, Snapshot, encode_views, frame_size, jpeg
+from tracker.web.recorder import Recorder, Recording
+from tracker.web.targets import Group
+
+logger = logging.getLogger(__name__)
+
+CATCH_UP = 1.5
+"""Seconds that may go into the frames that passed while a box was drawn; more of them are skipped evenly."""
+FIRST_COST = 0.03
+"""Seconds that an update is taken to last before one was measured."""
+SMOOTH = 0.1
+"""Weight of the newest value in the running means of the figures."""
+QUEUE = 64
+
+
+class Audience(Protocol):
+    """Who looks on; called from the worker's thread."""
+
+    def ready(self) -> tuple[bool, bool]:
+        """Whether anybody can take a picture now, and whether with views. Nothing is encoded for nobody."""
+
+    def publish(self, snapshot: Snapshot) -> None:
+        """A frame was tracked."""
+
+    def status(self, **entries: Any) -> None:
+        """Something changed that isn't part of a frame."""
+
+    def notice(self, text: str, level: str = "info") -> None:
+        """A sentence for everybody; level "info" or "error"."""
+
+
+class Worker(threading.Thread):
+    """Follows targets in a live source until it ends or `stop` is called.
+
+    Args:
+        source: Newest frame only; closed at the end.
+        group: The targets.
+        audience: Who gets snapshots.
+        save_dir: Folder for recordings, or None.
+        boxes: Targets to follow from the first frame on (xywh).
+
+    Attributes:
+        on_end: Called from this thread when it is over.
+        error: Why it ended, if it failed.
+    """
+
+    def __init__(
+        self,
+        source: LatestFrameSource,
+        group: Group,
+        audience: Audience,
+        *,
+        save_dir: Path | None = None,
+        boxes: tuple[tuple[float, float, float, float], ...] = (),
+    ) -> None:
+        super().__init__(name="siamtrack-web-worker", daemon=True)
+        self._source, self._group, self._audience, self._boxes = source, group, audience, boxes
+        self._commands: queue.Queue[Command] = queue.Queue(QUEUE)
+        self._history = History()
+        self._stopped = threading.Event()
+        self._seq = -1
+        self._cost = self._interval = 0.0
+        self._previous = 0.0
+        self._told = 0.0
+        self.recorder = Recorder(save_dir, source.info, self._recorded)
+        self.error: BaseException | None = None
+        self.on_end: Callable[[], None] = lambda: None
+
+    def submit(self, command: Command) -> bool:
+        """Hand over a request from any thread; False if too many are waiting."""
+        try:
+            self._commands.put_nowait(command)
+        except queue.Full:
+            return False
+        return True
+
+    def stop(self) -> None:
+        """Ask the thread to end; join it afterwards."""
+        self._stopped.set()
+
+    def run(self) -> None:
+        try:
+            while not self._stopped.is_set():
+                frame = self._source.read(timeout=0.1)
+                arrived = time.monotonic() - self._source.latency
+                if frame is not None:
+                    self._seq += 1
+                    self._history.add(self._seq, frame)
+                while not self._commands.empty():
+                    self._serve(self._commands.get_nowait())
+                if frame is not None:
+                    self._follow(frame, arrived)
+        except StopIteration:
+            self._audience.notice(f"{self._source.info.source} has ended.", "info")
+        except SiamTrackError as error:
+            self.error = error
+            self._audience.notice(str(error), "error")
+        except Exception as error:
+            logger.exception("The worker of the page failed")
+            self.error = error
+            self._audience.notice("The tracker failed by a mistake of its own; the terminal shows more.", "error")
+        finally:
+            self._source.close()
+            self.recorder.close()
+            self.on_end()
+
+    def _follow(self, frame: Frame, arrived: float) -> None:
+        """One frame: targets, recording, snapshot."""
+        if self._boxes:
+            for box in self._boxes:
+                self._group.add(frame.image, check_box(box, *frame_size(frame)))
+            self._boxes = ()
+        tracks = self._update(frame)
+        try:
+            self.recorder.write(frame, tracks)
+        except OutputError as error:
+            self._audience.notice(f"The recording was ended: {error}", "error")
+            self._tell_recording()
+        now = time.monotonic()
+        if self._previous:
+            self._interval += SMOOTH * (now - self._previous - self._interval) if self._interval else now - self._previous
+        self._previous = now
+        if self.recorder.active and now - self._told > 0.5:
+            self._tell_recording()
+        anybody, with_views = self._audience.ready()
+        if not anybody:
+            return
+        figures = {
+            "fps": round(1 / self._interval, 1) if self._interval else 0.0,
+            "tracker_ms": round(1000 * self._cost * len(tracks), 1),
+            "dropped": self._source.dropped,
+        }
+        views = encode_views(tracks[-1].target_id, self._group.views(tracks[-1].target_id)) if tracks and with_views else None
+        self._audience.publish(
+            Snapshot(
+                self._seq, frame.index, frame.timestamp, frame_size(frame), arrived, tuple(tracks),
+                jpeg(frame.image, LONGEST_SIDE), views, figures,
+            )
+        )  # fmt: skip
+
+    def _update(self, frame: Frame) -> list[Track]:
+        count = len(self._group.ids())
+        if not count:
+            return []
+        began = time.perf_counter()
+        tracks = self._group.update(frame.image, index=frame.index, timestamp=frame.timestamp)
+        cost = (time.perf_counter() - began) / count
+        self._cost += SMOOTH * (cost - self._cost) if self._cost else cost
+        return tracks
+
+    def _serve(self, command: Command) -> None:
+        try:
+            self._do(command.request, command)
+        except SiamTrackError as error:
+            command.reply({"type": "notice", "level": "error", "text": str(error)})
+
+    def _do(self, request: Request, command: Command) -> None:
+        if isinstance(request, Target):
+            self._history.release(command.client)
+            self._start(request)
+            command.reply({"type": "started"})
+        elif isinstance(request, Hold):
+            self._history.hold(command.client, request.seq)
+        elif isinstance(request, Release):
+            self._history.release(command.client)
+        elif isinstance(request, Drop):
+            for target_id in self._group.ids() if request.target_id is None else [request.target_id]:
+                self._group.drop(target_id)
+        elif isinstance(request, Record):
+            if request.on:
+                self.recorder.start()
+            else:
+                self.recorder.stop()
+            self._tell_recording()
+
+    def _start(self, request: Target) -> None:
+        """Take the target from the frame that was drawn on, and follow it through the frames that have passed since."""
+        frames = self._history.since(request.seq)
+        if not frames:
+            raise BoxError("The picture that you drew on is no longer kept; draw the box again.")
+        box = check_box(request.box, *frame_size(frames[0]))
+        if not request.add:
+            for target_id in self._group.ids():
+                self._group.drop(target_id)
+            if not self.recorder.active:
+                self._group.renumber()
+        # The newest frame is left for the ordinary update that comes right after.
+        passed = frames[1:-1]
+        step = max(1, math.ceil(len(passed) * (self._cost or FIRST_COST) / CATCH_UP))
+        self._group.add(frames[0].image, box, [frame.image for frame in passed[step - 1 :: step]])
+
+    def _recorded(self, outcome: Recording | str) -> None:
+        if isinstance(outcome, str):
+            self._audience.notice(outcome, "error")
+        else:
+            self._audience.notice(
+                f"Saved {outcome.video} and {outcome.boxes.name}: {outcome.frames} frames, {outcome.seconds:.1f} s.", "info"
+            )
+        self._tell_recording()
+
+    def _tell_recording(self) -> None:
+        self._told = time.monotonic()
+        recorder = self.recorder
+        self._audience.status(
+            recording={"on": recorder.active, "name": recorder.name, "seconds": round(recorder.seconds, 1), "frames": recorder.frames},
+            recordings=sorted(recorder.finished),
+        )
