@@ -49,7 +49,7 @@ class OpenCVTracker:
     """One of OpenCV's trackers behind `init` and `update`.
 
     OpenCV takes whole pixels and gives whole pixels. Where it says that it has lost the target, the box is the last one that it
-    gave, and `lost` is True.
+    gave, and `lost` is True. MIL seeds its random numbers by the clock, so that its boxes differ from run to run; the others repeat.
 
     "vit" is fed the way its network was trained. `cv2.TrackerVit` inverts `stdvalue` as a quaternion, (a, -b, -c, -d) / |q|^2,
     instead of number by number, and takes the frames' BGR for RGB. stdvalue = (0.07433, -0.07599, -0.07565, 0) makes that inverse
