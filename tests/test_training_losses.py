@@ -41,13 +41,15 @@ def flat_match(score: torch.Tensor, box: list[list[float]], positive: list[bool]
 
 
 def test_registry_holds_every_loss_of_the_issue() -> None:
-    assert {"logistic", "focal", "gaussian-focal", "contrastive", "triplet", "angular", "circle", "iou", "giou", "box-l1"} == set(loss_names())
+    assert {"logistic", "focal", "gaussian-focal", "contrastive", "triplet", "angular", "circle", "iou", "giou", "box-l1"} == set(
+        loss_names()
+    )
 
 
 def test_unknown_names_and_options_get_a_hint() -> None:
     with pytest.raises(ConfigError, match="Did you mean 'contrastive'"):
         build_loss("contrastiv")
-    with pytest.raises(ConfigError, match="no option 'gama'. Did you mean 'gamma'"):
+    with pytest.raises(ConfigError, match=r"no option 'gama'\. Did you mean 'gamma'"):
         build_loss("focal", gama=1.0)
     with pytest.raises(ConfigError, match="not in \\(0, 1\\]"):
         build_loss("logistic", hard_share=0.0)
@@ -309,7 +311,9 @@ def test_pair_mining_weighs_hard_impostors_more() -> None:
 
 def test_cross_impostors_pair_other_tracks_reproducibly() -> None:
     _, batch = toy_match(6)
-    batch = replace(batch, search=torch.arange(6.0)[:, None], track=torch.tensor([0, 0, 1, 2, 3, 3]), positive=torch.ones(6, dtype=torch.bool))
+    batch = replace(
+        batch, search=torch.arange(6.0)[:, None], track=torch.tensor([0, 0, 1, 2, 3, 3]), positive=torch.ones(6, dtype=torch.bool)
+    )
     made = cross_impostors(batch, 0.5, step=4)
     assert int((~made.positive).sum()) == 3
     for i in range(6):

@@ -78,7 +78,11 @@ def test_schedules() -> None:
     optimizer = build_optimizer(ToyMatcher(), optim)
     cosine.apply(optimizer, 5)
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.275) and optimizer.param_groups[0]["momentum"] == pytest.approx(0.7)
-    for bad, match in ((ScheduleConfig("linear"), "linear"), (ScheduleConfig("exponential", final=0), "final"), (ScheduleConfig(warmup_steps=9), "warm-up")):
+    for bad, match in (
+        (ScheduleConfig("linear"), "linear"),
+        (ScheduleConfig("exponential", final=0), "final"),
+        (ScheduleConfig(warmup_steps=9), "warm-up"),
+    ):
         with pytest.raises(ConfigError, match=match):
             Schedule(bad, optim, 9)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,11 +74,13 @@ class ToyMatcher(nn.Module):
 class ToySource:
     """Squares with one of 32 textures; every third pair of a batch is an impostor. A pure function of (step, row)."""
 
-    def __init__(self, batch_size: int = 8, seed: int = 0, break_at: int = -1) -> None:
-        self.batch_size, self.seed, self.break_at = batch_size, seed, break_at
+    def __init__(self, batch_size: int = 8, seed: int = 0, break_at: int = -1, delay: float = 0.0) -> None:
+        self.batch_size, self.seed, self.break_at, self.delay = batch_size, seed, break_at, delay
         self.textures = torch.rand(32, 3, 7, 7, generator=torch.Generator().manual_seed(99)) * 255
 
     def batch(self, step: int, rank: int, world: int) -> ToyBatch:
+        if self.delay:
+            time.sleep(self.delay)
         share = self.batch_size // world
         rows = [self.pair(step, row) for row in range(rank * share, (rank + 1) * share)]
         parts = [torch.stack(values) for values in zip(*rows, strict=True)]
@@ -143,22 +146,26 @@ SETTINGS: dict[str, object] = {
 }
 
 
-def toy_run(folder: Path, resume: bool = False, max_steps: int = 0, dropout: float = 0.0, **changes: object) -> RunResult:
+def toy_run(
+    folder: Path, resume: bool = False, max_steps: int = 0, dropout: float = 0.0, delay: float = 0.0, **changes: object
+) -> RunResult:
     """One run (or the rest of it) on this process or as one of torchrun's."""
     config = train_config({**SETTINGS, **changes})
     torch.manual_seed(config.seed)
-    trainer = Trainer(ToyMatcher(dropout), ToySource(config.batch_size), config, folder, device=distributed.start("cpu"))
+    trainer = Trainer(ToyMatcher(dropout), ToySource(config.batch_size, delay=delay), config, folder, device=distributed.start("cpu"))
     if resume:
         trainer.resume()
     return trainer.run(max_steps)
 
 
 def main() -> None:
-    """python -m tests.training_standin FOLDER [--resume] [--steps N] [--slow]."""
+    """python -m tests.training_standin FOLDER [--resume] [--steps N] [--max-steps N] [--slow]."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--max-steps", type=int, default=0)
+    parser.add_argument("--slow", action="store_true", help="leave time to be interrupted")
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--worker-kind", default="thread")
     parser.add_argument("--metric", action="store_true", help="losses that compare pairs across processes")
@@ -173,7 +180,9 @@ def main() -> None:
             {"name": "giou", "weight": 0.2},
         ]
         changes["mining"] = {"impostor_temperature": 0.5, "hard_share": 0.75}
-    result = toy_run(args.folder, args.resume, dropout=0.0 if distributed.world() > 1 or args.metric else 0.2, **changes)
+    dropout, delay = 0.0 if args.metric else 0.2, 0.1 if args.slow else 0.0
+    result = toy_run(args.folder, args.resume, args.max_steps, dropout, delay, **changes)
+    distributed.stop()
     if result.signal:
         raise SystemExit(128 + result.signal)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -24,8 +24,8 @@ from tracker.training.contracts import Match, MatcherLike, PairBatchLike, PairSo
 from tracker.training.ema import Ema
 from tracker.training.freeze import Freezer
 from tracker.training.interrupt import Interrupt
-from tracker.training.losses import Objective, Score, build_loss
-from tracker.training.mining import PairMining, cross_impostors
+from tracker.training.losses import Score, build_objective
+from tracker.training.mining import cross_impostors
 from tracker.training.optim import build_optimizer
 from tracker.training.prefetch import batches
 from tracker.training.recorder import Recorder
@@ -37,17 +37,6 @@ log = logging.getLogger(__name__)
 LAST = "last.pt"
 Export = Callable[[nn.Module, str, dict[str, Any]], None]
 """Writes a model for use: (model with the averaged weights, "best" or "last", facts of the run)."""
-
-
-def build_objective(config: TrainConfig) -> Objective:
-    """The weighted losses and the mining that a recipe names.
-
-    Raises:
-        ConfigError: An unknown loss or option.
-    """
-    losses = [(item.key or item.name, item.weight, build_loss(item.name, **item.options)) for item in config.losses]
-    mining = PairMining(config.mining.impostor_temperature, config.mining.hard_share)
-    return Objective(losses, mining)
 
 
 class Trainer:
@@ -167,15 +156,17 @@ class Trainer:
         batch = to_device(batch, self.device, config.channels_last)
         self.schedule.apply(self.optimizer, step)
         self.optimizer.zero_grad(set_to_none=True)
+        # The forward pass moves BatchNorm's statistics: a broken batch must not leave its traces there.
+        statistics = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
         output = self._forward(batch)
         score: Score = self.objective(output, batch)
         if not torch.isfinite(torch.tensor(score.total)):
-            self._stop_on(step, batch, score, "The loss")
+            self._stop_on(step, batch, score, statistics, "The loss")
         score.backward.backward()
         moving = [p for p in self.model.parameters() if p.grad is not None]
         norm = torch.nn.utils.clip_grad_norm_(moving, config.optim.clip_norm or float("inf"))
         if not torch.isfinite(norm):
-            self._stop_on(step, batch, score, "The gradient")
+            self._stop_on(step, batch, score, statistics, "The gradient")
         self.optimizer.step()
         if self.ema is not None:
             self.ema.update(self.model)
@@ -241,7 +232,9 @@ class Trainer:
                 log.error("%s Training goes on (train.on_full_disk=continue).", error)
         distributed.barrier()
 
-    def _stop_on(self, step: int, batch: PairBatchLike, score: Score, what: str) -> None:
+    def _stop_on(self, step: int, batch: PairBatchLike, score: Score, statistics: Sequence[tuple[Tensor, Tensor]], what: str) -> None:
+        for buffer, value in statistics:
+            buffer.copy_(value)
         path = self.folder / f"bad-step-{step:08d}-rank{distributed.rank()}.pt"
         save_bad_batch(path, batch, self.model, step, score.parts)
         parts = ", ".join(f"{name} {value:g}" for name, value in score.parts.items())

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from tracker.errors import ConfigError
 from tracker.training import distributed
+from tracker.training.config import TrainConfig
 from tracker.training.contracts import Match, PairBatchLike
 from tracker.training.mining import PairMining
 
@@ -153,3 +154,14 @@ class Objective(nn.Module):
         backward = (local[:count] / below * weights).sum() * distributed.world()
         values = (sums[:count] / below).tolist()
         return Score(backward, dict(zip(self.keys, values, strict=True)), sum(w * v for w, v in zip(self.weights, values, strict=True)))
+
+
+def build_objective(config: TrainConfig) -> Objective:
+    """The weighted losses and the mining that a recipe names.
+
+    Raises:
+        ConfigError: An unknown loss or option.
+    """
+    losses = [(item.key or item.name, item.weight, build_loss(item.name, **item.options)) for item in config.losses]
+    mining = PairMining(config.mining.impostor_temperature, config.mining.hard_share)
+    return Objective(losses, mining)

@@ -1,0 +1,201 @@
+"""`tools/train.py`: trains a model from a recipe, on one process or on many under torchrun."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tracker.cli.common import BAD_REQUEST, DONE, FAILED_MIDWAY, Parser, run, whole_number
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from tracker.config import Config
+    from tracker.training.config import TrainConfig
+    from tracker.training.contracts import PairSource
+    from tracker.training.state import RunResult
+
+CONFIG, LAST = "config.yaml", "last.pt"
+RUN_FILES = (LAST, CONFIG, "log.csv", "validation.csv", "best.safetensors", "last.safetensors", "bad-step-*.pt", "preview-*.png")
+
+EXAMPLES = """examples:
+  train.py --config configs/siamtrack-s.yaml train.data.material.root=FOLDER
+  train.py --config configs/siamtrack-s.yaml --preview            contact sheets of pairs, then stop
+  train.py --output runs/siamtrack-s --resume                     go on after an interruption
+  torchrun --nproc-per-node=4 tools/train.py --config configs/siamtrack-s.yaml"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line's arguments."""
+    parser = Parser(
+        prog="train.py",
+        description="Trains a model from a recipe. Ctrl-C writes a checkpoint first; --resume goes on from the last one.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    recipe = parser.add_argument_group("recipe")
+    recipe.add_argument("--config", type=Path, metavar="YAML", help="the recipe; with --resume, that of the run where not given")
+    recipe.add_argument("overrides", nargs="*", metavar="key=value", help="changes, such as train.batch_size=64")
+    recipe.add_argument(
+        "--init",
+        default="imagenet",
+        metavar="imagenet|random|MODEL",
+        help="first weights: the backbone's ImageNet weights, none, or a shipped model or .safetensors file (default: imagenet)",
+    )
+    out = parser.add_argument_group("run")
+    out.add_argument("--output", type=Path, metavar="FOLDER", help="where checkpoints, logs and models go (default: runs/NAME)")
+    out.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the folder")
+    out.add_argument("--overwrite", action="store_true", help="start again in a folder that holds a run, which is removed")
+    out.add_argument("--max-steps", type=whole_number(0), default=0, metavar="N", help="stop at this step of the run (default: at the end)")
+    out.add_argument("--preview", action="store_true", help="write contact sheets of pairs with their labels, and stop")
+    out.add_argument("--quiet", action="store_true", help="neither progress bar nor messages")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit code."""
+    return run(lambda args: _train(build_parser().parse_args(args)), argv)
+
+
+def _train(args: argparse.Namespace) -> int:
+    from tracker.config import load_config
+    from tracker.errors import ConfigError
+    from tracker.training.config import train_config
+
+    path = args.config or (args.output / CONFIG if args.resume and args.output else None)
+    if path is None:
+        raise ConfigError("Which recipe? Name one by --config, for example configs/siamtrack-s.yaml (or --resume with --output).")
+    config = load_config(path, args.overrides)
+    settings = train_config(config.train, where=str(path))
+    folder = args.output or Path("runs") / config.name
+    _check_folder(folder, args)
+
+    from tracker.training import distributed
+
+    if not args.quiet:
+        logging.getLogger("tracker").setLevel(logging.INFO)
+    device = distributed.start(settings.device)
+    try:
+        if distributed.rank() != 0:
+            logging.getLogger("tracker").setLevel(logging.WARNING)
+        source = _source(config, settings)
+        if args.preview:
+            from tracker.training.preview import write_preview
+
+            for sheet in write_preview(folder, config, settings, source):
+                print(f"wrote {sheet}")
+            return DONE
+        return _run(args, folder, config, settings, source, device)
+    finally:
+        distributed.stop()
+
+
+def _check_folder(folder: Path, args: argparse.Namespace) -> None:
+    """Mistakes that need no torch to be seen.
+
+    Raises:
+        OutputError: A run is there that would be lost, or none that could be resumed.
+    """
+    from tracker.errors import OutputError
+
+    if args.resume and args.overwrite:
+        raise OutputError("--resume goes on with a run and --overwrite removes it; give one of them.")
+    if args.resume and not (folder / LAST).is_file():
+        raise OutputError(f"The folder {folder} holds no {LAST} to resume from; start without --resume or name the right --output.")
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"The output {folder} is a file; name a folder by --output.")
+    if not (args.resume or args.overwrite or args.preview) and (folder / LAST).exists():
+        raise OutputError(f"The folder {folder} holds a run already; go on with --resume, remove it with --overwrite, or name another.")
+
+
+def _source(config: Config, settings: TrainConfig) -> PairSource:
+    from tracker.training.data import build_pair_source
+
+    return build_pair_source(config, settings.seed)
+
+
+def _run(args: argparse.Namespace, folder: Path, config: Config, settings: TrainConfig, source: PairSource, device: Any) -> int:
+    from tracker.config import to_dict
+    from tracker.errors import SiamTrackError
+    from tracker.model.zoo import save_model
+    from tracker.training import distributed
+    from tracker.training.initial import initial_model
+    from tracker.training.loop import Trainer
+    from tracker.training.validation import build_validator
+
+    first = distributed.rank() == 0
+    validate = build_validator(config, device.type) if settings.validate_every and first else _nobody if settings.validate_every else None
+    model = initial_model(config, settings.seed, "random" if args.resume else args.init)
+
+    def export(module: nn.Module, name: str, facts: dict[str, Any]) -> None:
+        save_model(folder / f"{name}.safetensors", module, config, facts)  # type: ignore[arg-type]
+
+    _open_folder(folder, config, args)
+    trainer = Trainer(
+        model,
+        source,
+        settings,
+        folder,
+        device=device,
+        validate=validate,
+        export=export,
+        full_config=to_dict(config),
+        progress=first and not args.quiet and sys.stderr.isatty(),
+    )
+    if args.resume:
+        trainer.resume()
+    try:
+        result = trainer.run(args.max_steps)
+    except SiamTrackError as error:
+        # Something was written: the exit code says that the run broke off in the middle.
+        sys.stderr.write(f"train.py: {' '.join(str(error).split())}\n")
+        return FAILED_MIDWAY if trainer.step else BAD_REQUEST
+    if first and not args.quiet:
+        _tell(result, settings, folder)
+    return 128 + result.signal if result.signal else DONE
+
+
+def _nobody(model: nn.Module, step: int) -> dict[str, float]:
+    """Stands for the validation on ranks that only wait for it."""
+    raise RuntimeError("only rank 0 validates")
+
+
+def _open_folder(folder: Path, config: Config, args: argparse.Namespace) -> None:
+    from omegaconf import OmegaConf
+
+    from tracker.config import to_dict
+    from tracker.training import distributed
+
+    folder.mkdir(parents=True, exist_ok=True)
+    if distributed.rank() == 0:
+        if args.overwrite:
+            for pattern in RUN_FILES:
+                for file in folder.glob(pattern):
+                    file.unlink()
+            shutil.rmtree(folder / "tensorboard", ignore_errors=True)
+        part = folder / (CONFIG + ".part")
+        OmegaConf.save(OmegaConf.create(to_dict(config)), part)
+        part.replace(folder / CONFIG)
+    distributed.barrier()
+
+
+def _tell(result: RunResult, settings: TrainConfig, folder: Path) -> None:
+    """What was done, in a few lines."""
+    why = {
+        "finished": "finished",
+        "max-steps": "stopped at --max-steps",
+        "max-minutes": f"stopped after {settings.max_minutes:g} minutes",
+        "signal": "interrupted",
+    }[result.stopped]
+    print(f"{why} at step {result.step} of {settings.steps}: {result.pairs} pairs in {result.seconds:.0f} s")
+    if result.best:
+        best = ", ".join(f"{name} {value:.4f}" for name, value in result.best.items() if name != "step")
+        print(f"best validation: {best} at step {result.best['step']:.0f} ({folder / 'best.safetensors'})")
+    print(f"model: {folder / 'last.safetensors'}; log: {folder / 'log.csv'}")
+    if result.step < settings.steps:
+        print(f"go on with: train.py --output {folder} --resume")

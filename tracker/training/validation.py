@@ -1,0 +1,102 @@
+"""Validation by tracking: the model of the moment follows held-out clips. The loss doesn't predict how well it tracks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from tracker.config import Config, merge
+from tracker.errors import ConfigError
+from tracker.geometry import iou
+from tracker.model.zoo import LoadedModel
+from tracker.training.contracts import Validate
+from tracker.training.tracks import AnnotatedTrack, read_got10k, read_image
+
+THRESHOLDS = np.arange(21) / 20
+"""OTB's overlaps: 0, 0.05 ... 1."""
+
+
+@dataclass(frozen=True)
+class ValidationConfig:
+    """The `train.validation` section of a recipe.
+
+    Attributes:
+        root: Folder that `path` is relative to; that of train.data.material where empty.
+        path: Folder in the GOT-10k layout.
+        names, exclude: Glob patterns of the sequences to take and to leave out.
+        max_frames: Frames of each sequence; 0: all.
+        engine: auto, torch or onnxruntime.
+    """
+
+    root: str = ""
+    path: str = ""
+    names: list[str] = field(default_factory=lambda: ["*"])
+    exclude: list[str] = field(default_factory=list)
+    max_frames: int = 0
+    engine: str = "auto"
+
+
+def build_validator(config: Config, device: str = "cpu") -> Validate:
+    """The measurement that a recipe names in `train.validation`.
+
+    Args:
+        config: The whole recipe: its tracking section is what follows the clips.
+        device: Where the tracker runs.
+
+    Raises:
+        ConfigError: Nothing to validate on, or an unknown key.
+        DataError: The clips are missing.
+    """
+    section = merge(ValidationConfig(), config.train.get("validation", {}), where="train.validation")
+    if not section.path:
+        raise ConfigError("train.validate_every is above 0 and train.validation.path names no clips; name some or take 0.")
+    material: Mapping[str, Any] = config.train.get("data", {}).get("material", {})
+    root = Path(section.root or material.get("root", "data")).expanduser()
+    tracks = read_got10k(root / section.path, section.names, section.exclude)
+    return Validator(config, tracks, device, section.max_frames, section.engine)
+
+
+class Validator:
+    """Runs a tracker over tracks, one pass each.
+
+    Args:
+        config: Recipe.
+        tracks: Clips whose first box is known.
+        device: cpu or cuda.
+        max_frames: Frames of each sequence; 0: all.
+        engine: auto, torch or onnxruntime.
+    """
+
+    def __init__(self, config: Config, tracks: Sequence[AnnotatedTrack], device: str, max_frames: int = 0, engine: str = "auto") -> None:
+        self.config, self.tracks, self.device, self.max_frames, self.engine = config, list(tracks), device, max_frames, engine
+
+    def __call__(self, model: nn.Module, step: int) -> dict[str, float]:
+        """auc (area under OTB's success curve) and ao (mean overlap), means over sequences, first frames left out."""
+        from tracker.runtime import build_engine
+        from tracker.tracking.tracker import SiamTracker
+
+        state = {name: np.ascontiguousarray(value.detach().cpu().numpy()) for name, value in model.state_dict().items()}
+        loaded = LoadedModel(self.config.name, self.config, state)
+        tracker = SiamTracker(loaded, build_engine(loaded, device=self.device, engine=self.engine))
+        overlaps = [self._follow(tracker, track) for track in self.tracks]
+        return {
+            "auc": float(np.mean([np.mean(values[:, None] > THRESHOLDS[None]) for values in overlaps])),
+            "ao": float(np.mean([np.mean(values) for values in overlaps])),
+        }
+
+    def _follow(self, tracker: Any, track: AnnotatedTrack) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Overlaps in the frames after the first one in which the target is there."""
+        shown = track.present[: self.max_frames or None]
+        first, last = int(shown[0]), int(shown[-1])
+        tracker.init(read_image(track.frames[first]), track.boxes[first])
+        wanted, values = set(shown.tolist()), []
+        for k in range(first + 1, last + 1):
+            box = tracker.update(read_image(track.frames[k]), index=k).box
+            if k in wanted:
+                values.append(float(iou(box, track.boxes[k])))
+        return np.asarray(values or [0.0])
