@@ -19,7 +19,15 @@ __all__ = ["ENGINES", "Engine", "Response", "build_engine", "default_threads"]
 
 logger = logging.getLogger(__name__)
 
-ENGINES = ("auto", "torch", "onnxruntime")
+ENGINES = ("auto", "torch", "onnxruntime", "openvino", "cuda")
+
+
+# Engines that run on one kind of device alone.
+HOMES = {
+    "onnxruntime": ("cpu", "the engine onnxruntime runs there"),
+    "openvino": ("cpu", "the engine openvino runs there"),
+    "cuda": ("cuda", "the engine cuda runs there"),
+}
 
 
 def default_threads() -> int:
@@ -37,7 +45,7 @@ def build_engine(model: LoadedModel, device: str = "auto", engine: str = "auto",
     Args:
         model: From `tracker.model.zoo.load_model`.
         device: auto, cpu, cuda or cuda:N.
-        engine: auto, torch or onnxruntime.
+        engine: auto (the fastest that is there, which is logged with the reason), or a name of `ENGINES`.
         threads: CPU threads within one operation; `default_threads()` where None.
 
     Raises:
@@ -46,20 +54,30 @@ def build_engine(model: LoadedModel, device: str = "auto", engine: str = "auto",
     if engine not in ENGINES:
         raise DeviceError(f"The engine {engine!r} is unknown; there are {', '.join(ENGINES)}.")
     if device == "auto":
-        device, reason = ("cpu", "the engine onnxruntime runs there") if engine == "onnxruntime" else find_device()
+        device, reason = HOMES[engine] if engine in HOMES else find_device()
         logger.info("device auto: %s (%s)", device, reason)
-    threads = threads or default_threads()
     if engine == "auto":
         engine, reason = _choose(device, model.config.model.backbone)
         logger.info("engine auto: %s (%s)", engine, reason)
+    kind = device.split(":")[0]
+    if engine in HOMES and kind != HOMES[engine][0]:
+        raise DeviceError(f"The engine {engine} runs on {HOMES[engine][0]}, not on {device!r}; give --device auto, or --engine torch.")
+    threads = threads or default_threads()
     if engine == "onnxruntime":
         from tracker.runtime.onnx_engine import OnnxEngine
 
-        if device != "cpu":
-            raise DeviceError(f"The engine onnxruntime runs on the CPU here, not on {device!r}; give --device cpu or --engine torch.")
         return OnnxEngine(model.config.model, model.state, threads)
+    if engine == "openvino":
+        from tracker.runtime.openvino_engine import OpenVinoEngine
+
+        return OpenVinoEngine(model.config.model, model.state, threads)
+    from tracker.runtime.cuda_engine import CudaEngine, check_device
+
+    if engine == "cuda":
+        return CudaEngine(model.module, device)
     from tracker.runtime.torch_engine import TorchEngine
 
+    check_device(device)
     return TorchEngine(model.module, device)
 
 
@@ -85,8 +103,10 @@ def _choose(device: str, backbone: str) -> tuple[str, str]:
     """The fastest engine for a device, and why."""
     from tracker.runtime.onnx_graph import STRIDES
 
+    if device.split(":")[0] == "cuda":
+        return "cuda", "half precision and CUDA graphs"
     if device != "cpu":
-        return "torch", f"the engine for {device}"
+        return "torch", f"it knows what {device} is"
     if importlib.util.find_spec("onnxruntime") is None:
         return "torch", "onnxruntime, which is faster on a CPU, is not installed"
     if backbone not in STRIDES:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +12,19 @@ from tracker.config import ModelConfig
 from tracker.errors import DeviceError
 from tracker.model.zoo import misfit
 from tracker.runtime.base import Response
-from tracker.runtime.onnx_graph import search_model, template_model
+from tracker.runtime.onnx_graph import prepare_model, search_model, template_model
 from tracker.types import Image
 
-if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
+Array = NDArray[np.float32]
+Session = Callable[[dict[str, NDArray]], list[Array]]
 
-logger = logging.getLogger(__name__)
+
+@dataclass(frozen=True)
+class OnnxTemplates:
+    """Embedded templates: as feature maps (B, C, h, w), and as the matrices (B, rows, columns) that the search branch takes."""
+
+    features: Array
+    embedding: Array
 
 
 class OnnxEngine:
@@ -32,39 +37,47 @@ class OnnxEngine:
     name = "onnxruntime"
     device = "cpu"
 
-    def __init__(self, config: ModelConfig, state: Mapping[str, NDArray[np.float32]], threads: int = 1) -> None:
+    def __init__(self, config: ModelConfig, state: Mapping[str, Array], threads: int = 1) -> None:
         self.threads = threads
-        self._config = config
         try:
-            self._search_model = search_model(config, state)
-            template = template_model(config, state)
+            self._models = {"template": template_model(config, state), "prepare": prepare_model(config, state)}
+            self._models["search"] = search_model(config, state)
         except KeyError as error:
             raise misfit(None, KeyError(f"the array {error} is missing")) from None
-        self._template = _session(template, threads)
-        # Known sizes let ONNX Runtime fold the shape arithmetic; other sizes run in a session of their own, made when needed.
         self._usual = config.search_size
-        self._search = _session(self._search_model, threads, height=self._usual, width=self._usual)
-        self._any: InferenceSession | None = None
+        self._sessions: dict[str, Session] = {}
         self._batches: dict[tuple[int, ...], NDArray[np.uint8]] = {}
+        self._run("usual")  # what every frame needs is made now, the rest when it is asked for
 
-    def embed_template(self, crops: Sequence[Image], targets: NDArray[np.float32]) -> NDArray[np.float32]:
+    def embed_template(self, crops: Sequence[Image], targets: Array) -> OnnxTemplates:
         sizes = np.asarray(targets, dtype=np.float32).reshape(-1, 2)
-        return self._template.run(None, {"template": np.stack(crops), "target": sizes})[0]  # type: ignore[no-any-return]
+        embedding, features = self._run("template")({"template": np.stack(crops), "target": sizes})
+        return OnnxTemplates(features, embedding)
 
-    def match(self, templates: NDArray[np.float32], crops: Sequence[Image]) -> Response:
+    def match(self, templates: OnnxTemplates, crops: Sequence[Image]) -> Response:
         batch = self._batch(crops)
-        session = self._search if batch.shape[1:3] == (self._usual, self._usual) else self._dynamic()
-        out = session.run(None, {"search": batch, "embedding": templates})
+        # Known sizes let ONNX Runtime fold the shape arithmetic; other sizes run in a session of their own.
+        session = self._run("usual" if batch.shape[1:3] == (self._usual, self._usual) else "search")
+        out = session({"search": batch, "embedding": templates.embedding})
         return Response(out[0], out[1] if len(out) > 1 else None)
 
-    def stack(self, templates: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-        return np.concatenate(list(templates))
+    def stack(self, templates: Sequence[OnnxTemplates]) -> OnnxTemplates:
+        return OnnxTemplates(np.concatenate([t.features for t in templates]), np.concatenate([t.embedding for t in templates]))
 
-    def to_host(self, templates: NDArray[np.float32]) -> NDArray[np.float32]:
-        return templates
+    def to_host(self, templates: OnnxTemplates) -> Array:
+        return templates.features
 
-    def from_host(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.ascontiguousarray(embeddings, dtype=np.float32)
+    def from_host(self, embeddings: Array) -> OnnxTemplates:
+        features = np.ascontiguousarray(embeddings, dtype=np.float32)
+        return OnnxTemplates(features, self._run("prepare")({"features": features})[0])
+
+    def _run(self, name: str) -> Session:
+        if name not in self._sessions:
+            if name == "usual":
+                self._sessions[name] = self._session(self._models["search"], height=self._usual, width=self._usual)
+            else:
+                self._sessions[name] = self._session(self._models[name])
+        return self._sessions[name]
 
     def _batch(self, crops: Sequence[Image]) -> NDArray[np.uint8]:
         """(B, H, W, 3); one crop is not copied, several go to a buffer that is kept."""
@@ -75,28 +88,24 @@ class OnnxEngine:
             self._batches = {shape: np.empty(shape, np.uint8)}
         return np.stack(crops, out=self._batches[shape])
 
-    def _dynamic(self) -> InferenceSession:
-        if self._any is None:
-            self._any = _session(self._search_model, self.threads)
-        return self._any
+    def _session(self, model: bytes, **dimensions: int) -> Session:
+        """Compiles a graph, with some of its named dimensions fixed."""
+        try:
+            import onnxruntime as ort
+        except ImportError:
+            raise DeviceError(
+                "The engine onnxruntime needs the package of that name, which is not installed; run: pip install onnxruntime, "
+                "or choose --engine torch."
+            ) from None
 
-
-def _session(model: bytes, threads: int, **dimensions: int) -> InferenceSession:
-    try:
-        import onnxruntime as ort
-    except ImportError:
-        raise DeviceError(
-            "The engine onnxruntime needs the package of that name, which is not installed; run: pip install onnxruntime, "
-            "or choose --engine torch."
-        ) from None
-
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    # A waiting thread that spins takes the core from the decoder of the next frame.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    for name, size in dimensions.items():
-        options.add_free_dimension_override_by_name(name, size)
-    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        options = ort.SessionOptions()
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # A waiting thread that spins takes the core from the decoder of the next frame.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        for name, size in dimensions.items():
+            options.add_free_dimension_override_by_name(name, size)
+        session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return lambda inputs: session.run(None, inputs)

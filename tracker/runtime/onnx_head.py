@@ -38,9 +38,28 @@ class HeadGraph:
         self.slots = -(-self.cells // 8) * 8
         self.rows = self.slots
         self.columns = net.channels + len(Column)
+        self.channels = net.channels + int(net.padded)
+
+    def features(self, z: str, target: str) -> str:
+        """`Matcher.embed_template`: (B, C, n, n), with a padded backbone (B, C + 1, n, n)."""
+        if self.net.padded:
+            return self.g.op("Concat", z, self.coverage(target), axis=1)
+        # All cells count. `target` stays an input, so that the files of all models are used alike.
+        nothing = self.g.op("Mul", self.total(target, 1), self.g.const(0.0))
+        return self.g.op("Add", z, self.g.op("Unsqueeze", nothing, self.net.ints(2, 3)))
+
+    def split(self, features: str) -> tuple[str, str]:
+        """(B, n*n, C) cells and (B, n*n, 1) weights."""
+        g, net = self.g, self.net
+        flat = g.op("Transpose", self.flat(features), perm=(0, 2, 1))
+        if not net.padded:
+            ones = g.op("Mul", g.op("Slice", flat, net.ints(0), net.ints(1), net.ints(2)), g.const(0.0))
+            return flat, g.op("Add", ones, g.const(1.0))
+        cells = g.op("Slice", flat, net.ints(0), net.ints(net.channels), net.ints(2))
+        return cells, g.op("Slice", flat, net.ints(net.channels), net.ints(net.channels + 1), net.ints(2))
 
     def coverage(self, target: str) -> str:
-        """tracker.model.heads.coverage: (B, 2) target sizes -> (B, n*n, 1)."""
+        """tracker.model.heads.coverage: (B, 2) target sizes -> (B, 1, n, n)."""
         net, g = self.net, self.g
         steps = (np.arange(net.cells) - (net.cells - 1) / 2) * net.stride
         half = g.op("Clip", target, g.const(2.0), g.const(float(net.config.template_size)))
@@ -50,7 +69,7 @@ class HeadGraph:
         share = g.op("Clip", g.op("Div", g.op("Sub", high, low), g.const(float(net.stride))), g.const(0.0), g.const(1.0))
         rows = g.op("Unsqueeze", g.op("Gather", share, g.const(1, "int64"), axis=1), net.ints(2))
         columns = g.op("Unsqueeze", g.op("Gather", share, g.const(0, "int64"), axis=1), net.ints(1))
-        return g.op("Reshape", g.op("Mul", rows, columns), net.ints(-1, self.cells, 1))
+        return g.op("Unsqueeze", g.op("Mul", rows, columns), net.ints(1))
 
     def flat(self, x: str) -> str:
         """(B, C, H, W) -> (B, C, H*W)."""
@@ -96,17 +115,17 @@ class HeadGraph:
 class ClassicHeadGraph(HeadGraph):
     """`Energy.window` and ClassicHead: the response alone."""
 
-    def template(self, z: str, target: str) -> str:
+    def template(self, features: str) -> str:
+        """(B, rows, columns)."""
         g = self.g
-        cells = g.op("Transpose", self.flat(z), perm=(0, 2, 1))
-        weight = self.coverage(target)
-        if not self.net.padded:  # all cells count; `target` stays an input, so that the files of all models are used alike
-            weight = g.op("Add", g.op("Mul", weight, g.const(0.0)), g.const(1.0))
+        cells, weight = self.split(features)
         weighted = g.op("Mul", cells, weight)
-        square = g.op("Mul", self.total(g.op("Mul", weighted, cells), 1, 2), g.op("Add", g.op("Mul", weight, g.const(0.0)), g.const(1.0)))
+        square = self.total(g.op("Mul", weighted, cells), 1, 2)
+        square = g.op("Add", g.op("Mul", weight, g.const(0.0)), square)  # one for each row
         return self.filled(g.op("Concat", weighted, weight, weight, weight, square, axis=2))
 
     def search(self, embedding: str, x: str) -> None:
+        """Adds the output `score`."""
         g, s, energy = self.g, self.net.state, self.net.config.energy
         shape = self.shape(x, self.slots)
         response = self._slide(self.channels_of(embedding), self.flat(x), shape)
@@ -141,10 +160,10 @@ class BoxHeadGraph(HeadGraph):
         self.match, self.own, self.similar, self.moved, self.extra = np.split(weight[:, :, 0, 0], cut, axis=1)
         self.rows = self.slots + len(self.bias)
 
-    def template(self, z: str, target: str) -> str:
+    def template(self, features: str) -> str:
+        """(B, rows, columns)."""
         g, net = self.g, self.net
-        cells = g.op("Transpose", self.flat(z), perm=(0, 2, 1))  # (B, n*n, C)
-        weight = self.coverage(target)
+        cells, weight = self.split(features)
         mean = self.unit(self.total(g.op("Mul", cells, weight), 1), 2, NORM_EPS)  # (B, 1, C); the length cancels the division
         gain = np.float32(net.channels**0.5)
         context = g.op("Add", g.op("Mul", mean, g.const(self.match * gain)), g.const(self.own * gain * 0.3))
@@ -161,6 +180,7 @@ class BoxHeadGraph(HeadGraph):
         return g.op("Concat", top, bottom, axis=1)
 
     def search(self, embedding: str, x: str) -> None:
+        """Adds the outputs `score` and `boxes`."""
         g, net, s = self.g, self.net, self.net.state
         norm = g.op("Max", g.op("ReduceL2", x, axes=(1,), keepdims=1), g.const(NORM_EPS))
         products = g.op("MatMul", self.channels_of(embedding), self.flat(g.op("Div", x, norm)))

@@ -1,0 +1,218 @@
+"""Torch on CUDA, made fast: half precision, channels last, CUDA graphs, one copy to the device and one read a frame.
+
+The code runs on a CPU too (without graphs and pinned memory): that twin is how it is tested where there is no GPU.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tracker.crops import Colour, Crop
+from tracker.errors import DeviceError
+from tracker.model.matcher import Matcher
+from tracker.runtime.base import Response
+from tracker.runtime.torch_crops import cut_crops
+from tracker.types import Image
+
+logger = logging.getLogger(__name__)
+
+WARM_UPS = 3  # runs before a capture: cuDNN picks its kernels, workspaces are allocated
+
+
+@dataclass
+class _Plan:
+    """One shape of work: fixed buffers and what fills `result` from them.
+
+    Attributes:
+        pixels: (B, H, W, 3) uint8 on the device.
+        templates: (K, C, h, w) float32 on the device.
+        host: Pinned twin of `pixels`, or None on a CPU.
+        result: (B, 1 or 5, h, w) float32 on the device: score and, with boxes, four sides.
+        run: Fills `result`: replays the CUDA graph, or calls the network.
+        source: The templates that were copied last.
+    """
+
+    pixels: Tensor
+    templates: Tensor
+    host: Tensor | None
+    result: Tensor
+    run: Callable[[], None]
+    source: Tensor | None = None
+
+
+class CudaEngine:
+    """Runs a Matcher in half precision: backbone in float16 or bfloat16, energy and head in float32.
+
+    The energy stays in float32 because dot products of AlexNet's features exceed float16.
+
+    Attributes:
+        dtype: Type of the backbone's arithmetic.
+    """
+
+    name = "cuda"
+
+    def __init__(self, model: Matcher, device: str = "cuda", dtype: torch.dtype | None = None) -> None:
+        self._device = check_device(device)
+        self.device = str(self._device)
+        self._cuda = self._device.type == "cuda"
+        if dtype is None:
+            dtype = torch.float16 if self._cuda else torch.bfloat16
+        self.dtype = dtype
+        with _sentences(self.device):
+            self.model = model.eval().to(self._device)
+            for parameter in self.model.backbone.parameters():
+                if parameter.dim() == 4:
+                    parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        self._plans: dict[tuple[int, ...], _Plan] = {}
+        self._frame: Tensor | None = None
+
+    @torch.inference_mode()
+    def embed_template(self, crops: Sequence[Image], targets: NDArray[np.float32]) -> Tensor:
+        with _sentences(self.device):
+            pixels = torch.from_numpy(np.stack(crops)).to(self._device)
+            size = torch.as_tensor(np.asarray(targets, dtype=np.float32).reshape(-1, 2), device=self._device)
+            with torch.autocast(self._device.type, self.dtype, cache_enabled=False):
+                return self.model.embed_template(_float(pixels), size).float()
+
+    @torch.inference_mode()
+    def match(self, templates: Tensor, crops: Sequence[Image]) -> Response:
+        with _sentences(self.device):
+            plan = self._plan(len(crops), crops[0].shape[0], crops[0].shape[1], templates)
+            # Into pinned memory first: only from there the copy to the device runs beside the CPU.
+            staging = plan.pixels if plan.host is None else plan.host
+            for place, crop in zip(staging, crops, strict=True):
+                place.copy_(torch.from_numpy(crop))
+            if plan.host is not None:
+                plan.pixels.copy_(plan.host, non_blocking=True)
+            return self._finish(plan, templates)
+
+    @torch.inference_mode()
+    def match_windows(self, templates: Tensor, image: Image, crops: Sequence[Crop], fills: Sequence[Colour]) -> Response:
+        """As `match`, but the crops are cut on the device: one upload of the frame serves all targets in it.
+
+        Pays from about ten targets in a frame; for one target a crop cut on the CPU is less to upload.
+
+        Args:
+            templates: What `embed_template` gave.
+            image: The frame, BGR uint8 H x W x 3.
+            crops: B windows of one size.
+            fills: B colours of what lies outside the frame.
+        """
+        with _sentences(self.device):
+            size = crops[0].size
+            plan = self._plan(len(crops), size, size, templates)
+            if self._frame is None or self._frame.shape != image.shape:
+                self._frame = torch.empty(image.shape, dtype=torch.uint8, device=self._device)
+            self._frame.copy_(torch.from_numpy(image), non_blocking=True)
+            plan.pixels.copy_(cut_crops(self._frame, crops, fills))
+            return self._finish(plan, templates)
+
+    def stack(self, templates: Sequence[Tensor]) -> Tensor:
+        return torch.cat(list(templates))
+
+    def to_host(self, templates: Tensor) -> NDArray[np.float32]:
+        return templates.cpu().numpy()
+
+    def from_host(self, embeddings: NDArray[np.float32]) -> Tensor:
+        return torch.as_tensor(np.asarray(embeddings, dtype=np.float32), device=self._device)
+
+    def _finish(self, plan: _Plan, templates: Tensor) -> Response:
+        if plan.source is not templates:
+            plan.templates.copy_(templates)
+            plan.source = templates
+        plan.run()
+        out = plan.result.cpu().numpy()  # the one synchronisation of a frame
+        return Response(out[:, 0], out[:, 1:] if out.shape[1] > 1 else None)
+
+    def _plan(self, batch: int, height: int, width: int, templates: Tensor) -> _Plan:
+        key = (batch, height, width, templates.shape[0])
+        if key not in self._plans:
+            self._plans[key] = self._make(batch, height, width, templates)
+        return self._plans[key]
+
+    def _make(self, batch: int, height: int, width: int, templates: Tensor) -> _Plan:
+        shape = (batch, height, width, 3)
+        pixels = torch.zeros(shape, dtype=torch.uint8, device=self._device)
+        host = torch.zeros(shape, dtype=torch.uint8, pin_memory=True) if self._cuda else None
+        fixed = templates.clone()
+        if not self._cuda:
+            plan = _Plan(pixels, fixed, None, self._network(pixels, fixed), lambda: None)
+
+            def call() -> None:
+                plan.result = self._network(pixels, fixed)
+
+            plan.run = call
+            return plan
+        stream = torch.cuda.Stream(self._device)
+        stream.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UPS):
+                self._network(pixels, fixed)
+        torch.cuda.current_stream(self._device).wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            result = self._network(pixels, fixed)
+        logger.info("captured a CUDA graph for %d crops of %d x %d pixels and %d templates", batch, width, height, len(templates))
+        return _Plan(pixels, fixed, host, result, graph.replay)
+
+    def _network(self, pixels: Tensor, templates: Tensor) -> Tensor:
+        # Autocast's cache of weights must be off: a capture would keep pointers into it.
+        with torch.autocast(self._device.type, self.dtype, cache_enabled=False):
+            search = self.model.embed(_float(pixels))
+        search = search.float()
+        if templates.shape[0] == 1 and search.shape[0] > 1:
+            templates = templates.expand(search.shape[0], -1, -1, -1)
+        score, boxes = self.model.match(templates, search)
+        return score if boxes is None else torch.cat([score, boxes], dim=1)
+
+
+def _float(pixels: Tensor) -> Tensor:
+    """(B, H, W, 3) uint8 -> (B, 3, H, W) float, without moving a value: NHWC memory is channels-last."""
+    return pixels.permute(0, 3, 1, 2).float()
+
+
+def check_device(name: str) -> torch.device:
+    """A device that is there.
+
+    Raises:
+        DeviceError: The name is unknown, or there is no such device.
+    """
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise DeviceError(f"The device {name!r} is unknown; give auto, cpu, cuda or cuda:N.") from None
+    if device.type not in ("cpu", "cuda"):
+        raise DeviceError(f"The device {name!r} is not supported; give auto, cpu, cuda or cuda:N.")
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            built = "this torch was built without CUDA" if torch.version.cuda is None else "no NVIDIA driver or no GPU answers"
+            raise DeviceError(
+                f"The device {name!r} is not there: {built}. Use --device cpu, or install the driver and a CUDA build of torch."
+            )
+        if device.index is not None and device.index >= torch.cuda.device_count():
+            raise DeviceError(
+                f"The device {name!r} is not there: this machine has {torch.cuda.device_count()} CUDA devices, counted from 0."
+            )
+    return device
+
+
+@contextmanager
+def _sentences(device: str) -> Iterator[None]:
+    """Out of memory and a failing driver as sentences."""
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError:
+        raise DeviceError(
+            f"The device {device} is out of memory; follow fewer targets at once, close other programs on it, or use --device cpu."
+        ) from None
+    except torch.AcceleratorError as error:
+        reason = str(error).splitlines()[0]
+        raise DeviceError(f"The device {device} failed ({reason}); `nvidia-smi` says more, --device cpu works without it.") from None
