@@ -13,6 +13,7 @@ import argparse
 import difflib
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from tracker._version import __version__
-from tracker.errors import SiamTrackError
+from tracker.errors import DeviceError, SiamTrackError
 
 if TYPE_CHECKING:
     from tracker.tracking.tracker import SiamTracker
@@ -213,11 +214,13 @@ def check_model_options(args: argparse.Namespace) -> None:
     """Find mistakes in the model options that need no torch to be seen: unknown model, missing file, unknown setting.
 
     Raises:
-        WeightsError, ConfigError: What is wrong, as a sentence.
+        WeightsError, ConfigError, DeviceError: What is wrong, as a sentence.
     """
     from tracker.config import load_config
     from tracker.model.zoo import find_weights
 
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", args.device):
+        raise DeviceError(f"The device {args.device!r} is unknown; it is auto, cpu, cuda or cuda:N.")
     find_weights(args.model)
     load_config(args.config, args.overrides)
 

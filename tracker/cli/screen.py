@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tracker.cli.viewer import Status
     from tracker.types import Box, Frame, Image, Track, VideoInfo
 
+KEYS = "space: pause, r: draw anew, q: quit"
 DEFAULT_RATE = 25.0
 """Frames per second at which folders of images are shown."""
 
@@ -41,7 +42,7 @@ class Screen:
     """
 
     def __init__(self, stack: ExitStack, info: VideoInfo, paced: bool = True) -> None:
-        self._window = stack.enter_context(Window(f"SiamTrack - {info.source}"))
+        self._window = stack.enter_context(Window(f"SiamTrack - {info.source}  ({KEYS})"))
         self._interval = 0.0 if info.live or not paced else 1 / float(info.frame_rate or DEFAULT_RATE)
         self._due = 0.0
         self.idle = 0.0
@@ -86,7 +87,7 @@ class LiveWindow:
     """
 
     def __init__(self, name: str) -> None:
-        self._window = Window(f"SiamTrack live - {name}")
+        self._window = Window(f"SiamTrack live - {name}  ({KEYS})")
         self._last: Image | None = None
 
     def show(self, frame: Frame, picture: Image, tracks: Sequence[Track], status: Status, several: bool) -> Answer:
