@@ -82,6 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
     out.add_argument("--attributes", action="store_true", help="also print a table by attribute")
     out.add_argument("--per-sequence", action="store_true", help="also print a table by sequence")
     out.add_argument("--explain", action="store_true", help="also print what the numbers mean")
+    out.add_argument("--report", action="store_true", help="also write OUTPUT/report/report.html, the plots and tables (tools/report.py)")
     out.add_argument("--toolkit", action="store_true", help="also compute the numbers with the got10k package's own code and compare")
     out.add_argument(
         "--check-zip", type=Path, metavar="FILE", help="check a GOT-10k submission and stop; with --root, against the test set"
@@ -121,7 +122,7 @@ def _specs(args: argparse.Namespace) -> list[TrackerSpec]:
         options["config"] = str(args.config.resolve())
     specs = [parse_model(text, options) for text in args.model]
     for spec in specs:
-        check_model_options(argparse.Namespace(config=args.config, overrides=args.overrides, model=spec.name))
+        check_model_options(argparse.Namespace(config=args.config, overrides=args.overrides, model=spec.name, device=args.device, engine=args.engine))
     specs += [parse_tracker(text, args.model_dir) for text in args.tracker]
     if not specs and not args.results:
         raise ConfigError("Nothing to measure: give --model NAME, --tracker still, --tracker opencv:NAME or --results DIR.")
@@ -220,6 +221,10 @@ def _report(args: argparse.Namespace, dataset: Dataset, specs: list[TrackerSpec]
     if args.explain:
         print("\n" + explain(evaluation))
     print(f"\nSaved: {target}")
+    if args.report:
+        from tracker.evaluation.report import ReportOptions, write_report
+
+        print(f"Report: {write_report(evaluation, args.output / 'report', ReportOptions(overwrite=True))}")
     code = DONE
     if args.toolkit:
         code = _toolkit(args.output, dataset, evaluation, [s.label for s in specs])

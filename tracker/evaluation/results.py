@@ -13,8 +13,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import os
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -25,8 +23,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.errors import OutputError, SourceError
-from tracker.types import Image
+from tracker.errors import SourceError
+from tracker.evaluation.files import atomic_write as atomic_write
+from tracker.evaluation.files import plain
+from tracker.evaluation.files import read_frame as read_frame
 
 FORMAT = 1
 
@@ -157,37 +157,6 @@ class Evaluation:
         return {r.sequence: r for r in self.results if r.tracker == tracker}
 
 
-def atomic_write(path: str | Path, data: bytes | str) -> None:
-    """Write a file so that it is either whole or absent, also after a kill: a temporary file beside it, then a rename."""
-    path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data.encode() if isinstance(data, str) else data)
-            os.chmod(name, 0o644)  # mkstemp makes it private; results are for sharing
-            os.replace(name, path)
-        except BaseException:
-            os.unlink(name)
-            raise
-    except OSError as error:
-        raise OutputError(f"Can't write {path}: {error.strerror or error}. Choose a folder that is writable and not full.") from error
-
-
-def _plain(value: Any) -> Any:
-    """Numpy to plain json: NaN and infinity become null, because bare NaN isn't json."""
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
 def _numbers(table: Mapping[str, Any]) -> dict[str, float]:
     return {k: math.nan if v is None else v for k, v in table.items()}
 
@@ -208,7 +177,7 @@ def save_result(path: str | Path, result: SequenceResult) -> None:
         arrays[f"attribute_{k}"] = mask
     meta["format"] = FORMAT
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, meta=np.array(json.dumps(_plain(meta))), **arrays)
+    np.savez_compressed(buffer, meta=np.array(json.dumps(plain(meta))), **arrays)
     atomic_write(path, buffer.getvalue())
 
 
@@ -261,7 +230,7 @@ def save_evaluation(folder: str | Path, evaluation: Evaluation, *, records: bool
                 save_result(path, result)
             table["records"].append(path.relative_to(folder).as_posix())
     target = folder / "evaluation.json"
-    atomic_write(target, json.dumps(_plain(table), indent=1, allow_nan=False) + "\n")
+    atomic_write(target, json.dumps(plain(table), indent=1, allow_nan=False) + "\n")
     return target
 
 
@@ -291,23 +260,3 @@ def load_evaluation(folder: str | Path, *, records: bool = True) -> Evaluation:
     )
     results = tuple(load_result(path.parent / name) for name in table["records"]) if records else ()
     return Evaluation(table["dataset"], table["protocol"], tuple(table["primary"]), trackers, results, table["provenance"])
-
-
-def read_frame(result: SequenceResult, index: int) -> Image | None:
-    """Frame `index` (0-based) of a result as BGR uint8 H x W x 3, or None where the frames aren't at hand."""
-    import cv2
-
-    if not result.frames or not 0 <= index < len(result):
-        return None
-    if len(result.frames) == len(result):
-        return cv2.imread(result.frames[index], cv2.IMREAD_COLOR)  # type: ignore[return-value]
-    capture = cv2.VideoCapture(result.frames[0])
-    try:
-        # Seeking in compressed clips isn't exact everywhere: decode from the start.
-        for _ in range(index):
-            if not capture.grab():
-                return None
-        ok, image = capture.read()
-        return image if ok else None  # type: ignore[return-value]
-    finally:
-        capture.release()

@@ -1,0 +1,69 @@
+"""Files that are whole or absent, json without NaN, and the pictures behind a result."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tracker.errors import OutputError
+from tracker.types import Image
+
+if TYPE_CHECKING:
+    from tracker.evaluation.results import SequenceResult
+
+
+def atomic_write(path: str | Path, data: bytes | str) -> None:
+    """Write a file so that it is either whole or absent, also after a kill: a temporary file beside it, then a rename."""
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data.encode() if isinstance(data, str) else data)
+            os.chmod(name, 0o644)  # mkstemp makes it private; results are for sharing
+            os.replace(name, path)
+        except BaseException:
+            os.unlink(name)
+            raise
+    except OSError as error:
+        raise OutputError(f"Can't write {path}: {error.strerror or error}. Choose a folder that is writable and not full.") from error
+
+
+def plain(value: Any) -> Any:
+    """Numpy to plain json: NaN and infinity become null, because bare NaN isn't json."""
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def read_frame(result: SequenceResult, index: int) -> Image | None:
+    """Frame `index` (0-based) of a result as BGR uint8 H x W x 3, or None where the frames aren't at hand."""
+    import cv2
+
+    if not result.frames or not 0 <= index < len(result):
+        return None
+    if len(result.frames) == len(result):
+        return cv2.imread(result.frames[index], cv2.IMREAD_COLOR)  # type: ignore[return-value]
+    capture = cv2.VideoCapture(result.frames[0])
+    try:
+        # Seeking in compressed clips isn't exact everywhere: decode from the start.
+        for _ in range(index):
+            if not capture.grab():
+                return None
+        ok, image = capture.read()
+        return image if ok else None  # type: ignore[return-value]
+    finally:
+        capture.release()
