@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +52,7 @@ class ToyMatcher(nn.Module):
         super().__init__()
         self.config = ToyConfig()
         self.backbone = nn.Sequential(
-            nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(dropout), nn.Conv2d(8, 12, 3, 2, 1)
+            nn.Conv2d(3, 8, 3, 2, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(dropout), nn.Conv2d(8, 12, 3, 2, 1)
         )
         self.scale = nn.Parameter(torch.tensor(4.0))
         self.bias = nn.Parameter(torch.tensor(0.0))
@@ -76,9 +77,12 @@ class ToySource:
 
     def __init__(self, batch_size: int = 8, seed: int = 0, break_at: int = -1, delay: float = 0.0) -> None:
         self.batch_size, self.seed, self.break_at, self.delay = batch_size, seed, break_at, delay
+        self.signal_at: tuple[int, int] | None = None
         self.textures = torch.rand(32, 3, 7, 7, generator=torch.Generator().manual_seed(99)) * 255
 
     def batch(self, step: int, rank: int, world: int) -> ToyBatch:
+        if self.signal_at is not None and step == self.signal_at[0]:
+            signal.raise_signal(self.signal_at[1])
         if self.delay:
             time.sleep(self.delay)
         share = self.batch_size // world
@@ -86,7 +90,8 @@ class ToySource:
         parts = [torch.stack(values) for values in zip(*rows, strict=True)]
         if step == self.break_at:
             parts[1] = parts[1] * float("nan")
-        return ToyBatch(*parts)
+        template, search, size, box, positive, track = parts
+        return ToyBatch(template, search, size, box, positive, track)
 
     def pair(self, step: int, row: int) -> tuple[Tensor, ...]:
         g = torch.Generator().manual_seed((self.seed * 7919 + step) * 1000 + row)
@@ -146,6 +151,18 @@ SETTINGS: dict[str, object] = {
 }
 
 
+METRIC: dict[str, object] = {
+    "losses": [
+        {"name": "focal", "options": {"radius": 4.0}},
+        {"name": "triplet", "options": {"on": "embedding", "radius": 4.0}},
+        {"name": "contrastive", "options": {"on": "embedding", "radius": 4.0, "hard_share": 0.5}},
+        {"name": "giou", "weight": 0.2},
+    ],
+    "mining": {"impostor_temperature": 0.5, "hard_share": 0.75},
+}
+"""Losses that compare pairs, and mining that ranks them, across processes."""
+
+
 def toy_run(
     folder: Path, resume: bool = False, max_steps: int = 0, dropout: float = 0.0, delay: float = 0.0, **changes: object
 ) -> RunResult:
@@ -173,13 +190,7 @@ def main() -> None:
     args.folder.mkdir(parents=True, exist_ok=True)
     changes: dict[str, object] = {"steps": args.steps, "workers": args.workers, "worker_kind": args.worker_kind}
     if args.metric:
-        changes["losses"] = [
-            {"name": "focal", "options": {"radius": 4.0}},
-            {"name": "triplet", "options": {"on": "embedding", "radius": 4.0}},
-            {"name": "contrastive", "options": {"on": "embedding", "radius": 4.0, "hard_share": 0.5}},
-            {"name": "giou", "weight": 0.2},
-        ]
-        changes["mining"] = {"impostor_temperature": 0.5, "hard_share": 0.75}
+        changes.update(METRIC)
     dropout, delay = 0.0 if args.metric else 0.2, 0.1 if args.slow else 0.0
     result = toy_run(args.folder, args.resume, args.max_steps, dropout, delay, **changes)
     distributed.stop()
