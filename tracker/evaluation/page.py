@@ -54,6 +54,8 @@ def render_page(evaluation: Evaluation, table: tables.Headline, protocol: Sequen
         headings=tables.HEADINGS,
         metrics=METRICS,
         protocol=protocol,
+        counts=tables.counts(evaluation),
+        fastest=plots.FASTEST,
         lower=tables.LOWER_IS_BETTER,
         best={c: _best(table, c) for c in table.columns},
         names=names,
@@ -73,8 +75,14 @@ def render_page(evaluation: Evaluation, table: tables.Headline, protocol: Sequen
         speed=Markup(plots.page_svg(speed, "Speed")) if speed else "",
         speeds=_speeds(evaluation),
         errors=[(t.tracker, s.sequence, s.error) for t in evaluation.trackers for s in t.sequences if s.error],
-        fingerprints={n: next((r.fingerprint for r in evaluation.results_of(n).values() if r.fingerprint), "") for n in names},
+        fingerprints=_fingerprints(evaluation),
     )
+
+
+def _fingerprints(evaluation: Evaluation) -> dict[str, str]:
+    """Tracker -> key of its results, for those that the provenance doesn't name already."""
+    found = {r.tracker: r.fingerprint for r in evaluation.results}
+    return {name: key for name, key in found.items() if f"fingerprint of {name}" not in evaluation.provenance}
 
 
 def _best(table: tables.Headline, column: str) -> float:

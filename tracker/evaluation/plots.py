@@ -25,6 +25,8 @@ COLOURS = ("#0b6bcb", "#d1480b", "#0f8a5f", "#a33fa8", "#b07d00", "#2a9fb8", "#6
 """Told apart by the colour blind, on white and on black; the page has a brighter twin of each for its dark scheme."""
 DASHES: tuple[str, ...] = ("", "5 2.5", "1.5 2")
 MARKERS = "osD^vPX*<>"
+FASTEST = 1000
+"""Frames per second at which the speed plot ends; what is faster is drawn there."""
 INK, GRID = "#010203", "#010204"  # stand for the page's variables until `page_svg` puts those in
 
 CURVES = {
@@ -67,7 +69,7 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
 
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.add_subplot()
-    axes.tick_params(colors=INK, labelsize=9, length=0, pad=5)
+    axes.tick_params(colors=INK, labelsize=10, length=0, pad=5)
     axes.grid(color=GRID, linewidth=0.7)
     axes.set_axisbelow(True)
     for spine in axes.spines.values():
@@ -91,7 +93,7 @@ def curve_figure(evaluation: Evaluation, curve: str, legend: bool) -> Figure:
         legend: Whether the names stand in the figure (the page lists them below it).
     """
     title, x_label, y_label = CURVES[curve]
-    figure, axes = _figure(4.6, 3.4) if not legend else _figure(7.2, 4.4)
+    figure, axes = _figure(4.3, 3.3) if not legend else _figure(7.2, 4.4)
     order = sorted(range(len(evaluation.trackers)), key=lambda k: -np.nan_to_num(curve_score(evaluation, k, curve)[1], nan=-1.0))
     for k in reversed(order):
         line = evaluation.trackers[k].curves.get(curve)
@@ -101,8 +103,8 @@ def curve_figure(evaluation: Evaluation, curve: str, legend: bool) -> Figure:
         text = label(f"{evaluation.trackers[k].tracker}  {score:.3f}")
         wide = 2.4 if k == order[0] else 1.5
         axes.plot(line.thresholds, line.values, color=style(k)[0], linestyle=_dash(k), linewidth=wide, label=text)
-    axes.set_xlabel(x_label, color=INK, fontsize=9.5)
-    axes.set_ylabel(y_label, color=INK, fontsize=9.5)
+    axes.set_xlabel(x_label, color=INK, fontsize=10.5)
+    axes.set_ylabel(y_label, color=INK, fontsize=10.5)
     axes.set_ylim(0, 1)
     axes.margins(x=0)
     if legend:
@@ -142,7 +144,7 @@ def bars_figure(title: str, names: Sequence[str], trackers: Sequence[str], value
     axes.set_yticks(np.arange(len(names)), [label(n) for n in names])
     axes.set_ylim(len(names) - 0.45, -0.55)
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel(x_label, color=INK, fontsize=9.5)
+    axes.set_xlabel(x_label, color=INK, fontsize=10.5)
     axes.set_title(label(title), color=INK, fontsize=11, loc="left")
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=8.5, frameon=False)
     return figure
@@ -189,40 +191,34 @@ def sequences_figure(evaluation: Evaluation, most: int = 60) -> Figure | None:
 def speed_figure(evaluation: Evaluation, table: Headline, legend: bool) -> Figure | None:
     """The headline number against frames per second, with its interval; None where no speeds are known."""
     metric = evaluation.primary[0]
+    names = [t.tracker for t in evaluation.trackers]
     points = [(k, t.overall.get("fps", math.nan), table.rows[k].values.get(metric)) for k, t in enumerate(evaluation.trackers)]
     good = [(k, fps, i) for k, fps, i in points if known(fps) and fps > 0 and i is not None and known(i.value)]
     if not good:
         return None
-    figure, axes = _figure(7.2, 4.4) if legend else _figure(4.6, 3.4)
+    figure, axes = _figure(7.2, 4.4) if legend else _figure(4.3, 3.3)
     for k, fps, interval in good:
+        x = min(fps, FASTEST)
         if interval.known:
-            axes.plot([fps, fps], [interval.low, interval.high], color=style(k)[0], linewidth=1.2, alpha=0.55)
-        marker = MARKERS[k % len(MARKERS)]
+            axes.plot([x, x], [interval.low, interval.high], color=style(k)[0], linewidth=1.2, alpha=0.55)
+        marker = MARKERS[k % len(MARKERS)] if legend else "o"
         axes.plot(
-            [fps],
-            [interval.value],
-            marker=marker,
-            color=style(k)[0],
-            markersize=7,
-            linestyle="none",
-            label=label(evaluation.trackers[k].tracker),
+            [x], [interval.value], marker=marker, color=style(k)[0], markersize=7, linestyle="none", label=label(names[k]), clip_on=False
         )
+        if not legend:  # the page's list has these numbers
+            axes.annotate(str(k + 1), (x, interval.value), (6, 2), textcoords="offset points", fontsize=9, color=INK)
     axes.set_xscale("log")
-    low, high = min(f for _, f, _ in good), max(f for _, f, _ in good)
-    axes.set_xlim(min(low / 1.6, 12), max(high * 1.6, 80))
-    ticks = [
-        v
-        for v in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 100_000, 1_000_000)
-        if axes.get_xlim()[0] <= v <= axes.get_xlim()[1]
-    ]
-    axes.set_xticks(ticks, [f"{v:,}".replace(",", " ") for v in ticks])
+    axes.set_xlim(min(10.0, min(f for _, f, _ in good) / 1.6), FASTEST)
+    ticks = [v for v in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, FASTEST) if v >= axes.get_xlim()[0]]
+    ticks = ticks if len(ticks) < 9 else [v for v in ticks if v in (0.1, 1, 10, 100, FASTEST)]
+    axes.set_xticks(ticks, [f"{v:g}" if v < FASTEST else f"≥ {v}" for v in ticks])
     axes.set_xticks([], minor=True)
     axes.axvline(25, color=INK, linewidth=0.8, linestyle=(0, (2, 3)))
     axes.annotate(
         "25 / s", (25, 1), (3, -3), xycoords=("data", "axes fraction"), textcoords="offset points", va="top", fontsize=8, color=INK
     )
-    axes.set_xlabel("frames per second (log), decoding not included", color=INK, fontsize=9.5)
-    axes.set_ylabel(HEADINGS.get(metric, metric), color=INK, fontsize=9.5)
+    axes.set_xlabel("frames per second (log), decoding not included", color=INK, fontsize=10.5)
+    axes.set_ylabel(HEADINGS.get(metric, metric), color=INK, fontsize=10.5)
     axes.set_ylim(bottom=0)
     if legend:
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8.5, frameon=False)

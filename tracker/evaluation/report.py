@@ -107,8 +107,7 @@ def merge(evaluations: Sequence[Evaluation]) -> Evaluation:
 def protocol_sentences(evaluation: Evaluation, options: ReportOptions | None = None) -> list[str]:
     """What exactly was measured, one sentence each, for captions and files."""
     opt = options or ReportOptions()
-    count = max((len(t.sequences) for t in evaluation.trackers), default=0)
-    frames = max((sum(s.frames for s in t.sequences) for t in evaluation.trackers), default=0)
+    count, frames = tables.counts(evaluation)
     kind = tables.kind(evaluation)
     start = {
         "vot": "Supervised: the tracker starts from the true box of frame 1 and, 5 frames after each failure (overlap 0), "
@@ -121,7 +120,7 @@ def protocol_sentences(evaluation: Evaluation, options: ReportOptions | None = N
     sentences = [f"{evaluation.dataset}: {count} sequences, {frames} counted frames.", start]
     for name in tables.headline_columns(evaluation):
         if name in METRICS:
-            sentences.append(f"{tables.HEADINGS.get(name, name)}: {METRICS[name]}.")
+            sentences.append(f"{tables.HEADINGS.get(name, name)} = {METRICS[name]}.")
     sentences.append(
         f"Intervals: {100 * opt.level:g} % percentile bootstrap over sequences, {opt.samples} resamplings, seed {opt.seed}; "
         "the same draws for all trackers. They say how far a number would move with other sequences of this kind."

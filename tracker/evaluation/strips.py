@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.evaluation.metrics import exact_iou
-from tracker.evaluation.results import FAILURE, SKIPPED, Evaluation, SequenceResult, read_frame
+from tracker.evaluation.results import FAILURE, INIT, SKIPPED, Evaluation, SequenceResult, read_frame
 from tracker.types import Box, Image
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class Loss:
         start, end: First and last 0-based frame without overlap.
         frames: Counted frames between them, ends included.
         last_good: Last frame before with IoU of at least 0.5 (or the best there was), 0-based.
-        recovered: Whether the box overlapped the target again afterwards.
+        found: First frame afterwards with IoU of at least 0.5, or None where there was none.
     """
 
     tracker: str
@@ -40,7 +40,7 @@ class Loss:
     end: int
     frames: int
     last_good: int
-    recovered: bool
+    found: int | None
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Tally:
 
     Attributes:
         losses: Number of losses; in how many of the sequences at least one: `sequences` of `total`.
-        recovered: Losses after which it found the target again by itself.
+        recovered: Losses after which it found the target again by itself (IoU of at least 0.5).
         frames_lost: Share of the counted frames without overlap.
         flagged: Share of the frames without overlap at which the tracker itself said "lost"; NaN where it never lost any.
         false_alarms: Share of the frames with overlap at which it said "lost".
@@ -87,13 +87,14 @@ class Tally:
 def overlap_track(result: SequenceResult) -> NDArray[np.float64]:
     """(N,) IoU of each counted frame (boxes clipped to the frame, so that half-hidden targets are judged rightly), else NaN.
 
-    In the supervised protocol a failure counts as 0 and the frames that were skipped after it are NaN.
+    In the supervised protocol a failure counts as 0, an initialisation as 1, and the frames that were skipped after it are NaN.
     """
     ious = exact_iou(result.boxes, result.truth, result.size)
     counted = result.valid & np.isfinite(result.truth).all(axis=1)
     counted[0] = True
     if result.codes is not None:
         ious[result.codes == FAILURE] = 0.0
+        ious[result.codes == INIT] = 1.0
         counted &= result.codes != SKIPPED
     return np.where(counted, ious, np.nan)
 
@@ -123,8 +124,10 @@ def find_losses(result: SequenceResult, run: int = LOST_FRAMES) -> list[Loss]:
             before = counted[:k]
             good = before[ious[before] >= 0.5]
             anchor = int(good[-1]) if len(good) else int(before[np.argmax(ious[before])]) if len(before) else start
-            again = bool((ious[counted[last + 1 :]] > 0).any())
-            losses.append(Loss(result.tracker, result.sequence, start, end, last - k + 1, anchor, again))
+            after = counted[last + 1 :]
+            again = after[ious[after] >= 0.5]
+            found = int(again[0]) if len(again) and result.codes is None else None
+            losses.append(Loss(result.tracker, result.sequence, start, end, last - k + 1, anchor, found))
         k = last + 1
     return losses
 
@@ -146,7 +149,7 @@ def tally(evaluation: Evaluation, run: int = LOST_FRAMES) -> list[Tally]:
                 losses=sum(map(len, losses)),
                 sequences=sum(bool(found) for found in losses),
                 total=len(results),
-                recovered=sum(loss.recovered for found in losses for loss in found),
+                recovered=sum(loss.found is not None for found in losses for loss in found),
                 frames_lost=float(gone.sum() / max(1, np.isfinite(ious).sum())),
                 flagged=float(flags[gone].mean()) if gone.any() else np.nan,
                 false_alarms=float(flags[here].mean()) if here.any() else np.nan,
@@ -178,7 +181,7 @@ def make_strips(results: Sequence[SequenceResult], count: int, tiles: int = 6, r
 
 def _strip(loss: Loss, result: SequenceResult, tiles: int) -> Strip:
     ious = overlap_track(result)
-    last = min(loss.end + (1 if loss.recovered else 0), len(result) - 1)
+    last = loss.end if loss.found is None else loss.found
     inside = np.linspace(loss.start, last, max(2, tiles - 2)).round().astype(int)
     wanted = sorted({loss.last_good, (loss.last_good + loss.start) // 2, *map(int, inside)})
     pictures = {}

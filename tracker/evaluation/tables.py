@@ -82,6 +82,12 @@ def kind(evaluation: Evaluation) -> str:
     return "vot" if evaluation.protocol == "supervised" else "got10k" if evaluation.primary[0] == "ao" else "otb"
 
 
+def counts(evaluation: Evaluation) -> tuple[int, int]:
+    """Number of sequences and of counted frames (the most that any tracker has)."""
+    sequences = max((len(t.sequences) for t in evaluation.trackers), default=0)
+    return sequences, max((sum(s.frames for s in t.sequences) for t in evaluation.trackers), default=0)
+
+
 def known(value: float | None) -> bool:
     """Whether a number is there."""
     return value is not None and math.isfinite(value)
@@ -92,7 +98,7 @@ def metric_text(name: str, value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return "–"
     if name in ("fps", "fps_total"):
-        return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
+        return "> 10 000" if value > 10_000 else f"{value:.0f}" if value >= 100 else f"{value:.1f}"
     return f"{value:.2f}" if name in ("robustness", "decode_ms") else f"{value:.0f}" if name == "failures" else f"{value:.3f}"
 
 
