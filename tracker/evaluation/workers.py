@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "SIAMTRACK_THREADS")}
 """Each worker computes on one thread: speeds compare, and results don't depend on how sums are split."""
 
+ENVIRONMENT = {**ONE_THREAD, "OPENCV_LOG_LEVEL": "ERROR"}  # OpenCV's network code warns once per tracker of what doesn't matter here
+
 
 def run_tasks(tasks: list[Task], workers: int = 1, ray_address: str | None = None) -> Iterator[SequenceResult]:
     """Run tasks, longest first, and yield each result as soon as it is there.
@@ -116,8 +118,8 @@ class _Worker:
 def _start() -> _Worker:
     context = multiprocessing.get_context("spawn")  # fork would copy locks of threads that torch and OpenCV have started
     ours, theirs = context.Pipe()
-    before = {name: os.environ.get(name) for name in ONE_THREAD}
-    os.environ.update(ONE_THREAD)  # must be there before the child loads numpy and torch
+    before = {name: os.environ.get(name) for name in ENVIRONMENT}
+    os.environ.update(ENVIRONMENT)  # must be there before the child loads numpy and torch
     try:
         process = context.Process(target=_child, args=(theirs,), daemon=True)
         process.start()
@@ -179,7 +181,7 @@ def _ray(tasks: list[Task], address: str, workers: int) -> Iterator[SequenceResu
         raise DeviceError("--ray needs the package ray; `pip install ray` adds it, or use --workers N on this machine.") from None
 
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
-    options["runtime_env"] = {"py_modules": [str(PACKAGE)], "env_vars": ONE_THREAD}
+    options["runtime_env"] = {"py_modules": [str(PACKAGE)], "env_vars": ENVIRONMENT}
     if address == "local":
         options |= {"address": "local", "num_cpus": max(1, workers), "include_dashboard": False}
     else:

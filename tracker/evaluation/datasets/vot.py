@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tracker.errors import SourceError
 from tracker.evaluation.datasets.base import Dataset, SequenceData, annotated, derived_attributes, list_images, read_flags, read_table
 
-# Lengths between which the expected overlap is averaged, by year (VOT reports; 2013 and 2014 had no EAO).
+# Lengths between which the expected overlap is averaged, by year (VOT reports; 2013 and 2014 had no EAO; 2015 has 2016's sequences).
 EAO_RANGES = {
     "2013": None,
     "2014": None,
