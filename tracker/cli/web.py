@@ -82,7 +82,7 @@ def serve(args: argparse.Namespace) -> int:
     hub = Hub()
 
     def news(state: str, sentence: str) -> None:
-        hub.status(source={"state": state, "text": sentence})
+        hub.status(source={"state": state, "text": "" if state == "live" else sentence})
         if not args.quiet and state != "failed":
             sys.stderr.write(f"{sentence.rstrip('.')}.\n")
 
@@ -119,10 +119,11 @@ def hello(source: LatestFrameSource, looped: bool, tracker: str, save_dir: Path 
     from tracker.web.pictures import palette, target_colours
 
     info = source.info
+    name = Path(info.source).name if Path(info.source).exists() else info.source  # whoever looks on needn't know our folders
     return {
         "version": __version__,
         "tracker": tracker,
-        "source": {"name": info.source, "width": info.width, "height": info.height, "looped": looped},
+        "source": {"name": name, "width": info.width, "height": info.height, "looped": looped},
         "colours": target_colours(),
         "palette": palette(),
         "can_record": save_dir is not None,

@@ -110,7 +110,7 @@ class Hub:
     def _wake_all(self) -> None:
         """One wake-up at a time: a busy event loop must not collect a backlog of them."""
         with self._lock:
-            if self._waking:
+            if self._waking or self._loop is None:
                 return
             self._waking = True
 

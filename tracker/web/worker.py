@@ -110,7 +110,7 @@ class Worker(threading.Thread):
                 if frame is not None:
                     self._follow(frame, arrived)
         except StopIteration:
-            self._audience.notice(f"{self._source.info.source} has ended.", "info")
+            self._audience.notice("The source has ended.", "info")
         except SiamTrackError as error:
             self.error = error
             self._audience.notice(str(error), "error")
@@ -213,7 +213,7 @@ class Worker(threading.Thread):
             self._audience.notice(outcome, "error")
         else:
             self._audience.notice(
-                f"Saved {outcome.video} and {outcome.boxes.name}: {outcome.frames} frames, {outcome.seconds:.1f} s.", "info"
+                f"Saved {outcome.video.name} and {outcome.boxes.name}: {outcome.frames} frames, {outcome.seconds:.1f} s.", "info"
             )
         self._tell_recording()
 

@@ -23,6 +23,7 @@ const link = new Link({
     stage.colours = message.colours;
     $("record").classList.toggle("off", !message.can_record);
     $("record").title = message.can_record ? "Video with boxes, and a csv of them" : "Start the tool with --save-dir FOLDER to record";
+    shape(message.source.width, message.source.height);
     document.title = `SiamTrack – ${message.source.name}`;
     link.send({ type: "show", views: $("response").open });
   },
@@ -44,8 +45,7 @@ async function receive(header, parts) {
   try {
     const bitmap = await createImageBitmap(new Blob([parts.picture], { type: "image/jpeg" }));
     if (!seen) { seen = true; veil(); }
-    const [w, h] = header.size;
-    $("stage").style.aspectRatio = `${w} / ${h}`;
+    shape(...header.size);
     targets = header.tracks.length;
     stage.show(bitmap, header);
     panel.frame(header);
@@ -60,6 +60,8 @@ async function receive(header, parts) {
   }
   if (waiting) { const next = waiting; waiting = null; receive(...next); }
 }
+
+function shape(width, height) { $("stage").style.aspectRatio = `${width} / ${height}`; }
 
 // A page that nobody sees acknowledges nothing, so that it is sent nothing.
 function visible() {
