@@ -79,7 +79,7 @@ class CudaEngine:
         with _sentences(self.device):
             pixels = torch.from_numpy(np.stack(crops)).to(self._device)
             size = torch.as_tensor(np.asarray(targets, dtype=np.float32).reshape(-1, 2), device=self._device)
-            with torch.autocast(self._device.type, self.dtype, cache_enabled=False):
+            with self._autocast():
                 return self.model.embed_template(_float(pixels), size).float()
 
     @torch.inference_mode()
@@ -163,9 +163,13 @@ class CudaEngine:
         logger.info("captured a CUDA graph for %d crops of %d x %d pixels and %d templates", batch, width, height, len(templates))
         return _Plan(pixels, fixed, host, result, graph.replay)
 
+    def _autocast(self) -> torch.autocast:
+        # Its cache of converted weights must be off: a captured graph would keep pointers into it.
+        enabled = self.dtype != torch.float32
+        return torch.autocast(self._device.type, self.dtype if enabled else None, enabled=enabled, cache_enabled=False)
+
     def _network(self, pixels: Tensor, templates: Tensor) -> Tensor:
-        # Autocast's cache of weights must be off: a capture would keep pointers into it.
-        with torch.autocast(self._device.type, self.dtype, cache_enabled=False):
+        with self._autocast():
             search = self.model.embed(_float(pixels))
         search = search.float()
         if templates.shape[0] == 1 and search.shape[0] > 1:
