@@ -125,7 +125,7 @@ def test_preview_writes_contact_sheets(recipe: Path, tmp_path: Path, capsys: pyt
         (["--config", "RECIPE", "--resume", "--output", "none"], "no last.pt to resume from"),
         (["--config", "RECIPE", "train.data.material.root=gone"], "gone does not exist"),
         (["--config", "RECIPE", "train.device=cuda"], "train.device=cpu"),
-        (["--config", "RECIPE", "train.validate_every=1", "train.validation.path="], "validation.path"),
+        (["--config", "RECIPE", "train.validate_every=1", "train.validation.path=''"], "validation.path"),
     ],
 )
 def test_mistakes_are_sentences(

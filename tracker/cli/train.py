@@ -76,7 +76,9 @@ def _train(args: argparse.Namespace) -> int:
     _check_folder(folder, args)
 
     from tracker.training import distributed
+    from tracker.training.losses import build_objective
 
+    build_objective(settings)  # an unknown loss is found before the data are opened
     if not args.quiet:
         logging.getLogger("tracker").setLevel(logging.INFO)
     device = distributed.start(settings.device)
