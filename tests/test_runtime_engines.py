@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from tests.conftest import moving_square
 from tests.runtime_models import CASES, pictures, random_model
-
 from tracker.errors import DeviceError, WeightsError
 from tracker.geometry import iou
 from tracker.model.zoo import LoadedModel, load_model, save_model, shipped_models
