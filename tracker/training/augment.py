@@ -61,7 +61,7 @@ def light(image: Image, strength: float, rng: Rng) -> Image:
         saturation = np.exp(rng.uniform(-1, 1) * strength)
         mean = cv2.cvtColor(out, cv2.COLOR_BGR2GRAY)[..., None].astype(np.float32)
         out = np.clip(mean + (out.astype(np.float32) - mean) * saturation, 0, 255).astype(np.uint8)
-    return out
+    return out  # type: ignore[return-value]
 
 
 def to_gray(image: Image) -> Image:

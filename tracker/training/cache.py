@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import cv2
 import numpy as np
@@ -21,11 +21,17 @@ from numpy.typing import NDArray
 
 from tracker.config import ModelConfig, to_dict
 from tracker.errors import OutputError
+from tracker.training.groups import Group
 from tracker.training.recipe import DataConfig, build_mixture
 from tracker.training.tracks import DataError
 from tracker.types import Image
 
+if TYPE_CHECKING:
+    from tracker.model.backbones import Backbone
+
 INDEX = "cache.json"
+LATER = {"distractors": 0.0}
+"""Fields of DataConfig that came after the first caches, and the values that change nothing."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,11 @@ def fingerprint(cache: CacheConfig, data: DataConfig, model: ModelConfig) -> str
     what: dict[str, Any] = {"cache": to_dict(cache), "data": to_dict(data)}
     for key in ("path", "groups"):
         del what["cache"][key]
-    del what["data"]["root"]
+    for key in ("root", "on_bad_file"):  # where it lies, and what is left out of it, is not what it is made of
+        del what["data"][key]
+    for key, default in LATER.items():  # a recipe that doesn't use what came later keeps its caches
+        if what["data"][key] == default:
+            del what["data"][key]
     keys = ("template_size", "search_size") if cache.stage == 0 else ("template_size", "search_size", "backbone")
     what["model"] = {key: getattr(model, key) for key in keys}
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
@@ -84,6 +94,11 @@ def open_index(cache: CacheConfig, data: DataConfig, model: ModelConfig) -> Path
     return folder
 
 
+def frame_store(cache: CacheConfig) -> Path:
+    """Folder for the decoded frames of videos: beside the cache, shared by all caches there."""
+    return Path(cache.path).parent / "frames"
+
+
 def shard_path(folder: Path, number: int) -> Path:
     """The file of one shard."""
     return folder / f"shard_{number:05d}.npz"
@@ -95,7 +110,7 @@ class ShardMaker:
     def __init__(self, cache: CacheConfig, data: DataConfig, model: ModelConfig, context: float) -> None:
         cv2.setNumThreads(1)
         self.cache, self.model = cache, model
-        self.mixture = build_mixture(data, model, context)
+        self.mixture = build_mixture(data, model, context, frame_store(cache))
         self.embed = frozen_stages(model.backbone, cache.stage) if cache.stage else None
 
     def make(self, number: int) -> Path:
@@ -105,14 +120,7 @@ class ShardMaker:
             return path
         count = min(self.cache.shard, self.cache.groups - number * self.cache.shard)
         groups = [self.mixture.group(np.random.default_rng([self.cache.seed, number, k])) for k in range(count)]
-        arrays: dict[str, NDArray[Any]] = {
-            "targets": np.stack([g.targets for g in groups]),
-            "boxes": np.stack([g.boxes for g in groups]),
-            "tracks": np.array([track_number(g.label) for g in groups], dtype=np.int64),
-        }
-        for name in ("templates", "searches"):
-            pictures = [getattr(g, name) for g in groups]
-            arrays.update(self._features(name, pictures) if self.embed else self._jpegs(name, pictures))
+        arrays = self.arrays(groups)
         part = path.with_suffix(f".{os.getpid()}.part")
         try:
             with part.open("wb") as file:
@@ -125,6 +133,14 @@ class ShardMaker:
             ) from None
         return path
 
+    def arrays(self, groups: Sequence[Group]) -> dict[str, NDArray[Any]]:
+        """What a shard holds of its groups; see `tracker.training.shards`."""
+        arrays: dict[str, NDArray[Any]] = group_labels(groups)
+        for name in ("templates", "searches"):
+            pictures = [getattr(g, name) for g in groups]
+            arrays.update(self._features(name, pictures) if self.embed else self._jpegs(name, pictures))
+        return arrays
+
     def _features(self, name: str, pictures: Sequence[Sequence[Image]]) -> dict[str, NDArray[Any]]:
         assert self.embed is not None
         return {name: np.stack([self.embed(np.stack(views)).astype(np.float16) for views in pictures])}
@@ -135,13 +151,44 @@ class ShardMaker:
         return {name: np.concatenate(codes), f"{name}_ends": ends.reshape(len(pictures), -1)}
 
 
+def group_labels(groups: Sequence[Group]) -> dict[str, NDArray[Any]]:
+    """Everything of some groups but the pictures."""
+    return {
+        "targets": np.stack([g.targets for g in groups]),
+        "boxes": np.stack([g.boxes for g in groups]),
+        "present": np.stack([g.present for g in groups]),
+        "tracks": np.array([track_number(g.identity) for g in groups], dtype=np.int64),
+        "kinds": np.array([track_number(g.kind) if g.kind else 0 for g in groups], dtype=np.int64),
+    }
+
+
 def track_number(label: str) -> int:
     """A number for a target's label, the same on every machine."""
     return int.from_bytes(hashlib.sha256(label.encode()).digest()[:7], "big")
 
 
-def frozen_stages(backbone: str, stage: int) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-    """The first stages of a backbone with its ImageNet weights, as a function on pictures (N, H, W, 3) BGR uint8.
+Embed = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+"""Pictures (N, H, W, 3) BGR uint8 -> features (N, C, h, w)."""
+
+
+def frozen_stages(backbone: str, stage: int) -> Embed:
+    """The first stages of a backbone with its ImageNet weights, as a function on pictures.
+
+    Raises:
+        DataError: The backbone has no such weights.
+        WeightsError: Their package isn't installed.
+    """
+    from tracker.model.backbones import build_backbone
+
+    network = build_backbone(backbone)
+    if not hasattr(network, "load_imagenet"):
+        raise DataError(f"The backbone {backbone!r} has no pretrained stages to freeze; set train.data.cache.stage=0.")
+    network.load_imagenet()
+    return compiled_stages(network, stage)
+
+
+def compiled_stages(network: Backbone, stage: int) -> Embed:
+    """The first stages of a backbone, with the weights that it has, as a function on pictures.
 
     Runs through ONNX Runtime, which is about three times as fast as torch eager on a CPU.
     """
@@ -152,27 +199,23 @@ def frozen_stages(backbone: str, stage: int) -> Callable[[NDArray[np.uint8]], ND
     import torch
     from torch import Tensor, nn
 
-    from tracker.model.backbones import build_backbone
-
-    network = build_backbone(backbone)
-    if not hasattr(network, "load_imagenet"):
-        raise DataError(f"The backbone {backbone!r} has no pretrained stages to freeze; set train.data.cache.stage=0.")
-    network.load_imagenet()
-
     class Lower(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.trunk = cast(Any, network)
+
         def forward(self, x: Tensor) -> Tensor:
-            return cast(Tensor, network(x.permute(0, 3, 1, 2).float(), 0, stage))
+            return cast(Tensor, self.trunk(x.permute(0, 3, 1, 2).float(), 0, stage))
 
     buffer = io.BytesIO()
     axes = {"x": {0: "n", 1: "h", 2: "w"}, "y": {0: "n", 2: "h", 3: "w"}}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         lower = Lower()
-        lower.network = network
         torch.onnx.export(
             lower.eval(),
             (torch.zeros(1, 129, 129, 3, dtype=torch.uint8),),
-            buffer,
+            cast(Any, buffer),
             input_names=["x"],
             output_names=["y"],
             dynamic_axes=axes,
@@ -183,17 +226,3 @@ def frozen_stages(backbone: str, stage: int) -> Callable[[NDArray[np.uint8]], ND
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(buffer.getvalue(), options, providers=["CPUExecutionProvider"])
     return lambda pictures: cast("NDArray[np.float32]", session.run(None, {"x": pictures})[0])
-
-
-def decode_pictures(codes: NDArray[np.uint8], ends: NDArray[np.int64], group: int, views: Sequence[int] | None = None) -> list[Image]:
-    """The pictures of one group out of a shard's JPEG buffer."""
-    flat, width = ends.reshape(-1), ends.shape[1]
-    out = []
-    for view in range(width) if views is None else views:
-        k = group * width + view
-        start = int(flat[k - 1]) if k else 0
-        image = cv2.imdecode(codes[start : int(flat[k])], cv2.IMREAD_COLOR)
-        if image is None:
-            raise DataError(f"View {view} of group {group} in a cached shard is damaged; remove the shard and prepare again.")
-        out.append(cast(Image, image))
-    return out

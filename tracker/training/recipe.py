@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 from tracker.config import ModelConfig, merge
 from tracker.errors import ConfigError
 from tracker.training.augment import AugmentConfig
+from tracker.training.groups import GroupMaker, ViewConfig
+from tracker.training.mixture import Mixture
 from tracker.training.stills import Cutouts, Scenery, read_coco
-from tracker.training.tracks import read_got10k
-from tracker.training.views import ClipViews, GroupMaker, Mixture, PasteViews, PhotoViews, StillViews, ViewConfig
+from tracker.training.tracks import AnnotatedTrack, BadFiles, read_got10k
+from tracker.training.views import ClipViews, PhotoViews, StillViews
 
 
 @dataclass(frozen=True)
@@ -19,10 +22,18 @@ class SourceConfig:
     """One part of the mixture.
 
     Attributes:
-        kind: clips (a GOT-10k folder), boxed (COCO json), paste (cutouts over scenery), photos (self-supervised).
+        kind: What lies at the path.
+            clips (or got10k): a GOT-10k subset; lasot, trackingnet, imagenet-vid, otb, davis: these layouts;
+            folder: clips of one's own with a box file each; toolkit: a data set class of the got10k package;
+            videos: clips without boxes; boxed: COCO json; paste: cutouts over scenery; photos: pictures without boxes.
         path: Folder or file, relative to the data root.
         weight: Share of the groups, against the other parts.
-        names, exclude: clips only: glob patterns of sequences to take and to leave out.
+        names, exclude: Clips only: glob patterns of sequences to take and to leave out.
+        subset: lasot, imagenet-vid: which part; all where empty.
+        every, limit: folder, videos: takes every n-th frame, and at most so many (0: all).
+        tracker: videos: what follows regions: flow (median flow, no weights) or a shipped model or checkpoint.
+        tracks, length: videos: tracks wanted from each clip, and frames of a track.
+        dataset, options: toolkit: name of the class, and its arguments.
     """
 
     kind: str = "clips"
@@ -30,6 +41,21 @@ class SourceConfig:
     weight: float = 1.0
     names: list[str] = field(default_factory=lambda: ["*"])
     exclude: list[str] = field(default_factory=list)
+    subset: str = ""
+    every: int = 1
+    limit: int = 0
+    tracker: str = "flow"
+    tracks: int = 12
+    length: int = 20
+    dataset: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.every < 1 or self.limit < 0 or self.tracks < 1 or self.length < 2 or not self.weight > 0:
+            raise ConfigError(
+                f"The data source {self.kind}:{self.path} has every={self.every}, limit={self.limit}, tracks={self.tracks}, "
+                f"length={self.length}, weight={self.weight:g}; every and tracks start at 1, length at 2, weight above 0."
+            )
 
 
 @dataclass(frozen=True)
@@ -38,11 +64,14 @@ class DataConfig:
 
     Attributes:
         root: Folder that the paths below are relative to.
-        scenery: Folder of photos: backgrounds, occluders, and what fills the outside of stills.
+        scenery: Folder of photos: backgrounds, occluders, and what fills the outside of stills. "": none (clips don't need it).
         sources: Parts of the mixture; each a mapping as in SourceConfig.
         templates, searches: Views in one group.
         frame_range: Largest distance of two views in a clip, frames.
         augment: How much views differ.
+        distractors: Share of the searches of clips and boxed stills that look at something else in the same frame: another
+            target where there is one. Where the target is out of view then, the pair is an impostor.
+        on_bad_file: stop or skip: what to do with an unreadable picture or an empty track. It is named either way.
     """
 
     root: str = "data"
@@ -52,20 +81,28 @@ class DataConfig:
     searches: int = 4
     frame_range: int = 60
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    distractors: float = 0.0
+    on_bad_file: str = "stop"
 
 
-def build_mixture(data: DataConfig, model: ModelConfig, context: float = 0.5) -> Mixture:
+def build_mixture(data: DataConfig, model: ModelConfig, context: float = 0.5, store: Path = Path("cache/frames")) -> Mixture:
     """The makers that a recipe names.
+
+    Args:
+        data: The recipe's material.
+        model: Sizes of the crops.
+        context: Margin around the box, as a share of w + h.
+        store: Folder for the decoded frames of videos, and for what was found in them.
 
     Raises:
         ConfigError: No sources, an unknown kind or key.
         DataError: Files that are missing; the message names them.
     """
     if not data.sources:
-        raise ConfigError("The recipe names no training data; list sources under train.data.sources (kind, path, weight).")
+        raise ConfigError("The recipe names no training data; list sources under train.data.material.sources (kind, path, weight).")
     root = Path(data.root).expanduser()
     if not root.is_dir():
-        raise ConfigError(f"The data root {root} does not exist; set train.data.root=FOLDER.")
+        raise ConfigError(f"The data root {root} does not exist; set train.data.material.root=FOLDER.")
     view = ViewConfig(
         template_size=model.template_size,
         search_size=model.search_size,
@@ -73,24 +110,76 @@ def build_mixture(data: DataConfig, model: ModelConfig, context: float = 0.5) ->
         templates=data.templates,
         searches=data.searches,
         frame_range=data.frame_range,
+        distractors=data.distractors,
         augment=data.augment,
     )
-    scenery = Scenery(root / data.scenery)
+    scenery = Scenery(root / data.scenery) if data.scenery else None
+    bad = BadFiles(data.on_bad_file)
     parts: list[tuple[str, float, GroupMaker]] = []
     for raw in data.sources:
-        source = merge(SourceConfig(), raw, where="train.data.sources")
-        path = root / source.path
-        maker: GroupMaker
-        if source.kind == "clips":
-            maker = ClipViews(read_got10k(path, source.names, source.exclude), view, scenery)
-        elif source.kind == "boxed":
-            maker = StillViews(read_coco(path), view, scenery)
-        elif source.kind == "paste":
-            coco = path / "boxed" / "instances.json"
-            maker = PasteViews(Cutouts(path / "cutouts", read_coco(coco) if coco.is_file() else []), view, scenery)
-        elif source.kind == "photos":
-            maker = PhotoViews(view, Scenery(path))
-        else:
-            raise ConfigError(f"The data source kind {source.kind!r} is unknown; there are clips, boxed, paste, photos.")
+        source = merge(SourceConfig(), raw, where="train.data.material.sources")
+        maker = _still_maker(source, root / source.path, view, scenery)
+        if maker is None:
+            maker = ClipViews(read_tracks(source, root / source.path, store, bad), view, scenery)
         parts.append((f"{source.kind}:{source.path}", source.weight, maker))
-    return Mixture(parts)
+    return Mixture(parts, bad)
+
+
+def _still_maker(source: SourceConfig, path: Path, view: ViewConfig, scenery: Scenery | None) -> GroupMaker | None:
+    """The maker of a source of still pictures; None for any other kind."""
+    if source.kind not in ("boxed", "paste", "photos"):
+        return None
+    if source.kind == "photos":
+        return PhotoViews(view, Scenery(path))
+    if scenery is None:
+        raise ConfigError(
+            f"The data source {source.kind}:{source.path} needs photos as backgrounds; name a folder in train.data.material.scenery."
+        )
+    if source.kind == "boxed":
+        return StillViews(read_coco(path), view, scenery)
+    from tracker.training.paste import PasteViews
+
+    coco = path / "boxed" / "instances.json"
+    return PasteViews(Cutouts(path / "cutouts", read_coco(coco) if coco.is_file() else []), view, scenery)
+
+
+def read_tracks(source: SourceConfig, path: Path, store: Path, bad: BadFiles | None = None) -> list[AnnotatedTrack]:
+    """The tracks of a source of clips.
+
+    Args:
+        source: Its kind and options.
+        path: Its folder, or one clip.
+        store: Folder for decoded frames.
+        bad: What to do with what can't be used; stops where None.
+
+    Raises:
+        ConfigError: An unknown kind.
+        DataError: Nothing there that can be used.
+    """
+    from tracker.training import clips, masks, readers
+
+    bad = bad or BadFiles()
+    names, exclude = source.names, source.exclude
+
+    def videos() -> list[AnnotatedTrack]:
+        from tracker.training.pseudo import pseudo_tracks
+
+        found = clips.read_unlabelled(path, names, exclude, bad, store, source.every, source.limit)
+        return pseudo_tracks(found, source, store, bad)
+
+    kinds: dict[str, Callable[[], list[AnnotatedTrack]]] = {
+        "clips": lambda: read_got10k(path, names, exclude, bad),
+        "got10k": lambda: read_got10k(path, names, exclude, bad),
+        "lasot": lambda: readers.read_lasot(path, names, exclude, bad, source.subset),
+        "trackingnet": lambda: readers.read_trackingnet(path, names, exclude, bad),
+        "imagenet-vid": lambda: readers.read_imagenet_vid(path, names, exclude, bad, source.subset, store),
+        "otb": lambda: readers.read_otb(path, names, exclude, bad),
+        "davis": lambda: masks.read_davis(path, names, exclude, bad, store),
+        "folder": lambda: clips.read_folder(path, names, exclude, bad, store, source.every, source.limit),
+        "toolkit": lambda: readers.read_toolkit(path, names, exclude, bad, source.dataset, dict(source.options)),
+        "videos": videos,
+    }
+    if source.kind not in kinds:
+        known = ", ".join([*kinds, "boxed", "paste", "photos"])
+        raise ConfigError(f"The data source kind {source.kind!r} is unknown; there are {known}.")
+    return kinds[source.kind]()

@@ -90,6 +90,13 @@ class Cutouts:
             return re.sub(r"[-_ ]?\d+$", "", self.paths[index].stem)
         return self.masked[index - len(self.paths)].kind
 
+    def identity(self, index: int) -> str:
+        """A name that no other cutout has."""
+        if index < len(self.paths):
+            return self.paths[index].name
+        still = self.masked[index - len(self.paths)]
+        return f"{still.path.name} {','.join(f'{v:.0f}' for v in still.box)}"
+
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
         """(H, W, 4) BGRA uint8."""
         return self._read(index)
@@ -122,9 +129,17 @@ class Scenery:
         self.paths = list_images(folder)
         self._read = lru_cache(maxsize=cache)(read_image)
 
+    def draw(self, rng: np.random.Generator) -> Path:
+        """One of the photos."""
+        return self.paths[int(rng.integers(len(self.paths)))]
+
+    def read(self, path: Path) -> Image:
+        """A photo, whole."""
+        return self._read(path)
+
     def photo(self, rng: np.random.Generator) -> Image:
         """One photo, whole."""
-        return self._read(self.paths[int(rng.integers(len(self.paths)))])
+        return self.read(self.draw(rng))
 
     def patch(self, size: int, rng: np.random.Generator) -> Image:
         """A size x size window of one photo, mirrored beyond its borders: never much larger than life, so that it stays sharp."""

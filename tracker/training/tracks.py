@@ -1,9 +1,11 @@
-"""Annotated tracks: frames and boxes behind one small interface, whatever layout they lie in."""
+"""Annotated tracks: frames and boxes behind one small interface, whatever layout they lie in (`tracker.training.readers`)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Protocol
 
@@ -11,8 +13,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.errors import SiamTrackError
+from tracker.errors import ConfigError, SiamTrackError
 from tracker.types import Image
+
+logger = logging.getLogger(__name__)
 
 
 class DataError(SiamTrackError):
@@ -26,14 +30,18 @@ class AnnotatedTrack:
     Attributes:
         name: Unique within its data set.
         frames: Image files in order.
-        boxes: (N, 4) xywh; rows without area mean that the target is absent.
+        boxes: (N, 4) xywh; rows without area, or not finite, mean that the target is absent.
         kind: The target's class where it is known, else "".
+        clip: The clip it is in, shared by its other targets; the track's own name where empty.
+        masks: For each frame a picture with the number of the object at each pixel (`masks.read_mask`); () where there are none.
     """
 
     name: str
-    frames: tuple[Path, ...]
-    boxes: NDArray[np.float64]
+    frames: tuple[Path, ...] = field(repr=False)
+    boxes: NDArray[np.float64] = field(repr=False)
     kind: str = ""
+    clip: str = ""
+    masks: tuple[Path, ...] = field(default=(), repr=False)
     present: NDArray[np.intp] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -57,6 +65,40 @@ class TrackSet(Protocol):
     def __getitem__(self, index: int) -> AnnotatedTrack: ...
 
 
+class BadFiles:
+    """What happens to data that can't be used.
+
+    Args:
+        policy: stop (its error is raised) or skip (it is reported by name, once, and left out).
+
+    Raises:
+        ConfigError: Another policy.
+    """
+
+    def __init__(self, policy: str = "stop") -> None:
+        if policy not in ("stop", "skip"):
+            raise ConfigError(f"train.data.material.on_bad_file is {policy!r}; it must be stop or skip.")
+        self.policy = policy
+        self.seen: set[str] = set()
+
+    def report(self, error: SiamTrackError) -> None:
+        """Raises the error, or logs it and returns.
+
+        Raises:
+            DataError: Under the policy "stop".
+        """
+        if self.policy == "stop":
+            hint = "" if isinstance(error, _Told) else " (train.data.material.on_bad_file=skip goes on without it.)"
+            raise _Told(f"{error}{hint}") from None
+        if str(error) not in self.seen:
+            self.seen.add(str(error))
+            logger.warning("Left out: %s", error)
+
+
+class _Told(DataError):
+    """An error that says already how to go on."""
+
+
 def read_image(path: Path) -> Image:
     """A colour image.
 
@@ -69,35 +111,98 @@ def read_image(path: Path) -> Image:
     return image  # type: ignore[return-value]
 
 
-def read_got10k(root: Path, names: Sequence[str] = ("*",), exclude: Sequence[str] = ()) -> list[AnnotatedTrack]:
-    """Tracks of a GOT-10k folder (`list.txt`, one folder for each sequence with `groundtruth.txt`).
+Item = tuple[str, Callable[[], Sequence[AnnotatedTrack]]]
+"""The name of a sequence, and what reads its tracks."""
+
+
+def gather(
+    items: Iterable[Item], where: Path, names: Sequence[str] = ("*",), exclude: Sequence[str] = (), bad: BadFiles | None = None
+) -> list[AnnotatedTrack]:
+    """Reads the sequences whose names match.
+
+    Args:
+        items: The sequences that are there.
+        where: Their folder, for errors.
+        names: Glob patterns of the sequences to take.
+        exclude: Glob patterns of the sequences to leave out (a validation split).
+        bad: What to do with a sequence that can't be read, or whose target shows in fewer than two frames; stops where None.
+
+    Raises:
+        DataError: Nothing matches, or nothing that matches can be used.
+    """
+    bad = bad or BadFiles()
+    tracks: list[AnnotatedTrack] = []
+    matched = 0
+    for name, read in items:
+        if not any(fnmatch(name, p) for p in names) or any(fnmatch(name, p) for p in exclude):
+            continue
+        matched += 1
+        try:
+            for track in read():
+                if len(track.present) < 2:
+                    raise DataError(f"The track {track.name} in {where} shows its target in {len(track.present)} frames; two are needed.")
+                tracks.append(track)
+        except DataError as error:
+            bad.report(error)
+    if not matched:
+        raise DataError(f"No sequence of {where} matches {', '.join(names)} (without {', '.join(exclude) or 'nothing'}).")
+    if not tracks:
+        raise DataError(f"None of the {matched} sequences of {where} can be used; the warnings above say why.")
+    return tracks
+
+
+def read_got10k(
+    root: Path, names: Sequence[str] = ("*",), exclude: Sequence[str] = (), bad: BadFiles | None = None
+) -> list[AnnotatedTrack]:
+    """Tracks of a GOT-10k folder (`list.txt`, one folder for each sequence with `groundtruth.txt` and `absence.label`).
 
     Args:
         root: The subset's folder, such as data/got/train.
-        names: Glob patterns of the sequences to take.
-        exclude: Glob patterns of the sequences to leave out (a validation split).
+        names, exclude, bad: As in `gather`.
 
     Raises:
         DataError: The folder or its list is missing, or nothing matches.
     """
-    from fnmatch import fnmatch
-
     listing = root / "list.txt"
     if not listing.is_file():
         raise DataError(f"The folder {root} holds no list.txt; a GOT-10k subset has one, with a sequence's name on each line.")
-    tracks = []
-    for name in listing.read_text().split():
-        if not any(fnmatch(name, p) for p in names) or any(fnmatch(name, p) for p in exclude):
-            continue
+
+    def read(name: str) -> list[AnnotatedTrack]:
         folder = root / name
-        try:
-            boxes = np.loadtxt(folder / "groundtruth.txt", delimiter=",", ndmin=2)
-        except (OSError, ValueError) as error:
-            raise DataError(f"The boxes of {folder} can't be read: {error}") from None
         frames = tuple(sorted(folder.glob("*.jpg")))
         if not frames:
             raise DataError(f"The sequence {folder} holds no .jpg frames.")
-        tracks.append(AnnotatedTrack(name, frames, boxes, name.split("-")[-1]))
-    if not tracks:
-        raise DataError(f"No sequence of {root} matches {', '.join(names)} (without {', '.join(exclude) or 'nothing'}).")
-    return tracks
+        boxes = read_table(folder / "groundtruth.txt", len(frames))
+        absent = folder / "absence.label"
+        if absent.is_file():
+            boxes = np.where(read_table(absent, len(frames), 1) > 0, 0.0, boxes)
+        meta = folder / "meta_info.ini"
+        lines = meta.read_text(encoding="utf-8").splitlines() if meta.is_file() else []
+        kinds = [line.split(":", 1)[1].strip() for line in lines if line.startswith("object_class:")]
+        return [AnnotatedTrack(name, frames, boxes, kinds[0] if kinds else "")]
+
+    return gather(((n, lambda n=n: read(n)) for n in listing.read_text().split()), root, names, exclude, bad)  # type: ignore[misc]
+
+
+def read_table(path: Path, rows: int, columns: int = 4) -> NDArray[np.float64]:
+    """Numbers in lines, between commas, semicolons, tabs or spaces.
+
+    Args:
+        path: The file.
+        rows: How many lines there must be (0: any number).
+        columns: Numbers in a line.
+
+    Returns:
+        (rows, columns) float64.
+
+    Raises:
+        DataError: The file is missing, holds something else, or has another number of lines.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        values = [float(v) for v in text.replace(",", " ").replace(";", " ").split()]
+    except (OSError, ValueError) as error:
+        raise DataError(f"The file {path} can't be read as numbers: {error}.") from None
+    if len(values) % columns or (rows and len(values) != rows * columns):
+        raise DataError(f"The file {path} holds {len(values)} numbers; {rows or 'N'} frames with {columns} each are expected.")
+    return np.asarray(values, dtype=np.float64).reshape(-1, columns)

@@ -1,0 +1,99 @@
+"""What a batch of pairs is, and which pairs are in it: a pure function of seed and step, shared out among processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tracker.errors import ConfigError
+from tracker.training.cache import CacheConfig
+from tracker.training.recipe import DataConfig
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """B pairs.
+
+    Attributes:
+        template: (B, 3, n, n) BGR 0..255 float32, or cached features of the template.
+        search: (B, 3, m, m), or cached features.
+        template_size: (B, 2) width and height of the target in template-crop pixels.
+        box: (B, 4) xyxy of the target in search-crop pixels (of the other target for an impostor pair).
+        positive: (B,) bool; False for an impostor pair: the template's target is not in the search.
+        track: (B,) int64 identity of the template's target.
+        start: Stage of the backbone at which the tensors enter; 0 for pictures.
+    """
+
+    template: Tensor
+    search: Tensor
+    template_size: Tensor
+    box: Tensor
+    positive: Tensor
+    track: Tensor
+    start: int = 0
+
+
+@dataclass(frozen=True)
+class PairConfig:
+    """The `train.data` section of a recipe.
+
+    Attributes:
+        impostors: Share of pairs whose search shows another target.
+        same_kind: Share of these whose other target is of the same kind (class), where there is one.
+        distinct: An impostor is never the template's own target at another time. False: it may be, by chance.
+        material: What the views are made of.
+        cache: Where prepared views lie; used where `use_cache`.
+        use_cache: False makes views anew for every step.
+    """
+
+    impostors: float = 0.15
+    same_kind: float = 0.0
+    distinct: bool = True
+    use_cache: bool = True
+    material: DataConfig = field(default_factory=DataConfig)
+    cache: CacheConfig = field(default_factory=CacheConfig)
+
+
+@dataclass(frozen=True)
+class Pick:
+    """One pair: group and view of the template, group and view of the search."""
+
+    group: int
+    template: int
+    other: int
+    search: int
+
+
+def draw(seed: int, step: int, batch: int, groups: int, views: tuple[int, int], impostors: float) -> list[Pick]:
+    """The picks of the whole batch of one step, before it is shared out."""
+    rng = np.random.default_rng([seed, step])
+    picks = []
+    for _ in range(batch):
+        group = int(rng.integers(groups))
+        other = int(rng.integers(groups)) if rng.random() < impostors else group
+        picks.append(Pick(group, int(rng.integers(views[0])), other, int(rng.integers(views[1]))))
+    return picks
+
+
+def share_of(total: int, rank: int, world: int) -> slice:
+    """The part of a batch that belongs to a rank; the parts join to the whole."""
+    if total % world:
+        raise ConfigError(f"The batch of {total} pairs can't be shared by {world} processes; take a multiple of {world}.")
+    return slice(rank * total // world, (rank + 1) * total // world)
+
+
+def collate(rows: list[tuple[Any, ...]], start: int) -> PairBatch:
+    templates, searches, sizes, boxes, positive, tracks = zip(*rows, strict=True)
+    return PairBatch(
+        template=torch.from_numpy(np.stack(templates)).float(),
+        search=torch.from_numpy(np.stack(searches)).float(),
+        template_size=torch.from_numpy(np.stack(sizes)).float(),
+        box=torch.from_numpy(np.stack(boxes)).float(),
+        positive=torch.tensor(positive),
+        track=torch.from_numpy(np.array(tracks, dtype=np.int64)),
+        start=start,
+    )

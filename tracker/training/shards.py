@@ -1,0 +1,145 @@
+"""The files of a cache, read: features are mapped, not read, so that the page cache decides what stays in memory.
+
+A shard is an uncompressed .npz of G groups: targets (G, T, 2), boxes (G, S, 4), tracks and kinds (G,) int64, present (G, S)
+bool, and templates and searches: (G, views, C, h, w) float16 features, or JPEG codes end to end with their ends.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.training.tracks import DataError
+from tracker.types import Image
+
+
+class Groups(Protocol):
+    """Some groups of views, all with as many.
+
+    Attributes:
+        groups: How many.
+        views: Templates and searches of a group.
+        targets, boxes, tracks, kinds, present: As in the module's text.
+    """
+
+    groups: int
+    views: tuple[int, int]
+    targets: NDArray[np.float32]
+    boxes: NDArray[np.float32]
+    tracks: NDArray[np.int64]
+    kinds: NDArray[np.int64]
+    present: NDArray[np.bool_]
+
+    def view(self, name: str, group: int, view: int) -> NDArray[Any]:
+        """(C, h, w) features, or (3, n, n) uint8 picture; name is templates or searches."""
+
+
+class MemoryGroups:
+    """Groups whose features are in memory.
+
+    Args:
+        labels: targets, boxes, tracks, kinds, present.
+        features: templates and searches, (G, views, C, h, w).
+    """
+
+    def __init__(self, labels: dict[str, NDArray[Any]], features: dict[str, NDArray[Any]]) -> None:
+        self.targets, self.boxes, self.tracks = labels["targets"], labels["boxes"], labels["tracks"]
+        self.kinds, self.present = labels["kinds"], labels["present"]
+        self.groups = len(self.targets)
+        self.views = (self.targets.shape[1], self.boxes.shape[1])
+        self._features = features
+
+    def view(self, name: str, group: int, view: int) -> NDArray[Any]:
+        return self._features[name][group, view]
+
+
+class Shard:
+    """One file of a cache.
+
+    Args:
+        path: The .npz file. Those written before groups had kinds and distractors can be read too.
+
+    Raises:
+        DataError: It is damaged; the message names it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            with np.load(path, allow_pickle=False) as data:
+                self.targets, self.boxes, self.tracks = data["targets"], data["boxes"], data["tracks"]
+                self.kinds = data["kinds"] if "kinds" in data else np.zeros(len(self.targets), dtype=np.int64)
+                self.present = data["present"] if "present" in data else np.ones(self.boxes.shape[:2], dtype=bool)
+                self._ends = {n: data[f"{n}_ends"] for n in ("templates", "searches") if f"{n}_ends" in data}
+            self._arrays = {n: _map_member(path, n) for n in ("templates", "searches")}
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise DataError(f"The shard {path} is damaged ({error}); remove it and run tools/prepare.py again.") from None
+        self.groups = len(self.targets)
+        self.views = (self.targets.shape[1], self.boxes.shape[1])
+
+    def view(self, name: str, group: int, view: int) -> NDArray[Any]:
+        array = self._arrays[name]
+        if name not in self._ends:
+            return array[group, view]
+        try:
+            picture = decode_pictures(array, self._ends[name], group, [view])[0]
+        except DataError as error:
+            raise DataError(f"The shard {self.path} is damaged ({error}); remove it and run tools/prepare.py again.") from None
+        return np.ascontiguousarray(picture.transpose(2, 0, 1))
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a shard can be read (its pictures are not decoded)."""
+    try:
+        Shard(path)
+    except DataError:
+        return False
+    return True
+
+
+def decode_pictures(codes: NDArray[np.uint8], ends: NDArray[np.int64], group: int, views: Sequence[int] | None = None) -> list[Image]:
+    """The pictures of one group out of a shard's JPEG buffer.
+
+    Args:
+        codes: All JPEG files end to end.
+        ends: (G, views) where each ends.
+        group: Which group.
+        views: Which of its views; all where None.
+
+    Raises:
+        DataError: One of them isn't a picture.
+    """
+    flat, width = ends.reshape(-1), ends.shape[1]
+    out = []
+    for view in range(width) if views is None else views:
+        k = group * width + view
+        start = int(flat[k - 1]) if k else 0
+        image = cv2.imdecode(np.asarray(codes[start : int(flat[k])]), cv2.IMREAD_COLOR) if flat[k] > start else None
+        if image is None:
+            raise DataError(f"view {view} of group {group} is no picture")
+        out.append(cast(Image, image))
+    return out
+
+
+def _map_member(path: Path, name: str) -> NDArray[Any]:
+    """Memory-maps one uncompressed member of an .npz file (np.load maps only bare .npy files)."""
+    from numpy.lib import format as npy
+
+    with zipfile.ZipFile(path) as archive:
+        info = archive.getinfo(f"{name}.npy")
+    with path.open("rb") as file:
+        file.seek(info.header_offset)
+        header = file.read(30)
+        file.seek(info.header_offset + 30 + int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little"))
+        version = npy.read_magic(file)
+        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, fortran, dtype = read(file)
+        if dtype.hasobject or fortran:
+            raise ValueError(f"{name} is not a plain array")
+        return np.memmap(path, dtype=dtype, mode="r", offset=file.tell(), shape=shape)
