@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from tests.evaluation_trees import got10k_tree, otb_tree
-from tracker.errors import ConfigError, OutputError
+from tracker.errors import ConfigError, OutputError, WeightsError
 from tracker.evaluation import layout
+from tracker.evaluation.baselines import factory, model_files
 from tracker.evaluation.datasets import load_dataset
 from tracker.evaluation.results import SequenceResult, load_evaluation
 from tracker.evaluation.run import RunStore, evaluate_sequence, make_tasks
@@ -169,6 +170,29 @@ class TestStore:
         prints.append(parse_model(str(weights), {"device": "cpu", "overrides": "tracking.window_influence=0.3"}).fingerprint())
         assert len(set(prints)) == 3
         assert parse_model(f"mine={weights}", {}).label == "mine"
+
+
+class TestBaselines:
+    def test_what_the_installed_opencv_lacks_is_a_sentence(self, monkeypatch):
+        import cv2
+
+        monkeypatch.delattr(cv2, "TrackerCSRT_create", raising=False)
+        monkeypatch.delattr(cv2, "legacy", raising=False)
+        with pytest.raises(ConfigError, match=r"has no tracker CSRT; it has .*MIL.*opencv-contrib-python"):
+            factory("csrt")
+
+    def test_model_files_from_several_folders(self, tmp_path):
+        for name in ("a/nano_backbone.onnx", "b/nano_neckhead.onnx"):
+            (tmp_path / name).parent.mkdir()
+            (tmp_path / name).write_bytes(b"")
+        found = model_files("nano", f"{tmp_path / 'a'}\n{tmp_path / 'b'}")
+        assert {k: p.name for k, p in found.items()} == {"backbone": "nano_backbone.onnx", "neckhead": "nano_neckhead.onnx"}
+        with pytest.raises(WeightsError, match="needs a file"):
+            model_files("nano", str(tmp_path / "a"))
+
+    def test_mil_runs(self, otb):
+        result = run_spec("opencv:mil", otb)[0]
+        assert not result.error and np.isfinite(result.boxes).all()
 
 
 class TestKill:

@@ -57,7 +57,9 @@ def build_parser() -> argparse.ArgumentParser:
     who.add_argument(
         "--tracker", action="append", default=[], metavar="[LABEL=]WHAT", help="still, or opencv:NAME (csrt, kcf, mil, nano, vit, ...)"
     )
-    who.add_argument("--model-dir", metavar="DIR", help="files of opencv:nano, opencv:vit, ...")
+    who.add_argument(
+        "--model-dir", action="append", default=[], metavar="DIR", help="files of opencv:nano, opencv:vit, ...; may be repeated"
+    )
     who.add_argument("--results", action="append", default=[], metavar="DIR", help="results of others in the got10k package's layout")
     model = parser.add_argument_group("settings of the models")
     model.add_argument("--config", type=Path, metavar="FILE.yaml", help="tracking settings; without it, those stored with each model")
@@ -122,8 +124,10 @@ def _specs(args: argparse.Namespace) -> list[TrackerSpec]:
         options["config"] = str(args.config.resolve())
     specs = [parse_model(text, options) for text in args.model]
     for spec in specs:
-        check_model_options(argparse.Namespace(config=args.config, overrides=args.overrides, model=spec.name, device=args.device, engine=args.engine))
-    specs += [parse_tracker(text, args.model_dir) for text in args.tracker]
+        check_model_options(
+            argparse.Namespace(config=args.config, overrides=args.overrides, model=spec.name, device=args.device, engine=args.engine)
+        )
+    specs += [parse_tracker(text, "\n".join(args.model_dir) or None) for text in args.tracker]
     if not specs and not args.results:
         raise ConfigError("Nothing to measure: give --model NAME, --tracker still, --tracker opencv:NAME or --results DIR.")
     labels = [s.label for s in specs]

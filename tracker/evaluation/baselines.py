@@ -120,7 +120,7 @@ def _has(name: str) -> bool:
 
 
 def model_files(name: str, model_dir: str | Path | None) -> dict[str, Path]:
-    """Parameter name -> model file of a tracker that needs some; empty for the others.
+    """Parameter name -> model file of a tracker that needs some; empty for the others. Several folders: one per line.
 
     Raises:
         WeightsError: No folder was given, or a file isn't in it.
@@ -131,12 +131,14 @@ def model_files(name: str, model_dir: str | Path | None) -> dict[str, Path]:
     patterns = ", ".join(p[0] for p in wanted.values())
     if model_dir is None:
         raise WeightsError(f"opencv:{name} needs model files ({patterns}); give their folder with --model-dir DIR.")
-    folder = Path(model_dir)
+    folders = [Path(line) for line in str(model_dir).splitlines()]
     found: dict[str, Path] = {}
     for key, options in wanted.items():
-        match = next((f for pattern in options for f in sorted(folder.glob(pattern)) if f not in found.values()), None)
+        match = next((f for pattern in options for d in folders for f in sorted(d.glob(pattern)) if f not in found.values()), None)
         if match is None:
-            raise WeightsError(f"opencv:{name} needs a file {options[0]}, and there is none in {folder}; --model-dir names its folder.")
+            raise WeightsError(
+                f"opencv:{name} needs a file {options[0]}, and there is none in {', '.join(map(str, folders))}; --model-dir names its folder."
+            )
         found[key] = match
     return found
 
