@@ -45,16 +45,16 @@ def test_gradients_of_the_twins_add_up() -> None:
 
 @pytest.mark.parametrize("name", ["sgd", "adamw", "koch"])
 def test_layers_by_name(name: str) -> None:
-    layers = [LayerConfig("backbone.0.*", 0.1, momentum=0.3, weight_decay=0.5), LayerConfig("backbone.*", 0.2)]
+    layers = [LayerConfig("backbone.4.*", 0.1, momentum=0.3, weight_decay=0.5), LayerConfig("backbone.*", 0.2)]
     config = OptimConfig(name=name, learning_rate=1.0, momentum=0.9, weight_decay=0.01, layers=layers)
     optimizer = build_optimizer(ToyMatcher(), config)
     found = {n: g for g in optimizer.param_groups for n in g["names"]}
     assert len(found) == len(list(ToyMatcher().named_parameters()))
-    assert found["backbone.0.weight"]["base_lr"] == 0.1 and found["backbone.0.bias"]["weight_decay"] == 0.5
-    assert found["backbone.4.weight"]["base_lr"] == 0.2 and found["backbone.4.weight"]["weight_decay"] == 0.01
+    assert found["backbone.4.weight"]["base_lr"] == 0.1 and found["backbone.4.bias"]["weight_decay"] == 0.5
+    assert found["backbone.0.weight"]["base_lr"] == 0.2 and found["backbone.0.weight"]["weight_decay"] == 0.01
     assert found["scale"]["base_lr"] == 1.0 and found["scale"]["weight_decay"] == 0 and found["backbone.1.weight"]["weight_decay"] == 0
     momentum = {n: g["betas"][0] if name == "adamw" else g["momentum"] for n, g in found.items()}
-    assert momentum["backbone.0.weight"] == 0.3 and momentum["scale"] == 0.9
+    assert momentum["backbone.4.weight"] == 0.3 and momentum["scale"] == 0.9
 
 
 def test_layer_patterns_that_do_nothing_are_errors() -> None:
