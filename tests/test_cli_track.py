@@ -150,6 +150,16 @@ def test_several_targets(place: Path, here: Path, capsys: pytest.CaptureFixture[
     assert "holds one target" in capsys.readouterr().err and not Path("n.txt").exists()
 
 
+def test_a_target_is_saved_and_found_in_another_video(place: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tracked(place, "--box", BOX, "--save-target", "square.npz", "--max-frames", 3) == 0
+    assert "wrote square.npz" in capsys.readouterr().out and Path("square.npz").exists()
+    assert tracked(place, "--find", "square.npz", "--save-boxes", "out.csv", source=place / "frames") == 0
+    assert len(Path("out.csv").read_text().splitlines()) == 13
+    assert tracked(place, "--box", BOX, "--box", "1,2,30,30", "--save-target", "two.npz") == 2
+    assert tracked(place, "--find", place / "boxes.txt", "--save-boxes", "no.csv") == 2
+    assert "not a saved target" in capsys.readouterr().err and not Path("no.csv").exists()
+
+
 def test_response_view_is_wider_than_the_frame(place: Path, here: Path) -> None:
     assert tracked(place, "--box", BOX, "--save", "view.mp4", "--view", "response", "--max-frames", 3) == 0
     with av.open("view.mp4") as container:

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.cli_helpers import tiny_model
+from tests.conftest import moving_square
 from tracker.errors import BoxError, SourceError
-from tracker.loop import OneByOne, as_boxes, begin, follow, track
+from tracker.loop import track
 from tracker.types import Frame, Track
 
 
@@ -79,24 +81,11 @@ def test_boxes_that_cannot_be_tracked(box: Any) -> None:
         next(track(pictures(2), box, tracker=Still()))
 
 
-def test_several_targets_each_get_a_tracker() -> None:
-    made: list[Still] = []
+def test_several_targets_share_a_tracker(tmp_path: Path) -> None:
+    from tracker.tracking.tracker import SiamTracker
 
-    def build() -> Still:
-        made.append(Still())
-        return made[-1]
-
-    targets = OneByOne(build)
-    frames = [Frame(image, index=k) for k, image in enumerate(pictures(3))]
-    boxes = as_boxes([(1, 2, 5, 5), (20, 20, 6, 6)])
-    per_frame = [tracks for _, tracks in follow(frames, targets, boxes)]
-    assert [[t.target_id for t in tracks] for tracks in per_frame] == [[0, 1]] * 3
-    assert len(made) == 2 and [m.updates for m in made] == [2, 2]
-    begin(targets, frames[0], boxes[:1])
-    assert len(targets.update(frames[1].image)) == 1, "starting anew with fewer boxes drops the others"
-    assert len(made) == 2, "trackers are kept and reused"
-
-
-def test_one_given_tracker_takes_one_box() -> None:
-    with pytest.raises(BoxError, match="one target"):
-        next(track(pictures(2), [(1, 1, 9, 9), (2, 2, 9, 9)], tracker=Still()))
+    single = SiamTracker.from_pretrained(tiny_model(tmp_path / "tiny.safetensors"), "cpu")
+    frames = (Frame(image, index=5 + k) for k, image in enumerate(moving_square(4)[0]))
+    tracks = list(track(frames, [(20, 30, 28, 28), (100, 60, 30, 30)], tracker=single))
+    assert [(t.index, t.target_id) for t in tracks] == [(k, n) for k in range(5, 9) for n in (0, 1)]
+    assert [t.box.tolist() for t in tracks[:2]] == [[20, 30, 28, 28], [100, 60, 30, 30]]

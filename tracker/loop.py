@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -42,44 +41,29 @@ class Targets(Protocol):
         """Find every target in the next picture, in the order of their ids."""
 
 
-class OneByOne:
-    """`Targets` out of single trackers, one per target.
+class OneTarget:
+    """A tracker of one target as `Targets`."""
 
-    Args:
-        build: Makes a tracker; called for a further target when there is none to spare.
-        trackers: Trackers that exist already.
-    """
-
-    def __init__(self, build: Callable[[], SingleTracker] | None = None, trackers: Sequence[SingleTracker] = ()) -> None:
-        self._build = build
-        self._spare = list(trackers)
-        self._active: list[SingleTracker] = []
-
-    @property
-    def first(self) -> SingleTracker:
-        """The tracker of target 0 (made if there is none yet)."""
-        self._reserve(1)
-        return self._spare[0]
-
-    def _reserve(self, count: int) -> None:
-        while len(self._spare) < count:
-            if self._build is None:
-                raise BoxError(
-                    f"{count} boxes were given for a tracker of one target; give one box, or no tracker so that each gets its own."
-                )
-            self._spare.append(self._build())
+    def __init__(self, tracker: SingleTracker) -> None:
+        self._tracker = tracker
 
     def init(self, image: Image, boxes: Sequence[Box]) -> None:
-        """Begin to follow the boxes, each with a tracker of its own."""
-        self._reserve(len(boxes))
-        self._active = self._spare[: len(boxes)]
-        for tracker, box in zip(self._active, boxes, strict=True):
-            tracker.init(image, box)
+        """Begin to follow the one box."""
+        (box,) = boxes
+        self._tracker.init(image, box)
 
     def update(self, image: Image, *, index: int = 0, timestamp: float | None = None) -> list[Track]:
-        """Find every target in the next picture."""
-        tracks = (tracker.update(image, index=index, timestamp=timestamp) for tracker in self._active)
-        return [replace(track, target_id=k) for k, track in enumerate(tracks)]
+        """Find the target in the next picture."""
+        return [self._tracker.update(image, index=index, timestamp=timestamp)]
+
+
+def targets_of(tracker: SiamTracker, count: int) -> Targets:
+    """What follows so many targets with the model and engine of a tracker."""
+    if count == 1:
+        return OneTarget(tracker)
+    from tracker.tracking.multi import MultiTracker
+
+    return MultiTracker(tracker)
 
 
 def as_boxes(box: ArrayLike) -> list[Box]:
@@ -147,7 +131,7 @@ def track(
         source: Anything `open_source` takes (file, folder, glob, pattern, camera index, URL), or an iterable of frames
             or of images (BGR uint8 H x W x 3).
         box: (4,) xywh in pixels of the frame `start`, or (n, 4) for several targets.
-        tracker: A tracker to use (for one target); without it one is built per target from the next five arguments.
+        tracker: A tracker to use; without it one is built from the next five arguments.
         model, device, engine, config, overrides: As for `SiamTracker.from_pretrained`.
         start: 0-based frame at which the box was taken; earlier frames are skipped.
 
@@ -165,12 +149,11 @@ def track(
     """
     boxes = as_boxes(box)
 
-    def build() -> SiamTracker:
+    if tracker is None:
         from tracker.tracking.tracker import SiamTracker
 
-        return SiamTracker.from_pretrained(model, device, engine=engine, config=config, overrides=overrides)
-
-    targets = OneByOne(build if tracker is None else None, [] if tracker is None else [tracker])
+        tracker = SiamTracker.from_pretrained(model, device, engine=engine, config=config, overrides=overrides)
+    targets = targets_of(tracker, len(boxes))
     with open_frames(source, start) as frames:
         for _, tracks in follow(frames, targets, boxes):
             yield from tracks

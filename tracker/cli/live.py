@@ -8,10 +8,11 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracker.cli.common import Parser, RawEpilog, add_model_options, add_version, parse_box, positive_seconds, say_error
-from tracker.cli.outputs import add_output_options, check_options, check_targets
+from tracker.cli.outputs import add_output_options, check_known, check_options, check_targets
 from tracker.cli.progress import Progress
 from tracker.cli.session import Session, finish, note
 from tracker.cli.viewer import Answer, Status, Viewer
@@ -48,6 +49,9 @@ def build_parser() -> Parser:
         metavar="X,Y,W,H",
         help="left, top, width, height in pixels of the first frame; repeat it for several targets; without it, draw in the window",
     )
+    parser.add_argument(
+        "--find", type=Path, metavar="TARGET.npz", help="look for a target that track.py --save-target wrote; no box is needed"
+    )
     parser.add_argument("--duration", type=positive_seconds, metavar="SECONDS", help="stop after so many seconds")
     parser.add_argument("--reconnect", type=float, default=30.0, metavar="SECONDS", help="try so long to get a lost stream back; 0 never")
     parser.add_argument("--no-show", action="store_true", help="open no window even where there is a display")
@@ -65,11 +69,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.web is not None:
         from tracker.cli.web import serve
 
+        if args.find or args.save_target:
+            raise BoxError("--find and --save-target don't go with --web: targets are drawn in the page.")
+
         return serve(args)
     if args.save_dir:
         raise OutputError("--save-dir is for recordings started in the browser page; add --web, or name a file with --save.")
     check_options(args)
     check_targets(args, len(args.box))
+    check_known(args)
     shown = can_show(args)
     from tracker.cli.track import check_in_frame
     from tracker.loop import as_boxes
@@ -105,7 +113,7 @@ def can_show(args: argparse.Namespace) -> bool:
     from tracker.media.window import display_available
 
     there, why = (False, "--no-show was given") if args.no_show else display_available()
-    if not there and not args.box:
+    if not there and not (args.box or args.find):
         raise BoxError(f"A window to draw the box can't be opened: {why}; pass the box with --box x,y,w,h.")
     if not there and not args.no_show:
         note(args, f"No window: {why}.")
@@ -155,6 +163,9 @@ def loop(
             continue
         came = time.perf_counter() - source.latency
         tracks = session.step(frame) if following else []
+        if session.args.find and not following:
+            session.open_files(1)
+            tracks, following = session.find(frame, session.args.find), True
         if boxes:
             tracks, following, boxes = begin(session, frame, boxes), True, ()
         status.add(time.perf_counter() - came)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from tracker.cli.common import Parser, check_model_options
-from tracker.errors import OutputError
+from tracker.errors import BoxError, OutputError
 
 VIEWS = ("boxes", "response")
 TEXT_FORMATS = ("got10k", "mot", "otb", "vot")
@@ -23,6 +23,9 @@ def add_output_options(parser: Parser) -> None:
         default=[],
         metavar="OUT.csv|.jsonl|.txt",
         help="write the box, score and state of every frame; may be repeated",
+    )
+    group.add_argument(
+        "--save-target", type=Path, metavar="OUT.npz", help="write what was learnt of the target, for --find in another video"
     )
     group.add_argument("--format", choices=TEXT_FORMATS, help="what a .txt holds: got10k unless there are several targets, then mot")
     group.add_argument(
@@ -44,11 +47,13 @@ def check_output_options(args: argparse.Namespace) -> None:
 
     if args.format and not any(path.suffix.lower() == ".txt" for path in args.save_boxes):
         raise OutputError(f"--format {args.format} says what a .txt holds, but no --save-boxes FILE.txt was given.")
-    wanted = [*([args.save] if args.save else []), *args.save_boxes]
+    wanted = [*([args.save] if args.save else []), *args.save_boxes, *([args.save_target] if args.save_target else [])]
     for k, path in enumerate(wanted):
         if path.resolve() in [other.resolve() for other in wanted[:k]]:
             raise OutputError(f"The output {path} is asked for twice; give each output its own name.")
         check_writable(path, args.overwrite, source=args.source)
+    if args.save_target and args.save_target.suffix != ".npz":
+        raise OutputError(f"The target can't be written to {args.save_target}: its name must end in .npz.")
     if args.save:
         check_video_name(args.save)
     for path in args.save_boxes:
@@ -62,14 +67,36 @@ def text_format(path: Path, wanted: str | None, targets: int = 1) -> str | None:
     return wanted or ("mot" if targets > 1 else None)
 
 
+def several_possible(args: argparse.Namespace) -> bool:
+    """Whether the outputs that were asked for can hold several targets."""
+    return args.format in (None, "mot") and not args.save_target
+
+
 def check_targets(args: argparse.Namespace, count: int) -> None:
     """Several targets need a box format that can tell them apart.
 
     Raises:
         OutputError: They were asked for in a format of one target.
     """
+    if count > 1 and args.save_target:
+        raise OutputError(f"--save-target writes one target, not {count}; give one box.")
     if count > 1 and args.format not in (None, "mot"):
         raise OutputError(f"The format {args.format} holds one target, not {count}; use --format mot, a .csv or a .jsonl.")
+
+
+def check_known(args: argparse.Namespace) -> None:
+    """A file for --find that isn't one is found out before any work, and so is a second way to say what to follow.
+
+    Raises:
+        SourceError, BoxError: What is wrong, as a sentence.
+    """
+    if args.find is None:
+        return
+    if args.box:
+        raise BoxError("--box and --find both say what to follow; give one of them.")
+    from tracker.tracking.templates import load_target
+
+    load_target(args.find)
 
 
 def check_options(args: argparse.Namespace) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from tracker.cli.common import (
     DONE,
@@ -18,7 +18,7 @@ from tracker.cli.common import (
     Terminated,
     load_tracker,
 )
-from tracker.cli.outputs import text_format
+from tracker.cli.outputs import several_possible, text_format
 from tracker.errors import OutputError, SiamTrackError
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from tracker.loop import Targets
     from tracker.media.draw import Views
     from tracker.media.sinks import Sink
+    from tracker.tracking.multi import MultiTracker
+    from tracker.tracking.tracker import SiamTracker
     from tracker.types import Box, Frame, Image, Track, VideoInfo
 
 
@@ -99,20 +101,18 @@ class Session:
         self.args, self._info, self._count = args, info, 0
         self._stack = ExitStack()
         self._sinks: list[Sink] = []
-        self._drawn, self._seconds = False, 0.0
+        self._drawn, self._seconds, self._following = False, 0.0, 0
+        self._targets: Targets
+        self._viewed: SiamTracker | MultiTracker
         self.tally = Tally()
         self.written: list[Path] = []
 
     def load(self) -> str:
         """Build the tracker; returns what was chosen, as a phrase."""
-        from tracker.loop import OneByOne
-        from tracker.tracking.tracker import SiamTracker
-
-        first = load_tracker(self.args)
-        # Further targets share the network and its engine: only the template is their own.
-        self._targets: Targets = OneByOne(lambda: SiamTracker(first.model, first.engine, first.config), [first])
-        self.painter = Painter(self.args.view, lambda: first.views)
-        return f"{first.name} on {first.device} ({first.engine.name})"
+        self.tracker = load_tracker(self.args)
+        self.painter = Painter(self.args.view, lambda: self._viewed.views)
+        self._viewed = self.tracker
+        return f"{self.tracker.name} on {self.tracker.device} ({self.tracker.engine.name})"
 
     def __enter__(self) -> Session:
         return self
@@ -144,9 +144,9 @@ class Session:
 
     @property
     def several_possible(self) -> bool:
-        """Whether every output can hold several targets."""
-        formats = [text_format(path, self.args.format, self._count) for path in self.written if path.suffix.lower() == ".txt"]
-        return all(format_ == "mot" for format_ in formats)
+        """Whether every output can hold several targets, those that are open already too."""
+        texts = [path for path in self.written if path.suffix.lower() == ".txt"]
+        return several_possible(self.args) and all(text_format(path, self.args.format, self._count) == "mot" for path in texts)
 
     def start(self, frame: Frame, boxes: Sequence[Box]) -> list[Track]:
         """Begin (again) to follow these boxes.
@@ -154,10 +154,28 @@ class Session:
         Raises:
             BoxError: A box that can't be tracked in this frame.
         """
-        from tracker.loop import begin
+        from tracker.loop import begin, targets_of
 
+        if len(boxes) != self._following:
+            self._targets, self._following = targets_of(self.tracker, len(boxes)), len(boxes)
         self._drawn = True
-        return begin(self._targets, frame, boxes)
+        tracks = begin(self._targets, frame, boxes)
+        self._viewed = self.tracker if len(boxes) == 1 else cast("MultiTracker", self._targets)
+        return tracks
+
+    def find(self, frame: Frame, known: Path) -> list[Track]:
+        """Look for a target that --save-target wrote, from this frame on."""
+        from tracker.loop import targets_of
+
+        self._targets, self._following = targets_of(self.tracker, 1), 1
+        return [self.tracker.find(frame.image, known, index=frame.index, timestamp=frame.timestamp)]
+
+    def save_target(self) -> None:
+        """Write the target for --save-target, if one was followed."""
+        path = self.args.save_target
+        if path is not None and self.tracker.target is not None:
+            self.tracker.save_target(path)
+            self.written.append(path)
 
     def step(self, frame: Frame) -> list[Track]:
         """Find the targets in the next frame."""
@@ -203,10 +221,11 @@ def finish(session: Session, work: Callable[[], None], progress: Progress) -> tu
         code, reason = TERMINATED, "Stopped by SIGTERM; the files are valid up to here."
     finally:
         progress.close()
-    try:
-        session.close()
-    except OutputError as error:
-        code, reason = code or FAILED_MIDWAY, f"{reason} {error}".strip()
+    for end in (session.save_target, session.close):
+        try:
+            end()
+        except (OutputError, OSError) as error:
+            code, reason = code or FAILED_MIDWAY, f"{reason} {error}".strip()
     return code, reason
 
 

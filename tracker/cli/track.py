@@ -20,7 +20,7 @@ from tracker.cli.common import (
     say_error,
     whole_number,
 )
-from tracker.cli.outputs import add_output_options, check_options, check_targets
+from tracker.cli.outputs import add_output_options, check_known, check_options, check_targets, several_possible
 from tracker.cli.progress import Progress
 from tracker.cli.session import Session, finish, note
 from tracker.errors import BoxError
@@ -59,6 +59,7 @@ def build_parser() -> Parser:
     target.add_argument(
         "--init-file", type=Path, metavar="FILE", help="take the box from a file's first line (csv, jsonl, txt of any benchmark)"
     )
+    target.add_argument("--find", type=Path, metavar="TARGET.npz", help="look for a target that --save-target wrote; no box is needed")
     target.add_argument("--start-frame", type=whole_number(0), default=0, metavar="N", help="first frame, counted from 0 (default: 0)")
     target.add_argument("--max-frames", type=whole_number(1), metavar="N", help="stop after so many frames")
     add_output_options(parser)
@@ -81,11 +82,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return report()
     if args.source is None:
         parser.error("which video? Give a file, a folder of images, a camera index or a URL")
-    if args.box and args.init_file:
-        parser.error("--box and --init-file both say where the target is; give one of them")
+    if sum(map(bool, (args.box, args.init_file, args.find))) > 1:
+        parser.error("--box, --init-file and --find all say what to follow; give one of them")
     check_options(args)
     boxes = given_boxes(args)
-    choose_outputs(args, boxes)
+    choose_outputs(args, draws=not (boxes or args.find))
     from tracker.cli.screen import Screen
     from tracker.media.sources import open_source
 
@@ -93,16 +94,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         source = stack.enter_context(open_source(args.source, start=args.start_frame, prefetch=4, reconnect_for=0.0))
         frames = limited(source, args.max_frames)
         first = next(frames)
-        screen = Screen(stack, source.info, paced=not (args.save or args.save_boxes)) if args.show or not boxes else None
-        boxes = boxes or (screen.draw(first) if screen else [])
-        if not boxes:
+        screen = Screen(stack, source.info, paced=not (args.save or args.save_boxes)) if args.show or not (boxes or args.find) else None
+        if not (boxes or args.find):
+            boxes = screen.draw(first, several=several_possible(args)) if screen else []
+        if not (boxes or args.find):
             say_error("No box was drawn, so nothing was tracked.")
             return BAD_REQUEST
         check_in_frame(boxes, first)
         check_targets(args, len(boxes))
         session = stack.enter_context(Session(args, source.info))
         note(args, session.load())
-        session.open_files(len(boxes))
+        session.open_files(max(len(boxes), 1))
         return play(args, session, screen, source.info, first, frames, boxes)
 
 
@@ -113,25 +115,26 @@ def given_boxes(args: argparse.Namespace) -> list[Box]:
 
         return [read_init_box(args.init_file)]
     if not args.box:
+        check_known(args)
         return []
     from tracker.loop import as_boxes
 
     return as_boxes(args.box)
 
 
-def choose_outputs(args: argparse.Namespace, boxes: Sequence[Box]) -> None:
+def choose_outputs(args: argparse.Namespace, draws: bool) -> None:
     """Settle what is shown and written, and say so where it isn't what was typed.
 
     Raises:
         BoxError: There is neither a box nor a display to draw one.
     """
-    wants_files = bool(args.save or args.save_boxes)
-    if boxes and wants_files and not args.show:
+    wants_files = bool(args.save or args.save_boxes or args.save_target)
+    if wants_files and not args.show and not draws:
         return
     from tracker.media.window import display_available
 
     there, why = display_available()
-    if not boxes and not there:
+    if draws and not there:
         raise BoxError(f"A window to draw the box can't be opened: {why}; pass the box with --box x,y,w,h or --init-file FILE.")
     if there:
         args.show = args.show or not wants_files
@@ -202,7 +205,10 @@ def steps(
     """Each frame with its tracks, after the window showed it and the user had a say."""
     frame: Frame | None = first
     while frame is not None:
-        tracks = session.start(frame, boxes) if frame is first else session.step(frame)
+        if frame is not first:
+            tracks = session.step(frame)
+        else:
+            tracks = session.start(frame, boxes) if boxes else session.find(frame, session.args.find)
         answer = screen.present(session.painter(frame, tracks)) if screen else ""
         if screen and answer == "redraw":
             drawn = screen.draw(frame, several=session.several_possible)
