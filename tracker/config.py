@@ -78,7 +78,7 @@ class TrackingConfig:
         redetect_similarity: Smallest cosine between the embedding of what was found and that of a known view.
         redetect_tiles: Search windows at most, for each frame.
         redetect_budget_ms: Milliseconds that these may take in a frame; one is searched at least. 0: no limit (repeatable).
-        redetect_size: Side of these windows in crop pixels.
+        redetect_size: Side of these windows in crop pixels; 0: one and a half search crops.
         redetect_scale_step: Every second sweep over the frame looks for a target this factor larger or smaller.
         bank_size: Later views of the target that are kept beside the first; 0: none.
         bank_weight: Share of the later views in the response while tracking (boxes head); 0: they serve re-detection alone.
@@ -112,7 +112,7 @@ class TrackingConfig:
     redetect_similarity: float = 0.3
     redetect_tiles: int = 2
     redetect_budget_ms: float = 40.0
-    redetect_size: int = 385
+    redetect_size: int = 0
     redetect_scale_step: float = 1.4
     bank_size: int = 3
     bank_weight: float = 0.0

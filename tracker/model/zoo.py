@@ -165,6 +165,44 @@ def save_model(path: str | Path, module: Matcher, config: Config, notes: dict[st
     part.replace(file)
 
 
+def update_tracking(path: str | Path, values: Mapping[str, Any], notes: Mapping[str, Any] | None = None) -> Config:
+    """Rewrites the tracking section in a checkpoint's header, atomically; the arrays stay as they are.
+
+    Args:
+        path: A .safetensors checkpoint.
+        values: New values of fields of `TrackingConfig`; the others stay.
+        notes: Facts to add to the header's notes.
+
+    Returns:
+        The configuration that the file holds now.
+
+    Raises:
+        WeightsError: The file isn't a SiamTrack checkpoint.
+        ConfigError: An unknown field, or a value of a wrong type.
+    """
+    from safetensors import SafetensorError, safe_open
+    from safetensors.numpy import save_file
+
+    file = Path(path)
+    try:
+        with safe_open(file, framework="np") as opened:
+            metadata = opened.metadata() or {}
+            state = {key: opened.get_tensor(key) for key in opened.keys()}
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"The checkpoint {file} can't be read ({error}); it may be damaged: fetch or train it again.") from None
+    if HEADER not in metadata:
+        raise WeightsError(f"The checkpoint {file} carries no SiamTrack configuration; it was written by something else.")
+    header = json.loads(metadata[HEADER])
+    plain = {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+    config = merge(merge(Config(), header["config"], where=str(file)), {"tracking": plain}, where=str(file))
+    header["config"] = to_dict(config)
+    header["notes"] = {**header.get("notes", {}), **(notes or {})}
+    part = file.with_name(file.name + ".part")
+    save_file(state, part, metadata={**metadata, HEADER: json.dumps(header)})
+    part.replace(file)
+    return config
+
+
 SIAMFC_TRACKING = {"window_influence": 0.176, "scales": 3, "scale_step": 1.0375, "scale_penalty": 0.9745, "size_lr": 0.59, "upsampling": 16}
 SIAMFC_MODEL = {
     "backbone": "siamfc-alexnet",

@@ -13,6 +13,7 @@ from tracker.config import TrackingConfig
 from tracker.crops import Crop, context_side, mean_colour
 from tracker.geometry import check_box
 from tracker.runtime.base import Engine, Response
+from tracker.runtime.onnx_graph import PADDED
 from tracker.tracking.confidence import features, probability
 from tracker.tracking.decode import Decoded, Weighed, decode_scales, weigh_boxes
 from tracker.tracking.redetect import Seeker, best_candidate
@@ -23,6 +24,8 @@ from tracker.types import Image, TrackState
 
 if TYPE_CHECKING:
     from tracker.model.zoo import LoadedModel
+
+LARGEST_LOGIT, LARGEST_SIDE = 30.0, 1e5
 
 
 @dataclass(frozen=True)
@@ -70,12 +73,22 @@ class Reading:
         return centre, np.array([self.found.width, self.found.height]) / self.crop.scale
 
 
+def clean(response: Response) -> Response:
+    """A response within bounds that the arithmetic after it can take, whatever an engine gave (not a number, infinity)."""
+    score = np.clip(np.nan_to_num(response.score, nan=-LARGEST_LOGIT), -LARGEST_LOGIT, LARGEST_LOGIT)
+    if response.boxes is None:
+        return Response(score, None)
+    return Response(score, np.clip(np.nan_to_num(response.boxes), -LARGEST_SIDE, LARGEST_SIDE))
+
+
 class Core:
     """The steps of a frame, for targets that the caller keeps.
 
     Attributes:
         model, engine, config: What they are made with.
         sizes: Sides of template and search crop.
+        window: Side of the windows that a LOST target is searched in.
+        covered: Whether the last channel of an embedding is the target's share of each cell (padded backbones).
         active: Whether states and what follows from them are in use: they need a calibrated score.
     """
 
@@ -83,6 +96,10 @@ class Core:
         self.model, self.engine, self.config = model, engine, config
         self.sizes = (model.config.model.template_size, model.config.model.search_size)
         self.stride = model.stride
+        backbone = model.config.model.backbone
+        self.covered = PADDED[backbone] if backbone in PADDED else model.module.backbone.padded
+        # A window of whole cells: cell i of a padded backbone stands at pixel stride * i.
+        self.window = config.redetect_size or self.sizes[1] + round(self.sizes[1] / 2 / self.stride) * self.stride
         self.active = bool(config.confidence) and config.states
 
     def start(self, frame: Image, box: ArrayLike) -> Target:
@@ -96,12 +113,12 @@ class Core:
         size, centre = np.maximum(np.array([w, h]), 1.0), np.array([x + w / 2, y + h / 2])
         fill = mean_colour(frame)
         view = self._view(frame, centre, size, fill, 0)
-        return Target(centre, size, size.copy(), fill, TemplateBank.of(self.engine, [view]))
+        return Target(centre, size, size.copy(), fill, TemplateBank.of(self.engine, [view], covered=self.covered))
 
     def expect(self, frame: Image, known: KnownTarget, fingerprint: str) -> Target:
         """A known target that is still to be found in this video: LOST, in the middle of the frame."""
         extent = np.array([frame.shape[1], frame.shape[0]], dtype=np.float64)
-        bank = known.bank(self.engine, fingerprint, self.sizes[0])
+        bank = known.bank(self.engine, fingerprint, self.sizes[0], self.covered)
         # Its size as a share of the frame is the best guess in a video of another resolution.
         size = np.clip(known.size * extent[1] / max(known.frame[1], 1), self.config.min_size, extent)
         return Target(extent / 2, size, size.copy(), mean_colour(frame), bank, missing(), seeker=Seeker())
@@ -125,8 +142,8 @@ class Core:
     def match(self, target: Target, look: Look) -> Response:
         """Matches a look with the first view, or with all views of the bank in one call."""
         if not self.needs_bank(target):
-            return self.engine.match(target.bank.first, look.pictures)
-        response = self.engine.match(target.bank.templates, look.pictures)
+            return clean(self.engine.match(target.bank.first, look.pictures))
+        response = clean(self.engine.match(target.bank.templates, look.pictures))
         return self.combine(response, lost=target.lost)
 
     def combine(self, response: Response, lost: bool) -> Response:
@@ -140,12 +157,11 @@ class Core:
         """The best place in the maps, and how sure it is."""
         crop, weighed = look.crops[look.middle], None
         size = look.size * crop.scale
-        scores = np.nan_to_num(response.score, nan=-20.0)
         if response.boxes is None:
-            place = decode_scales(scores, look.factors, self.stride, self.config)
+            place = decode_scales(response.score, look.factors, self.stride, self.config)
         else:
-            weighed = weigh_boxes(scores[0], response.boxes[0], (float(size[0]), float(size[1])), self.config)
-            row, column = divmod(int(np.argmax(np.nan_to_num(weighed.mixed))), weighed.mixed.shape[1])
+            weighed = weigh_boxes(response.score[0], response.boxes[0], (float(size[0]), float(size[1])), self.config)
+            row, column = divmod(int(np.argmax(weighed.mixed)), weighed.mixed.shape[1])
             place = weighed.at((row, column), self.sizes[1])
         return self.judge(place, crop, weighed, look.size)
 
@@ -175,6 +191,7 @@ class Core:
             target.belief = next_belief(target.belief, reading.score, self.config)
             if target.lost:
                 target.go_back()
+                target.fit(self.config, extent)
                 return reading
         target.follow(reading.found, reading.crop, self.config, extent)
         sure = self.active and target.belief.state is TrackState.TRACKING
@@ -189,15 +206,17 @@ class Core:
         target.belief = next_belief(target.belief, doubt, self.config) if self.active else Belief()
         if target.lost:
             target.go_back()
+            target.fit(self.config, (frame.shape[1], frame.shape[0]))
         else:
             target.drift(self.config, (frame.shape[1], frame.shape[0]))
         return replace(reading, score=doubt)
 
     def _seek(self, target: Target, near: Reading, frame: Image, extent: tuple[int, int], search: bool) -> Reading:
         seeker = target.seeker = target.seeker or Seeker()
+        target.fit(self.config, extent)
         reading = near
         if near.score < self.config.redetect_score and seeker.pending is None and search and self.config.redetect:
-            far = self._search(target, seeker, frame, extent)
+            far = self.search(target, seeker, frame, extent)
             reading = far or near
         if reading.score < self.config.redetect_score or not self._is_known(target, reading, frame):
             seeker.pending, seeker.hits = None, 0
@@ -208,14 +227,14 @@ class Core:
             target.lock(*reading.place, found(), self.config, extent)
         return reading
 
-    def _search(self, target: Target, seeker: Seeker, frame: Image, extent: tuple[int, int]) -> Reading | None:
+    def search(self, target: Target, seeker: Seeker, frame: Image, extent: tuple[int, int]) -> Reading | None:
         """Searches the windows of this frame and looks again, closely, at the best place in them."""
         begun = time.perf_counter()
         side = self.side(target.size)
-        windows = seeker.next_windows(target.centre, side, extent, self.sizes, self.config)
-        response = self.engine.match(target.bank.first, [crop.cut(frame, target.fill) for crop, _ in windows])
+        windows = seeker.next_windows(target.centre, side, extent, (self.sizes[0], self.window), self.config)
+        response = clean(self.engine.match(target.bank.first, [crop.cut(frame, target.fill) for crop, _ in windows]))
         seeker.took(time.perf_counter() - begun, len(windows))
-        best = best_candidate(np.nan_to_num(response.score, nan=-20.0), response.boxes, windows, target.size, self.stride, self.config)
+        best = best_candidate(response.score, response.boxes, windows, target.size, self.stride, self.config)
         if best is None or best.margin < self.config.redetect_margin:
             return None
         size = np.clip(best.size, self.config.min_size, np.maximum(np.asarray(extent, dtype=np.float64), self.config.min_size))
@@ -223,12 +242,13 @@ class Core:
         return self.read(look, self.match(target, look))
 
     def _is_known(self, target: Target, reading: Reading, frame: Image) -> bool:
-        """Whether what was found, cut as a template, is like one of the views."""
-        if self.config.redetect_similarity <= -1:
-            return True
+        least = self.config.redetect_similarity
+        return least <= -1 or self.likeness(target, reading, frame) >= least
+
+    def likeness(self, target: Target, reading: Reading, frame: Image) -> float:
+        """How much what was found, cut and embedded as a template, is like the most similar view: a cosine."""
         view = self._view(frame, *reading.place, target.fill, target.age)
-        embedding = self.engine.to_host(self.engine.embed_template([view.picture], view.target[None]))
-        return target.bank.likeness(embedding) >= self.config.redetect_similarity
+        return target.bank.likeness(self.engine.to_host(self.engine.embed_template([view.picture], view.target[None])))
 
     def _view(self, frame: Image, centre: Vector, size: Vector, fill: Any, age: int) -> View:
         crop = Crop.around(centre, self.side(size), self.sizes[0])

@@ -65,15 +65,15 @@ class Seeker:
             centre: (2,) last place.
             side: Side of a template window around the target, frame pixels.
             frame: (width, height) in pixels.
-            sizes: Sides of template and search crop in crop pixels.
-            config: Number of windows, budget, size.
+            sizes: Sides of a template crop and of these windows in crop pixels.
+            config: Number of windows and budget.
         """
         count = max(config.redetect_tiles, 1)
         if config.redetect_budget_ms > 0 and self.tile_seconds > 0:
             count = int(np.clip(config.redetect_budget_ms / 1e3 / self.tile_seconds, 1, count))
         if not self.queue:
             factor = self.factor(config.redetect_scale_step)
-            self.queue = [(crop, factor) for crop in tiles(centre, side * factor, frame, sizes[0], config.redetect_size)]
+            self.queue = [(crop, factor) for crop in tiles(centre, side * factor, frame, sizes[0], sizes[1])]
             self.sweep += 1
         now, self.queue = self.queue[:count], self.queue[count:]
         return now
@@ -133,31 +133,30 @@ def best_candidate(
         stride: Window pixels for one cell.
         config: Size penalty.
     """
-    found: list[tuple[float, Vector, Vector]] = []
+    values, centres, extents = [], [], []
     for k, (crop, factor) in enumerate(windows):
         expected = size * factor * crop.scale
         if boxes is not None:
             value = weigh_boxes(scores[k], boxes[k], (float(expected[0]), float(expected[1])), config).weighted
+            corners = boxes[k].astype(np.float64).transpose(1, 2, 0)
+            middle, extent = (corners[..., :2] + corners[..., 2:]) / 2, np.maximum(corners[..., 2:] - corners[..., :2], 1.0)
         else:
             value = sigmoid(scores[k])
-        for cell in np.argsort(value, axis=None)[::-1][:12]:
-            row, column = divmod(int(cell), value.shape[1])
-            if boxes is not None:
-                left, top, right, bottom = boxes[k][:, row, column].astype(np.float64)
-                middle, extent = np.array([left + right, top + bottom]) / 2, np.array([right - left, bottom - top])
-            else:
-                away = np.array([column - (value.shape[1] - 1) / 2, row - (value.shape[0] - 1) / 2])
-                middle, extent = crop.size / 2 + away * stride, expected
-            if np.isfinite(middle).all() and np.isfinite(extent).all() and (extent > 0).all():
-                place = middle / crop.scale + (crop.left, crop.top)
-                found.append((float(value[row, column]), place, extent / crop.scale))
-    if not found:
+            rows, columns = np.indices(value.shape)
+            away = np.stack([columns - (value.shape[1] - 1) / 2, rows - (value.shape[0] - 1) / 2], axis=-1)
+            middle, extent = crop.size / 2 + away * stride, np.broadcast_to(expected, (*value.shape, 2))
+        values.append(value.ravel())
+        centres.append((middle / crop.scale + (crop.left, crop.top)).reshape(-1, 2))
+        extents.append((extent / crop.scale).reshape(-1, 2))
+    if not values:
         return None
-    found.sort(key=lambda item: -item[0])
-    best, centre, extent = found[0]
-    reach = 0.75 * float(np.sqrt(np.prod(extent)))
-    other = next((v for v, place, _ in found if np.linalg.norm(place - centre) > reach), 0.0)
-    return Candidate(centre, extent, _logit(best), _logit(best) - _logit(other))
+    value, centre, extent = np.concatenate(values), np.concatenate(centres), np.concatenate(extents)
+    best = int(np.argmax(value))
+    reach = 0.75 * float(np.sqrt(np.prod(extent[best])))
+    others = value[np.linalg.norm(centre - centre[best], axis=1) > reach]
+    second = float(others.max()) if len(others) else 0.0
+    peak = _logit(float(value[best]))
+    return Candidate(centre[best], extent[best], peak, peak - _logit(second))
 
 
 def _logit(p: float) -> float:

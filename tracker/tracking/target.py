@@ -107,6 +107,10 @@ class Target:
         if self.belief.state is TrackState.TRACKING:
             self.remember()
 
+    def fit(self, config: TrackingConfig, frame: tuple[int, int]) -> None:
+        """Into the frame as it is now: its size may have changed."""
+        self._set(self.centre, self.size, config, frame)
+
     def drift(self, config: TrackingConfig, frame: tuple[int, int]) -> None:
         """Hidden by another target: goes on as it moved before."""
         self._set(self.centre + self.velocity, self.size, config, frame)

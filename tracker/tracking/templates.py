@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,15 +46,17 @@ class TemplateBank:
         templates: Their embeddings, as the engine wants them.
         host: (K, C, h, w) float32, the same for comparison.
         first: The first view's embedding alone, as the engine wants it.
+        covered: Whether the last channel of an embedding is the target's share of each cell (padded backbones).
     """
 
     views: list[View]
     templates: Any
     host: NDArray[np.float32]
-    first: Any = field(default=None)
+    first: Any
+    covered: bool
 
     @classmethod
-    def of(cls, engine: Engine, views: list[View], host: NDArray[np.float32] | None = None) -> TemplateBank:
+    def of(cls, engine: Engine, views: list[View], host: NDArray[np.float32] | None = None, *, covered: bool) -> TemplateBank:
         """A bank of views; `host` are their embeddings where they are known already."""
         if host is None:
             templates = engine.embed_template([v.picture for v in views], np.stack([v.target for v in views]))
@@ -62,7 +64,7 @@ class TemplateBank:
         else:
             templates = engine.from_host(host)
         first = templates if len(views) == 1 else engine.from_host(host[:1])
-        return cls(views, templates, host, first)
+        return cls(views, templates, host, first, covered)
 
     def __len__(self) -> int:
         return len(self.views)
@@ -80,14 +82,14 @@ class TemplateBank:
             Whether it was kept.
         """
         fresh = engine.to_host(engine.embed_template([view.picture], view.target[None]))
-        alike = similarity(self.host, fresh)[:, 0]
+        alike = similarity(self.host, fresh, self.covered)[:, 0]
         if alike.max() > config.bank_similarity:
             # Looked at, and nothing new: the gap counts from here, so that a steady target costs no embedding a frame.
             self.views[-1] = View(self.views[-1].picture, self.views[-1].target, view.frame)
             return False
         views, host = [*self.views, view], np.concatenate([self.host, fresh])
         if len(views) > 1 + config.bank_size:
-            among = similarity(host, host) - 2 * np.eye(len(host))
+            among = similarity(host, host, self.covered) - 2 * np.eye(len(host))
             drop = 1 + int(np.argmax(among[1:].max(axis=1)))
             views, host = [v for k, v in enumerate(views) if k != drop], np.delete(host, drop, axis=0)
         self.views, self.host = views, host
@@ -96,15 +98,16 @@ class TemplateBank:
 
     def likeness(self, embedding: NDArray[np.float32]) -> float:
         """The largest similarity of one embedding (1, C, h, w) to the views."""
-        return float(similarity(self.host, embedding).max())
+        return float(similarity(self.host, embedding, self.covered).max())
 
 
-def similarity(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
+def similarity(a: NDArray[np.float32], b: NDArray[np.float32], covered: bool) -> NDArray[np.float64]:
     """How alike embedded templates are: the mean cosine of cells at the same place, over the target's cells.
 
     Args:
-        a: (K, C, h, w) embeddings; with padded backbones the last channel is the target's share of each cell, else 1 is taken.
+        a: (K, C, h, w) embeddings.
         b: (M, C, h, w).
+        covered: Whether the last channel is the target's share of each cell; else all cells count.
 
     Returns:
         (K, M) in [-1, 1].
@@ -112,19 +115,13 @@ def similarity(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.flo
 
     def split(x: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         z = np.asarray(x, dtype=np.float64).reshape(*x.shape[:2], -1)
-        share = z[:, -1] if _has_share(x) else np.ones_like(z[:, -1])
-        z = z[:, :-1] if _has_share(x) else z
+        z, share = (z[:, :-1], z[:, -1]) if covered else (z, np.ones_like(z[:, -1]))
         return z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-6), share
 
     (p, u), (q, v) = split(a), split(b)
     cosine = np.einsum("kcn,mcn->kmn", p, q)
     weight = np.sqrt(u[:, None] * v[None])
     return np.asarray((cosine * weight).sum(-1) / np.maximum(weight.sum(-1), 1e-6))
-
-
-def _has_share(x: NDArray[np.float32]) -> bool:
-    """Whether the last channel is a coverage in [0, 1]: odd numbers of channels come from padded backbones alone."""
-    return x.shape[1] % 2 == 1
 
 
 def save_target(path: str | Path, bank: TemplateBank, size: ArrayLike, frame: tuple[int, int], model: str) -> None:
@@ -170,10 +167,10 @@ class KnownTarget:
     frame: tuple[int, int]
     model: str
 
-    def bank(self, engine: Engine, model: str, template_size: int) -> TemplateBank:
+    def bank(self, engine: Engine, model: str, template_size: int, covered: bool) -> TemplateBank:
         """The bank for an engine: the stored embeddings if the same weights made them, else the pictures are embedded anew."""
         if model == self.model:
-            return TemplateBank.of(engine, list(self.views), self.embeddings)
+            return TemplateBank.of(engine, list(self.views), self.embeddings, covered=covered)
         logger.warning("The saved target was made with other weights: its %d pictures are embedded anew.", len(self.views))
         import cv2
 
@@ -182,7 +179,7 @@ class KnownTarget:
             factor = template_size / view.picture.shape[0]
             picture = view.picture if factor == 1 else cv2.resize(view.picture, (template_size, template_size))
             views.append(View(picture, (view.target * factor).astype(np.float32), view.frame))  # type: ignore[arg-type]
-        return TemplateBank.of(engine, views)
+        return TemplateBank.of(engine, views, covered=covered)
 
 
 def load_target(path: str | Path) -> KnownTarget:

@@ -199,6 +199,6 @@ def track_of(
 def fingerprint(model: LoadedModel) -> str:
     """sha256 of a model's weights: embeddings fit together only if it is the same."""
     content = hashlib.sha256()
-    for key, value in sorted(model.module.state_dict().items()):
-        content.update(key.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    for key, value in sorted(model.state.items()):
+        content.update(key.encode() + np.ascontiguousarray(value).tobytes())
     return content.hexdigest()

@@ -1,0 +1,72 @@
+"""The context crop: where a pixel of the frame lands, and the way back."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.tracking_standin import ground
+from tracker.crops import Crop, context_side, mean_colour
+
+places = st.floats(-200, 500, width=32)
+sides = st.floats(4, 800, width=32)
+
+
+@given(places, places, sides, st.integers(16, 300), st.tuples(places, places, sides, sides))
+def test_boxes_go_there_and_back(x: float, y: float, side: float, size: int, box: tuple[float, ...]) -> None:
+    crop = Crop.around((x, y), side, size)
+    assert np.allclose(crop.to_frame(crop.to_crop(box)), box, atol=1e-3)
+
+
+@given(places, places, sides, st.integers(16, 300))
+def test_the_centre_is_in_the_middle(x: float, y: float, side: float, size: int) -> None:
+    crop = Crop.around((x, y), side, size)
+    left, top, width, height = crop.to_crop([x - 1, y - 1, 2, 2])
+    assert (left + width / 2, top + height / 2) == pytest.approx((size / 2, size / 2), abs=1e-3)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(-60, 300), st.integers(-60, 200), st.integers(20, 120))
+def test_a_crop_at_scale_one_is_the_pixels_themselves(left: int, top: int, size: int) -> None:
+    image = ground(240, 160)
+    fill = (10.0, 20.0, 30.0)
+    cut = Crop(float(left), float(top), 1.0, size).cut(image, fill)
+    canvas = np.empty((160 + 800, 240 + 800, 3), np.uint8)
+    canvas[:] = np.array(fill, np.uint8)
+    canvas[400:560, 400:640] = image
+    assert np.array_equal(cut, canvas[top + 400 : top + 400 + size, left + 400 : left + 400 + size])
+
+
+@pytest.mark.parametrize(("side", "size"), [(64.0, 127), (150.0, 129), (90.0, 255)])
+def test_a_blob_lands_where_the_geometry_says(side: float, size: int) -> None:
+    image = np.zeros((200, 300, 3), np.uint8)
+    cv2.rectangle(image, (140, 90), (149, 97), (255, 255, 255), -1)  # covers [140, 150) x [90, 98)
+    crop = Crop.around((133.3, 101.7), side, size)
+    weight = crop.cut(image, (0, 0, 0))[..., 0].astype(np.float64)
+    ys, xs = np.mgrid[0:size, 0:size] + 0.5
+    centre = (weight * xs).sum() / weight.sum(), (weight * ys).sum() / weight.sum()
+    x, y, w, h = crop.to_crop([140, 90, 10, 8])
+    assert centre == pytest.approx((x + w / 2, y + h / 2), abs=0.15 * size / side)
+
+
+def test_out_is_written_to() -> None:
+    out = np.zeros((50, 50, 3), np.uint8)
+    crop = Crop.around((60, 60), 80, 50)
+    assert crop.cut(ground(), (0, 0, 0), out) is out
+    assert np.array_equal(out, crop.cut(ground(), (0, 0, 0)))
+
+
+def test_context_side_is_the_papers() -> None:
+    # A square of side a: sqrt((a + a)(a + a)) = 2 a.
+    assert context_side(50, 50) == pytest.approx(100)
+    assert context_side(30, 60) == pytest.approx(np.sqrt((30 + 45) * (60 + 45)))
+    assert context_side(30, 60, 0.0) == pytest.approx(np.sqrt(30 * 60))
+
+
+def test_mean_colour() -> None:
+    image = np.zeros((4, 4, 3), np.uint8)
+    image[:2] = (10, 20, 30)
+    assert mean_colour(image) == (5, 10, 15)

@@ -1,0 +1,279 @@
+"""Several targets at once: one network call for all of them, and no two on the same object.
+
+A target that stands clear of the others gets exactly what a tracker of its own would give. Where search windows show the same
+places to several targets (look-alikes that cross), the places are given out jointly: the sum of score and agreement with each
+target's own motion is maximised, a place goes to one target only, and a target without a place counts as hidden.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tracker.errors import SiamTrackError
+from tracker.media.images import to_bgr8
+from tracker.runtime.base import Response
+from tracker.tracking.confidence import box_of, outside
+from tracker.tracking.core import Core, Look, Reading, clean
+from tracker.tracking.target import Target
+from tracker.tracking.tracker import SiamTracker, Views, track_of, views_of
+from tracker.types import Box, Image, Timing, Track
+
+CHOICES = 3
+"""Places that a target may choose from."""
+SAME = 0.5
+"""Two places nearer than this, in sqrt(w h), are one."""
+MOTION = 3.0
+"""Price of a place off the expected one: logits for (distance / sqrt(w h)) squared."""
+HIDDEN = -1.0
+"""Value of being hidden, in logits: worse than a place with a score of about 0.27."""
+LARGEST_GROUP = 5
+"""Larger groups are settled greedily: the surest target first."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A place that a target may take; `reading` None: it is hidden.
+
+    Attributes:
+        reading: What would be settled.
+        centre: (2,) frame pixels.
+        reach: Distance below which another place is the same, pixels.
+        value: Logits, less the price of the motion.
+    """
+
+    reading: Reading | None
+    centre: NDArray[np.float64]
+    reach: float
+    value: float
+
+
+class MultiTracker:
+    """Follows several targets; each has an id that stays its own.
+
+    Args:
+        single: A tracker whose model, engine and configuration are used.
+
+    Attributes:
+        core: The steps of a frame.
+        targets: id -> what is remembered of it, in the order in which they were added.
+        views: What the network saw of the first target, or None.
+    """
+
+    def __init__(self, single: SiamTracker) -> None:
+        self.name, self.device, self.engine = single.name, single.device, single.engine
+        self.config = single.config
+        self.core: Core = single.core
+        self.targets: dict[int, Target] = {}
+        self.views: Views | None = None
+        self._next = 0
+        self._turn = 0
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> MultiTracker:
+        """As `SiamTracker.from_pretrained`."""
+        return cls(SiamTracker.from_pretrained(*args, **kwargs))
+
+    def init(self, image: ArrayLike, boxes: Sequence[Box] | ArrayLike) -> None:
+        """Begins to follow these boxes, with the ids 0, 1, ...; what was followed before is dropped.
+
+        Args:
+            image: H x W x 3 BGR uint8; gray, BGRA and 16-bit are converted.
+            boxes: (n, 4) xywh in pixels.
+
+        Raises:
+            ImageError, BoxError: With the value, the reason and the next step.
+        """
+        self.reset()
+        frame = to_bgr8(image)
+        for box in np.asarray(boxes, dtype=np.float64).reshape(-1, 4):
+            self.add(frame, box)
+
+    def add(self, image: ArrayLike, box: ArrayLike) -> int:
+        """Follows one more target from this frame on.
+
+        Returns:
+            Its id; ids are never given twice between `reset`s.
+
+        Raises:
+            ImageError, BoxError: With the value, the reason and the next step.
+        """
+        target = self.core.start(to_bgr8(image), box)
+        number, self._next = self._next, self._next + 1
+        self.targets[number] = target
+        if self.views is None:
+            picture = target.bank.views[0].picture
+            self.views = Views(picture, picture, np.zeros((1, 1), np.float32))
+        return number
+
+    def drop(self, number: int) -> None:
+        """Stops following a target.
+
+        Raises:
+            SiamTrackError: There is none of that id.
+        """
+        if number not in self.targets:
+            raise SiamTrackError(f"There is no target {number}; those followed are {sorted(self.targets) or 'none'}.")
+        del self.targets[number]
+
+    def reset(self) -> None:
+        """Forgets all targets and starts with id 0 again."""
+        self.targets, self.views, self._next, self._turn = {}, None, 0, 0
+
+    def update(self, image: ArrayLike, *, index: int = 0, timestamp: float | None = None) -> list[Track]:
+        """Finds every target in the next frame.
+
+        Args:
+            image: As in `init`.
+            index, timestamp: Passed on to the tracks.
+
+        Returns:
+            A track for each target, in the order of their ids; none if there are no targets.
+        """
+        frame = to_bgr8(image)
+        if not self.targets:
+            return []
+        start = time.perf_counter()
+        numbers, targets = list(self.targets), list(self.targets.values())
+        looks = [self.core.look(target, frame) for target in targets]
+        cut = time.perf_counter()
+        responses = self._match(targets, looks)
+        matched = time.perf_counter()
+        near = [self.core.read(look, response) for look, response in zip(looks, responses, strict=True)]
+        chosen = self._share_out(targets, near)
+        searching = self._searching(targets)
+        settled = []
+        for target, reading, choice in zip(targets, near, chosen, strict=True):
+            if choice is None:
+                settled.append(self.core.hide(target, reading, frame))
+            else:
+                settled.append(self.core.settle(target, choice, frame, search=target is searching))
+        self.views = views_of(targets[0], looks[0], near[0])
+        share = 1 / len(targets)
+        timing = Timing((cut - start) * share, (matched - cut) * share, (time.perf_counter() - matched) * share)
+        return [
+            track_of(t, reading, seen, timing, index, timestamp, number)
+            for number, t, reading, seen in zip(numbers, targets, settled, near, strict=True)
+        ]
+
+    def _match(self, targets: Sequence[Target], looks: Sequence[Look]) -> list[Response]:
+        """One call for all targets that are matched with their first view alone; one more for each of the others."""
+        together = [k for k, target in enumerate(targets) if not self.core.needs_bank(target)]
+        responses: list[Response | None] = [None] * len(targets)
+        if together:
+            templates = [targets[k].bank.first for k in together for _ in looks[k].pictures]
+            pictures: list[Image] = [picture for k in together for picture in looks[k].pictures]
+            both = clean(self.core.engine.match(self.core.engine.stack(templates), pictures))
+            at = 0
+            for k in together:
+                rows = slice(at, at + len(looks[k].pictures))
+                responses[k] = Response(both.score[rows], None if both.boxes is None else both.boxes[rows])
+                at = rows.stop
+        return [r if r is not None else self.core.match(t, look) for r, t, look in zip(responses, targets, looks, strict=True)]
+
+    def _searching(self, targets: Sequence[Target]) -> Target | None:
+        """Whose turn it is: one LOST target searches in a frame, so that ten of them don't stall a live video."""
+        lost = [target for target in targets if target.lost]
+        self._turn += 1
+        return lost[self._turn % len(lost)] if lost else None
+
+    def _share_out(self, targets: Sequence[Target], near: Sequence[Reading]) -> list[Reading | None]:
+        """What each target settles on; None: hidden behind another. Targets that compete for nothing keep their reading."""
+        result: list[Reading | None] = list(near)
+        options = [self._choices(t, r) if not t.lost else [] for t, r in zip(targets, near, strict=True)]
+        for group in _groups(options):
+            for k, choice in zip(group, _assign([options[k] for k in group]), strict=True):
+                result[k] = choice.reading
+        # A LOST target must not come back on top of one that is followed.
+        for k, target in enumerate(targets):
+            if target.lost and any(_on_top(near[k], other) for other, t in zip(near, targets, strict=True) if not t.lost):
+                result[k] = replace(near[k], score=0.0)
+        return result
+
+    def _choices(self, target: Target, reading: Reading) -> list[Choice]:
+        """The best places for a target, the one it was read at first, and being hidden."""
+        expected = target.centre + target.velocity
+        scale = float(np.sqrt(np.prod(target.size)))
+
+        def choice(option: Reading) -> Choice:
+            centre = option.place[0]
+            price = MOTION * float(np.sum((centre - expected) ** 2)) / scale**2
+            return Choice(option, centre, SAME * scale, float(option.found.logits[option.found.cell]) - price)
+
+        choices = [choice(reading)]
+        if reading.weighed is not None:
+            values, crop = reading.weighed.mixed.copy(), reading.crop
+            size, found = reading.size * crop.scale, reading.found
+            while len(choices) < CHOICES:
+                clear = outside(values.shape, box_of(found, size, crop.size), self.core.stride, crop.size)
+                values = np.where(clear, values, -np.inf).astype(np.float32)
+                values[found.cell] = -np.inf
+                if not np.isfinite(values).any():
+                    break
+                row, column = divmod(int(np.argmax(values)), values.shape[1])
+                found = reading.weighed.at((row, column), crop.size)
+                choices.append(choice(self.core.judge(found, crop, reading.weighed, reading.size)))
+        return [*choices, Choice(None, expected, 0.0, HIDDEN)]
+
+
+def _clash(a: Choice, b: Choice) -> bool:
+    return a.reading is not None and b.reading is not None and float(np.linalg.norm(a.centre - b.centre)) < min(a.reach, b.reach)
+
+
+def _on_top(a: Reading, b: Reading) -> bool:
+    (centre, size), (other, extent) = a.place, b.place
+    reach = SAME * float(np.sqrt(min(np.prod(size), np.prod(extent))))
+    return float(np.linalg.norm(centre - other)) < reach
+
+
+def _groups(options: Sequence[Sequence[Choice]]) -> list[list[int]]:
+    """Targets whose first choices clash, joined with those that clash with any other choice of theirs; groups of two or more."""
+    parent = list(range(len(options)))
+
+    def root(k: int) -> int:
+        while parent[k] != k:
+            k = parent[k]
+        return k
+
+    for a, b in itertools.combinations(range(len(options)), 2):
+        if options[a] and options[b] and _clash(options[a][0], options[b][0]):
+            parent[root(a)] = root(b)
+    started = {root(k) for k in range(len(options)) if sum(root(j) == root(k) for j in range(len(options))) > 1}
+    for k in range(len(options)):
+        if root(k) in started or not options[k]:
+            continue
+        for j in range(len(options)):
+            if root(j) in started and any(_clash(options[k][0], c) for c in options[j]):
+                parent[root(k)] = root(j)
+                break
+    groups: dict[int, list[int]] = {}
+    for k in range(len(options)):
+        groups.setdefault(root(k), []).append(k)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _assign(options: Sequence[Sequence[Choice]]) -> list[Choice]:
+    """One choice for each target, none clashing, of the largest total value."""
+    if len(options) <= LARGEST_GROUP:
+        best: tuple[float, tuple[Choice, ...]] | None = None
+        for picks in itertools.product(*options):
+            if any(_clash(a, b) for a, b in itertools.combinations(picks, 2)):
+                continue
+            value = sum(pick.value for pick in picks)
+            if best is None or value > best[0]:
+                best = (value, picks)
+        assert best is not None  # all hidden never clashes
+        return list(best[1])
+    taken: list[Choice] = []
+    result: dict[int, Choice] = {}
+    for k in sorted(range(len(options)), key=lambda k: -options[k][0].value):
+        free = [c for c in options[k] if not any(_clash(c, other) for other in taken)]
+        result[k] = max(free, key=lambda c: c.value)
+        taken.append(result[k])
+    return [result[k] for k in range(len(options))]
