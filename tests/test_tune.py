@@ -189,6 +189,7 @@ def made_up(validation: list[float], holdout: list[float]) -> Tuning:
         ([0.1, 0.11, 0.09, 0.1, 0.1], [0.3, -0.2, 0.2, -0.1, 0.05], ["not told apart from zero"]),
         ([0.1, 0.11, 0.09, 0.1, 0.1], [0.1, 0.1], ["too few for an interval"]),
         ([0.1, 0.11, 0.09, 0.1, 0.1], [], ["no hold-out split"]),
+        ([0.0] * 5, [0.0] * 5, ["nothing better"]),
     ],
 )
 def test_warnings_of_over_fitting(validation: list[float], holdout: list[float], words: list[str]) -> None:

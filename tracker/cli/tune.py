@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import hashlib
 import re
 import sys
@@ -141,6 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     facts = provenance(
         [Path(sys.argv[0]).name, *(sys.argv[1:] if argv is None else argv)],
         data=f"{dataset.title}; split by seed {args.seed}",
+        **({"re-detection": "without its time limit during the search"} if model.config.tracking.redetect_budget_ms > 0 else {}),
         optuna=_version("optuna"),
         seconds=f"{tuning.seconds:.0f}",
     )
@@ -220,6 +222,9 @@ def _search(args: argparse.Namespace, names: list[str], head: str, start: object
     from tracker.evaluation.tune import Range, Search, search_space
 
     assert isinstance(start, TrackingConfig)
+    if start.redetect_budget_ms > 0:  # how much is searched after a loss must not depend on how busy this machine is
+        _say(args, "tracking.redetect_budget_ms is 0 (no limit) during the search, so that scores can be repeated")
+        start = dataclasses.replace(start, redetect_budget_ms=0.0)
     given = {name: Range(low, high) for name, low, high in args.search}
     return Search(
         start=start,

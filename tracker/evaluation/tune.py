@@ -151,6 +151,8 @@ class Tuning:
     def warnings(self) -> list[str]:
         """Sentences on over-fitting; empty where nothing speaks for it."""
         found, held, gap = [], self.gain("holdout"), self.gap
+        if self.before["validation"] == self.after["validation"]:
+            return ["The search found nothing better than the constants it started from."]
         if not held.count:
             return ["There is no hold-out split: nothing says whether the gain is more than luck with the validation sequences."]
         if held.value < 0:
