@@ -178,7 +178,7 @@ class TestBaselines:
 
         monkeypatch.delattr(cv2, "TrackerCSRT_create", raising=False)
         monkeypatch.delattr(cv2, "legacy", raising=False)
-        with pytest.raises(ConfigError, match=r"has no tracker CSRT; it has .*MIL.*opencv-contrib-python"):
+        with pytest.raises(ConfigError, match=r"has no tracker CSRT; it has .*mil.*opencv-contrib-python"):
             factory("csrt")
 
     def test_model_files_from_several_folders(self, tmp_path):

@@ -132,13 +132,12 @@ def model_files(name: str, model_dir: str | Path | None) -> dict[str, Path]:
     if model_dir is None:
         raise WeightsError(f"opencv:{name} needs model files ({patterns}); give their folder with --model-dir DIR.")
     folders = [Path(line) for line in str(model_dir).splitlines()]
+    places = ", ".join(map(str, folders))
     found: dict[str, Path] = {}
     for key, options in wanted.items():
         match = next((f for pattern in options for d in folders for f in sorted(d.glob(pattern)) if f not in found.values()), None)
         if match is None:
-            raise WeightsError(
-                f"opencv:{name} needs a file {options[0]}, and there is none in {', '.join(map(str, folders))}; --model-dir names its folder."
-            )
+            raise WeightsError(f"opencv:{name} needs a file {options[0]}, and there is none in {places}; --model-dir names its folder.")
         found[key] = match
     return found
 
