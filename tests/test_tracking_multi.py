@@ -1,0 +1,131 @@
+"""Several targets: results of single runs, one network call, identities that survive a crossing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.tracking_standin import ground, pixel_tracker, put, thing
+from tracker.errors import BoxError, SiamTrackError
+from tracker.geometry import iou
+from tracker.tracking.multi import MultiTracker
+from tracker.types import TrackState
+
+GROUND = ground(400, 300)
+
+
+def test_targets_apart_are_followed_as_single_runs_do_in_one_call() -> None:
+    things = [thing(26, seed) for seed in range(1, 5)]
+    starts = [(30, 30), (320, 40), (40, 220), (300, 230)]
+    steps = [(2, 1), (-2, 1), (2, -1), (-1, -2)]
+
+    def scene(k: int) -> np.ndarray:
+        image = GROUND
+        for patch, (x, y), (dx, dy) in zip(things, starts, steps, strict=True):
+            image = put(image, patch, x + dx * k, y + dy * k)
+        return image
+
+    boxes = [(x, y, 26, 26) for x, y in starts]
+    several = MultiTracker(pixel_tracker(bank_size=0))
+    several.init(scene(0), boxes)
+    singles = []
+    for box in boxes:
+        single = pixel_tracker(bank_size=0)
+        single.init(scene(0), box)
+        singles.append(single)
+    for k in range(1, 15):
+        tracks = several.update(scene(k), index=k)
+        assert [t.target_id for t in tracks] == [0, 1, 2, 3]
+        for track, single in zip(tracks, singles, strict=True):
+            alone = single.update(scene(k), index=k)
+            assert np.allclose(track.box, alone.box, atol=1e-6) and track.state == alone.state
+            assert track.score == pytest.approx(alone.score, abs=1e-6)
+    assert several.engine.calls == [(4, 4)] * 14  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("lane", [0, 6])
+def test_two_look_alikes_that_cross_keep_their_ids(lane: int) -> None:
+    patch = thing(30, 3)
+
+    def places(k: int) -> tuple[tuple[float, float], tuple[float, float]]:
+        return (60 + 4.0 * k, 120.0), (300 - 4.0 * k, 120.0 + lane)
+
+    several = MultiTracker(pixel_tracker(bank_size=0, uncertain_frames=30))
+    a, b = places(0)
+    several.init(put(put(GROUND, patch, *b), patch, *a), [(*a, 30, 30), (*b, 30, 30)])
+    for k in range(1, 60):
+        a, b = places(k)
+        tracks = several.update(put(put(GROUND, patch, *b), patch, *a), index=k)
+    assert iou(tracks[0].box, (*a, 30, 30)) > 0.5
+    assert iou(tracks[1].box, (*b, 30, 30)) > 0.5
+
+
+def test_two_trackers_alone_end_on_the_same_one() -> None:
+    """The crossing above is one that single trackers do not survive."""
+    patch = thing(30, 3)
+
+    def places(k: int) -> tuple[tuple[float, float], tuple[float, float]]:
+        return (60 + 4.0 * k, 120.0), (300 - 4.0 * k, 120.0)
+
+    singles = [pixel_tracker(bank_size=0), pixel_tracker(bank_size=0)]
+    for single, place in zip(singles, places(0), strict=True):
+        single.init(put(put(GROUND, patch, *places(0)[1]), patch, *places(0)[0]), (*place, 30, 30))
+    for k in range(1, 60):
+        a, b = places(k)
+        tracks = [single.update(put(put(GROUND, patch, *b), patch, *a)) for single in singles]
+    right = [iou(track.box, (*place, 30, 30)) > 0.5 for track, place in zip(tracks, (a, b), strict=True)]
+    assert not all(right)
+
+
+def test_targets_come_and_go() -> None:
+    first, second = thing(26, 1), thing(26, 2)
+    image = put(put(GROUND, first, 50, 50), second, 250, 180)
+    several = MultiTracker(pixel_tracker())
+    several.init(image, [(50, 50, 26, 26)])
+    assert several.add(image, (250, 180, 26, 26)) == 1
+    assert [t.target_id for t in several.update(image)] == [0, 1]
+    several.drop(0)
+    tracks = several.update(image)
+    assert [t.target_id for t in tracks] == [1] and iou(tracks[0].box, (250, 180, 26, 26)) > 0.8
+    assert several.add(image, (50, 50, 26, 26)) == 2
+    with pytest.raises(SiamTrackError, match="no target 0"):
+        several.drop(0)
+    with pytest.raises(BoxError):
+        several.add(image, (5000, 0, 3, 3))
+    several.reset()
+    assert several.update(image) == []
+
+
+def test_a_lost_one_is_found_while_others_are_followed() -> None:
+    first, second = thing(26, 1), thing(26, 2)
+    several = MultiTracker(pixel_tracker())
+    several.init(put(put(GROUND, first, 50, 50), second, 250, 180), [(50, 50, 26, 26), (250, 180, 26, 26)])
+    for _ in range(6):
+        tracks = several.update(put(GROUND, first, 50, 50))
+    assert [t.state for t in tracks] == [TrackState.TRACKING, TrackState.LOST]
+    for _ in range(12):
+        tracks = several.update(put(put(GROUND, first, 50, 50), second, 120, 230))
+    assert tracks[0].visible and tracks[1].visible
+    assert iou(tracks[1].box, (120, 230, 26, 26)) > 0.5
+
+
+def test_a_lost_one_does_not_come_back_on_top_of_its_look_alike() -> None:
+    patch = thing(30, 3)
+    several = MultiTracker(pixel_tracker())
+    several.init(put(put(GROUND, patch, 100, 100), patch, 180, 100), [(100, 100, 30, 30), (180, 100, 30, 30)])
+    for _ in range(15):
+        tracks = several.update(put(GROUND, patch, 100, 100))
+    assert tracks[0].visible and not tracks[1].visible
+
+
+def test_ten_targets_at_once() -> None:
+    places = [(20 + 75 * (k % 5), 40 + 120 * (k // 5)) for k in range(10)]
+    image = GROUND
+    for k, (x, y) in enumerate(places):
+        image = put(image, thing(26, 10 + k), x, y)
+    several = MultiTracker(pixel_tracker())
+    several.init(image, [(x, y, 26, 26) for x, y in places])
+    for _ in range(3):
+        tracks = several.update(image)
+    assert len(tracks) == 10
+    assert all(iou(t.box, (x, y, 26, 26)) > 0.7 for t, (x, y) in zip(tracks, places, strict=True))
