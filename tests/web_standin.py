@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-MARGIN = 40
+MARGIN = 60
 
 
 class MatchTemplate:

@@ -10,6 +10,8 @@ from tracker.types import Frame
 
 KEEP = 8
 """Frames kept when nobody draws: a browser shows a picture that is a few frames old."""
+SHOWN = 90
+"""Frames kept at most for a browser that is slow to show what it was sent (3 seconds of usual video)."""
 HOLD_SECONDS = 30.0
 
 
@@ -50,18 +52,24 @@ class History:
         """The client no longer draws."""
         self._holds.pop(client, None)
 
-    def add(self, seq: int, frame: Frame) -> None:
-        """Remember the newest frame and forget what nobody needs."""
+    def add(self, seq: int, frame: Frame, shown: int | None = None) -> None:
+        """Remember the newest frame and forget what nobody needs.
+
+        Args:
+            seq: Its number.
+            frame: The frame.
+            shown: Number of the oldest frame that some browser still shows: the next box may be drawn on it.
+        """
         self._frames.append(Kept(seq, frame))
         now = self._clock()
         self._holds = {client: hold for client, hold in self._holds.items() if hold[1] > now}
         held = {hold[0] for hold in self._holds.values()}
-        floor = min(held, default=seq - KEEP + 1)
-        self._frames = [kept for kept in self._frames if kept.seq >= min(floor, seq - KEEP + 1)]
+        floor = min([seq - KEEP + 1, max(seq if shown is None else shown, seq - SHOWN + 1), *held])
+        self._frames = [kept for kept in self._frames if kept.seq >= floor]
         while self.nbytes > self._budget and len(self._frames) > 1:
             before = len(self._frames)
-            if held:
-                self._frames = [kept for k, kept in enumerate(self._frames) if k % 2 == 0 or kept.seq in held or kept.seq == seq]
+            if held or shown is not None:
+                self._frames = [kept for k, kept in enumerate(self._frames) if k % 2 == 0 or kept.seq in (held | {shown, seq})]
             if len(self._frames) == before:
                 self._frames = self._frames[1:]
 

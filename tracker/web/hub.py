@@ -34,7 +34,7 @@ class Client:
         self.wake = asyncio.Event()
         self.words: deque[dict[str, Any]] = deque(maxlen=MOST_WORDS)
         self.views = True
-        self.sent = -1
+        self.sent = self.showing = -1
         self.skipped = 0
         self.delay_ms = 0.0
         self.in_flight: dict[int, float] = {}
@@ -54,6 +54,7 @@ class Client:
         arrived = self.in_flight.get(seq)
         if arrived is None:
             return
+        self.showing = seq
         self.delay_ms = 1000 * (time.monotonic() - arrived)
         self.in_flight = {k: v for k, v in self.in_flight.items() if k > seq}
         self.wake.set()
@@ -86,6 +87,9 @@ class Hub:
     def ready(self) -> tuple[bool, bool]:
         clients = list(self._clients.values())
         return any(c.ready for c in clients), any(c.views for c in clients)
+
+    def oldest_shown(self) -> int | None:
+        return min((c.showing if c.showing >= 0 else c.sent for c in list(self._clients.values()) if c.sent >= 0), default=None)
 
     def publish(self, snapshot: Snapshot) -> None:
         with self._lock:

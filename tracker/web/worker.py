@@ -38,6 +38,9 @@ class Audience(Protocol):
     def ready(self) -> tuple[bool, bool]:
         """Whether anybody can take a picture now, and whether with views. Nothing is encoded for nobody."""
 
+    def oldest_shown(self) -> int | None:
+        """Number of the oldest frame that is on somebody's screen."""
+
     def publish(self, snapshot: Snapshot) -> None:
         """A frame was tracked."""
 
@@ -104,7 +107,7 @@ class Worker(threading.Thread):
                 arrived = time.monotonic() - self._source.latency
                 if frame is not None:
                     self._seq += 1
-                    self._history.add(self._seq, frame)
+                    self._history.add(self._seq, frame, self._audience.oldest_shown())
                 while not self._commands.empty():
                     self._serve(self._commands.get_nowait())
                 if frame is not None:
@@ -222,5 +225,5 @@ class Worker(threading.Thread):
         recorder = self.recorder
         self._audience.status(
             recording={"on": recorder.active, "name": recorder.name, "seconds": round(recorder.seconds, 1), "frames": recorder.frames},
-            recordings=sorted(recorder.finished),
+            recordings=sorted(recorder.finished, reverse=True),
         )

@@ -49,6 +49,7 @@ export class Stage {
     }
     this.picture?.bitmap.close();
     this.picture = { bitmap, header };
+    this.canvas.dataset.index = header.index;
     this.paint();
   }
 
@@ -64,8 +65,6 @@ export class Stage {
   down(event) {
     if (!this.picture || event.button !== 0) return;
     if (!event.isPrimary) { this.cancel(); return; }
-    event.preventDefault();
-    this.canvas.focus({ preventScroll: true });
     this.canvas.setPointerCapture(event.pointerId);
     const at = this.toFrame(event.clientX, event.clientY);
     this.begin({ from: at, to: at, start: [event.clientX, event.clientY], pointer: event.pointerId });

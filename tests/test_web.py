@@ -1,0 +1,420 @@
+"""The browser page without a browser: addresses, checks, requests, memory, recordings, and the server over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import itertools
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import numpy as np
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from tests.conftest import moving_square
+from tests.media_clips import write_clip
+from tests.web_standin import MatchTemplate
+from tracker.cli import live as command
+from tracker.cli.common import run
+from tracker.errors import BoxError, OutputError, SiamTrackError
+from tracker.media.files import VideoFileSource
+from tracker.media.live import LatestFrameSource
+from tracker.media.sources import SourceBase
+from tracker.media.videosink import count_frames
+from tracker.types import Frame, Track, TrackState, VideoInfo
+from tracker.web.access import Address, Guard, parse_address
+from tracker.web.commands import RequestError, Target, parse_message
+from tracker.web.history import History
+from tracker.web.hub import IN_FLIGHT, Hub
+from tracker.web.pictures import unpack
+from tracker.web.playback import Looped, open_live
+from tracker.web.recorder import Recorder, Recording
+from tracker.web.server import Site
+from tracker.web.targets import SingleTrackers
+from tracker.web.worker import Worker
+
+CLIP, TRUTH = moving_square(16)
+
+
+class Endless(SourceBase):
+    """The clip there and back again, 50 frames a second."""
+
+    def __init__(self) -> None:
+        self.info, self.at = VideoInfo("endless", CLIP[0].shape[1], CLIP[0].shape[0]), 0
+
+    def __next__(self) -> Frame:
+        time.sleep(0.02)
+        self.at += 1
+        return Frame(CLIP[place(self.at - 1)], self.at - 1)
+
+
+def place(index: int) -> int:
+    """Which picture of the clip frame `index` of `Endless` shows."""
+    k = index % (2 * len(CLIP) - 2)
+    return min(k, 2 * len(CLIP) - 2 - k)
+
+
+# Addresses and checks
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("", "127.0.0.1", 8765), ("8000", "127.0.0.1", 8000), (":8000", "127.0.0.1", 8000), ("0.0.0.0", "0.0.0.0", 8765),
+        ("box.local:80", "box.local", 80), ("[::1]:9", "::1", 9), ("::1", "::1", 8765), ("localhost:0", "localhost", 0),
+    ],
+)  # fmt: skip
+def test_addresses(text: str, host: str, port: int) -> None:
+    assert parse_address(text) == Address(host, port)
+
+
+@pytest.mark.parametrize("text", ["clip.mp4:x", "a:99999", "[::1", "http://x/", "a b", "1:2:3:zz", "x:-1"])
+def test_wrong_addresses_are_a_sentence(text: str) -> None:
+    with pytest.raises(SiamTrackError, match="not an address to listen on"):
+        parse_address(text)
+
+
+def test_only_loopback_goes_without_a_token() -> None:
+    for host in ("127.0.0.1", "localhost", "::1", "127.8.0.1"):
+        assert Guard.for_address(Address(host)).token is None
+    guard = Guard.for_address(Address("0.0.0.0"))
+    assert guard.token and len(guard.token) >= 32 and guard.token in guard.url(8000) and guard.token not in repr(guard)
+    assert guard.token != Guard.for_address(Address("0.0.0.0")).token
+    assert guard.token_allowed(guard.token) and not any(
+        guard.token_allowed(t) for t in (None, "", guard.token[:-1], guard.token + "x", "é")
+    )
+
+
+def test_host_and_origin() -> None:
+    local = Guard.for_address(Address("127.0.0.1", 80))
+    assert local.host_allowed("localhost:80") and local.host_allowed("[::1]:80") and not local.host_allowed("evil.example:80")
+    assert Guard.origin_allowed("http://pi.local:80", "pi.local:80") and Guard.origin_allowed(None, "x")
+    assert not any(
+        Guard.origin_allowed(o, "pi.local:80") for o in ("null", "http://evil.example", "http://pi.local:81", "file://pi.local:80")
+    )
+
+
+# Requests
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "x", "[]", "1", "{}", '{"type":"shutdown"}', '{"type":"drop","id":"0"}', '{"type":"drop","id":true}', '{"type":"hold"}',
+        '{"type":"record","on":1}', '{"type":"target","box":[1,2,3,4]}', '{"type":{"a":1}}', "[" * 4000,
+    ],
+)  # fmt: skip
+def test_requests_of_the_wrong_kind(text: str) -> None:
+    with pytest.raises(RequestError):
+        parse_message(text)
+
+
+@pytest.mark.parametrize(
+    "box", ["null", "[1,2,3]", '["1",2,3,4]', "[1,2,3,true]", "[NaN,1,2,3]", "[1,2,Infinity,3]", "[1,2,3,1e400]", "[1e9,1,2,2]", "1" * 9]
+)
+def test_boxes_that_are_none(box: str) -> None:
+    with pytest.raises(BoxError):
+        parse_message(f'{{"type":"target","box":{box},"seq":0}}')
+
+
+def test_a_good_target() -> None:
+    assert parse_message('{"type":"target","box":[1,2,3,4.5],"seq":7,"add":true}') == Target((1, 2, 3, 4.5), 7, True)
+
+
+# Memory of what was drawn on
+
+
+def test_history_keeps_the_frame_drawn_on_in_bounded_memory() -> None:
+    picture, now = np.zeros((100, 100, 3), np.uint8), [0.0]
+    history = History(budget=20 * picture.nbytes, clock=lambda: now[0])
+    for seq in range(20):
+        history.add(seq, Frame(picture, seq))
+    assert len(history) == 8 and not history.since(5)
+    history.hold(1, 15)
+    for seq in range(20, 300):
+        history.add(seq, Frame(picture, seq))
+        assert history.nbytes <= 20 * picture.nbytes
+    kept = [frame.index for frame in history.since(15)]
+    assert kept[0] == 15 and kept[-1] == 299 and len(kept) > 8
+    now[0] = 60.0  # whoever held it went away without a word
+    history.add(300, Frame(picture, 300))
+    assert not history.since(15) and len(history) <= 8
+
+
+def test_history_waits_for_slow_browsers_but_not_for_sleeping_ones() -> None:
+    history, picture = History(), np.zeros((4, 4, 3), np.uint8)
+    for seq in range(60):
+        history.add(seq, Frame(picture, seq), shown=max(0, seq - 30))
+    assert [f.index for f in history.since(29)][:2] == [29, 30]
+    for seq in range(60, 300):
+        history.add(seq, Frame(picture, seq), shown=29)
+    assert not history.since(29) and len(history) <= 90
+
+
+# Playing files
+
+
+def test_a_file_is_played_in_a_loop(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "clip.mp4", CLIP[:5])
+    looped = Looped(lambda: VideoFileSource(path))
+    frames = list(itertools.islice(looped, 12))
+    assert [f.index for f in frames] == list(range(12))
+    np.testing.assert_allclose([f.timestamp for f in frames if f.timestamp is not None], np.arange(12) / 25)
+    np.testing.assert_array_equal(frames[0].image, frames[10].image)
+    looped.close()
+    source, again = open_live(str(path))
+    with source:
+        assert again and source.info.live and next(source).image.shape == CLIP[0].shape
+
+
+# Recordings
+
+
+def test_recordings_are_complete_and_never_overwrite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "strftime", lambda text: "now")
+    done: list[Recording | str] = []
+    recorder = Recorder(tmp_path, VideoInfo("x", 160, 120), done.append)
+    for _ in range(2):
+        recorder.start()
+        with pytest.raises(OutputError, match="already"):
+            recorder.start()
+        for k in range(6):
+            state = TrackState.LOST if k == 3 else TrackState.TRACKING
+            recorder.write(Frame(CLIP[k], 100 + 7 * k, 50 + k * k * 0.1), [Track(TRUTH[k], 0.9, state, 100 + 7 * k)])
+        recorder.close()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["now.csv", "now.mp4", "now_2.csv", "now_2.mp4"]
+    assert [isinstance(d, Recording) for d in done] == [True, True] and set(recorder.finished) == {p.name for p in tmp_path.iterdir()}
+    rows = list(csv.DictReader((tmp_path / "now_2.csv").open()))
+    assert [int(r["frame"]) for r in rows] == list(range(6)) and rows[3]["x"] == "" and rows[3]["state"] == "lost"
+    with VideoFileSource(tmp_path / "now_2.mp4") as video:
+        stamps = [f.timestamp for f in video]
+    np.testing.assert_allclose(stamps, [float(r["timestamp"]) for r in rows], atol=0.001)
+    np.testing.assert_allclose(stamps, [k * k * 0.1 for k in range(6)], atol=0.001)
+
+
+def test_an_empty_recording_leaves_nothing(tmp_path: Path) -> None:
+    done: list[Recording | str] = []
+    recorder = Recorder(tmp_path, VideoInfo("x", 8, 8), done.append)
+    recorder.start()
+    recorder.close()
+    assert isinstance(done[0], str) and not list(tmp_path.iterdir()) and not recorder.finished
+    with pytest.raises(OutputError, match="--save-dir"):
+        Recorder(None, VideoInfo("x", 8, 8), done.append).start()
+
+
+# The server
+
+
+def serve(
+    body: Callable[[TestClient, Worker], Awaitable[None]],
+    *,
+    host: str = "127.0.0.1",
+    token: str | None = None,
+    save_dir: Path | None = None,
+) -> None:
+    """Run `body` against a real server whose worker follows targets in `Endless`."""
+
+    async def session() -> None:
+        hub = Hub({"version": "test"})
+        hub.status(early=True)  # before there is a loop: must not block later wake-ups
+        source = LatestFrameSource(Endless, reconnect_for=0)
+        worker = Worker(source, SingleTrackers(MatchTemplate), hub, save_dir=save_dir)
+        site = Site(hub, worker.submit, Guard(Address(host), token), lambda: worker.recorder.finished)
+        hub.attach(asyncio.get_running_loop())
+        worker.start()
+        try:
+            async with TestClient(TestServer(site.app), cookie_jar=aiohttp.CookieJar(unsafe=True)) as client:
+                await asyncio.wait_for(body(client, worker), 30)
+        finally:
+            worker.stop()
+            await asyncio.to_thread(worker.join)
+        assert worker.error is None
+
+    asyncio.run(session())
+
+
+async def text_of(socket: aiohttp.ClientWebSocketResponse, kind: str) -> dict[str, Any]:
+    """The next text message of a kind; frames on the way are acknowledged."""
+    async for message in socket:
+        if message.type is aiohttp.WSMsgType.TEXT and message.json()["type"] == kind:
+            return dict(message.json())
+        if message.type is aiohttp.WSMsgType.BINARY:
+            await socket.send_json({"type": "ack", "seq": unpack(message.data)[0]["seq"]})
+    raise AssertionError(f"closed before {kind}")
+
+
+async def frame_of(socket: aiohttp.ClientWebSocketResponse, ack: bool = True) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The next frame."""
+    async for message in socket:
+        if message.type is aiohttp.WSMsgType.BINARY:
+            header, parts = unpack(message.data)
+            if ack:
+                await socket.send_json({"type": "ack", "seq": header["seq"]})
+            return header, parts
+    raise AssertionError("closed before a frame")
+
+
+def test_the_token_is_asked_for() -> None:
+    async def body(client: TestClient, worker: Worker) -> None:
+        for path in ("/", "/?token=wrong", "/static/app.js", "/ws", "/recordings/x.mp4"):
+            answer = await client.get(path, allow_redirects=False)
+            assert answer.status == 401 and "token" in await answer.text(), path
+        with pytest.raises(aiohttp.WSServerHandshakeError):
+            await client.ws_connect("/ws")
+        answer = await client.get("/?token=secret", allow_redirects=False)
+        assert answer.status == 303 and answer.headers["Location"] == "/"
+        cookie = answer.headers["Set-Cookie"]
+        assert "HttpOnly" in cookie and "SameSite=Strict" in cookie
+        answer = await client.get("/")
+        assert answer.status == 200 and "Access-Control-Allow-Origin" not in answer.headers
+        async with client.ws_connect("/ws") as socket:
+            await frame_of(socket)
+
+    serve(body, host="0.0.0.0", token="secret")
+
+
+def test_what_is_served_and_to_whom() -> None:
+    async def body(client: TestClient, worker: Worker) -> None:
+        page = await client.get("/")
+        assert page.status == 200 and "default-src 'none'" in page.headers["Content-Security-Policy"]
+        text = await page.text()
+        assert "http://" not in text and "https://" not in text  # nothing from elsewhere
+        for name in ("app.js", "stage.js", "panel.js", "link.js", "app.css", "icon.svg"):
+            assert (await client.get(f"/static/{name}")).status == 200
+        for path in ("/static/../server.py", "/static/%2e%2e%2fserver.py", "/static/nothing.js", "/recordings/%2e%2e%2fx", "/x"):
+            assert (await client.get(path)).status == 404, path
+        assert (await client.post("/", data=b"x")).status == 405
+        assert (await client.get("/", headers={"Host": "evil.example"})).status == 403
+        assert (await client.get("/ws", headers={"Origin": "http://evil.example"})).status == 403
+        async with client.ws_connect("/ws") as socket:
+            await socket.send_str("x" * 5000)
+            async for _ in socket:
+                pass
+            assert socket.close_code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG
+
+    serve(body)
+
+
+def test_boxes_targets_and_their_errors() -> None:
+    async def body(client: TestClient, worker: Worker) -> None:
+        async with client.ws_connect("/ws") as socket:
+            header, parts = await frame_of(socket)
+            assert header["tracks"] == [] and header["size"] == [160, 120] and parts["picture"][:2] == b"\xff\xd8"
+            for box, words in (([500, 0, 10, 10], "outside the frame"), ([1, 1, 0, 5], "no area"), ([1, 2], "four numbers")):
+                await socket.send_json({"type": "target", "box": box, "seq": header["seq"]})
+                notice = await text_of(socket, "notice")
+                assert notice["level"] == "error" and words in notice["text"]
+            await socket.send_json({"type": "target", "box": [1, 1, 9, 9], "seq": 10**9})
+            assert "draw the box again" in (await text_of(socket, "notice"))["text"]
+            await socket.send_json({"type": "record", "on": True})
+            assert "--save-dir" in (await text_of(socket, "notice"))["text"]
+            # Drawn for a third of a second: the target is taken from the held frame, and is where it should be at once.
+            header, _ = await frame_of(socket)
+            await socket.send_json({"type": "hold", "seq": header["seq"]})
+            await asyncio.sleep(0.3)
+            await socket.send_json({"type": "target", "box": list(TRUTH[place(header["index"])]), "seq": header["seq"]})
+            await text_of(socket, "started")
+            seen = 0
+            while seen < 15:
+                header, parts = await frame_of(socket)
+                if header["tracks"]:
+                    seen += 1
+                    track = header["tracks"][0]
+                    assert track["state"] == "tracking" and track["score"] > 0.9
+                    np.testing.assert_allclose(track["box"], TRUTH[place(header["index"])], atol=1)
+                    rows, columns = header["views"]["rows"], header["views"]["columns"]
+                    assert len(parts["response"]) == rows * columns and max(rows, columns) <= 64 and {"template", "search"} <= set(parts)
+            await socket.send_json({"type": "target", "box": [5, 5, 20, 20], "seq": header["seq"], "add": True})
+            await socket.send_json({"type": "show", "views": False})
+            while [t["id"] for t in header["tracks"]] != [0, 1] or "views" in header:
+                header, parts = await frame_of(socket)
+            await socket.send_json({"type": "drop", "id": 0})
+            while [t["id"] for t in header["tracks"]] != [1]:
+                header, parts = await frame_of(socket)
+            await socket.send_json({"type": "clear"})
+            while header["tracks"]:
+                header, parts = await frame_of(socket)
+
+    serve(body)
+
+
+def test_a_slow_browser_gets_newer_frames_not_more() -> None:
+    async def body(client: TestClient, worker: Worker) -> None:
+        async with client.ws_connect("/ws") as slow, client.ws_connect("/ws") as quick:
+            last = -1
+            for _ in range(IN_FLIGHT):
+                header, _ = await frame_of(slow, ack=False)
+                last = header["seq"]
+            for _ in range(25):
+                header, _ = await frame_of(quick)
+            assert header["seq"] >= last + 15 and header["skipped"] <= 10
+            backlog = 0
+            while True:  # nothing was queued for the slow one meanwhile
+                try:
+                    backlog += (await slow.receive(timeout=0.2)).type is aiohttp.WSMsgType.BINARY
+                except asyncio.TimeoutError:
+                    break
+            assert backlog == 0
+            await slow.send_json({"type": "ack", "seq": last})
+            header, _ = await frame_of(slow)
+            assert header["seq"] > last + 15 and header["skipped"] >= 15
+
+    serve(body)
+
+
+def test_recording_over_the_wire(tmp_path: Path) -> None:
+    async def body(client: TestClient, worker: Worker) -> None:
+        async with client.ws_connect("/ws") as socket:
+            header, _ = await frame_of(socket)
+            await socket.send_json({"type": "target", "box": list(TRUTH[place(header["index"])]), "seq": header["seq"]})
+            await socket.send_json({"type": "record", "on": True})
+            for _ in range(12):
+                await frame_of(socket)
+            await socket.send_json({"type": "record", "on": False})
+            status: dict[str, Any] = {}
+            while not status.get("recordings"):
+                status = await text_of(socket, "status")
+            name = next(n for n in status["recordings"] if n.endswith(".mp4"))
+            answer = await client.get(f"/recordings/{name}")
+            assert answer.status == 200 and (await answer.read()) == (tmp_path / name).read_bytes()
+            assert count_frames(tmp_path / name) == len({r["frame"] for r in csv.DictReader((tmp_path / name).with_suffix(".csv").open())})
+
+    serve(body, save_dir=tmp_path)
+
+
+# The command
+
+
+def test_wrong_options_are_sentences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("tracker.cli.common.check_model_options", lambda args: None)
+    monkeypatch.setattr("tracker.cli.common.load_tracker", lambda args: MatchTemplate())
+    clip = str(write_clip(tmp_path / "clip.mp4", CLIP[:3]))
+    (tmp_path / "file").touch()
+
+    def said(*args: str) -> str:
+        assert run(command.main, [clip, "--quiet", *args]) == 2
+        return capsys.readouterr().err
+
+    assert "not an address" in said("--web", "nonsense:port")
+    assert "--save-dir" in said("--web", "--save", str(tmp_path / "out.mp4"))
+    assert "it is a file" in said("--web", "--save-dir", str(tmp_path / "file"))
+    assert "add --web" in said("--save-dir", str(tmp_path))
+    assert "outside the frame" in said("--web", "--box", "900,9,9,9")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert "Can't listen on 127.0.0.1" in said("--web", f"127.0.0.1:{taken.getsockname()[1]}")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert "pip install aiohttp" in said("--web")
+
+
+def test_help_is_quick_and_loads_no_aiohttp() -> None:
+    code = "import sys; import tracker.cli.live as live; live.build_parser(); print(sorted({'aiohttp', 'cv2', 'torch'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
