@@ -18,7 +18,8 @@ from tracker.config import TrackingConfig, load_config
 from tracker.errors import ConfigError, OutputError
 from tracker.evaluation.bootstrap import gap_interval, mean_interval
 from tracker.evaluation.datasets import SequenceData, load_dataset
-from tracker.evaluation.tune import Range, Search, Split, Tuning, open_study, run_search, search_space, split_sequences, usable
+from tracker.evaluation.tune import open_study, run_search
+from tracker.evaluation.tune_plan import Range, Search, Split, TrialRecord, Tuning, search_space, split_sequences, usable
 from tracker.evaluation.tune_report import config_yaml, write_tuning
 from tracker.evaluation.tune_workers import FrameCache, Pool, SequenceScore, score_sequence
 
@@ -139,12 +140,14 @@ def test_a_study_of_another_search_is_refused(sequences: tuple[SequenceData, ...
 def test_constants_that_crash_the_tracker_are_reported_and_passed_over(
     sequences: tuple[SequenceData, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
-    search = make_search(sequences, trials=3, space={"window_influence": Range(0.985, 0.999)}, start=TrackingConfig(window_influence=0.99))
+    start = TrackingConfig(window_influence=0.9795)
+    search = make_search(sequences, trials=3, space={"window_influence": Range(0.9795, 1.0)}, start=start)
     study = open_study(None, search, resume=False)
     with Inline(Drifting, sequences) as pool, pytest.raises(ValueError, match="a bug"):
         run_search(search, pool, study)
     assert "a bug of the tracker" in caplog.text
-    assert sum(t.state.name == "FAIL" for t in study.trials) == 5
+    assert len({t.params["window_influence"] for t in study.trials}) == len(study.trials) == 6, "never the same twice"
+    assert [t.state.name for t in study.trials] == ["COMPLETE"] + 5 * ["FAIL"]
 
 
 def test_workers_give_the_same_scores_and_share_the_frames(sequences: tuple[SequenceData, ...], tmp_path: Path) -> None:
@@ -172,8 +175,6 @@ def made_up(validation: list[float], holdout: list[float]) -> Tuning:
     names = {"validation": [f"v{k}" for k in range(len(validation))], "holdout": [f"h{k}" for k in range(len(holdout))]}
     start = TrackingConfig()
     search = Search(start, {"size_lr": Range(0.1, 1)}, Split(tuple(names["validation"]), tuple(names["holdout"])))
-    from tracker.evaluation.tune import TrialRecord
-
     gains = {"validation": validation, "holdout": holdout}
     before = {k: dict.fromkeys(v, 0.5) for k, v in names.items()}
     after = {k: {n: 0.5 + g for n, g in zip(v, gains[k], strict=True)} for k, v in names.items()}

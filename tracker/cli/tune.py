@@ -17,7 +17,7 @@ from tracker.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
     from tracker.evaluation.datasets import Dataset
-    from tracker.evaluation.tune import Search, Split, TrialRecord
+    from tracker.evaluation.tune_plan import Search, Split, TrialRecord
 
 DESCRIPTION = """\
 Search the tracking constants of a model on a validation split and judge the result on a hold-out.
@@ -119,7 +119,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     dataset = _load(args)
 
     from tracker.evaluation.summary import provenance
-    from tracker.evaluation.tune import open_study, run_search, usable
+    from tracker.evaluation.tune import open_study, run_search
+    from tracker.evaluation.tune_plan import usable
     from tracker.evaluation.tune_report import score_lines, write_tuning
     from tracker.evaluation.tune_workers import FrameCache, Pool, SiamFactory
     from tracker.model.zoo import load_model
@@ -196,7 +197,7 @@ def _capped(dataset: Dataset, args: argparse.Namespace) -> list:  # type: ignore
 def _split(args: argparse.Namespace, names: list[str]) -> Split:
     from fnmatch import fnmatchcase
 
-    from tracker.evaluation.tune import Split, split_sequences
+    from tracker.evaluation.tune_plan import Split, split_sequences
 
     def group(name: str) -> str:
         found = args.group.search(name) if args.group else None
@@ -219,7 +220,7 @@ def _split(args: argparse.Namespace, names: list[str]) -> Split:
 
 def _search(args: argparse.Namespace, names: list[str], head: str, start: object, model: str) -> Search:
     from tracker.config import TrackingConfig
-    from tracker.evaluation.tune import Range, Search, search_space
+    from tracker.evaluation.tune_plan import Range, Search, search_space
 
     assert isinstance(start, TrackingConfig)
     if start.redetect_budget_ms > 0:  # how much is searched after a loss must not depend on how busy this machine is

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracker.errors import OutputError, SourceError
-from tracker.evaluation import plots, tables
+from tracker.evaluation import exports, plots, tables
 from tracker.evaluation.bootstrap import LEVEL, SAMPLES
 from tracker.evaluation.metrics import METRICS
 from tracker.evaluation.page import render_page
@@ -154,11 +154,11 @@ def write_report(evaluation: Evaluation, folder: str | Path, options: ReportOpti
         for suffix in ("png", "svg"):
             atomic_write(folder / "plots" / f"{name}.{suffix}", plots.file_bytes(figure, suffix))
     losses = [asdict(t) for t in tally(evaluation)]
-    atomic_write(folder / "metrics.csv", tables.metrics_csv(evaluation, table))
-    atomic_write(folder / "sequences.csv", tables.sequences_csv(evaluation))
-    atomic_write(folder / "attributes.csv", tables.attributes_csv(evaluation))
-    atomic_write(folder / "report.json", tables.report_json(evaluation, table, losses=losses, protocol_sentences=protocol))
-    atomic_write(folder / "report.md", tables.markdown(evaluation, table, protocol))
+    atomic_write(folder / "metrics.csv", exports.metrics_csv(evaluation, table))
+    atomic_write(folder / "sequences.csv", exports.sequences_csv(evaluation))
+    atomic_write(folder / "attributes.csv", exports.attributes_csv(evaluation))
+    atomic_write(folder / "report.json", exports.report_json(evaluation, table, losses=losses, protocol_sentences=protocol))
+    atomic_write(folder / "report.md", exports.markdown(evaluation, table, protocol))
     page = folder / "report.html"
     atomic_write(page, render_page(evaluation, table, protocol, title=opt.title, strips=opt.strips))
     return page

@@ -11,7 +11,7 @@ from typing import Any
 
 from tracker.evaluation.bootstrap import Interval
 from tracker.evaluation.results import atomic_write
-from tracker.evaluation.tune import Tuning
+from tracker.evaluation.tune_plan import Tuning
 
 
 def interval_text(gain: Interval, digits: int = 4) -> str:
