@@ -24,10 +24,13 @@ from tests.web_standin import MatchTemplate
 from tracker.cli import live as command
 from tracker.cli.common import run
 from tracker.errors import BoxError, OutputError, SiamTrackError
+from tracker.geometry import iou
 from tracker.media.files import VideoFileSource
 from tracker.media.live import LatestFrameSource
 from tracker.media.sources import SourceBase
 from tracker.media.videosink import count_frames
+from tracker.model.zoo import shipped_models
+from tracker.tracking.tracker import SiamTracker
 from tracker.types import Frame, Track, TrackState, VideoInfo
 from tracker.web.access import Address, Guard, parse_address
 from tracker.web.commands import RequestError, Target, parse_message
@@ -37,7 +40,7 @@ from tracker.web.pictures import unpack
 from tracker.web.playback import Looped, open_live
 from tracker.web.recorder import Recorder, Recording
 from tracker.web.server import Site
-from tracker.web.targets import SingleTrackers
+from tracker.web.targets import MOST_TARGETS, SingleTrackers, Together
 from tracker.web.worker import Worker
 
 CLIP, TRUTH = moving_square(16)
@@ -389,12 +392,37 @@ def test_recording_over_the_wire(tmp_path: Path) -> None:
     serve(body, save_dir=tmp_path)
 
 
+def test_targets_of_the_shipped_model_join_and_leave() -> None:
+    if not shipped_models():
+        pytest.skip("no weights are shipped")
+    group = Together(SiamTracker.from_pretrained(shipped_models()[0], "cpu", engine="onnxruntime"))
+    first = group.add(CLIP[0], TRUTH[0])
+    second = group.add(CLIP[0], np.array([90.0, 10, 30, 30]), passed=CLIP[1:5])
+    tracks = group.update(CLIP[5])
+    assert [t.target_id for t in tracks] == group.ids() == [first, second] == [0, 1]
+    seen = group.views()
+    assert seen is not None and seen[0] == first and group.drop(first) and not group.drop(first) and group.ids() == [second]
+    group.renumber()
+    assert group.ids() == [second] and group.drop(second) and group.views() is None
+    group.renumber()
+    assert group.add(CLIP[0], TRUTH[0], passed=CLIP[1:8]) == 0
+    assert iou(group.update(CLIP[8])[0].box, TRUTH[8]) > 0.5
+
+
+def test_there_is_an_end_of_targets() -> None:
+    group = SingleTrackers(MatchTemplate)
+    for _ in range(MOST_TARGETS):
+        group.add(CLIP[0], TRUTH[0])
+    with pytest.raises(BoxError, match="remove one first"):
+        group.add(CLIP[0], TRUTH[0])
+
+
 # The command
 
 
 def test_wrong_options_are_sentences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("tracker.cli.common.check_model_options", lambda args: None)
-    monkeypatch.setattr("tracker.cli.common.load_tracker", lambda args: MatchTemplate())
+    monkeypatch.setattr("tracker.cli.web.build_group", lambda args: (SingleTrackers(MatchTemplate), "match-template"))
     clip = str(write_clip(tmp_path / "clip.mp4", CLIP[:3]))
     (tmp_path / "file").touch()
 

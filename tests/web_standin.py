@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -17,10 +16,7 @@ MARGIN = 60
 class MatchTemplate:
     """Follows a patch by normalised correlation within MARGIN pixels of where it was; `views` as the real one has."""
 
-    name, device, engine = "match-template", "cpu", SimpleNamespace(name="opencv")
-    model = config = None
-
-    def __init__(self, *ignored: Any) -> None:
+    def __init__(self) -> None:
         self.box, self.patch, self.views = np.zeros(4), np.zeros((1, 1, 3), np.uint8), None
 
     def init(self, image: Any, box: Any) -> None:
@@ -50,10 +46,9 @@ class MatchTemplate:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
-    from tracker.cli import common, live
-    from tracker.tracking import tracker as tracking
+    from tracker.cli import common, live, web
+    from tracker.web.targets import SingleTrackers
 
-    common.load_tracker = lambda args: MatchTemplate()  # type: ignore[assignment,return-value]
     common.check_model_options = lambda args: None
-    tracking.SiamTracker = MatchTemplate  # type: ignore[misc,assignment]
+    web.build_group = lambda args: (SingleTrackers(MatchTemplate), "match-template on cpu (opencv)")
     raise SystemExit(common.run(live.main))

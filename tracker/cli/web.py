@@ -8,7 +8,6 @@ import importlib.util
 import logging
 import signal
 import sys
-from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +17,10 @@ from tracker.cli.common import DONE, FAILED_MIDWAY, INTERRUPTED, TERMINATED, Par
 from tracker.errors import SiamTrackError
 
 if TYPE_CHECKING:
-    from tracker.loop import SingleTracker
     from tracker.media.live import LatestFrameSource
     from tracker.web.hub import Hub
     from tracker.web.server import Site
+    from tracker.web.targets import Group
     from tracker.web.worker import Worker
 
 FAREWELL = 1.0
@@ -75,7 +74,6 @@ def serve(args: argparse.Namespace) -> int:
     from tracker.web.hub import Hub
     from tracker.web.playback import open_live
     from tracker.web.server import Site
-    from tracker.web.targets import SingleTrackers
     from tracker.web.worker import Worker
 
     logging.getLogger("tracker.media.live").setLevel(logging.CRITICAL)  # `news` says it
@@ -91,26 +89,21 @@ def serve(args: argparse.Namespace) -> int:
         stack.callback(source.close)
         for box in args.box:
             check_box(box, source.info.width, source.info.height)
-        build, chosen = trackers(args)
+        group, chosen = build_group(args)
         if not args.quiet:
             print(chosen, flush=True)
-        worker = Worker(source, SingleTrackers(build), hub, save_dir=args.save_dir, boxes=tuple(args.box))
+        worker = Worker(source, group, hub, save_dir=args.save_dir, boxes=tuple(args.box))
         hub.hello.update(hello(source, looped, chosen, args.save_dir))
         site = Site(hub, worker.submit, Guard.for_address(parse_address(args.web)), lambda: worker.recorder.finished)
         return asyncio.run(_serve(args, hub, site, worker))
 
 
-def trackers(args: argparse.Namespace) -> tuple[Callable[[], SingleTracker], str]:
-    """How to make trackers that share one network, and what was chosen, as a phrase."""
-    from tracker.tracking.tracker import SiamTracker
+def build_group(args: argparse.Namespace) -> tuple[Group, str]:
+    """The targets of the page, and which tracker was chosen, as a phrase."""
+    from tracker.web.targets import Together
 
-    first = common.load_tracker(args)
-    spare = [first]
-
-    def build() -> SingleTracker:
-        return spare.pop() if spare else SiamTracker(first.model, first.engine, first.config)
-
-    return build, f"{first.name} on {first.device} ({first.engine.name})"
+    tracker = common.load_tracker(args)
+    return Together(tracker), f"{tracker.name} on {tracker.device} ({tracker.engine.name})"
 
 
 def hello(source: LatestFrameSource, looped: bool, tracker: str, save_dir: Path | None) -> dict[str, Any]:

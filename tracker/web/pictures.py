@@ -72,10 +72,8 @@ def jpeg(image: Image, longest: int, quality: int = QUALITY) -> bytes:
     return bytes(data)
 
 
-def encode_views(target_id: int, views: Views | None) -> SeenViews | None:
+def encode_views(target_id: int, views: Views) -> SeenViews:
     """Crops and response of a target, small enough for every frame."""
-    if views is None:
-        return None
     values = np.asarray(np.nan_to_num(np.clip(views.response, 0, 1)) * 255, dtype=np.uint8)
     factor = MOST_CELLS / max(values.shape)
     if factor < 1:

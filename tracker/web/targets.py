@@ -5,12 +5,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tracker.errors import BoxError
 from tracker.loop import SingleTracker
 from tracker.media.draw import Views
 from tracker.types import Box, Image, Track
+
+if TYPE_CHECKING:
+    from tracker.tracking.tracker import SiamTracker
 
 MOST_TARGETS = 16
 
@@ -33,12 +36,67 @@ class Group(Protocol):
     def renumber(self) -> None:
         """Ids begin at 0 again, if nobody is followed."""
 
-    def views(self, target_id: int) -> Views | None:
-        """What the network saw of a target last."""
+    def views(self) -> tuple[int, Views] | None:
+        """The first target, and what the network saw of it last."""
+
+
+def check_room(count: int) -> None:
+    """Whether a further target can be followed beside `count` others.
+
+    Raises:
+        BoxError: No.
+    """
+    if count >= MOST_TARGETS:
+        raise BoxError(f"{MOST_TARGETS} targets are followed already, which is the most; remove one first.")
+
+
+class Together:
+    """A `Group` out of a `MultiTracker`: one network call for all, and look-alikes that cross keep their ids.
+
+    Args:
+        single: A tracker whose network and configuration are used.
+    """
+
+    def __init__(self, single: SiamTracker) -> None:
+        from tracker.tracking.multi import MultiTracker
+
+        self._single, self._multi = single, MultiTracker(single)
+
+    def add(self, image: Image, box: Box, passed: Iterable[Image] = ()) -> int:
+        from tracker.tracking.multi import MultiTracker
+
+        check_room(len(self._multi.targets))
+        number = self._multi.add(image, box)
+        # Only the new target has to catch up; the others have seen these pictures.
+        alone = MultiTracker(self._single)
+        alone.targets[number] = self._multi.targets[number]
+        for later in passed:
+            alone.update(later)
+        return number
+
+    def drop(self, target_id: int) -> bool:
+        there = target_id in self._multi.targets
+        if there:
+            self._multi.drop(target_id)
+        return there
+
+    def update(self, image: Image, *, index: int = 0, timestamp: float | None = None) -> list[Track]:
+        return self._multi.update(image, index=index, timestamp=timestamp)
+
+    def ids(self) -> list[int]:
+        return list(self._multi.targets)
+
+    def renumber(self) -> None:
+        if not self._multi.targets:
+            self._multi.reset()
+
+    def views(self) -> tuple[int, Views] | None:
+        views = self._multi.views
+        return None if views is None or not self._multi.targets else (next(iter(self._multi.targets)), views)
 
 
 class SingleTrackers:
-    """A `Group` out of single trackers; those of dropped targets are used again.
+    """A `Group` out of single trackers of any kind (a SiamTracker gets `Together`); those of dropped targets are used again.
 
     Args:
         build: Makes a tracker; further ones should share their network with the first.
@@ -51,8 +109,7 @@ class SingleTrackers:
         self._numbers = itertools.count()
 
     def add(self, image: Image, box: Box, passed: Iterable[Image] = ()) -> int:
-        if len(self._active) >= MOST_TARGETS:
-            raise BoxError(f"{MOST_TARGETS} targets are followed already, which is the most; remove one first.")
+        check_room(len(self._active))
         tracker = self._spare.pop() if self._spare else self._build()
         try:
             tracker.init(image, box)
@@ -83,5 +140,8 @@ class SingleTrackers:
         if not self._active:
             self._numbers = itertools.count()
 
-    def views(self, target_id: int) -> Views | None:
-        return getattr(self._active.get(target_id), "views", None)
+    def views(self) -> tuple[int, Views] | None:
+        for number, tracker in self._active.items():
+            views = getattr(tracker, "views", None)
+            return None if views is None else (number, views)
+        return None

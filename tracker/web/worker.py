@@ -152,7 +152,8 @@ class Worker(threading.Thread):
             "tracker_ms": round(1000 * self._cost * len(tracks), 1),
             "dropped": self._source.dropped,
         }
-        views = encode_views(tracks[-1].target_id, self._group.views(tracks[-1].target_id)) if tracks and with_views else None
+        seen = self._group.views() if tracks and with_views else None
+        views = encode_views(*seen) if seen else None
         self._audience.publish(
             Snapshot(
                 self._seq, frame.index, frame.timestamp, frame_size(frame), arrived, tuple(tracks),
