@@ -14,7 +14,7 @@ from tests.tracking_standin import CALIBRATED, PixelEngine, ground, pixel_tracke
 from tracker.config import TrackingConfig
 from tracker.errors import SourceError
 from tracker.geometry import iou
-from tracker.tracking.confidence import FEATURES, features, fit, outside, probability, reliability
+from tracker.tracking.confidence import FEATURES, features, fit, outside, probability, reliability, verified
 from tracker.tracking.decode import decode_boxes
 from tracker.tracking.redetect import Seeker, best_candidate, tiles
 from tracker.tracking.state import Belief, next_belief
@@ -33,7 +33,13 @@ def states(scores: list[float], config: TrackingConfig = CONFIG) -> list[TrackSt
     return out
 
 
-def test_states_have_hysteresis() -> None:
+@pytest.fixture
+def steady(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thresholds as they stand in the configuration: the usual score stays 1."""
+    monkeypatch.setattr("tracker.tracking.state.LEVEL_RATE", 0.0)
+
+
+def test_states_have_hysteresis(steady: None) -> None:
     assert states([0.9, 0.55, 0.5]) == [T, T, T]
     assert states([0.49, 0.55, 0.55, 0.6, 0.6]) == [U, U, U, U, T]
     assert states([0.1, 0.1, 0.9, 0.1, 0.1, 0.1]) == [U, U, U, U, U, LOST]
@@ -47,6 +53,13 @@ def test_lost_stays_lost_and_the_sure_never_are(scores: list[float]) -> None:
     seen = states(scores)
     assert LOST not in seen or all(s is LOST for s in seen[seen.index(LOST) :])
     assert states([max(s, 0.6) for s in scores]) == [T] * len(scores)
+
+
+def test_thresholds_follow_the_usual_score() -> None:
+    hard = [0.55] * 30
+    assert states([*hard, 0.4], replace(CONFIG, uncertain_score=0.7))[-1] is T
+    assert states([*hard, 0.3], replace(CONFIG, uncertain_score=0.7))[-1] is U
+    assert Belief(level=0.5).relative(0.4) == pytest.approx(0.8)
 
 
 def test_outside_is_the_ring_around_a_box() -> None:
@@ -88,6 +101,14 @@ def test_the_fit_stands_perfect_separation_and_one_class() -> None:
     x = np.array([[-1.0], [-2.0], [1.0], [2.0]])
     assert np.isfinite(fit(x, [False, False, True, True])).all()
     assert float(probability([3.0], fit(x, [True] * 4))) > 0.5
+
+
+def test_verification_asks_for_both_score_and_likeness() -> None:
+    weights = (-6.0, 0.5, 15.0, -0.5)
+    alike, unlike = verified(0.9, 0.6, False, weights), verified(0.9, 0.2, False, weights)
+    assert alike > 0.9 > 0.3 > unlike
+    assert verified(0.9, 0.6, True, weights) < alike
+    assert verified(0.42, 0.0, True, ()) == pytest.approx(0.42)
 
 
 def view(seed: int, frame: int = 0) -> View:

@@ -17,7 +17,10 @@ from tracker.tracking.tracker import SiamTracker
 TEMPLATE, SEARCH, STRIDE = 65, 129, 4
 CALIBRATED = TrackingConfig(
     confidence=(-2.0, 1.0, 0.2, 0.0, 0.0, 0.0, 0.0),
-    redetect_similarity=-1.0,
+    uncertain_score=0.5,
+    sure_score=0.6,
+    lost_score=0.25,
+    redetect_score=0.6,
     redetect_margin=0.3,
     redetect_budget_ms=0.0,
     window_influence=0.2,

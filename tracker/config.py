@@ -58,7 +58,8 @@ class TrackingConfig:
         min_size: Smallest side of a box, pixels.
         max_growth: The box's area side sqrt(w h) stays within [1/max_growth, max_growth] of the first one.
 
-    Keeping the target. Scores are the calibrated ones of `tracker.tracking.confidence`, in [0, 1].
+    Keeping the target. Scores are the calibrated ones of `tracker.tracking.confidence`, in [0, 1]; thresholds of states are
+    shares of the target's usual score (`tracker.tracking.state`).
 
     Attributes:
         confidence: Bias, then one weight for each of `confidence.FEATURES`: the logistic regression behind the score. Empty
@@ -72,10 +73,11 @@ class TrackingConfig:
         uncertain_frames: UNCERTAIN for so many frames without a break is LOST.
         uncertain_motion: Largest step of an UNCERTAIN target in one frame, as a share of sqrt(w h).
         redetect: Whether a LOST target is searched for beyond its last place.
-        redetect_score: Score at which a LOST target counts as found, in `redetect_frames` frames in a row.
+        verification: Bias and weights of score (as a logit), likeness to a known view and "found by search": the probability
+            that what was found is the target (`confidence.verified`). Empty: the score alone decides.
+        redetect_score: That probability from which on a LOST target counts as found, in `redetect_frames` frames in a row.
         redetect_frames: See above.
         redetect_margin: By how many logits a place found by search must beat all others of that frame: no jump to a look-alike.
-        redetect_similarity: Smallest cosine between the embedding of what was found and that of a known view.
         redetect_tiles: Search windows at most, for each frame.
         redetect_budget_ms: Milliseconds that these may take in a frame; one is searched at least. 0: no limit (repeatable).
         redetect_size: Side of these windows in crop pixels; 0: one and a half search crops.
@@ -98,18 +100,18 @@ class TrackingConfig:
     max_growth: float = 12.0
     confidence: tuple[float, ...] = ()
     states: bool = True
-    uncertain_score: float = 0.5
-    sure_score: float = 0.6
+    uncertain_score: float = 0.6
+    sure_score: float = 0.7
     sure_frames: int = 1
-    lost_score: float = 0.25
+    lost_score: float = 0.45
     lost_frames: int = 1
     uncertain_frames: int = 20
     uncertain_motion: float = 0.5
     redetect: bool = True
-    redetect_score: float = 0.6
+    verification: tuple[float, ...] = ()
+    redetect_score: float = 0.7
     redetect_frames: int = 2
     redetect_margin: float = 0.5
-    redetect_similarity: float = 0.3
     redetect_tiles: int = 2
     redetect_budget_ms: float = 40.0
     redetect_size: int = 0
@@ -121,7 +123,8 @@ class TrackingConfig:
     bank_similarity: float = 0.9
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "confidence", tuple(float(v) for v in self.confidence))  # yaml and json give lists
+        for name in ("confidence", "verification"):  # yaml and json give lists
+            object.__setattr__(self, name, tuple(float(v) for v in getattr(self, name)))
 
 
 @dataclass(frozen=True)

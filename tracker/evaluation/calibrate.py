@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tracker.config import TrackingConfig
 from tracker.evaluation.disturb import DisturbedClip
 from tracker.geometry import cxcywh_to_xywh, iou
-from tracker.tracking.confidence import OVERLAP, fit, probability, reliability
+from tracker.tracking.confidence import OVERLAP, evidence, fit, probability, reliability
 from tracker.tracking.core import Core, Reading
 from tracker.tracking.redetect import Seeker
 
@@ -37,7 +37,7 @@ class Samples:
         absent: (N,) whether the target was not there.
         searched: (N,) whether the place came from a search beyond the last place.
         likeness: (N,) cosine with the first view, NaN where it was not computed.
-        clip: (N,) number of the clip.
+        source: (N,) number of the clip before it was disturbed: one clip's variants are left out together.
     """
 
     features: NDArray[np.float64]
@@ -45,7 +45,7 @@ class Samples:
     absent: NDArray[np.bool_]
     searched: NDArray[np.bool_]
     likeness: NDArray[np.float64]
-    clip: NDArray[np.int64]
+    source: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.right)
@@ -57,11 +57,12 @@ def sample(clips: Iterable[DisturbedClip], model: LoadedModel, engine: Engine, p
     The target is looked for as in tracking. While it is absent the place is held, as for a LOST target, and the frame is
     searched. Where it comes back, or was left for `MISSES` frames, the place is set from the truth.
     """
-    config = replace(model.config.tracking, states=False, redetect_margin=-99.0, redetect_budget_ms=0.0)
+    config = replace(model.config.tracking, states=False, redetect_margin=-99.0, redetect_budget_ms=0.0, bank_size=0)
     core = Core(model, engine, config)
     rows: list[tuple[NDArray[np.float64], bool, bool, bool, float, int]] = []
-    for number, clip in enumerate(clips):
-        rows += _sample_clip(core, clip, number)
+    numbers: dict[str, int] = {}
+    for clip in clips:
+        rows += _sample_clip(core, clip, numbers.setdefault(clip.name, len(numbers)))
         if progress is not None:
             progress(f"{clip.name} ({clip.kind})")
     columns = list(zip(*rows, strict=True))
@@ -134,16 +135,19 @@ class Calibration:
 
 
 def calibrate(samples: Samples, folds: int = 5) -> Calibration:
-    """Fits the score and tells how good it is on clips that the fit had not seen."""
+    """Fits score and verification, and tells how good the score is on clips that the fit had not seen."""
     scores = np.zeros(len(samples))
+    names = np.unique(samples.source)
     for fold in range(folds):
-        held = samples.clip % folds == fold
+        held = np.isin(samples.source, names[fold::folds])
         if held.any() and not held.all():
-            weights = fit(samples.features[~held], samples.right[~held])
-            scores[held] = probability(samples.features[held], weights)
+            scores[held] = probability(samples.features[held], fit(samples.features[~held], samples.right[~held]))
     curve, error = reliability(scores, samples.right)
-    weights = fit(samples.features, samples.right)
-    values: dict[str, object] = {"confidence": weights}
+    values: dict[str, object] = {"confidence": fit(samples.features, samples.right)}
+    close = np.isfinite(samples.likeness)
+    if close.any():
+        seen = evidence(scores[close], samples.likeness[close], samples.searched[close])
+        values["verification"] = fit(seen, samples.right[close])
     return Calibration(values, error, curve, rank_auc(scores, samples.right), len(samples), int(samples.right.sum()), scores)
 
 

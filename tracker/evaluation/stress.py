@@ -31,7 +31,7 @@ PARTS: dict[str, dict[str, Any]] = {
     "without search": {"redetect": False},
     "without template bank": {"bank_size": 0},
     "without margin test": {"redetect_margin": -99.0},
-    "without likeness test": {"redetect_similarity": -1.0},
+    "without likeness test": {"verification": ()},
     "without confirmation": {"redetect_frames": 1},
 }
 """What is switched off in each row of the table."""

@@ -109,6 +109,26 @@ def probability(values: ArrayLike, weights: Sequence[float]) -> NDArray[np.float
     return np.asarray(0.5 * (np.tanh(0.5 * (x @ w[1:] + w[0])) + 1))
 
 
+def verified(score: ArrayLike, likeness: ArrayLike, searched: ArrayLike, weights: Sequence[float]) -> NDArray[np.float64]:
+    """Probability that what was found is the target: its score, and how much its embedding is like a known view.
+
+    Args:
+        score: (...) calibrated scores.
+        likeness: (...) cosines.
+        searched: (...) whether the place came from a search beyond the last place, where look-alikes are met more often.
+        weights: Four, as `TrackingConfig.verification`; the score is passed through where empty.
+    """
+    if not len(weights):
+        return np.asarray(score, dtype=np.float64)
+    return probability(evidence(score, likeness, searched), weights)
+
+
+def evidence(score: ArrayLike, likeness: ArrayLike, searched: ArrayLike) -> NDArray[np.float64]:
+    """(..., 3) what `verified` weighs: logit of the score, likeness, searched."""
+    p = np.clip(np.asarray(score, dtype=np.float64), 1e-4, 1 - 1e-4)
+    return np.stack([np.log(p / (1 - p)), np.asarray(likeness, np.float64), np.asarray(searched, np.float64)], axis=-1)
+
+
 def fit(values: ArrayLike, right: ArrayLike, ridge: float = 1.0, weight: ArrayLike | None = None) -> tuple[float, ...]:
     """Weights of the logistic regression, by Newton's method on standardised features with a little ridge.
 

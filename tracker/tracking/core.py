@@ -14,7 +14,7 @@ from tracker.crops import Crop, context_side, mean_colour
 from tracker.geometry import check_box
 from tracker.runtime.base import Engine, Response
 from tracker.runtime.onnx_graph import PADDED
-from tracker.tracking.confidence import features, probability
+from tracker.tracking.confidence import features, probability, verified
 from tracker.tracking.decode import Decoded, Weighed, decode_scales, weigh_boxes
 from tracker.tracking.redetect import Seeker, best_candidate
 from tracker.tracking.state import Belief, found, missing, next_belief
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tracker.model.zoo import LoadedModel
 
 LARGEST_LOGIT, LARGEST_SIDE = 30.0, 1e5
+LEAST_HOPE = 0.1
 
 
 @dataclass(frozen=True)
@@ -212,20 +213,34 @@ class Core:
         return replace(reading, score=doubt)
 
     def _seek(self, target: Target, near: Reading, frame: Image, extent: tuple[int, int], search: bool) -> Reading:
+        """A LOST target: at its last place, at a place that waits for confirmation, or anywhere by search."""
         seeker = target.seeker = target.seeker or Seeker()
         target.fit(self.config, extent)
-        reading = near
-        if near.score < self.config.redetect_score and seeker.pending is None and search and self.config.redetect:
+        reading = self._verify(target, near, frame, seeker.far)
+        if not self._found(target, reading) and seeker.pending is None and search and self.config.redetect:
             far = self.search(target, seeker, frame, extent)
-            reading = far or near
-        if reading.score < self.config.redetect_score or not self._is_known(target, reading, frame):
-            seeker.pending, seeker.hits = None, 0
-            return reading if reading is near else replace(near, score=min(near.score, reading.score))
+            if far is not None:
+                checked = self._verify(target, far, frame, True)
+                if self._found(target, checked):
+                    reading, seeker.far = checked, True
+        if not self._found(target, reading):
+            seeker.pending, seeker.hits, seeker.far = None, 0, False
+            return reading
         seeker.hits += 1
         seeker.pending = reading.place
         if seeker.hits >= self.config.redetect_frames:
-            target.lock(*reading.place, found(), self.config, extent)
+            target.lock(*reading.place, found(target.belief), self.config, extent)
         return reading
+
+    def _found(self, target: Target, reading: Reading) -> bool:
+        return target.belief.relative(reading.score) >= self.config.redetect_score
+
+    def _verify(self, target: Target, reading: Reading, frame: Image, searched: bool) -> Reading:
+        """The reading with the probability that it is the target as its score; hopeless ones are spared the second look."""
+        if not self.config.verification or reading.score < LEAST_HOPE:
+            return reading
+        likeness = self.likeness(target, reading, frame)
+        return replace(reading, score=float(verified(reading.score, likeness, searched, self.config.verification)))
 
     def search(self, target: Target, seeker: Seeker, frame: Image, extent: tuple[int, int]) -> Reading | None:
         """Searches the windows of this frame and looks again, closely, at the best place in them."""
@@ -240,10 +255,6 @@ class Core:
         size = np.clip(best.size, self.config.min_size, np.maximum(np.asarray(extent, dtype=np.float64), self.config.min_size))
         look = self.look(target, frame, (np.clip(best.centre, 0, extent), size))
         return self.read(look, self.match(target, look))
-
-    def _is_known(self, target: Target, reading: Reading, frame: Image) -> bool:
-        least = self.config.redetect_similarity
-        return least <= -1 or self.likeness(target, reading, frame) >= least
 
     def likeness(self, target: Target, reading: Reading, frame: Image) -> float:
         """How much what was found, cut and embedded as a template, is like the most similar view: a cosine."""

@@ -47,6 +47,7 @@ class Seeker:
         sweep: Number of sweeps begun.
         pending: Centre and size of a place that waits for confirmation.
         hits: Frames in a row in which it was confirmed.
+        far: Whether it came from the windows, not from the last place.
         tile_seconds: Smoothed time for one window.
     """
 
@@ -54,6 +55,7 @@ class Seeker:
     sweep: int = 0
     pending: tuple[Vector, Vector] | None = None
     hits: int = 0
+    far: bool = False
     tile_seconds: float = 0.0
 
     def next_windows(

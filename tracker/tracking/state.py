@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from tracker.config import TrackingConfig
 from tracker.types import TrackState
 
+LEVEL_RATE, LOWEST_LEVEL = 0.2, 0.5
+
 
 @dataclass(frozen=True)
 class Belief:
@@ -17,12 +19,19 @@ class Belief:
         low: Frames in a row below `lost_score`.
         high: Frames in a row at or above `sure_score`.
         unsure: Frames since the target was TRACKING last.
+        level: The usual score of this target, smoothed; thresholds are shares of it, so that a target that is hard to
+            see, with a score that is never high, is not taken for a LOST one, and a sudden drop is told early.
     """
 
     state: TrackState = TrackState.TRACKING
     low: int = 0
     high: int = 0
     unsure: int = 0
+    level: float = 1.0
+
+    def relative(self, score: float) -> float:
+        """A score as a share of the usual one."""
+        return min(score / self.level, 1.0)
 
     @property
     def lost(self) -> bool:
@@ -42,25 +51,27 @@ def next_belief(belief: Belief, score: float, config: TrackingConfig) -> Belief:
     """
     if belief.lost:
         return belief
-    low = belief.low + 1 if score < config.lost_score else 0
-    high = belief.high + 1 if score >= config.sure_score else 0
-    counted = replace(belief, low=low, high=high)
+    share = belief.relative(score)
+    low = belief.low + 1 if share < config.lost_score else 0
+    high = belief.high + 1 if share >= config.sure_score else 0
+    level = max((1 - LEVEL_RATE) * belief.level + LEVEL_RATE * score, LOWEST_LEVEL)
+    counted = replace(belief, low=low, high=high, level=level)
     if low >= config.lost_frames:
-        return replace(counted, state=TrackState.LOST, high=0, unsure=belief.unsure + 1)
+        return replace(counted, state=TrackState.LOST, high=0, unsure=belief.unsure + 1, level=belief.level)
     if belief.state is TrackState.TRACKING:
-        if score >= config.uncertain_score:
+        if share >= config.uncertain_score:
             return counted
         return replace(counted, state=TrackState.UNCERTAIN, unsure=1)
     if high >= config.sure_frames:
-        return Belief(high=high)
+        return Belief(high=high, level=level)
     unsure = belief.unsure + 1
     state = TrackState.LOST if unsure > config.uncertain_frames else TrackState.UNCERTAIN
     return replace(counted, state=state, unsure=unsure)
 
 
-def found() -> Belief:
+def found(belief: Belief) -> Belief:
     """The belief once a LOST target was found."""
-    return Belief()
+    return Belief(level=belief.level)
 
 
 def missing() -> Belief:

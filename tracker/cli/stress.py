@@ -1,0 +1,167 @@
+"""`stress`: what a tracker says of a target that is covered, cut away, gone, or in black and frozen frames."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tracker.cli.common import DONE, Parser, add_model_options, add_version, check_model_options, whole_number
+from tracker.cli.evaluate import NAMES
+from tracker.errors import ConfigError, SourceError
+
+if TYPE_CHECKING:
+    from tracker.evaluation.datasets import Dataset
+    from tracker.evaluation.disturb import DisturbedClip
+    from tracker.evaluation.stress import ClipRun
+
+
+def add_data_options(parser: argparse.ArgumentParser, frames: int) -> None:
+    """--dataset, --root, --subset, --sequences, --frames, --kinds, --seed."""
+    data = parser.add_argument_group("data")
+    data.add_argument("--dataset", choices=NAMES, default="otb", metavar="NAME", help=f"one of {', '.join(NAMES)}")
+    data.add_argument("--root", type=Path, required=True, metavar="DIR", help="folder of the data set; nothing is downloaded")
+    data.add_argument("--subset", metavar="NAME", help="split, year or frame rate, for data sets that have them")
+    data.add_argument("--sequences", metavar="GLOB", help="only sequences whose names match, for example 'Car*,Dog'")
+    data.add_argument("--frames", type=whole_number(0), default=frames, metavar="N", help="first frames of each sequence; 0 takes all")
+    data.add_argument(
+        "--kinds", default="none,occlusion,cut,leave,black,frozen", metavar="LIST", help="disturbances; none: clips as they are"
+    )
+    data.add_argument("--seed", type=int, default=0, metavar="N", help="decides, with a clip's name, when and how it is disturbed")
+
+
+def build_parser() -> Parser:
+    """The options of `stress`."""
+    parser = Parser(
+        description="Measure how honest a tracker is: clips with occlusions, cuts, a target that leaves, black and frozen frames.",
+        epilog="Example: stress.py --root OTB --output stress. What the numbers mean: docs/lost.md.",
+    )
+    add_data_options(parser, 160)
+    parser.add_argument(
+        "--parts", default="", metavar="LIST", help="rows of the table, separated by ';' (default: every part switched off once)"
+    )
+    parser.add_argument("--output", type=Path, metavar="DIR", help="write stress.md and stress.json there")
+    parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
+    parser.add_argument("--quiet", action="store_true", help="no line for each clip")
+    add_model_options(parser)
+    add_version(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure as the options say; returns the exit code."""
+    args = build_parser().parse_args(argv)
+    from tracker.evaluation.stress import PARTS, as_dicts, markdown, stress
+
+    parts = [part.strip() for part in args.parts.split(";") if part.strip()] or list(PARTS)
+    unknown = [part for part in parts if part not in PARTS]
+    if unknown:
+        raise ConfigError(f"There is no part {unknown[0]!r}; choose of {'; '.join(PARTS)}.")
+    kinds = given_kinds(args)
+    outputs = check_outputs(args.output, ("stress.md", "stress.json"), args.overwrite)
+    check_model_options(args)
+    dataset = given_dataset(args)
+    from tracker.model.zoo import load_model
+    from tracker.runtime import build_engine
+
+    model = load_model(args.model, args.config, args.overrides)
+    if not model.config.tracking.confidence:
+        sys.stderr.write(f"{model.name} has no calibrated score (tools/calibrate.py gives it one): all its tracks are TRACKING.\n")
+    engine = build_engine(model, args.device, args.engine)
+
+    def progress(part: str, run: ClipRun) -> None:
+        if not args.quiet:
+            shown = (run.absent & run.visible)[1:].sum()
+            print(f"{run.name}, {run.kind}, {part}: {shown} of {run.absent.sum()} frames without target report a box", flush=True)
+
+    rows = stress(lambda: clips(dataset, kinds, args.seed, args.frames), model, engine, parts, progress)
+    text = (
+        f"{model.name} on {dataset.title}, first {args.frames or 'all'} frames of each sequence, seed {args.seed}, "
+        f"engine {engine.name}.\n\n{markdown(rows)}"
+    )
+    print(text)
+    if outputs:
+        write_text(outputs[0], text)
+        facts = {"model": model.name, "dataset": dataset.title, "frames": args.frames, "seed": args.seed, "engine": engine.name}
+        write_text(outputs[1], json.dumps({**facts, "rows": as_dicts(rows)}, indent=1) + "\n")
+    return DONE
+
+
+def given_kinds(args: argparse.Namespace) -> list[str]:
+    """The disturbances of --kinds.
+
+    Raises:
+        ConfigError: An unknown one.
+    """
+    from tracker.evaluation.disturb import KINDS
+
+    kinds = [kind.strip() for kind in args.kinds.split(",") if kind.strip()]
+    for kind in kinds:
+        if kind not in ("none", *KINDS):
+            raise ConfigError(f"There is no disturbance {kind!r}; choose of none, {', '.join(KINDS)}.")
+    return kinds
+
+
+def given_dataset(args: argparse.Namespace) -> Dataset:
+    """The data set of the options.
+
+    Raises:
+        SourceError: It isn't there, or holds fewer than two sequences.
+    """
+    from tracker.evaluation.datasets import load_dataset
+
+    dataset = load_dataset(args.dataset, args.root, args.subset)
+    dataset = dataset.select(args.sequences) if args.sequences else dataset
+    if len(dataset.sequences) < 2:
+        raise SourceError(f"{dataset.title} has one sequence only; two are needed, since one's scenery covers the other's target.")
+    return dataset
+
+
+def clips(dataset: Dataset, kinds: Sequence[str], seed: int, frames: int) -> Iterator[DisturbedClip]:
+    """Every sequence with every kind of disturbance; two sequences are in memory at a time."""
+    from tracker.evaluation.disturb import disturb, read_footage
+
+    limit = frames or None
+    first = here = read_footage(dataset.sequences[0], limit)
+    for k in range(len(dataset.sequences)):
+        last = k + 1 == len(dataset.sequences)
+        other = first if last else read_footage(dataset.sequences[k + 1], limit)
+        for kind in kinds:
+            clip = disturb(here, other, kind, seed)
+            if clip is not None:
+                yield clip
+        here = other
+
+
+def check_outputs(folder: Path | None, names: Sequence[str], overwrite: bool) -> list[Path]:
+    """The files that will be written; an error now rather than after the work.
+
+    Raises:
+        OutputError: One exists, or the folder can't be made.
+    """
+    if folder is None:
+        return []
+    from tracker.errors import OutputError
+    from tracker.media.sinks import check_writable
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"Can't make the folder {folder}: {error.strerror or error}.") from None
+    return [check_writable(folder / name, overwrite) for name in names]
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file in one step."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+if __name__ == "__main__":
+    from tracker.cli.common import run
+
+    raise SystemExit(run(main))
