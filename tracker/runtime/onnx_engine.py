@@ -37,13 +37,27 @@ class OnnxEngine:
     name = "onnxruntime"
     device = "cpu"
 
-    def __init__(self, config: ModelConfig, state: Mapping[str, Array], threads: int = 1) -> None:
+    def __init__(
+        self, config: ModelConfig, state: Mapping[str, Array], threads: int = 1, models: Mapping[str, bytes] | None = None
+    ) -> None:
+        """Builds the graphs and compiles the one that every frame needs.
+
+        Args:
+            config, state: Of a `LoadedModel`.
+            threads: Threads within one operation.
+            models: Graphs to take instead of the built ones: "template" and "search" (for instance int8 ones).
+
+        Raises:
+            WeightsError: An array is missing.
+            DeviceError: onnxruntime is not installed, or the backbone has no ONNX graph.
+        """
         self.threads = threads
         try:
             self._models = {"template": template_model(config, state), "prepare": prepare_model(config, state)}
             self._models["search"] = search_model(config, state)
         except KeyError as error:
             raise misfit(None, KeyError(f"the array {error} is missing")) from None
+        self._models.update(models or {})
         self._usual = config.search_size
         self._sessions: dict[str, Session] = {}
         self._batches: dict[tuple[int, ...], NDArray[np.uint8]] = {}

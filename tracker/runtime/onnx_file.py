@@ -68,6 +68,7 @@ class Graph:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.prefix = ""  # before the names of nodes from here on
         self._nodes: list[bytes] = []
         self._initializers: list[bytes] = []
         self._inputs: list[bytes] = []
@@ -92,7 +93,7 @@ class Graph:
     def op(self, kind: str, *inputs: str, name: str = "", **attributes: Attribute) -> str:
         """Adds a node with one output and returns the output's name; an empty input name leaves an optional input out."""
         self._count += 1
-        output = name or f"{kind.lower()}_{self._count}"
+        output = name or f"{self.prefix}{kind.lower()}_{self._count}"
         node = b"".join(_bytes(1, i) for i in inputs) + _bytes(2, output) + _bytes(3, output) + _bytes(4, kind)
         node += b"".join(_bytes(5, _attribute(key, value)) for key, value in attributes.items())
         self._nodes.append(node)

@@ -46,7 +46,9 @@ def search_model(config: ModelConfig, state: State) -> bytes:
     pixels = net.g.input("search", "uint8", ("batch", "height", "width", 3))
     head = _head(net)
     embedding = net.g.input("embedding", "float32", ("templates", head.rows, head.columns))
-    head.search(embedding, net.embed(pixels))
+    x = net.embed(pixels)
+    net.g.prefix = "head_"
+    head.search(embedding, x)
     return net.g.serialize(net.metadata())
 
 
@@ -64,7 +66,9 @@ def template_model(config: ModelConfig, state: State) -> bytes:
     pixels = net.g.input("template", "uint8", ("batch", config.template_size, config.template_size, 3))
     target = net.g.input("target", "float32", ("batch", 2))
     head = _head(net)
-    features = head.features(net.embed(pixels), target)
+    x = net.embed(pixels)
+    net.g.prefix = "head_"
+    features = head.features(x, target)
     net.g.output(head.template(features), "embedding", "float32", ("batch", head.rows, head.columns))
     net.g.output(features, "features", "float32", ("batch", head.channels, net.cells, net.cells))
     return net.g.serialize(net.metadata())

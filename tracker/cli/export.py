@@ -1,0 +1,110 @@
+"""`siamtrack export`: a model as ONNX or torch.export files, and as int8."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tracker.cli.common import DEFAULT_MODEL, DONE, Parser, RawEpilog, add_version, whole_number
+from tracker.errors import ConfigError, OutputError
+
+if TYPE_CHECKING:
+    from tracker.model.zoo import LoadedModel
+
+EPILOG = """examples:
+  siamtrack export --output exported
+  siamtrack export --model siamtrack-s --format onnx torch --output exported
+  siamtrack export --int8 --dataset otb --root OTB --output exported
+
+docs/export.md says how to use the files from C++ or Python with OpenCV or ONNX Runtime alone."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of `export`."""
+    parser = Parser(
+        description="Write a model as two files: the template branch, run once, and the search branch with its head, run every frame.",
+        epilog=EPILOG,
+        formatter_class=RawEpilog,
+    )
+    what = parser.add_argument_group("model")
+    what.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME|FILE", help="shipped model or a checkpoint file")
+    out = parser.add_argument_group("output")
+    out.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the files; made if it isn't there")
+    out.add_argument("--format", nargs="+", choices=("onnx", "torch"), default=["onnx"], help="onnx, torch (torch.export, .pt2) or both")
+    out.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    small = parser.add_argument_group("int8", "Pays on CPUs with int8 dot products (VNNI, AMX, ARM dotprod) alone; needs the package onnx.")
+    small.add_argument("--int8", action="store_true", help="also write int8 ONNX files, calibrated on crops of the data set given here")
+    small.add_argument(
+        "--dataset", metavar="NAME", help="annotated sequences: the first half calibrates, the accuracy cost is measured on the second"
+    )
+    small.add_argument("--root", type=Path, metavar="DIR", help="folder of the data set")
+    small.add_argument("--subset", metavar="NAME", help="split of the data set, where it has some")
+    small.add_argument("--sequences", metavar="GLOB", help="only sequences whose names match")
+    small.add_argument("--crops", type=whole_number(1), default=64, metavar="N", help="calibration crops")
+    small.add_argument("--no-cost", action="store_true", help="don't track the second half to measure the cost")
+    add_version(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Checks everything, then writes."""
+    args = build_parser().parse_args(argv)
+    if args.int8 and not (args.dataset and args.root):
+        raise ConfigError("--int8 needs crops to calibrate on: give --dataset NAME and --root DIR of annotated sequences.")
+    if args.int8 and "onnx" not in args.format:
+        raise ConfigError("--int8 writes ONNX files; add onnx to --format.")
+    from tracker.model.zoo import load_model
+    from tracker.runtime.export import file_names, write_onnx, write_torch
+
+    model = load_model(args.model)
+    plans = {form: file_names(args.output, model.name, form) for form in args.format}
+    if args.int8:
+        plans["int8"] = file_names(args.output, model.name, "onnx", "-int8")
+    _check(args.output, [path for files in plans.values() for path in files.values()], args.overwrite)
+    args.output.mkdir(parents=True, exist_ok=True)
+    for form, files in plans.items():
+        if form == "onnx":
+            write_onnx(model, files)
+        elif form == "torch":
+            write_torch(model, files)
+        else:
+            _write_int8(args, model, files)
+        for path in files.values():
+            print(f"{path}  {path.stat().st_size / 1e6:.2f} MB")
+    config = model.config.model
+    print(f"template {config.template_size} px, search {config.search_size} px (any size works), response stride {model.stride} px")
+    return DONE
+
+
+def _check(folder: Path, files: list[Path], overwrite: bool) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"The output {folder} is a file; give a folder.")
+    for path in files:
+        if path.exists() and not overwrite:
+            raise OutputError(f"The file {path} exists; give another --output or --overwrite.")
+
+
+def _write_int8(args: argparse.Namespace, model: LoadedModel, files: dict[str, Path]) -> None:
+    from tracker.evaluation.datasets import load_dataset
+    from tracker.runtime.export import write_whole
+    from tracker.runtime.quantize import accuracy_cost, quantize, shots
+
+    data = load_dataset(args.dataset, args.root, args.subset)
+    sequences = (data.select(args.sequences) if args.sequences else data).sequences
+    half = max(1, len(sequences) // 2)
+    crops = shots(model, sequences[:half], args.crops)
+    small = quantize(model, crops)
+    for branch, path in files.items():
+        write_whole(path, small[branch])
+    print(f"int8 calibrated on {len(crops)} crops of {half} sequences")
+    rest = sequences[half:]
+    if args.no_cost or not rest:
+        print("accuracy cost not measured" + ("" if rest else ": there is only one sequence"))
+        return
+    cost = accuracy_cost(model, small, rest)
+    print(
+        f"accuracy on the other {len(rest)} sequences ({cost.frames} frames): mean overlap {cost.float32:.4f} in float32, "
+        f"{cost.int8:.4f} in int8, a cost of {cost.float32 - cost.int8:+.4f}"
+    )
