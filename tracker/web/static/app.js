@@ -103,7 +103,8 @@ function veil(text = "") {
   const words = { ended: "Ended", failed: "Source lost", closed: "Closed", reconnecting: "Source reconnecting" };
   $("link-text").textContent = broken ? "Disconnected" : linked !== "live" ? "Connecting" : away ? words[source.state] ?? "Connecting" : seen ? "Live" : "Connecting";
   $("veil").hidden = state === "live";
-  $("veil-text").textContent = linked !== "live" ? text : away ? source.text : "Waiting for the first picture";
+  document.body.classList.toggle("stale", state !== "live" && seen); // what stands beside the picture is no longer so
+  $("veil-text").textContent = linked !== "live" ? text : away && source.text ? `${source.text.replace(/\.$/, "")}.` : "Waiting for the first picture";
   $("retry").hidden = !broken;
   document.querySelector(".spinner").hidden = state === "broken" && !broken;
   for (const id of ["record", "add"]) $(id).disabled = linked !== "live";
