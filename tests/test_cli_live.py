@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import av
 import pytest
 
 from tests.cli_helpers import BOX, ROOT, environment, frames_in, tiny_model, tool, write_video
@@ -121,6 +122,53 @@ def test_a_stream_that_dies_and_comes_back(place: Path, tmp_path: Path) -> None:
     assert abs(frames_in(tmp_path / "o.mp4") - len(found)) <= 1
     times = [float(row["timestamp"]) for row in found]
     assert times == sorted(times)
+
+
+@pytest.mark.slow
+def test_track_reads_streams_too(place: Path, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = serve(port)
+    try:
+        wait_for_port(port)
+        args = [
+            "--box",
+            "50,40,60,60",
+            "--max-frames",
+            5,
+            "--save-boxes",
+            "o.csv",
+            "--save",
+            "o.mp4",
+            "--model",
+            place / "tiny.safetensors",
+        ]
+        done = tool("track", f"tcp://127.0.0.1:{port}", *args, cwd=tmp_path)
+    finally:
+        server.kill()
+        server.wait()
+    assert done.returncode == 0, done.stderr
+    assert len(rows(tmp_path / "o.csv")) == 5 and frames_in(tmp_path / "o.mp4") == 5
+
+
+@pytest.mark.slow
+def test_track_reads_a_video_from_a_web_server(place: Path, tmp_path: Path) -> None:
+    with av.open(str(place / "clip.mp4")) as source, av.open(str(place / "web.mp4"), "w", options={"movflags": "faststart"}) as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    command = [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1"]
+    with subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        assert server.stdout is not None
+        port = server.stdout.readline().split(" port ")[1].split()[0]
+        args = ["--box", BOX, "--save-boxes", "o.csv", "--model", place / "tiny.safetensors"]
+        done = tool("track", f"http://127.0.0.1:{port}/web.mp4", *args, cwd=tmp_path)
+        server.kill()
+    assert done.returncode == 0, done.stderr
+    assert [int(row["frame"]) for row in rows(tmp_path / "o.csv")] == list(range(25)), "every frame, none dropped"
 
 
 def test_help(tmp_path: Path) -> None:

@@ -54,6 +54,10 @@ class StreamSource(SourceBase):
         self._opened = time.monotonic()
         try:
             self._container = av.open(url, options=options, timeout=(timeout, timeout))
+            if self._container.duration is not None:
+                # A video file on a web server: no hurry there, and `nobuffer` loses all frames of an MP4 if the server can't seek.
+                self._container.close()
+                self._container = av.open(url, timeout=(timeout, timeout))
             if not self._container.streams.video:
                 raise SourceError(f"Can't open {self._name}: it carries no video.")
             stream: Any = self._container.streams.video[0]
