@@ -1,0 +1,167 @@
+"""`verify`: how alike what two pictures show is, by the tracker's own network; several references are few-shot recognition."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tracker.cli.common import DONE, Parser, RawEpilog, add_model_options, add_version, check_model_options, parse_box
+from tracker.errors import ConfigError, SourceError
+
+if TYPE_CHECKING:
+    from tracker.tracking.core import Core
+    from tracker.tracking.templates import TemplateBank, View
+    from tracker.types import Image
+
+EPILOG = """\
+likeness: mean cosine of the two embeddings over the object, in [-1, 1]; 1 for the same picture
+probability: that both show the same object, as fitted on videos by calibrate; told where boxes say where the object is
+
+  verify.py a.jpg b.jpg                                    two crops that the object fills
+  verify.py a1.jpg a2.jpg b.jpg                            several references; the last picture is the one in question
+  verify.py frame1.png frame9.png --box 10,20,64,48 --query-box 30,22,60,47
+  verify.py target.npz frame9.png --query-box 30,22,60,47  a target that track.py --save-target wrote
+"""
+
+
+def build_parser() -> Parser:
+    """The options of `verify`."""
+    parser = Parser(description="Say how alike what pictures show is.", epilog=EPILOG, formatter_class=RawEpilog)
+    parser.add_argument(
+        "pictures", nargs="+", type=Path, metavar="PICTURE", help="references (pictures or TARGET.npz), then the one in question"
+    )
+    where = parser.add_argument_group("where the object is")
+    where.add_argument(
+        "--box", type=parse_box, metavar="X,Y,W,H", help="in every reference picture (without boxes, the object fills each picture)"
+    )
+    where.add_argument("--query-box", type=parse_box, metavar="X,Y,W,H", help="in the last picture")
+    parser.add_argument("--json", action="store_true", help="print one json object")
+    add_model_options(parser)
+    add_version(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Compare as the options say; returns the exit code."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if len(args.pictures) < 2:
+        parser.error("two pictures at least are needed: one or more references, and the one in question")
+    query, references = args.pictures[-1], args.pictures[:-1]
+    targets = [path for path in references if path.suffix.lower() == ".npz"]
+    if (targets or args.box) and not args.query_box:
+        parser.error("--query-box is needed too: a reference with surroundings compares with an object in its surroundings")
+    if args.query_box and not args.box and len(targets) < len(references):
+        parser.error("--box is needed too: it says where the object is in the reference pictures")
+    check_model_options(args)
+    image = read_picture(query)
+    opened = [(path, None if path.suffix.lower() == ".npz" else read_picture(path)) for path in references]
+    from tracker.cli.common import load_tracker
+
+    core = load_tracker(args).core
+    names, bank = read_references(core, opened, args.box)
+    likeness, probability = compare(core, bank, image, args.query_box)
+    best = max(range(len(names)), key=lambda k: likeness[k])
+    report = {
+        "query": str(query),
+        "references": [{"name": name, "likeness": round(value, 4)} for name, value in zip(names, likeness, strict=True)],
+        "likeness": round(likeness[best], 4),
+        "probability": None if probability is None else round(probability, 4),
+    }
+    if args.json:
+        print(json.dumps(report))
+        return DONE
+    for name, value in zip(names, likeness, strict=True):
+        print(f"{name}: likeness {value:.3f}")
+    told = "" if probability is None else f", probability {probability:.2f} that it is the same object"
+    print(f"{query}: likeness {likeness[best]:.3f} to {names[best]}{told}")
+    return DONE
+
+
+def read_picture(path: Path) -> Image:
+    """A picture as BGR uint8.
+
+    Raises:
+        SourceError: It is missing or no picture.
+    """
+    import cv2
+
+    from tracker.media.images import to_bgr8
+
+    if not path.is_file():
+        raise SourceError(f"The picture {path} does not exist.")
+    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if image is None:
+        raise SourceError(f"The file {path} is no picture that can be read (jpg, png, bmp, webp, tif).")
+    return to_bgr8(image)
+
+
+def filled(core: Core, image: Image) -> View:
+    """A view of a picture that its object fills: no surroundings, so that frames of crops don't count as alike."""
+    import cv2
+    import numpy as np
+
+    from tracker.tracking.templates import View
+
+    n = core.sizes[0]
+    shape = image.shape[:2]
+    picture = cv2.resize(image, (n, n), interpolation=cv2.INTER_AREA if min(shape) > n else cv2.INTER_LINEAR)
+    return View(picture, np.array([n, n], dtype=np.float32))  # type: ignore[arg-type]
+
+
+def read_references(core: Core, opened: Sequence[tuple[Path, Image | None]], box: Sequence[float] | None) -> tuple[list[str], TemplateBank]:
+    """Names and one bank of all views in the references.
+
+    Raises:
+        SourceError, BoxError, ConfigError: A file or the box can't be used.
+    """
+    from tracker.tracking.templates import TemplateBank, load_target
+
+    names, views = [], []
+    for path, image in opened:
+        if image is None:
+            known = load_target(path)
+            if known.views[0].picture.shape[0] != core.sizes[0]:
+                raise ConfigError(f"The target {path} has views of another size than this model's; save it again with this model.")
+            names += [f"{path} view {k}" for k in range(len(known.views))]
+            views += known.views
+        else:
+            names.append(str(path))
+            views += [filled(core, image)] if box is None else core.start(image, box).bank.views
+    return names, TemplateBank.of(core.engine, views, covered=core.covered)
+
+
+def compare(core: Core, bank: TemplateBank, image: Image, box: Sequence[float] | None) -> tuple[list[float], float | None]:
+    """How alike the object in a picture is to the views of a bank.
+
+    Returns:
+        Likeness to each view, and the probability that it is the same object (None without a box, or where the model
+        isn't calibrated).
+
+    Raises:
+        BoxError: The box can't be used.
+    """
+    from tracker.tracking.confidence import verified
+    from tracker.tracking.state import missing
+    from tracker.tracking.templates import TemplateBank, similarity
+
+    if box is None:
+        own = TemplateBank.of(core.engine, [filled(core, image)], covered=core.covered)
+        return [float(v) for v in similarity(bank.host, own.host, core.covered)[:, 0]], None
+    target = core.start(image, box)
+    likeness = [float(v) for v in similarity(bank.host, target.bank.host, core.covered)[:, 0]]
+    weights = core.config.verification
+    if not (core.config.confidence and weights):
+        return likeness, None
+    target.bank, target.belief = bank, missing()  # any of the views may be the one
+    look = core.look(target, image)
+    score = core.read(look, core.match(target, look)).score
+    return likeness, float(verified(score, max(likeness), False, weights))
+
+
+if __name__ == "__main__":
+    from tracker.cli.common import run
+
+    raise SystemExit(run(main))
