@@ -18,6 +18,7 @@ COMMANDS = {
     "prepare": "cut and cache training crops",
     "finetune": "adapt a model to your own object",
     "evaluate": "measure trackers on a benchmark",
+    "report": "draw the results of evaluations as one page",
     "tune": "search the tracking settings on a validation split",
     "export": "write a model as ONNX or TorchScript",
     "benchmark": "where every millisecond goes",

@@ -63,7 +63,8 @@ class Parser(argparse.ArgumentParser):
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None) -> argparse.Namespace:  # type: ignore[override]
         given = join_negative_values(sys.argv[1:] if args is None else args, self._option_string_actions)
-        parsed, unknown = self.parse_known_args(given, namespace)
+        # Intermixed: `key=value` words may stand before and after options.
+        parsed, unknown = self.parse_known_intermixed_args(given, namespace)
         if unknown:
             options = [text for text in unknown if text.startswith("-")]
             word = (options or unknown)[0].split("=")[0]
