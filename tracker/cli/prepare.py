@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracker.cli.common import Parser, run
+from tracker.cli.common import DONE, Parser, RawEpilog, positive_seconds, run, whole_number
 
 if TYPE_CHECKING:
     from tracker.config import Config
+    from tracker.errors import SiamTrackError
     from tracker.training.cache import ShardMaker
+    from tracker.training.sampling import PairConfig
+
+EXAMPLES = """examples:
+  prepare.py --config configs/siamtrack-s.yaml --workers 4 train.data.material.root=DATA
+  prepare.py --config configs/own-clips.yaml --preview sheet.png     see what the network will see
+  prepare.py --config configs/siamtrack-s.yaml --measure             pairs per second with and without a cache"""
 
 _maker: ShardMaker | None = None
+_config: Config | None = None
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -24,72 +34,156 @@ def build_parser() -> argparse.ArgumentParser:
         prog="prepare.py",
         description="Cuts the training views of a recipe once and keeps them: as pictures, or as features of frozen stages. "
         "Resumable: what is there already stays.",
+        epilog=EXAMPLES,
+        formatter_class=RawEpilog,
     )
-    parser.add_argument(
+    recipe = parser.add_argument_group("recipe")
+    recipe.add_argument(
         "--config", required=True, metavar="YAML", help="the recipe; its section train.data says what to cut and where to keep it"
     )
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes, such as train.data.material.root=data")
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
-    parser.add_argument("--preview", metavar="PNG", help="write a contact sheet of views with their boxes, and stop")
+    recipe.add_argument("overrides", nargs="*", metavar="key=value", help="changes, such as train.data.material.root=data")
+    parser.add_argument("--workers", type=whole_number(1), default=1, metavar="N", help="processes")
+    look = parser.add_argument_group("instead of preparing")
+    look.add_argument("--preview", type=Path, metavar="PNG", help="write a contact sheet of the sources and of pairs with their labels")
+    look.add_argument(
+        "--measure", nargs="?", type=positive_seconds, const=5.0, metavar="SECONDS", help="measure pairs per second for so long each (5)"
+    )
+    look.add_argument("--overwrite", action="store_true", help="replace an existing contact sheet")
     return parser
 
 
 def _start(config: Config) -> None:
-    from tracker.training.cache import ShardMaker
-    from tracker.training.data import pair_config
+    """A worker process begins; what it needs is built with its first shard, so that errors reach the command."""
+    global _config
+    _config = config
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process ends the workers
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _make(number: int) -> int | SiamTrackError:
+    """One shard in a worker; a user's error travels as a value, whatever the exception needs to be pickled."""
+    from tracker.errors import SiamTrackError
 
     global _maker
-    pairs = pair_config(config.train.get("data", {}))
-    _maker = ShardMaker(pairs.cache, pairs.material, config.model, config.tracking.context)
-
-
-def _make(number: int) -> int:
-    assert _maker is not None
-    _maker.make(number)
+    assert _config is not None
+    try:
+        _maker = _maker or _build(_config)
+        _maker.make(number)
+    except SiamTrackError as error:
+        return error
     return number
 
 
-def _prepare(args: argparse.Namespace) -> int:
-    from tqdm import tqdm
-
-    from tracker.config import load_config
-    from tracker.training.cache import open_index, shard_path
+def _build(config: Config) -> ShardMaker:
+    from tracker.training.cache import ShardMaker
     from tracker.training.data import pair_config
 
+    pairs = pair_config(config.train.get("data", {}))
+    return ShardMaker(pairs.cache, pairs.material, config.model, config.tracking.context)
+
+
+def _prepare(args: argparse.Namespace) -> int:
+    from tracker.config import load_config
+    from tracker.training.data import pair_config
+
+    logging.getLogger("tracker").setLevel(logging.INFO)
     config = load_config(args.config, args.overrides)
     pairs = pair_config(config.train.get("data", {}))
     if args.preview:
-        return _preview(Path(args.preview), config)
+        return _preview(args.preview, args.overwrite, config, pairs)
+    if args.measure:
+        return _measure(args.measure, config, pairs)
+    return _fill(args.workers, config, pairs)
+
+
+def _fill(workers: int, config: Config, pairs: PairConfig) -> int:
+    """Makes the shards that are missing."""
+    import sys
+
+    from tqdm import tqdm
+
+    from tracker.training.cache import frame_store, open_index, shard_path
+    from tracker.training.recipe import build_mixture
+    from tracker.training.shards import is_whole
+
+    # Mistakes show before the work starts; videos are decoded here, once, and not by each worker.
+    build_mixture(pairs.material, config.model, config.tracking.context, frame_store(pairs.cache))
     folder = open_index(pairs.cache, pairs.material, config.model)
     wanted = range(-(-pairs.cache.groups // pairs.cache.shard))
-    todo = [n for n in wanted if not shard_path(folder, n).is_file()]
+    there = [n for n in wanted if shard_path(folder, n).is_file()]
+    damaged = [n for n in there if not is_whole(shard_path(folder, n))]
+    for n in damaged:
+        print(f"{shard_path(folder, n)} is damaged: made again")
+        shard_path(folder, n).unlink()
+    todo = [n for n in wanted if n not in there or n in damaged]
     if len(todo) < len(wanted):
         print(f"{len(wanted) - len(todo)} of {len(wanted)} shards are there already")
     start = time.monotonic()
-    with get_context("spawn").Pool(max(1, args.workers), _start, (config,)) as pool:
-        for _ in tqdm(pool.imap_unordered(_make, todo), total=len(todo), unit="shard"):
-            pass
+    bar = tqdm(total=len(todo), unit="shard", disable=None if sys.stderr.isatty() else True)
+    for _ in _made(todo, workers, config):
+        bar.update()
+    bar.close()
     seconds = time.monotonic() - start
-    groups = min(len(todo) * pairs.cache.shard, pairs.cache.groups)
-    rate = f", {groups / seconds:.1f} groups/s" if todo else ""
+    groups = sum(min(pairs.cache.shard, pairs.cache.groups - n * pairs.cache.shard) for n in todo)
+    rate = f", {groups} of them made now, {groups / seconds:.1f} groups/s" if todo else ""
     print(f"{folder}: {pairs.cache.groups} groups of {pairs.material.templates} templates and {pairs.material.searches} searches{rate}")
-    return 0
+    return DONE
 
 
-def _preview(path: Path, config: Config) -> int:
-    """Writes a contact sheet of pairs, made anew, as the network will see them."""
+def _made(todo: Sequence[int], workers: int, config: Config) -> Iterator[int]:
+    """Numbers of shards as they are done."""
+    if workers == 1 or len(todo) < 2:
+        maker = _build(config) if todo else None
+        for number in todo:
+            assert maker is not None
+            maker.make(number)
+            yield number
+        return
+    with get_context("spawn").Pool(min(workers, len(todo)), _start, (config,)) as pool:
+        for result in pool.imap_unordered(_make, todo):
+            if not isinstance(result, int):
+                raise result
+            yield result
+
+
+def _preview(path: Path, overwrite: bool, config: Config, pairs: PairConfig) -> int:
+    """Writes a contact sheet: some groups of each source, then pairs as they are drawn."""
     import cv2
+    import numpy as np
 
     from tracker.errors import OutputError
-    from tracker.training.data import LivePairs, pair_config
-    from tracker.training.figures import draw_pairs
+    from tracker.training.cache import frame_store
+    from tracker.training.pairs import LivePairs
+    from tracker.training.recipe import build_mixture
+    from tracker.training.sheet import pair_sheet, source_sheet
 
+    if path.suffix.lower() not in (".png", ".jpg") or not path.resolve().parent.is_dir():
+        raise OutputError(f"The contact sheet {path} can't be written; name a .png or .jpg in a folder that exists.")
+    if path.exists() and not overwrite:
+        raise OutputError(f"The contact sheet {path} exists; name another, or give --overwrite.")
     seed = int(config.train.get("seed", 0))
-    source = LivePairs(pair_config(config.train.get("data", {})), config, 24, seed)
-    if path.suffix.lower() not in (".png", ".jpg") or not cv2.imwrite(str(path), draw_pairs(source.batch(0, 0, 1), None, limit=24)):
-        raise OutputError(f"The contact sheet {path} can't be written; name a .png in a folder that exists.")
+    mixture = build_mixture(pairs.material, config.model, config.tracking.context, frame_store(pairs.cache))
+    top = source_sheet(mixture, rows=6, seed=seed)
+    bottom = pair_sheet(LivePairs(pairs, config, 24, seed), count=24, columns=6)
+    width = max(top.shape[1], bottom.shape[1])
+    sheets = [cv2.copyMakeBorder(s, 4, 4, 4, 4 + width - s.shape[1], cv2.BORDER_CONSTANT, value=(32, 32, 32)) for s in (top, bottom)]
+    if not cv2.imwrite(str(path), np.concatenate(sheets)):
+        raise OutputError(f"The contact sheet {path} can't be written; is there space left?")
     print(f"wrote {path}")
-    return 0
+    return DONE
+
+
+def _measure(seconds: float, config: Config, pairs: PairConfig) -> int:
+    """Prints pairs per second."""
+    from tracker.training.measure import measure
+
+    rates = measure(config, pairs, seconds)
+    base = rates[0].pairs_per_second
+    width = max(len(r.name) for r in rates)
+    print(f"{config.name}: one process, {seconds:g} s each")
+    for rate in rates:
+        print(f"  {rate.name:<{width}}  {rate.pairs_per_second:8.1f} pairs/s  x{rate.pairs_per_second / base:<6.1f} {rate.note}")
+    return DONE
 
 
 def main(argv: Sequence[str] | None = None) -> int:

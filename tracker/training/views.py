@@ -69,7 +69,9 @@ class ClipViews:
         side = context_side(box[2], box[3], self.config.context) * self.config.search_size / self.config.template_size
         angle, distance = rng.uniform(0, 2 * np.pi), rng.uniform(0.3, 1.2) * side
         centre = box[:2] + box[2:] / 2 + distance * np.array([np.cos(angle), np.sin(angle)])
-        centre = np.clip(centre, 0, [image.shape[1], image.shape[0]])
+        size = np.array([image.shape[1], image.shape[0]], dtype=np.float64)
+        edge = np.minimum(0.3 * side, size / 2)  # a window that hangs out of the frame is easy
+        centre = np.clip(centre, edge, size - edge)
         return np.concatenate([centre - box[2:] / 2, box[2:]])
 
 
