@@ -17,10 +17,10 @@ ROOT = Path(__file__).resolve().parents[1]
 def main() -> int:
     """Re-reads the video and the boxes; exit code 1 and a sentence if they are not what the README promises."""
     truth = np.loadtxt(ROOT / "demo" / "helicopter.txt", delimiter=",")
-    with av.open(str(ROOT / "out" / "tracked.mp4")) as video:
+    with av.open(str(ROOT / "tracked.mp4")) as video:
         stream = video.streams.video[0]
         codec, frames = stream.codec_context.name, sum(1 for _ in video.decode(stream))
-    with (ROOT / "out" / "tracked.csv").open(newline="") as file:
+    with (ROOT / "tracked.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     boxes = np.array([[float(row[k] or "nan") for k in "xywh"] for row in rows])
     overlap = float(iou(boxes, truth[: len(boxes)]).mean())
