@@ -5,8 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tracker.cli.live import main
-
 from tracker.cli.common import run
+from tracker.cli.live import main
 
 raise SystemExit(run(main))
