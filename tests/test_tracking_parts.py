@@ -116,7 +116,7 @@ def view(seed: int, frame: int = 0) -> View:
 
 
 def test_the_bank_keeps_the_first_and_what_is_new() -> None:
-    engine, config = PixelEngine(), TrackingConfig(bank_size=2, bank_gap=10, bank_score=0.8, bank_similarity=0.7)
+    engine, config = PixelEngine(), TrackingConfig(bank_size=2, bank_gap=10, bank_score=0.8, bank_similarity=0.7, bank_least=-1.0)
     bank = TemplateBank.of(engine, [view(1)], covered=True)
     assert not bank.wants(5, 0.9, config) and not bank.wants(20, 0.7, config) and bank.wants(20, 0.9, config)
     assert not bank.offer(engine, view(1, 20), config) and len(bank) == 1
@@ -126,6 +126,12 @@ def test_the_bank_keeps_the_first_and_what_is_new() -> None:
         assert np.array_equal(bank.views[0].picture, view(1).picture)
         assert len(bank.views) == len(bank.host) == len(bank.templates) <= 3
     assert bank.likeness(engine.embed_template([view(1).picture], np.array([[30, 30]]))) == pytest.approx(1, abs=1e-6)
+
+
+def test_a_view_too_unlike_the_first_is_not_trusted() -> None:
+    engine = PixelEngine()
+    bank = TemplateBank.of(engine, [view(1)], covered=True)
+    assert not bank.offer(engine, view(2, 50), TrackingConfig(bank_least=0.9)) and len(bank) == 1
 
 
 def test_similarity_counts_the_targets_cells_alone() -> None:

@@ -78,6 +78,17 @@ def test_a_target_that_comes_back_elsewhere_is_found(x: float, y: float) -> None
     assert iou(tracks[-1].box, (x, y, 28, 28)) > 0.5
 
 
+def test_more_evidence_takes_more_frames() -> None:
+    waits = []
+    for evidence in (0.0, 12.0):
+        tracker = pixel_tracker(redetect_evidence=evidence)
+        tracker.init(scene(60, 50), (60, 50, 28, 28))
+        for _ in range(4):
+            tracker.update(GROUND)
+        waits.append(next(k for k in range(20) if tracker.update(scene(60, 50)).visible))
+    assert waits[0] < waits[1]
+
+
 def test_without_the_search_it_stays_lost() -> None:
     tracker = pixel_tracker(redetect=False)
     tracker.init(scene(60, 50), (60, 50, 28, 28))

@@ -75,8 +75,10 @@ class TrackingConfig:
         redetect: Whether a LOST target is searched for beyond its last place.
         verification: Bias and weights of score (as a logit), likeness to a known view and "found by search": the probability
             that what was found is the target (`confidence.verified`). Empty: the score alone decides.
-        redetect_score: That probability from which on a LOST target counts as found, in `redetect_frames` frames in a row.
-        redetect_frames: See above.
+        redetect_score: That probability which counts for a found place; below it, what spoke for the place is forgotten.
+        redetect_frames: Frames in a row in which a place has to count before it is locked on.
+        redetect_evidence: Log-odds above `redetect_score` that have to add up over these frames: one clear sight is soon
+            enough, a look-alike that hovers above the threshold takes long.
         redetect_margin: By how many logits a place found by search must beat all others of that frame: no jump to a look-alike.
         redetect_tiles: Search windows at most, for each frame.
         redetect_budget_ms: Milliseconds that these may take in a frame; one is searched at least. 0: no limit (repeatable).
@@ -87,6 +89,7 @@ class TrackingConfig:
         bank_gap: Frames at least between two views.
         bank_score: Score at least of a view that is kept.
         bank_similarity: A view more alike than this (cosine) to one that is kept adds nothing.
+        bank_least: A view less alike than this to the first one is not trusted.
     """
 
     context: float = 0.5
@@ -109,8 +112,9 @@ class TrackingConfig:
     uncertain_motion: float = 0.5
     redetect: bool = True
     verification: tuple[float, ...] = ()
-    redetect_score: float = 0.7
+    redetect_score: float = 0.8
     redetect_frames: int = 2
+    redetect_evidence: float = 3.0
     redetect_margin: float = 0.5
     redetect_tiles: int = 2
     redetect_budget_ms: float = 40.0
@@ -120,7 +124,8 @@ class TrackingConfig:
     bank_weight: float = 0.0
     bank_gap: int = 25
     bank_score: float = 0.9
-    bank_similarity: float = 0.9
+    bank_similarity: float = 0.8
+    bank_least: float = 0.45
 
     def __post_init__(self) -> None:
         for name in ("confidence", "verification"):  # yaml and json give lists

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tracker.model.zoo import LoadedModel
     from tracker.runtime.base import Engine
 
+KEEPING = ("states", "uncertain", "sure", "lost", "redetect", "verification", "bank")
 MISSES = 3
 """Frames in a row off the target after which the sampler puts itself back."""
 SEARCH_EVERY = 5
@@ -143,12 +144,18 @@ def calibrate(samples: Samples, folds: int = 5) -> Calibration:
         if held.any() and not held.all():
             scores[held] = probability(samples.features[held], fit(samples.features[~held], samples.right[~held]))
     curve, error = reliability(scores, samples.right)
-    values: dict[str, object] = {"confidence": fit(samples.features, samples.right)}
+    values: dict[str, object] = {**thresholds(), "confidence": fit(samples.features, samples.right)}
     close = np.isfinite(samples.likeness)
     if close.any():
         seen = evidence(scores[close], samples.likeness[close], samples.searched[close])
         values["verification"] = fit(seen, samples.right[close])
     return Calibration(values, error, curve, rank_auc(scores, samples.right), len(samples), int(samples.right.sum()), scores)
+
+
+def thresholds() -> dict[str, object]:
+    """The fields of `TrackingConfig` for keeping a target, at this version's defaults: they belong to the scores of a calibration."""
+    default = TrackingConfig()
+    return {f.name: getattr(default, f.name) for f in fields(default) if f.name.split("_")[0] in KEEPING}
 
 
 def rank_auc(scores: NDArray[np.float64], right: NDArray[np.bool_]) -> float:

@@ -16,7 +16,7 @@ from tracker.runtime.base import Engine, Response
 from tracker.runtime.onnx_graph import PADDED
 from tracker.tracking.confidence import features, probability, verified
 from tracker.tracking.decode import Decoded, Weighed, decode_scales, weigh_boxes
-from tracker.tracking.redetect import Seeker, best_candidate
+from tracker.tracking.redetect import Seeker, best_candidate, log_odds
 from tracker.tracking.state import Belief, found, missing, next_belief
 from tracker.tracking.target import Target, Vector
 from tracker.tracking.templates import KnownTarget, TemplateBank, View
@@ -196,7 +196,7 @@ class Core:
                 return reading
         target.follow(reading.found, reading.crop, self.config, extent)
         sure = self.active and target.belief.state is TrackState.TRACKING
-        if sure and target.bank.wants(target.age, reading.score, self.config):
+        if sure and target.age - target.found_at >= self.config.bank_gap and target.bank.wants(target.age, reading.score, self.config):
             target.bank.offer(self.engine, self._view(frame, target.centre, target.size, target.fill, target.age), self.config)
         return reading
 
@@ -224,11 +224,12 @@ class Core:
                 if self._found(target, checked):
                     reading, seeker.far = checked, True
         if not self._found(target, reading):
-            seeker.pending, seeker.hits, seeker.far = None, 0, False
+            seeker.forget()
             return reading
         seeker.hits += 1
         seeker.pending = reading.place
-        if seeker.hits >= self.config.redetect_frames:
+        seeker.evidence += log_odds(target.belief.relative(reading.score)) - log_odds(self.config.redetect_score)
+        if seeker.hits >= self.config.redetect_frames and seeker.evidence >= self.config.redetect_evidence:
             target.lock(*reading.place, found(target.belief), self.config, extent)
         return reading
 

@@ -47,6 +47,7 @@ class Seeker:
         sweep: Number of sweeps begun.
         pending: Centre and size of a place that waits for confirmation.
         hits: Frames in a row in which it was confirmed.
+        evidence: What spoke for it in these frames: log-odds above the threshold.
         far: Whether it came from the windows, not from the last place.
         tile_seconds: Smoothed time for one window.
     """
@@ -55,6 +56,7 @@ class Seeker:
     sweep: int = 0
     pending: tuple[Vector, Vector] | None = None
     hits: int = 0
+    evidence: float = 0.0
     far: bool = False
     tile_seconds: float = 0.0
 
@@ -87,6 +89,10 @@ class Seeker:
         turn = self.sweep // 2
         exponent = (turn // 2 % 2 + 1) * (1 if turn % 2 == 0 else -1)
         return float(step**exponent)
+
+    def forget(self) -> None:
+        """The pending place was not confirmed."""
+        self.pending, self.hits, self.evidence, self.far = None, 0, 0.0, False
 
     def took(self, seconds: float, count: int) -> None:
         """Notes the time that `count` windows took."""
@@ -157,10 +163,11 @@ def best_candidate(
     reach = 0.75 * float(np.sqrt(np.prod(extent[best])))
     others = value[np.linalg.norm(centre - centre[best], axis=1) > reach]
     second = float(others.max()) if len(others) else 0.0
-    peak = _logit(float(value[best]))
-    return Candidate(centre[best], extent[best], peak, peak - _logit(second))
+    peak = log_odds(float(value[best]))
+    return Candidate(centre[best], extent[best], peak, peak - log_odds(second))
 
 
-def _logit(p: float) -> float:
+def log_odds(p: float) -> float:
+    """log(p / (1 - p)), within bounds."""
     p = float(np.clip(p, 1e-6, 1 - 1e-6))
     return float(np.log(p / (1 - p)))

@@ -32,6 +32,7 @@ class Target:
         sure_centre, sure_size: (2,) where it was TRACKING last.
         velocity: (2,) smoothed step in a frame, pixels.
         age: Frames since the first.
+        found_at: Age at which it was found again last.
         seeker: The search for it, while it is LOST.
     """
 
@@ -45,6 +46,7 @@ class Target:
     sure_size: Vector = field(default_factory=lambda: np.ones(2))
     velocity: Vector = field(default_factory=lambda: np.zeros(2))
     age: int = 0
+    found_at: int = 0
     seeker: Seeker | None = None
 
     def __post_init__(self) -> None:
@@ -76,7 +78,7 @@ class Target:
 
     def lock(self, centre: Vector, size: Vector, belief: Belief, config: TrackingConfig, frame: tuple[int, int]) -> None:
         """Found again: on from there."""
-        self.belief, self.seeker, self.velocity = belief, None, np.zeros(2)
+        self.belief, self.seeker, self.velocity, self.found_at = belief, None, np.zeros(2), self.age
         self._set(centre, size, config, frame)
         self.remember()
 

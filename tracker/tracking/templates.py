@@ -83,8 +83,8 @@ class TemplateBank:
         """
         fresh = engine.to_host(engine.embed_template([view.picture], view.target[None]))
         alike = similarity(self.host, fresh, self.covered)[:, 0]
-        if alike.max() > config.bank_similarity:
-            # Looked at, and nothing new: the gap counts from here, so that a steady target costs no embedding a frame.
+        if alike.max() > config.bank_similarity or alike[0] < config.bank_least:
+            # Nothing new, or nothing to be trusted. The gap counts from here: a steady target costs no embedding a frame.
             self.views[-1] = View(self.views[-1].picture, self.views[-1].target, view.frame)
             return False
         views, host = [*self.views, view], np.concatenate([self.host, fresh])
