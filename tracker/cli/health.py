@@ -150,7 +150,7 @@ def display() -> list[Line]:
     answer = display_available()
     there, why = answer if isinstance(answer, tuple) else (bool(answer), "")
     names = [f"{name}={os.environ[name]}" for name in ("DISPLAY", "WAYLAND_DISPLAY") if os.environ.get(name)]
-    text = f"usable {' '.join(names)}".strip() if there else f"{why or 'none found'} (everything but the window works: pass --box x,y,w,h)"
+    text = f"usable {' '.join(names)}".strip() if there else f"{why or 'none found'}; everything but the window works: pass --box x,y,w,h"
     return [Line("opencv GUI", toolkit, ok=toolkit.upper() != "NONE"), Line("display", text, ok=there)]
 
 

@@ -145,7 +145,7 @@ def choose_outputs(args: argparse.Namespace, draws: bool) -> None:
     if not wants_files:
         args.save = default_output(args.source)
         check_options(args)
-        note(args, f"Nothing to write was named and there is no window ({why}): the video goes to {args.save}.")
+        note(args, f"No window: {why}; no output was named, so the video goes to {args.save}.")
 
 
 def default_output(source: str) -> Path:
