@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tracker.model.zoo import LoadedModel
 from tracker.runtime.onnx_graph import search_model, template_model
@@ -40,24 +40,26 @@ def write_whole(file: Path, data: bytes) -> None:
 
 
 def write_torch(model: LoadedModel, files: dict[str, Path]) -> None:
-    """Writes the two branches with torch.export: batch and search size dynamic, the same inputs as the ONNX files.
+    """Writes the two branches with torch.export: search size dynamic, the same inputs as the ONNX files.
 
-    The `embedding` here is the feature map of `Matcher.embed_template`; embeddings of the two formats can't be exchanged.
+    The batch is dynamic with the head "boxes" and 1 with the classic one, whose correlation takes another way for a batch.
+    `embedding` is the feature map of `Matcher.embed_template`; embeddings of the two formats can't be exchanged.
     """
     import torch
 
     branches = _branches(model)
     config = model.config.model
-    batch = torch.export.Dim("batch", max=LARGEST_BATCH)
+    count = 2 if model.has_boxes else 1
+    batch = {0: torch.export.Dim("batch", max=LARGEST_BATCH)} if model.has_boxes else {}
     auto = torch.export.Dim.AUTO  # type: ignore[attr-defined]
-    template = torch.zeros((2, config.template_size, config.template_size, 3), dtype=torch.uint8)
-    target = torch.full((2, 2), 40.0)
-    search = torch.zeros((2, config.search_size, config.search_size, 3), dtype=torch.uint8)
+    template = torch.zeros((count, config.template_size, config.template_size, 3), dtype=torch.uint8)
+    target = torch.full((count, 2), 40.0)
+    search = torch.zeros((count, config.search_size, config.search_size, 3), dtype=torch.uint8)
     with torch.no_grad():
         embedding = branches["template"](template, target)
-    shapes = {
-        "template": ((template, target), {"template": {0: batch}, "target": {0: batch}}),
-        "search": ((search, embedding), {"search": {0: batch, 1: auto, 2: auto}, "embedding": {0: batch}}),
+    shapes: dict[str, tuple[Any, Any]] = {
+        "template": ((template, target), {"template": batch, "target": batch}),
+        "search": ((search, embedding), {"search": {**batch, 1: auto, 2: auto}, "embedding": batch}),
     }
     for branch, (inputs, dynamic) in shapes.items():
         program = torch.export.export(branches[branch], inputs, dynamic_shapes=dynamic)

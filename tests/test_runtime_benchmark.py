@@ -1,0 +1,84 @@
+"""tools/benchmark.py as a user runs it, on a tiny model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.cli_helpers import tiny_model, tool
+from tracker.cli.bench_measure import Series, soak, synthetic_clip
+from tracker.cli.bench_report import markdown
+from tracker.geometry import is_valid
+
+
+def test_all_parts_are_measured_and_written(tmp_path: Path) -> None:
+    model = tiny_model(tmp_path / "tiny.safetensors")
+    args = ["--frames", "12", "--threads", "1", "--targets", "1", "3", "--sizes", "360p", "720p", "--compare", "opencv:mil"]
+    done = tool("benchmark", "--model", model, *args, "--soak", "30", "--output", tmp_path / "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "out" / "benchmark.json").read_text())
+    assert set(results["stages"]["1"]) >= {"decode", "crop", "network", "draw", "encode"}
+    assert set(results["compare"]) == {"tiny", "opencv:mil"}
+    assert set(results["targets"]) == {"1", "3"} and set(results["sizes"]) == {"360p", "720p"}
+    assert results["network"]["reached"] > 0 and results["network"]["peak"] > 0
+    assert results["soak"]["frames"] == 30 and results["rss_mb"] > 10
+    text = (tmp_path / "out" / "benchmark.md").read_text()
+    assert text.strip() == done.stdout.strip()
+    for title in ("Where a frame goes", "Beside others", "The network", "Several targets", "Size of the frame", "30 frames"):
+        assert title in text
+    assert (tmp_path / "out" / "benchmark.png").read_bytes()[:4] == b"\x89PNG"
+    again = tool("benchmark", "--model", model, "--output", tmp_path / "out", cwd=tmp_path)
+    assert again.returncode == 2 and "exists; give another --output" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--parts", "speed"], "The part 'speed' is unknown"),
+        (["--parts", "none"], "Nothing to measure"),
+        (["--video", "clip.mp4"], "--video needs --box"),
+        (["--box", "1,2,3,4"], "--box belongs to --video"),
+        (["--sizes", "8K"], "The size '8K' is unknown"),
+        (["--compare", "csrt"], "write opencv:NAME"),
+        (["--compare", "opencv:nano"], "--model-dir"),
+    ],
+)
+def test_mistakes_are_sentences(tmp_path: Path, args: list[str], words: str) -> None:
+    model = tiny_model(tmp_path / "tiny.safetensors")
+    done = tool("benchmark", "--model", model, *args, cwd=tmp_path)
+    assert done.returncode == 2 and words in done.stderr, done.stderr
+
+
+def test_a_series_leaves_the_warm_up_out() -> None:
+    series = Series(wall=[9.0] * 5 + [1.0, 2.0, 3.0], cpu=[9.0] * 5 + [1.0, 1.0, 4.0])
+    assert series.summary()["wall_median_ms"] == 2000
+    assert series.summary()["cpu_median_ms"] == 1000
+
+
+def test_synthetic_targets_stay_inside() -> None:
+    clip = synthetic_clip(40)
+    assert is_valid(clip.box) and len(clip.images) == 40
+    x, y, w, h = clip.box.astype(int)
+    assert not np.array_equal(clip.images[0][y : y + h, x : x + w], clip.images[30][y : y + h, x : x + w])
+
+
+def test_soak_sees_memory_that_grows() -> None:
+    class Leaky:
+        kept: list[np.ndarray] = []  # noqa: RUF012
+
+        def init(self, image: np.ndarray, box: np.ndarray) -> None:
+            pass
+
+        def update(self, image: np.ndarray) -> None:
+            self.kept.append(np.ones(20_000))
+
+    found = soak(Leaky(), synthetic_clip(10, 64, 48), 400)  # type: ignore[arg-type]
+    assert found["rss_slope_bytes_per_frame"] > 50_000
+
+
+def test_report_without_parts_is_still_a_report() -> None:
+    facts = {"model": "m", "engine": "e", "command": "c", "clip": "s", "machine": {"date": "d"}, "rss_mb": 1.0}
+    assert markdown(facts).startswith("# Speed of m")

@@ -1,0 +1,11 @@
+"""`python tools/benchmark.py --help` says what this does; the code is in tracker/cli/benchmark.py."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tracker.cli.benchmark import main
+from tracker.cli.common import run
+
+raise SystemExit(run(main))

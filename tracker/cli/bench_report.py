@@ -1,0 +1,146 @@
+"""What `benchmark` writes: a table in markdown, the same as json, and a plot."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+Results = dict[str, Any]
+BLUE = "#4477aa"
+
+
+def markdown(results: Results) -> str:
+    """The report as text."""
+    lines = [f"# Speed of {results['model']}", ""]
+    lines += [f"- {key}: {value}" for key, value in results["machine"].items()]
+    lines += [f"- command: `{results['command']}`", f"- clip: {results['clip']}", f"- engine: {results['engine']}", ""]
+    lines += ["Wall: what a user waits. CPU: processor time of the process, hardly changed by other programs; ratios are of it.", ""]
+    for threads, rows in results.get("stages", {}).items():
+        total = rows["update, whole"]
+        lines += [f"## Where a frame goes, {threads} thread{'s' if threads != '1' else ''}", ""]
+        lines += table(["stage", "median ms", "p95 ms"], [[k, _ms(v["wall_median_ms"]), _ms(v["wall_p95_ms"])] for k, v in rows.items()])
+        lines += [
+            "",
+            f"{1e3 / total['wall_median_ms']:.0f} updates a second by the wall, {1e3 / total['cpu_median_ms']:.0f} by processor time.",
+            "",
+        ]
+    if "compare" in results:
+        ours = results["compare"][results["model"]]["cpu_median_ms"]
+        lines += ["## Beside others, same frames, in turns, one thread", ""]
+        head = ["tracker", "wall median ms", "wall p95 ms", "CPU median ms", "CPU p10 ms", "CPU, ours = 1"]
+        lines += table(
+            head,
+            [
+                [
+                    name,
+                    *(_ms(v[k]) for k in ("wall_median_ms", "wall_p95_ms", "cpu_median_ms", "cpu_p10_ms")),
+                    f"{v['cpu_median_ms'] / ours:.2f}",
+                ]
+                for name, v in results["compare"].items()
+            ],
+        )
+        lines += [""]
+    if "network" in results:
+        lines += ["## The network", ""]
+        lines += table(["part", "GMAC"], [[k, f"{v:.4f}"] for k, v in results["network"]["gigamacs"].items()])
+        share = results["network"]
+        lines += [
+            "",
+            f"A search takes {share['search_ms']:.2f} ms of one thread: {share['reached']:.1f} GMAC/s, "
+            f"{100 * share['reached'] / share['peak']:.0f} % of the {share['peak']:.1f} GMAC/s that a product of 1024 x 1024 matrices "
+            "reaches on it.",
+            "",
+        ]
+    for key, title, unit in (("targets", "Several targets in a frame, one batch", "targets"), ("sizes", "Size of the frame", "frame")):
+        if key in results:
+            rows = results[key]
+            base = next(iter(rows.values()))["cpu_median_ms"]
+            lines += [f"## {title}, one thread", ""]
+            lines += table(
+                [unit, "wall median ms", "CPU median ms", "CPU, first = 1"],
+                [[str(n), _ms(v["wall_median_ms"]), _ms(v["cpu_median_ms"]), f"{v['cpu_median_ms'] / base:.2f}"] for n, v in rows.items()],
+            )
+            lines += [""]
+    if "soak" in results:
+        s = results["soak"]
+        lines += [
+            f"## {s['frames']:,} frames",
+            "",
+            f"Memory: {s['rss_start'] / 1e6:.1f} MB at the start, {s['rss_end'] / 1e6:.1f} MB at the end, "
+            f"{s['rss_slope_bytes_per_frame']:+.1f} bytes a frame over the second half.",
+            f"CPU time of an update: {s['first_ms']:.2f} ms over the first {s['part']:,}, {s['last_ms']:.2f} ms over the last "
+            f"({100 * (s['last_ms'] / s['first_ms'] - 1):+.1f} %).",
+            "",
+        ]
+    lines += [f"Memory of the process: {results['rss_mb']:.0f} MB.", ""]
+    return "\n".join(lines)
+
+
+def table(head: list[str], rows: list[list[str]]) -> list[str]:
+    """A markdown table, numbers to the right."""
+    lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * (len(head) - 1) + "|"]
+    return lines + ["| " + " | ".join(row) + " |" for row in rows]
+
+
+def _ms(value: float) -> str:
+    return f"{value:.2f}" if value == value else "-"
+
+
+def write(results: Results, folder: Path, plot: bool = True) -> list[Path]:
+    """Writes benchmark.md, benchmark.json and, with a plot, benchmark.png."""
+    files = [folder / "benchmark.md", folder / "benchmark.json"]
+    files[0].write_text(markdown(results), encoding="utf-8")
+    files[1].write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    if plot and draw(results, folder / "benchmark.png"):
+        files.append(folder / "benchmark.png")
+    return files
+
+
+def draw(results: Results, path: Path) -> bool:
+    """The plot: a panel for each part that was measured; False where there is nothing to show."""
+    panels = [key for key in ("stages", "compare", "targets", "sizes", "soak") if key in results]
+    if not panels:
+        return False
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(5.2 * columns, 3.2 * rows), layout="constrained", squeeze=False)
+    for axis in axes.flat[len(panels) :]:
+        axis.set_axis_off()
+    for axis, key in zip(axes.flat, panels, strict=False):
+        data = results[key]
+        if key in ("stages", "compare"):
+            _bars(axis, key, data)
+        elif key == "soak":
+            axis.plot([k for k, _ in data["samples"]], [v / 1e6 for _, v in data["samples"]], color=BLUE)
+            axis.set(title="Memory", xlabel="frame", ylabel="MB")
+        else:
+            places = [int(k) for k in data] if key == "targets" else [str(k) for k in data]
+            axis.plot(places, [v["cpu_median_ms"] for v in data.values()], "o-", color=BLUE)
+            title = {"targets": "Targets in a frame (CPU)", "sizes": "Size of the frame (CPU)"}[key]
+            axis.set(title=title, ylabel="ms a frame", xlabel={"targets": "targets", "sizes": "lines"}[key])
+        if key not in ("stages", "compare"):
+            axis.set_ylim(0, 1.15 * axis.get_ylim()[1])
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+    return True
+
+
+def _bars(axis: Any, key: str, data: dict[str, Any]) -> None:
+    if key == "stages":
+        values = {k: v["wall_median_ms"] for k, v in next(iter(data.values())).items() if k != "update, whole"}
+        axis.set_title("Where a frame goes (wall)")
+    else:
+        values = {k.replace(", ", ",\n", 1): v["cpu_median_ms"] for k, v in data.items()}
+        axis.set_title("Same frames, one thread (CPU)")
+    bars = axis.barh(list(values), list(values.values()), color=BLUE)
+    axis.bar_label(bars, fmt="%.1f", padding=2, fontsize=8)
+    axis.margins(x=0.18)
+    axis.invert_yaxis()
+    axis.set_xlabel("ms a frame")

@@ -1,0 +1,186 @@
+"""`siamtrack benchmark`: where every millisecond goes, beside other trackers in the same run."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tracker.cli.common import DEFAULT_MODEL, DONE, Parser, RawEpilog, add_version, parse_box, whole_number
+from tracker.errors import BoxError, ConfigError, OutputError, SourceError
+
+PARTS = ("stages", "compare", "network", "targets", "sizes")
+EPILOG = """examples:
+  siamtrack benchmark
+  siamtrack benchmark --video clip.mp4 --box 368,190,32,27 --compare opencv:nano --model-dir nanotrack --classic --output speed
+  siamtrack benchmark --parts none --soak 10000"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of `benchmark`."""
+    parser = Parser(description="Measure speed and memory, part by part.", epilog=EPILOG, formatter_class=RawEpilog)
+    what = parser.add_argument_group("model")
+    what.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME|FILE", help="shipped model or a checkpoint file")
+    what.add_argument(
+        "--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help="change one setting; may be repeated"
+    )
+    what.add_argument("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="where the network runs")
+    what.add_argument("--engine", default="auto", metavar="auto|NAME", help="what runs the network")
+    clip = parser.add_argument_group("frames")
+    clip.add_argument("--video", metavar="SOURCE", help="video or folder; without it a synthetic clip of 640 x 360 pixels")
+    clip.add_argument("--box", type=parse_box, metavar="x,y,w,h", help="target in the first frame of --video")
+    clip.add_argument("--frames", type=whole_number(10), default=200, metavar="N", help="frames to track")
+    parts = parser.add_argument_group("what is measured")
+    parts.add_argument("--parts", default=",".join(PARTS), metavar="LIST", help=f"some of {','.join(PARTS)}, or none")
+    parts.add_argument("--threads", type=whole_number(1), nargs="+", default=[1, 2], metavar="N", help="CPU threads for the part stages")
+    parts.add_argument(
+        "--targets", type=whole_number(1), nargs="+", default=[1, 2, 4, 8, 16, 32, 64], metavar="N", help="targets in a frame"
+    )
+    parts.add_argument(
+        "--sizes", nargs="+", default=["360p", "720p", "1080p", "4K"], metavar="SIZE", help="of 360p, 720p, 1080p, 1440p, 4K"
+    )
+    parts.add_argument("--compare", action="append", default=[], metavar="opencv:NAME", help="a tracker to time in turns; may be repeated")
+    parts.add_argument("--model-dir", metavar="DIR", help="folder with the model files of OpenCV's trackers")
+    parts.add_argument(
+        "--classic", action="store_true", help="also time SiamFC's AlexNet with 3 scales in torch eager (untrained: as fast)"
+    )
+    parts.add_argument("--torch", action="store_true", help="also time our own model in torch eager")
+    parts.add_argument("--soak", type=whole_number(20), metavar="N", help="also track N frames and watch memory and latency")
+    out = parser.add_argument_group("output")
+    out.add_argument("--output", type=Path, metavar="DIR", help="write benchmark.md, benchmark.json and benchmark.png there")
+    out.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    add_version(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Checks the request, measures, prints and writes."""
+    args = build_parser().parse_args(argv)
+    parts = _parts(args)
+    _check_output(args.output, args.overwrite)
+    from tracker.cli import bench_measure as measure
+    from tracker.cli import bench_report as report
+    from tracker.model.zoo import load_model
+
+    unknown = [name for name in args.sizes if name not in measure.HEIGHTS]
+    if unknown:
+        raise ConfigError(f"The size {unknown[0]!r} is unknown; there are {', '.join(measure.HEIGHTS)}.")
+    model = load_model(args.model, overrides=args.overrides)
+    clip = measure.read_clip(args.video, args.box, args.frames) if args.video else measure.synthetic_clip(args.frames)
+    if len(clip.images) < 10:
+        raise SourceError(f"The video {args.video} has {len(clip.images)} frames; at least 10 are needed.")
+    others = _others(args)
+    first = measure.make_tracker(model, args.device, args.engine, 1)
+    height, width = clip.images[0].shape[:2]
+    results: dict[str, Any] = {
+        "model": model.name,
+        "engine": f"{first.engine.name} on {first.device}",
+        "command": shlex.join(["siamtrack", "benchmark", *(sys.argv[1:] if argv is None else argv)]),
+        "clip": f"{clip.name}, {len(clip.images)} frames of {width} x {height}",
+        "machine": measure.machine(),
+    }
+
+    def tracker(threads: int = 1) -> Any:
+        return measure.make_tracker(model, args.device, args.engine, threads)
+
+    if "stages" in parts:
+        _say("stages")
+        with tempfile.TemporaryDirectory() as folder:
+            source = args.video
+            results["stages"] = {str(n): measure.stages(tracker(n), clip, source, Path(folder)) for n in args.threads}
+    if "compare" in parts:
+        _say("compare")
+        trackers = {model.name: tracker(), **others}
+        every = {}
+        if args.torch:
+            trackers[f"{model.name}, torch eager"] = measure.make_tracker(model, "cpu", "torch", 1)
+        if args.classic:
+            trackers["SiamFC AlexNet, 3 scales, torch eager"] = measure.make_tracker(classic_model(), "cpu", "torch", 1)
+            every["SiamFC AlexNet, 3 scales, torch eager"] = 8
+        results["compare"] = measure.in_turns(trackers, clip, every)
+    if "network" in parts:
+        _say("network")
+        results["network"] = _network(model, tracker(), clip)
+    if "targets" in parts:
+        _say("targets")
+        results["targets"] = measure.by_targets(tracker(), clip, args.targets)
+    if "sizes" in parts:
+        _say("sizes")
+        results["sizes"] = measure.by_frame_size(tracker, clip, args.sizes)
+    if args.soak:
+        _say("soak")
+        results["soak"] = measure.soak(tracker(), clip, args.soak)
+    results["rss_mb"] = measure.resident_bytes() / 1e6
+    if args.output:
+        args.output.mkdir(parents=True, exist_ok=True)
+        for path in report.write(results, args.output):
+            print(path, file=sys.stderr)
+    print(report.markdown(results))
+    return DONE
+
+
+def classic_model() -> Any:
+    """SiamFC's AlexNet as siamfc-pytorch runs it: 127 and 255 pixels, 3 scales, up-sampling by 16. Untrained."""
+    from tracker.config import Config, merge
+    from tracker.model.matcher import Matcher
+    from tracker.model.zoo import SIAMFC_MODEL, SIAMFC_TRACKING, LoadedModel
+
+    values = {"model": SIAMFC_MODEL, "tracking": {**SIAMFC_TRACKING, "redetect": False}}
+    config = merge(Config(name="siamfc-alexnet"), values, where="the classic model")
+    state = {key: value.numpy() for key, value in Matcher(config.model).eval().state_dict().items()}
+    return LoadedModel(config.name, config, state)
+
+
+def _network(model: Any, tracker: Any, clip: Any) -> dict[str, Any]:
+    from tracker.cli import bench_measure as measure
+
+    tracker.init(clip.images[0], clip.box)
+    tracker.update(clip.images[1])
+    template = tracker.engine.embed_template([tracker.views.template], clip.box[None, 2:])
+    series = measure.Series()
+    for _ in range(60):
+        series.run(tracker.engine.match, template, [tracker.views.search])
+    macs = measure.gigamacs(model)
+    search = sum(value for key, value in macs.items() if key.startswith("search"))
+    took = series.summary()["cpu_p10_ms"]
+    return {"gigamacs": macs, "search_ms": took, "reached": search / took * 1e3, "peak": measure.peak_gigamacs(1)}
+
+
+def _parts(args: argparse.Namespace) -> list[str]:
+    wanted = [] if args.parts == "none" else [part.strip() for part in args.parts.split(",") if part.strip()]
+    for part in wanted:
+        if part not in PARTS:
+            raise ConfigError(f"The part {part!r} is unknown; there are {', '.join(PARTS)}, and none.")
+    if args.video and args.box is None:
+        raise BoxError("--video needs --box x,y,w,h: the target in its first frame, in pixels.")
+    if args.box is not None and not args.video:
+        raise BoxError("--box belongs to --video; the synthetic clip has its own target.")
+    if not wanted and not args.soak:
+        raise ConfigError("Nothing to measure: name some --parts, or give --soak N.")
+    return wanted
+
+
+def _check_output(folder: Path | None, overwrite: bool) -> None:
+    for name in ("benchmark.md", "benchmark.json", "benchmark.png") if folder else ():
+        if (folder / name).exists() and not overwrite:  # type: ignore[operator]
+            raise OutputError(f"The file {folder / name} exists; give another --output or --overwrite.")  # type: ignore[operator]
+
+
+def _others(args: argparse.Namespace) -> dict[str, Any]:
+    from tracker.evaluation.baselines import OpenCVTracker
+
+    out = {}
+    for text in args.compare:
+        kind, _, name = text.partition(":")
+        if kind != "opencv" or not name:
+            raise ConfigError(f"--compare {text!r} isn't known; write opencv:NAME, for example opencv:csrt.")
+        out[text] = OpenCVTracker(name, args.model_dir)
+    return out
+
+
+def _say(part: str) -> None:
+    print(f"measuring: {part}", file=sys.stderr, flush=True)
