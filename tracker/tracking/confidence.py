@@ -6,12 +6,12 @@ the truth). Weights are fitted by `tools/calibrate.py` on clips with disturbance
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tracker.geometry import iou, xyxy_to_xywh
 from tracker.tracking.decode import Decoded, Map
 
 OVERLAP = 0.3
@@ -28,7 +28,7 @@ motion      step since the frame before, in sqrt(w h)
 """
 
 
-def outside(shape: tuple[int, ...], box: ArrayLike, stride: int, crop: int) -> NDArray[np.bool_]:
+def outside(shape: tuple[int, ...], box: Sequence[float] | NDArray[np.float64], stride: int, crop: int) -> NDArray[np.bool_]:
     """(H, W) True for the cells that stand clear of a target: off its box by a quarter of its size and a cell.
 
     Args:
@@ -37,19 +37,19 @@ def outside(shape: tuple[int, ...], box: ArrayLike, stride: int, crop: int) -> N
         stride: Crop pixels for one cell.
         crop: Side of the crop in pixels.
     """
-    left, top, right, bottom = (float(v) for v in np.asarray(box, dtype=np.float64))
+    left, top, right, bottom = (float(v) for v in box)
     height, width = shape
-    x = (np.arange(width) - (width - 1) / 2) * stride + crop / 2
-    y = (np.arange(height) - (height - 1) / 2) * stride + crop / 2
+    x = np.arange(width) * float(stride) + (crop - (width - 1) * stride) / 2
+    y = np.arange(height) * float(stride) + (crop - (height - 1) * stride) / 2
     more_x, more_y = 0.25 * (right - left) + stride, 0.25 * (bottom - top) + stride
-    inside_x = (x > left - more_x) & (x < right + more_x)
-    inside_y = (y > top - more_y) & (y < bottom + more_y)
-    return ~(inside_y[:, None] & inside_x[None, :])
+    aside = np.abs(x - (left + right) / 2) >= (right - left) / 2 + more_x
+    above = np.abs(y - (top + bottom) / 2) >= (bottom - top) / 2 + more_y
+    return above[:, None] | aside[None, :]
 
 
 def box_of(found: Decoded, size: ArrayLike, crop: int) -> NDArray[np.float64]:
     """(4,) xyxy in crop pixels of a decoded place; `size` (w, h) in crop pixels where it has none of its own (classic head)."""
-    w, h = np.asarray(size, dtype=np.float64) * found.scale
+    w, h = (float(v) * found.scale for v in np.asarray(size))
     if found.width is not None and found.height is not None:
         w, h = found.width, found.height
     x, y = crop / 2 + found.dx, crop / 2 + found.dy
@@ -65,25 +65,23 @@ def features(found: Decoded, size: ArrayLike, stride: int, crop: int) -> NDArray
         stride: Crop pixels for one cell.
         crop: Side of the crop in pixels.
     """
-    w, h = (float(v) for v in np.asarray(size, dtype=np.float64))
+    w, h = (float(v) for v in np.asarray(size))
     box = box_of(found, (w, h), crop)
     peak = float(found.logits[found.cell])
-    clear = outside(found.logits.shape, box, stride, crop)
-    others = found.logits[clear] if clear.any() else found.logits.reshape(-1)[:0]
-    second = float(others.max()) if others.size else peak - 6.0
-    mean = float(others.mean()) if others.size else peak - 12.0
-    new_w, new_h = box[2] - box[0], box[3] - box[1]
-    resize = abs(np.log2(new_w * new_h / (w * h))) + abs(np.log2((new_w / new_h) / (w / h)))
-    motion = np.hypot(found.dx, found.dy) / np.sqrt(w * h)
-    values = [
-        np.clip(peak, -10, 10),
-        np.clip(peak - second, -5, 10),
-        np.clip(peak - mean, 0, 20) / 4,
-        _agreement(found.boxes, found.response, found.cell),
-        min(resize, 3.0),
-        min(motion, 4.0),
-    ]
-    return np.nan_to_num(np.asarray(values, dtype=np.float64), nan=-5.0)
+    others = found.logits[outside(found.logits.shape, box, stride, crop)]
+    second, mean = (float(others.max()), float(others.mean())) if others.size else (peak - 6.0, peak - 12.0)
+    new_w, new_h = max(float(box[2] - box[0]), 1e-3), max(float(box[3] - box[1]), 1e-3)
+    resize = abs(math.log2(new_w * new_h / (w * h))) + abs(math.log2((new_w / new_h) / (w / h)))
+    return np.array(
+        [
+            min(max(peak, -10.0), 10.0),
+            min(max(peak - second, -5.0), 10.0),
+            min(max(peak - mean, 0.0), 20.0) / 4,
+            _agreement(found.boxes, found.response, found.cell),
+            min(resize, 3.0),
+            min(math.hypot(found.dx, found.dy) / math.sqrt(w * h), 4.0),
+        ]
+    )
 
 
 def _agreement(boxes: Map | None, response: Map, cell: tuple[int, int]) -> float:
@@ -91,10 +89,12 @@ def _agreement(boxes: Map | None, response: Map, cell: tuple[int, int]) -> float
         return 1.0
     row, column = cell
     rows, columns = slice(max(row - 1, 0), row + 2), slice(max(column - 1, 0), column + 2)
-    around = boxes[:, rows, columns].reshape(4, -1).T
-    weight = response[rows, columns].reshape(-1).astype(np.float64) + 1e-6
-    overlaps = iou(xyxy_to_xywh(around), xyxy_to_xywh(boxes[:, row, column]))
-    return float((overlaps * weight).sum() / weight.sum())
+    left, top, right, bottom = boxes[:, rows, columns].reshape(4, -1)
+    x0, y0, x1, y1 = (float(v) for v in boxes[:, row, column])
+    both = np.maximum(np.minimum(right, x1) - np.maximum(left, x0), 0) * np.maximum(np.minimum(bottom, y1) - np.maximum(top, y0), 0)
+    union = np.maximum(right - left, 0) * np.maximum(bottom - top, 0) + max(x1 - x0, 0.0) * max(y1 - y0, 0.0) - both
+    weight = response[rows, columns].reshape(-1) + 1e-6
+    return float(((both / np.maximum(union, 1e-6)) * weight).sum() / weight.sum())
 
 
 def probability(values: ArrayLike, weights: Sequence[float]) -> NDArray[np.float64]:
