@@ -203,10 +203,11 @@ def table(figures: Figures) -> str:
     """The before/after figure as text."""
     import numpy as np
 
-    rows = [*zip(figures.names, figures.before, figures.after, strict=True), ("mean", np.mean(figures.before), np.mean(figures.after))]
+    means = ("mean", float(np.mean(figures.before)), float(np.mean(figures.after)))
+    rows = [*zip(figures.names, figures.before, figures.after, strict=True), means]
     width = max(len(name) for name, _, _ in rows)
     lines = [f"AUC on {figures.frames} held-out frames, one pass from the first of them", f"{'':<{width}}  before  after"]
-    lines += [f"{name:<{width}}   {a:.3f}  {b:.3f}  {float(b) - float(a):+.3f}" for name, a, b in rows]
+    lines += [f"{name:<{width}}   {a:.3f}  {b:.3f}  {b - a:+.3f}" for name, a, b in rows]
     return "\n".join(lines)
 
 

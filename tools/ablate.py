@@ -1,0 +1,12 @@
+#!/usr/bin/env python3
+"""Trains each energy with each loss at a small budget and tabulates their accuracy: see `tools/ablate.py --help`."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tracker.cli.ablate import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,215 @@
+"""Ablation: each energy with each loss, trained for the same few steps from the same prepared cache, measured by tracking."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tracker.config import Config, merge, to_dict
+from tracker.errors import ConfigError
+from tracker.model.matcher import Matcher
+from tracker.training.config import train_config
+from tracker.training.data import build_pair_source
+from tracker.training.initial import initial_model
+from tracker.training.loop import LAST, Trainer
+from tracker.training.tracks import AnnotatedTrack
+from tracker.training.validation import Validator
+
+logger = logging.getLogger(__name__)
+
+ENERGIES = ("dot", "cosine", "euclidean")
+LOSSES: dict[str, dict[str, Any]] = {
+    "none": {},
+    "logistic": {},
+    "focal": {"alpha": 0.25, "gamma": 2.0},
+    "contrastive": {"on": "energy", "margin": 1.0},
+    "triplet": {"on": "energy", "mining": "semi-hard"},
+    "circle": {"on": "energy"},
+}
+"""Each loss of the score with its options; "none": the untrained start. What counts as the target is the recipe's own rule."""
+RULES = ("radius", "inside", "ignore")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One energy with one loss.
+
+    Attributes:
+        energy, loss: Names.
+        steps: Steps done.
+        wanted: Steps of the budget.
+        auc, ao: On the validation clips; None as long as it isn't finished.
+        seconds: Of training.
+        mark: Hash of all that decides the result.
+    """
+
+    energy: str
+    loss: str
+    steps: int
+    wanted: int
+    auc: float | None
+    ao: float | None
+    seconds: float
+    mark: str
+
+    @property
+    def finished(self) -> bool:
+        """Whether the whole budget was spent and the clips were tracked."""
+        return self.auc is not None
+
+
+def cell_config(config: Config, energy: str, loss: str, steps: int) -> Config:
+    """The recipe with another energy and another loss on the score; its other losses (boxes) stay.
+
+    Args:
+        config: A recipe whose first loss is that of the score.
+        energy, loss: Names.
+        steps: Length of the run.
+
+    Raises:
+        ConfigError: An unknown name, or a recipe that can't be varied so.
+    """
+    if energy not in ENERGIES or loss not in LOSSES:
+        raise ConfigError(f"There is no cell {energy} x {loss}; energies are {', '.join(ENERGIES)}, losses {', '.join(LOSSES)}.")
+    if not config.model.neck_channels:
+        raise ConfigError("The ablation scales the features in the neck; take a recipe with model.neck_channels above 0.")
+    section = dict(config.train)
+    first, *rest = [dict(item) for item in section.get("losses", [])] or [{"name": "focal"}]
+    rule = {key: value for key, value in dict(first.get("options", {})).items() if key in RULES}
+    if loss != "none":
+        first = {"name": loss, "weight": first.get("weight", 1.0), "options": {**LOSSES[loss], **rule}}
+    section["losses"] = [first, *rest]
+    warmup = min(int(dict(section.get("schedule", {})).get("warmup_steps", 0)), steps // 10)
+    section["schedule"] = {**dict(section.get("schedule", {})), "warmup_steps": warmup}
+    ema = min(float(section.get("ema_decay", 0.0)), 1 - 5 / max(steps, 10))  # an average over at most a fifth of the run
+    section.update(
+        steps=max(steps, 1), checkpoint_every=max(1, min(250, steps)), validate_every=0, tensorboard=False, ema_decay=max(ema, 0.0)
+    )
+    return replace(config, model=merge(config.model, {"energy": energy}), train=section)
+
+
+def even_start(model: Matcher, energy: str, norm: float) -> None:
+    """Gives every energy the same first scores: +4 for a target that looks the same, -6 for one at a right angle.
+
+    Without it the ablation would compare how well scales were guessed: dot products of raw features are some hundreds.
+
+    Args:
+        model: Changed in place: its neck is scaled so that features have unit length on average, its head's scale and bias follow.
+        energy: Its energy.
+        norm: Mean squared length of its features before.
+    """
+    neck = getattr(model.neck, "weight", None)
+    assert isinstance(neck, torch.nn.Parameter)
+    scale, bias = {"cosine": (10.0, -6.0), "dot": (10.0, -6.0), "euclidean": (5.0, 4.0)}[energy]
+    with torch.no_grad():
+        if energy != "cosine":
+            neck.mul_(norm**-0.5)
+        model.head.scale.fill_(scale)
+        model.head.bias.fill_(bias)
+
+
+def feature_norm(model: Matcher, source: Any) -> float:
+    """Mean squared length of the embedding of one cell, over the searches of the first batch."""
+    batch = source.batch(0, 0, 1)
+    with torch.no_grad():
+        return float(model.eval().embed(batch.search, start=batch.start).square().sum(1).mean())
+
+
+class Ablation:
+    """The cells of a table, each in a folder of its own: finished ones are kept, broken ones go on where they stopped.
+
+    Args:
+        config: The recipe; its cache must be prepared.
+        clips: What to track for the figure.
+        folder: Where the cells go.
+        steps: Budget of a cell.
+        max_frames: Frames tracked of each clip; 0: all.
+        engine: What runs the tracker.
+    """
+
+    def __init__(
+        self, config: Config, clips: Sequence[AnnotatedTrack], folder: Path, steps: int, max_frames: int = 60, engine: str = "auto"
+    ) -> None:
+        self.config, self.clips, self.folder = config, list(clips), folder
+        self.steps, self.max_frames, self.engine = steps, max_frames, engine
+
+    def path(self, energy: str, loss: str) -> Path:
+        """The folder of a cell."""
+        return self.folder / f"{energy}-{loss}"
+
+    def mark(self, config: Config) -> str:
+        """What a result depends on, as a short hash."""
+        what: dict[str, Any] = {
+            "config": to_dict(config),
+            "clips": [c.name for c in self.clips],
+            "frames": self.max_frames,
+            "steps": self.steps,
+        }
+        what["config"]["train"].pop("max_minutes", None)
+        return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+    def known(self, energy: str, loss: str) -> Cell | None:
+        """The result of a cell, if there is one of this very setting."""
+        file = self.path(energy, loss) / "result.json"
+        if not file.is_file():
+            return None
+        cell = Cell(**json.loads(file.read_text()))
+        return cell if cell.mark == self.mark(cell_config(self.config, energy, loss, self.steps)) else None
+
+    def run(self, energy: str, loss: str, minutes: float = 0.0, progress: bool = False) -> Cell:
+        """Trains and measures a cell, or goes on with it.
+
+        Args:
+            energy, loss: Names.
+            minutes: Wall time at most for the training; 0: no limit. A cell that runs out of it is not finished.
+            progress: Whether to draw a progress bar.
+
+        Raises:
+            TrainingError: A loss that is not finite.
+        """
+        config = cell_config(self.config, energy, loss, self.steps)
+        mark, folder = self.mark(config), self.path(energy, loss)
+        cell = self.known(energy, loss)
+        if cell is not None and cell.finished:
+            return cell
+        folder.mkdir(parents=True, exist_ok=True)
+        if cell is None:  # what lies there is of another setting
+            (folder / LAST).unlink(missing_ok=True)
+        settings = train_config({**config.train, "max_minutes": minutes})
+        source = build_pair_source(config, settings.seed)
+        model = initial_model(config, settings.seed)
+        even_start(model, energy, feature_norm(model, source))
+        self._save(Cell(energy, loss, 0, self.steps, None, None, 0.0, mark))
+        trainer = Trainer(model, source, settings, folder, full_config=to_dict(config), progress=progress)
+        began = time.monotonic()
+        if loss != "none":
+            if (folder / LAST).is_file():
+                trainer.resume()
+            result = trainer.run()
+            if result.signal:
+                raise KeyboardInterrupt
+            if result.stopped != "finished":
+                return self._save(Cell(energy, loss, result.step, self.steps, None, None, result.seconds, mark))
+            began = time.monotonic() - result.seconds
+        seconds = time.monotonic() - began
+        averaged = trainer.ema.applied(model) if trainer.ema is not None else nullcontext(model)
+        with torch.no_grad(), averaged as best:
+            figures = Validator(config, self.clips, "cpu", self.max_frames, self.engine)(best.eval(), self.steps)
+        steps = 0 if loss == "none" else self.steps
+        return self._save(Cell(energy, loss, steps, steps, figures["auc"], figures["ao"], seconds, mark))
+
+    def _save(self, cell: Cell) -> Cell:
+        file = self.path(cell.energy, cell.loss) / "result.json"
+        part = file.with_suffix(".part")
+        part.write_text(json.dumps(asdict(cell), indent=1))
+        part.replace(file)
+        return cell
