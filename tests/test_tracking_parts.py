@@ -36,7 +36,7 @@ def states(scores: list[float], config: TrackingConfig = CONFIG) -> list[TrackSt
 @pytest.fixture
 def steady(monkeypatch: pytest.MonkeyPatch) -> None:
     """Thresholds as they stand in the configuration: the usual score stays 1."""
-    monkeypatch.setattr("tracker.tracking.state.LEVEL_RATE", 0.0)
+    monkeypatch.setattr("tracker.tracking.state.FALL", 0.0)
 
 
 def test_states_have_hysteresis(steady: None) -> None:
@@ -56,9 +56,10 @@ def test_lost_stays_lost_and_the_sure_never_are(scores: list[float]) -> None:
 
 
 def test_thresholds_follow_the_usual_score() -> None:
-    hard = [0.55] * 30
-    assert states([*hard, 0.4], replace(CONFIG, uncertain_score=0.7))[-1] is T
-    assert states([*hard, 0.3], replace(CONFIG, uncertain_score=0.7))[-1] is U
+    hard = [0.7] * 60
+    config = replace(CONFIG, uncertain_score=0.7)
+    assert states([*hard, 0.55], config)[-1] is T and states([0.55], config) == [U]
+    assert states([*hard, 0.45], config)[-1] is U
     assert Belief(level=0.5).relative(0.4) == pytest.approx(0.8)
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from tracker.config import TrackingConfig
 from tracker.types import TrackState
 
-LEVEL_RATE, LOWEST_LEVEL = 0.2, 0.5
+RISE, FALL, LOWEST_LEVEL = 0.2, 0.05, 0.6
+"""The usual score follows a better one fast and a worse one slowly, so that slow drift doesn't pass for usual."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ def next_belief(belief: Belief, score: float, config: TrackingConfig) -> Belief:
     share = belief.relative(score)
     low = belief.low + 1 if share < config.lost_score else 0
     high = belief.high + 1 if share >= config.sure_score else 0
-    level = max((1 - LEVEL_RATE) * belief.level + LEVEL_RATE * score, LOWEST_LEVEL)
+    rate = RISE if score > belief.level else FALL
+    level = max((1 - rate) * belief.level + rate * score, LOWEST_LEVEL)
     counted = replace(belief, low=low, high=high, level=level)
     if low >= config.lost_frames:
         return replace(counted, state=TrackState.LOST, high=0, unsure=belief.unsure + 1, level=belief.level)
