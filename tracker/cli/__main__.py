@@ -17,6 +17,7 @@ COMMANDS = {
     "train": "train a model",
     "prepare": "cut and cache training crops",
     "finetune": "adapt a model to your own object",
+    "ablate": "train each energy with each loss and tabulate them",
     "evaluate": "measure trackers on a benchmark",
     "report": "draw the results of evaluations as one page",
     "tune": "search the tracking settings on a validation split",

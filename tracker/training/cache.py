@@ -50,6 +50,8 @@ class CacheConfig:
         shard: Groups in one file.
         quality: JPEG quality of pictures.
         seed: Decides every group.
+        weights: Model whose backbone gives the features of a stage above 0: a shipped model or a checkpoint; "": the ImageNet
+            weights. Training must then start from the same (tools/train.py --init).
     """
 
     path: str = "cache"
@@ -58,6 +60,7 @@ class CacheConfig:
     shard: int = 100
     quality: int = 92
     seed: int = 0
+    weights: str = ""
 
 
 def fingerprint(cache: CacheConfig, data: DataConfig, model: ModelConfig) -> str:
@@ -65,6 +68,8 @@ def fingerprint(cache: CacheConfig, data: DataConfig, model: ModelConfig) -> str
     what: dict[str, Any] = {"cache": to_dict(cache), "data": to_dict(data)}
     for key in ("path", "groups"):
         del what["cache"][key]
+    if not cache.weights or cache.stage == 0:
+        del what["cache"]["weights"]
     for key in ("root", "on_bad_file"):  # where it lies, and what is left out of it, is not what it is made of
         del what["data"][key]
     for key, default in LATER.items():  # a recipe that doesn't use what came later keeps its caches
@@ -122,7 +127,7 @@ class ShardMaker:
         cv2.setNumThreads(1)
         self.cache, self.model = cache, model
         self.mixture = build_mixture(data, model, context, store or frame_store(cache))
-        self.embed = frozen_stages(model.backbone, cache.stage) if cache.stage else None
+        self.embed = frozen_stages(model.backbone, cache.stage, cache.weights) if cache.stage else None
 
     def make(self, number: int) -> Path:
         """Writes shard `number`, atomically; one that is there already stays."""
@@ -182,15 +187,30 @@ Embed = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """Pictures (N, H, W, 3) BGR uint8 -> features (N, C, h, w)."""
 
 
-def frozen_stages(backbone: str, stage: int) -> Embed:
-    """The first stages of a backbone with its ImageNet weights, as a function on pictures.
+def frozen_stages(backbone: str, stage: int, weights: str = "") -> Embed:
+    """The first stages of a backbone with its ImageNet weights, or with those of a model, as a function on pictures.
+
+    Args:
+        backbone: Its name.
+        stage: How many.
+        weights: A shipped model or a checkpoint; "": ImageNet.
 
     Raises:
         DataError: The backbone has no such weights.
-        WeightsError: Their package isn't installed.
+        WeightsError: They are missing.
     """
     from tracker.model.backbones import build_backbone
 
+    if weights:
+        from tracker.model.zoo import load_model
+
+        model = load_model(weights)
+        if model.config.model.backbone != backbone:
+            raise DataError(
+                f"train.data.cache.weights={weights} has the backbone {model.config.model.backbone!r}, this recipe {backbone!r}; "
+                "take a model of the same backbone."
+            )
+        return compiled_stages(model.module.backbone, stage)
     network = build_backbone(backbone)
     load = getattr(network, "load_imagenet", None)
     if load is None:

@@ -52,7 +52,7 @@ def measure(config: Config, pairs: PairConfig, seconds: float, groups: int = 24)
     live = LivePairs(pairs, config, BATCH, seed)
     rates = [Rate("made anew", _timed(live, seconds), "pictures; the backbone is still to run")]
     if stage:
-        embed = frozen_stages(config.model.backbone, stage)
+        embed = frozen_stages(config.model.backbone, stage, pairs.cache.weights)
 
         def run(batch: PairBatch) -> None:
             for crops in (batch.template, batch.search):

@@ -44,7 +44,7 @@ class PasteViews:
                 place = rng.uniform(0.4, 0.6, 2) * side
             else:
                 place = np.array([side / 2, side / 2])
-            around = 0.5 * c.search_size
+            around = max(0.5 * c.search_size, 0.9 * length)
             for _ in range(distractors):
                 other = self._look_alike(index, rng)
                 angle = rng.uniform(0, 2 * np.pi)
