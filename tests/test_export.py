@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.cli_helpers import ROOT, tool
+from tests.cli_helpers import ROOT, tool, write_video
+from tests.conftest import moving_square
 from tests.evaluation_trees import otb_tree
 from tests.runtime_models import pictures, random_model
 from tracker.model.zoo import LoadedModel, save_model
@@ -144,3 +146,21 @@ def test_int8_files_are_near_and_say_their_cost(tmp_path: Path) -> None:
     names = [[tmp_path / "out" / f"{model.name}{tail}-{branch}.onnx" for branch in ("template", "search")] for tail in ("", "-int8")]
     full, small = (run_onnxruntime(*files, crop, target, pixels)[0] for files in names)
     assert np.corrcoef(full.ravel(), small.ravel())[0, 1] > 0.9
+
+
+def test_the_example_of_the_page_runs(exported: tuple[LoadedModel, Path], tmp_path: Path) -> None:
+    images, boxes = moving_square(8)
+    write_video(tmp_path / "video.mp4", images)
+    page = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
+    code = page.split("```python\n")[1].split("```")[0]
+    for old, new in (
+        ("siamtrack-n-", str(exported[1] / f"{exported[0].name}-")),
+        ("video.mp4", str(tmp_path / "video.mp4")),
+        ("368, 190, 32, 27", ", ".join(str(int(v)) for v in boxes[0])),
+    ):
+        assert old in code
+        code = code.replace(old, new)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = np.array([[float(value) for value in line.split()] for line in done.stdout.splitlines()])
+    assert found.shape == (len(images) - 1, 5) and np.isfinite(found).all()
