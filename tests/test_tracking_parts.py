@@ -55,6 +55,15 @@ def test_lost_stays_lost_and_the_sure_never_are(scores: list[float]) -> None:
     assert states([max(s, 0.6) for s in scores]) == [T] * len(scores)
 
 
+def test_something_at_its_place_gets_the_benefit_of_the_doubt() -> None:
+    config = replace(CONFIG, lost_frames=1, lost_doubt_frames=3, lost_peak=0.3)
+    assert next_belief(Belief(), 0.1, config, response=0.2).state is LOST
+    doubt = next_belief(Belief(), 0.1, config, response=0.4)
+    assert doubt.state is U
+    assert next_belief(next_belief(doubt, 0.1, config, 0.4), 0.1, config, 0.4).state is LOST
+    assert next_belief(doubt, 0.1, config, 0.2).state is LOST
+
+
 def test_thresholds_follow_the_usual_score() -> None:
     hard = [0.7] * 60
     config = replace(CONFIG, uncertain_score=0.7)

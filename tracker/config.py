@@ -68,8 +68,11 @@ class TrackingConfig:
         uncertain_score: Below it the target is UNCERTAIN: its size doesn't follow and its motion is limited.
         sure_score: At or above it, for `sure_frames` frames in a row, an UNCERTAIN target is TRACKING again.
         sure_frames: See above.
-        lost_score: Below it for `lost_frames` frames in a row the target is LOST.
-        lost_frames: See above.
+        lost_score: Below it for `lost_frames` frames in a row the target is LOST; for `lost_doubt_frames` where something still
+            stands at its place: a response of at least `lost_peak` (a blurred or turning target, more often than none).
+        lost_frames, lost_doubt_frames, lost_peak: See above.
+        lost_follow_frames: So long a LOST target is still followed from where it was read last, unreported: `sure_score` there,
+            for `redetect_frames` frames in a row, makes it TRACKING, and one bad frame of a fast target costs two or three.
         uncertain_frames: UNCERTAIN for so many frames without a break is LOST.
         uncertain_motion: Largest step of an UNCERTAIN target in one frame, as a share of sqrt(w h).
         redetect: Whether a LOST target is searched for beyond its last place.
@@ -108,13 +111,16 @@ class TrackingConfig:
     sure_frames: int = 1
     lost_score: float = 0.45
     lost_frames: int = 1
+    lost_doubt_frames: int = 3
+    lost_peak: float = 0.33
+    lost_follow_frames: int = 10
     uncertain_frames: int = 20
     uncertain_motion: float = 0.5
     redetect: bool = True
     verification: tuple[float, ...] = ()
     redetect_score: float = 0.8
     redetect_frames: int = 2
-    redetect_evidence: float = 3.0
+    redetect_evidence: float = 2.0
     redetect_margin: float = 0.5
     redetect_tiles: int = 2
     redetect_budget_ms: float = 40.0

@@ -189,9 +189,9 @@ class Core:
         if target.lost:
             return self._seek(target, reading, frame, extent, search)
         if self.active:
-            target.belief = next_belief(target.belief, reading.score, self.config)
+            target.belief = next_belief(target.belief, reading.score, self.config, reading.found.score)
             if target.lost:
-                target.go_back()
+                target.go_back(reading.place[0] if self.config.lost_follow_frames > 0 else None)
                 target.fit(self.config, extent)
                 return reading
         target.follow(reading.found, reading.crop, self.config, extent)
@@ -217,6 +217,8 @@ class Core:
         seeker = target.seeker = target.seeker or Seeker()
         target.fit(self.config, extent)
         reading = self._verify(target, near, frame, seeker.far)
+        if self._on_trail(target, seeker, reading, extent):
+            return reading
         if not self._found(target, reading) and seeker.pending is None and search and self.config.redetect:
             far = self.search(target, seeker, frame, extent)
             if far is not None:
@@ -232,6 +234,18 @@ class Core:
         if seeker.hits >= self.config.redetect_frames and seeker.evidence >= self.config.redetect_evidence:
             target.lock(*reading.place, found(target.belief), self.config, extent)
         return reading
+
+    def _on_trail(self, target: Target, seeker: Seeker, reading: Reading, extent: tuple[int, int]) -> bool:
+        """Follows a target that has just been lost from where it was read last; whether it is sure again there."""
+        seeker.frames += 1
+        if seeker.trail is None or seeker.pending is not None:
+            return False
+        seeker.held = seeker.held + 1 if target.belief.relative(reading.score) >= self.config.sure_score else 0
+        if seeker.held >= self.config.redetect_frames:
+            target.lock(*reading.place, found(target.belief), self.config, extent)
+            return True
+        seeker.trail = (np.clip(reading.place[0], 0, extent), seeker.trail[1]) if seeker.frames < self.config.lost_follow_frames else None
+        return False
 
     def _found(self, target: Target, reading: Reading) -> bool:
         return target.belief.relative(reading.score) >= self.config.redetect_score

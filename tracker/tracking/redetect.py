@@ -49,6 +49,9 @@ class Seeker:
         hits: Frames in a row in which it was confirmed.
         evidence: What spoke for it in these frames: log-odds above the threshold.
         far: Whether it came from the windows, not from the last place.
+        trail: Centre and size of where a target that has just been lost is still followed, unreported.
+        held: Frames in a row in which it was sure there.
+        frames: Frames since it was lost.
         tile_seconds: Smoothed time for one window.
     """
 
@@ -58,6 +61,9 @@ class Seeker:
     hits: int = 0
     evidence: float = 0.0
     far: bool = False
+    trail: tuple[Vector, Vector] | None = None
+    held: int = 0
+    frames: int = 0
     tile_seconds: float = 0.0
 
     def next_windows(

@@ -39,7 +39,7 @@ class Belief:
         return self.state is TrackState.LOST
 
 
-def next_belief(belief: Belief, score: float, config: TrackingConfig) -> Belief:
+def next_belief(belief: Belief, score: float, config: TrackingConfig, response: float = 0.0) -> Belief:
     """The state after one more frame.
 
     Two thresholds with a gap keep it from flickering: below `uncertain_score` a target is UNCERTAIN, but only `sure_score`
@@ -49,6 +49,7 @@ def next_belief(belief: Belief, score: float, config: TrackingConfig) -> Belief:
         belief: Before the frame.
         score: Calibrated score of the frame, in [0, 1].
         config: Thresholds and numbers of frames.
+        response: The network's own score at the place, in [0, 1].
     """
     if belief.lost:
         return belief
@@ -58,7 +59,7 @@ def next_belief(belief: Belief, score: float, config: TrackingConfig) -> Belief:
     rate = RISE if score > belief.level else FALL
     level = max((1 - rate) * belief.level + rate * score, LOWEST_LEVEL)
     counted = replace(belief, low=low, high=high, level=level)
-    if low >= config.lost_frames:
+    if low >= (config.lost_frames if response < config.lost_peak else config.lost_doubt_frames):
         return replace(counted, state=TrackState.LOST, high=0, unsure=belief.unsure + 1, level=belief.level)
     if belief.state is TrackState.TRACKING:
         if share >= config.uncertain_score:

@@ -62,19 +62,23 @@ class Target:
 
     @property
     def place(self) -> tuple[Vector, Vector]:
-        """Centre and size of where to look next: a place to be confirmed comes before the last one."""
-        if self.seeker is not None and self.seeker.pending is not None:
-            return self.seeker.pending
+        """Centre and size of where to look next: a place to be confirmed, then the trail of a target just lost, then the last."""
+        if self.seeker is not None:
+            return self.seeker.pending or self.seeker.trail or (self.centre, self.size)
         return self.centre, self.size
 
     def remember(self) -> None:
         """This place is a sure one."""
         self.sure_centre, self.sure_size = self.centre, self.size
 
-    def go_back(self) -> None:
-        """To the last sure place, from where a search starts."""
+    def go_back(self, trail: Vector | None = None) -> None:
+        """To the last sure place, from where a search starts.
+
+        Args:
+            trail: (2,) where it was read last, to be followed for a while; None for nowhere.
+        """
+        self.seeker = Seeker(trail=None if trail is None else (trail, self.size))
         self.centre, self.size, self.velocity = self.sure_centre, self.sure_size, np.zeros(2)
-        self.seeker = Seeker()
 
     def lock(self, centre: Vector, size: Vector, belief: Belief, config: TrackingConfig, frame: tuple[int, int]) -> None:
         """Found again: on from there."""
