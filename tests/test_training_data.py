@@ -184,7 +184,7 @@ def test_an_unreadable_picture(tmp_path: Path, policy: str, caplog: pytest.LogCa
 def test_an_empty_track(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     got10k(tmp_path / "got")
     write_rows(tmp_path / "got" / "alpha" / "groundtruth.txt", np.zeros((12, 4)))
-    with pytest.raises(DataError, match="alpha in .* shows its target in 0 frames"):
+    with pytest.raises(DataError, match=r"alpha in .* shows its target in 0 frames"):
         tracks_of(tmp_path / "got", kind="clips")
     assert [t.name for t in tracks_of(tmp_path / "got", kind="clips", bad="skip")] == ["beta"]
     assert "alpha" in caplog.text
@@ -204,7 +204,7 @@ def test_mistakes_in_a_recipe_are_sentences(tmp_path: Path) -> None:
         build(sources=[{"kind": "boxed", "path": "x.json"}])
     with pytest.raises(ConfigError, match="every=0"):
         build(sources=[{"kind": "folder", "every": 0}])
-    with pytest.raises(DataError, match="No sequence of .* matches zeta"):
+    with pytest.raises(DataError, match=r"No sequence of .* matches zeta"):
         build(sources=[{"kind": "clips", "path": "got", "names": ["zeta"]}])
 
 
