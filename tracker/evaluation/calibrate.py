@@ -14,7 +14,8 @@ from tracker.config import TrackingConfig
 from tracker.evaluation.disturb import DisturbedClip
 from tracker.geometry import cxcywh_to_xywh, iou
 from tracker.tracking.confidence import OVERLAP, evidence, fit, probability, reliability
-from tracker.tracking.core import Core, Reading
+from tracker.tracking.core import Core
+from tracker.tracking.reading import Reading
 from tracker.tracking.redetect import Seeker
 
 if TYPE_CHECKING:

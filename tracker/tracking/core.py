@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from tracker.runtime.base import Engine, Response
 from tracker.runtime.onnx_graph import PADDED
 from tracker.tracking.confidence import features, probability, verified
 from tracker.tracking.decode import Decoded, Weighed, decode_scales, weigh_boxes
+from tracker.tracking.reading import Look, Reading, clean
 from tracker.tracking.redetect import Seeker, best_candidate, log_odds
 from tracker.tracking.state import Belief, found, missing, next_belief
 from tracker.tracking.target import Target, Vector
@@ -25,61 +26,8 @@ from tracker.types import Image, TrackState
 if TYPE_CHECKING:
     from tracker.model.zoo import LoadedModel
 
-LARGEST_LOGIT, LARGEST_SIDE = 30.0, 1e5
 LEAST_HOPE = 0.1
-
-
-@dataclass(frozen=True)
-class Look:
-    """The search windows for one target in one frame and their pictures (several scales with the classic head)."""
-
-    crops: list[Crop]
-    pictures: list[Image]
-    factors: NDArray[np.float64]
-    size: Vector
-
-    @property
-    def middle(self) -> int:
-        return len(self.crops) // 2
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What a look gave.
-
-    Attributes:
-        found: The best place.
-        crop: The search window that `found` counts in.
-        features: (F,) what the score was computed from.
-        score: In [0, 1]; calibrated where the model is.
-        weighed: The maps behind it (boxes head).
-        size: (2,) size that was expected, frame pixels.
-    """
-
-    found: Decoded
-    crop: Crop
-    features: NDArray[np.float64]
-    score: float
-    weighed: Weighed | None
-    size: Vector
-
-    @property
-    def place(self) -> tuple[Vector, Vector]:
-        """Centre and size of the place in frame pixels."""
-        centre = (
-            np.array([self.crop.left, self.crop.top]) + (self.crop.size / 2 + np.array([self.found.dx, self.found.dy])) / self.crop.scale
-        )
-        if self.found.width is None or self.found.height is None:
-            return centre, self.size * self.found.scale
-        return centre, np.array([self.found.width, self.found.height]) / self.crop.scale
-
-
-def clean(response: Response) -> Response:
-    """A response within bounds that the arithmetic after it can take, whatever an engine gave (not a number, infinity)."""
-    score = np.clip(np.nan_to_num(response.score, nan=-LARGEST_LOGIT), -LARGEST_LOGIT, LARGEST_LOGIT)
-    if response.boxes is None:
-        return Response(score, None)
-    return Response(score, np.clip(np.nan_to_num(response.boxes), -LARGEST_SIDE, LARGEST_SIDE))
+"""Score below which a second look at a place isn't worth its time."""
 
 
 class Core:

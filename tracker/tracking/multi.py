@@ -7,51 +7,27 @@ target's own motion is maximised, a place goes to one target only, and a target 
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from tracker.errors import SiamTrackError
 from tracker.media.images import to_bgr8
 from tracker.runtime.base import Response
+from tracker.tracking.assign import HIDDEN, MOTION, SAME, Choice, assign, groups_of
 from tracker.tracking.confidence import box_of, outside
-from tracker.tracking.core import Core, Look, Reading, clean
+from tracker.tracking.core import Core
+from tracker.tracking.reading import Look, Reading, clean
 from tracker.tracking.target import Target
 from tracker.tracking.tracker import SiamTracker, Views, track_of, views_of
 from tracker.types import Box, Image, Timing, Track
 
 CHOICES = 3
 """Places that a target may choose from."""
-SAME = 0.5
-"""Two places nearer than this, in sqrt(w h), are one."""
-MOTION = 3.0
-"""Price of a place off the expected one: logits for (distance / sqrt(w h)) squared."""
-HIDDEN = -1.0
-"""Value of being hidden, in logits: worse than a place with a score of about 0.27."""
-LARGEST_GROUP = 5
-"""Larger groups are settled greedily: the surest target first."""
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A place that a target may take; `reading` None: it is hidden.
-
-    Attributes:
-        reading: What would be settled.
-        centre: (2,) frame pixels.
-        reach: Distance below which another place is the same, pixels.
-        value: Logits, less the price of the motion.
-    """
-
-    reading: Reading | None
-    centre: NDArray[np.float64]
-    reach: float
-    value: float
 
 
 class MultiTracker:
@@ -187,8 +163,8 @@ class MultiTracker:
         """What each target settles on; None: hidden behind another. Targets that compete for nothing keep their reading."""
         result: list[Reading | None] = list(near)
         options = [self._choices(t, r) if not t.lost else [] for t, r in zip(targets, near, strict=True)]
-        for group in _groups(options):
-            for k, choice in zip(group, _assign([options[k] for k in group]), strict=True):
+        for group in groups_of(options):
+            for k, choice in zip(group, assign([options[k] for k in group]), strict=True):
                 result[k] = choice.reading
         # A LOST target must not come back on top of one that is followed.
         for k, target in enumerate(targets):
@@ -222,58 +198,7 @@ class MultiTracker:
         return [*choices, Choice(None, expected, 0.0, HIDDEN)]
 
 
-def _clash(a: Choice, b: Choice) -> bool:
-    return a.reading is not None and b.reading is not None and float(np.linalg.norm(a.centre - b.centre)) < min(a.reach, b.reach)
-
-
 def _on_top(a: Reading, b: Reading) -> bool:
     (centre, size), (other, extent) = a.place, b.place
     reach = SAME * float(np.sqrt(min(np.prod(size), np.prod(extent))))
     return float(np.linalg.norm(centre - other)) < reach
-
-
-def _groups(options: Sequence[Sequence[Choice]]) -> list[list[int]]:
-    """Targets whose first choices clash, joined with those that clash with any other choice of theirs; groups of two or more."""
-    parent = list(range(len(options)))
-
-    def root(k: int) -> int:
-        while parent[k] != k:
-            k = parent[k]
-        return k
-
-    for a, b in itertools.combinations(range(len(options)), 2):
-        if options[a] and options[b] and _clash(options[a][0], options[b][0]):
-            parent[root(a)] = root(b)
-    started = {root(k) for k in range(len(options)) if sum(root(j) == root(k) for j in range(len(options))) > 1}
-    for k in range(len(options)):
-        if root(k) in started or not options[k]:
-            continue
-        for j in range(len(options)):
-            if root(j) in started and any(_clash(options[k][0], c) for c in options[j]):
-                parent[root(k)] = root(j)
-                break
-    groups: dict[int, list[int]] = {}
-    for k in range(len(options)):
-        groups.setdefault(root(k), []).append(k)
-    return [group for group in groups.values() if len(group) > 1]
-
-
-def _assign(options: Sequence[Sequence[Choice]]) -> list[Choice]:
-    """One choice for each target, none clashing, of the largest total value."""
-    if len(options) <= LARGEST_GROUP:
-        best: tuple[float, tuple[Choice, ...]] | None = None
-        for picks in itertools.product(*options):
-            if any(_clash(a, b) for a, b in itertools.combinations(picks, 2)):
-                continue
-            value = sum(pick.value for pick in picks)
-            if best is None or value > best[0]:
-                best = (value, picks)
-        assert best is not None  # all hidden never clashes
-        return list(best[1])
-    taken: list[Choice] = []
-    result: dict[int, Choice] = {}
-    for k in sorted(range(len(options)), key=lambda k: -options[k][0].value):
-        free = [c for c in options[k] if not any(_clash(c, other) for other in taken)]
-        result[k] = max(free, key=lambda c: c.value)
-        taken.append(result[k])
-    return [result[k] for k in range(len(options))]

@@ -16,7 +16,8 @@ from tracker.config import TrackingConfig
 from tracker.errors import SiamTrackError
 from tracker.media.images import to_bgr8
 from tracker.runtime.base import Engine
-from tracker.tracking.core import Core, Look, Reading
+from tracker.tracking.core import Core
+from tracker.tracking.reading import Look, Reading
 from tracker.tracking.target import Target
 from tracker.tracking.templates import KnownTarget, load_target, save_target
 from tracker.types import Image, Timing, Track

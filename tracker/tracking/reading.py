@@ -1,0 +1,69 @@
+"""What is looked at in a frame, and what is read from the response."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.crops import Crop
+from tracker.runtime.base import Response
+from tracker.tracking.decode import Decoded, Weighed
+from tracker.types import Image
+
+Vector = NDArray[np.float64]
+LARGEST_LOGIT, LARGEST_SIDE = 30.0, 1e5
+
+
+@dataclass(frozen=True)
+class Look:
+    """The search windows for one target in one frame and their pictures (several scales with the classic head)."""
+
+    crops: list[Crop]
+    pictures: list[Image]
+    factors: NDArray[np.float64]
+    size: Vector
+
+    @property
+    def middle(self) -> int:
+        return len(self.crops) // 2
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a look gave.
+
+    Attributes:
+        found: The best place.
+        crop: The search window that `found` counts in.
+        features: (F,) what the score was computed from.
+        score: In [0, 1]; calibrated where the model is.
+        weighed: The maps behind it (boxes head).
+        size: (2,) size that was expected, frame pixels.
+    """
+
+    found: Decoded
+    crop: Crop
+    features: NDArray[np.float64]
+    score: float
+    weighed: Weighed | None
+    size: Vector
+
+    @property
+    def place(self) -> tuple[Vector, Vector]:
+        """Centre and size of the place in frame pixels."""
+        centre = (
+            np.array([self.crop.left, self.crop.top]) + (self.crop.size / 2 + np.array([self.found.dx, self.found.dy])) / self.crop.scale
+        )
+        if self.found.width is None or self.found.height is None:
+            return centre, self.size * self.found.scale
+        return centre, np.array([self.found.width, self.found.height]) / self.crop.scale
+
+
+def clean(response: Response) -> Response:
+    """A response within bounds that the arithmetic after it can take, whatever an engine gave (not a number, infinity)."""
+    score = np.clip(np.nan_to_num(response.score, nan=-LARGEST_LOGIT), -LARGEST_LOGIT, LARGEST_LOGIT)
+    if response.boxes is None:
+        return Response(score, None)
+    return Response(score, np.clip(np.nan_to_num(response.boxes), -LARGEST_SIDE, LARGEST_SIDE))
