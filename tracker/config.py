@@ -113,14 +113,14 @@ class TrackingConfig:
     lost_frames: int = 1
     lost_doubt_frames: int = 3
     lost_peak: float = 0.33
-    lost_follow_frames: int = 10
+    lost_follow_frames: int = 15
     uncertain_frames: int = 20
     uncertain_motion: float = 0.5
     redetect: bool = True
     verification: tuple[float, ...] = ()
     redetect_score: float = 0.8
     redetect_frames: int = 2
-    redetect_evidence: float = 2.0
+    redetect_evidence: float = 4.0
     redetect_margin: float = 0.5
     redetect_tiles: int = 2
     redetect_budget_ms: float = 40.0

@@ -178,7 +178,7 @@ class Core:
             return reading
         seeker.hits += 1
         seeker.pending = reading.place
-        seeker.evidence += log_odds(target.belief.relative(reading.score)) - log_odds(self.config.redetect_score)
+        seeker.evidence += log_odds(reading.score) - log_odds(self.config.redetect_score * target.belief.level)
         if seeker.hits >= self.config.redetect_frames and seeker.evidence >= self.config.redetect_evidence:
             target.lock(*reading.place, found(target.belief), self.config, extent)
         return reading
@@ -186,7 +186,7 @@ class Core:
     def _on_trail(self, target: Target, seeker: Seeker, reading: Reading, extent: tuple[int, int]) -> bool:
         """Follows a target that has just been lost from where it was read last; whether it is sure again there."""
         seeker.frames += 1
-        if seeker.trail is None or seeker.pending is not None:
+        if seeker.trail is None or seeker.far:  # a place found by search has to bring its own evidence
             return False
         seeker.held = seeker.held + 1 if target.belief.relative(reading.score) >= self.config.sure_score else 0
         if seeker.held >= self.config.redetect_frames:
