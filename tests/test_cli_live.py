@@ -110,7 +110,7 @@ def test_a_stream_that_dies_and_comes_back(place: Path, tmp_path: Path) -> None:
         server = serve(port)
         wait_for(before + 5)
         process.send_signal(2)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=150)
     finally:
         for started in (server, process):
             started.kill()

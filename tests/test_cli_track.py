@@ -76,8 +76,8 @@ def test_the_main_way(place: Path, tmp_path: Path) -> None:
 
 
 def test_ctrl_c_leaves_valid_files(place: Path, tmp_path: Path) -> None:
-    images, _ = moving_square(60, 480, 360, 42)
-    write_video(tmp_path / "long.mp4", images * 20)
+    images, _ = moving_square(24, 200, 150, 42)
+    write_video(tmp_path / "long.mp4", images * 250)  # long enough to be stopped in the middle on any machine
     command = [
         sys.executable,
         str(ROOT / "tools" / "track.py"),
@@ -99,7 +99,7 @@ def test_ctrl_c_leaves_valid_files(place: Path, tmp_path: Path) -> None:
     assert process.returncode == 130, err
     assert "Stopped by Ctrl-C" in err and "Traceback" not in err
     count = len((tmp_path / "out.csv").read_text().splitlines()) - 1
-    assert 3 < count < 1200
+    assert 3 < count < 6000
     assert abs(frames_in(tmp_path / "out.mp4") - count) <= 1
     assert f"{count} frames" in out or f"{count - 1} frames" in out
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 from pathlib import Path
 
 import numpy as np
@@ -67,13 +68,16 @@ def test_synthetic_targets_stay_inside() -> None:
 
 def test_soak_sees_memory_that_grows() -> None:
     class Leaky:
-        kept: list[np.ndarray] = []  # noqa: RUF012
+        kept: list[mmap.mmap] = []  # noqa: RUF012
 
         def init(self, image: np.ndarray, box: np.ndarray) -> None:
             pass
 
         def update(self, image: np.ndarray) -> None:
-            self.kept.append(np.ones(20_000))
+            # Pages from the system: an array might come out of memory that an earlier test left to the allocator.
+            block = mmap.mmap(-1, 163_840)
+            block.write(b"x" * 163_840)
+            self.kept.append(block)
 
     found = soak(Leaky(), synthetic_clip(10, 64, 48), 400)  # type: ignore[arg-type]
     assert found["rss_slope_bytes_per_frame"] > 50_000
