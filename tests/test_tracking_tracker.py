@@ -81,12 +81,21 @@ def test_a_target_that_comes_back_elsewhere_is_found(x: float, y: float) -> None
 def test_more_evidence_takes_more_frames() -> None:
     waits = []
     for evidence in (0.0, 12.0):
-        tracker = pixel_tracker(redetect_evidence=evidence)
+        tracker = pixel_tracker(redetect_evidence=evidence, lost_follow_frames=0)
         tracker.init(scene(60, 50), (60, 50, 28, 28))
         for _ in range(4):
             tracker.update(GROUND)
         waits.append(next(k for k in range(20) if tracker.update(scene(60, 50)).visible))
     assert waits[0] < waits[1]
+
+
+def test_one_bad_frame_of_a_moving_target_is_soon_forgiven() -> None:
+    tracker = pixel_tracker(redetect_evidence=50.0)
+    tracker.init(scene(*path(0)), (*path(0), 28, 28))
+    for k in range(1, 8):
+        tracker.update(scene(*path(k)))
+    assert not tracker.update(cv2.GaussianBlur(scene(*path(8)), (0, 0), 9)).visible
+    assert [tracker.update(scene(*path(k))).visible for k in (9, 10, 11)][-1]
 
 
 def test_without_the_search_it_stays_lost() -> None:
