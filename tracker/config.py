@@ -69,8 +69,9 @@ class TrackingConfig:
         sure_score: At or above it, for `sure_frames` frames in a row, an UNCERTAIN target is TRACKING again.
         sure_frames: See above.
         lost_score: Below it for `lost_frames` frames in a row the target is LOST; for `lost_doubt_frames` where something still
-            stands at its place: a response of at least `lost_peak` (a blurred or turning target, more often than none).
-        lost_frames, lost_doubt_frames, lost_peak: See above.
+            stands at its place: a response of at least `lost_peak` and at most `lost_drop` logits below the target's usual one
+            (a blurred or turning target, more often than none).
+        lost_frames, lost_doubt_frames, lost_peak, lost_drop: See above.
         lost_follow_frames: So long a LOST target is still followed from where it was read last, unreported: `sure_score` there,
             for `redetect_frames` frames in a row, makes it TRACKING, and one bad frame of a fast target costs two or three.
         uncertain_frames: UNCERTAIN for so many frames without a break is LOST.
@@ -82,6 +83,10 @@ class TrackingConfig:
         redetect_frames: Frames in a row in which a place has to count before it is locked on.
         redetect_evidence: Log-odds above `redetect_score` that have to add up over these frames: one clear sight is soon
             enough, a look-alike that hovers above the threshold takes long.
+        redetect_drop: How far, in logits, the response at a found place may lie below the target's usual one: so far for a place
+            found by search, twice as far for the last place, and `redetect_drop_growth` more for each frame since it was lost.
+            A look-alike is seldom as alike as the target itself was just before.
+        redetect_drop_growth: See above.
         redetect_margin: By how many logits a place found by search must beat all others of that frame: no jump to a look-alike.
         redetect_tiles: Search windows at most, for each frame.
         redetect_budget_ms: Milliseconds that these may take in a frame; one is searched at least. 0: no limit (repeatable).
@@ -113,6 +118,7 @@ class TrackingConfig:
     lost_frames: int = 1
     lost_doubt_frames: int = 3
     lost_peak: float = 0.33
+    lost_drop: float = 2.0
     lost_follow_frames: int = 15
     uncertain_frames: int = 20
     uncertain_motion: float = 0.5
@@ -121,6 +127,8 @@ class TrackingConfig:
     redetect_score: float = 0.8
     redetect_frames: int = 2
     redetect_evidence: float = 4.0
+    redetect_drop: float = 1.0
+    redetect_drop_growth: float = 0.02
     redetect_margin: float = 0.5
     redetect_tiles: int = 2
     redetect_budget_ms: float = 40.0

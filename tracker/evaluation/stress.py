@@ -31,8 +31,9 @@ PARTS: dict[str, dict[str, Any]] = {
     "without search": {"redetect": False},
     "without template bank": {"bank_size": 0},
     "without margin test": {"redetect_margin": -99.0},
-    "without likeness test": {"verification": ()},
-    "without confirmation": {"redetect_frames": 1},
+    "without likeness test": {"verification": (), "redetect_drop": 99.0},
+    "without confirmation": {"redetect_frames": 1, "redetect_evidence": 0.0},
+    "without trail": {"lost_follow_frames": 0},
 }
 """What is switched off in each row of the table."""
 

@@ -137,13 +137,16 @@ class Core:
         if target.lost:
             return self._seek(target, reading, frame, extent, search)
         if self.active:
-            target.belief = next_belief(target.belief, reading.score, self.config, reading.found.score)
+            standing = reading.found.score if target.drop(reading.logit) <= self.config.lost_drop else 0.0
+            target.belief = next_belief(target.belief, reading.score, self.config, standing)
             if target.lost:
                 target.go_back(reading.place[0] if self.config.lost_follow_frames > 0 else None)
                 target.fit(self.config, extent)
                 return reading
         target.follow(reading.found, reading.crop, self.config, extent)
         sure = self.active and target.belief.state is TrackState.TRACKING
+        if sure:
+            target.note_peak(reading.logit)
         if sure and target.age - target.found_at >= self.config.bank_gap and target.bank.wants(target.age, reading.score, self.config):
             target.bank.offer(self.engine, self._view(frame, target.centre, target.size, target.fill, target.age), self.config)
         return reading
@@ -167,13 +170,13 @@ class Core:
         reading = self._verify(target, near, frame, seeker.far)
         if self._on_trail(target, seeker, reading, extent):
             return reading
-        if not self._found(target, reading) and seeker.pending is None and search and self.config.redetect:
+        if not self._found(target, reading, seeker.far) and seeker.pending is None and search and self.config.redetect:
             far = self.search(target, seeker, frame, extent)
             if far is not None:
                 checked = self._verify(target, far, frame, True)
-                if self._found(target, checked):
+                if self._found(target, checked, True):
                     reading, seeker.far = checked, True
-        if not self._found(target, reading):
+        if not self._found(target, reading, seeker.far):
             seeker.forget()
             return reading
         seeker.hits += 1
@@ -188,15 +191,23 @@ class Core:
         seeker.frames += 1
         if seeker.trail is None or seeker.far:  # a place found by search has to bring its own evidence
             return False
-        seeker.held = seeker.held + 1 if target.belief.relative(reading.score) >= self.config.sure_score else 0
+        sure = target.belief.relative(reading.score) >= self.config.sure_score and self._as_usual(target, reading, False)
+        seeker.held = seeker.held + 1 if sure else 0
         if seeker.held >= self.config.redetect_frames:
             target.lock(*reading.place, found(target.belief), self.config, extent)
             return True
         seeker.trail = (np.clip(reading.place[0], 0, extent), seeker.trail[1]) if seeker.frames < self.config.lost_follow_frames else None
         return False
 
-    def _found(self, target: Target, reading: Reading) -> bool:
-        return target.belief.relative(reading.score) >= self.config.redetect_score
+    def _found(self, target: Target, reading: Reading, far: bool) -> bool:
+        """Whether a reading speaks for the target: probable enough, and about as alike as the target used to be."""
+        enough = target.belief.relative(reading.score) >= self.config.redetect_score
+        return enough and self._as_usual(target, reading, far)
+
+    def _as_usual(self, target: Target, reading: Reading, far: bool) -> bool:
+        lost_for = target.seeker.frames if target.seeker else 0
+        most = self.config.redetect_drop * (1 if far else 1.5) + self.config.redetect_drop_growth * lost_for
+        return target.drop(reading.logit) <= most
 
     def _verify(self, target: Target, reading: Reading, frame: Image, searched: bool) -> Reading:
         """The reading with the probability that it is the target as its score; hopeless ones are spared the second look."""

@@ -51,6 +51,11 @@ class Reading:
     size: Vector
 
     @property
+    def logit(self) -> float:
+        """The network's own score at the place, before the sigmoid."""
+        return float(self.found.logits[self.found.cell])
+
+    @property
     def place(self) -> tuple[Vector, Vector]:
         """Centre and size of the place in frame pixels."""
         centre = (

@@ -31,6 +31,8 @@ class Target:
         belief: Its state.
         sure_centre, sure_size: (2,) where it was TRACKING last.
         velocity: (2,) smoothed step in a frame, pixels.
+        peak: Its usual response while TRACKING, a logit; None before the first such frame.
+        sights: Number of frames behind `peak`.
         age: Frames since the first.
         found_at: Age at which it was found again last.
         seeker: The search for it, while it is LOST.
@@ -45,6 +47,8 @@ class Target:
     sure_centre: Vector = field(default_factory=lambda: np.zeros(2))
     sure_size: Vector = field(default_factory=lambda: np.ones(2))
     velocity: Vector = field(default_factory=lambda: np.zeros(2))
+    peak: float | None = None
+    sights: int = 0
     age: int = 0
     found_at: int = 0
     seeker: Seeker | None = None
@@ -66,6 +70,16 @@ class Target:
         if self.seeker is not None:
             return self.seeker.pending or self.seeker.trail or (self.centre, self.size)
         return self.centre, self.size
+
+    def note_peak(self, logit: float) -> None:
+        """The response of one more frame in which it was surely seen."""
+        self.sights += 1
+        rate = max(0.1, 1 / self.sights)
+        self.peak = logit if self.peak is None else (1 - rate) * self.peak + rate * logit
+
+    def drop(self, logit: float) -> float:
+        """How far a response lies below the usual one, in logits; 0 where none is known."""
+        return 0.0 if self.peak is None else self.peak - logit
 
     def remember(self) -> None:
         """This place is a sure one."""
