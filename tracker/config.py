@@ -118,7 +118,7 @@ class TrackingConfig:
     lost_frames: int = 1
     lost_doubt_frames: int = 3
     lost_peak: float = 0.33
-    lost_drop: float = 2.0
+    lost_drop: float = 2.5
     lost_follow_frames: int = 15
     uncertain_frames: int = 20
     uncertain_motion: float = 0.5
@@ -127,7 +127,7 @@ class TrackingConfig:
     redetect_score: float = 0.8
     redetect_frames: int = 2
     redetect_evidence: float = 4.0
-    redetect_drop: float = 1.0
+    redetect_drop: float = 1.25
     redetect_drop_growth: float = 0.02
     redetect_margin: float = 0.5
     redetect_tiles: int = 2
