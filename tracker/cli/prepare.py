@@ -7,6 +7,7 @@ import logging
 import signal
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -139,11 +140,16 @@ def _made(todo: Sequence[int], workers: int, config: Config) -> Iterator[int]:
             maker.make(number)
             yield number
         return
-    with get_context("spawn").Pool(min(workers, len(todo)), _start, (config,)) as pool:
-        for result in pool.imap_unordered(_make, todo):
-            if not isinstance(result, int):
-                raise result
-            yield result
+    # Not multiprocessing.Pool: leaving it early kills its workers, and one that dies with a queue's lock in hand hangs the rest.
+    with ProcessPoolExecutor(min(workers, len(todo)), get_context("spawn"), _start, (config,)) as pool:
+        try:
+            for done in as_completed([pool.submit(_make, number) for number in todo]):
+                result = done.result()
+                if not isinstance(result, int):
+                    raise result
+                yield result
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)  # shards that are being made are finished and kept
 
 
 def _preview(path: Path, overwrite: bool, config: Config, pairs: PairConfig) -> int:
