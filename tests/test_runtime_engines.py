@@ -49,6 +49,9 @@ def agree(model: LoadedModel, engine: Engine, tolerance: tuple[float, float], si
     assert (got.boxes is None) == (want.boxes is None)
     if want.boxes is not None and got.boxes is not None:
         assert np.abs(got.boxes - want.boxes).max() <= tolerance[1]
+        assert got.features is not None and want.features is not None
+        assert np.abs(got.features[:1] - want.features[:1]).max() <= tolerance[0]
+        np.testing.assert_allclose(np.linalg.norm(got.features, axis=1), 1, atol=max(tolerance[0], 1e-4))
 
 
 @pytest.mark.parametrize("case", CASES)

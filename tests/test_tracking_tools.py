@@ -17,6 +17,7 @@ from tests.tracking_standin import ground, pixel_tracker, put, thing
 from tracker.evaluation.datasets.base import SequenceData
 from tracker.evaluation.disturb import KINDS, DisturbedClip, Footage, disturb, disturbed_clips, read_footage
 from tracker.evaluation.stress import ClipRun, count, markdown, track_clip
+from tracker.tracking.confidence import FEATURES
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -182,7 +183,7 @@ def test_calibrate_then_stress(model: Path, otb: Path, tmp_path: Path) -> None:
     from tracker.model.zoo import load_model
 
     tracking = load_model(own).config.tracking
-    assert len(tracking.confidence) == 7 and len(tracking.verification) == 4
+    assert len(tracking.confidence) == len(FEATURES) + 1 and len(tracking.verification) == 4
     command = ("stress", "--root", otb, "--model", own, "--frames", 36, "--kinds", "none,cut", "--output", tmp_path / "s", "--quiet")
     done = tool(*command, "--parts", "all parts;without states")
     assert done.returncode == 0, done.stderr

@@ -27,6 +27,7 @@ CALIBRATED = TrackingConfig(
     redetect_budget_ms=0.0,
     window_influence=0.2,
     scale_penalty=0.04,
+    online_weight=0.0,  # the pixels have no embedding to learn on
 )
 
 

@@ -98,6 +98,14 @@ class TrackingConfig:
         bank_score: Score at least of a view that is kept.
         bank_similarity: A view more alike than this (cosine) to one that is kept adds nothing.
         bank_least: A view less alike than this to the first one is not trusted.
+
+    Learning this target (boxes head, `tracker.tracking.online`).
+
+    Attributes:
+        online_weight: Share of the online filter in the choice of a place; 0: no filter.
+        online_rate: Share of a new frame in what the filter is fitted to.
+        online_gap: Frames between two updates of the filter.
+        online_channels: Principal components of the embedding that it reads.
     """
 
     context: float = 0.5
@@ -140,6 +148,10 @@ class TrackingConfig:
     bank_score: float = 0.9
     bank_similarity: float = 0.8
     bank_least: float = 0.45
+    online_weight: float = 0.7
+    online_rate: float = 0.05
+    online_gap: int = 3
+    online_channels: int = 32
 
     def __post_init__(self) -> None:
         for name in ("confidence", "verification"):  # yaml and json give lists

@@ -155,9 +155,9 @@ def compare(core: Core, bank: TemplateBank, image: Image, box: Sequence[float] |
     weights = core.config.verification
     if not (core.config.confidence and weights):
         return likeness, None
-    target.bank, target.belief = bank, missing()  # any of the views may be the one
+    target.bank, target.belief, target.filter = bank, missing(), None  # any of the views may be the one
     look = core.look(target, image)
-    score = core.read(look, core.match(target, look)).score
+    score = core.read(target, look, core.match(target, look)).score
     return likeness, float(verified(score, max(likeness), False, weights))
 
 

@@ -90,7 +90,7 @@ def _sample_clip(core: Core, clip: DisturbedClip, number: int) -> list[tuple[NDA
             target.centre, target.size, misses = truth[:2] + truth[2:] / 2, np.maximum(truth[2:], 1.0), 0
         was_absent = absent or (was_absent and not present)
         look = core.look(target, frame)
-        near = core.read(look, core.match(target, look))
+        near = core.read(target, look, core.match(target, look))
         if not present and not absent:
             continue
 
@@ -107,6 +107,8 @@ def _sample_clip(core: Core, clip: DisturbedClip, number: int) -> list[tuple[NDA
                 misses = 0 if right or absent else misses + 1
         if present:
             target.follow(near.found, near.crop, core.config, (frame.shape[1], frame.shape[0]))
+            if misses == 0:  # as in tracking: from places that are sure
+                core.learn(target, near, frame)
     return rows
 
 

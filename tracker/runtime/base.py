@@ -19,10 +19,17 @@ class Response:
     Attributes:
         score: (B, H, W) float32 logits.
         boxes: (B, 4, H, W) float32 xyxy in search-crop pixels, or None (classic head).
+        features: (B or 1, C, H, W) float32 search embeddings, each cell of unit length, or None (classic head, or a graph
+            without this output): what the online filter learns on.
     """
 
     score: NDArray[np.float32]
     boxes: NDArray[np.float32] | None
+    features: NDArray[np.float32] | None = None
+
+    def __getitem__(self, rows: slice) -> Response:
+        """Some of the pictures of a batch."""
+        return Response(self.score[rows], *(None if part is None else part[rows] for part in (self.boxes, self.features)))
 
 
 class Engine(Protocol):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -35,7 +36,7 @@ class _Plan:
         pixels: (B, H, W, 3) uint8 on the device.
         templates: (K, C, h, w) float32 on the device.
         host: Pinned twin of `pixels`, or None on a CPU.
-        result: (B, 1 or 5, h, w) float32 on the device: score and, with boxes, four sides.
+        result: (B, 1 or 5 + C, h, w) float32 on the device: score and, with boxes, four sides and the search embedding.
         run: Fills `result`: replays the CUDA graph, or calls the network.
         source: The templates that were copied last.
     """
@@ -130,7 +131,7 @@ class CudaEngine:
             plan.source = templates
         plan.run()
         out = plan.result.cpu().numpy()  # the one synchronisation of a frame
-        return Response(out[:, 0], out[:, 1:] if out.shape[1] > 1 else None)
+        return Response(out[:, 0], out[:, 1:5], out[:, 5:]) if out.shape[1] > 1 else Response(out[:, 0], None)
 
     def _plan(self, batch: int, height: int, width: int, templates: Tensor) -> _Plan:
         key = (batch, height, width, templates.shape[0])
@@ -175,7 +176,10 @@ class CudaEngine:
         if templates.shape[0] == 1 and search.shape[0] > 1:
             templates = templates.expand(search.shape[0], -1, -1, -1)
         score, boxes = self.model.match(templates, search)
-        return score if boxes is None else torch.cat([score, boxes], dim=1)
+        if boxes is None:
+            return score
+        unit = F.normalize(search, dim=1).expand(score.shape[0], -1, -1, -1)
+        return torch.cat([score, boxes, unit], dim=1)
 
 
 def _float(pixels: Tensor) -> Tensor:

@@ -54,7 +54,7 @@ class OnnxEngine:
         self.threads = threads
         try:
             self._models = {"template": template_model(config, state), "prepare": prepare_model(config, state)}
-            self._models["search"] = search_model(config, state)
+            self._models["search"] = search_model(config, state, features=True)
         except KeyError as error:
             raise misfit(None, KeyError(f"the array {error} is missing")) from None
         self._models.update(models or {})
@@ -73,7 +73,7 @@ class OnnxEngine:
         # Known sizes let ONNX Runtime fold the shape arithmetic; other sizes run in a session of their own.
         session = self._run("usual" if batch.shape[1:3] == (self._usual, self._usual) else "search")
         out = session({"search": batch, "embedding": templates.embedding})
-        return Response(out[0], out[1] if len(out) > 1 else None)
+        return Response(*out) if len(out) > 1 else Response(out[0], None)
 
     def stack(self, templates: Sequence[OnnxTemplates]) -> OnnxTemplates:
         return OnnxTemplates(np.concatenate([t.features for t in templates]), np.concatenate([t.embedding for t in templates]))

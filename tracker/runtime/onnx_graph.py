@@ -32,12 +32,17 @@ PADDED = {"efficientnet-lite0": True, "efficientnet-lite0-80": True, "siamfc-ale
 LITE0_STRIDES = (1, 2, 2, 2, 1)
 
 
-def search_model(config: ModelConfig, state: State) -> bytes:
+def search_model(config: ModelConfig, state: State, features: bool = False) -> bytes:
     """The search branch and the head.
 
     Inputs: `search` uint8 (batch, height, width, 3) BGR; `embedding` float32 (templates, rows, columns) from the template
     branch, templates being 1 or batch (and batch may be 1 for several templates). Outputs: `score` float32 (batch, h, w)
     logits and, with the head "boxes", `boxes` float32 (batch, 4, h, w) xyxy in search-crop pixels.
+
+    Args:
+        config, state: Of a `LoadedModel`.
+        features: Boxes head: also give `features` float32 (batch, channels, h, w), the search embedding with cells of unit
+            length, which `tracker.tracking.online` reads.
 
     Raises:
         DeviceError: A backbone that has no ONNX graph here.
@@ -48,7 +53,7 @@ def search_model(config: ModelConfig, state: State) -> bytes:
     embedding = net.g.input("embedding", "float32", ("templates", head.rows, head.columns))
     x = net.embed(pixels)
     net.g.prefix = "head_"
-    head.search(embedding, x)
+    head.search(embedding, x, features)
     return net.g.serialize(net.metadata())
 
 

@@ -124,7 +124,7 @@ class ClassicHeadGraph(HeadGraph):
         square = g.op("Add", g.op("Mul", weight, g.const(0.0)), square)  # one for each row
         return self.filled(g.op("Concat", weighted, weight, weight, weight, square, axis=2))
 
-    def search(self, embedding: str, x: str) -> None:
+    def search(self, embedding: str, x: str, features: bool) -> None:
         """Adds the output `score`."""
         g, s, energy = self.g, self.net.state, self.net.config.energy
         shape = self.shape(x, self.slots)
@@ -179,11 +179,12 @@ class BoxHeadGraph(HeadGraph):
         bottom = g.op("Pad", context, net.ints(0, 0, 0, 0, 0, len(Column)))
         return g.op("Concat", top, bottom, axis=1)
 
-    def search(self, embedding: str, x: str) -> None:
-        """Adds the outputs `score` and `boxes`."""
+    def search(self, embedding: str, x: str, features: bool) -> None:
+        """Adds the outputs `score` and `boxes`, and `features` where they are asked for."""
         g, net, s = self.g, self.net, self.net.state
         norm = g.op("Max", g.op("ReduceL2", x, axes=(1,), keepdims=1), g.const(NORM_EPS))
-        products = g.op("MatMul", self.channels_of(embedding), self.flat(g.op("Div", x, norm)))
+        unit = g.op("Div", x, norm)
+        products = g.op("MatMul", self.channels_of(embedding), self.flat(unit))
         similar = g.op("Slice", products, net.ints(0), net.ints(self.slots), net.ints(1))
         context = g.op("Slice", products, net.ints(self.slots), net.ints(self.rows), net.ints(1))
         if net.config.energy != "cosine":
@@ -216,6 +217,8 @@ class BoxHeadGraph(HeadGraph):
         sides = g.op("Mul", sides, g.const(np.array([-1, -1, 1, 1])[:, None, None] * net.stride))
         g.output(score, "score", "float32", ("batch", "rows", "columns"))
         g.output(g.op("Add", sides, self._grid(x)), "boxes", "float32", ("batch", 4, "rows", "columns"))
+        if features:
+            g.output(unit, "features", "float32", ("batch", net.channels, "rows", "columns"))
 
     def _wide(self, weight: np.ndarray) -> np.ndarray:
         """Zero columns for the empty rows."""

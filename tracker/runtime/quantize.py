@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -142,14 +142,17 @@ def _head_nodes(path: Path) -> list[str]:
 
 
 def accuracy_cost(model: LoadedModel, models: dict[str, bytes], sequences: Sequence[SequenceData], threads: int = 1) -> Cost:
-    """Tracks sequences with float32 and with int8, and compares both with the truth."""
+    """Tracks sequences with float32 and with int8, and compares both with the truth.
+
+    Without the online filter: it needs an output that the files for other programs don't have.
+    """
     from tracker.tracking.tracker import SiamTracker
 
     overlaps: dict[str, list[NDArray[np.float64]]] = {"float32": [], "int8": []}
     for sequence in sequences:
         for name, overlap in overlaps.items():
             engine = OnnxEngine(model.config.model, model.state, threads, models if name == "int8" else None)
-            tracker, boxes = SiamTracker(model, engine), []
+            tracker, boxes = SiamTracker(model, engine, replace(model.config.tracking, online_weight=0.0)), []
             for k, image in enumerate(sequence.images()):
                 if k == 0:
                     tracker.init(image, sequence.init)

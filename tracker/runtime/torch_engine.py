@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -38,7 +39,9 @@ class TorchEngine:
         if templates.shape[0] == 1 and x.shape[0] > 1:
             templates = templates.expand(x.shape[0], -1, -1, -1)
         score, boxes = self.model.match(templates, x)
-        return Response(score[:, 0].cpu().numpy(), None if boxes is None else boxes.cpu().numpy())
+        if boxes is None:
+            return Response(score[:, 0].cpu().numpy(), None)
+        return Response(score[:, 0].cpu().numpy(), boxes.cpu().numpy(), F.normalize(x, dim=1).cpu().numpy())
 
     def stack(self, templates: Sequence[Tensor]) -> Tensor:
         return torch.cat(list(templates))

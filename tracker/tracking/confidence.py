@@ -17,7 +17,7 @@ from tracker.tracking.decode import Decoded, Map
 OVERLAP = 0.3
 """Overlap with the truth from which on a box counts as being on the target."""
 
-FEATURES = ("peak", "margin", "contrast", "agreement", "resize", "motion")
+FEATURES = ("peak", "margin", "contrast", "agreement", "resize", "motion", "online", "online_margin")
 """What `features` gives, in this order:
 peak        logit at the chosen place
 margin      that less the best logit outside the neighbourhood of the target (how far ahead of the best distractor)
@@ -25,7 +25,12 @@ contrast    that less the mean logit outside the neighbourhood, 1/4 (sharpness)
 agreement   mean overlap of the boxes of the eight cells around the peak with the chosen one, weighted by their response
 resize      |log2| of the change of area since the frame before, on top of that of the aspect ratio
 motion      step since the frame before, in sqrt(w h)
+online      response of the online filter at the place (the best of its neighbours)
+online_margin   that less its best response outside the neighbourhood of the target
 """
+
+USUAL_ONLINE = (0.8, 0.6)
+"""The last two where there is no online filter: what they are on a target that is tracked well."""
 
 
 def outside(shape: tuple[int, ...], box: Sequence[float] | NDArray[np.float64], stride: int, crop: int) -> NDArray[np.bool_]:
@@ -57,7 +62,7 @@ def box_of(found: Decoded, size: ArrayLike, crop: int) -> NDArray[np.float64]:
 
 
 def features(found: Decoded, size: ArrayLike, stride: int, crop: int) -> NDArray[np.float64]:
-    """(6,) `FEATURES` of a decoded place, each within fixed bounds.
+    """(8,) `FEATURES` of a decoded place, each within fixed bounds.
 
     Args:
         found: The place and the maps it was taken from.
@@ -68,7 +73,8 @@ def features(found: Decoded, size: ArrayLike, stride: int, crop: int) -> NDArray
     w, h = (float(v) for v in np.asarray(size))
     box = box_of(found, (w, h), crop)
     peak = float(found.logits[found.cell])
-    others = found.logits[outside(found.logits.shape, box, stride, crop)]
+    clear = outside(found.logits.shape, box, stride, crop)
+    others = found.logits[clear]
     second, mean = (float(others.max()), float(others.mean())) if others.size else (peak - 6.0, peak - 12.0)
     new_w, new_h = max(float(box[2] - box[0]), 1e-3), max(float(box[3] - box[1]), 1e-3)
     resize = abs(math.log2(new_w * new_h / (w * h))) + abs(math.log2((new_w / new_h) / (w / h)))
@@ -80,8 +86,19 @@ def features(found: Decoded, size: ArrayLike, stride: int, crop: int) -> NDArray
             _agreement(found.boxes, found.response, found.cell),
             min(resize, 3.0),
             min(math.hypot(found.dx, found.dy) / math.sqrt(w * h), 4.0),
+            *_online(found, clear),
         ]
     )
+
+
+def _online(found: Decoded, clear: NDArray[np.bool_]) -> tuple[float, float]:
+    if found.online is None:
+        return USUAL_ONLINE
+    row, column = found.cell
+    here = float(found.online[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2].max())
+    others = found.online[clear]
+    second = float(others.max()) if others.size else 0.0
+    return min(max(here, -0.5), 1.5), min(max(here - second, -1.5), 1.5)
 
 
 def _agreement(boxes: Map | None, response: Map, cell: tuple[int, int]) -> float:
@@ -102,10 +119,11 @@ def probability(values: ArrayLike, weights: Sequence[float]) -> NDArray[np.float
 
     Args:
         values: (..., F) features.
-        weights: Bias, then F weights (`TrackingConfig.confidence`).
+        weights: Bias, then at most F weights (`TrackingConfig.confidence`): a model calibrated before a feature existed
+            leaves it out.
     """
-    x = np.asarray(values, dtype=np.float64)
     w = np.asarray(weights, dtype=np.float64)
+    x = np.asarray(values, dtype=np.float64)[..., : len(w) - 1]
     return np.asarray(0.5 * (np.tanh(0.5 * (x @ w[1:] + w[0])) + 1))
 
 

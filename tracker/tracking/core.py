@@ -16,6 +16,7 @@ from tracker.runtime.base import Engine, Response
 from tracker.runtime.onnx_graph import PADDED
 from tracker.tracking.confidence import features, probability, verified
 from tracker.tracking.decode import Decoded, Weighed, decode_scales, weigh_boxes
+from tracker.tracking.online import SHIFTS, OnlineFilter
 from tracker.tracking.reading import Look, Reading, clean
 from tracker.tracking.redetect import Seeker, best_candidate, log_odds
 from tracker.tracking.state import Belief, found, missing, next_belief
@@ -62,7 +63,39 @@ class Core:
         size, centre = np.maximum(np.array([w, h]), 1.0), np.array([x + w / 2, y + h / 2])
         fill = mean_colour(frame)
         view = self._view(frame, centre, size, fill, 0)
-        return Target(centre, size, size.copy(), fill, TemplateBank.of(self.engine, [view], covered=self.covered))
+        target = Target(centre, size, size.copy(), fill, TemplateBank.of(self.engine, [view], covered=self.covered))
+        self.study(target, frame)
+        return target
+
+    def study(self, target: Target, frame: Image) -> None:
+        """Fits the online filter of a target to the frame that it was just given or found in."""
+        if not self.config.online_weight or not self.model.has_boxes:
+            return
+        side, width = self.side(target.size) * self.sizes[1] / self.sizes[0], self.sizes[1]
+        crops = [Crop.around(target.centre + side * np.asarray(shift), side, width) for shift in SHIFTS]
+        response = clean(self.engine.match(target.bank.first, [crop.cut(frame, target.fill) for crop in crops]))
+        if response.features is None:
+            return
+        cells = [self._cells(target, crop, response.features.shape[2:]) for crop in crops]
+        places, extents = [place for place, _ in cells], cells[0][1]
+        config = self.config
+        target.filter = OnlineFilter(response.features, places, extents, config.online_channels, config.online_rate, config.online_gap)
+
+    def learn(self, target: Target, reading: Reading, frame: Image) -> None:
+        """Takes a frame in which the target was surely seen into its online filter."""
+        if reading.embedding is None:
+            return
+        if target.filter is None:  # a known target, found in this video
+            self.study(target, frame)
+            return
+        place, extents = self._cells(target, reading.crop, reading.embedding.shape[1:])
+        target.filter.learn(reading.embedding, place, extents, reading.found.response)
+
+    def _cells(self, target: Target, crop: Crop, shape: tuple[int, ...]) -> tuple[Vector, Vector]:
+        """(2,) row and column of the target's centre in the response to a window, (2,) rows and columns that it covers."""
+        away = (target.centre - (crop.left, crop.top)) * crop.scale - crop.size / 2
+        place = away[::-1] / self.stride + (np.asarray(shape) - 1) / 2
+        return place, target.size[::-1] * crop.scale / self.stride
 
     def expect(self, frame: Image, known: KnownTarget, fingerprint: str) -> Target:
         """A known target that is still to be found in this video: LOST, in the middle of the frame."""
@@ -100,25 +133,30 @@ class Core:
         first, later = response.score[:1], response.score[1:].max(axis=0, keepdims=True)
         w = self.config.bank_weight
         score = np.maximum(first, later) if lost else (1 - w) * first + w * later
-        return Response(score, None if response.boxes is None else response.boxes[:1])
+        one = response[:1]
+        return Response(score, one.boxes, one.features)
 
-    def read(self, look: Look, response: Response) -> Reading:
+    def read(self, target: Target, look: Look, response: Response) -> Reading:
         """The best place in the maps, and how sure it is."""
-        crop, weighed = look.crops[look.middle], None
+        crop, weighed, embedding = look.crops[look.middle], None, None
         size = look.size * crop.scale
         if response.boxes is None:
             place = decode_scales(response.score, look.factors, self.stride, self.config)
         else:
-            weighed = weigh_boxes(response.score[0], response.boxes[0], (float(size[0]), float(size[1])), self.config)
+            embedding = None if response.features is None else response.features[0]
+            online = None if target.filter is None or embedding is None else target.filter.respond(embedding)
+            weighed = weigh_boxes(response.score[0], response.boxes[0], (float(size[0]), float(size[1])), self.config, online)
             row, column = divmod(int(np.argmax(weighed.mixed)), weighed.mixed.shape[1])
             place = weighed.at((row, column), self.sizes[1])
-        return self.judge(place, crop, weighed, look.size)
+        return self.judge(place, crop, weighed, look.size, embedding)
 
-    def judge(self, place: Decoded, crop: Crop, weighed: Weighed | None, size: Vector) -> Reading:
+    def judge(
+        self, place: Decoded, crop: Crop, weighed: Weighed | None, size: Vector, embedding: NDArray[np.float32] | None = None
+    ) -> Reading:
         """A reading of a decoded place: its features and score."""
         values = features(place, size * crop.scale, self.stride, self.sizes[1])
         score = float(probability(values, self.config.confidence)) if self.config.confidence else place.score
-        return Reading(place, crop, values, score, weighed, size)
+        return Reading(place, crop, values, score, weighed, size, embedding)
 
     def settle(self, target: Target, reading: Reading, frame: Image, search: bool = True) -> Reading:
         """Moves the target by what was read, changes its state, and searches for it when it is LOST.
@@ -147,6 +185,8 @@ class Core:
         sure = self.active and target.belief.state is TrackState.TRACKING
         if sure:
             target.note_peak(reading.logit)
+        if sure or not self.active:
+            self.learn(target, reading, frame)
         if sure and target.age - target.found_at >= self.config.bank_gap and target.bank.wants(target.age, reading.score, self.config):
             target.bank.offer(self.engine, self._view(frame, target.centre, target.size, target.fill, target.age), self.config)
         return reading
@@ -228,7 +268,7 @@ class Core:
             return None
         size = np.clip(best.size, self.config.min_size, np.maximum(np.asarray(extent, dtype=np.float64), self.config.min_size))
         look = self.look(target, frame, (np.clip(best.centre, 0, extent), size))
-        return self.read(look, self.match(target, look))
+        return self.read(target, look, self.match(target, look))
 
     def likeness(self, target: Target, reading: Reading, frame: Image) -> float:
         """How much what was found, cut and embedded as a template, is like the most similar view: a cosine."""

@@ -32,6 +32,7 @@ class Decoded:
         response: (H, W) float32 in [0, 1] before window and penalties.
         logits: (H, W) float32, the response before the sigmoid.
         boxes: (4, H, W) float32 xyxy in search-crop pixels, or None (classic head).
+        online: (H, W) float32 response of the online filter, or None where there is none.
     """
 
     dx: float
@@ -45,6 +46,7 @@ class Decoded:
     response: Map
     logits: Map
     boxes: Map | None = None
+    online: Map | None = None
 
 
 @lru_cache(maxsize=16)
@@ -71,7 +73,8 @@ class Weighed:
         logits, boxes: As the network gave them.
         response: Sigmoid of the logits.
         weighted: Response after the penalty on a change of size.
-        mixed: After the window too: what the peak is taken from.
+        mixed: With the online filter, and after the window: what the peak is taken from.
+        online: Response of the online filter, or None.
     """
 
     logits: Map
@@ -79,6 +82,7 @@ class Weighed:
     response: Map
     weighted: Map
     mixed: Map
+    online: Map | None = None
 
     def at(self, cell: tuple[int, int], crop: int) -> Decoded:
         """The place that a cell stands for, in a search crop of side `crop` pixels."""
@@ -95,11 +99,12 @@ class Weighed:
             response=self.response,
             logits=self.logits,
             boxes=self.boxes,
+            online=self.online,
         )
 
 
-def weigh_boxes(logits: Map, boxes: Map, size: tuple[float, float], config: TrackingConfig) -> Weighed:
-    """Penalties on a response with boxes; arguments as in `decode_boxes`."""
+def weigh_boxes(logits: Map, boxes: Map, size: tuple[float, float], config: TrackingConfig, online: Map | None = None) -> Weighed:
+    """Penalties on a response with boxes; arguments as in `decode_boxes`, and (H, W) of the online filter where there is one."""
     response = sigmoid(logits)
     width = np.maximum(boxes[2] - boxes[0], 1.0)
     height = np.maximum(boxes[3] - boxes[1], 1.0)
@@ -108,9 +113,12 @@ def weigh_boxes(logits: Map, boxes: Map, size: tuple[float, float], config: Trac
         return np.sqrt((w + (w + h) / 2) * (h + (w + h) / 2))  # type: ignore[no-any-return]
 
     change = _change(padded(width, height) / padded(*size)) * _change((width / height) / (size[0] / size[1]))
-    weighted = response * np.exp(-config.scale_penalty * (change - 1))
-    mixed = (1 - config.window_influence) * weighted + config.window_influence * cosine_window(*response.shape)
-    return Weighed(logits, boxes, response, weighted, mixed)
+    penalty = np.asarray(np.exp(-config.scale_penalty * (change - 1)), dtype=np.float32)
+    weighted = chosen = response * penalty
+    if online is not None:
+        chosen = (1 - config.online_weight) * weighted + config.online_weight * penalty * np.clip(online, 0.0, 1.0)
+    mixed = (1 - config.window_influence) * chosen + config.window_influence * cosine_window(*response.shape)
+    return Weighed(logits, boxes, response, weighted, mixed, online)
 
 
 def decode_boxes(logits: Map, boxes: Map, size: tuple[float, float], crop: int, config: TrackingConfig) -> Decoded:

@@ -121,7 +121,7 @@ class MultiTracker:
         cut = time.perf_counter()
         responses = self._match(targets, looks)
         matched = time.perf_counter()
-        near = [self.core.read(look, response) for look, response in zip(looks, responses, strict=True)]
+        near = [self.core.read(*seen) for seen in zip(targets, looks, responses, strict=True)]
         chosen = self._share_out(targets, near)
         searching = self._searching(targets)
         settled = []
@@ -149,7 +149,7 @@ class MultiTracker:
             at = 0
             for k in together:
                 rows = slice(at, at + len(looks[k].pictures))
-                responses[k] = Response(both.score[rows], None if both.boxes is None else both.boxes[rows])
+                responses[k] = both[rows]
                 at = rows.stop
         return [r if r is not None else self.core.match(t, look) for r, t, look in zip(responses, targets, looks, strict=True)]
 
@@ -194,7 +194,7 @@ class MultiTracker:
                     break
                 row, column = divmod(int(np.argmax(values)), values.shape[1])
                 found = reading.weighed.at((row, column), crop.size)
-                choices.append(choice(self.core.judge(found, crop, reading.weighed, reading.size)))
+                choices.append(choice(self.core.judge(found, crop, reading.weighed, reading.size, reading.embedding)))
         return [*choices, Choice(None, expected, 0.0, HIDDEN)]
 
 

@@ -41,6 +41,7 @@ class Reading:
         score: In [0, 1]; calibrated where the model is.
         weighed: The maps behind it (boxes head).
         size: (2,) size that was expected, frame pixels.
+        embedding: (C, H, W) unit-length search embedding of the window, or None: what the online filter learns from.
     """
 
     found: Decoded
@@ -49,6 +50,7 @@ class Reading:
     score: float
     weighed: Weighed | None
     size: Vector
+    embedding: NDArray[np.float32] | None = None
 
     @property
     def logit(self) -> float:
@@ -71,4 +73,5 @@ def clean(response: Response) -> Response:
     score = np.clip(np.nan_to_num(response.score, nan=-LARGEST_LOGIT), -LARGEST_LOGIT, LARGEST_LOGIT)
     if response.boxes is None:
         return Response(score, None)
-    return Response(score, np.clip(np.nan_to_num(response.boxes), -LARGEST_SIDE, LARGEST_SIDE))
+    features = None if response.features is None else np.nan_to_num(response.features, copy=False, posinf=0.0, neginf=0.0)
+    return Response(score, np.clip(np.nan_to_num(response.boxes), -LARGEST_SIDE, LARGEST_SIDE), features)

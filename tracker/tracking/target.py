@@ -11,6 +11,7 @@ from tracker.config import TrackingConfig
 from tracker.crops import Colour, Crop
 from tracker.geometry import cxcywh_to_xywh
 from tracker.tracking.decode import Decoded
+from tracker.tracking.online import OnlineFilter
 from tracker.tracking.redetect import Seeker
 from tracker.tracking.state import Belief
 from tracker.tracking.templates import TemplateBank
@@ -36,6 +37,7 @@ class Target:
         age: Frames since the first.
         found_at: Age at which it was found again last.
         seeker: The search for it, while it is LOST.
+        filter: What was learnt of it and of its background in this video, or None.
     """
 
     centre: Vector
@@ -52,6 +54,7 @@ class Target:
     age: int = 0
     found_at: int = 0
     seeker: Seeker | None = None
+    filter: OnlineFilter | None = None
 
     def __post_init__(self) -> None:
         self.remember()

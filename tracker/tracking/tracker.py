@@ -156,7 +156,7 @@ class SiamTracker:
         cut = time.perf_counter()
         response = self.core.match(target, look)
         matched = time.perf_counter()
-        near = self.core.read(look, response)
+        near = self.core.read(target, look, response)
         reading = self.core.settle(target, near, frame)
         self.reading = near
         self.views = views_of(target, look, near)
