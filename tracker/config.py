@@ -57,6 +57,10 @@ class TrackingConfig:
         upsampling: Classic: bicubic up-sampling factor of the response; 1 uses a sub-pixel quadratic peak instead.
         min_size: Smallest side of a box, pixels.
         max_growth: The box's area side sqrt(w h) stays within [1/max_growth, max_growth] of the first one.
+        steady_size: Side of the search crop, pixels, for a target that moves little and is seen well (boxes head); a frame that
+            leaves doubt is looked at once more in the full `search_size`. 0: always the full one.
+        steady_step: How much is little: the largest step of late, as a share of sqrt(w h).
+        steady_score: How well is well: score at least, as a share of the target's usual one.
 
     Keeping the target. Scores are the calibrated ones of `tracker.tracking.confidence`, in [0, 1]; thresholds of states are
     shares of the target's usual score (`tracker.tracking.state`).
@@ -117,6 +121,9 @@ class TrackingConfig:
     upsampling: int = 16
     min_size: float = 4.0
     max_growth: float = 12.0
+    steady_size: int = 0
+    steady_step: float = 0.35
+    steady_score: float = 0.7
     confidence: tuple[float, ...] = ()
     states: bool = True
     uncertain_score: float = 0.6

@@ -73,6 +73,10 @@ class Timing:
     def total(self) -> float:
         return self.crop + self.network + self.decode
 
+    def and_decode(self, seconds: float, share: float = 1.0) -> Timing:
+        """With more time for decoding the response; of that a share, for one target of several."""
+        return Timing(self.crop * share, self.network * share, (self.decode + seconds) * share)
+
 
 @dataclass(frozen=True)
 class Track:

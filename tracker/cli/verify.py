@@ -144,6 +144,7 @@ def compare(core: Core, bank: TemplateBank, image: Image, box: Sequence[float] |
         BoxError: The box can't be used.
     """
     from tracker.tracking.confidence import verified
+    from tracker.tracking.sight import see
     from tracker.tracking.state import missing
     from tracker.tracking.templates import TemplateBank, similarity
 
@@ -156,8 +157,7 @@ def compare(core: Core, bank: TemplateBank, image: Image, box: Sequence[float] |
     if not (core.config.confidence and weights):
         return likeness, None
     target.bank, target.belief, target.filter = bank, missing(), None  # any of the views may be the one
-    look = core.look(target, image)
-    score = core.read(target, look, core.match(target, look)).score
+    score = see(core, [target], image).readings[0].score
     return likeness, float(verified(score, max(likeness), False, weights))
 
 

@@ -17,6 +17,7 @@ from tracker.tracking.confidence import OVERLAP, evidence, fit, probability, rel
 from tracker.tracking.core import Core
 from tracker.tracking.reading import Reading
 from tracker.tracking.redetect import Seeker
+from tracker.tracking.sight import see
 
 if TYPE_CHECKING:
     from tracker.model.zoo import LoadedModel
@@ -89,8 +90,7 @@ def _sample_clip(core: Core, clip: DisturbedClip, number: int) -> list[tuple[NDA
         if present and (was_absent or misses >= MISSES):
             target.centre, target.size, misses = truth[:2] + truth[2:] / 2, np.maximum(truth[2:], 1.0), 0
         was_absent = absent or (was_absent and not present)
-        look = core.look(target, frame)
-        near = core.read(target, look, core.match(target, look))
+        near = see(core, [target], frame).readings[0]
         if not present and not absent:
             continue
 

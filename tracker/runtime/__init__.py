@@ -63,14 +63,15 @@ def build_engine(model: LoadedModel, device: str = "auto", engine: str = "auto",
     if engine in HOMES and kind != HOMES[engine][0]:
         raise DeviceError(f"The engine {engine} runs on {HOMES[engine][0]}, not on {device!r}; give --device auto, or --engine torch.")
     threads = threads or default_threads()
+    sizes = (model.config.tracking.steady_size,)
     if engine == "onnxruntime":
         from tracker.runtime.onnx_engine import OnnxEngine
 
-        return OnnxEngine(model.config.model, model.state, threads)
+        return OnnxEngine(model.config.model, model.state, threads, sizes=sizes)
     if engine == "openvino":
         from tracker.runtime.openvino_engine import OpenVinoEngine
 
-        return OpenVinoEngine(model.config.model, model.state, threads)
+        return OpenVinoEngine(model.config.model, model.state, threads, sizes=sizes)
     from tracker.runtime.cuda_engine import CudaEngine, check_device
 
     if engine == "cuda":

@@ -18,6 +18,9 @@ from tracker.types import Image
 Array = NDArray[np.float32]
 Session = Callable[[dict[str, NDArray]], list[Array]]
 
+KEPT = 4
+"""Buffers for batches that are kept."""
+
 
 @dataclass(frozen=True)
 class OnnxTemplates:
@@ -38,7 +41,12 @@ class OnnxEngine:
     device = "cpu"
 
     def __init__(
-        self, config: ModelConfig, state: Mapping[str, Array], threads: int = 1, models: Mapping[str, bytes] | None = None
+        self,
+        config: ModelConfig,
+        state: Mapping[str, Array],
+        threads: int = 1,
+        models: Mapping[str, bytes] | None = None,
+        sizes: Sequence[int] = (),
     ) -> None:
         """Builds the graphs and compiles the one that every frame needs.
 
@@ -46,6 +54,7 @@ class OnnxEngine:
             config, state: Of a `LoadedModel`.
             threads: Threads within one operation.
             models: Graphs to take instead of the built ones: "template" and "search" (for instance int8 ones).
+            sizes: Sides of search crops that come often beside `search_size`.
 
         Raises:
             WeightsError: An array is missing.
@@ -58,10 +67,12 @@ class OnnxEngine:
         except KeyError as error:
             raise misfit(None, KeyError(f"the array {error} is missing")) from None
         self._models.update(models or {})
-        self._usual = config.search_size
-        self._sessions: dict[str, Session] = {}
+        # Known sizes let ONNX Runtime fold the shape arithmetic; other sizes run in a session of their own.
+        self._usual = {size for size in (config.search_size, *sizes) if size > 0}
+        self._sessions: dict[str | int, Session] = {}
         self._batches: dict[tuple[int, ...], NDArray[np.uint8]] = {}
-        self._run("usual")  # what every frame needs is made now, the rest when it is asked for
+        for size in self._usual:  # what every frame needs is made now, the rest when it is asked for
+            self._run(size)
 
     def embed_template(self, crops: Sequence[Image], targets: Array) -> OnnxTemplates:
         sizes = np.asarray(targets, dtype=np.float32).reshape(-1, 2)
@@ -70,8 +81,8 @@ class OnnxEngine:
 
     def match(self, templates: OnnxTemplates, crops: Sequence[Image]) -> Response:
         batch = self._batch(crops)
-        # Known sizes let ONNX Runtime fold the shape arithmetic; other sizes run in a session of their own.
-        session = self._run("usual" if batch.shape[1:3] == (self._usual, self._usual) else "search")
+        height, width = batch.shape[1:3]
+        session = self._run(height if height == width and height in self._usual else "search")
         out = session({"search": batch, "embedding": templates.embedding})
         return Response(*out) if len(out) > 1 else Response(out[0], None)
 
@@ -85,10 +96,10 @@ class OnnxEngine:
         features = np.ascontiguousarray(embeddings, dtype=np.float32)
         return OnnxTemplates(features, self._run("prepare")({"features": features})[0])
 
-    def _run(self, name: str) -> Session:
+    def _run(self, name: str | int) -> Session:
         if name not in self._sessions:
-            if name == "usual":
-                self._sessions[name] = self._session(self._models["search"], height=self._usual, width=self._usual)
+            if isinstance(name, int):
+                self._sessions[name] = self._session(self._models["search"], height=name, width=name)
             else:
                 self._sessions[name] = self._session(self._models[name])
         return self._sessions[name]
@@ -99,7 +110,9 @@ class OnnxEngine:
             return crops[0][None]
         shape = (len(crops), *crops[0].shape)
         if shape not in self._batches:
-            self._batches = {shape: np.empty(shape, np.uint8)}
+            if len(self._batches) >= KEPT:
+                self._batches.clear()
+            self._batches[shape] = np.empty(shape, np.uint8)
         return np.stack(crops, out=self._batches[shape])
 
     def _session(self, model: bytes, **dimensions: int) -> Session:

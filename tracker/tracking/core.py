@@ -40,6 +40,7 @@ class Core:
         window: Side of the windows that a LOST target is searched in.
         covered: Whether the last channel of an embedding is the target's share of each cell (padded backbones).
         active: Whether states and what follows from them are in use: they need a calibrated score.
+        steady: Whether a target that hardly moves is looked for in a smaller window.
     """
 
     def __init__(self, model: LoadedModel, engine: Engine, config: TrackingConfig) -> None:
@@ -51,6 +52,7 @@ class Core:
         # A window of whole cells: cell i of a padded backbone stands at pixel stride * i.
         self.window = config.redetect_size or self.sizes[1] + round(self.sizes[1] / 2 / self.stride) * self.stride
         self.active = bool(config.confidence) and config.states
+        self.steady = model.has_boxes and 0 < config.steady_size < self.sizes[1]
 
     def start(self, frame: Image, box: ArrayLike) -> Target:
         """A target from its box in the first frame.
@@ -105,12 +107,25 @@ class Core:
         size = np.clip(known.size * extent[1] / max(known.frame[1], 1), self.config.min_size, extent)
         return Target(extent / 2, size, size.copy(), mean_colour(frame), bank, missing(), seeker=Seeker())
 
-    def look(self, target: Target, frame: Image, place: tuple[Vector, Vector] | None = None) -> Look:
-        """Cuts the search windows around where the target is expected."""
+    def doubts(self, target: Target, reading: Reading) -> bool:
+        """Whether a reading came from a small window and isn't clear."""
+        return reading.crop.size < self.sizes[1] and target.belief.relative(reading.score) < self.config.steady_score
+
+    def look(self, target: Target, frame: Image, place: tuple[Vector, Vector] | None = None, wide: bool = False) -> Look:
+        """Cuts the search windows around where the target is expected.
+
+        Args:
+            target: What is looked for.
+            frame: The picture.
+            place: Centre and size to look at instead of the expected ones; in the full window.
+            wide: The full window also for a target that hardly moves.
+        """
         centre, size = place or target.place
-        side = self.side(size) * self.sizes[1] / self.sizes[0]
+        steady = self.steady and target.unrest < self.config.steady_step and not (wide or place or target.lost)
+        width = self.config.steady_size if steady else self.sizes[1]
+        side = self.side(size) * width / self.sizes[0]
         factors = self._factors()
-        crops = [Crop.around(centre, side * f, self.sizes[1]) for f in factors]
+        crops = [Crop.around(centre, side * f, width) for f in factors]
         return Look(crops, [crop.cut(frame, target.fill) for crop in crops], factors, size)
 
     def side(self, size: Vector) -> float:
@@ -145,16 +160,17 @@ class Core:
         else:
             embedding = None if response.features is None else response.features[0]
             online = None if target.filter is None or embedding is None else target.filter.respond(embedding)
-            weighed = weigh_boxes(response.score[0], response.boxes[0], (float(size[0]), float(size[1])), self.config, online)
+            cells = (self.sizes[1] - 1) // self.stride + 1
+            weighed = weigh_boxes(response.score[0], response.boxes[0], (float(size[0]), float(size[1])), self.config, online, cells)
             row, column = divmod(int(np.argmax(weighed.mixed)), weighed.mixed.shape[1])
-            place = weighed.at((row, column), self.sizes[1])
+            place = weighed.at((row, column), crop.size)
         return self.judge(place, crop, weighed, look.size, embedding)
 
     def judge(
         self, place: Decoded, crop: Crop, weighed: Weighed | None, size: Vector, embedding: NDArray[np.float32] | None = None
     ) -> Reading:
         """A reading of a decoded place: its features and score."""
-        values = features(place, size * crop.scale, self.stride, self.sizes[1])
+        values = features(place, size * crop.scale, self.stride, crop.size)
         score = float(probability(values, self.config.confidence)) if self.config.confidence else place.score
         return Reading(place, crop, values, score, weighed, size, embedding)
 

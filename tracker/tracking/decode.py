@@ -103,8 +103,16 @@ class Weighed:
         )
 
 
-def weigh_boxes(logits: Map, boxes: Map, size: tuple[float, float], config: TrackingConfig, online: Map | None = None) -> Weighed:
-    """Penalties on a response with boxes; arguments as in `decode_boxes`, and (H, W) of the online filter where there is one."""
+def weigh_boxes(
+    logits: Map, boxes: Map, size: tuple[float, float], config: TrackingConfig, online: Map | None = None, cells: int = 0
+) -> Weighed:
+    """Penalties on a response with boxes.
+
+    Args:
+        logits, boxes, size, config: As in `decode_boxes`.
+        online: (H, W) response of the online filter, where there is one.
+        cells: Side of the cosine window: a response smaller than that meets the middle of it. 0: as large as the response.
+    """
     response = sigmoid(logits)
     width = np.maximum(boxes[2] - boxes[0], 1.0)
     height = np.maximum(boxes[3] - boxes[1], 1.0)
@@ -117,7 +125,10 @@ def weigh_boxes(logits: Map, boxes: Map, size: tuple[float, float], config: Trac
     weighted = chosen = response * penalty
     if online is not None:
         chosen = (1 - config.online_weight) * weighted + config.online_weight * penalty * np.clip(online, 0.0, 1.0)
-    mixed = (1 - config.window_influence) * chosen + config.window_influence * cosine_window(*response.shape)
+    height, width = response.shape
+    top, left = max((cells - height) // 2, 0), max((cells - width) // 2, 0)
+    window = cosine_window(max(cells, height), max(cells, width))[top : top + height, left : left + width]
+    mixed = (1 - config.window_influence) * chosen + config.window_influence * window
     return Weighed(logits, boxes, response, weighted, mixed, online)
 
 

@@ -17,14 +17,14 @@ from numpy.typing import ArrayLike
 
 from tracker.errors import SiamTrackError
 from tracker.media.images import to_bgr8
-from tracker.runtime.base import Response
 from tracker.tracking.assign import HIDDEN, MOTION, SAME, Choice, assign, groups_of
 from tracker.tracking.confidence import box_of, outside
 from tracker.tracking.core import Core
-from tracker.tracking.reading import Look, Reading, clean
+from tracker.tracking.reading import Reading
+from tracker.tracking.sight import see
 from tracker.tracking.target import Target
 from tracker.tracking.tracker import SiamTracker, Views, track_of, views_of
-from tracker.types import Box, Image, Timing, Track
+from tracker.types import Box, Track
 
 CHOICES = 3
 """Places that a target may choose from."""
@@ -115,13 +115,9 @@ class MultiTracker:
         frame = to_bgr8(image)
         if not self.targets:
             return []
-        start = time.perf_counter()
         numbers, targets = list(self.targets), list(self.targets.values())
-        looks = [self.core.look(target, frame) for target in targets]
-        cut = time.perf_counter()
-        responses = self._match(targets, looks)
-        matched = time.perf_counter()
-        near = [self.core.read(*seen) for seen in zip(targets, looks, responses, strict=True)]
+        sight = see(self.core, targets, frame)
+        near, begun = sight.readings, time.perf_counter()
         chosen = self._share_out(targets, near)
         searching = self._searching(targets)
         settled = []
@@ -130,28 +126,13 @@ class MultiTracker:
                 settled.append(self.core.hide(target, reading, frame))
             else:
                 settled.append(self.core.settle(target, choice, frame, search=target is searching))
-        self.views = views_of(targets[0], looks[0], near[0])
+        self.views = views_of(targets[0], sight.looks[0], near[0])
         share = 1 / len(targets)
-        timing = Timing((cut - start) * share, (matched - cut) * share, (time.perf_counter() - matched) * share)
+        timing = sight.timing.and_decode(time.perf_counter() - begun, share)
         return [
             track_of(t, reading, seen, timing, index, timestamp, number)
             for number, t, reading, seen in zip(numbers, targets, settled, near, strict=True)
         ]
-
-    def _match(self, targets: Sequence[Target], looks: Sequence[Look]) -> list[Response]:
-        """One call for all targets that are matched with their first view alone; one more for each of the others."""
-        together = [k for k, target in enumerate(targets) if not self.core.needs_bank(target)]
-        responses: list[Response | None] = [None] * len(targets)
-        if together:
-            templates = [targets[k].bank.first for k in together for _ in looks[k].pictures]
-            pictures: list[Image] = [picture for k in together for picture in looks[k].pictures]
-            both = clean(self.core.engine.match(self.core.engine.stack(templates), pictures))
-            at = 0
-            for k in together:
-                rows = slice(at, at + len(looks[k].pictures))
-                responses[k] = both[rows]
-                at = rows.stop
-        return [r if r is not None else self.core.match(t, look) for r, t, look in zip(responses, targets, looks, strict=True)]
 
     def _searching(self, targets: Sequence[Target]) -> Target | None:
         """Whose turn it is: one LOST target searches in a frame, so that ten of them don't stall a live video."""

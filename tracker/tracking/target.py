@@ -19,6 +19,9 @@ from tracker.types import Box, TrackState
 
 Vector = NDArray[np.float64]
 
+CALMING = 0.8
+"""How fast a large step is forgotten, by frame."""
+
 
 @dataclass
 class Target:
@@ -32,6 +35,7 @@ class Target:
         belief: Its state.
         sure_centre, sure_size: (2,) where it was TRACKING last.
         velocity: (2,) smoothed step in a frame, pixels.
+        unrest: Its largest step of late, as a share of sqrt(w h); 1 at first.
         peak: Its usual response while TRACKING, a logit; None before the first such frame.
         sights: Number of frames behind `peak`.
         age: Frames since the first.
@@ -49,6 +53,7 @@ class Target:
     sure_centre: Vector = field(default_factory=lambda: np.zeros(2))
     sure_size: Vector = field(default_factory=lambda: np.ones(2))
     velocity: Vector = field(default_factory=lambda: np.zeros(2))
+    unrest: float = 1.0
     peak: float | None = None
     sights: int = 0
     age: int = 0
@@ -99,7 +104,7 @@ class Target:
 
     def lock(self, centre: Vector, size: Vector, belief: Belief, config: TrackingConfig, frame: tuple[int, int]) -> None:
         """Found again: on from there."""
-        self.belief, self.seeker, self.velocity, self.found_at = belief, None, np.zeros(2), self.age
+        self.belief, self.seeker, self.velocity, self.found_at, self.unrest = belief, None, np.zeros(2), self.age, 1.0
         self._set(centre, size, config, frame)
         self.remember()
 
@@ -114,6 +119,7 @@ class Target:
         """
         step = np.nan_to_num(np.array([found.dx, found.dy]) / crop.scale)
         if self.belief.state is TrackState.UNCERTAIN:
+            self.unrest = 1.0
             longest = config.uncertain_motion * float(np.sqrt(np.prod(self.size)))
             length = float(np.hypot(*step))
             self._set(self.centre + step * min(1.0, longest / max(length, 1e-9)), self.size, config, frame)
@@ -126,7 +132,9 @@ class Target:
         size = (1 - rate) * self.size + rate * wanted
         before = self.centre
         self._set(self.centre + step, size if np.isfinite(size).all() else self.size, config, frame)
-        self.velocity = 0.7 * self.velocity + 0.3 * (self.centre - before)
+        moved = self.centre - before
+        self.velocity = 0.7 * self.velocity + 0.3 * moved
+        self.unrest = max(CALMING * self.unrest, float(np.hypot(*moved) / np.sqrt(np.prod(self.size))))
         if self.belief.state is TrackState.TRACKING:
             self.remember()
 

@@ -18,6 +18,7 @@ from tracker.media.images import to_bgr8
 from tracker.runtime.base import Engine
 from tracker.tracking.core import Core
 from tracker.tracking.reading import Look, Reading
+from tracker.tracking.sight import see
 from tracker.tracking.target import Target
 from tracker.tracking.templates import KnownTarget, load_target, save_target
 from tracker.types import Image, Timing, Track
@@ -151,17 +152,12 @@ class SiamTracker:
         target = self.target
         frame = to_bgr8(image)
         self._frame_size = (frame.shape[1], frame.shape[0])
-        start = time.perf_counter()
-        look = self.core.look(target, frame)
-        cut = time.perf_counter()
-        response = self.core.match(target, look)
-        matched = time.perf_counter()
-        near = self.core.read(target, look, response)
+        sight = see(self.core, [target], frame)
+        near, begun = sight.readings[0], time.perf_counter()
         reading = self.core.settle(target, near, frame)
         self.reading = near
-        self.views = views_of(target, look, near)
-        done = time.perf_counter()
-        timing = Timing(crop=cut - start, network=matched - cut, decode=done - matched)
+        self.views = views_of(target, sight.looks[0], near)
+        timing = sight.timing.and_decode(time.perf_counter() - begun)
         return track_of(target, reading, near, timing, index, timestamp)
 
     def reset(self) -> None:

@@ -1,0 +1,84 @@
+"""What several targets (or one) look like in a frame: their windows cut, matched together, read, and doubts cleared up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from tracker.runtime.base import Response
+from tracker.tracking.reading import Look, Reading, clean
+from tracker.tracking.target import Target
+from tracker.types import Image, Timing
+
+if TYPE_CHECKING:
+    from tracker.tracking.core import Core
+
+
+@dataclass(frozen=True)
+class Sight:
+    """One frame, as the targets were seen in it.
+
+    Attributes:
+        looks: The last look for each target.
+        readings: What was read from it.
+        timing: Of all targets together.
+    """
+
+    looks: list[Look]
+    readings: list[Reading]
+    timing: Timing
+
+
+def see(core: Core, targets: Sequence[Target], frame: Image) -> Sight:
+    """Looks for the targets; those that a small window leaves in doubt are looked for once more in the full one.
+
+    Args:
+        core: The steps of a frame.
+        targets: At least one.
+        frame: The picture.
+    """
+    marks = [time.perf_counter()]
+    looks = [core.look(target, frame) for target in targets]
+    marks.append(time.perf_counter())
+    responses = match(core, targets, looks)
+    marks.append(time.perf_counter())
+    readings = [core.read(*seen) for seen in zip(targets, looks, responses, strict=True)]
+    marks.append(time.perf_counter())
+    again = [k for k, (target, reading) in enumerate(zip(targets, readings, strict=True)) if core.doubts(target, reading)]
+    if again:
+        doubtful = [targets[k] for k in again]
+        wide = [core.look(target, frame, wide=True) for target in doubtful]
+        marks.append(time.perf_counter())
+        responses = match(core, doubtful, wide)
+        marks.append(time.perf_counter())
+        for k, look, response in zip(again, wide, responses, strict=True):
+            looks[k], readings[k] = look, core.read(targets[k], look, response)
+        marks.append(time.perf_counter())
+    spent = [b - a for a, b in pairwise(marks)]
+    return Sight(looks, readings, Timing(crop=sum(spent[0::3]), network=sum(spent[1::3]), decode=sum(spent[2::3])))
+
+
+def match(core: Core, targets: Sequence[Target], looks: Sequence[Look]) -> list[Response]:
+    """One call for all targets with windows of one size that are matched with their first view; one more for each of the others."""
+    responses: list[Response | None] = [None] * len(targets)
+    groups: dict[int, list[int]] = {}
+    for k, (target, look) in enumerate(zip(targets, looks, strict=True)):
+        if core.needs_bank(target):
+            responses[k] = core.match(target, look)
+        else:
+            groups.setdefault(look.crops[0].size, []).append(k)
+    for together in groups.values():
+        if len(together) == 1:
+            responses[together[0]] = core.match(targets[together[0]], looks[together[0]])
+            continue
+        templates = [targets[k].bank.first for k in together for _ in looks[k].pictures]
+        pictures: list[Image] = [picture for k in together for picture in looks[k].pictures]
+        all_of_them = clean(core.engine.match(core.engine.stack(templates), pictures))
+        at = 0
+        for k in together:
+            responses[k] = all_of_them[at : at + len(looks[k].pictures)]
+            at += len(looks[k].pictures)
+    return [response for response in responses if response is not None]
