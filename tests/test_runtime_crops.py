@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -9,8 +11,12 @@ import torch
 
 from tests.runtime_models import pictures, random_model
 from tracker.crops import Crop, mean_colour
+from tracker.geometry import iou
 from tracker.runtime.cuda_engine import CudaEngine
 from tracker.runtime.torch_crops import cut_crops
+from tracker.tracking.multi import MultiTracker
+from tracker.tracking.sight import MANY
+from tracker.tracking.tracker import SiamTracker
 
 FILL = (17.0, 120.0, 201.0)
 
@@ -51,3 +57,24 @@ def test_matching_windows_is_matching_their_crops(frame: np.ndarray) -> None:
     want = engine.match(template, [c.cut(frame, f) for c, f in zip(crops, fills, strict=True)])
     got = engine.match_windows(template, frame, crops, fills)
     assert np.abs(got.score - want.score).max() < 0.1 * np.abs(want.score).max()
+
+
+def test_many_targets_are_cut_by_the_engine_and_tracked_alike(frame: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = random_model("boxes cosine")
+    config = replace(model.config.tracking, online_weight=0.0)
+    frames = [np.roll(frame, k, axis=1) for k in range(4)]
+    boxes = [(20 + 9 * k, 20 + 5 * k, 24, 20) for k in range(MANY)]
+    tracks = {}
+    for on_device in (True, False):
+        engine = CudaEngine(model.module, "cpu", torch.float32)
+        calls: list[int] = []
+        whole = engine.match_windows
+        monkeypatch.setattr(engine, "match_windows", lambda *args, whole=whole, calls=calls: (calls.append(1), whole(*args))[1])
+        if not on_device:
+            monkeypatch.setattr("tracker.tracking.sight.MANY", 99)
+        several = MultiTracker(SiamTracker(model, engine, config))
+        several.init(frames[0], boxes)
+        tracks[on_device] = np.array([[t.box for t in several.update(frame)] for frame in frames[1:]])
+        assert bool(calls) == on_device
+    # Random weights: a tie may fall otherwise where a pixel differs by a grey level.
+    assert np.mean(iou(tracks[True].reshape(-1, 4), tracks[False].reshape(-1, 4)) > 0.9) > 0.8

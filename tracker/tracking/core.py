@@ -126,7 +126,7 @@ class Core:
         side = self.side(size) * width / self.sizes[0]
         factors = self._factors()
         crops = [Crop.around(centre, side * f, width) for f in factors]
-        return Look(crops, [crop.cut(frame, target.fill) for crop in crops], factors, size)
+        return Look(crops, factors, size, frame, target.fill)
 
     def side(self, size: Vector) -> float:
         """Side of the template window around a target of that size, frame pixels."""

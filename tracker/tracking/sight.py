@@ -16,6 +16,9 @@ from tracker.types import Image, Timing
 if TYPE_CHECKING:
     from tracker.tracking.core import Core
 
+MANY = 10
+"""Targets from which on one upload of the frame is less than one of each window."""
+
 
 @dataclass(frozen=True)
 class Sight:
@@ -41,7 +44,7 @@ def see(core: Core, targets: Sequence[Target], frame: Image) -> Sight:
         frame: The picture.
     """
     marks = [time.perf_counter()]
-    looks = [core.look(target, frame) for target in targets]
+    looks = _looks(core, targets, frame, wide=False)
     marks.append(time.perf_counter())
     responses = match(core, targets, looks)
     marks.append(time.perf_counter())
@@ -50,7 +53,7 @@ def see(core: Core, targets: Sequence[Target], frame: Image) -> Sight:
     again = [k for k, (target, reading) in enumerate(zip(targets, readings, strict=True)) if core.doubts(target, reading)]
     if again:
         doubtful = [targets[k] for k in again]
-        wide = [core.look(target, frame, wide=True) for target in doubtful]
+        wide = _looks(core, doubtful, frame, wide=True)
         marks.append(time.perf_counter())
         responses = match(core, doubtful, wide)
         marks.append(time.perf_counter())
@@ -59,6 +62,19 @@ def see(core: Core, targets: Sequence[Target], frame: Image) -> Sight:
         marks.append(time.perf_counter())
     spent = [b - a for a, b in pairwise(marks)]
     return Sight(looks, readings, Timing(crop=sum(spent[0::3]), network=sum(spent[1::3]), decode=sum(spent[2::3])))
+
+
+def _looks(core: Core, targets: Sequence[Target], frame: Image, wide: bool) -> list[Look]:
+    looks = [core.look(target, frame, wide=wide) for target in targets]
+    if not _on_device(core, looks):
+        for look in looks:
+            _ = look.pictures  # cut here, so that the time counts as cutting
+    return looks
+
+
+def _on_device(core: Core, looks: Sequence[Look]) -> bool:
+    """Whether the engine cuts the windows from the whole frame: pays where they are many."""
+    return len(looks) >= MANY and hasattr(core.engine, "match_windows")
 
 
 def match(core: Core, targets: Sequence[Target], looks: Sequence[Look]) -> list[Response]:
@@ -74,11 +90,15 @@ def match(core: Core, targets: Sequence[Target], looks: Sequence[Look]) -> list[
         if len(together) == 1:
             responses[together[0]] = core.match(targets[together[0]], looks[together[0]])
             continue
-        templates = [targets[k].bank.first for k in together for _ in looks[k].pictures]
-        pictures: list[Image] = [picture for k in together for picture in looks[k].pictures]
-        all_of_them = clean(core.engine.match(core.engine.stack(templates), pictures))
-        at = 0
+        templates = core.engine.stack([targets[k].bank.first for k in together for _ in looks[k].crops])
+        if _on_device(core, [looks[k] for k in together]):
+            windows = [(crop, looks[k].fill) for k in together for crop in looks[k].crops]
+            crops, fills = zip(*windows, strict=True)
+            found = core.engine.match_windows(templates, looks[together[0]].frame, crops, fills)  # type: ignore[attr-defined]
+        else:
+            found = core.engine.match(templates, [picture for k in together for picture in looks[k].pictures])
+        found, at = clean(found), 0
         for k in together:
-            responses[k] = all_of_them[at : at + len(looks[k].pictures)]
-            at += len(looks[k].pictures)
+            responses[k] = found[at : at + len(looks[k].crops)]
+            at += len(looks[k].crops)
     return [response for response in responses if response is not None]
