@@ -112,7 +112,7 @@ def test_features_without_a_filter_are_the_usual_ones_and_old_calibrations_ignor
 
 def test_a_tracker_learns_while_it_tracks_and_not_without_a_weight() -> None:
     model = random_model("boxes cosine")
-    config = replace(model.config.tracking, online_gap=1)
+    config = replace(model.config.tracking, online_gap=1, sure_score=0.0)
     frames, boxes = moving_square(6)
     for weight in (0.7, 0.0):
         tracker = SiamTracker(model, build_engine(model, "cpu", "torch"), replace(config, online_weight=weight))
@@ -134,3 +134,27 @@ def test_an_engine_without_an_embedding_tracks_without_a_filter() -> None:
         track = tracker.update(frame)
     assert tracker.target is not None and tracker.target.filter is None
     assert np.isfinite(track.box).all()
+
+
+def test_a_target_without_a_filter_gets_one_from_the_first_sure_frame() -> None:
+    """As a known target does that was found in this video."""
+    model = random_model("boxes cosine")
+    tracker = SiamTracker(model, build_engine(model, "cpu", "torch"), replace(model.config.tracking, sure_score=0.0))
+    frames, boxes = moving_square(3)
+    tracker.init(frames[0], boxes[0])
+    assert tracker.target is not None
+    tracker.target.filter = None
+    tracker.update(frames[1])
+    assert tracker.target.filter is not None
+
+
+def test_a_frame_that_is_not_sure_teaches_nothing() -> None:
+    model = random_model("boxes cosine")
+    tracker = SiamTracker(model, build_engine(model, "cpu", "torch"), replace(model.config.tracking, sure_score=1.1, online_gap=1))
+    frames, boxes = moving_square(4)
+    tracker.init(frames[0], boxes[0])
+    assert tracker.target is not None and tracker.target.filter is not None
+    weights = tracker.target.filter.weights.copy()
+    for frame in frames[1:]:
+        tracker.update(frame)
+    assert np.array_equal(weights, tracker.target.filter.weights)

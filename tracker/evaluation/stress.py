@@ -34,6 +34,8 @@ PARTS: dict[str, dict[str, Any]] = {
     "without likeness test": {"verification": (), "redetect_drop": 99.0},
     "without confirmation": {"redetect_frames": 1, "redetect_evidence": 0.0},
     "without trail": {"lost_follow_frames": 0},
+    "without online filter": {"online_weight": 0.0},
+    "without small window": {"steady_size": 0},
 }
 """What is switched off in each row of the table."""
 

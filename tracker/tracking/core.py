@@ -201,7 +201,7 @@ class Core:
         sure = self.active and target.belief.state is TrackState.TRACKING
         if sure:
             target.note_peak(reading.logit)
-        if sure or not self.active:
+        if sure or (not self.active and reading.score >= self.config.sure_score):
             self.learn(target, reading, frame)
         if sure and target.age - target.found_at >= self.config.bank_gap and target.bank.wants(target.age, reading.score, self.config):
             target.bank.offer(self.engine, self._view(frame, target.centre, target.size, target.fill, target.age), self.config)
