@@ -17,7 +17,7 @@ from tracker.tracking.decode import Decoded, Map
 OVERLAP = 0.3
 """Overlap with the truth from which on a box counts as being on the target."""
 
-FEATURES = ("peak", "margin", "contrast", "agreement", "resize", "motion", "online", "online_margin")
+FEATURES = ("peak", "margin", "contrast", "agreement", "resize", "motion", "online", "online_margin", "drop")
 """What `features` gives, in this order:
 peak        logit at the chosen place
 margin      that less the best logit outside the neighbourhood of the target (how far ahead of the best distractor)
@@ -27,10 +27,11 @@ resize      |log2| of the change of area since the frame before, on top of that 
 motion      step since the frame before, in sqrt(w h)
 online      response of the online filter at the place (the best of its neighbours)
 online_margin   that less its best response outside the neighbourhood of the target
+drop        how far the peak lies below the usual one of this target (0 where none is known): some targets never match well
 """
 
 USUAL_ONLINE = (0.8, 0.6)
-"""The last two where there is no online filter: what they are on a target that is tracked well."""
+"""The two of the online filter where there is no online filter: what they are on a target that is tracked well."""
 
 
 def outside(shape: tuple[int, ...], box: Sequence[float] | NDArray[np.float64], stride: int, crop: int) -> NDArray[np.bool_]:
@@ -61,14 +62,15 @@ def box_of(found: Decoded, size: ArrayLike, crop: int) -> NDArray[np.float64]:
     return np.array([x - w / 2, y - h / 2, x + w / 2, y + h / 2])
 
 
-def features(found: Decoded, size: ArrayLike, stride: int, crop: int) -> NDArray[np.float64]:
-    """(8,) `FEATURES` of a decoded place, each within fixed bounds.
+def features(found: Decoded, size: ArrayLike, stride: int, crop: int, usual: float | None = None) -> NDArray[np.float64]:
+    """(9,) `FEATURES` of a decoded place, each within fixed bounds.
 
     Args:
         found: The place and the maps it was taken from.
         size: (w, h) of the target in the frame before, crop pixels.
         stride: Crop pixels for one cell.
         crop: Side of the crop in pixels.
+        usual: Logit of the peak that this target usually has, or None.
     """
     w, h = (float(v) for v in np.asarray(size))
     box = box_of(found, (w, h), crop)
@@ -87,6 +89,7 @@ def features(found: Decoded, size: ArrayLike, stride: int, crop: int) -> NDArray
             min(resize, 3.0),
             min(math.hypot(found.dx, found.dy) / math.sqrt(w * h), 4.0),
             *_online(found, clear),
+            0.0 if usual is None else min(max(usual - peak, -3.0), 6.0),
         ]
     )
 

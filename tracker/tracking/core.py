@@ -164,13 +164,19 @@ class Core:
             weighed = weigh_boxes(response.score[0], response.boxes[0], (float(size[0]), float(size[1])), self.config, online, cells)
             row, column = divmod(int(np.argmax(weighed.mixed)), weighed.mixed.shape[1])
             place = weighed.at((row, column), crop.size)
-        return self.judge(place, crop, weighed, look.size, embedding)
+        return self.judge(target, place, crop, weighed, look.size, embedding)
 
     def judge(
-        self, place: Decoded, crop: Crop, weighed: Weighed | None, size: Vector, embedding: NDArray[np.float32] | None = None
+        self,
+        target: Target,
+        place: Decoded,
+        crop: Crop,
+        weighed: Weighed | None,
+        size: Vector,
+        embedding: NDArray[np.float32] | None = None,
     ) -> Reading:
         """A reading of a decoded place: its features and score."""
-        values = features(place, size * crop.scale, self.stride, crop.size)
+        values = features(place, size * crop.scale, self.stride, crop.size, target.peak)
         score = float(probability(values, self.config.confidence)) if self.config.confidence else place.score
         return Reading(place, crop, values, score, weighed, size, embedding)
 

@@ -175,7 +175,7 @@ class MultiTracker:
                     break
                 row, column = divmod(int(np.argmax(values)), values.shape[1])
                 found = reading.weighed.at((row, column), crop.size)
-                choices.append(choice(self.core.judge(found, crop, reading.weighed, reading.size, reading.embedding)))
+                choices.append(choice(self.core.judge(target, found, crop, reading.weighed, reading.size, reading.embedding)))
         return [*choices, Choice(None, expected, 0.0, HIDDEN)]
 
 
