@@ -122,7 +122,7 @@ class TrackingConfig:
     min_size: float = 4.0
     max_growth: float = 12.0
     steady_size: int = 0
-    steady_step: float = 0.35
+    steady_step: float = 0.25
     steady_score: float = 0.7
     confidence: tuple[float, ...] = ()
     states: bool = True

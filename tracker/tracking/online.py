@@ -10,8 +10,9 @@ the Fourier domain: no circular border. numpy only.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
 from tracker.tracking.decode import Map
@@ -30,6 +31,9 @@ FIRST_SHARE = 0.2
 """Share of the first frame in what the filter is fitted to, however long the video: it never forgets it."""
 SPREAD, LEAST_SPREAD = 0.2, 0.4
 """Standard deviation of the Gaussian that is asked for: that share of the target's size, and so many cells more."""
+
+DESCENTS = 8
+"""Conjugate gradient steps of an update: from the weights before, whose system was almost the same."""
 
 SHIFTS = ((0.0, 0.0), (0.13, 0.08), (-0.11, 0.12), (0.07, -0.15))
 """Where the search windows of the first frame stand, as shares of their side: the target is not always in the middle."""
@@ -54,6 +58,7 @@ class OnlineFilter:
             gap: Frames between two updates.
         """
         self.rate, self.gap, self._waited = rate, max(gap, 1), 0
+        self._seen: tuple[Features, NDArray[np.float32]] | None = None
         cells = maps.transpose(0, 2, 3, 1).reshape(-1, maps.shape[1])
         self._mean = cells.mean(axis=0)
         spread, axes = np.linalg.eigh(np.cov(cells - self._mean, rowvar=False))
@@ -62,7 +67,8 @@ class OnlineFilter:
         sums = [self._equations(one, place, extents) for one, place in zip(maps, np.asarray(places), strict=True)]
         self._first = (np.mean([a for a, _ in sums], axis=0), np.mean([b for _, b in sums], axis=0))
         self._matrix, self._vector = self._first
-        self._solve()
+        matrix, vector = self._system()
+        self.weights = np.linalg.solve(matrix, vector)
 
     def respond(self, one: Features) -> Map:
         """(C, H, W) unit-length search embedding -> (H, W): near 1 at the target, near 0 elsewhere."""
@@ -84,13 +90,13 @@ class OnlineFilter:
         matrix, vector = self._equations(one, place, extents, response)
         self._matrix = (1 - self.rate) * self._matrix + self.rate * matrix
         self._vector = (1 - self.rate) * self._vector + self.rate * vector
-        self._solve()
+        self.weights = descend(*self._system(), self.weights)
 
-    def _solve(self) -> None:
+    def _system(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         kept = 1 - FIRST_SHARE
         matrix = kept * self._matrix + FIRST_SHARE * self._first[0]
         matrix[np.diag_indices_from(matrix)] += RIDGE
-        self.weights = np.linalg.solve(matrix, kept * self._vector + FIRST_SHARE * self._first[1])
+        return matrix, kept * self._vector + FIRST_SHARE * self._first[1]
 
     def _equations(
         self, one: Features, place: ArrayLike, extents: ArrayLike, response: Map | None = None
@@ -108,13 +114,37 @@ class OnlineFilter:
         return rows.T @ weighted, weighted.T @ wanted.astype(np.float32)
 
     def _rows(self, one: Features) -> NDArray[np.float32]:
-        """(H * W, KERNEL * KERNEL * D + 1): the neighbourhood of each cell, and 1."""
-        _, height, width = one.shape
-        low = (one.reshape(len(one), -1).T - self._mean) @ self._basis
-        pad = KERNEL // 2
-        padded = np.pad(low.reshape(height, width, -1), ((pad, pad), (pad, pad), (0, 0)), mode="edge")
-        windows = sliding_window_view(padded, (KERNEL, KERNEL), axis=(0, 1))  # type: ignore[call-overload]
-        rows = np.empty((height * width, KERNEL * KERNEL * self._basis.shape[1] + 1), np.float32)
-        rows[:, :-1] = windows.reshape(height * width, -1)
-        rows[:, -1] = 1.0
-        return rows
+        """(H * W, KERNEL * KERNEL * D + 1): the neighbourhood of each cell, and 1. Kept, since learning follows responding."""
+        if self._seen is None or self._seen[0] is not one:
+            low = (one.reshape(len(one), -1).T - self._mean) @ self._basis
+            near = neighbours(*one.shape[1:])
+            rows = np.empty((len(near), near.shape[1] * low.shape[1] + 1), np.float32)
+            rows[:, :-1] = low[near].reshape(len(near), -1)
+            rows[:, -1] = 1.0
+            self._seen = (one, rows)
+        return self._seen[1]
+
+
+@lru_cache(maxsize=16)
+def neighbours(height: int, width: int) -> NDArray[np.int64]:
+    """(H * W, KERNEL * KERNEL) numbers of the cells around each cell; at the border the nearest one stands for those outside."""
+    steps = np.arange(KERNEL) - KERNEL // 2
+    rows = np.clip(np.arange(height)[:, None] + steps, 0, height - 1)
+    columns = np.clip(np.arange(width)[:, None] + steps, 0, width - 1)
+    return (rows[:, None, :, None] * width + columns[None, :, None, :]).reshape(height * width, -1)
+
+
+def descend(matrix: NDArray[np.float32], vector: NDArray[np.float32], start: NDArray[np.float32]) -> NDArray[np.float32]:
+    """`DESCENTS` steps of conjugate gradients towards matrix @ x = vector (positive definite), from a start."""
+    x: NDArray[np.float32] = start
+    rest: NDArray[np.float32] = vector - matrix @ x
+    way, square = rest, float(rest @ rest)
+    for _ in range(DESCENTS):
+        if square < 1e-12:
+            break
+        along = matrix @ way
+        step = np.float32(square / float(way @ along))
+        x, rest = x + step * way, rest - step * along
+        before, square = square, float(rest @ rest)
+        way = rest + np.float32(square / before) * way
+    return x

