@@ -91,6 +91,8 @@ class TrackingConfig:
             found by search, twice as far for the last place, and `redetect_drop_growth` more for each frame since it was lost.
             A look-alike is seldom as alike as the target itself was just before.
         redetect_drop_growth: See above.
+        redetect_online, redetect_online_margin: Least response of the online filter at a found place, and its least lead over
+            all places clear of it: a look-alike that was in sight before has been learnt as background.
         redetect_margin: By how many logits a place found by search must beat all others of that frame: no jump to a look-alike.
         redetect_tiles: Search windows at most, for each frame.
         redetect_budget_ms: Milliseconds that these may take in a frame; one is searched at least. 0: no limit (repeatable).
@@ -126,10 +128,10 @@ class TrackingConfig:
     steady_score: float = 0.7
     confidence: tuple[float, ...] = ()
     states: bool = True
-    uncertain_score: float = 0.6
-    sure_score: float = 0.7
+    uncertain_score: float = 0.63
+    sure_score: float = 0.8
     sure_frames: int = 1
-    lost_score: float = 0.45
+    lost_score: float = 0.5
     lost_frames: int = 1
     lost_doubt_frames: int = 3
     lost_peak: float = 0.33
@@ -144,6 +146,8 @@ class TrackingConfig:
     redetect_evidence: float = 4.0
     redetect_drop: float = 1.25
     redetect_drop_growth: float = 0.02
+    redetect_online: float = 0.5
+    redetect_online_margin: float = 0.15
     redetect_margin: float = 0.5
     redetect_tiles: int = 2
     redetect_budget_ms: float = 40.0

@@ -11,7 +11,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -162,9 +162,14 @@ def in_turns(trackers: dict[str, Any], clip: Clip, every: dict[str, int] | None 
 
 
 def by_targets(tracker: SiamTracker, clip: Clip, counts: Sequence[int], frames: int = 30) -> dict[int, dict[str, float]]:
-    """ms of a frame with several targets: all crops in one batch."""
+    """ms of a frame with several targets: all crops in one batch.
+
+    The full search window for all of them, and no states: the places are drawn at random, and what happens to stand there would
+    decide how much work a target is.
+    """
     from tracker.tracking.multi import MultiTracker
 
+    tracker = SiamTracker(tracker.model, tracker.engine, replace(tracker.config, steady_size=0, states=False))
     rng = np.random.default_rng(0)
     height, width = clip.images[0].shape[:2]
     multi = {}

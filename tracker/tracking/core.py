@@ -14,7 +14,7 @@ from tracker.crops import Crop, context_side, mean_colour
 from tracker.geometry import check_box
 from tracker.runtime.base import Engine, Response
 from tracker.runtime.onnx_graph import PADDED
-from tracker.tracking.confidence import features, probability, verified
+from tracker.tracking.confidence import FEATURES, features, probability, verified
 from tracker.tracking.decode import Decoded, Weighed, decode_scales, weigh_boxes
 from tracker.tracking.online import SHIFTS, OnlineFilter
 from tracker.tracking.reading import Look, Reading, clean
@@ -269,7 +269,12 @@ class Core:
     def _as_usual(self, target: Target, reading: Reading, far: bool) -> bool:
         lost_for = target.seeker.frames if target.seeker else 0
         most = self.config.redetect_drop * (1 if far else 1.5) + self.config.redetect_drop_growth * lost_for
-        return target.drop(reading.logit) <= most
+        if target.drop(reading.logit) > most:
+            return False
+        if reading.found.online is None:
+            return True
+        online, lead = (reading.features[FEATURES.index(name)] for name in ("online", "online_margin"))
+        return bool(online >= self.config.redetect_online and lead >= self.config.redetect_online_margin)
 
     def _verify(self, target: Target, reading: Reading, frame: Image, searched: bool) -> Reading:
         """The reading with the probability that it is the target as its score; hopeless ones are spared the second look."""
