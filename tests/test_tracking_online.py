@@ -158,3 +158,15 @@ def test_a_frame_that_is_not_sure_teaches_nothing() -> None:
     for frame in frames[1:]:
         tracker.update(frame)
     assert np.array_equal(weights, tracker.target.filter.weights)
+
+
+def test_without_a_filter_the_score_has_weights_of_its_own() -> None:
+    model = random_model("boxes cosine")
+    config = replace(model.config.tracking, confidence=(50.0,) + (0.0,) * 9, confidence_plain=(-50.0,) + (0.0,) * 9, states=False)
+    frames, boxes = moving_square(3)
+    scores = {}
+    for weight in (0.7, 0.0):
+        tracker = SiamTracker(model, build_engine(model, "cpu", "torch"), replace(config, online_weight=weight))
+        tracker.init(frames[0], boxes[0])
+        scores[weight] = tracker.update(frames[1]).score
+    assert scores[0.7] > 0.99 and scores[0.0] < 0.01

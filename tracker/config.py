@@ -68,6 +68,8 @@ class TrackingConfig:
     Attributes:
         confidence: Bias, then one weight for each of `confidence.FEATURES`: the logistic regression behind the score. Empty
             (a model that `tools/calibrate.py` has not seen): the score is the network's own and nothing below is in use.
+        confidence_plain: The same, fitted without what is learnt of a target: for where there is no online filter (a known target
+            that is still to be found, `online_weight` 0). Empty: `confidence` serves there too.
         states: Whether UNCERTAIN and LOST exist; without them every track is TRACKING.
         uncertain_score: Below it the target is UNCERTAIN: its size doesn't follow and its motion is limited.
         sure_score: At or above it, for `sure_frames` frames in a row, an UNCERTAIN target is TRACKING again.
@@ -127,6 +129,7 @@ class TrackingConfig:
     steady_step: float = 0.25
     steady_score: float = 0.7
     confidence: tuple[float, ...] = ()
+    confidence_plain: tuple[float, ...] = ()
     states: bool = True
     uncertain_score: float = 0.63
     sure_score: float = 0.8
@@ -165,7 +168,7 @@ class TrackingConfig:
     online_channels: int = 32
 
     def __post_init__(self) -> None:
-        for name in ("confidence", "verification"):  # yaml and json give lists
+        for name in ("confidence", "confidence_plain", "verification"):  # yaml and json give lists
             object.__setattr__(self, name, tuple(float(v) for v in getattr(self, name)))
 
 

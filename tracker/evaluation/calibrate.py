@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tracker.config import TrackingConfig
 from tracker.evaluation.disturb import DisturbedClip
 from tracker.geometry import cxcywh_to_xywh, iou
-from tracker.tracking.confidence import OVERLAP, evidence, fit, probability, reliability
+from tracker.tracking.confidence import FEATURES, OVERLAP, evidence, fit, probability, reliability
 from tracker.tracking.core import Core
 from tracker.tracking.reading import Reading
 from tracker.tracking.redetect import Seeker
@@ -149,11 +149,21 @@ def calibrate(samples: Samples, folds: int = 5) -> Calibration:
             scores[held] = probability(samples.features[held], fit(samples.features[~held], samples.right[~held]))
     curve, error = reliability(scores, samples.right)
     values: dict[str, object] = {**thresholds(), "confidence": fit(samples.features, samples.right)}
+    values["confidence_plain"] = fit_plain(samples)
     close = np.isfinite(samples.likeness)
     if close.any():
         seen = evidence(scores[close], samples.likeness[close], samples.searched[close])
         values["verification"] = fit(seen, samples.right[close])
     return Calibration(values, error, curve, rank_auc(scores, samples.right), len(samples), int(samples.right.sum()), scores)
+
+
+def fit_plain(samples: Samples) -> tuple[float, ...]:
+    """Weights of the score for targets of which nothing was learnt yet: only what the response itself says counts."""
+    kept = [k for k, name in enumerate(FEATURES) if name not in ("online", "online_margin", "drop")]
+    bias, *some = fit(samples.features[:, kept], samples.right)
+    weights = np.zeros(len(FEATURES))
+    weights[kept] = some
+    return (bias, *(float(w) for w in weights))
 
 
 def thresholds() -> dict[str, object]:

@@ -177,7 +177,8 @@ class Core:
     ) -> Reading:
         """A reading of a decoded place: its features and score."""
         values = features(place, size * crop.scale, self.stride, crop.size, target.peak)
-        score = float(probability(values, self.config.confidence)) if self.config.confidence else place.score
+        weights = self.config.confidence if place.online is not None else self.config.confidence_plain or self.config.confidence
+        score = float(probability(values, weights)) if weights else place.score
         return Reading(place, crop, values, score, weighed, size, embedding)
 
     def settle(self, target: Target, reading: Reading, frame: Image, search: bool = True) -> Reading:
