@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 
 from tracker.config import Config, ModelConfig
 from tracker.model.matcher import Matcher
-from tracker.model.zoo import LoadedModel
+from tracker.model.zoo import LoadedModel, save_model
 
 _ALEXNET = {"backbone": "siamfc-alexnet", "neck_channels": 0, "head": "classic", "template_size": 127, "search_size": 191}
 _SMALL = {"template_size": 65, "search_size": 129, "head_channels": 24}
@@ -53,3 +54,10 @@ def pictures(count: int, size: int, seed: int = 0) -> list[np.ndarray]:
     """Smooth random pictures, BGR uint8 size x size x 3."""
     rng = np.random.default_rng(seed)
     return [cv2.resize(rng.integers(0, 256, (size // 8, size // 8, 3), dtype=np.uint8), (size, size)) for _ in range(count)]
+
+
+def untrained_file(path: Path, config: ModelConfig) -> Path:
+    """A checkpoint with first weights: its score is a correlation of random features."""
+    torch.manual_seed(0)
+    save_model(path, Matcher(config).eval(), Config(name="tiny", model=config))
+    return path

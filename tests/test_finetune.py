@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from tests.runtime_models import untrained_file
 from tests.training_material import MODEL, own_clips
 from tracker.cli import finetune
-from tracker.config import Config
-from tracker.model.matcher import Matcher
-from tracker.model.zoo import HEADER, load_model, save_model
+from tracker.model.zoo import HEADER, load_model
 from tracker.training.adapt import AdaptConfig, Figures, embed_groups, split, train_on
 from tracker.training.clips import read_clip
 from tracker.training.tracks import AnnotatedTrack, DataError
@@ -22,10 +21,7 @@ TINY = ["--groups", "4", "--steps", "3", "--batch-size", "4", "--max-frames", "4
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    save_model(path, Matcher(MODEL).eval(), Config(name="tiny", model=MODEL))
-    return path
+    return untrained_file(tmp_path_factory.mktemp("model") / "tiny.safetensors", MODEL)
 
 
 @pytest.fixture(scope="module")

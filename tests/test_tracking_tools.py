@@ -13,7 +13,9 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.runtime_models import untrained_file
 from tests.tracking_standin import ground, pixel_tracker, put, thing
+from tracker.config import ModelConfig
 from tracker.evaluation.datasets.base import SequenceData
 from tracker.evaluation.disturb import KINDS, DisturbedClip, Footage, disturb, disturbed_clips, read_footage
 from tracker.evaluation.stress import ClipRun, count, markdown, track_clip
@@ -123,18 +125,9 @@ def tool(name: str, *args: object, cwd: Path | None = None) -> subprocess.Comple
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small untrained network: its first score is a correlation of random features."""
-    import torch
-
-    from tracker.config import Config, ModelConfig
-    from tracker.model.matcher import Matcher
-    from tracker.model.zoo import save_model
-
+    """A small untrained network."""
     config = ModelConfig(backbone="efficientnet-lite0-80", neck_channels=16, template_size=65, search_size=129, head="classic")
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    save_model(path, Matcher(config).eval(), Config(name="tiny", model=config))
-    return path
+    return untrained_file(tmp_path_factory.mktemp("model") / "tiny.safetensors", config)
 
 
 @pytest.fixture(scope="module")
