@@ -18,6 +18,7 @@ _SMALL = {"template_size": 65, "search_size": 129, "head_channels": 24}
 CASES: dict[str, dict[str, object]] = {
     "boxes cosine": {**_SMALL, "neck_channels": 32},
     "boxes cosine, four stages": {**_SMALL, "backbone": "efficientnet-lite0-80", "neck_channels": 0, "template_size": 97},
+    "boxes cosine, fine": {**_SMALL, "backbone": "efficientnet-lite0-fine", "neck_channels": 32},
     "boxes dot": {**_SMALL, "neck_channels": 0, "energy": "dot", "head_layers": 2},
     "boxes euclidean": {**_SMALL, "neck_channels": 16, "energy": "euclidean"},
     "classic cosine": {**_SMALL, "head": "classic"},

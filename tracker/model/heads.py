@@ -48,16 +48,18 @@ class BoxHead(nn.Module):
       - the windowed response of the target alone (it starts as the score itself; training refines it),
       - every template cell against every search cell, as it stands and shifted to where the target's centre would be,
       - the best match among the target's cells and among the cells around it (after D3S, Lukezic et al. 2020, section 3.1),
-      - the search embedding times the target's mean embedding (depth-wise correlation, Li et al. 2019), and itself.
+      - the search embedding times the target's mean embedding (depth-wise correlation, Li et al. 2019), and itself,
+      - the same two of the fine channels, where the backbone has them.
     The box distances are exp(.) as in FCOS (Tian et al. 2019, section 3.1).
     """
 
-    def __init__(self, channels: int, cells: int, width: int, layers: int, scale: float, stride: int) -> None:
+    def __init__(self, channels: int, cells: int, width: int, layers: int, scale: float, stride: int, fine: int = 0) -> None:
         super().__init__()
+        self.channels, self.fine = channels, fine
         self.cells, self.stride = cells, stride
         self.scale = nn.Parameter(torch.tensor(float(scale)))
         self.bias = nn.Parameter(torch.tensor(-float(scale) * 0.6))
-        self.mix = nn.Conv2d(2 * channels + 2 * cells * cells + 3, width, 1, bias=False)
+        self.mix = nn.Conv2d(2 * (channels + fine) + 2 * cells * cells + 3, width, 1, bias=False)
         self.mix_bn = nn.BatchNorm2d(width)
         self.shared = nn.Sequential(*[_layer(width) for _ in range(layers)])
         self.score = nn.Sequential(_layer(width), nn.Conv2d(width, 1, 1))
@@ -78,14 +80,15 @@ class BoxHead(nn.Module):
         """Scores and box distances.
 
         Args:
-            z: (B, C, n, n) template embedding.
+            z: (B, C + F, n, n) template embedding.
             weight: (B, 1, n, n) the target's share of each template cell.
-            x: (B, C, H, W) search embedding.
+            x: (B, C + F, H, W) search embedding.
             energy: How cells are compared.
 
         Returns:
             (B, 1, H, W) score logits and (B, 4, H, W) distances left, top, right, bottom in search-crop pixels.
         """
+        (z, z_fine), (x, x_fine) = z.split([self.channels, self.fine], 1), x.split([self.channels, self.fine], 1)
         similar = energy.cells(z, x)  # (B, n*n, H, W)
         aligned = F.conv2d(similar, self.shift, padding=self.cells // 2, groups=self.cells * self.cells)  # type: ignore[arg-type]
         w = weight.flatten(2).transpose(1, 2)[..., None]  # (B, n*n, 1, 1)
@@ -95,7 +98,12 @@ class BoxHead(nn.Module):
         mean = (z * weight).sum((2, 3), keepdim=True) / weight.sum((2, 3), keepdim=True)
         x_hat = F.normalize(x, dim=1)
         match = x_hat * F.normalize(mean, dim=1) * float(x.shape[1] ** 0.5)
-        y = torch.cat([match, x_hat * float(x.shape[1] ** 0.5) * 0.3, similar, aligned, response, inside, around], dim=1)
+        parts = [match, x_hat * float(x.shape[1] ** 0.5) * 0.3, similar, aligned, response, inside, around]
+        if self.fine:
+            like = (z_fine * weight).sum((2, 3), keepdim=True)
+            gain = float((self.fine / 4) ** 0.5)  # each of the four cells has unit length
+            parts += [x_fine * F.normalize(like, dim=1) * gain * 2.0, x_fine * gain * 0.3]
+        y = torch.cat(parts, dim=1)
         y = self.shared(F.relu(self.mix_bn(self.mix(y))))
         score = self.score(y) + response * self.scale + self.bias
         return score, torch.exp(self.boxes(y).clamp(-6, 4)) * self.stride

@@ -13,6 +13,7 @@ from tracker.errors import ConfigError
 from tracker.model.backbones import build_backbone
 from tracker.model.energy import build_energy
 from tracker.model.heads import BoxHead, ClassicHead, coverage
+from tracker.model.zoo import FINE_SHARE
 
 HEADS = ("classic", "boxes")
 
@@ -57,14 +58,18 @@ class Matcher(nn.Module):
             nn.init.orthogonal_(neck.weight) if config.neck_channels != channels else nn.init.dirac_(neck.weight)
             self.neck, channels = neck, config.neck_channels
         self.energy = build_energy(config.energy)
-        self.channels = channels
+        self.channels, self.fine = channels, self.backbone.fine_channels
         self.head: ClassicHead | BoxHead
         if config.head == "classic":
+            if self.fine:
+                raise ConfigError(f"The head 'classic' doesn't read fine channels; take {config.backbone.removesuffix('-fine')!r} for it.")
             self.head = ClassicHead(config.response_scale)
         else:
             if not self.backbone.padded:
                 raise ConfigError(f"The head 'boxes' needs a padded backbone; {config.backbone!r} is not. Use head: classic.")
-            self.head = BoxHead(channels, self.template_cells, config.head_channels, config.head_layers, config.response_scale, self.stride)
+            self.head = BoxHead(
+                channels, self.template_cells, config.head_channels, config.head_layers, config.response_scale, self.stride, self.fine
+            )
 
     @property
     def template_cells(self) -> int:
@@ -77,8 +82,12 @@ class Matcher(nn.Module):
         return isinstance(self.head, BoxHead)
 
     def embed(self, x: Tensor, start: int = 0) -> Tensor:
-        """f: (B, 3, H, W) BGR 0..255 (or the output of backbone stage start - 1) -> (B, C, h, w)."""
-        return self.neck(self.backbone(x, start=start))
+        """f: (B, 3, H, W) BGR 0..255 (or the output of backbone stage start - 1) -> (B, C + F, h, w), F fine channels if any."""
+        y = self.backbone(x, start=start)
+        if not self.fine:
+            return self.neck(y)
+        coarse = self.backbone.out_channels
+        return torch.cat([self.neck(y[:, :coarse]), y[:, coarse:]], dim=1)
 
     def embed_template(self, template: Tensor, target: Tensor, start: int = 0) -> Tensor:
         """The template as it is kept for a whole video.
@@ -88,7 +97,7 @@ class Matcher(nn.Module):
             target: (B, 2) width and height of the target in template-crop pixels.
 
         Returns:
-            (B, C, h, w); with a padded backbone (B, C + 1, h, w), the last channel being the target's share of each cell:
+            (B, C, h, w); with a padded backbone (B, C + F + 1, h, w), the last channel being the target's share of each cell:
             what a border adds to the outer cells must not count.
         """
         z = self.embed(template, start)
@@ -119,9 +128,17 @@ class Matcher(nn.Module):
         boxes = torch.stack([xs - left, ys[:, None] - top, xs + right, ys[:, None] + bottom], dim=1)
         return score, boxes
 
+    def unit(self, search: Tensor) -> Tensor:
+        """(B, C + F, H, W) search embedding -> the same with cells of unit length, the fine channels at `FINE_SHARE`.
+
+        What the online filter reads (`tracker.tracking.online`).
+        """
+        coarse = F.normalize(search[:, : self.channels], dim=1)
+        return torch.cat([coarse, FINE_SHARE * search[:, self.channels :]], dim=1) if self.fine else coarse
+
     def forward(self, template: Tensor, search: Tensor, target: Tensor, start: int = 0) -> MatchOutput:
         """Both branches and the match; see `embed_template` and `match`. Used in training; tracking keeps the template."""
         z = self.embed_template(template, target, start)
         x = self.embed(search, start)
         score, boxes = self.match(z, x)
-        return MatchOutput(score, boxes, z[:, : self.channels], x)
+        return MatchOutput(score, boxes, z[:, : self.channels], x[:, : self.channels])

@@ -31,7 +31,11 @@ HEADER = "siamtrack"
 
 
 # Stride of each backbone in `tracker.model.backbones`, known here so that the start of a tracker needs no torch.
-STRIDES = {"efficientnet-lite0": 16, "efficientnet-lite0-80": 16, "siamfc-alexnet": 8}
+STRIDES = {"efficientnet-lite0": 16, "efficientnet-lite0-fine": 16, "efficientnet-lite0-80": 16, "siamfc-alexnet": 8}
+FINE_CHANNELS = {"efficientnet-lite0-fine": 160}
+"""Channels of a finer stage after the embedding's own, of the backbones that have them."""
+FINE_SHARE = 0.3
+"""How much they count beside the embedding in what the online filter reads (docs/experiments.md, 18)."""
 
 
 @dataclass(frozen=True)

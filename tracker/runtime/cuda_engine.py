@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -178,7 +177,7 @@ class CudaEngine:
         score, boxes = self.model.match(templates, search)
         if boxes is None:
             return score
-        unit = F.normalize(search, dim=1).expand(score.shape[0], -1, -1, -1)
+        unit = self.model.unit(search).expand(score.shape[0], -1, -1, -1)
         return torch.cat([score, boxes, unit], dim=1)
 
 

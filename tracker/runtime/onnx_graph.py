@@ -27,9 +27,11 @@ if TYPE_CHECKING:
 Array = NDArray[np.float32]
 State = Mapping[str, Array]
 
-PADDED = {"efficientnet-lite0": True, "efficientnet-lite0-80": True, "siamfc-alexnet": False}
+PADDED = {"efficientnet-lite0": True, "efficientnet-lite0-fine": True, "efficientnet-lite0-80": True, "siamfc-alexnet": False}
 # Stride of the first block of each stage, the stem (2) left out: tracker.model.backbones.EfficientNetLite0.LAYOUT.
 LITE0_STRIDES = (1, 2, 2, 2, 1)
+FINE = {"efficientnet-lite0-fine": 3}
+"""Stage whose output gives the fine channels."""
 
 
 def search_model(config: ModelConfig, state: State, features: bool = False) -> bytes:
@@ -51,9 +53,9 @@ def search_model(config: ModelConfig, state: State, features: bool = False) -> b
     pixels = net.g.input("search", "uint8", ("batch", "height", "width", 3))
     head = _head(net)
     embedding = net.g.input("embedding", "float32", ("templates", head.rows, head.columns))
-    x = net.embed(pixels)
+    x, fine = net.embed(pixels)
     net.g.prefix = "head_"
-    head.search(embedding, x, features)
+    head.search(embedding, x, fine, features)
     return net.g.serialize(net.metadata())
 
 
@@ -71,9 +73,9 @@ def template_model(config: ModelConfig, state: State) -> bytes:
     pixels = net.g.input("template", "uint8", ("batch", config.template_size, config.template_size, 3))
     target = net.g.input("target", "float32", ("batch", 2))
     head = _head(net)
-    x = net.embed(pixels)
+    x, fine = net.embed(pixels)
     net.g.prefix = "head_"
-    features = head.features(x, target)
+    features = head.features(x, fine, target)
     net.g.output(head.template(features), "embedding", "float32", ("batch", head.rows, head.columns))
     net.g.output(features, "features", "float32", ("batch", head.channels, net.cells, net.cells))
     return net.g.serialize(net.metadata())
@@ -99,7 +101,7 @@ class Network:
 
     Attributes:
         g: The graph.
-        stride, padded, channels, cells: As of the Matcher; `cells` along one side of the template's embedding.
+        stride, padded, channels, fine, cells: As of the Matcher; `cells` along one side of the template's embedding.
     """
 
     def __init__(self, config: ModelConfig, state: State, name: str) -> None:
@@ -112,6 +114,8 @@ class Network:
         self.stride = STRIDES[config.backbone]
         self.padded = PADDED[config.backbone]
         self.channels = config.neck_channels or self._backbone_channels()
+        stage = FINE.get(config.backbone)
+        self.fine = 4 * self._width(stage) if stage else 0
         size = config.template_size
         # AlexNet: 87 pixels of its input give the first cell.
         self.cells = (size - 1) // self.stride + 1 if self.padded else (size - 87) // self.stride + 1
@@ -142,22 +146,29 @@ class Network:
             return self.g.op("Clip", y, self.g.const(0.0), self.g.const(6.0))
         return self.g.op("Relu", y) if act == "relu" else y
 
-    def embed(self, pixels: str) -> str:
-        """f: uint8 NHWC BGR -> (batch, C, h, w)."""
-        x = self.g.op("Cast", self.g.op("Transpose", pixels, perm=(0, 3, 1, 2)), to=1)
-        x = self._alexnet(x) if self.config.backbone == "siamfc-alexnet" else self._lite0(x)
-        return self.conv(x, self.state["neck.weight"], None) if self.config.neck_channels else x
+    def embed(self, pixels: str) -> tuple[str, str | None]:
+        """f: uint8 NHWC BGR -> (batch, C, h, w) and the fine channels (batch, F, h, w), where the backbone has them."""
+        x, fine = self.g.op("Cast", self.g.op("Transpose", pixels, perm=(0, 3, 1, 2)), to=1), None
+        if self.config.backbone == "siamfc-alexnet":
+            x = self._alexnet(x)
+        else:
+            x, fine = self._lite0(x)
+        return self.conv(x, self.state["neck.weight"], None) if self.config.neck_channels else x, fine
 
     def _backbone_channels(self) -> int:
         if self.config.backbone == "siamfc-alexnet":
             return len(self.state["backbone.conv5.0.bias"])
         stage = max(k for k in range(1, len(LITE0_STRIDES) + 1) if self._blocks(k))
+        return self._width(stage)
+
+    def _width(self, stage: int) -> int:
         return len(self.state[f"backbone.stages.{stage}.{self._blocks(stage) - 1}.bn2.bias"])
 
     def _blocks(self, stage: int) -> int:
         return len({key.split(".")[3] for key in self.state if key.startswith(f"backbone.stages.{stage}.")})
 
-    def _lite0(self, x: str) -> str:
+    def _lite0(self, x: str) -> tuple[str, str | None]:
+        fine = None
         x = self.g.op("Sub", x, self.g.const(127.0))  # before the convolution, whose border stands for 127 and not for black
         weight, bias = self.fold("backbone.stages.0.0", "backbone.stages.0.1", 1e-3)
         x = self.conv(x, weight[:, ::-1] / np.float32(128), bias, 2, 1, act="relu6")
@@ -174,7 +185,16 @@ class Network:
                 y = self.conv(y, weight, bias)
                 x = self.g.op("Add", y, x) if stride == 1 and inputs == len(bias) else y
                 inputs = len(bias)
-        return x
+            if stage == FINE.get(self.config.backbone):
+                fine = self._quartered(x, inputs)
+        return x, fine
+
+    def _quartered(self, x: str, channels: int) -> str:
+        """tracker.model.backbones.quartered of cells of unit length: a convolution with one-hot kernels."""
+        norm = self.g.op("ReduceL2", x, axes=(1,), keepdims=1)
+        x = self.g.op("Div", x, self.g.op("Max", norm, self.g.const(1e-12)))
+        kernel = np.tile(np.eye(4, dtype=np.float32).reshape(4, 1, 2, 2), (channels, 1, 1, 1))
+        return self.g.op("Conv", x, self.g.const(kernel), kernel_shape=(2, 2), strides=(2, 2), pads=(0, 0, 1, 1), group=channels)
 
     def _alexnet(self, x: str) -> str:
         for k, (stride, groups, pool) in enumerate(((2, 1, True), (1, 2, True), (1, 1, False), (1, 2, False)), 1):

@@ -1,8 +1,8 @@
 """Energies and heads as ONNX nodes: what the template alone decides goes into one matrix, the rest meets the search.
 
 The matrix ("embedding") has a row for each template cell, rounded up to a multiple of 8 with empty rows, and after these
-(boxes head) a row for each channel of the head. Its first C columns multiply the C channels of a search cell; the columns
-after them say of each row how it is to be read (see `Column`).
+(boxes head) a row for each channel of the head. Its first C + F columns multiply the channels of a search cell (F: the fine ones);
+the columns after them say of each row how it is to be read (see `Column`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from tracker.model.zoo import FINE_SHARE
 
 if TYPE_CHECKING:
     from tracker.runtime.onnx_graph import Network
@@ -21,7 +23,7 @@ NEVER = -1e30  # an offset that loses every maximum
 
 
 class Column(IntEnum):
-    """Columns after the C of the channels."""
+    """Columns after the C + F of the channels."""
 
     WEIGHT = 0  # the cell's weight in the response (boxes: they add up to 1)
     INSIDE = 1  # added before the maximum over the target's cells
@@ -37,26 +39,27 @@ class HeadGraph:
         self.cells = net.cells**2
         self.slots = -(-self.cells // 8) * 8
         self.rows = self.slots
-        self.columns = net.channels + len(Column)
-        self.channels = net.channels + int(net.padded)
+        self.read = net.channels + net.fine
+        self.columns = self.read + len(Column)
+        self.channels = self.read + int(net.padded)
 
-    def features(self, z: str, target: str) -> str:
-        """`Matcher.embed_template`: (B, C, n, n), with a padded backbone (B, C + 1, n, n)."""
+    def features(self, z: str, fine: str | None, target: str) -> str:
+        """`Matcher.embed_template`: (B, C, n, n), with a padded backbone (B, C + F + 1, n, n)."""
         if self.net.padded:
-            return self.g.op("Concat", z, self.coverage(target), axis=1)
+            return self.g.op("Concat", *([z] if fine is None else [z, fine]), self.coverage(target), axis=1)
         # All cells count. `target` stays an input, so that the files of all models are used alike.
         nothing = self.g.op("Mul", self.total(target, 1), self.g.const(0.0))
         return self.g.op("Add", z, self.g.op("Unsqueeze", nothing, self.net.ints(2, 3)))
 
     def split(self, features: str) -> tuple[str, str]:
-        """(B, n*n, C) cells and (B, n*n, 1) weights."""
+        """(B, n*n, C + F) cells and (B, n*n, 1) weights."""
         g, net = self.g, self.net
         flat = g.op("Transpose", self.flat(features), perm=(0, 2, 1))
         if not net.padded:
             ones = g.op("Mul", g.op("Slice", flat, net.ints(0), net.ints(1), net.ints(2)), g.const(0.0))
             return flat, g.op("Add", ones, g.const(1.0))
-        cells = g.op("Slice", flat, net.ints(0), net.ints(net.channels), net.ints(2))
-        return cells, g.op("Slice", flat, net.ints(net.channels), net.ints(net.channels + 1), net.ints(2))
+        cells = g.op("Slice", flat, net.ints(0), net.ints(self.read), net.ints(2))
+        return cells, g.op("Slice", flat, net.ints(self.read), net.ints(self.read + 1), net.ints(2))
 
     def coverage(self, target: str) -> str:
         """tracker.model.heads.coverage: (B, 2) target sizes -> (B, 1, n, n)."""
@@ -88,11 +91,11 @@ class HeadGraph:
         return self.g.op("Pad", x, self.net.ints(0, 0, 0, 0, self.slots - self.cells, 0), self.g.const(value))
 
     def channels_of(self, embedding: str) -> str:
-        return self.g.op("Slice", embedding, self.net.ints(0), self.net.ints(self.net.channels), self.net.ints(2))
+        return self.g.op("Slice", embedding, self.net.ints(0), self.net.ints(self.read), self.net.ints(2))
 
     def column(self, embedding: str, column: Column) -> str:
         """(B, slots, 1)."""
-        at = self.net.channels + column
+        at = self.read + column
         net = self.net
         return self.g.op("Slice", embedding, net.ints(0, at), net.ints(self.slots, at + 1), net.ints(1, 2))
 
@@ -124,7 +127,7 @@ class ClassicHeadGraph(HeadGraph):
         square = g.op("Add", g.op("Mul", weight, g.const(0.0)), square)  # one for each row
         return self.filled(g.op("Concat", weighted, weight, weight, weight, square, axis=2))
 
-    def search(self, embedding: str, x: str, features: bool) -> None:
+    def search(self, embedding: str, x: str, fine: str | None, features: bool) -> None:
         """Adds the output `score`."""
         g, s, energy = self.g, self.net.state, self.net.config.energy
         shape = self.shape(x, self.slots)
@@ -156,14 +159,20 @@ class BoxHeadGraph(HeadGraph):
     def __init__(self, net: Network) -> None:
         super().__init__(net)
         weight, self.bias = net.fold("head.mix", "head.mix_bn", 1e-5)
-        cut = np.cumsum([net.channels, net.channels, self.cells, self.cells])
-        self.match, self.own, self.similar, self.moved, self.extra = np.split(weight[:, :, 0, 0], cut, axis=1)
+        cut = np.cumsum([net.channels, net.channels, self.cells, self.cells, 3, net.fine])
+        parts = np.split(weight[:, :, 0, 0], cut, axis=1)
+        self.match, self.own, self.similar, self.moved, self.extra, self.match_fine, self.own_fine = parts
         self.rows = self.slots + len(self.bias)
 
     def template(self, features: str) -> str:
         """(B, rows, columns)."""
         g, net = self.g, self.net
         cells, weight = self.split(features)
+        fine = None
+        if net.fine:
+            whole = cells
+            cells = g.op("Slice", whole, net.ints(0), net.ints(net.channels), net.ints(2))
+            fine = self._fine_context(g.op("Slice", whole, net.ints(net.channels), net.ints(self.read), net.ints(2)), weight)
         mean = self.unit(self.total(g.op("Mul", cells, weight), 1), 2, NORM_EPS)  # (B, 1, C); the length cancels the division
         gain = np.float32(net.channels**0.5)
         context = g.op("Add", g.op("Mul", mean, g.const(self.match * gain)), g.const(self.own * gain * 0.3))
@@ -175,16 +184,27 @@ class BoxHeadGraph(HeadGraph):
         inside = g.op("Sub", g.const(-4.0), around)
         square = self.total(g.op("Mul", cells, cells), 2)
         columns = [self.filled(share), self.filled(inside, NEVER), self.filled(around, NEVER), self.filled(square)]
-        top = g.op("Concat", self.filled(cells), *columns, axis=2)
-        bottom = g.op("Pad", context, net.ints(0, 0, 0, 0, 0, len(Column)))
+        top, bottom = self.filled(cells), context
+        if fine is not None:
+            top = g.op("Pad", top, net.ints(0, 0, 0, 0, 0, net.fine))
+            bottom = g.op("Concat", bottom, fine, axis=2)
+        top = g.op("Concat", top, *columns, axis=2)
+        bottom = g.op("Pad", bottom, net.ints(0, 0, 0, 0, 0, len(Column)))
         return g.op("Concat", top, bottom, axis=1)
 
-    def search(self, embedding: str, x: str, features: bool) -> None:
+    def _fine_context(self, cells: str, weight: str) -> str:
+        """(B, head channels, F): what the first layer does with the fine channels of a search cell, for this target."""
+        g, gain = self.g, np.float32((self.net.fine / 4) ** 0.5)
+        like = self.unit(self.total(g.op("Mul", cells, weight), 1), 2, NORM_EPS)
+        return g.op("Add", g.op("Mul", like, g.const(self.match_fine * gain * 2)), g.const(self.own_fine * gain * 0.3))
+
+    def search(self, embedding: str, x: str, fine: str | None, features: bool) -> None:
         """Adds the outputs `score` and `boxes`, and `features` where they are asked for."""
         g, net, s = self.g, self.net, self.net.state
         norm = g.op("Max", g.op("ReduceL2", x, axes=(1,), keepdims=1), g.const(NORM_EPS))
         unit = g.op("Div", x, norm)
-        products = g.op("MatMul", self.channels_of(embedding), self.flat(unit))
+        read = unit if fine is None else g.op("Concat", unit, fine, axis=1)
+        products = g.op("MatMul", self.channels_of(embedding), self.flat(read))
         similar = g.op("Slice", products, net.ints(0), net.ints(self.slots), net.ints(1))
         context = g.op("Slice", products, net.ints(self.slots), net.ints(self.rows), net.ints(1))
         if net.config.energy != "cosine":
@@ -218,7 +238,9 @@ class BoxHeadGraph(HeadGraph):
         g.output(score, "score", "float32", ("batch", "rows", "columns"))
         g.output(g.op("Add", sides, self._grid(x)), "boxes", "float32", ("batch", 4, "rows", "columns"))
         if features:
-            g.output(unit, "features", "float32", ("batch", net.channels, "rows", "columns"))
+            if fine is not None:
+                unit = g.op("Concat", unit, g.op("Mul", fine, g.const(FINE_SHARE)), axis=1)
+            g.output(unit, "features", "float32", ("batch", self.read, "rows", "columns"))
 
     def _wide(self, weight: np.ndarray) -> np.ndarray:
         """Zero columns for the empty rows."""

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -41,7 +40,7 @@ class TorchEngine:
         score, boxes = self.model.match(templates, x)
         if boxes is None:
             return Response(score[:, 0].cpu().numpy(), None)
-        return Response(score[:, 0].cpu().numpy(), boxes.cpu().numpy(), F.normalize(x, dim=1).cpu().numpy())
+        return Response(score[:, 0].cpu().numpy(), boxes.cpu().numpy(), self.model.unit(x).cpu().numpy())
 
     def stack(self, templates: Sequence[Tensor]) -> Tensor:
         return torch.cat(list(templates))

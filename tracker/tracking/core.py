@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from tracker.config import TrackingConfig
 from tracker.crops import Crop, context_side, mean_colour
 from tracker.geometry import check_box
+from tracker.model.zoo import FINE_CHANNELS
 from tracker.runtime.base import Engine, Response
 from tracker.runtime.onnx_graph import PADDED
 from tracker.tracking.confidence import FEATURES, features, probability, verified
@@ -38,7 +39,8 @@ class Core:
         model, engine, config: What they are made with.
         sizes: Sides of template and search crop.
         window: Side of the windows that a LOST target is searched in.
-        covered: Whether the last channel of an embedding is the target's share of each cell (padded backbones).
+        aside: How many of the last channels of an embedding are not compared; the last of them is the target's share of each cell
+            (padded backbones). 0: none, and all cells count.
         active: Whether states and what follows from them are in use: they need a calibrated score.
         steady: Whether a target that hardly moves is looked for in a smaller window.
     """
@@ -48,7 +50,8 @@ class Core:
         self.sizes = (model.config.model.template_size, model.config.model.search_size)
         self.stride = model.stride
         backbone = model.config.model.backbone
-        self.covered = PADDED[backbone] if backbone in PADDED else model.module.backbone.padded
+        padded = PADDED[backbone] if backbone in PADDED else model.module.backbone.padded
+        self.aside = int(padded) + FINE_CHANNELS.get(backbone, 0)
         # A window of whole cells: cell i of a padded backbone stands at pixel stride * i.
         self.window = config.redetect_size or self.sizes[1] + round(self.sizes[1] / 2 / self.stride) * self.stride
         self.active = bool(config.confidence) and config.states
@@ -65,7 +68,7 @@ class Core:
         size, centre = np.maximum(np.array([w, h]), 1.0), np.array([x + w / 2, y + h / 2])
         fill = mean_colour(frame)
         view = self._view(frame, centre, size, fill, 0)
-        target = Target(centre, size, size.copy(), fill, TemplateBank.of(self.engine, [view], covered=self.covered))
+        target = Target(centre, size, size.copy(), fill, TemplateBank.of(self.engine, [view], aside=self.aside))
         self.study(target, frame)
         return target
 
@@ -102,7 +105,7 @@ class Core:
     def expect(self, frame: Image, known: KnownTarget, fingerprint: str) -> Target:
         """A known target that is still to be found in this video: LOST, in the middle of the frame."""
         extent = np.array([frame.shape[1], frame.shape[0]], dtype=np.float64)
-        bank = known.bank(self.engine, fingerprint, self.sizes[0], self.covered)
+        bank = known.bank(self.engine, fingerprint, self.sizes[0], self.aside)
         # Its size as a share of the frame is the best guess in a video of another resolution.
         size = np.clip(known.size * extent[1] / max(known.frame[1], 1), self.config.min_size, extent)
         return Target(extent / 2, size, size.copy(), mean_colour(frame), bank, missing(), seeker=Seeker())

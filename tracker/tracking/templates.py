@@ -46,17 +46,18 @@ class TemplateBank:
         templates: Their embeddings, as the engine wants them.
         host: (K, C, h, w) float32, the same for comparison.
         first: The first view's embedding alone, as the engine wants it.
-        covered: Whether the last channel of an embedding is the target's share of each cell (padded backbones).
+        aside: How many of the last channels of an embedding are not compared; the last of them is the target's share of each cell
+            (padded backbones). 0: none, and all cells count.
     """
 
     views: list[View]
     templates: Any
     host: NDArray[np.float32]
     first: Any
-    covered: bool
+    aside: int
 
     @classmethod
-    def of(cls, engine: Engine, views: list[View], host: NDArray[np.float32] | None = None, *, covered: bool) -> TemplateBank:
+    def of(cls, engine: Engine, views: list[View], host: NDArray[np.float32] | None = None, *, aside: int) -> TemplateBank:
         """A bank of views; `host` are their embeddings where they are known already."""
         if host is None:
             templates = engine.embed_template([v.picture for v in views], np.stack([v.target for v in views]))
@@ -64,7 +65,7 @@ class TemplateBank:
         else:
             templates = engine.from_host(host)
         first = templates if len(views) == 1 else engine.from_host(host[:1])
-        return cls(views, templates, host, first, covered)
+        return cls(views, templates, host, first, aside)
 
     def __len__(self) -> int:
         return len(self.views)
@@ -82,14 +83,14 @@ class TemplateBank:
             Whether it was kept.
         """
         fresh = engine.to_host(engine.embed_template([view.picture], view.target[None]))
-        alike = similarity(self.host, fresh, self.covered)[:, 0]
+        alike = similarity(self.host, fresh, self.aside)[:, 0]
         if alike.max() > config.bank_similarity or alike[0] < config.bank_least:
             # Nothing new, or nothing to be trusted. The gap counts from here: a steady target costs no embedding a frame.
             self.views[-1] = View(self.views[-1].picture, self.views[-1].target, view.frame)
             return False
         views, host = [*self.views, view], np.concatenate([self.host, fresh])
         if len(views) > 1 + config.bank_size:
-            among = similarity(host, host, self.covered) - 2 * np.eye(len(host))
+            among = similarity(host, host, self.aside) - 2 * np.eye(len(host))
             drop = 1 + int(np.argmax(among[1:].max(axis=1)))
             views, host = [v for k, v in enumerate(views) if k != drop], np.delete(host, drop, axis=0)
         self.views, self.host = views, host
@@ -98,16 +99,16 @@ class TemplateBank:
 
     def likeness(self, embedding: NDArray[np.float32]) -> float:
         """The largest similarity of one embedding (1, C, h, w) to the views."""
-        return float(similarity(self.host, embedding, self.covered).max())
+        return float(similarity(self.host, embedding, self.aside).max())
 
 
-def similarity(a: NDArray[np.float32], b: NDArray[np.float32], covered: bool) -> NDArray[np.float64]:
+def similarity(a: NDArray[np.float32], b: NDArray[np.float32], aside: int) -> NDArray[np.float64]:
     """How alike embedded templates are: the mean cosine of cells at the same place, over the target's cells.
 
     Args:
         a: (K, C, h, w) embeddings.
         b: (M, C, h, w).
-        covered: Whether the last channel is the target's share of each cell; else all cells count.
+        aside: How many of the last channels are not compared, the last being the target's share of each cell; 0: none, all cells count.
 
     Returns:
         (K, M) in [-1, 1].
@@ -115,7 +116,7 @@ def similarity(a: NDArray[np.float32], b: NDArray[np.float32], covered: bool) ->
 
     def split(x: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         z = np.asarray(x, dtype=np.float64).reshape(*x.shape[:2], -1)
-        z, share = (z[:, :-1], z[:, -1]) if covered else (z, np.ones_like(z[:, -1]))
+        z, share = (z[:, :-aside], z[:, -1]) if aside else (z, np.ones_like(z[:, -1]))
         return z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-6), share
 
     (p, u), (q, v) = split(a), split(b)
@@ -167,10 +168,10 @@ class KnownTarget:
     frame: tuple[int, int]
     model: str
 
-    def bank(self, engine: Engine, model: str, template_size: int, covered: bool) -> TemplateBank:
+    def bank(self, engine: Engine, model: str, template_size: int, aside: int) -> TemplateBank:
         """The bank for an engine: the stored embeddings if the same weights made them, else the pictures are embedded anew."""
         if model == self.model:
-            return TemplateBank.of(engine, list(self.views), self.embeddings, covered=covered)
+            return TemplateBank.of(engine, list(self.views), self.embeddings, aside=aside)
         logger.warning("The saved target was made with other weights: its %d pictures are embedded anew.", len(self.views))
         import cv2
 
@@ -179,7 +180,7 @@ class KnownTarget:
             factor = template_size / view.picture.shape[0]
             picture = view.picture if factor == 1 else cv2.resize(view.picture, (template_size, template_size))
             views.append(View(picture, (view.target * factor).astype(np.float32), view.frame))  # type: ignore[arg-type]
-        return TemplateBank.of(engine, views, covered=covered)
+        return TemplateBank.of(engine, views, aside=aside)
 
 
 def load_target(path: str | Path) -> KnownTarget:
