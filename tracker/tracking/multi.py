@@ -1,4 +1,4 @@
-"""Several targets at once: one network call for all of them (or one for each core), and no two on the same object.
+"""Several targets at once: spread over the cores (on a GPU: in one network call), and no two on the same object.
 
 A target that stands clear of the others gets exactly what a tracker of its own would give. Where search windows show the same
 places to several targets (look-alikes that cross), the places are given out jointly: the sum of score and agreement with each

@@ -1,12 +1,13 @@
 """Several targets dealt out to the machine's cores.
 
-A batch saves nothing on a core that one window keeps busy already, and one small window gains nothing from a second core. So each
-thread takes its share of the targets through the whole frame (cut, match as one batch, read), on an engine that uses one thread
-for a call. What a target gets does not depend on who its neighbours in a batch are.
+A batch saves little on a core that one window keeps busy already, and one small window gains nothing from a second core. So threads
+take few targets at a time through the whole frame (cut, match as one batch, read), on an engine that uses one thread for a call.
+What a target gets does not depend on who its neighbours in a batch are.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeVar
@@ -14,9 +15,13 @@ from typing import TypeVar
 from tracker.tracking.core import Core
 from tracker.tracking.sight import Sight, see
 from tracker.tracking.target import Target
-from tracker.types import Image
+from tracker.types import Image, Timing
 
 T = TypeVar("T")
+
+TOGETHER = 2
+"""Targets that a thread takes at once: nearly all that a batch saves, and while one thread reads (which holds Python's lock) another
+is in the network. Who gets a target that needs a second look gets fewer of the others."""
 
 
 class Spread:
@@ -38,7 +43,7 @@ class Spread:
         """Compiles and starts what several targets need, so that it is not the first frame that waits for it."""
         if self.threads > 1 and self._twin is None:
             self._twin = Core(self.core.model, self.core.engine.one_thread(), self.core.config)  # type: ignore[attr-defined]
-            self._pool = ThreadPoolExecutor(self.threads - 1, "targets")  # the caller is one of the threads
+            self._pool = ThreadPoolExecutor(self.threads, "targets")
 
     def each(self, work: Callable[[Core, Sequence[int]], T], count: int) -> list[T]:
         """Deals the numbers 0 ... count - 1 out to the threads.
@@ -50,24 +55,24 @@ class Spread:
         Returns:
             What `work` gave, in the order of the numbers.
         """
-        parts = min(self.threads, count)
-        if parts == 1:
+        if min(self.threads, count) == 1:
             return [work(self.core, range(count))]
         self.prepare()
         assert self._twin is not None and self._pool is not None
-        shares = [range(count * k // parts, count * (k + 1) // parts) for k in range(parts)]
-        others = [self._pool.submit(work, self._twin, share) for share in shares[1:]]
-        try:
-            first = work(self._twin, shares[0])
-        finally:
-            wait(others)  # also where it failed: nothing may go on changing targets behind the caller's back
-        return [first, *(other.result() for other in others)]
+        size = min(-(-count // self.threads), TOGETHER)
+        parts = [self._pool.submit(work, self._twin, range(k, min(k + size, count))) for k in range(0, count, size)]
+        wait(parts)  # also where one failed: nothing may go on changing targets behind the caller's back
+        return [part.result() for part in parts]
 
     def see(self, targets: Sequence[Target], frame: Image) -> Sight:
-        """As `sight.see`; the timing is that of the thread that took longest, which the frame waited for."""
+        """As `sight.see`; the stages have their shares of the time that the frame waited for."""
+        begun = time.perf_counter()
         parts = self.each(lambda core, mine: see(core, [targets[k] for k in mine], frame), len(targets))
+        spent = time.perf_counter() - begun
+        crop, network, decode = (sum(getattr(part.timing, stage) for part in parts) for stage in ("crop", "network", "decode"))
+        share = spent / max(crop + network + decode, 1e-9)
         return Sight(
             [look for part in parts for look in part.looks],
             [reading for part in parts for reading in part.readings],
-            max((part.timing for part in parts), key=lambda timing: timing.total),
+            Timing(crop * share, network * share, decode * share),
         )
