@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import mmap
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ import pytest
 from tests.cli_helpers import tiny_model, tool
 from tracker.cli.bench_measure import Series, soak, synthetic_clip
 from tracker.cli.bench_report import markdown
+from tracker.cli.bench_targets import windows
+from tracker.config import Config, ModelConfig, TrackingConfig
 from tracker.geometry import is_valid
 
 
@@ -23,12 +26,20 @@ def test_all_parts_are_measured_and_written(tmp_path: Path) -> None:
     results = json.loads((tmp_path / "out" / "benchmark.json").read_text())
     assert set(results["stages"]["1"]) >= {"decode", "crop", "network", "draw", "encode"}
     assert set(results["compare"]) == {"tiny", "opencv:mil"}
-    assert set(results["targets"]) == {"1", "3"} and set(results["sizes"]) == {"360p", "720p"}
+    assert set(results["targets"]["1"]) == {"1", "3"} and set(results["sizes"]) == {"360p", "720p"}
     assert results["network"]["reached"] > 0 and results["network"]["peak"] > 0
     assert results["soak"]["frames"] == 30 and results["rss_mb"] > 10
+    assert all(row["wall_p10_ms"] > 0 for row in results["targets"]["1"].values()) and "states" in results["windows"]
     text = (tmp_path / "out" / "benchmark.md").read_text()
     assert text.strip() == done.stdout.strip()
-    for title in ("Where a frame goes", "Beside others", "The network", "Several targets", "Size of the frame", "30 frames"):
+    for title in (
+        "Where a frame goes",
+        "Beside others",
+        "The network",
+        "Several targets in a frame, 1 thread",
+        "Size of the frame",
+        "30 frames",
+    ):
         assert title in text
     assert (tmp_path / "out" / "benchmark.png").read_bytes()[:4] == b"\x89PNG"
     again = tool("benchmark", "--model", model, "--output", tmp_path / "out", cwd=tmp_path)
@@ -51,6 +62,29 @@ def test_mistakes_are_sentences(tmp_path: Path, args: list[str], words: str) -> 
     model = tiny_model(tmp_path / "tiny.safetensors")
     done = tool("benchmark", "--model", model, *args, cwd=tmp_path)
     assert done.returncode == 2 and words in done.stderr, done.stderr
+
+
+def test_targets_are_timed_on_one_thread_and_on_several(tmp_path: Path) -> None:
+    model = tiny_model(tmp_path / "tiny.safetensors")
+    args = ["--parts", "targets", "--frames", "12", "--targets", "1", "2", "--threads", "1", "2"]
+    full = ["--set", "tracking.steady_size=0", "--set", "tracking.states=false"]
+    done = tool("benchmark", "--model", model, *args, *full, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for words in (
+        "Several targets in a frame, 1 thread\n",
+        "Several targets in a frame, 2 threads\n",
+        "px; states off.",
+        "wall p10, first = 1",
+    ):
+        assert words in done.stdout
+
+
+def test_what_is_said_of_the_windows_is_what_the_tracker_does() -> None:
+    tracking = TrackingConfig(confidence=(0.0,) * 7, steady_size=0)
+    config = Config(name="m", model=ModelConfig(search_size=193), tracking=tracking)
+    assert windows(config) == "windows of 193 px; states on"
+    config = Config(name="m", model=config.model, tracking=replace(tracking, steady_size=145, states=False))
+    assert windows(config) == "windows of 145 px for targets that hardly move, else 193 px; states off"
 
 
 def test_a_series_leaves_the_warm_up_out() -> None:

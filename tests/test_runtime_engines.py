@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +132,21 @@ def test_results_of_one_match_stay_when_the_next_one_runs() -> None:
         assert np.array_equal(kept.score, copy)
 
 
+def test_an_engine_for_several_threads_at_once_takes_the_same_templates() -> None:
+    model = random_model("boxes cosine")
+    engine = OnnxEngine(model.config.model, model.state, threads=2)
+    twin = engine.one_thread()
+    assert (engine.threads, twin.threads) == (2, 1) and engine.one_thread() is twin and twin.one_thread() is twin
+    template = engine.embed_template(pictures(1, model.config.model.template_size), np.array([[30, 20]], np.float32))
+    size = model.config.model.search_size
+    # Also of a size whose graph is still to be compiled, which all threads ask for at once.
+    batches = [pictures(2, side, seed=seed) for seed, side in enumerate((size, size, size + 32, size + 32))]
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda crops: twin.match(template, crops), batches))
+    for crops, got in zip(batches, results, strict=True):
+        assert np.abs(got.score - engine.match(template, crops).score).max() < 1e-4
+
+
 def test_auto_takes_onnxruntime_on_a_cpu_and_says_why(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         engine = build_engine(random_model("boxes cosine"), "cpu")
@@ -201,6 +217,14 @@ def test_a_changed_model_configuration_that_does_not_fit_the_weights_is_a_senten
 
 def test_threads_follow_omp_num_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert default_threads() == 3
+    assert default_threads() == default_threads(None) == 3
     monkeypatch.setenv("OMP_NUM_THREADS", "many")
-    assert 1 <= default_threads() <= 4
+    assert 1 <= default_threads() <= 4 and default_threads() <= default_threads(None)
+
+
+def test_several_targets_take_all_cores_unless_a_number_of_threads_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(6)), raising=False)
+    model = random_model("boxes cosine")
+    threads = [(e.threads, e.spread) for e in (build_engine(model, "cpu", "onnxruntime", n) for n in (None, 1))]  # type: ignore[attr-defined]
+    assert threads == [(4, 6), (1, 1)]

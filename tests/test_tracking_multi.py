@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.tracking_standin import ground, pixel_tracker, put, thing
+from tests.tracking_standin import PixelEngine, ground, pixel_tracker, put, thing
 from tracker.errors import BoxError, SiamTrackError
 from tracker.geometry import iou
+from tracker.model.zoo import load_model, shipped_models
+from tracker.runtime.onnx_engine import OnnxEngine
 from tracker.tracking.multi import MultiTracker
-from tracker.types import TrackState
+from tracker.tracking.tracker import SiamTracker
+from tracker.types import Track, TrackState
 
 GROUND = ground(400, 300)
 
@@ -129,3 +132,92 @@ def test_ten_targets_at_once() -> None:
         tracks = several.update(image)
     assert len(tracks) == 10
     assert all(iou(t.box, (x, y, 26, 26)) > 0.7 for t, (x, y) in zip(tracks, places, strict=True))
+
+
+class SharedEngine(PixelEngine):
+    """May be called from several threads at once."""
+
+    def one_thread(self) -> SharedEngine:
+        return self
+
+
+def shared_tracker(**changes: object) -> SiamTracker:
+    single = pixel_tracker(**changes)
+    return SiamTracker(single.model, SharedEngine(), single.config)
+
+
+def test_targets_are_dealt_out_to_threads() -> None:
+    places = [(20 + 75 * (k % 5), 40 + 120 * (k // 5)) for k in range(8)]
+    image = GROUND
+    for k, (x, y) in enumerate(places):
+        image = put(image, thing(26, 10 + k), x, y)
+    several = MultiTracker(shared_tracker(bank_size=0), threads=3)
+    several.init(image, [(x, y, 26, 26) for x, y in places])
+    tracks = several.update(image)
+    assert sorted(several.engine.calls) == [(2, 2)] * 4  # type: ignore[attr-defined]
+    assert [t.target_id for t in tracks] == list(range(8))
+    assert all(iou(t.box, (x, y, 26, 26)) > 0.7 for t, (x, y) in zip(tracks, places, strict=True))
+    assert tracks[0].timing.total > 0
+    for left, calls in ((3, [(1, 1)] * 3), (1, [(1, 1)])):  # no thread idles while another has two
+        for number in list(several.targets)[left:]:
+            several.drop(number)
+        several.engine.calls.clear()  # type: ignore[attr-defined]
+        several.update(image)
+        assert several.engine.calls == calls  # type: ignore[attr-defined]
+
+
+def test_threads_change_nothing_for_targets_that_cross_or_are_lost() -> None:
+    patch, other = thing(30, 3), thing(26, 1)
+    runs: list[list[Track]] = []
+    for threads in (1, 2, 5):
+        several = MultiTracker(shared_tracker(bank_size=0), threads)
+        tracks: list[Track] = []
+        for k in range(45):
+            a, b = (60 + 4 * k, 120), (300 - 4 * k, 120)
+            image = put(put(GROUND, patch, *b), patch, *a)
+            image = image if 10 < k < 30 else put(image, other, 200, 220)
+            if k == 0:
+                several.init(image, [(*a, 30, 30), (*b, 30, 30), (200, 220, 26, 26)])
+            else:
+                tracks += several.update(image, index=k)
+        runs.append(tracks)
+    assert {t.state for t in runs[0]} == set(TrackState)
+    for tracks in runs[1:]:
+        assert [t.state for t in tracks] == [t.state for t in runs[0]]
+        assert np.allclose([t.box for t in tracks], [t.box for t in runs[0]])
+
+
+@pytest.mark.skipif("siamtrack-n" not in shipped_models(), reason="the weights are not in the package")
+def test_a_network_on_several_threads_gives_each_target_what_a_run_of_its_own_gives() -> None:
+    model = load_model("siamtrack-n")
+    engine = OnnxEngine(model.config.model, model.state, threads=2, sizes=(model.config.tracking.steady_size,), spread=3)
+    places = [(40 + 80 * k, 40 + 45 * k) for k in range(4)]
+    image = GROUND
+    for k, place in enumerate(places):
+        image = put(image, thing(26, 20 + k), *place)
+    several = MultiTracker(SiamTracker(model, engine))
+    assert several.spread.threads == 3
+    several.init(image, [(*place, 26, 26) for place in places])
+    singles = [SiamTracker(model, engine) for _ in places]
+    for single, place in zip(singles, places, strict=True):
+        single.init(image, (*place, 26, 26))
+    for k in range(1, 6):
+        frame = np.roll(image, (k, 2 * k), axis=(0, 1))
+        for track, single in zip(several.update(frame), singles, strict=True):
+            alone = single.update(frame)
+            assert np.allclose(track.box, alone.box, atol=0.01) and track.score == pytest.approx(alone.score, abs=1e-3)
+
+
+def test_an_engine_that_takes_one_call_at_a_time_gets_one_batch() -> None:
+    several = MultiTracker(pixel_tracker(), threads=4)
+    assert several.spread.threads == 1
+
+
+def test_a_failure_in_a_thread_reaches_the_caller() -> None:
+    several = MultiTracker(shared_tracker(), threads=2)
+    image = put(put(GROUND, thing(26, 1), 50, 50), thing(26, 2), 250, 180)
+    several.init(image, [(50, 50, 26, 26), (250, 180, 26, 26)])
+    del several.targets[1].bank.views[:]
+    several.targets[1].bank.first = None
+    with pytest.raises(TypeError):
+        several.update(image)

@@ -11,7 +11,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +44,11 @@ class Series:
         return out
 
     def summary(self, skip: int = 5) -> dict[str, float]:
-        """ms: median and 95th percentile by wall, median and 10th percentile by processor; the first `skip` are warm-up."""
+        """ms: median, 10th and 95th percentile by wall, median and 10th percentile by processor; the first `skip` are warm-up."""
         wall, cpu = (np.asarray(v[skip:] or v) * 1e3 for v in (self.wall, self.cpu))
         return {
             "wall_median_ms": float(np.median(wall)),
+            "wall_p10_ms": float(np.percentile(wall, 10)),
             "wall_p95_ms": float(np.percentile(wall, 95)),
             "cpu_median_ms": float(np.median(cpu)),
             "cpu_p10_ms": float(np.percentile(cpu, 10)),
@@ -159,31 +160,6 @@ def in_turns(trackers: dict[str, Any], clip: Clip, every: dict[str, int] | None 
                 image = next(skipped[name])
                 series[name].run(tracker.update, image)
     return {name: s.summary() for name, s in series.items()}
-
-
-def by_targets(tracker: SiamTracker, clip: Clip, counts: Sequence[int], frames: int = 30) -> dict[int, dict[str, float]]:
-    """ms of a frame with several targets: all crops in one batch.
-
-    The full search window for all of them, and no states: the places are drawn at random, and what happens to stand there would
-    decide how much work a target is.
-    """
-    from tracker.tracking.multi import MultiTracker
-
-    tracker = SiamTracker(tracker.model, tracker.engine, replace(tracker.config, steady_size=0, states=False))
-    rng = np.random.default_rng(0)
-    height, width = clip.images[0].shape[:2]
-    multi = {}
-    for count in counts:
-        size = clip.box[2:]
-        places = rng.uniform((0, 0), (width - size[0], height - size[1]), (count, 2))
-        boxes = [clip.box, *[np.array([*place, *size]) for place in places[1:]]]
-        multi[count] = MultiTracker(tracker)
-        multi[count].init(clip.images[0], boxes)
-    series = {count: Series() for count in counts}
-    for image in clip.images[1 : frames + 1]:
-        for count in counts:
-            series[count].run(multi[count].update, image)
-    return {count: s.summary(2) for count, s in series.items()}
 
 
 def by_frame_size(tracker_of: Callable[[], SiamTracker], clip: Clip, names: Sequence[str], frames: int = 60) -> dict[str, dict[str, float]]:

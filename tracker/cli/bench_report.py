@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 Results = dict[str, Any]
-BLUE = "#4477aa"
+BLUE, RED = "#4477aa", "#cc6677"
+NAMES = {"wall_median_ms": "wall median", "wall_p10_ms": "wall p10", "cpu_median_ms": "CPU median"}
 
 
 def markdown(results: Results) -> str:
@@ -15,10 +17,10 @@ def markdown(results: Results) -> str:
     lines = [f"# Speed of {results['model']}", ""]
     lines += [f"- {key}: {value}" for key, value in results["machine"].items()]
     lines += [f"- command: `{results['command']}`", f"- clip: {results['clip']}", f"- engine: {results['engine']}", ""]
-    lines += ["Wall: what a user waits. CPU: processor time of the process, hardly changed by other programs; ratios are of it.", ""]
+    lines += ["Wall: what a user waits. CPU: processor time of the process, hardly changed by other programs.", ""]
     for threads, rows in results.get("stages", {}).items():
         total = rows["update, whole"]
-        lines += [f"## Where a frame goes, {threads} thread{'s' if threads != '1' else ''}", ""]
+        lines += [f"## Where a frame goes, {_threads(threads)}", ""]
         lines += table(["stage", "median ms", "p95 ms"], [[k, _ms(v["wall_median_ms"]), _ms(v["wall_p95_ms"])] for k, v in rows.items()])
         lines += [
             "",
@@ -52,16 +54,12 @@ def markdown(results: Results) -> str:
             "reaches on it.",
             "",
         ]
-    for key, title, unit in (("targets", "Several targets in a frame, one batch", "targets"), ("sizes", "Size of the frame", "frame")):
-        if key in results:
-            rows = results[key]
-            base = next(iter(rows.values()))["cpu_median_ms"]
-            lines += [f"## {title}, one thread", ""]
-            lines += table(
-                [unit, "wall median ms", "CPU median ms", "CPU, first = 1"],
-                [[str(n), _ms(v["wall_median_ms"]), _ms(v["cpu_median_ms"]), f"{v['cpu_median_ms'] / base:.2f}"] for n, v in rows.items()],
-            )
-            lines += [""]
+    for threads, rows in results.get("targets", {}).items():
+        lines += [f"## Several targets in a frame, {_threads(threads)}", "", f"{results['windows'].capitalize()}.", ""]
+        lines += _against_first("targets", rows, ("wall_median_ms", "wall_p10_ms", "cpu_median_ms"))
+    if "sizes" in results:
+        lines += ["## Size of the frame, one thread", ""]
+        lines += _against_first("frame", results["sizes"], ("wall_median_ms", "cpu_median_ms"))
     if "soak" in results:
         s = results["soak"]
         lines += [
@@ -75,6 +73,19 @@ def markdown(results: Results) -> str:
         ]
     lines += [f"Memory of the process: {results['rss_mb']:.0f} MB.", ""]
     return "\n".join(lines)
+
+
+def _threads(number: str) -> str:
+    return f"{number} thread{'s' if number != '1' else ''}"
+
+
+def _against_first(unit: str, rows: dict[Any, dict[str, float]], values: tuple[str, ...]) -> list[str]:
+    """A table of durations, each also as a multiple of that in the first row."""
+    first = next(iter(rows.values()))
+    names = [NAMES[value] for value in values]
+    head = [unit, *(f"{name} ms" for name in names), *(f"{name}, first = 1" for name in names)]
+    body = [[str(key), *(_ms(v[k]) for k in values), *(f"{v[k] / first[k]:.2f}" for k in values)] for key, v in rows.items()]
+    return [*table(head, body), ""]
 
 
 def table(head: list[str], rows: list[list[str]]) -> list[str]:
@@ -119,11 +130,15 @@ def draw(results: Results, path: Path) -> bool:
         elif key == "soak":
             axis.plot([k for k, _ in data["samples"]], [v / 1e6 for _, v in data["samples"]], color=BLUE)
             axis.set(title="Memory", xlabel="frame", ylabel="MB")
+        elif key == "targets":
+            for (threads, some), colour in zip(data.items(), cycle((BLUE, RED)), strict=False):
+                wall = [v["wall_median_ms"] for v in some.values()]
+                axis.plot([int(n) for n in some], wall, "o-", color=colour, label=_threads(threads))
+            axis.set(title="Targets in a frame (wall)", ylabel="ms a frame", xlabel="targets")
+            axis.legend(frameon=False)
         else:
-            places = [int(k) for k in data] if key == "targets" else [str(k) for k in data]
-            axis.plot(places, [v["cpu_median_ms"] for v in data.values()], "o-", color=BLUE)
-            title = {"targets": "Targets in a frame (CPU)", "sizes": "Size of the frame (CPU)"}[key]
-            axis.set(title=title, ylabel="ms a frame", xlabel={"targets": "targets", "sizes": "lines"}[key])
+            axis.plot([str(k) for k in data], [v["cpu_median_ms"] for v in data.values()], "o-", color=BLUE)
+            axis.set(title="Size of the frame (CPU)", ylabel="ms a frame", xlabel="lines")
         if key not in ("stages", "compare"):
             axis.set_ylim(0, 1.15 * axis.get_ylim()[1])
         axis.spines[["top", "right"]].set_visible(False)

@@ -12,6 +12,7 @@ from typing import Any
 
 from tracker.cli.common import DEFAULT_MODEL, DONE, Parser, RawEpilog, add_version, parse_box, whole_number
 from tracker.errors import BoxError, ConfigError, OutputError, SourceError
+from tracker.runtime import default_threads
 
 PARTS = ("stages", "compare", "network", "targets", "sizes")
 EPILOG = """examples:
@@ -36,7 +37,9 @@ def build_parser() -> argparse.ArgumentParser:
     clip.add_argument("--frames", type=whole_number(10), default=200, metavar="N", help="frames to track")
     parts = parser.add_argument_group("what is measured")
     parts.add_argument("--parts", default=",".join(PARTS), metavar="LIST", help=f"some of {','.join(PARTS)}, or none")
-    parts.add_argument("--threads", type=whole_number(1), nargs="+", default=[1, 2], metavar="N", help="CPU threads for the part stages")
+    parts.add_argument(
+        "--threads", type=whole_number(1), nargs="+", metavar="N", help="CPU threads for the parts stages and targets (default: 1, and all)"
+    )
     parts.add_argument(
         "--targets", type=whole_number(1), nargs="+", default=[1, 2, 4, 8, 16, 32, 64], metavar="N", help="targets in a frame"
     )
@@ -64,6 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _check_output(args.output, args.overwrite)
     from tracker.cli import bench_measure as measure
     from tracker.cli import bench_report as report
+    from tracker.cli.bench_targets import by_targets, windows
     from tracker.model.zoo import load_model
 
     unknown = [name for name in args.sizes if name not in measure.HEIGHTS]
@@ -87,27 +91,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     def tracker(threads: int = 1) -> Any:
         return measure.make_tracker(model, args.device, args.engine, threads)
 
+    every = sorted({1, default_threads(None)})
     if "stages" in parts:
         _say("stages")
         with tempfile.TemporaryDirectory() as folder:
             source = args.video
-            results["stages"] = {str(n): measure.stages(tracker(n), clip, source, Path(folder)) for n in args.threads}
+            results["stages"] = {str(n): measure.stages(tracker(n), clip, source, Path(folder)) for n in args.threads or every}
     if "compare" in parts:
         _say("compare")
         trackers = {model.name: tracker(), **others}
-        every = {}
+        rarely = {}
         if args.torch:
             trackers[f"{model.name}, torch eager"] = measure.make_tracker(model, "cpu", "torch", 1)
         if args.classic:
             trackers["SiamFC AlexNet, 3 scales, torch eager"] = measure.make_tracker(classic_model(), "cpu", "torch", 1)
-            every["SiamFC AlexNet, 3 scales, torch eager"] = 8
-        results["compare"] = measure.in_turns(trackers, clip, every)
+            rarely["SiamFC AlexNet, 3 scales, torch eager"] = 8
+        results["compare"] = measure.in_turns(trackers, clip, rarely)
     if "network" in parts:
         _say("network")
         results["network"] = _network(model, tracker(), clip)
     if "targets" in parts:
         _say("targets")
-        results["targets"] = measure.by_targets(tracker(), clip, args.targets)
+        # One target takes no more threads than by default, several are spread over all of them.
+        results["targets"] = {str(n): by_targets(tracker(min(n, default_threads())), clip, args.targets, n) for n in args.threads or every}
+        results["windows"] = windows(model.config)
     if "sizes" in parts:
         _say("sizes")
         results["sizes"] = measure.by_frame_size(tracker, clip, args.sizes)

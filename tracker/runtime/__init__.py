@@ -30,13 +30,13 @@ HOMES = {
 }
 
 
-def default_threads() -> int:
-    """Threads of one engine: OMP_NUM_THREADS where it is set, else the cores of this process, at most 4."""
+def default_threads(most: int | None = 4) -> int:
+    """Threads of one engine: OMP_NUM_THREADS where it is set, else the cores of this process, at most `most` (None: all)."""
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     if wanted.isdigit() and int(wanted) > 0:
         return int(wanted)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, 4)
+    return cores if most is None else min(cores, most)
 
 
 def build_engine(model: LoadedModel, device: str = "auto", engine: str = "auto", threads: int | None = None) -> Engine:
@@ -46,7 +46,8 @@ def build_engine(model: LoadedModel, device: str = "auto", engine: str = "auto",
         model: From `tracker.model.zoo.load_model`.
         device: auto, cpu, cuda or cuda:N.
         engine: auto (the fastest that is there, which is logged with the reason), or a name of `ENGINES`.
-        threads: CPU threads within one operation; `default_threads()` where None.
+        threads: CPU threads within one operation, and those that several targets are spread over. None: `default_threads()`
+            for the one, all cores (or OMP_NUM_THREADS) for the other.
 
     Raises:
         DeviceError: The device or engine is unknown or not there.
@@ -62,12 +63,12 @@ def build_engine(model: LoadedModel, device: str = "auto", engine: str = "auto",
     kind = device.split(":")[0]
     if engine in HOMES and kind != HOMES[engine][0]:
         raise DeviceError(f"The engine {engine} runs on {HOMES[engine][0]}, not on {device!r}; give --device auto, or --engine torch.")
-    threads = threads or default_threads()
+    threads, spread = (threads, threads) if threads else (default_threads(), default_threads(None))
     sizes = (model.config.tracking.steady_size,)
     if engine == "onnxruntime":
         from tracker.runtime.onnx_engine import OnnxEngine
 
-        return OnnxEngine(model.config.model, model.state, threads, sizes=sizes)
+        return OnnxEngine(model.config.model, model.state, threads, sizes=sizes, spread=spread)
     if engine == "openvino":
         from tracker.runtime.openvino_engine import OpenVinoEngine
 

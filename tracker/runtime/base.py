@@ -35,6 +35,9 @@ class Response:
 class Engine(Protocol):
     """The compute behind the tracker.
 
+    An engine on whose calls several threads gain has two things more: `one_thread()`, an engine for the same templates that takes one
+    thread for a call and may be called from several at once, and `spread`, the number of threads that is worth it.
+
     Attributes:
         name: Such as "torch" or "onnxruntime".
         device: Such as "cpu" or "cuda".

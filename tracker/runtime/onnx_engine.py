@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,9 +20,6 @@ from tracker.types import Image
 Array = NDArray[np.float32]
 Session = Callable[[dict[str, NDArray]], list[Array]]
 
-KEPT = 4
-"""Buffers for batches that are kept."""
-
 
 @dataclass(frozen=True)
 class OnnxTemplates:
@@ -35,6 +34,7 @@ class OnnxEngine:
 
     Attributes:
         threads: Threads within one operation.
+        spread: Threads that several targets are spread over.
     """
 
     name = "onnxruntime"
@@ -47,6 +47,7 @@ class OnnxEngine:
         threads: int = 1,
         models: Mapping[str, bytes] | None = None,
         sizes: Sequence[int] = (),
+        spread: int | None = None,
     ) -> None:
         """Builds the graphs and compiles the one that every frame needs.
 
@@ -55,12 +56,13 @@ class OnnxEngine:
             threads: Threads within one operation.
             models: Graphs to take instead of the built ones: "template" and "search" (for instance int8 ones).
             sizes: Sides of search crops that come often beside `search_size`.
+            spread: Threads that several targets are spread over; None: as many as `threads`.
 
         Raises:
             WeightsError: An array is missing.
             DeviceError: onnxruntime is not installed, or the backbone has no ONNX graph.
         """
-        self.threads = threads
+        self.threads, self.spread = threads, spread or threads
         try:
             self._models = {"template": template_model(config, state), "prepare": prepare_model(config, state)}
             self._models["search"] = search_model(config, state, features=True)
@@ -70,9 +72,23 @@ class OnnxEngine:
         # Known sizes let ONNX Runtime fold the shape arithmetic; other sizes run in a session of their own.
         self._usual = {size for size in (config.search_size, *sizes) if size > 0}
         self._sessions: dict[str | int, Session] = {}
-        self._batches: dict[tuple[int, ...], NDArray[np.uint8]] = {}
+        self._making = threading.Lock()
+        self._twin: OnnxEngine | None = None
+        self._compile()
+
+    def _compile(self) -> None:
         for size in self._usual:  # what every frame needs is made now, the rest when it is asked for
             self._run(size)
+
+    def one_thread(self) -> OnnxEngine:
+        """This engine with one thread for a call, to be called from several threads at once; templates fit both."""
+        if self.threads == 1:
+            return self
+        if self._twin is None:
+            self._twin = copy.copy(self)
+            self._twin.threads, self._twin._sessions = 1, {}
+            self._twin._compile()
+        return self._twin
 
     def embed_template(self, crops: Sequence[Image], targets: Array) -> OnnxTemplates:
         sizes = np.asarray(targets, dtype=np.float32).reshape(-1, 2)
@@ -80,7 +96,7 @@ class OnnxEngine:
         return OnnxTemplates(features, embedding)
 
     def match(self, templates: OnnxTemplates, crops: Sequence[Image]) -> Response:
-        batch = self._batch(crops)
+        batch = crops[0][None] if len(crops) == 1 else np.stack(crops)
         height, width = batch.shape[1:3]
         session = self._run(height if height == width and height in self._usual else "search")
         out = session({"search": batch, "embedding": templates.embedding})
@@ -98,22 +114,11 @@ class OnnxEngine:
 
     def _run(self, name: str | int) -> Session:
         if name not in self._sessions:
-            if isinstance(name, int):
-                self._sessions[name] = self._session(self._models["search"], height=name, width=name)
-            else:
-                self._sessions[name] = self._session(self._models[name])
+            with self._making:  # threads that ask for it at once wait for one of them to make it
+                if name not in self._sessions:
+                    model, size = (name, {}) if isinstance(name, str) else ("search", {"height": name, "width": name})
+                    self._sessions[name] = self._session(self._models[model], **size)
         return self._sessions[name]
-
-    def _batch(self, crops: Sequence[Image]) -> NDArray[np.uint8]:
-        """(B, H, W, 3); one crop is not copied, several go to a buffer that is kept."""
-        if len(crops) == 1:
-            return crops[0][None]
-        shape = (len(crops), *crops[0].shape)
-        if shape not in self._batches:
-            if len(self._batches) >= KEPT:
-                self._batches.clear()
-            self._batches[shape] = np.empty(shape, np.uint8)
-        return np.stack(crops, out=self._batches[shape])
 
     def _session(self, model: bytes, **dimensions: int) -> Session:
         """Compiles a graph, with some of its named dimensions fixed."""

@@ -10,6 +10,7 @@ class OpenVinoEngine(OnnxEngine):
     """Runs a Matcher's arrays in OpenVINO; precision as the CPU prefers it (float32, or bfloat16 where it has AMX)."""
 
     name = "openvino"
+    one_thread = None  # type: ignore[assignment]  # a request takes one call at a time, and spreads a batch over its threads itself
 
     def _session(self, model: bytes, **dimensions: int) -> Session:
         try:

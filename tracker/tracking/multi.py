@@ -1,4 +1,4 @@
-"""Several targets at once: one network call for all of them, and no two on the same object.
+"""Several targets at once: spread over the cores (on a GPU: in one network call), and no two on the same object.
 
 A target that stands clear of the others gets exactly what a tracker of its own would give. Where search windows show the same
 places to several targets (look-alikes that cross), the places are given out jointly: the sum of score and agreement with each
@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,14 @@ from numpy.typing import ArrayLike
 
 from tracker.errors import SiamTrackError
 from tracker.media.images import to_bgr8
-from tracker.tracking.assign import HIDDEN, MOTION, SAME, Choice, assign, groups_of
+from tracker.tracking.assign import HIDDEN, MOTION, SAME, Choice, assign, clash, groups_of
 from tracker.tracking.confidence import box_of, outside
 from tracker.tracking.core import Core
 from tracker.tracking.reading import Reading
-from tracker.tracking.sight import see
+from tracker.tracking.spread import Spread
 from tracker.tracking.target import Target
 from tracker.tracking.tracker import SiamTracker, Views, track_of, views_of
-from tracker.types import Box, Track
+from tracker.types import Box, Image, Track
 
 CHOICES = 3
 """Places that a target may choose from."""
@@ -35,26 +36,31 @@ class MultiTracker:
 
     Args:
         single: A tracker whose model, engine and configuration are used.
+        threads: CPU threads that the targets are spread over; None: the engine's `spread`, which is all cores unless the engine
+            was built with a number of threads, or OMP_NUM_THREADS is set. Engines on a GPU and torch take one batch instead.
 
     Attributes:
         core: The steps of a frame.
+        spread: The threads that take them.
         targets: id -> what is remembered of it, in the order in which they were added.
         views: What the network saw of the first target, or None.
     """
 
-    def __init__(self, single: SiamTracker) -> None:
+    def __init__(self, single: SiamTracker, threads: int | None = None) -> None:
         self.name, self.device, self.engine = single.name, single.device, single.engine
         self.config = single.config
         self.core: Core = single.core
+        usual: int = getattr(self.engine, "spread", 1)
+        self.spread = Spread(self.core, threads or usual)
         self.targets: dict[int, Target] = {}
         self.views: Views | None = None
         self._next = 0
         self._turn = 0
 
     @classmethod
-    def from_pretrained(cls, *args: Any, **kwargs: Any) -> MultiTracker:
-        """As `SiamTracker.from_pretrained`."""
-        return cls(SiamTracker.from_pretrained(*args, **kwargs))
+    def from_pretrained(cls, *args: Any, threads: int | None = None, **kwargs: Any) -> MultiTracker:
+        """As `SiamTracker.from_pretrained`, with `threads` as above."""
+        return cls(SiamTracker.from_pretrained(*args, **kwargs), threads)
 
     def init(self, image: ArrayLike, boxes: Sequence[Box] | ArrayLike) -> None:
         """Begins to follow these boxes, with the ids 0, 1, ...; what was followed before is dropped.
@@ -83,6 +89,8 @@ class MultiTracker:
         target = self.core.start(to_bgr8(image), box)
         number, self._next = self._next, self._next + 1
         self.targets[number] = target
+        if len(self.targets) > 1:
+            self.spread.prepare()
         if self.views is None:
             picture = target.bank.views[0].picture
             self.views = Views(picture, picture, np.zeros((1, 1), np.float32))
@@ -116,16 +124,15 @@ class MultiTracker:
         if not self.targets:
             return []
         numbers, targets = list(self.targets), list(self.targets.values())
-        sight = see(self.core, targets, frame)
+        sight = self.spread.see(targets, frame)
         near, begun = sight.readings, time.perf_counter()
         chosen = self._share_out(targets, near)
         searching = self._searching(targets)
-        settled = []
-        for target, reading, choice in zip(targets, near, chosen, strict=True):
-            if choice is None:
-                settled.append(self.core.hide(target, reading, frame))
-            else:
-                settled.append(self.core.settle(target, choice, frame, search=target is searching))
+
+        def settle(core: Core, mine: Sequence[int]) -> list[Reading]:
+            return [self._settle(core, targets[k], near[k], chosen[k], frame, targets[k] is searching) for k in mine]
+
+        settled = [reading for part in self.spread.each(settle, len(targets)) for reading in part]
         self.views = views_of(targets[0], sight.looks[0], near[0])
         share = 1 / len(targets)
         timing = sight.timing.and_decode(time.perf_counter() - begun, share)
@@ -133,6 +140,10 @@ class MultiTracker:
             track_of(t, reading, seen, timing, index, timestamp, number)
             for number, t, reading, seen in zip(numbers, targets, settled, near, strict=True)
         ]
+
+    @staticmethod
+    def _settle(core: Core, target: Target, near: Reading, choice: Reading | None, frame: Image, search: bool) -> Reading:
+        return core.hide(target, near, frame) if choice is None else core.settle(target, choice, frame, search=search)
 
     def _searching(self, targets: Sequence[Target]) -> Target | None:
         """Whose turn it is: one LOST target searches in a frame, so that ten of them don't stall a live video."""
@@ -143,27 +154,30 @@ class MultiTracker:
     def _share_out(self, targets: Sequence[Target], near: Sequence[Reading]) -> list[Reading | None]:
         """What each target settles on; None: hidden behind another. Targets that compete for nothing keep their reading."""
         result: list[Reading | None] = list(near)
-        options = [self._choices(t, r) if not t.lost else [] for t, r in zip(targets, near, strict=True)]
-        for group in groups_of(options):
-            for k, choice in zip(group, assign([options[k] for k in group]), strict=True):
-                result[k] = choice.reading
+        followed = [k for k, target in enumerate(targets) if not target.lost]
+        first = {k: self._choice(targets[k], near[k]) for k in followed}
+        if any(clash(a, b) for a, b in combinations(first.values(), 2)):  # else no place is contested, and no second one needed
+            options = [self._choices(targets[k], first[k]) if k in first else [] for k in range(len(targets))]
+            for group in groups_of(options):
+                for k, choice in zip(group, assign([options[k] for k in group]), strict=True):
+                    result[k] = choice.reading
         # A LOST target must not come back on top of one that is followed.
         for k, target in enumerate(targets):
             if target.lost and any(_on_top(near[k], other) for other, t in zip(near, targets, strict=True) if not t.lost):
                 result[k] = replace(near[k], score=0.0)
         return result
 
-    def _choices(self, target: Target, reading: Reading) -> list[Choice]:
-        """The best places for a target, the one it was read at first, and being hidden."""
-        expected = target.centre + target.velocity
+    def _choice(self, target: Target, reading: Reading) -> Choice:
+        """A place that a target may take, with what it is worth."""
+        centre = reading.place[0]
         scale = float(np.sqrt(np.prod(target.size)))
+        price = MOTION * float(np.sum((centre - target.centre - target.velocity) ** 2)) / scale**2
+        return Choice(reading, centre, SAME * scale, reading.logit - price)
 
-        def choice(option: Reading) -> Choice:
-            centre = option.place[0]
-            price = MOTION * float(np.sum((centre - expected) ** 2)) / scale**2
-            return Choice(option, centre, SAME * scale, float(option.found.logits[option.found.cell]) - price)
-
-        choices = [choice(reading)]
+    def _choices(self, target: Target, first: Choice) -> list[Choice]:
+        """The best places for a target, the one it was read at first, and being hidden."""
+        choices, reading = [first], first.reading
+        assert reading is not None
         if reading.weighed is not None:
             values, crop = reading.weighed.mixed.copy(), reading.crop
             size, found = reading.size * crop.scale, reading.found
@@ -175,8 +189,9 @@ class MultiTracker:
                     break
                 row, column = divmod(int(np.argmax(values)), values.shape[1])
                 found = reading.weighed.at((row, column), crop.size)
-                choices.append(choice(self.core.judge(target, found, crop, reading.weighed, reading.size, reading.embedding)))
-        return [*choices, Choice(None, expected, 0.0, HIDDEN)]
+                other = self.core.judge(target, found, crop, reading.weighed, reading.size, reading.embedding)
+                choices.append(self._choice(target, other))
+        return [*choices, Choice(None, target.centre + target.velocity, 0.0, HIDDEN)]
 
 
 def _on_top(a: Reading, b: Reading) -> bool:

@@ -15,6 +15,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tracker.runtime.blas import one_blas_thread
 from tracker.tracking.decode import Map
 
 Features = NDArray[np.float32]
@@ -46,6 +47,7 @@ class OnlineFilter:
         weights: (KERNEL * KERNEL * D + 1,) the filter, and a constant.
     """
 
+    @one_blas_thread()
     def __init__(self, maps: Features, places: ArrayLike, extents: ArrayLike, channels: int, rate: float, gap: int) -> None:
         """Fits the filter to the first frame.
 
@@ -70,10 +72,12 @@ class OnlineFilter:
         matrix, vector = self._system()
         self.weights = np.linalg.solve(matrix, vector)
 
+    @one_blas_thread()
     def respond(self, one: Features) -> Map:
         """(C, H, W) unit-length search embedding -> (H, W): near 1 at the target, near 0 elsewhere."""
         return (self._rows(one) @ self.weights).reshape(one.shape[1:])
 
+    @one_blas_thread()
     def learn(self, one: Features, place: ArrayLike, extents: ArrayLike, response: Map) -> None:
         """Takes in a frame in which the target was surely seen (every `gap`-th one).
 
