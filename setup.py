@@ -42,6 +42,7 @@ setup(
         "av>=14",  # exact time stamps, rotation, H.264 writing: FFmpeg's libraries as a wheel
         "safetensors>=0.4",  # weights that can't carry code
         "onnxruntime>=1.17",  # the fast engine on CPUs
+        "threadpoolctl>=3.3",  # limits the threads of numpy's BLAS, whichever that is
     ],
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["siamtrack=tracker.cli.__main__:main"]},

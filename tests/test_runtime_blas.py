@@ -8,12 +8,25 @@ import numpy as np
 import pytest
 
 from tracker.runtime import blas
-from tracker.runtime.blas import one_blas_thread
+from tracker.runtime.blas import libraries, one_blas_thread
+
+
+class Library:
+    """A BLAS with four threads."""
+
+    def __init__(self) -> None:
+        self.number = 4
+
+    def get_num_threads(self) -> int:
+        return self.number
+
+    def set_num_threads(self, number: int) -> None:
+        self.number = number
 
 
 def test_one_thread_within_and_as_many_as_before_after(monkeypatch: pytest.MonkeyPatch) -> None:
-    number = [4]
-    monkeypatch.setattr(blas, "_openblas", lambda: (lambda: number[0], lambda n: number.__setitem__(0, n)))
+    library = Library()
+    monkeypatch.setattr(blas, "libraries", lambda: (library,))
     inside, leave = threading.Event(), threading.Event()
 
     def work() -> None:
@@ -24,28 +37,19 @@ def test_one_thread_within_and_as_many_as_before_after(monkeypatch: pytest.Monke
     other = threading.Thread(target=work)
     with one_blas_thread():
         other.start()
-        assert inside.wait(5) and number == [1]
-    assert number == [1]  # the other thread is still in it
+        assert inside.wait(5) and library.number == 1
+    assert library.number == 1  # the other thread is still in it
     leave.set()
     other.join()
-    assert number == [4]
+    assert library.number == 4
     with pytest.raises(ValueError), one_blas_thread():
         raise ValueError
-    assert number == [4]
+    assert library.number == 4
 
 
-def test_without_openblas_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blas, "_openblas", lambda: None)
+def test_the_library_of_this_numpy_obeys() -> None:
+    before = [library.get_num_threads() for library in libraries()]
     with one_blas_thread():
-        pass
-
-
-def test_the_library_of_this_numpy_is_found_and_obeys() -> None:
-    functions = blas._openblas()
-    if functions is None:
-        pytest.skip("this numpy has no OpenBLAS of its own")
-    before = functions[0]()
-    with one_blas_thread():
-        assert functions[0]() == 1
+        assert all(library.get_num_threads() == 1 for library in libraries())
         assert np.allclose(np.ones((300, 300)) @ np.ones((300, 300)), 300)
-    assert functions[0]() == before >= 1
+    assert [library.get_num_threads() for library in libraries()] == before

@@ -6,34 +6,26 @@ loop. Where another core is taken (by another target, or another program) a prod
 
 from __future__ import annotations
 
-import ctypes
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 
-import numpy as np
+import numpy  # noqa: F401  (loads the library that is looked for)
+from threadpoolctl import LibController, ThreadpoolController
 
-NAMES = ("scipy_openblas_{}64_", "scipy_openblas_{}", "openblas_{}64_", "openblas_{}")
-"""What the functions are called in the builds that numpy has come with."""
-
-_lock, _inside, _before = threading.Lock(), 0, 0
+_lock, _inside = threading.Lock(), 0
+_before: list[int] = []
 
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Within it numpy's products take one thread; may be entered from several threads. No effect where numpy has another BLAS."""
+    """Within it numpy's products take one thread; may be entered from several threads."""
     global _inside, _before
-    functions = _openblas()
-    if functions is None:
-        yield
-        return
-    count, limit = functions
     with _lock:  # the number is that of the whole process: the first one in sets it, the last one out puts it back
         if _inside == 0:
-            _before = count()
-            limit(1)
+            _before = [library.get_num_threads() for library in libraries()]
+            _limit([1] * len(_before))
         _inside += 1
     try:
         yield
@@ -41,20 +33,15 @@ def one_blas_thread() -> Iterator[None]:
         with _lock:
             _inside -= 1
             if _inside == 0:
-                limit(_before)
+                _limit(_before)
+
+
+def _limit(numbers: list[int]) -> None:
+    for library, number in zip(libraries(), numbers, strict=True):
+        library.set_num_threads(number)
 
 
 @cache
-def _openblas() -> tuple[Callable[[], int], Callable[[int], None]] | None:
-    """Its functions that tell and set the number of threads."""
-    package = Path(np.__file__).parent
-    for folder in (package.parent / "numpy.libs", package / ".dylibs"):
-        for file in sorted(folder.glob("*openblas*")):
-            try:
-                library = ctypes.CDLL(str(file))
-            except OSError:
-                continue
-            for name in NAMES:
-                if hasattr(library, name.format("set_num_threads")):
-                    return getattr(library, name.format("get_num_threads")), getattr(library, name.format("set_num_threads"))
-    return None
+def libraries() -> tuple[LibController, ...]:
+    """The BLAS libraries in this process; looked for once, since that takes a millisecond."""
+    return tuple(ThreadpoolController().select(user_api="blas").lib_controllers)
