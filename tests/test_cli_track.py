@@ -213,6 +213,7 @@ def broken(place: Path) -> Path:
 
 BAD: list[tuple[str, list[str], str]] = [
     ("none.mp4", ["--box", BOX], "no such file"),
+    ("clp.mp4", [], "Did you mean"),
     ("text.mp4", ["--box", BOX], "text.mp4"),
     ("short.mp4", ["--box", BOX], "short.mp4"),
     ("empty.mp4", ["--box", BOX], "empty"),

@@ -85,10 +85,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if sum(map(bool, (args.box, args.init_file, args.find))) > 1:
         parser.error("--box, --init-file and --find all say what to follow; give one of them")
     check_options(args)
+    from tracker.media.sources import check_there, open_source
+
+    check_there(args.source)
     boxes = given_boxes(args)
     choose_outputs(args, draws=not (boxes or args.find))
     from tracker.cli.screen import Screen
-    from tracker.media.sources import open_source
 
     with ExitStack() as stack:
         source = stack.enter_context(open_source(args.source, start=args.start_frame, prefetch=4, reconnect_for=0.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -138,9 +139,31 @@ def _open_device(
     return LatestFrameSource(lambda: first.pop() if first else opener(), reconnect_for=reconnect_for, on_state=on_state)
 
 
+def check_there(spec: str) -> None:
+    """Whether a file or folder that a source names is there; cameras, URLs and patterns are not looked for.
+
+    Raises:
+        SourceError: It isn't; with the nearest name that is.
+    """
+    text = spec.strip().removeprefix("file://")
+    path = Path(text).expanduser()
+    if text.isdigit() or URL.match(text) or _is_pattern(text) or path.exists():
+        return
+    if path.parent.is_dir():
+        near = difflib.get_close_matches(path.name, (p.name for p in path.parent.iterdir()), n=1, cutoff=0.7)
+        hint = f" Did you mean {path.with_name(near[0])}?" if near else ""
+        raise SourceError(f"Can't open {text}: there is no such file or folder (the folder {path.parent} has no {path.name}).{hint}")
+    raise SourceError(f"Can't open {text}: there is no such file or folder (the folder {path.parent} does not exist).")
+
+
+def _is_pattern(text: str) -> bool:
+    return bool(PRINTF.search(text)) or any(mark in text for mark in "*?[")
+
+
 def _open_path(text: str, start: int) -> Source:
     from tracker.media.images import IMAGE_SUFFIXES
 
+    check_there(text)
     path = Path(text).expanduser()
     if path.exists():
         if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
@@ -150,10 +173,6 @@ def _open_path(text: str, start: int) -> Source:
         from tracker.media.files import VideoFileSource
 
         return VideoFileSource(path, start)
-    if PRINTF.search(text) or any(mark in path.name or mark in str(path.parent) for mark in "*?["):
-        from tracker.media.folders import ImagesSource, list_glob, list_printf
+    from tracker.media.folders import ImagesSource, list_glob, list_printf
 
-        return ImagesSource(list_printf(path) if PRINTF.search(path.name) else list_glob(path), text, start)
-    near = next((p for p in [path.parent, *path.parent.parents] if p.exists()), Path())
-    where = f"the folder {near} has no {path.name}" if near == path.parent else f"the folder {path.parent} does not exist"
-    raise SourceError(f"Can't open {text}: there is no such file or folder ({where}).")
+    return ImagesSource(list_printf(path) if PRINTF.search(path.name) else list_glob(path), text, start)
