@@ -19,6 +19,8 @@ CASES: dict[str, dict[str, object]] = {
     "boxes cosine": {**_SMALL, "neck_channels": 32},
     "boxes cosine, four stages": {**_SMALL, "backbone": "efficientnet-lite0-80", "neck_channels": 0, "template_size": 97},
     "boxes cosine, fine": {**_SMALL, "backbone": "efficientnet-lite0-fine", "neck_channels": 32},
+    "boxes cosine, fine, relative": {**_SMALL, "backbone": "efficientnet-lite0-fine", "relative_boxes": True},
+    "boxes dot, relative": {**_SMALL, "energy": "dot", "relative_boxes": True},
     "boxes dot": {**_SMALL, "neck_channels": 0, "energy": "dot", "head_layers": 2},
     "boxes euclidean": {**_SMALL, "neck_channels": 16, "energy": "euclidean"},
     "classic cosine": {**_SMALL, "head": "classic"},

@@ -22,7 +22,7 @@ ALEXNET = ModelConfig(
     backbone="siamfc-alexnet", neck_channels=0, energy="dot", head="classic", template_size=103, search_size=151, response_scale=1e-3
 )
 FINE = replace(SMALL, backbone="efficientnet-lite0-fine")
-CONFIGS = {"boxes": SMALL, "fine": FINE, "classic": CLASSIC, "alexnet": ALEXNET}
+CONFIGS = {"boxes": SMALL, "fine": FINE, "relative": replace(FINE, relative_boxes=True), "classic": CLASSIC, "alexnet": ALEXNET}
 
 
 def build(config: ModelConfig, seed: int = 0) -> Matcher:

@@ -30,6 +30,8 @@ class ModelConfig:
         template_size, search_size: Sides of the crops in pixels.
         head_channels: Width of the `boxes` head.
         head_layers: 3x3 layers shared by score and boxes, before one more for each.
+        relative_boxes: Boxes head: the sides are factors on those of the target in the template, so that a box keeps the
+            convention of the one that was drawn (with or without arms, tail, shadow). False: counted in cells.
         response_scale: Initial factor on the energy (0.001 for raw AlexNet features, as in siamfc-pytorch).
     """
 
@@ -41,6 +43,7 @@ class ModelConfig:
     search_size: int = 257
     head_channels: int = 96
     head_layers: int = 1
+    relative_boxes: bool = False
     response_scale: float = 10.0
 
 

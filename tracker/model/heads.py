@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tracker.model.energy import Energy
+from tracker.model.zoo import USUAL_SIZE
 
 
 class ClassicHead(nn.Module):
@@ -41,6 +42,13 @@ def coverage(target: Tensor, cells: int, stride: int, size: int) -> Tensor:
     return (share[:, 1, :, None] * share[:, 0, None, :])[:, None]
 
 
+def target_size(weight: Tensor) -> Tensor:
+    """(B, 1, n, n) `coverage` of a template -> (B, 2) width and height of the target in cells, at most n."""
+    middle = weight.shape[-1] // 2
+    centre = weight[:, :, middle, middle]
+    return torch.cat([weight[:, :, middle].sum(-1), weight[:, :, :, middle].sum(-1)], dim=1) / centre
+
+
 class BoxHead(nn.Module):
     """Anchor-free, one pass: the response, refined, and for each cell the distances to the four sides of the box.
 
@@ -49,23 +57,26 @@ class BoxHead(nn.Module):
       - every template cell against every search cell, as it stands and shifted to where the target's centre would be,
       - the best match among the target's cells and among the cells around it (after D3S, Lukezic et al. 2020, section 3.1),
       - the search embedding times the target's mean embedding (depth-wise correlation, Li et al. 2019), and itself,
-      - the same two of the fine channels, where the backbone has them.
+      - the same two of the fine channels, where the backbone has them,
+      - width and height of the target in the template (`relative`), as logarithms: people draw boxes in many ways.
     The box distances are exp(.) as in FCOS (Tian et al. 2019, section 3.1).
     """
 
-    def __init__(self, channels: int, cells: int, width: int, layers: int, scale: float, stride: int, fine: int = 0) -> None:
+    def __init__(
+        self, channels: int, cells: int, width: int, layers: int, scale: float, stride: int, fine: int = 0, relative: bool = False
+    ) -> None:
         super().__init__()
-        self.channels, self.fine = channels, fine
+        self.channels, self.fine, self.relative = channels, fine, relative
         self.cells, self.stride = cells, stride
         self.scale = nn.Parameter(torch.tensor(float(scale)))
         self.bias = nn.Parameter(torch.tensor(-float(scale) * 0.6))
-        self.mix = nn.Conv2d(2 * (channels + fine) + 2 * cells * cells + 3, width, 1, bias=False)
+        self.mix = nn.Conv2d(2 * (channels + fine) + 2 * cells * cells + 3 + 2 * relative, width, 1, bias=False)
         self.mix_bn = nn.BatchNorm2d(width)
         self.shared = nn.Sequential(*[_layer(width) for _ in range(layers)])
         self.score = nn.Sequential(_layer(width), nn.Conv2d(width, 1, 1))
         self.boxes = nn.Sequential(_layer(width), nn.Conv2d(width, 4, 1))
-        # The first score is the response alone; the first box is as large as half a template.
-        for last, bias in ((self.score[-1], 0.0), (self.boxes[-1], float(torch.log(torch.tensor(2.0))))):
+        # The first score is the response alone; the first box is as large as half a template, or as the target in it.
+        for last, bias in ((self.score[-1], 0.0), (self.boxes[-1], 0.0 if relative else float(torch.log(torch.tensor(2.0))))):
             assert isinstance(last, nn.Conv2d) and last.bias is not None
             nn.init.zeros_(last.weight)
             nn.init.constant_(last.bias, bias)
@@ -103,10 +114,14 @@ class BoxHead(nn.Module):
             like = (z_fine * weight).sum((2, 3), keepdim=True)
             gain = float((self.fine / 4) ** 0.5)  # each of the four cells has unit length
             parts += [x_fine * F.normalize(like, dim=1) * gain * 2.0, x_fine * gain * 0.3]
+        size = target_size(weight)
+        if self.relative:
+            parts.append(torch.log(size / USUAL_SIZE)[:, :, None, None].expand(-1, -1, *x.shape[2:]))
         y = torch.cat(parts, dim=1)
         y = self.shared(F.relu(self.mix_bn(self.mix(y))))
         score = self.score(y) + response * self.scale + self.bias
-        return score, torch.exp(self.boxes(y).clamp(-6, 4)) * self.stride
+        sides = torch.exp(self.boxes(y).clamp(-6, 4)) * self.stride
+        return score, sides * (size / 2).repeat(1, 2)[:, :, None, None] if self.relative else sides
 
 
 def _layer(width: int) -> nn.Sequential:

@@ -67,9 +67,8 @@ class Matcher(nn.Module):
         else:
             if not self.backbone.padded:
                 raise ConfigError(f"The head 'boxes' needs a padded backbone; {config.backbone!r} is not. Use head: classic.")
-            self.head = BoxHead(
-                channels, self.template_cells, config.head_channels, config.head_layers, config.response_scale, self.stride, self.fine
-            )
+            width, layers, scale = config.head_channels, config.head_layers, config.response_scale
+            self.head = BoxHead(channels, self.template_cells, width, layers, scale, self.stride, self.fine, config.relative_boxes)
 
     @property
     def template_cells(self) -> int:

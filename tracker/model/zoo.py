@@ -34,6 +34,8 @@ HEADER = "siamtrack"
 STRIDES = {"efficientnet-lite0": 16, "efficientnet-lite0-fine": 16, "efficientnet-lite0-80": 16, "siamfc-alexnet": 8}
 FINE_CHANNELS = {"efficientnet-lite0-fine": 160}
 """Channels of a finer stage after the embedding's own, of the backbones that have them."""
+USUAL_SIZE = 4.0
+"""Cells that a square target measures in a template with the usual context (`relative_boxes`)."""
 FINE_SHARE = 0.3
 """How much they count beside the embedding in what the online filter reads (docs/experiments.md, 18)."""
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tracker.model.zoo import FINE_SHARE
+from tracker.model.zoo import FINE_SHARE, USUAL_SIZE
 
 if TYPE_CHECKING:
     from tracker.runtime.onnx_graph import Network
@@ -29,6 +29,9 @@ class Column(IntEnum):
     INSIDE = 1  # added before the maximum over the target's cells
     AROUND = 2  # added before the maximum over the other cells
     SQUARE = 3  # the cell's squared length (classic: of the whole template)
+    # In the rows of the head's channels (boxes relative to the template's target):
+    SHIFT = 0  # added to the channel
+    HALF = 1  # first four rows: half the target's sides in pixels, left, top, right, bottom
 
 
 class HeadGraph:
@@ -93,11 +96,11 @@ class HeadGraph:
     def channels_of(self, embedding: str) -> str:
         return self.g.op("Slice", embedding, self.net.ints(0), self.net.ints(self.read), self.net.ints(2))
 
-    def column(self, embedding: str, column: Column) -> str:
-        """(B, slots, 1)."""
+    def column(self, embedding: str, column: Column, first: int = 0, last: int | None = None) -> str:
+        """(B, slots, 1), or the rows first ... last - 1."""
         at = self.read + column
         net = self.net
-        return self.g.op("Slice", embedding, net.ints(0, at), net.ints(self.slots, at + 1), net.ints(1, 2))
+        return self.g.op("Slice", embedding, net.ints(first, at), net.ints(last or self.slots, at + 1), net.ints(1, 2))
 
     def extent(self, x: str) -> str:
         """(2,) int64: H, W of x."""
@@ -159,9 +162,9 @@ class BoxHeadGraph(HeadGraph):
     def __init__(self, net: Network) -> None:
         super().__init__(net)
         weight, self.bias = net.fold("head.mix", "head.mix_bn", 1e-5)
-        cut = np.cumsum([net.channels, net.channels, self.cells, self.cells, 3, net.fine])
+        cut = np.cumsum([net.channels, net.channels, self.cells, self.cells, 3, net.fine, net.fine])
         parts = np.split(weight[:, :, 0, 0], cut, axis=1)
-        self.match, self.own, self.similar, self.moved, self.extra, self.match_fine, self.own_fine = parts
+        self.match, self.own, self.similar, self.moved, self.extra, self.match_fine, self.own_fine, self.size = parts
         self.rows = self.slots + len(self.bias)
 
     def template(self, features: str) -> str:
@@ -189,8 +192,26 @@ class BoxHeadGraph(HeadGraph):
             top = g.op("Pad", top, net.ints(0, 0, 0, 0, 0, net.fine))
             bottom = g.op("Concat", bottom, fine, axis=2)
         top = g.op("Concat", top, *columns, axis=2)
-        bottom = g.op("Pad", bottom, net.ints(0, 0, 0, 0, 0, len(Column)))
+        if net.config.relative_boxes:
+            bottom = g.op("Concat", bottom, *self._size_columns(weight), axis=2)
+        else:
+            bottom = g.op("Pad", bottom, net.ints(0, 0, 0, 0, 0, len(Column)))
         return g.op("Concat", top, bottom, axis=1)
+
+    def _size_columns(self, weight: str) -> list[str]:
+        """The columns SHIFT and HALF, and an empty rest, of the rows of the head's channels: (B, head channels, 1), ... 2)."""
+        g, net = self.g, self.net
+        n, width = net.cells, len(self.bias)
+        shares = g.op("Reshape", weight, net.ints(0, n, n))
+        middle = g.const(n // 2, "int64")
+        row, column = g.op("Gather", shares, middle, axis=1), g.op("Gather", shares, middle, axis=2)  # (B, n)
+        size = g.op("Concat", self.total(row, 1), self.total(column, 1), axis=1)
+        size = g.op("Unsqueeze", g.op("Div", size, g.op("Slice", row, net.ints(n // 2), net.ints(n // 2 + 1), net.ints(1))), net.ints(2))
+        usual = g.op("Log", g.op("Mul", size, g.const(1 / USUAL_SIZE)))
+        half = g.op("Mul", g.op("Concat", size, size, axis=1), g.const(net.stride / 2))
+        half = g.op("Pad", half, net.ints(0, 0, 0, 0, width - 4, 0))
+        shift = g.op("MatMul", g.const(self.size), usual)
+        return [shift, half, g.op("Mul", g.op("Concat", shift, shift, axis=2), g.const(0.0))]
 
     def _fine_context(self, cells: str, weight: str) -> str:
         """(B, head channels, F): what the first layer does with the fine channels of a search cell, for this target."""
@@ -225,7 +246,10 @@ class BoxHeadGraph(HeadGraph):
         if net.config.energy != "cosine":
             parts, weights = [similar, *parts], [self._wide(self.similar), *weights]
         mixed = g.op("MatMul", g.const(np.concatenate(weights, axis=1)), g.op("Concat", *parts, axis=1))
-        y = g.op("Relu", g.op("Add", g.op("Add", mixed, context), g.const(self.bias[:, None])))
+        mixed = g.op("Add", mixed, context)
+        if net.config.relative_boxes:
+            mixed = g.op("Add", mixed, self.column(embedding, Column.SHIFT, self.slots, self.rows))
+        y = g.op("Relu", g.op("Add", mixed, g.const(self.bias[:, None])))
         y = g.op("Reshape", y, self.shape(x, len(self.bias)))
         for k in range(net.config.head_layers):
             y = self._layer(y, f"head.shared.{k}")
@@ -234,7 +258,11 @@ class BoxHeadGraph(HeadGraph):
         score = g.op("Squeeze", g.op("Reshape", score, self.shape(x, 1)), net.ints(1))
         sides = net.conv(self._layer(y, "head.boxes.0"), s["head.boxes.1.weight"], s["head.boxes.1.bias"])
         sides = g.op("Exp", g.op("Clip", sides, g.const(-6.0), g.const(4.0)))
-        sides = g.op("Mul", sides, g.const(np.array([-1, -1, 1, 1])[:, None, None] * net.stride))
+        signs = np.array([-1, -1, 1, 1])[:, None, None] * (1 if net.config.relative_boxes else net.stride)
+        sides = g.op("Mul", sides, g.const(signs))
+        if net.config.relative_boxes:
+            half = self.column(embedding, Column.HALF, self.slots, self.slots + 4)
+            sides = g.op("Mul", sides, g.op("Unsqueeze", half, net.ints(3)))
         g.output(score, "score", "float32", ("batch", "rows", "columns"))
         g.output(g.op("Add", sides, self._grid(x)), "boxes", "float32", ("batch", 4, "rows", "columns"))
         if features:

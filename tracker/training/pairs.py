@@ -5,19 +5,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tracker.config import Config, merge
 from tracker.errors import ConfigError
 from tracker.training.cache import frame_store, shard_path, track_number
 from tracker.training.groups import Group
 from tracker.training.recipe import build_mixture
-from tracker.training.sampling import PairBatch, PairConfig, collate, draw, share_of
+from tracker.training.sampling import PairBatch, PairConfig, collate, draw, redrawn, share_of
 from tracker.training.shards import Groups, Shard
 from tracker.training.tracks import DataError
 
 logger = logging.getLogger(__name__)
+
+Vector = NDArray[np.float32]
 
 
 class GroupPairs:
@@ -66,8 +70,14 @@ class GroupPairs:
             b, kb = self._find(other)
             template, search = a.view("templates", ka, p.template), b.view("searches", kb, p.search)
             genuine = bool(other == p.group and b.present[kb, p.search])
-            rows.append((template, search, a.targets[ka, p.template], b.boxes[kb, p.search], genuine, a.tracks[ka]))
+            size, box = self._drawn(a.targets[ka, p.template], b.boxes[kb, p.search], step, number)
+            rows.append((template, search, size, box, genuine, a.tracks[ka]))
         return collate(rows, self.start)
+
+    def _drawn(self, size: Vector, box: Vector, step: int, number: int) -> tuple[Vector, Vector]:
+        if not self.config.convention:
+            return size, box
+        return redrawn(size, box, self.config.convention, np.random.default_rng([self.seed, step, number, 1]))
 
     def _impostor(self, group: int, drawn: int, rng: np.random.Generator) -> int:
         """The group whose search stands against a template: the one drawn, a look-alike, or never the same target again."""
@@ -116,10 +126,14 @@ class LivePairs:
 
     def batch(self, step: int, rank: int, world: int) -> PairBatch:
         """See `tracker.training.contracts.PairSource`."""
-        rows = []
+        rows: list[tuple[Any, ...]] = []
+        share = share_of(self.batch_size, rank, world)
         for a, b, genuine in self.pairs(step, rank, world):
             template, search = a.templates[0].transpose(2, 0, 1), b.searches[0].transpose(2, 0, 1)
-            rows.append((template, search, a.targets[0], b.boxes[0], genuine, np.int64(track_number(a.identity))))
+            size, box = a.targets[0], b.boxes[0]
+            if self.config.convention:
+                size, box = redrawn(size, box, self.config.convention, np.random.default_rng([self.seed, step, share.start + len(rows), 1]))
+            rows.append((template, search, size, box, genuine, np.int64(track_number(a.identity))))
         return collate(rows, 0)
 
     def pairs(self, step: int, rank: int = 0, world: int = 1) -> Iterator[tuple[Group, Group, bool]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tracker.errors import ConfigError
@@ -44,6 +45,8 @@ class PairConfig:
     Attributes:
         impostors: Share of pairs whose search shows another target.
         same_kind: Share of these whose other target is of the same kind (class), where there is one.
+        convention: Standard deviation of the logarithm of what the boxes of a pair, in template and search alike, are wider and
+            higher than annotated: the head learns to give the kind of box that it was shown (`model.relative_boxes`).
         distinct: An impostor is never the template's own target at another time. False: it may be, by chance.
         material: What the views are made of.
         cache: Where prepared views lie; used where `use_cache`.
@@ -53,6 +56,7 @@ class PairConfig:
     impostors: float = 0.15
     same_kind: float = 0.0
     distinct: bool = True
+    convention: float = 0.0
     use_cache: bool = True
     material: DataConfig = field(default_factory=DataConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
@@ -77,6 +81,25 @@ def draw(seed: int, step: int, batch: int, groups: int, views: tuple[int, int], 
         other = int(rng.integers(groups)) if rng.random() < impostors else group
         picks.append(Pick(group, int(rng.integers(views[0])), other, int(rng.integers(views[1]))))
     return picks
+
+
+def redrawn(
+    size: NDArray[np.float32], box: NDArray[np.float32], strength: float, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The boxes of a pair as another person would have drawn them: both wider, or higher, by the same factors.
+
+    Args:
+        size: (2,) width and height of the target in the template.
+        box: (4,) xyxy in the search.
+        strength: Standard deviation of the factors' logarithms.
+        rng: Decides the factors.
+
+    Returns:
+        Both, around the same centres.
+    """
+    factor = np.exp(np.clip(rng.normal(size=2), -2, 2) * strength)
+    centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2 * factor
+    return (size * factor).astype(np.float32), np.concatenate([centre - half, centre + half]).astype(np.float32)
 
 
 def share_of(total: int, rank: int, world: int) -> slice:
