@@ -78,6 +78,9 @@ class TrackingConfig:
             stands at its place: a response of at least `lost_peak` and at most `lost_drop` logits below the target's usual one
             (a blurred or turning target, more often than none).
         lost_frames, lost_doubt_frames, lost_peak, lost_drop: See above.
+        peak_fall: Share of a worse response in the target's usual one (of a better one: a tenth). The first view is the one witness
+            that never learns: were the usual response to follow it down as fast as up, a target that slides out of the picture
+            would hand over, frame by frame, to whatever the online filter learns in its place.
         lost_follow_frames: So long a LOST target is still followed from where it was read last, unreported: `sure_score` there,
             for `redetect_frames` frames in a row, makes it TRACKING, and one bad frame of a fast target costs two or three.
         uncertain_frames: UNCERTAIN for so many frames without a break is LOST.
@@ -139,6 +142,7 @@ class TrackingConfig:
     lost_doubt_frames: int = 3
     lost_peak: float = 0.33
     lost_drop: float = 2.5
+    peak_fall: float = 0.02
     lost_follow_frames: int = 15
     uncertain_frames: int = 20
     uncertain_motion: float = 0.5

@@ -207,7 +207,7 @@ class Core:
         target.follow(reading.found, reading.crop, self.config, extent)
         sure = self.active and target.belief.state is TrackState.TRACKING
         if sure:
-            target.note_peak(reading.logit)
+            target.note_peak(reading.logit, self.config.peak_fall)
         if sure or (not self.active and reading.score >= self.config.sure_score):
             self.learn(target, reading, frame)
         if sure and target.age - target.found_at >= self.config.bank_gap and target.bank.wants(target.age, reading.score, self.config):

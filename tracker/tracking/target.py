@@ -21,6 +21,8 @@ Vector = NDArray[np.float64]
 
 CALMING = 0.8
 """How fast a large step is forgotten, by frame."""
+PEAK_RISE = 0.1
+"""Share of a better response in the usual one."""
 
 
 @dataclass
@@ -79,11 +81,19 @@ class Target:
             return self.seeker.pending or self.seeker.trail or (self.centre, self.size)
         return self.centre, self.size
 
-    def note_peak(self, logit: float) -> None:
-        """The response of one more frame in which it was surely seen."""
+    def note_peak(self, logit: float, fall: float) -> None:
+        """The response of one more frame in which it was surely seen.
+
+        Args:
+            logit: The response.
+            fall: Share of a worse one in the usual one (`TrackingConfig.peak_fall`).
+        """
         self.sights += 1
-        rate = max(0.1, 1 / self.sights)
-        self.peak = logit if self.peak is None else (1 - rate) * self.peak + rate * logit
+        if self.peak is None:
+            self.peak = logit
+            return
+        rate = max(PEAK_RISE if logit > self.peak else fall, 1 / self.sights)
+        self.peak = (1 - rate) * self.peak + rate * logit
 
     def drop(self, logit: float) -> float:
         """How far a response lies below the usual one, in logits; 0 where none is known."""
