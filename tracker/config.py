@@ -99,6 +99,9 @@ class TrackingConfig:
         redetect_online, redetect_online_margin: Least response of the online filter at a found place, and its least lead over
             all places clear of it: a look-alike that was in sight before has been learnt as background.
         redetect_margin: By how many logits a place found by search must beat all others of that frame: no jump to a look-alike.
+        elsewhere_frames: So many frames after one in which the target was surely seen, what a search finds is looked for in that one
+            (`tracker.tracking.elsewhere`): what stood there while the target was seen at another place is not the target. 0: never.
+        elsewhere_gap: Frames between two that are kept for this.
         redetect_tiles: Search windows at most, for each frame.
         redetect_budget_ms: Milliseconds that these may take in a frame; one is searched at least. 0: no limit (repeatable).
         redetect_size: Side of these windows in crop pixels; 0: one and a half search crops.
@@ -156,6 +159,8 @@ class TrackingConfig:
     redetect_online: float = 0.5
     redetect_online_margin: float = 0.15
     redetect_margin: float = 0.5
+    elsewhere_frames: int = 30
+    elsewhere_gap: int = 8
     redetect_tiles: int = 2
     redetect_budget_ms: float = 40.0
     redetect_size: int = 0
