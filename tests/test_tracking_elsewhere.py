@@ -24,6 +24,7 @@ def twins() -> tuple[Elsewhere, np.ndarray, Crop]:
 def test_what_stood_beside_the_target_is_another(place: tuple[int, int], least: float, told: bool) -> None:
     kept, logits, crop = twins()
     assert kept.stood_there(logits, crop, 8, np.array(place, dtype=np.float64), least) is told
+    assert not kept.stood_there(logits - 4, crop, 8, np.array(place, dtype=np.float64), least - 4), "where all is weak, nothing follows"
 
 
 def test_another_is_followed_and_forgotten() -> None:

@@ -24,6 +24,10 @@ Vector = NDArray[np.float64]
 REACH, DRIFT = 0.75, 0.1
 """How far from where another was seen last it may be found, in sqrt(w h), and how much farther with each frame since."""
 
+ALIKE = 0.0
+"""Least logit of another in the kept frame: the matcher alone must take it for the target, rather than not. Where even the target's
+own response is weak, everything is as alike, and nothing follows from it."""
+
 
 @dataclass
 class Elsewhere:
@@ -55,7 +59,7 @@ class Elsewhere:
         x, y, w, h = crop.to_crop(np.concatenate([self.centre - self.size / 2, self.size]))
         clear = np.where(outside(logits.shape, (x, y, x + w, y + h), stride, crop.size), logits, -np.inf)
         row, column = divmod(int(np.argmax(clear)), logits.shape[1])
-        if clear[row, column] < least:
+        if clear[row, column] < max(least, ALIKE):
             return False
         away = (np.array([column, row]) - (np.array(logits.shape[::-1]) - 1) / 2) * stride
         other = np.array([crop.left, crop.top]) + (crop.size / 2 + away) / crop.scale
