@@ -9,6 +9,7 @@ from tests.test_tracking_parts import peak_maps
 from tests.tracking_standin import ground, pixel_tracker, put, thing
 from tracker.crops import Crop
 from tracker.tracking.elsewhere import Elsewhere
+from tracker.tracking.redetect import Seeker
 
 GROUND, THING = ground(), thing()
 BOX = (60, 50, 28, 28)
@@ -34,6 +35,14 @@ def test_another_is_followed_and_forgotten() -> None:
     for k in range(1, 6):
         assert kept.claims(np.array([64.5, 32.5 + 6 * k]), 104 + k, 30)
     assert not kept.claims(np.array([64.5, 62.5]), 109 + 31, 30) and not kept.others
+
+
+def test_an_unbroken_trail_is_not_questioned() -> None:
+    size, place = np.array([20.0, 20.0]), np.array([50.0, 50.0])
+    seeker = Seeker(trail=(place, size))
+    assert not seeker.strays(place + [10, 0], size)
+    assert seeker.strays(place + [16, 0], size) and seeker.strays(place, size), "once it has jumped, it may be another's"
+    assert Seeker().strays(place, size) and not Seeker(pending=(place, size)).strays(place, size)
 
 
 @pytest.mark.parametrize("frames", [0, 30])

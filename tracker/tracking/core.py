@@ -232,7 +232,7 @@ class Core:
         seeker = target.seeker = target.seeker or Seeker()
         target.fit(self.config, extent)
         reading = self._verify(target, near, frame, seeker.far)
-        if seeker.pending is None and self._found(target, reading, False) and self._stood_elsewhere(target, reading):
+        if seeker.strays(reading.place[0], target.size) and self._found(target, reading, False) and self._stood_elsewhere(target, reading):
             reading = replace(reading, score=0.0)
         if self._on_trail(target, seeker, reading, extent):
             return reading
