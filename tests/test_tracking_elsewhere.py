@@ -40,8 +40,8 @@ def test_another_is_followed_and_forgotten() -> None:
 def test_an_unbroken_trail_is_not_questioned() -> None:
     size, place = np.array([20.0, 20.0]), np.array([50.0, 50.0])
     seeker = Seeker(trail=(place, size))
-    assert not seeker.strays(place + [10, 0], size)
-    assert seeker.strays(place + [16, 0], size) and seeker.strays(place, size), "once it has jumped, it may be another's"
+    assert not seeker.strays(place + np.array([10, 0]), size)
+    assert seeker.strays(place + np.array([16, 0]), size) and seeker.strays(place, size), "once it has jumped, it may be another's"
     assert Seeker().strays(place, size) and not Seeker(pending=(place, size)).strays(place, size)
 
 
