@@ -81,6 +81,9 @@ class TrackingConfig:
             stands at its place: a response of at least `lost_peak` and at most `lost_drop` logits below the target's usual one
             (a blurred or turning target, more often than none).
         lost_frames, lost_doubt_frames, lost_peak, lost_drop: See above.
+        peak_fall: Share of a worse response in the target's usual one (of a better one: a tenth). The first view is the one witness
+            that never learns: were the usual response to follow it down as fast as up, a target that slides out of the picture
+            would hand over, frame by frame, to whatever the online filter learns in its place.
         lost_follow_frames: So long a LOST target is still followed from where it was read last, unreported: `sure_score` there,
             for `redetect_frames` frames in a row, makes it TRACKING, and one bad frame of a fast target costs two or three.
         uncertain_frames: UNCERTAIN for so many frames without a break is LOST.
@@ -99,6 +102,9 @@ class TrackingConfig:
         redetect_online, redetect_online_margin: Least response of the online filter at a found place, and its least lead over
             all places clear of it: a look-alike that was in sight before has been learnt as background.
         redetect_margin: By how many logits a place found by search must beat all others of that frame: no jump to a look-alike.
+        elsewhere_frames: So many frames after one in which the target was surely seen, what a search finds is looked for in that one
+            (`tracker.tracking.elsewhere`): what stood there while the target was seen at another place is not the target. 0: never.
+        elsewhere_gap: Frames between two that are kept for this.
         redetect_tiles: Search windows at most, for each frame.
         redetect_budget_ms: Milliseconds that these may take in a frame; one is searched at least. 0: no limit (repeatable).
         redetect_size: Side of these windows in crop pixels; 0: one and a half search crops.
@@ -142,6 +148,7 @@ class TrackingConfig:
     lost_doubt_frames: int = 3
     lost_peak: float = 0.33
     lost_drop: float = 2.5
+    peak_fall: float = 0.02
     lost_follow_frames: int = 15
     uncertain_frames: int = 20
     uncertain_motion: float = 0.5
@@ -155,6 +162,8 @@ class TrackingConfig:
     redetect_online: float = 0.5
     redetect_online_margin: float = 0.15
     redetect_margin: float = 0.5
+    elsewhere_frames: int = 30
+    elsewhere_gap: int = 8
     redetect_tiles: int = 2
     redetect_budget_ms: float = 40.0
     redetect_size: int = 0

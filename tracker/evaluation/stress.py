@@ -33,6 +33,8 @@ PARTS: dict[str, dict[str, Any]] = {
     "without margin test": {"redetect_margin": -99.0},
     "without likeness test": {"verification": (), "redetect_drop": 99.0},
     "without confirmation": {"redetect_frames": 1, "redetect_evidence": 0.0},
+    "without slow usual response": {"peak_fall": 0.1},
+    "without look elsewhere": {"elsewhere_frames": 0},
     "without trail": {"lost_follow_frames": 0},
     "without online filter": {"online_weight": 0.0},
     "without small window": {"steady_size": 0},

@@ -210,7 +210,8 @@ class Core:
         target.follow(reading.found, reading.crop, self.config, extent)
         sure = self.active and target.belief.state is TrackState.TRACKING
         if sure:
-            target.note_peak(reading.logit)
+            target.note_peak(reading.logit, self.config.peak_fall)
+            target.keep(frame, self.config)
         if sure or (not self.active and reading.score >= self.config.sure_score):
             self.learn(target, reading, frame)
         if sure and target.age - target.found_at >= self.config.bank_gap and target.bank.wants(target.age, reading.score, self.config):
@@ -234,13 +235,15 @@ class Core:
         seeker = target.seeker = target.seeker or Seeker()
         target.fit(self.config, extent)
         reading = self._verify(target, near, frame, seeker.far)
+        if seeker.strays(reading.place[0], target.size) and self._found(target, reading, False) and self._stood_elsewhere(target, reading):
+            reading = replace(reading, score=0.0)
         if self._on_trail(target, seeker, reading, extent):
             return reading
         if not self._found(target, reading, seeker.far) and seeker.pending is None and search and self.config.redetect:
             far = self.search(target, seeker, frame, extent)
             if far is not None:
                 checked = self._verify(target, far, frame, True)
-                if self._found(target, checked, True):
+                if self._found(target, checked, True) and not self._stood_elsewhere(target, checked):
                     reading, seeker.far = checked, True
         if not self._found(target, reading, seeker.far):
             seeker.forget()
@@ -300,6 +303,22 @@ class Core:
         size = np.clip(best.size, self.config.min_size, np.maximum(np.asarray(extent, dtype=np.float64), self.config.min_size))
         look = self.look(target, frame, (np.clip(best.centre, 0, extent), size))
         return self.read(target, look, self.match(target, look))
+
+    def _stood_elsewhere(self, target: Target, reading: Reading) -> bool:
+        """Whether what was found is another, that stood there when the target was surely seen at its own place."""
+        kept, place, longest = target.elsewhere, reading.place[0], self.config.elsewhere_frames
+        if kept is None:
+            return False
+        if kept.claims(place, target.age, longest):
+            return True
+        if target.age - kept.age > longest:  # things have moved on since
+            return False
+        crop = Crop.around(place, self.side(kept.size) * self.sizes[1] / self.sizes[0], self.sizes[1])
+        response = clean(self.engine.match(target.bank.first, [crop.cut(kept.frame, target.fill)]))
+        if not kept.stood_there(response.score[0], crop, self.stride, place, reading.logit - self.config.redetect_drop):
+            return False
+        kept.others.append((place, target.age))
+        return True
 
     def likeness(self, target: Target, reading: Reading, frame: Image) -> float:
         """How much what was found, cut and embedded as a template, is like the most similar view: a cosine."""

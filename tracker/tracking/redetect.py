@@ -21,6 +21,9 @@ Vector = NDArray[np.float64]
 LONGEST_SWEEP = 128
 """Windows in one sweep at most; the far ones of a huge frame with a tiny target are left out."""
 
+JUMP = 0.75
+"""Step on the trail of a LOST target, in sqrt(w h), from which on it may lead to another."""
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -52,6 +55,7 @@ class Seeker:
         trail: Centre and size of where a target that has just been lost is still followed, unreported.
         held: Frames in a row in which it was sure there.
         frames: Frames since it was lost.
+        strayed: Whether what is followed there has jumped: it may be another from then on.
         tile_seconds: Smoothed time for one window.
     """
 
@@ -64,6 +68,7 @@ class Seeker:
     trail: tuple[Vector, Vector] | None = None
     held: int = 0
     frames: int = 0
+    strayed: bool = False
     tile_seconds: float = 0.0
 
     def next_windows(
@@ -95,6 +100,14 @@ class Seeker:
         turn = self.sweep // 2
         exponent = (turn // 2 % 2 + 1) * (1 if turn % 2 == 0 else -1)
         return float(step**exponent)
+
+    def strays(self, place: Vector, size: Vector) -> bool:
+        """Whether a place (2,) near the last one has to be questioned: not on an unbroken trail, nor once it waits for confirmation."""
+        if self.pending is not None:
+            return False
+        if self.trail is not None:
+            self.strayed = self.strayed or float(np.linalg.norm(place - self.trail[0])) > JUMP * float(np.sqrt(np.prod(size)))
+        return self.strayed or self.trail is None
 
     def forget(self) -> None:
         """The pending place was not confirmed."""

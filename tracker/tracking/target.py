@@ -11,16 +11,19 @@ from tracker.config import TrackingConfig
 from tracker.crops import Colour, Crop
 from tracker.geometry import cxcywh_to_xywh
 from tracker.tracking.decode import Decoded
+from tracker.tracking.elsewhere import Elsewhere
 from tracker.tracking.online import OnlineFilter
 from tracker.tracking.redetect import Seeker
 from tracker.tracking.state import Belief
 from tracker.tracking.templates import TemplateBank
-from tracker.types import Box, TrackState
+from tracker.types import Box, Image, TrackState
 
 Vector = NDArray[np.float64]
 
 CALMING = 0.8
 """How fast a large step is forgotten, by frame."""
+PEAK_RISE = 0.1
+"""Share of a better response in the usual one."""
 
 
 @dataclass
@@ -42,6 +45,7 @@ class Target:
         found_at: Age at which it was found again last.
         seeker: The search for it, while it is LOST.
         filter: What was learnt of it and of its background in this video, or None.
+        elsewhere: A late frame in which it was surely seen, and what stood elsewhere in it, or None.
     """
 
     centre: Vector
@@ -60,6 +64,7 @@ class Target:
     found_at: int = 0
     seeker: Seeker | None = None
     filter: OnlineFilter | None = None
+    elsewhere: Elsewhere | None = None
 
     def __post_init__(self) -> None:
         self.remember()
@@ -79,11 +84,25 @@ class Target:
             return self.seeker.pending or self.seeker.trail or (self.centre, self.size)
         return self.centre, self.size
 
-    def note_peak(self, logit: float) -> None:
-        """The response of one more frame in which it was surely seen."""
+    def note_peak(self, logit: float, fall: float) -> None:
+        """The response of one more frame in which it was surely seen.
+
+        Args:
+            logit: The response.
+            fall: Share of a worse one in the usual one (`TrackingConfig.peak_fall`).
+        """
         self.sights += 1
-        rate = max(0.1, 1 / self.sights)
-        self.peak = logit if self.peak is None else (1 - rate) * self.peak + rate * logit
+        if self.peak is None:
+            self.peak = logit
+            return
+        rate = max(PEAK_RISE if logit > self.peak else fall, 1 / self.sights)
+        self.peak = (1 - rate) * self.peak + rate * logit
+
+    def keep(self, frame: Image, config: TrackingConfig) -> None:
+        """Keeps a copy of a frame in which it was surely seen, now and then: the caller may use its picture again."""
+        waited = self.elsewhere is None or self.age - self.elsewhere.age >= config.elsewhere_gap
+        if config.elsewhere_frames > 0 and waited:
+            self.elsewhere = Elsewhere(frame.copy(), self.centre, self.size, self.age)
 
     def drop(self, logit: float) -> float:
         """How far a response lies below the usual one, in logits; 0 where none is known."""
