@@ -13,6 +13,7 @@ import torch
 from tracker.config import Config, ModelConfig
 from tracker.errors import ConfigError, WeightsError
 from tracker.model.backbones import BACKBONES, build_backbone, quartered
+from tracker.model.heads import coverage, target_size
 from tracker.model.matcher import Matcher
 from tracker.model.zoo import load_model, save_model, update_tracking
 
@@ -230,3 +231,22 @@ def test_tracking_constants_of_a_checkpoint_can_be_rewritten(tmp_path: Path) -> 
 def test_a_head_with_boxes_needs_padding() -> None:
     with pytest.raises(ConfigError, match="classic"):
         Matcher(replace(ALEXNET, head="boxes"))
+
+
+def test_relative_boxes_start_as_the_target_in_the_template() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Matcher(replace(SMALL, relative_boxes=True)).eval()
+    z, x, _ = pictures(SMALL)
+    target = torch.tensor([[40.0, 18.0], [20.0, 30.0]])
+    with torch.no_grad():
+        boxes = model(z, x, target).boxes
+    assert boxes is not None
+    size = (boxes[:, 2:] - boxes[:, :2]).mean((2, 3))
+    assert torch.allclose(size, target, rtol=1e-4)
+
+
+def test_the_size_of_a_target_is_read_from_its_coverage() -> None:
+    target = torch.tensor([[40.0, 17.0], [20.0, 65.0], [3.0, 90.0]])
+    size = target_size(coverage(target, 5, 16, 65)) * 16
+    assert torch.allclose(size, torch.tensor([[40.0, 17.0], [20.0, 65.0], [16.0, 65.0]]), atol=1e-4)

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from tests.conftest import moving_square
 from tests.training_material import got10k, own_clips, recipe, stills, write_frames, write_rows, write_video
@@ -17,7 +18,7 @@ from tracker.geometry import iou
 from tracker.training.data import build_pair_source, pair_config
 from tracker.training.pairs import GroupPairs, LivePairs
 from tracker.training.recipe import DataConfig, SourceConfig, build_mixture, read_tracks
-from tracker.training.sampling import PairConfig, draw
+from tracker.training.sampling import PairConfig, draw, redrawn
 from tracker.training.shards import MemoryGroups
 from tracker.training.tracks import AnnotatedTrack, BadFiles, DataError
 
@@ -261,6 +262,25 @@ def test_an_impostor_is_never_the_target_itself(caplog: pytest.LogCaptureFixture
         GroupPairs([memory([1, 2], [0, 0])], PairConfig(same_kind=0.5), 8, 0, 4)
     away = GroupPairs([memory([1, 2], [0, 0], present=False)], PairConfig(impostors=0.0), 8, 0, 4)
     assert not away.batch(0, 0, 1).positive.any()
+
+
+def test_redrawn_boxes_of_a_pair_keep_their_centres_and_their_ratio() -> None:
+    size, box = np.array([40, 20], np.float32), np.array([100, 110, 160, 130], np.float32)
+    widths = []
+    for k in range(200):
+        other, there = redrawn(size, box, 0.15, np.random.default_rng(k))
+        assert there[:2] + there[2:] == pytest.approx(box[:2] + box[2:])
+        assert (there[2:] - there[:2]) / other == pytest.approx([60 / 40, 20 / 20], rel=1e-5)
+        widths.append(np.log(other[0] / 40))
+    assert abs(np.mean(widths)) < 0.04 and 0.1 < np.std(widths) < 0.18 and np.abs(widths).max() <= 0.301
+
+
+def test_pairs_with_another_convention_show_the_same_pictures() -> None:
+    groups = [memory([1, 2, 3], [0, 0, 0])]
+    plain, other = (GroupPairs(groups, PairConfig(convention=c), 8, 0, 3).batch(2, 0, 1) for c in (0.0, 0.15))
+    assert torch.equal(plain.search, other.search) and not torch.equal(plain.template_size, other.template_size)
+    halves = [GroupPairs(groups, PairConfig(convention=0.15), 8, 0, 3).batch(2, rank, 2) for rank in (0, 1)]
+    assert torch.equal(torch.cat([h.template_size for h in halves]), other.template_size)
 
 
 def test_live_pairs_are_a_function_of_the_step(tmp_path: Path) -> None:

@@ -43,7 +43,10 @@ def coverage(target: Tensor, cells: int, stride: int, size: int) -> Tensor:
 
 
 def target_size(weight: Tensor) -> Tensor:
-    """(B, 1, n, n) `coverage` of a template -> (B, 2) width and height of the target in cells, at most n."""
+    """(B, 1, n, n) `coverage` of a template -> (B, 2) width and height of the target in cells, between 1 and n.
+
+    Less than a cell is given as one: a share of the middle cell alone doesn't say which side is short.
+    """
     middle = weight.shape[-1] // 2
     centre = weight[:, :, middle, middle]
     return torch.cat([weight[:, :, middle].sum(-1), weight[:, :, :, middle].sum(-1)], dim=1) / centre
