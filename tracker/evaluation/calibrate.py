@@ -17,6 +17,7 @@ from tracker.tracking.confidence import FEATURES, OVERLAP, evidence, fit, probab
 from tracker.tracking.core import Core
 from tracker.tracking.reading import Reading
 from tracker.tracking.redetect import Seeker
+from tracker.tracking.seek import search
 from tracker.tracking.sight import see
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def _sample_clip(core: Core, clip: DisturbedClip, number: int) -> list[tuple[NDA
         seen = [(near, False)]
         closely = k % SEARCH_EVERY == 0
         if closely:
-            far = core.search(target, Seeker(), frame, (frame.shape[1], frame.shape[0]))
+            far = search(core, target, Seeker(), frame, (frame.shape[1], frame.shape[0]))
             seen += [(far, True)] if far is not None else []
         for reading, searched in seen:
             right = present and _overlap(reading, truth) >= OVERLAP

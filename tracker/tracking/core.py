@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,21 +14,19 @@ from tracker.geometry import check_box
 from tracker.model.zoo import FINE_CHANNELS
 from tracker.runtime.base import Engine, Response
 from tracker.runtime.onnx_graph import PADDED
-from tracker.tracking.confidence import FEATURES, features, probability, verified
+from tracker.tracking.confidence import features, probability
 from tracker.tracking.decode import Decoded, Weighed, decode_scales, weigh_boxes
 from tracker.tracking.online import SHIFTS, OnlineFilter
 from tracker.tracking.reading import Look, Reading, clean
-from tracker.tracking.redetect import Seeker, best_candidate, log_odds
-from tracker.tracking.state import Belief, found, missing, next_belief
+from tracker.tracking.redetect import Seeker
+from tracker.tracking.seek import seek
+from tracker.tracking.state import Belief, missing, next_belief
 from tracker.tracking.target import Target, Vector
 from tracker.tracking.templates import KnownTarget, TemplateBank, View
 from tracker.types import Image, TrackState
 
 if TYPE_CHECKING:
     from tracker.model.zoo import LoadedModel
-
-LEAST_HOPE = 0.1
-"""Score below which a second look at a place isn't worth its time."""
 
 
 class Core:
@@ -199,7 +196,7 @@ class Core:
         extent = (frame.shape[1], frame.shape[0])
         target.age += 1
         if target.lost:
-            return self._seek(target, reading, frame, extent, search)
+            return seek(self, target, reading, frame, search)
         if self.active:
             standing = reading.found.score if target.drop(reading.logit) <= self.config.lost_drop else 0.0
             target.belief = next_belief(target.belief, reading.score, self.config, standing)
@@ -229,96 +226,6 @@ class Core:
         else:
             target.drift(self.config, (frame.shape[1], frame.shape[0]))
         return replace(reading, score=doubt)
-
-    def _seek(self, target: Target, near: Reading, frame: Image, extent: tuple[int, int], search: bool) -> Reading:
-        """A LOST target: at its last place, at a place that waits for confirmation, or anywhere by search."""
-        seeker = target.seeker = target.seeker or Seeker()
-        target.fit(self.config, extent)
-        reading = self._verify(target, near, frame, seeker.far)
-        if seeker.strays(reading.place[0], target.size) and self._found(target, reading, False) and self._stood_elsewhere(target, reading):
-            reading = replace(reading, score=0.0)
-        if self._on_trail(target, seeker, reading, extent):
-            return reading
-        if not self._found(target, reading, seeker.far) and seeker.pending is None and search and self.config.redetect:
-            far = self.search(target, seeker, frame, extent)
-            if far is not None:
-                checked = self._verify(target, far, frame, True)
-                if self._found(target, checked, True) and not self._stood_elsewhere(target, checked):
-                    reading, seeker.far = checked, True
-        if not self._found(target, reading, seeker.far):
-            seeker.forget()
-            return reading
-        seeker.hits += 1
-        seeker.pending = reading.place
-        seeker.evidence += log_odds(reading.score) - log_odds(self.config.redetect_score * target.belief.level)
-        if seeker.hits >= self.config.redetect_frames and seeker.evidence >= self.config.redetect_evidence:
-            target.lock(*reading.place, found(target.belief), self.config, extent)
-        return reading
-
-    def _on_trail(self, target: Target, seeker: Seeker, reading: Reading, extent: tuple[int, int]) -> bool:
-        """Follows a target that has just been lost from where it was read last; whether it is sure again there."""
-        seeker.frames += 1
-        if seeker.trail is None or seeker.far:  # a place found by search has to bring its own evidence
-            return False
-        sure = target.belief.relative(reading.score) >= self.config.sure_score and self._as_usual(target, reading, False)
-        seeker.held = seeker.held + 1 if sure else 0
-        if seeker.held >= self.config.redetect_frames:
-            target.lock(*reading.place, found(target.belief), self.config, extent)
-            return True
-        seeker.trail = (np.clip(reading.place[0], 0, extent), seeker.trail[1]) if seeker.frames < self.config.lost_follow_frames else None
-        return False
-
-    def _found(self, target: Target, reading: Reading, far: bool) -> bool:
-        """Whether a reading speaks for the target: probable enough, and about as alike as the target used to be."""
-        enough = target.belief.relative(reading.score) >= self.config.redetect_score
-        return enough and self._as_usual(target, reading, far)
-
-    def _as_usual(self, target: Target, reading: Reading, far: bool) -> bool:
-        lost_for = target.seeker.frames if target.seeker else 0
-        most = self.config.redetect_drop * (1 if far else 1.5) + self.config.redetect_drop_growth * lost_for
-        if target.drop(reading.logit) > most:
-            return False
-        if reading.found.online is None:
-            return True
-        online, lead = (reading.features[FEATURES.index(name)] for name in ("online", "online_margin"))
-        return bool(online >= self.config.redetect_online and lead >= self.config.redetect_online_margin)
-
-    def _verify(self, target: Target, reading: Reading, frame: Image, searched: bool) -> Reading:
-        """The reading with the probability that it is the target as its score; hopeless ones are spared the second look."""
-        if not self.config.verification or reading.score < LEAST_HOPE:
-            return reading
-        likeness = self.likeness(target, reading, frame)
-        return replace(reading, score=float(verified(reading.score, likeness, searched, self.config.verification)))
-
-    def search(self, target: Target, seeker: Seeker, frame: Image, extent: tuple[int, int]) -> Reading | None:
-        """Searches the windows of this frame and looks again, closely, at the best place in them."""
-        begun = time.perf_counter()
-        side = self.side(target.size)
-        windows = seeker.next_windows(target.centre, side, extent, (self.sizes[0], self.window), self.config)
-        response = clean(self.engine.match(target.bank.first, [crop.cut(frame, target.fill) for crop, _ in windows]))
-        seeker.took(time.perf_counter() - begun, len(windows))
-        best = best_candidate(response.score, response.boxes, windows, target.size, self.stride, self.config)
-        if best is None or best.margin < self.config.redetect_margin:
-            return None
-        size = np.clip(best.size, self.config.min_size, np.maximum(np.asarray(extent, dtype=np.float64), self.config.min_size))
-        look = self.look(target, frame, (np.clip(best.centre, 0, extent), size))
-        return self.read(target, look, self.match(target, look))
-
-    def _stood_elsewhere(self, target: Target, reading: Reading) -> bool:
-        """Whether what was found is another, that stood there when the target was surely seen at its own place."""
-        kept, place, longest = target.elsewhere, reading.place[0], self.config.elsewhere_frames
-        if kept is None:
-            return False
-        if kept.claims(place, target.age, longest):
-            return True
-        if target.age - kept.age > longest:  # things have moved on since
-            return False
-        crop = Crop.around(place, self.side(kept.size) * self.sizes[1] / self.sizes[0], self.sizes[1])
-        response = clean(self.engine.match(target.bank.first, [crop.cut(kept.frame, target.fill)]))
-        if not kept.stood_there(response.score[0], crop, self.stride, place, reading.logit - self.config.redetect_drop):
-            return False
-        kept.others.append((place, target.age))
-        return True
 
     def likeness(self, target: Target, reading: Reading, frame: Image) -> float:
         """How much what was found, cut and embedded as a template, is like the most similar view: a cosine."""
