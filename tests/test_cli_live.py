@@ -15,7 +15,7 @@ import pytest
 from tests.cli_helpers import BOX, ROOT, environment, frames_in, tiny_model, tool, write_video
 from tests.conftest import moving_square
 from tracker.cli import live
-from tracker.cli.common import run
+from tracker.cli.common import Parser, add_model_options, load_tracker, run
 
 
 @pytest.fixture(scope="module")
@@ -174,3 +174,14 @@ def test_track_reads_a_video_from_a_web_server(place: Path, tmp_path: Path) -> N
 def test_help(tmp_path: Path) -> None:
     done = tool("live", "--help", cwd=tmp_path)
     assert done.returncode == 0 and "--duration" in done.stdout and "r freezes the picture" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "live", "budget"), [([], True, 40.0), ([], False, 0.0), (["--set", "tracking.redetect_budget_ms=9"], True, 9.0)]
+)
+def test_the_search_is_limited_in_time_where_frames_do_not_wait(options: list[str], live: bool, budget: float, tmp_path: Path) -> None:
+    tiny_model(tmp_path / "tiny.safetensors")
+    parser = Parser()
+    add_model_options(parser)
+    args = parser.parse_args(["--model", str(tmp_path / "tiny.safetensors"), *options])
+    assert load_tracker(args, live).core.config.redetect_budget_ms == budget

@@ -106,7 +106,8 @@ class TrackingConfig:
             (`tracker.tracking.elsewhere`): what stood there while the target was seen at another place is not the target. 0: never.
         elsewhere_gap: Frames between two that are kept for this.
         redetect_tiles: Search windows at most, for each frame.
-        redetect_budget_ms: Milliseconds that these may take in a frame; one is searched at least. 0: no limit (repeatable).
+        redetect_budget_ms: Milliseconds that these may take in a frame; one is searched at least. 0: no limit, so that a run
+            repeats on any machine; the tools set 40 for cameras and streams.
         redetect_size: Side of these windows in crop pixels; 0: one and a half search crops.
         redetect_scale_step: Every second sweep over the frame looks for a target this factor larger or smaller.
         bank_size: Later views of the target that are kept beside the first; 0: none.
@@ -165,7 +166,7 @@ class TrackingConfig:
     elsewhere_frames: int = 30
     elsewhere_gap: int = 8
     redetect_tiles: int = 2
-    redetect_budget_ms: float = 40.0
+    redetect_budget_ms: float = 0.0
     redetect_size: int = 0
     redetect_scale_step: float = 1.4
     bank_size: int = 3

@@ -226,8 +226,20 @@ def check_model_options(args: argparse.Namespace) -> None:
     load_config(args.config, args.overrides)
 
 
-def load_tracker(args: argparse.Namespace) -> SiamTracker:
-    """The tracker that the options of `add_model_options` describe."""
+LIVE_BUDGET_MS = 40
+"""Milliseconds of search for a LOST target in a frame of a live source; files are searched without a limit, so that runs repeat."""
+
+
+def load_tracker(args: argparse.Namespace, live: bool = False) -> SiamTracker:
+    """The tracker that the options of `add_model_options` describe.
+
+    Args:
+        args: Parsed options.
+        live: Frames don't wait: the search for a LOST target is limited in time, unless the options say how.
+    """
     from tracker.tracking.tracker import SiamTracker
 
-    return SiamTracker.from_pretrained(args.model, args.device, engine=args.engine, config=args.config, overrides=args.overrides)
+    overrides = list(args.overrides)
+    if live and args.config is None:
+        overrides.insert(0, f"tracking.redetect_budget_ms={LIVE_BUDGET_MS}")
+    return SiamTracker.from_pretrained(args.model, args.device, engine=args.engine, config=args.config, overrides=overrides)

@@ -109,7 +109,7 @@ class Session:
 
     def load(self) -> str:
         """Build the tracker; returns what was chosen, as a phrase."""
-        self.tracker = load_tracker(self.args)
+        self.tracker = load_tracker(self.args, self._info.live)
         self.painter = Painter(self.args.view, lambda: self._viewed.views)
         self._viewed = self.tracker
         return f"{self.tracker.name} on {self.tracker.device} ({self.tracker.engine.name})"

@@ -102,7 +102,7 @@ def build_group(args: argparse.Namespace) -> tuple[Group, str]:
     """The targets of the page, and which tracker was chosen, as a phrase."""
     from tracker.web.targets import Together
 
-    tracker = common.load_tracker(args)
+    tracker = common.load_tracker(args, live=True)
     return Together(tracker), f"{tracker.name} on {tracker.device} ({tracker.engine.name})"
 
 
