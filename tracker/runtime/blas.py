@@ -1,47 +1,37 @@
 """One thread for numpy's products of small matrices.
 
 OpenBLAS, which comes with numpy, splits a product of a few hundred rows over all cores, and the threads wait for each other in a busy
-loop. Where another core is taken (by another target, or another program) a product of 1 ms takes 10 ms and more.
+loop: an update takes half as long again, and ten times as long where another core is taken. Changing the number for each product costs
+as much as it saves, so it is set once, for the whole process.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import logging
+import os
 from functools import cache
 
 import numpy  # noqa: F401  (loads the library that is looked for)
 from threadpoolctl import LibController, ThreadpoolController
 
-_lock, _inside = threading.Lock(), 0
-_before: list[int] = []
+logger = logging.getLogger(__name__)
 
-
-@contextmanager
-def one_blas_thread() -> Iterator[None]:
-    """Within it numpy's products take one thread; may be entered from several threads."""
-    global _inside, _before
-    with _lock:  # the number is that of the whole process: the first one in sets it, the last one out puts it back
-        if _inside == 0:
-            _before = [library.get_num_threads() for library in libraries()]
-            _limit([1] * len(_before))
-        _inside += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _inside -= 1
-            if _inside == 0:
-                _limit(_before)
-
-
-def _limit(numbers: list[int]) -> None:
-    for library, number in zip(libraries(), numbers, strict=True):
-        library.set_num_threads(number)
+WISHES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "OMP_NUM_THREADS")
 
 
 @cache
-def libraries() -> tuple[LibController, ...]:
-    """The BLAS libraries in this process; looked for once, since that takes a millisecond."""
-    return tuple(ThreadpoolController().select(user_api="blas").lib_controllers)
+def one_blas_thread() -> None:
+    """Lets numpy's products take one thread each, from the first call on, unless the environment says how many (`WISHES`).
+
+    A program that wants more for products of its own sets them after its first target, with threadpoolctl.
+    """
+    if any(os.environ.get(name) for name in WISHES):
+        return
+    for library in libraries():
+        logger.debug("%s: 1 thread instead of %d", library.internal_api, library.get_num_threads())
+        library.set_num_threads(1)
+
+
+def libraries() -> list[LibController]:
+    """The BLAS libraries in this process."""
+    return list(ThreadpoolController().select(user_api="blas").lib_controllers)

@@ -47,7 +47,6 @@ class OnlineFilter:
         weights: (KERNEL * KERNEL * D + 1,) the filter, and a constant.
     """
 
-    @one_blas_thread()
     def __init__(self, maps: Features, places: ArrayLike, extents: ArrayLike, channels: int, rate: float, gap: int) -> None:
         """Fits the filter to the first frame.
 
@@ -59,6 +58,7 @@ class OnlineFilter:
             rate: Share of a later frame in the running average.
             gap: Frames between two updates.
         """
+        one_blas_thread()
         self.rate, self.gap, self._waited = rate, max(gap, 1), 0
         self._seen: tuple[Features, NDArray[np.float32]] | None = None
         cells = maps.transpose(0, 2, 3, 1).reshape(-1, maps.shape[1])
@@ -72,12 +72,10 @@ class OnlineFilter:
         matrix, vector = self._system()
         self.weights = np.linalg.solve(matrix, vector)
 
-    @one_blas_thread()
     def respond(self, one: Features) -> Map:
         """(C, H, W) unit-length search embedding -> (H, W): near 1 at the target, near 0 elsewhere."""
         return (self._rows(one) @ self.weights).reshape(one.shape[1:])
 
-    @one_blas_thread()
     def learn(self, one: Features, place: ArrayLike, extents: ArrayLike, response: Map) -> None:
         """Takes in a frame in which the target was surely seen (every `gap`-th one).
 
