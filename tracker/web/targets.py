@@ -51,7 +51,7 @@ def check_room(count: int) -> None:
 
 
 class Together:
-    """A `Group` out of a `MultiTracker`: one network call for all, and look-alikes that cross keep their ids.
+    """A `Group` out of a `MultiTracker`: spread over the cores, and look-alikes that cross keep their ids.
 
     Args:
         single: A tracker whose network and configuration are used.
