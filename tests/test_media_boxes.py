@@ -251,3 +251,9 @@ def test_a_killed_writer_leaves_every_frame(tmp_path: Path, name: str) -> None:
     process.wait()
     boxes = read_boxes(path)
     assert len(boxes) > seen and boxes[:, 3].tolist() == list(range(1, len(boxes) + 1))
+
+
+def test_a_mistyped_box_file_is_guessed(tmp_path: Path) -> None:
+    (tmp_path / "boxes.txt").write_text("1,2,30,40\n")
+    with pytest.raises(BoxError, match=r"Did you mean .*boxes\.txt\?"):
+        read_init_box(tmp_path / "boxs.txt")

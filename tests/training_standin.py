@@ -30,6 +30,7 @@ class ToyBatch:
     positive: Tensor
     track: Tensor
     start: int = 0
+    wanted: Tensor | None = None
 
 
 @dataclass(frozen=True)

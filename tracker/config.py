@@ -236,7 +236,7 @@ def merge(base: T, values: Mapping[str, Any], overrides: Sequence[str] = (), whe
     Args:
         base: A frozen dataclass instance, nested ones included.
         values: Nested mapping of new values.
-        overrides: Dotted `key=value` texts; these win.
+        overrides: Dotted `key=value` texts; these win. A number is a place in a list: `train.losses.0.weight=0.5`.
         where: What to call the origin in an error.
 
     Raises:
@@ -250,7 +250,9 @@ def merge(base: T, values: Mapping[str, Any], overrides: Sequence[str] = (), whe
             raise ConfigError(f"The override {text!r} is not of the form key=value, for example tracking.window_influence=0.2.")
     known = _known_keys(type(base))
     try:
-        given = OmegaConf.merge(OmegaConf.create(dict(values)), OmegaConf.from_dotlist(list(overrides)))
+        given = OmegaConf.create(dict(values))
+        for text in overrides:
+            _override(given, text, where)
         for key in _flatten(OmegaConf.to_container(given)):
             _check_key(key, known, where)
         schema = OmegaConf.structured(base)
@@ -258,6 +260,20 @@ def merge(base: T, values: Mapping[str, Any], overrides: Sequence[str] = (), whe
     except OmegaConfBaseException as error:
         raise ConfigError(f"In {where}: {str(error).splitlines()[0]}") from None
     return typing.cast(T, result)
+
+
+def _override(values: Any, text: str, where: str) -> None:
+    """Sets what `key=value` says in an OmegaConf container; a number in the key is a place in a list."""
+    from omegaconf import OmegaConf
+
+    key, value = text.split("=", 1)
+    try:
+        OmegaConf.update(values, key, OmegaConf.from_dotlist([f"value={value}"]).value, merge=True)
+    except (IndexError, ValueError, TypeError) as error:
+        reason = " ".join(str(error).split("\n")[0].split())
+        raise ConfigError(
+            f"In {where}: the override {text!r} names no place of a list that is there ({reason}); they count from 0."
+        ) from None
 
 
 def to_dict(config: Any) -> dict[str, Any]:

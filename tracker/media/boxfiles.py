@@ -11,6 +11,7 @@ import numpy as np
 
 from tracker.errors import BoxError
 from tracker.geometry import Boxes, is_valid
+from tracker.media.names import nearest
 from tracker.types import Box
 
 Row = tuple[float, float, float, float]
@@ -65,7 +66,8 @@ def read_all_boxes(path: str | Path) -> dict[int, Boxes]:
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise BoxError(f"Can't read boxes from {path}: {error.strerror or error}.") from None
+        hint = nearest(Path(path)) if isinstance(error, FileNotFoundError) else ""
+        raise BoxError(f"Can't read boxes from {path}: {error.strerror or error}.{hint}") from None
     except UnicodeDecodeError:
         raise BoxError(f"Can't read boxes from {path}: it is not a text file.") from None
     lines = [(k, line.strip()) for k, line in enumerate(text.splitlines(), 1) if line.strip() and not line.lstrip().startswith("#")]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol, TypeVar, runtime_checkable
 
 from tracker.errors import SourceError
+from tracker.media.names import nearest
 from tracker.types import Frame, VideoInfo
 
 URL = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
@@ -150,9 +150,8 @@ def check_there(spec: str) -> None:
     if text.isdigit() or URL.match(text) or _is_pattern(text) or path.exists():
         return
     if path.parent.is_dir():
-        near = difflib.get_close_matches(path.name, (p.name for p in path.parent.iterdir()), n=1, cutoff=0.7)
-        hint = f" Did you mean {path.with_name(near[0])}?" if near else ""
-        raise SourceError(f"Can't open {text}: there is no such file or folder (the folder {path.parent} has no {path.name}).{hint}")
+        missing = f"there is no such file or folder (the folder {path.parent} has no {path.name})"
+        raise SourceError(f"Can't open {text}: {missing}.{nearest(path)}")
     raise SourceError(f"Can't open {text}: there is no such file or folder (the folder {path.parent} does not exist).")
 
 

@@ -59,28 +59,58 @@ class SiamFCAlexNet(Backbone):
 
     Input is RGB 0..255 without normalisation and parameter names are those of the public siamfc-pytorch checkpoints.
     127 px give 6 x 6 x 256, 255 px give 22 x 22 x 256.
+
+    Args:
+        normed: With BatchNorm behind the last convolution too, for training alone: without it, the means of the last layer's
+            inputs, which ReLU makes positive, hold the learning rate down. Files hold it folded (`zoo.folded`).
     """
 
     stride, out_channels, padded = 8, 256, False
 
-    def __init__(self) -> None:
+    def __init__(self, normed: bool = False) -> None:
         super().__init__()
         self.conv1 = nn.Sequential(*_conv_bn(3, 96, 11, 2), nn.MaxPool2d(3, 2))
         self.conv2 = nn.Sequential(*_conv_bn(96, 256, 5, 1, 2), nn.MaxPool2d(3, 2))
         self.conv3 = _conv_bn(256, 384, 3)
         self.conv4 = _conv_bn(384, 384, 3, groups=2)
-        self.conv5 = nn.Sequential(nn.Conv2d(384, 256, 3, groups=2))
+        last = nn.Conv2d(384, 256, 3, groups=2)
+        self.conv5 = nn.Sequential(last, nn.BatchNorm2d(256, eps=1e-6, momentum=0.05)) if normed else nn.Sequential(last)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+        first = next(self.conv1.parameters())
+        with torch.no_grad():
+            first.copy_(edges_and_colours(first.shape[0], first.shape[-1]) * first.std())
 
     def chain(self) -> Sequence[nn.Module]:
         return (self.conv1, self.conv2, self.conv3, self.conv4, self.conv5)
 
     def prepare(self, x: Tensor) -> Tensor:
         return x.flip(1)
+
+
+def edges_and_colours(count: int, size: int) -> Tensor:
+    """(count, 3, size, size) Gabor filters (Daugman 1985) for RGB of all orientations, phases and some wavelengths, in turn on
+    light, red against green, and blue against yellow. Each has mean 0 and standard deviation 1.
+
+    What a trained first layer of AlexNet looks like (Krizhevsky et al. 2012, figure 3): from there, thousands of pairs do what
+    takes a random start millions; and the mean of unnormalised pictures does not drown what matters.
+    """
+    axes = torch.tensor([[1.0, 1.0, 1.0], [1.0, -1.0, 0.0], [-0.5, -0.5, 1.0]])
+    at = torch.arange(size) - (size - 1) / 2
+    number = torch.arange(count)
+    angle = (number % 8) * torch.pi / 8
+    phase = (number // 8 % 2) * torch.pi / 2
+    # Half of the filters are gray; wavelengths from a third of the filter to nearly its whole width.
+    axis = torch.tensor([0, 1, 0, 2])[number // 16 % 4]
+    wave = size * torch.tensor([0.35, 0.55, 0.9])[number // 32 % 3]
+    along = at[None, None] * angle.cos()[:, None, None] + at[None, :, None] * angle.sin()[:, None, None]
+    window = torch.exp(-(at[None, None] ** 2 + at[None, :, None] ** 2) / (2 * (0.4 * wave[:, None, None]) ** 2))
+    ripple = window * torch.cos(2 * torch.pi * along / wave[:, None, None] + phase[:, None, None])
+    filters = axes[axis][:, :, None, None] * (ripple - window * (ripple.sum((1, 2)) / window.sum((1, 2)))[:, None, None])[:, None]
+    return filters / filters.flatten(1).std(1)[:, None, None, None]
 
 
 class InvertedResidual(nn.Module):
@@ -212,6 +242,7 @@ def quartered(fine: Tensor) -> Tensor:
 
 BACKBONES: dict[str, Callable[[], Backbone]] = {
     "siamfc-alexnet": SiamFCAlexNet,
+    "siamfc-alexnet-normed": partial(SiamFCAlexNet, normed=True),
     "efficientnet-lite0": EfficientNetLite0,
     "efficientnet-lite0-fine": partial(EfficientNetLite0, fine=True),
     "efficientnet-lite0-80": partial(EfficientNetLite0, stages=4),

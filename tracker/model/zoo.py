@@ -31,7 +31,15 @@ HEADER = "siamtrack"
 
 
 # Stride of each backbone in `tracker.model.backbones`, known here so that the start of a tracker needs no torch.
-STRIDES = {"efficientnet-lite0": 16, "efficientnet-lite0-fine": 16, "efficientnet-lite0-80": 16, "siamfc-alexnet": 8}
+STRIDES = {
+    "efficientnet-lite0": 16,
+    "efficientnet-lite0-fine": 16,
+    "efficientnet-lite0-80": 16,
+    "siamfc-alexnet": 8,
+    "siamfc-alexnet-normed": 8,
+}
+NORMED = "-normed"
+"""End of the name of a backbone with a BatchNorm that only training needs."""
 FINE_CHANNELS = {"efficientnet-lite0-fine": 160}
 """Channels of a finer stage after the embedding's own, of the backbones that have them."""
 USUAL_SIZE = 4.0
@@ -152,6 +160,29 @@ def load_model(name_or_file: str | Path, config: str | Path | None = None, overr
     return model
 
 
+def folded(config: Config, state: Mapping[str, Any]) -> tuple[Config, dict[str, Any]]:
+    """A model for use out of one in training: what only training needs is folded into the weights before it.
+
+    Args:
+        config: Its configuration.
+        state: Its tensors by name.
+
+    Returns:
+        Both as they are, but for a backbone with `NORMED`: then those of the backbone without. BatchNorm behind a convolution,
+        g (W x + b - m) / sqrt(v + e) + h, is a convolution (Jacob et al. 2018, section 3.2).
+    """
+    state = dict(state)
+    if not config.model.backbone.endswith(NORMED):
+        return config, state
+    last = "backbone.conv5."
+    g, h, m, v = (state.pop(f"{last}1.{name}") for name in ("weight", "bias", "running_mean", "running_var"))
+    state.pop(f"{last}1.num_batches_tracked")
+    gain = g / (v + 1e-6) ** 0.5
+    state[f"{last}0.weight"] = state[f"{last}0.weight"] * gain[:, None, None, None]
+    state[f"{last}0.bias"] = (state[f"{last}0.bias"] - m) * gain + h
+    return merge(config, {"model": {"backbone": config.model.backbone.removesuffix(NORMED)}}), state
+
+
 def save_model(path: str | Path, module: Matcher, config: Config, notes: dict[str, Any] | None = None) -> None:
     """Writes a checkpoint, atomically.
 
@@ -165,8 +196,8 @@ def save_model(path: str | Path, module: Matcher, config: Config, notes: dict[st
 
     file = Path(path)
     part = file.with_name(file.name + ".part")
+    config, state = folded(config, {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()})
     header = {"version": __version__, "config": to_dict(config), "notes": notes or {}}
-    state = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
     save_file(state, part, metadata={HEADER: json.dumps(header)})
     part.replace(file)
 

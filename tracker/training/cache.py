@@ -28,7 +28,7 @@ from tracker.training.tracks import DataError
 from tracker.types import Image
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from tracker.model.backbones import Backbone
 
@@ -52,6 +52,7 @@ class CacheConfig:
         seed: Decides every group.
         weights: Model whose backbone gives the features of a stage above 0: a shipped model or a checkpoint; "": the ImageNet
             weights. Training must then start from the same (tools/train.py --init).
+        teacher: Model whose embedding of each search is kept for the loss "imitation"; "": none.
     """
 
     path: str = "cache"
@@ -61,6 +62,7 @@ class CacheConfig:
     quality: int = 92
     seed: int = 0
     weights: str = ""
+    teacher: str = ""
 
 
 def fingerprint(cache: CacheConfig, data: DataConfig, model: ModelConfig) -> str:
@@ -70,12 +72,14 @@ def fingerprint(cache: CacheConfig, data: DataConfig, model: ModelConfig) -> str
         del what["cache"][key]
     if not cache.weights or cache.stage == 0:
         del what["cache"]["weights"]
+    if not cache.teacher:
+        del what["cache"]["teacher"]
     for key in ("root", "on_bad_file"):  # where it lies, and what is left out of it, is not what it is made of
         del what["data"][key]
     for key, default in LATER.items():  # a recipe that doesn't use what came later keeps its caches
         if what["data"][key] == default:
             del what["data"][key]
-    keys = ("template_size", "search_size") if cache.stage == 0 else ("template_size", "search_size", "backbone")
+    keys = ("template_size", "search_size", "backbone") if cache.stage or cache.teacher else ("template_size", "search_size")
     what["model"] = {key: getattr(model, key) for key in keys}
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -128,6 +132,7 @@ class ShardMaker:
         self.cache, self.model = cache, model
         self.mixture = build_mixture(data, model, context, store or frame_store(cache))
         self.embed = frozen_stages(model.backbone, cache.stage, cache.weights) if cache.stage else None
+        self.teach = taught(cache.teacher, model) if cache.teacher else None
 
     def make(self, number: int) -> Path:
         """Writes shard `number`, atomically; one that is there already stays."""
@@ -154,12 +159,10 @@ class ShardMaker:
         arrays: dict[str, NDArray[Any]] = group_labels(groups)
         for name in ("templates", "searches"):
             pictures = [getattr(g, name) for g in groups]
-            arrays.update(self._features(name, pictures) if self.embed else self._jpegs(name, pictures))
+            arrays.update(features(name, pictures, self.embed) if self.embed else self._jpegs(name, pictures))
+        if self.teach:
+            arrays.update(features("wanted", [g.searches for g in groups], self.teach))
         return arrays
-
-    def _features(self, name: str, pictures: Sequence[Sequence[Image]]) -> dict[str, NDArray[Any]]:
-        assert self.embed is not None
-        return {name: np.stack([self.embed(np.stack(views)).astype(np.float16) for views in pictures])}
 
     def _jpegs(self, name: str, pictures: Sequence[Sequence[Image]]) -> dict[str, NDArray[Any]]:
         codes = [cv2.imencode(".jpg", p, [cv2.IMWRITE_JPEG_QUALITY, self.cache.quality])[1] for views in pictures for p in views]
@@ -187,6 +190,23 @@ Embed = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """Pictures (N, H, W, 3) BGR uint8 -> features (N, C, h, w)."""
 
 
+def features(name: str, pictures: Sequence[Sequence[Image]], embed: Embed) -> dict[str, NDArray[Any]]:
+    """What a function says of the pictures of some groups: {name: (G, views, C, h, w) float16}."""
+    return {name: np.stack([embed(np.stack(views)).astype(np.float16) for views in pictures])}
+
+
+def taught(teacher: str, model: ModelConfig) -> Embed:
+    """What a teacher says of the cells that a model's embedding of a search has, as a function on searches.
+
+    Raises:
+        ConfigError: The teacher can't be used.
+    """
+    from tracker.training.teacher import Teacher, embedding_grid
+
+    master, grid = Teacher(teacher), embedding_grid(model.backbone, model.search_size)
+    return compiled(master.model, lambda x: master.targets(x, grid))
+
+
 def frozen_stages(backbone: str, stage: int, weights: str = "") -> Embed:
     """The first stages of a backbone with its ImageNet weights, or with those of a model, as a function on pictures.
 
@@ -202,10 +222,10 @@ def frozen_stages(backbone: str, stage: int, weights: str = "") -> Embed:
     from tracker.model.backbones import build_backbone
 
     if weights:
-        from tracker.model.zoo import load_model
+        from tracker.model.zoo import NORMED, load_model
 
         model = load_model(weights)
-        if model.config.model.backbone != backbone:
+        if model.config.model.backbone != backbone.removesuffix(NORMED):
             raise DataError(
                 f"train.data.cache.weights={weights} has the backbone {model.config.model.backbone!r}, this recipe {backbone!r}; "
                 "take a model of the same backbone."
@@ -220,23 +240,32 @@ def frozen_stages(backbone: str, stage: int, weights: str = "") -> Embed:
 
 
 def compiled_stages(network: Backbone, stage: int) -> Embed:
-    """The first stages of a backbone, with the weights that it has, as a function on pictures.
+    """The first stages of a backbone, with the weights that it has, as a function on pictures; see `compiled`."""
+    return compiled(network, lambda x: network(x, 0, stage))
+
+
+def compiled(network: nn.Module, forward: Callable[[Tensor], Tensor]) -> Embed:
+    """What a network makes of pictures, as a function on them.
 
     Runs through ONNX Runtime, which is about three times as fast as torch eager on a CPU; through torch, and says so, where
     the package onnx, which torch needs to write a graph, is not installed.
+
+    Args:
+        network: Whose weights are used.
+        forward: (B, 3, H, W) BGR 0..255 float -> (B, C, h, w), by that network.
     """
     import importlib.util
 
     import torch
-    from torch import Tensor, nn
+    from torch import nn
 
     class Lower(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.trunk = cast(Any, network)
+            self.trunk = network
 
         def forward(self, x: Tensor) -> Tensor:
-            return cast(Tensor, self.trunk(x.permute(0, 3, 1, 2).float(), 0, stage))
+            return forward(x.permute(0, 3, 1, 2).float())
 
     lower = Lower().eval()
     if importlib.util.find_spec("onnx") is not None:

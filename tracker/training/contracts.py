@@ -94,6 +94,10 @@ class PairBatchLike(Protocol):
         """(B,) int64 identity of the template's target."""
 
     @property
+    def wanted(self) -> Tensor | None:
+        """(B, D, h, w) what a teacher says of the search's cells, where the cache holds it (`tracker.training.teacher`)."""
+
+    @property
     def start(self) -> int:
         """The stage of the backbone that the crops enter: 0 for images, k for the cached output of stage k - 1."""
 

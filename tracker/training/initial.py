@@ -9,7 +9,7 @@ import torch
 from tracker.config import Config
 from tracker.errors import WeightsError
 from tracker.model.matcher import Matcher
-from tracker.model.zoo import load_model
+from tracker.model.zoo import NORMED, load_model
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,10 @@ def initial_model(config: Config, seed: int, init: str = "imagenet") -> Matcher:
         log.info("The weights start at random (seed %d).", seed)
     else:
         try:
-            model.load_state_dict(load_model(init).module.state_dict())
+            state, normed = load_model(init).module.state_dict(), config.model.backbone.endswith(NORMED)
+            missing = model.load_state_dict(state, strict=not normed).missing_keys
+            if missing:
+                log.info("Not in %s, so as a new layer has them: %s.", init, ", ".join(missing))
         except RuntimeError as error:
             reason = " ".join(str(error).split())[:300]
             raise WeightsError(f"The weights of {init} do not fit the model of this recipe: {reason}") from None

@@ -67,7 +67,7 @@ def register(name: str) -> Callable[[type[Criterion]], type[Criterion]]:
 def loss_names() -> list[str]:
     """All names that `build_loss` knows."""
     # The modules register their losses on import; they need Criterion from here, so they can't be imported above.
-    from tracker.training import losses_box, losses_map, losses_metric  # noqa: F401
+    from tracker.training import losses_box, losses_map, losses_metric, losses_teacher  # noqa: F401
 
     return sorted(_LOSSES)
 

@@ -108,4 +108,7 @@ def cross_impostors(batch: B, share: float, step: int) -> B:
                 break
     index = torch.tensor(source, device=track.device)
     assert dataclasses.is_dataclass(batch)
-    return dataclasses.replace(batch, search=batch.search[index], box=batch.box[index], positive=positive)  # type: ignore[return-value, type-var]
+    moved: dict[str, Tensor] = {"search": batch.search[index], "box": batch.box[index], "positive": positive}
+    if batch.wanted is not None:
+        moved["wanted"] = batch.wanted[index]
+    return dataclasses.replace(batch, **moved)  # type: ignore[return-value, type-var]

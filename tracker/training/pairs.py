@@ -63,7 +63,7 @@ class GroupPairs:
         views = self._parts[0].views
         picks = draw(self.seed, step, self.batch_size, self.groups, views, self.config.impostors)
         share = share_of(self.batch_size, rank, world)
-        rows = []
+        rows, wanted = [], []
         for number, p in enumerate(picks[share], share.start):
             other = p.group if p.other == p.group else self._impostor(p.group, p.other, np.random.default_rng([self.seed, step, number]))
             a, ka = self._find(p.group)
@@ -72,7 +72,9 @@ class GroupPairs:
             genuine = bool(other == p.group and b.present[kb, p.search])
             size, box = self._drawn(a.targets[ka, p.template], b.boxes[kb, p.search], step, number)
             rows.append((template, search, size, box, genuine, a.tracks[ka]))
-        return collate(rows, self.start)
+            if b.taught:
+                wanted.append(b.view("wanted", kb, p.search))
+        return collate(rows, self.start, wanted)
 
     def _drawn(self, size: Vector, box: Vector, step: int, number: int) -> tuple[Vector, Vector]:
         if not self.config.convention:

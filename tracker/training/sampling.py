@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +28,7 @@ class PairBatch:
         positive: (B,) bool; False for an impostor pair: the template's target is not in the search.
         track: (B,) int64 identity of the template's target.
         start: Stage of the backbone at which the tensors enter; 0 for pictures.
+        wanted: (B, D, h, w) what a teacher says of the cells of the search, where the cache holds it.
     """
 
     template: Tensor
@@ -36,6 +38,7 @@ class PairBatch:
     positive: Tensor
     track: Tensor
     start: int = 0
+    wanted: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,8 @@ def share_of(total: int, rank: int, world: int) -> slice:
     return slice(rank * total // world, (rank + 1) * total // world)
 
 
-def collate(rows: list[tuple[Any, ...]], start: int) -> PairBatch:
+def collate(rows: list[tuple[Any, ...]], start: int, wanted: Sequence[NDArray[Any]] = ()) -> PairBatch:
+    """The batch of some pairs, each in the order of `PairBatch`'s fields up to `track`."""
     templates, searches, sizes, boxes, positive, tracks = zip(*rows, strict=True)
     return PairBatch(
         template=torch.from_numpy(np.stack(templates)).float(),
@@ -119,4 +123,5 @@ def collate(rows: list[tuple[Any, ...]], start: int) -> PairBatch:
         positive=torch.tensor(positive),
         track=torch.from_numpy(np.array(tracks, dtype=np.int64)),
         start=start,
+        wanted=torch.from_numpy(np.stack(wanted)) if wanted else None,
     )

@@ -1,7 +1,8 @@
 """The files of a cache, read: features are mapped, not read, so that the page cache decides what stays in memory.
 
 A shard is an uncompressed .npz of G groups: targets (G, T, 2), boxes (G, S, 4), tracks and kinds (G,) int64, present (G, S)
-bool, and templates and searches: (G, views, C, h, w) float16 features, or JPEG codes end to end with their ends.
+bool, and templates and searches: (G, views, C, h, w) float16 features, or JPEG codes end to end with their ends. With a
+teacher also wanted: (G, S, D, h, w) float16, what it says of each search.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class Groups(Protocol):
         groups: How many.
         views: Templates and searches of a group.
         targets, boxes, tracks, kinds, present: As in the module's text.
+        taught: Whether there is what a teacher says of the searches.
     """
 
     groups: int
@@ -35,9 +37,10 @@ class Groups(Protocol):
     tracks: NDArray[np.int64]
     kinds: NDArray[np.int64]
     present: NDArray[np.bool_]
+    taught: bool
 
     def view(self, name: str, group: int, view: int) -> NDArray[Any]:
-        """(C, h, w) features, or (3, n, n) uint8 picture; name is templates or searches."""
+        """(C, h, w) features, or (3, n, n) uint8 picture; name is templates, searches or, where `taught`, wanted."""
 
 
 class MemoryGroups:
@@ -53,6 +56,7 @@ class MemoryGroups:
         self.kinds, self.present = labels["kinds"], labels["present"]
         self.groups = len(self.targets)
         self.views = (self.targets.shape[1], self.boxes.shape[1])
+        self.taught = "wanted" in features
         self._features = features
 
     def view(self, name: str, group: int, view: int) -> NDArray[Any]:
@@ -77,7 +81,9 @@ class Shard:
                 self.kinds = data["kinds"] if "kinds" in data else np.zeros(len(self.targets), dtype=np.int64)
                 self.present = data["present"] if "present" in data else np.ones(self.boxes.shape[:2], dtype=bool)
                 self._ends = {n: data[f"{n}_ends"] for n in ("templates", "searches") if f"{n}_ends" in data}
-            self._arrays = {n: _map_member(path, n) for n in ("templates", "searches")}
+                self.taught = "wanted" in data
+            members = ("templates", "searches", "wanted") if self.taught else ("templates", "searches")
+            self._arrays = {n: _map_member(path, n) for n in members}
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise DataError(f"The shard {path} is damaged ({error}); remove it and run tools/prepare.py again.") from None
         self.groups = len(self.targets)

@@ -13,7 +13,7 @@ from torch import nn
 from tracker.config import Config, merge
 from tracker.errors import ConfigError
 from tracker.geometry import iou
-from tracker.model.zoo import LoadedModel
+from tracker.model.zoo import LoadedModel, folded
 from tracker.training.contracts import Validate
 from tracker.training.tracks import AnnotatedTrack, read_got10k, read_image
 
@@ -81,7 +81,7 @@ class Validator:
         from tracker.tracking.tracker import SiamTracker
 
         state = {name: np.ascontiguousarray(value.detach().cpu().numpy()) for name, value in model.state_dict().items()}
-        loaded = LoadedModel(self.config.name, self.config, state)
+        loaded = LoadedModel(self.config.name, *folded(self.config, state))
         tracker = SiamTracker(loaded, build_engine(loaded, device=self.device, engine=self.engine))
         overlaps = [self._follow(tracker, track) for track in self.tracks]
         return {

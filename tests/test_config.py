@@ -1,0 +1,46 @@
+"""Changes by `key=value`, as every tool takes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tracker.config import load_config
+from tracker.errors import ConfigError
+
+RECIPE = """
+train:
+  losses:
+    - {name: focal, weight: 1.0}
+    - {name: giou, weight: 1.5}
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "r.yaml"
+    path.write_text(RECIPE)
+    return path
+
+
+def test_a_number_is_a_place_in_a_list(recipe: Path) -> None:
+    config = load_config(recipe, ["train.losses.1.weight=0.5", "tracking.scales=5", "name=a=b"])
+    assert config.train["losses"] == [{"name": "focal", "weight": 1.0}, {"name": "giou", "weight": 0.5}]
+    assert (config.tracking.scales, config.name) == (5, "a=b")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("train.losses.2.weight=1", "train.losses.2.weight=1.*no place of a list"),
+        ("train.losses.first.weight=1", "train.losses.first.weight=1.*no place of a list"),
+        ("tracking.scale=5", "Did you mean 'tracking.scales'"),
+        ("tracking.scales=many", "many"),
+        ("tracking.scales", "not of the form key=value"),
+    ],
+)
+def test_a_wrong_change_is_a_sentence(recipe: Path, text: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as caught:
+        load_config(recipe, [text])
+    assert "\n" not in str(caught.value)
