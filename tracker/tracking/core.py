@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,8 @@ from tracker.types import Image, TrackState
 
 if TYPE_CHECKING:
     from tracker.model.zoo import LoadedModel
+
+Lesson = Callable[[Target, Reading, Image], None]
 
 
 class Core:
@@ -84,14 +87,26 @@ class Core:
         target.filter = OnlineFilter(response.features, places, extents, config.online_channels, config.online_rate, config.online_gap)
 
     def learn(self, target: Target, reading: Reading, frame: Image) -> None:
-        """Takes a frame in which the target was surely seen into its online filter."""
-        if reading.embedding is None:
-            return
-        if target.filter is None:  # a known target, found in this video
-            self.study(target, frame)
-            return
-        place, extents = self._cells(target, reading.crop, reading.embedding.shape[1:])
-        target.filter.learn(reading.embedding, place, extents, reading.found.response)
+        """Takes a frame in which the target was surely seen into its online filter, and now and then into its bank."""
+        if reading.embedding is not None:
+            if target.filter is None:  # a known target, found in this video
+                self.study(target, frame)
+            else:
+                place, extents = self._cells(target, reading.crop, reading.embedding.shape[1:])
+                target.filter.learn(reading.embedding, place, extents, reading.found.response)
+        if self._wants_view(target, reading):
+            target.bank.offer(self.engine, self._view(frame, target.centre, target.size, target.fill, target.age), self.config)
+
+    def learns_much(self, target: Target, reading: Reading) -> bool:
+        """Whether `learn` has more to do than to count the frame."""
+        if reading.embedding is not None and (target.filter is None or target.filter.due):
+            return True
+        return self._wants_view(target, reading)
+
+    def _wants_view(self, target: Target, reading: Reading) -> bool:
+        if not self.active or target.age - target.found_at < self.config.bank_gap:
+            return False
+        return target.bank.wants(target.age, reading.score, self.config)
 
     def _cells(self, target: Target, crop: Crop, shape: tuple[int, ...]) -> tuple[Vector, Vector]:
         """(2,) row and column of the target's centre in the response to a window, (2,) rows and columns that it covers."""
@@ -181,7 +196,7 @@ class Core:
         score = float(probability(values, weights)) if weights else place.score
         return Reading(place, crop, values, score, weighed, size, embedding)
 
-    def settle(self, target: Target, reading: Reading, frame: Image, search: bool = True) -> Reading:
+    def settle(self, target: Target, reading: Reading, frame: Image, search: bool = True, lesson: Lesson | None = None) -> Reading:
         """Moves the target by what was read, changes its state, and searches for it when it is LOST.
 
         Args:
@@ -189,6 +204,7 @@ class Core:
             reading: Of this frame.
             frame: The picture.
             search: Whether windows beyond the last place may be searched now.
+            lesson: Gets what `learn` is to be called with, where there is something to learn; None: `learn` itself.
 
         Returns:
             The reading that the track's score comes from.
@@ -210,9 +226,7 @@ class Core:
             target.note_peak(reading.logit, self.config.peak_fall)
             target.keep(frame, self.config)
         if sure or (not self.active and reading.score >= self.config.sure_score):
-            self.learn(target, reading, frame)
-        if sure and target.age - target.found_at >= self.config.bank_gap and target.bank.wants(target.age, reading.score, self.config):
-            target.bank.offer(self.engine, self._view(frame, target.centre, target.size, target.fill, target.age), self.config)
+            (lesson or self.learn)(target, reading, frame)
         return reading
 
     def hide(self, target: Target, reading: Reading, frame: Image) -> Reading:

@@ -79,6 +79,11 @@ class OnlineFilter:
         each = one.reshape(len(one), -1).T @ self._taps
         return (each.take(_products(*one.shape[1:])).sum(axis=1) + self._constant).reshape(one.shape[1:])
 
+    @property
+    def due(self) -> bool:
+        """Whether the next frame that is learnt changes the filter."""
+        return self._waited + 1 >= self.gap
+
     def learn(self, one: Features, place: ArrayLike, extents: ArrayLike, response: Map) -> None:
         """Takes in a frame in which the target was surely seen (every `gap`-th one).
 
@@ -88,10 +93,10 @@ class OnlineFilter:
             extents: Rows and columns that the target covers.
             response: (H, W) the matcher's response in [0, 1]: what else it takes for the target is learnt first.
         """
-        self._waited += 1
-        if self._waited < self.gap:
+        due = self.due
+        self._waited = 0 if due else self._waited + 1
+        if not due:
             return
-        self._waited = 0
         matrix, vector = self._equations(one, place, extents, response, self.rate * (1 - FIRST_SHARE))
         self._matrix *= 1 - self.rate  # in place: the matrices don't fit the second cache, and passes over them are what it costs
         self._matrix += matrix
