@@ -43,6 +43,7 @@ class Core:
             (padded backbones). 0: none, and all cells count.
         active: Whether states and what follows from them are in use: they need a calibrated score.
         steady: Whether a target that hardly moves is looked for in a smaller window.
+        factors: Size of each search window against the middle one.
     """
 
     def __init__(self, model: LoadedModel, engine: Engine, config: TrackingConfig) -> None:
@@ -56,6 +57,8 @@ class Core:
         self.window = config.redetect_size or self.sizes[1] + round(self.sizes[1] / 2 / self.stride) * self.stride
         self.active = bool(config.confidence) and config.states
         self.steady = model.has_boxes and 0 < config.steady_size < self.sizes[1]
+        exponents = np.zeros(1) if model.has_boxes else np.arange(config.scales) - config.scales // 2
+        self.factors = np.asarray(config.scale_step**exponents, dtype=np.float64)
 
     def start(self, frame: Image, box: ArrayLike) -> Target:
         """A target from its box in the first frame.
@@ -139,7 +142,7 @@ class Core:
         steady = self.steady and target.unrest < self.config.steady_step and not (wide or place or target.lost)
         width = self.config.steady_size if steady else self.sizes[1]
         side = self.side(size) * width / self.sizes[0]
-        factors = self._factors()
+        factors = self.factors
         crops = [Crop.around(centre, side * f, width) for f in factors]
         return Look(crops, factors, size, frame, target.fill)
 
@@ -249,9 +252,3 @@ class Core:
     def _view(self, frame: Image, centre: Vector, size: Vector, fill: Any, age: int) -> View:
         crop = Crop.around(centre, self.side(size), self.sizes[0])
         return View(crop.cut(frame, fill), (size * crop.scale).astype(np.float32), age)
-
-    def _factors(self) -> NDArray[np.float64]:
-        if self.model.has_boxes:
-            return np.ones(1)
-        exponents = np.arange(self.config.scales) - self.config.scales // 2
-        return np.asarray(self.config.scale_step**exponents, dtype=np.float64)

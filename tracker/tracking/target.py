@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from tracker.config import TrackingConfig
 from tracker.crops import Colour, Crop
-from tracker.geometry import cxcywh_to_xywh
 from tracker.tracking.decode import Decoded
 from tracker.tracking.elsewhere import Elsewhere
 from tracker.tracking.online import OnlineFilter
@@ -76,7 +75,8 @@ class Target:
 
     @property
     def box(self) -> Box:
-        return cxcywh_to_xywh(np.concatenate([self.centre, self.size]))
+        (x, y), (w, h) = self.centre.tolist(), self.size.tolist()
+        return np.array([x - w / 2, y - h / 2, w, h])
 
     @property
     def place(self) -> tuple[Vector, Vector]:
@@ -151,7 +151,7 @@ class Target:
             rate = config.size_lr * found.weight
         size = (1 - rate) * self.size + rate * wanted
         before = self.centre
-        self._set(self.centre + step, size if np.isfinite(size).all() else self.size, config, frame)
+        self._set(self.centre + step, size if all(map(math.isfinite, size.tolist())) else self.size, config, frame)
         moved = self.centre - before
         self.velocity = 0.7 * self.velocity + 0.3 * moved
         self.unrest = max(CALMING * self.unrest, math.hypot(*moved.tolist()) / _side(self.size))
