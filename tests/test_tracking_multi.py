@@ -134,6 +134,15 @@ def test_ten_targets_at_once() -> None:
     assert all(iou(t.box, (x, y, 26, 26)) > 0.7 for t, (x, y) in zip(tracks, places, strict=True))
 
 
+def test_targets_that_keep_a_frame_share_one_copy() -> None:
+    image = put(put(GROUND, thing(26, 1), 50, 50), thing(26, 2), 250, 180)
+    several = MultiTracker(pixel_tracker())
+    several.init(image, [(50, 50, 26, 26), (250, 180, 26, 26)])
+    several.update(image)
+    kept = [target.elsewhere.frame for target in several.targets.values() if target.elsewhere]
+    assert len(kept) == 2 and kept[0] is kept[1] and kept[0] is not image and np.array_equal(kept[0], image)
+
+
 class SharedEngine(PixelEngine):
     """May be called from several threads at once."""
 

@@ -199,7 +199,15 @@ class Core:
         score = float(probability(values, weights)) if weights else place.score
         return Reading(place, crop, values, score, weighed, size, embedding)
 
-    def settle(self, target: Target, reading: Reading, frame: Image, search: bool = True, lesson: Lesson | None = None) -> Reading:
+    def settle(
+        self,
+        target: Target,
+        reading: Reading,
+        frame: Image,
+        search: bool = True,
+        lesson: Lesson | None = None,
+        copy: Callable[[], Image] | None = None,
+    ) -> Reading:
         """Moves the target by what was read, changes its state, and searches for it when it is LOST.
 
         Args:
@@ -208,6 +216,7 @@ class Core:
             frame: The picture.
             search: Whether windows beyond the last place may be searched now.
             lesson: Gets what `learn` is to be called with, where there is something to learn; None: `learn` itself.
+            copy: Gives a copy of the picture that may be kept; several targets share one. None: a new one.
 
         Returns:
             The reading that the track's score comes from.
@@ -227,7 +236,7 @@ class Core:
         sure = self.active and target.belief.state is TrackState.TRACKING
         if sure:
             target.note_peak(reading.logit, self.config.peak_fall)
-            target.keep(frame, self.config)
+            target.keep(copy or frame.copy, self.config)
         if sure or (not self.active and reading.score >= self.config.sure_score):
             (lesson or self.learn)(target, reading, frame)
         return reading

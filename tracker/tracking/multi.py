@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from itertools import combinations
 from typing import Any
 
@@ -129,10 +130,13 @@ class MultiTracker:
         chosen = self._share_out(targets, near)
         searching = self._searching(targets)
         lessons: list[tuple[Target, Reading]] = []
+        copy = cache(frame.copy)
+
+        def settle(target: Target, choice: Reading) -> Reading:
+            return self.core.settle(target, choice, frame, target is searching, lambda t, reading, _: lessons.append((t, reading)), copy)
+
         settled = [
-            self.core.hide(target, seen, frame)
-            if choice is None
-            else self.core.settle(target, choice, frame, target is searching, lambda t, reading, _: lessons.append((t, reading)))
+            self.core.hide(target, seen, frame) if choice is None else settle(target, choice)
             for target, seen, choice in zip(targets, near, chosen, strict=True)
         ]
         self.spread.learn(lessons, frame)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -99,11 +100,11 @@ class Target:
         rate = max(PEAK_RISE if logit > self.peak else fall, 1 / self.sights)
         self.peak = (1 - rate) * self.peak + rate * logit
 
-    def keep(self, frame: Image, config: TrackingConfig) -> None:
+    def keep(self, copy: Callable[[], Image], config: TrackingConfig) -> None:
         """Keeps a copy of a frame in which it was surely seen, now and then: the caller may use its picture again."""
         waited = self.elsewhere is None or self.age - self.elsewhere.age >= config.elsewhere_gap
         if config.elsewhere_frames > 0 and waited:
-            self.elsewhere = Elsewhere(frame.copy(), self.centre, self.size, self.age)
+            self.elsewhere = Elsewhere(copy(), self.centre, self.size, self.age)
 
     def drop(self, logit: float) -> float:
         """How far a response lies below the usual one, in logits; 0 where none is known."""
