@@ -69,16 +69,16 @@ def _best_of_others(values: Map, near: tuple[slice, slice]) -> float:
     return float(others.max())
 
 
-def box_of(found: Decoded, size: ArrayLike, crop: int) -> NDArray[np.float64]:
+def box_of(found: Decoded, size: Sequence[float] | NDArray[np.float64], crop: int) -> NDArray[np.float64]:
     """(4,) xyxy in crop pixels of a decoded place; `size` (w, h) in crop pixels where it has none of its own (classic head)."""
-    w, h = (float(v) * found.scale for v in np.asarray(size))
+    w, h = (float(v) * found.scale for v in size)
     if found.width is not None and found.height is not None:
         w, h = found.width, found.height
     x, y = crop / 2 + found.dx, crop / 2 + found.dy
     return np.array([x - w / 2, y - h / 2, x + w / 2, y + h / 2])
 
 
-def features(found: Decoded, size: ArrayLike, stride: int, crop: int, usual: float | None = None) -> NDArray[np.float64]:
+def features(found: Decoded, size: tuple[float, float], stride: int, crop: int, usual: float | None = None) -> NDArray[np.float64]:
     """(9,) `FEATURES` of a decoded place, each within fixed bounds.
 
     Args:
@@ -88,7 +88,7 @@ def features(found: Decoded, size: ArrayLike, stride: int, crop: int, usual: flo
         crop: Side of the crop in pixels.
         usual: Logit of the peak that this target usually has, or None.
     """
-    w, h = (float(v) for v in np.asarray(size))
+    w, h = size
     left, top, right, bottom = box_of(found, (w, h), crop).tolist()
     peak = float(found.logits[found.cell])
     near = around(found.logits.shape, (left, top, right, bottom), stride, crop)

@@ -194,7 +194,8 @@ class Core:
         embedding: NDArray[np.float32] | None = None,
     ) -> Reading:
         """A reading of a decoded place: its features and score."""
-        values = features(place, size * crop.scale, self.stride, crop.size, target.peak)
+        w, h = (size * crop.scale).tolist()
+        values = features(place, (w, h), self.stride, crop.size, target.peak)
         weights = self.config.confidence if place.online is not None else self.config.confidence_plain or self.config.confidence
         score = float(probability(values, weights)) if weights else place.score
         return Reading(place, crop, values, score, weighed, size, embedding)

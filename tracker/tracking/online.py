@@ -76,8 +76,8 @@ class OnlineFilter:
 
     def respond(self, one: Features) -> Map:
         """(C, H, W) unit-length search embedding -> (H, W): near 1 at the target, near 0 elsewhere."""
-        each = one.reshape(len(one), -1).T @ self._taps
-        return (each.take(_products(*one.shape[1:])).sum(axis=1) + self._constant).reshape(one.shape[1:])
+        each = self._taps @ one.reshape(len(one), -1)
+        return each.take(_products(*one.shape[1:])).sum(axis=0) + self._constant
 
     @property
     def due(self) -> bool:
@@ -105,10 +105,10 @@ class OnlineFilter:
         self._take(descend(self._matrix, self._vector, self.weights))
 
     def _take(self, weights: NDArray[np.float32]) -> None:
-        """Takes weights, and what a frame needs of them: (C, KERNEL * KERNEL) a vector for each neighbour, and a constant."""
+        """Takes weights, and what a frame needs of them: (KERNEL * KERNEL, C) a vector for each neighbour, and a constant."""
         self.weights = weights
         near = weights[:-1].reshape(KERNEL * KERNEL, -1)
-        self._taps = self._basis @ near.T
+        self._taps = near @ self._basis.T
         self._constant = weights[-1] - (near @ self._middle).sum()
 
     def _equations(
@@ -146,8 +146,9 @@ def neighbours(height: int, width: int) -> NDArray[np.int64]:
 
 @lru_cache(maxsize=16)
 def _products(height: int, width: int) -> NDArray[np.int64]:
-    """(H * W, KERNEL * KERNEL) where the products that add up to a cell's response stand among those of all cells and taps."""
-    return neighbours(height, width) * KERNEL**2 + np.arange(KERNEL**2)
+    """(KERNEL * KERNEL, H, W) where the products that add up to a cell's response stand among those of all taps and cells."""
+    places = neighbours(height, width).T + np.arange(KERNEL**2)[:, None] * (height * width)
+    return places.reshape(-1, height, width)
 
 
 def descend(matrix: NDArray[np.float32], vector: NDArray[np.float32], start: NDArray[np.float32]) -> NDArray[np.float32]:
