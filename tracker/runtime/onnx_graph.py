@@ -4,6 +4,8 @@ What differs from the torch modules, for speed, with equal results up to roundin
   - BatchNorm is folded into the convolutions, and so are the change from BGR to RGB and the division of the input.
   - All that depends on the template alone is computed in its branch: `embedding` is not the feature map of
     `Matcher.embed_template` but the matrix that the search features are multiplied with (`tracker.runtime.onnx_head`).
+  - The search branch has its fine channels times `FINE_SHARE`, as the online filter reads them; the head's weights make up for it.
+  - The stem reads rows of pixels as they lie in memory, and a search of known size has no arithmetic on shapes.
   - Channel counts are rounded up to a multiple of 8, which lets ONNX Runtime take its blocked convolutions.
 Widths, kernels and numbers of blocks are read from the arrays. `tests/test_runtime_onnx.py` holds this against torch.
 """
