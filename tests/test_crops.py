@@ -52,6 +52,17 @@ def test_a_blob_lands_where_the_geometry_says(side: float, size: int) -> None:
     assert centre == pytest.approx((x + w / 2, y + h / 2), abs=0.15 * size / side)
 
 
+@settings(deadline=None, max_examples=40)
+@given(st.floats(-150, 350), st.floats(-150, 250), st.floats(4, 250), st.integers(16, 150))
+def test_the_pixels_near_a_window_are_all_that_it_needs(left: float, top: float, side: float, size: int) -> None:
+    image, crop = ground(240, 160), Crop(left, top, size / side, size)
+    shift = 0.5 / crop.scale - 0.5
+    matrix = np.array([[1 / crop.scale, 0, left + shift], [0, 1 / crop.scale, top + shift]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    whole = cv2.warpAffine(image, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=(10, 20, 30))
+    assert np.abs(crop.cut(image, (10.0, 20.0, 30.0)).astype(int) - whole).max() <= 2
+
+
 def test_out_is_written_to() -> None:
     out = np.zeros((50, 50, 3), np.uint8)
     crop = Crop.around((60, 60), 80, 50)

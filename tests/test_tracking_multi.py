@@ -134,6 +134,15 @@ def test_ten_targets_at_once() -> None:
     assert all(iou(t.box, (x, y, 26, 26)) > 0.7 for t, (x, y) in zip(tracks, places, strict=True))
 
 
+def test_targets_that_keep_a_frame_share_one_copy() -> None:
+    image = put(put(GROUND, thing(26, 1), 50, 50), thing(26, 2), 250, 180)
+    several = MultiTracker(pixel_tracker())
+    several.init(image, [(50, 50, 26, 26), (250, 180, 26, 26)])
+    several.update(image)
+    kept = [target.elsewhere.frame for target in several.targets.values() if target.elsewhere]
+    assert len(kept) == 2 and kept[0] is kept[1] and kept[0] is not image and np.array_equal(kept[0], image)
+
+
 class SharedEngine(PixelEngine):
     """May be called from several threads at once."""
 
@@ -191,7 +200,7 @@ def test_threads_change_nothing_for_targets_that_cross_or_are_lost() -> None:
 def test_a_network_on_several_threads_gives_each_target_what_a_run_of_its_own_gives() -> None:
     model = load_model("siamtrack-n")
     engine = OnnxEngine(model.config.model, model.state, threads=2, sizes=(model.config.tracking.steady_size,), spread=3)
-    places = [(40 + 80 * k, 40 + 45 * k) for k in range(4)]
+    places = [(20 + 75 * (k % 5), 40 + 120 * (k // 5)) for k in range(10)]
     image = GROUND
     for k, place in enumerate(places):
         image = put(image, thing(26, 20 + k), *place)
@@ -201,11 +210,19 @@ def test_a_network_on_several_threads_gives_each_target_what_a_run_of_its_own_gi
     singles = [SiamTracker(model, engine) for _ in places]
     for single, place in zip(singles, places, strict=True):
         single.init(image, (*place, 26, 26))
-    for k in range(1, 6):
-        frame = np.roll(image, (k, 2 * k), axis=(0, 1))
+    learnt = [single.target.filter.weights for single in singles if single.target and single.target.filter]
+    for k in range(1, 8):
+        frame = np.roll(image, (k, k), axis=(0, 1))
         for track, single in zip(several.update(frame), singles, strict=True):
             alone = single.update(frame)
             assert np.allclose(track.box, alone.box, atol=0.01) and track.score == pytest.approx(alone.score, abs=1e-3)
+    filters = [
+        (single.target.filter, target.filter) for single, target in zip(singles, several.targets.values(), strict=True) if single.target
+    ]
+    assert len(filters) == len(learnt) == 10
+    for before, (alone, together) in zip(learnt, filters, strict=True):
+        assert alone and together and np.allclose(alone.weights, together.weights, atol=1e-3)
+        assert not np.array_equal(before, together.weights)  # the frames were learnt, in the threads
 
 
 def test_an_engine_that_takes_one_call_at_a_time_gets_one_batch() -> None:

@@ -33,6 +33,8 @@ def to_bgr8(image: Any) -> Image:
     """
     if not isinstance(image, np.ndarray):
         raise ImageError(f"The image is a {type(image).__name__}, not a numpy array; give H x W x 3 BGR uint8.")
+    if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and image.size and image.flags.c_contiguous:
+        return image  # what every frame of a video is
     shape = " x ".join(str(n) for n in image.shape) or "scalar"
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
         hint = " It looks channels-first: use image.transpose(1, 2, 0)." if image.ndim == 3 and image.shape[0] in (1, 3, 4) else ""
@@ -50,7 +52,7 @@ def to_bgr8(image: Any) -> Image:
         )
     if image.ndim == 2 or image.shape[2] == 1:
         return np.ascontiguousarray(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_GRAY2BGR))
-    return image if image.shape[2] == 3 and image.flags.c_contiguous else np.ascontiguousarray(image[..., :3])
+    return np.ascontiguousarray(image[..., :3])
 
 
 def read_image(path: str | Path) -> Image:

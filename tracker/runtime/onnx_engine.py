@@ -64,13 +64,14 @@ class OnnxEngine:
         """
         self.threads, self.spread = threads, spread or threads
         try:
-            self._models = {"template": template_model(config, state), "prepare": prepare_model(config, state)}
+            self._models: dict[str | int, bytes] = {"template": template_model(config, state), "prepare": prepare_model(config, state)}
             self._models["search"] = search_model(config, state, features=True)
+            # A known size leaves no shapes to be computed; other sizes run in a session of their own.
+            self._usual = set() if "search" in (models or {}) else {size for size in (config.search_size, *sizes) if size > 0}
+            self._models.update({size: search_model(config, state, features=True, size=size) for size in self._usual})
         except KeyError as error:
             raise misfit(None, KeyError(f"the array {error} is missing")) from None
         self._models.update(models or {})
-        # Known sizes let ONNX Runtime fold the shape arithmetic; other sizes run in a session of their own.
-        self._usual = {size for size in (config.search_size, *sizes) if size > 0}
         self._sessions: dict[str | int, Session] = {}
         self._making = threading.Lock()
         self._twin: OnnxEngine | None = None
@@ -116,12 +117,11 @@ class OnnxEngine:
         if name not in self._sessions:
             with self._making:  # threads that ask for it at once wait for one of them to make it
                 if name not in self._sessions:
-                    model, size = (name, {}) if isinstance(name, str) else ("search", {"height": name, "width": name})
-                    self._sessions[name] = self._session(self._models[model], **size)
+                    self._sessions[name] = self._session(self._models[name])
         return self._sessions[name]
 
-    def _session(self, model: bytes, **dimensions: int) -> Session:
-        """Compiles a graph, with some of its named dimensions fixed."""
+    def _session(self, model: bytes) -> Session:
+        """Compiles a graph."""
         try:
             import onnxruntime as ort
         except ImportError:
@@ -137,7 +137,5 @@ class OnnxEngine:
         options.log_severity_level = 3
         # A waiting thread that spins takes the core from the decoder of the next frame.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        for name, size in dimensions.items():
-            options.add_free_dimension_override_by_name(name, size)
         session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         return lambda inputs: session.run(None, inputs)

@@ -4,6 +4,8 @@ What differs from the torch modules, for speed, with equal results up to roundin
   - BatchNorm is folded into the convolutions, and so are the change from BGR to RGB and the division of the input.
   - All that depends on the template alone is computed in its branch: `embedding` is not the feature map of
     `Matcher.embed_template` but the matrix that the search features are multiplied with (`tracker.runtime.onnx_head`).
+  - The search branch has its fine channels times `FINE_SHARE`, as the online filter reads them; the head's weights make up for it.
+  - The stem reads rows of pixels as they lie in memory, and a search of known size has no arithmetic on shapes.
   - Channel counts are rounded up to a multiple of 8, which lets ONNX Runtime take its blocked convolutions.
 Widths, kernels and numbers of blocks are read from the arrays. `tests/test_runtime_onnx.py` holds this against torch.
 """
@@ -18,7 +20,7 @@ from numpy.typing import NDArray
 
 from tracker.config import ModelConfig
 from tracker.errors import DeviceError
-from tracker.model.zoo import STRIDES
+from tracker.model.zoo import FINE_SHARE, STRIDES
 from tracker.runtime.onnx_file import Graph
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ FINE = {"efficientnet-lite0-fine": 3}
 """Stage whose output gives the fine channels."""
 
 
-def search_model(config: ModelConfig, state: State, features: bool = False) -> bytes:
+def search_model(config: ModelConfig, state: State, features: bool = False, size: int | None = None) -> bytes:
     """The search branch and the head.
 
     Inputs: `search` uint8 (batch, height, width, 3) BGR; `embedding` float32 (templates, rows, columns) from the template
@@ -45,15 +47,16 @@ def search_model(config: ModelConfig, state: State, features: bool = False) -> b
         config, state: Of a `LoadedModel`.
         features: Boxes head: also give `features` float32 (batch, channels, h, w), the search embedding with cells of unit
             length, which `tracker.tracking.online` reads.
+        size: Height and width of all searches; None: any.
 
     Raises:
         DeviceError: A backbone that has no ONNX graph here.
     """
     net = Network(config, state, "siamtrack_search")
-    pixels = net.g.input("search", "uint8", ("batch", "height", "width", 3))
-    head = _head(net)
+    pixels = net.g.input("search", "uint8", ("batch", size or "height", size or "width", 3))
+    head = _head(net, net.side(size) if size else None)
     embedding = net.g.input("embedding", "float32", ("templates", head.rows, head.columns))
-    x, fine = net.embed(pixels)
+    x, fine = net.embed(pixels, FINE_SHARE)
     net.g.prefix = "head_"
     head.search(embedding, x, fine, features)
     return net.g.serialize(net.metadata())
@@ -90,10 +93,10 @@ def prepare_model(config: ModelConfig, state: State) -> bytes:
     return net.g.serialize(net.metadata())
 
 
-def _head(net: Network) -> ClassicHeadGraph | BoxHeadGraph:
+def _head(net: Network, side: int | None = None) -> ClassicHeadGraph | BoxHeadGraph:
     from tracker.runtime.onnx_head import BoxHeadGraph, ClassicHeadGraph
 
-    return ClassicHeadGraph(net) if net.config.head == "classic" else BoxHeadGraph(net)
+    return ClassicHeadGraph(net, side) if net.config.head == "classic" else BoxHeadGraph(net, side)
 
 
 class Network:
@@ -116,9 +119,12 @@ class Network:
         self.channels = config.neck_channels or self._backbone_channels()
         stage = FINE.get(config.backbone)
         self.fine = 4 * self._width(stage) if stage else 0
-        size = config.template_size
+        self.cells = self.side(config.template_size)
+
+    def side(self, size: int) -> int:
+        """Cells along one side of a picture of that many pixels."""
         # AlexNet: 87 pixels of its input give the first cell.
-        self.cells = (size - 1) // self.stride + 1 if self.padded else (size - 87) // self.stride + 1
+        return (size - 1 if self.padded else size - 87) // self.stride + 1
 
     def metadata(self) -> dict[str, str]:
         """What a reader of the file needs to know, for the ONNX header."""
@@ -146,13 +152,13 @@ class Network:
             return self.g.op("Clip", y, self.g.const(0.0), self.g.const(6.0))
         return self.g.op("Relu", y) if act == "relu" else y
 
-    def embed(self, pixels: str) -> tuple[str, str | None]:
-        """f: uint8 NHWC BGR -> (batch, C, h, w) and the fine channels (batch, F, h, w), where the backbone has them."""
-        x, fine = self.g.op("Cast", self.g.op("Transpose", pixels, perm=(0, 3, 1, 2)), to=1), None
+    def embed(self, pixels: str, share: float = 1.0) -> tuple[str, str | None]:
+        """f: uint8 NHWC BGR -> (batch, C, h, w) and the fine channels (batch, F, h, w) times `share`, where the backbone has them."""
+        fine = None
         if self.config.backbone == "siamfc-alexnet":
-            x = self._alexnet(x)
+            x = self._alexnet(self.g.op("Cast", self.g.op("Transpose", pixels, perm=(0, 3, 1, 2)), to=1))
         else:
-            x, fine = self._lite0(x)
+            x, fine = self._lite0(pixels, share)
         return self.conv(x, self.state["neck.weight"], None) if self.config.neck_channels else x, fine
 
     def _backbone_channels(self) -> int:
@@ -162,17 +168,16 @@ class Network:
         return self._width(stage)
 
     def _width(self, stage: int) -> int:
-        return len(self.state[f"backbone.stages.{stage}.{self._blocks(stage) - 1}.bn2.bias"])
+        last = f"{self._blocks(stage) - 1}.bn2" if stage else "1"
+        return len(self.state[f"backbone.stages.{stage}.{last}.bias"])
 
     def _blocks(self, stage: int) -> int:
         return len({key.split(".")[3] for key in self.state if key.startswith(f"backbone.stages.{stage}.")})
 
-    def _lite0(self, x: str) -> tuple[str, str | None]:
+    def _lite0(self, pixels: str, share: float) -> tuple[str, str | None]:
         fine = None
-        x = self.g.op("Sub", x, self.g.const(127.0))  # before the convolution, whose border stands for 127 and not for black
-        weight, bias = self.fold("backbone.stages.0.0", "backbone.stages.0.1", 1e-3)
-        x = self.conv(x, weight[:, ::-1] / np.float32(128), bias, 2, 1, act="relu6")
-        inputs = len(bias)
+        x = self._stem(pixels)
+        inputs = self._width(0)
         for stage, first in enumerate(LITE0_STRIDES, 1):
             for k in range(self._blocks(stage)):
                 at, y = f"backbone.stages.{stage}.{k}", x
@@ -186,14 +191,25 @@ class Network:
                 x = self.g.op("Add", y, x) if stride == 1 and inputs == len(bias) else y
                 inputs = len(bias)
             if stage == FINE.get(self.config.backbone):
-                fine = self._quartered(x, inputs)
+                fine = self._quartered(x, inputs, share)
         return x, fine
 
-    def _quartered(self, x: str, channels: int) -> str:
-        """tracker.model.backbones.quartered of cells of unit length: a convolution with one-hot kernels."""
+    def _stem(self, pixels: str) -> str:
+        """The first convolution, on rows of pixels as they lie in memory: three columns of one channel are a pixel of three."""
+        g = self.g
+        x = g.op("Unsqueeze", g.op("Reshape", pixels, self.ints(0, 0, -1)), self.ints(1))
+        # Before the convolution, whose border stands for 127 and not for black.
+        x = g.op("DequantizeLinear", x, g.const(1.0), g.const(127, "uint8"))
+        weight, bias = self.fold("backbone.stages.0.0", "backbone.stages.0.1", 1e-3)
+        flat = (weight[:, ::-1] / np.float32(128)).transpose(0, 2, 3, 1).reshape(len(bias), 1, 3, 9)
+        y = g.op("Conv", x, g.const(flat), g.const(bias), kernel_shape=(3, 9), strides=(2, 6), pads=(1, 3, 1, 3), group=1)
+        return g.op("Clip", y, g.const(0.0), g.const(6.0))
+
+    def _quartered(self, x: str, channels: int, share: float) -> str:
+        """tracker.model.backbones.quartered of cells of length `share`: a convolution with one-hot kernels."""
         norm = self.g.op("ReduceL2", x, axes=(1,), keepdims=1)
         x = self.g.op("Div", x, self.g.op("Max", norm, self.g.const(1e-12)))
-        kernel = np.tile(np.eye(4, dtype=np.float32).reshape(4, 1, 2, 2), (channels, 1, 1, 1))
+        kernel = share * np.tile(np.eye(4, dtype=np.float32).reshape(4, 1, 2, 2), (channels, 1, 1, 1))
         return self.g.op("Conv", x, self.g.const(kernel), kernel_shape=(2, 2), strides=(2, 2), pads=(0, 0, 1, 1), group=channels)
 
     def _alexnet(self, x: str) -> str:

@@ -30,15 +30,20 @@ class Column(IntEnum):
     AROUND = 2  # added before the maximum over the other cells
     SQUARE = 3  # the cell's squared length (classic: of the whole template)
     # In the rows of the head's channels (boxes relative to the template's target):
-    SHIFT = 0  # added to the channel
+    SHIFT = 0  # added to the channel, its bias included
     HALF = 1  # first four rows: half the target's sides in pixels, left, top, right, bottom
 
 
 class HeadGraph:
-    """What both heads need."""
+    """What both heads need.
 
-    def __init__(self, net: Network) -> None:
-        self.net, self.g = net, net.g
+    Args:
+        net: The network.
+        side: Cells along one side of a search; None: any. A known one leaves no shape to be computed in a frame.
+    """
+
+    def __init__(self, net: Network, side: int | None = None) -> None:
+        self.net, self.g, self.side = net, net.g, side
         self.cells = net.cells**2
         self.slots = -(-self.cells // 8) * 8
         self.rows = self.slots
@@ -103,7 +108,9 @@ class HeadGraph:
         return self.g.op("Slice", embedding, net.ints(first, at), net.ints(last or self.slots, at + 1), net.ints(1, 2))
 
     def extent(self, x: str) -> str:
-        """(2,) int64: H, W of x."""
+        """(2,) int64: H, W of x, a map of the search."""
+        if self.side:
+            return self.net.ints(self.side, self.side)
         return self.g.op("Shape", x, start=2, end=4)
 
     def shape(self, x: str, channels: int) -> str:
@@ -159,8 +166,8 @@ class BoxHeadGraph(HeadGraph):
     mean template times x, x. So one matrix product gives all of them, and only what is moved or maximised needs more.
     """
 
-    def __init__(self, net: Network) -> None:
-        super().__init__(net)
+    def __init__(self, net: Network, side: int | None = None) -> None:
+        super().__init__(net, side)
         weight, self.bias = net.fold("head.mix", "head.mix_bn", 1e-5)
         cut = np.cumsum([net.channels, net.channels, self.cells, self.cells, 3, net.fine, net.fine])
         parts = np.split(weight[:, :, 0, 0], cut, axis=1)
@@ -210,12 +217,12 @@ class BoxHeadGraph(HeadGraph):
         usual = g.op("Log", g.op("Mul", size, g.const(1 / USUAL_SIZE)))
         half = g.op("Mul", g.op("Concat", size, size, axis=1), g.const(net.stride / 2))
         half = g.op("Pad", half, net.ints(0, 0, 0, 0, width - 4, 0))
-        shift = g.op("MatMul", g.const(self.size), usual)
+        shift = g.op("Add", g.op("MatMul", g.const(self.size), usual), g.const(self.bias[:, None]))
         return [shift, half, g.op("Mul", g.op("Concat", shift, shift, axis=2), g.const(0.0))]
 
     def _fine_context(self, cells: str, weight: str) -> str:
         """(B, head channels, F): what the first layer does with the fine channels of a search cell, for this target."""
-        g, gain = self.g, np.float32((self.net.fine / 4) ** 0.5)
+        g, gain = self.g, np.float32((self.net.fine / 4) ** 0.5 / FINE_SHARE)  # the search has them times that share
         like = self.unit(self.total(g.op("Mul", cells, weight), 1), 2, NORM_EPS)
         return g.op("Add", g.op("Mul", like, g.const(self.match_fine * gain * 2)), g.const(self.own_fine * gain * 0.3))
 
@@ -246,10 +253,9 @@ class BoxHeadGraph(HeadGraph):
         if net.config.energy != "cosine":
             parts, weights = [similar, *parts], [self._wide(self.similar), *weights]
         mixed = g.op("MatMul", g.const(np.concatenate(weights, axis=1)), g.op("Concat", *parts, axis=1))
-        mixed = g.op("Add", mixed, context)
-        if net.config.relative_boxes:
-            mixed = g.op("Add", mixed, self.column(embedding, Column.SHIFT, self.slots, self.rows))
-        y = g.op("Relu", g.op("Add", mixed, g.const(self.bias[:, None])))
+        relative = net.config.relative_boxes
+        bias = self.column(embedding, Column.SHIFT, self.slots, self.rows) if relative else g.const(self.bias[:, None])
+        y = g.op("Relu", g.op("Add", g.op("Add", mixed, context), bias))
         y = g.op("Reshape", y, self.shape(x, len(self.bias)))
         for k in range(net.config.head_layers):
             y = self._layer(y, f"head.shared.{k}")
@@ -266,9 +272,7 @@ class BoxHeadGraph(HeadGraph):
         g.output(score, "score", "float32", ("batch", "rows", "columns"))
         g.output(g.op("Add", sides, self._grid(x)), "boxes", "float32", ("batch", 4, "rows", "columns"))
         if features:
-            if fine is not None:
-                unit = g.op("Concat", unit, g.op("Mul", fine, g.const(FINE_SHARE)), axis=1)
-            g.output(unit, "features", "float32", ("batch", self.read, "rows", "columns"))
+            g.output(read, "features", "float32", ("batch", self.read, "rows", "columns"))
 
     def _wide(self, weight: np.ndarray) -> np.ndarray:
         """Zero columns for the empty rows."""

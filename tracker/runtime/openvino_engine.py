@@ -12,7 +12,7 @@ class OpenVinoEngine(OnnxEngine):
     name = "openvino"
     one_thread = None  # type: ignore[assignment]  # a request takes one call at a time, and spreads a batch over its threads itself
 
-    def _session(self, model: bytes, **dimensions: int) -> Session:
+    def _session(self, model: bytes) -> Session:
         try:
             import openvino as ov
         except ImportError:
@@ -23,8 +23,6 @@ class OpenVinoEngine(OnnxEngine):
 
         core = ov.Core()
         network = core.read_model(model=model, weights=b"")
-        if dimensions:
-            network.reshape({"search": [-1, dimensions["height"], dimensions["width"], 3]})
         hints = {"INFERENCE_NUM_THREADS": self.threads, "PERFORMANCE_HINT": "LATENCY"}
         request = core.compile_model(network, "CPU", hints).create_infer_request()
         # The results live in the request's own buffers until its next run: hand out copies.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -40,7 +41,7 @@ class Choice:
 
 def clash(a: Choice, b: Choice) -> bool:
     """Whether two choices are the same place."""
-    return a.reading is not None and b.reading is not None and float(np.linalg.norm(a.centre - b.centre)) < min(a.reach, b.reach)
+    return a.reading is not None and b.reading is not None and math.dist(a.centre, b.centre) < min(a.reach, b.reach)
 
 
 def groups_of(options: Sequence[Sequence[Choice]]) -> list[list[int]]:

@@ -43,26 +43,42 @@ def outside(shape: tuple[int, ...], box: Sequence[float] | NDArray[np.float64], 
         stride: Crop pixels for one cell.
         crop: Side of the crop in pixels.
     """
+    clear = np.ones(shape, dtype=np.bool_)
+    clear[around(shape, box, stride, crop)] = False
+    return clear
+
+
+def around(shape: tuple[int, ...], box: Sequence[float] | NDArray[np.float64], stride: int, crop: int) -> tuple[slice, slice]:
+    """Rows and columns of the cells that don't stand clear of a target; as of `outside`."""
     left, top, right, bottom = (float(v) for v in box)
-    height, width = shape
-    x = np.arange(width) * float(stride) + (crop - (width - 1) * stride) / 2
-    y = np.arange(height) * float(stride) + (crop - (height - 1) * stride) / 2
-    more_x, more_y = 0.25 * (right - left) + stride, 0.25 * (bottom - top) + stride
-    aside = np.abs(x - (left + right) / 2) >= (right - left) / 2 + more_x
-    above = np.abs(y - (top + bottom) / 2) >= (bottom - top) / 2 + more_y
-    return above[:, None] | aside[None, :]
+    return _near(top, bottom, shape[0], stride, crop), _near(left, right, shape[1], stride, crop)
 
 
-def box_of(found: Decoded, size: ArrayLike, crop: int) -> NDArray[np.float64]:
+def _near(first: float, last: float, count: int, stride: int, crop: int) -> slice:
+    # Cell k stands at stride * k + begin, and is near where it is less than `reach` off the middle.
+    begin = (crop - (count - 1) * stride) / 2
+    middle, reach = (first + last) / 2 - begin, 0.75 * (last - first) + stride
+    low = min(max(math.floor((middle - reach) / stride) + 1, 0), count)
+    return slice(low, max(min(math.ceil((middle + reach) / stride), count), low))
+
+
+def _best_of_others(values: Map, near: tuple[slice, slice]) -> float:
+    """The largest value of a map outside of these rows and columns; -inf where there is none."""
+    others = values.copy()
+    others[near] = -np.inf
+    return float(others.max())
+
+
+def box_of(found: Decoded, size: Sequence[float] | NDArray[np.float64], crop: int) -> NDArray[np.float64]:
     """(4,) xyxy in crop pixels of a decoded place; `size` (w, h) in crop pixels where it has none of its own (classic head)."""
-    w, h = (float(v) * found.scale for v in np.asarray(size))
+    w, h = (float(v) * found.scale for v in size)
     if found.width is not None and found.height is not None:
         w, h = found.width, found.height
     x, y = crop / 2 + found.dx, crop / 2 + found.dy
     return np.array([x - w / 2, y - h / 2, x + w / 2, y + h / 2])
 
 
-def features(found: Decoded, size: ArrayLike, stride: int, crop: int, usual: float | None = None) -> NDArray[np.float64]:
+def features(found: Decoded, size: tuple[float, float], stride: int, crop: int, usual: float | None = None) -> NDArray[np.float64]:
     """(9,) `FEATURES` of a decoded place, each within fixed bounds.
 
     Args:
@@ -72,13 +88,16 @@ def features(found: Decoded, size: ArrayLike, stride: int, crop: int, usual: flo
         crop: Side of the crop in pixels.
         usual: Logit of the peak that this target usually has, or None.
     """
-    w, h = (float(v) for v in np.asarray(size))
-    box = box_of(found, (w, h), crop)
+    w, h = size
+    left, top, right, bottom = box_of(found, (w, h), crop).tolist()
     peak = float(found.logits[found.cell])
-    clear = outside(found.logits.shape, box, stride, crop)
-    others = found.logits[clear]
-    second, mean = (float(others.max()), float(others.mean())) if others.size else (peak - 6.0, peak - 12.0)
-    new_w, new_h = max(float(box[2] - box[0]), 1e-3), max(float(box[3] - box[1]), 1e-3)
+    near = around(found.logits.shape, (left, top, right, bottom), stride, crop)
+    inner = found.logits[near]
+    count = found.logits.size - inner.size
+    second, mean = peak - 6.0, peak - 12.0
+    if count:
+        second, mean = _best_of_others(found.logits, near), float(found.logits.sum() - inner.sum()) / count
+    new_w, new_h = max(right - left, 1e-3), max(bottom - top, 1e-3)
     resize = abs(math.log2(new_w * new_h / (w * h))) + abs(math.log2((new_w / new_h) / (w / h)))
     return np.array(
         [
@@ -88,19 +107,19 @@ def features(found: Decoded, size: ArrayLike, stride: int, crop: int, usual: flo
             _agreement(found.boxes, found.response, found.cell),
             min(resize, 3.0),
             min(math.hypot(found.dx, found.dy) / math.sqrt(w * h), 4.0),
-            *_online(found, clear),
+            *_online(found, near),
             0.0 if usual is None else min(max(usual - peak, -3.0), 6.0),
         ]
     )
 
 
-def _online(found: Decoded, clear: NDArray[np.bool_]) -> tuple[float, float]:
+def _online(found: Decoded, near: tuple[slice, slice]) -> tuple[float, float]:
     if found.online is None:
         return USUAL_ONLINE
     row, column = found.cell
     here = float(found.online[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2].max())
-    others = found.online[clear]
-    second = float(others.max()) if others.size else 0.0
+    second = _best_of_others(found.online, near)
+    second = second if math.isfinite(second) else 0.0
     return min(max(here, -0.5), 1.5), min(max(here - second, -1.5), 1.5)
 
 
@@ -109,12 +128,16 @@ def _agreement(boxes: Map | None, response: Map, cell: tuple[int, int]) -> float
         return 1.0
     row, column = cell
     rows, columns = slice(max(row - 1, 0), row + 2), slice(max(column - 1, 0), column + 2)
-    left, top, right, bottom = boxes[:, rows, columns].reshape(4, -1)
-    x0, y0, x1, y1 = (float(v) for v in boxes[:, row, column])
-    both = np.maximum(np.minimum(right, x1) - np.maximum(left, x0), 0) * np.maximum(np.minimum(bottom, y1) - np.maximum(top, y0), 0)
-    union = np.maximum(right - left, 0) * np.maximum(bottom - top, 0) + max(x1 - x0, 0.0) * max(y1 - y0, 0.0) - both
-    weight = response[rows, columns].reshape(-1) + 1e-6
-    return float(((both / np.maximum(union, 1e-6)) * weight).sum() / weight.sum())
+    x0, y0, x1, y1 = boxes[:, row, column].tolist()
+    area, total, whole = max(x1 - x0, 0.0) * max(y1 - y0, 0.0), 0.0, 0.0
+    # Nine boxes: plain numbers take less time than calls of numpy.
+    cells = boxes[:, rows, columns].reshape(4, -1).tolist()
+    for left, top, right, bottom, share in zip(*cells, response[rows, columns].ravel().tolist(), strict=True):
+        both = max(min(right, x1) - max(left, x0), 0.0) * max(min(bottom, y1) - max(top, y0), 0.0)
+        union = max(right - left, 0.0) * max(bottom - top, 0.0) + area - both
+        total += both / max(union, 1e-6) * (share + 1e-6)
+        whole += share + 1e-6
+    return total / whole
 
 
 def probability(values: ArrayLike, weights: Sequence[float]) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ from tracker.types import Image, TrackState
 if TYPE_CHECKING:
     from tracker.model.zoo import LoadedModel
 
+Lesson = Callable[[Target, Reading, Image], None]
+
 
 class Core:
     """The steps of a frame, for targets that the caller keeps.
@@ -40,6 +43,7 @@ class Core:
             (padded backbones). 0: none, and all cells count.
         active: Whether states and what follows from them are in use: they need a calibrated score.
         steady: Whether a target that hardly moves is looked for in a smaller window.
+        factors: Size of each search window against the middle one.
     """
 
     def __init__(self, model: LoadedModel, engine: Engine, config: TrackingConfig) -> None:
@@ -53,6 +57,8 @@ class Core:
         self.window = config.redetect_size or self.sizes[1] + round(self.sizes[1] / 2 / self.stride) * self.stride
         self.active = bool(config.confidence) and config.states
         self.steady = model.has_boxes and 0 < config.steady_size < self.sizes[1]
+        exponents = np.zeros(1) if model.has_boxes else np.arange(config.scales) - config.scales // 2
+        self.factors = np.asarray(config.scale_step**exponents, dtype=np.float64)
 
     def start(self, frame: Image, box: ArrayLike) -> Target:
         """A target from its box in the first frame.
@@ -84,14 +90,26 @@ class Core:
         target.filter = OnlineFilter(response.features, places, extents, config.online_channels, config.online_rate, config.online_gap)
 
     def learn(self, target: Target, reading: Reading, frame: Image) -> None:
-        """Takes a frame in which the target was surely seen into its online filter."""
-        if reading.embedding is None:
-            return
-        if target.filter is None:  # a known target, found in this video
-            self.study(target, frame)
-            return
-        place, extents = self._cells(target, reading.crop, reading.embedding.shape[1:])
-        target.filter.learn(reading.embedding, place, extents, reading.found.response)
+        """Takes a frame in which the target was surely seen into its online filter, and now and then into its bank."""
+        if reading.embedding is not None:
+            if target.filter is None:  # a known target, found in this video
+                self.study(target, frame)
+            else:
+                place, extents = self._cells(target, reading.crop, reading.embedding.shape[1:])
+                target.filter.learn(reading.embedding, place, extents, reading.found.response)
+        if self._wants_view(target, reading):
+            target.bank.offer(self.engine, self._view(frame, target.centre, target.size, target.fill, target.age), self.config)
+
+    def learns_much(self, target: Target, reading: Reading) -> bool:
+        """Whether `learn` has more to do than to count the frame."""
+        if reading.embedding is not None and (target.filter is None or target.filter.due):
+            return True
+        return self._wants_view(target, reading)
+
+    def _wants_view(self, target: Target, reading: Reading) -> bool:
+        if not self.active or target.age - target.found_at < self.config.bank_gap:
+            return False
+        return target.bank.wants(target.age, reading.score, self.config)
 
     def _cells(self, target: Target, crop: Crop, shape: tuple[int, ...]) -> tuple[Vector, Vector]:
         """(2,) row and column of the target's centre in the response to a window, (2,) rows and columns that it covers."""
@@ -124,7 +142,7 @@ class Core:
         steady = self.steady and target.unrest < self.config.steady_step and not (wide or place or target.lost)
         width = self.config.steady_size if steady else self.sizes[1]
         side = self.side(size) * width / self.sizes[0]
-        factors = self._factors()
+        factors = self.factors
         crops = [Crop.around(centre, side * f, width) for f in factors]
         return Look(crops, factors, size, frame, target.fill)
 
@@ -176,12 +194,21 @@ class Core:
         embedding: NDArray[np.float32] | None = None,
     ) -> Reading:
         """A reading of a decoded place: its features and score."""
-        values = features(place, size * crop.scale, self.stride, crop.size, target.peak)
+        w, h = (size * crop.scale).tolist()
+        values = features(place, (w, h), self.stride, crop.size, target.peak)
         weights = self.config.confidence if place.online is not None else self.config.confidence_plain or self.config.confidence
         score = float(probability(values, weights)) if weights else place.score
         return Reading(place, crop, values, score, weighed, size, embedding)
 
-    def settle(self, target: Target, reading: Reading, frame: Image, search: bool = True) -> Reading:
+    def settle(
+        self,
+        target: Target,
+        reading: Reading,
+        frame: Image,
+        search: bool = True,
+        lesson: Lesson | None = None,
+        copy: Callable[[], Image] | None = None,
+    ) -> Reading:
         """Moves the target by what was read, changes its state, and searches for it when it is LOST.
 
         Args:
@@ -189,6 +216,8 @@ class Core:
             reading: Of this frame.
             frame: The picture.
             search: Whether windows beyond the last place may be searched now.
+            lesson: Gets what `learn` is to be called with, where there is something to learn; None: `learn` itself.
+            copy: Gives a copy of the picture that may be kept; several targets share one. None: a new one.
 
         Returns:
             The reading that the track's score comes from.
@@ -208,11 +237,9 @@ class Core:
         sure = self.active and target.belief.state is TrackState.TRACKING
         if sure:
             target.note_peak(reading.logit, self.config.peak_fall)
-            target.keep(frame, self.config)
+            target.keep(copy or frame.copy, self.config)
         if sure or (not self.active and reading.score >= self.config.sure_score):
-            self.learn(target, reading, frame)
-        if sure and target.age - target.found_at >= self.config.bank_gap and target.bank.wants(target.age, reading.score, self.config):
-            target.bank.offer(self.engine, self._view(frame, target.centre, target.size, target.fill, target.age), self.config)
+            (lesson or self.learn)(target, reading, frame)
         return reading
 
     def hide(self, target: Target, reading: Reading, frame: Image) -> Reading:
@@ -235,9 +262,3 @@ class Core:
     def _view(self, frame: Image, centre: Vector, size: Vector, fill: Any, age: int) -> View:
         crop = Crop.around(centre, self.side(size), self.sizes[0])
         return View(crop.cut(frame, fill), (size * crop.scale).astype(np.float32), age)
-
-    def _factors(self) -> NDArray[np.float64]:
-        if self.model.has_boxes:
-            return np.ones(1)
-        exponents = np.arange(self.config.scales) - self.config.scales // 2
-        return np.asarray(self.config.scale_step**exponents, dtype=np.float64)

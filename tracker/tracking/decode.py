@@ -58,10 +58,18 @@ def cosine_window(height: int, width: int) -> Map:
 
 def sigmoid(x: NDArray[np.float32]) -> Map:
     """1 / (1 + exp(-x)), without overflow."""
-    return (0.5 * (np.tanh(0.5 * x) + 1)).astype(np.float32)
+    return np.asarray(0.5 * np.tanh(0.5 * x) + 0.5, dtype=np.float32)
 
 
-def _change(ratio: NDArray[np.floating]) -> NDArray[np.floating]:
+@lru_cache(maxsize=16)
+def _middle_of_window(height: int, width: int, cells: int) -> Map:
+    """(height, width) middle of the cosine window of `cells` x `cells`, or of their own where they are more."""
+    top, left = max((cells - height) // 2, 0), max((cells - width) // 2, 0)
+    window = cosine_window(max(cells, height), max(cells, width))
+    return np.ascontiguousarray(window[top : top + height, left : left + width])
+
+
+def _change(ratio: Map) -> Map:
     return np.maximum(ratio, 1.0 / ratio)
 
 
@@ -86,7 +94,7 @@ class Weighed:
 
     def at(self, cell: tuple[int, int], crop: int) -> Decoded:
         """The place that a cell stands for, in a search crop of side `crop` pixels."""
-        left, top, right, bottom = (float(v) for v in self.boxes[:, cell[0], cell[1]])
+        left, top, right, bottom = self.boxes[:, cell[0], cell[1]].tolist()
         return Decoded(
             dx=(left + right) / 2 - crop / 2,
             dy=(top + bottom) / 2 - crop / 2,
@@ -116,18 +124,15 @@ def weigh_boxes(
     response = sigmoid(logits)
     width = np.maximum(boxes[2] - boxes[0], 1.0)
     height = np.maximum(boxes[3] - boxes[1], 1.0)
-
-    def padded(w: NDArray[np.floating] | float, h: NDArray[np.floating] | float) -> NDArray[np.floating]:
-        return np.sqrt((w + (w + h) / 2) * (h + (w + h) / 2))  # type: ignore[no-any-return]
-
-    change = _change(padded(width, height) / padded(*size)) * _change((width / height) / (size[0] / size[1]))
-    penalty = np.asarray(np.exp(-config.scale_penalty * (change - 1)), dtype=np.float32)
+    # (w + p)(h + p) with p = (w + h) / 2, times 4; its root is the size that SiamRPN compares.
+    area, usual = (3 * width + height) * (width + 3 * height), (3 * size[0] + size[1]) * (size[0] + 3 * size[1])
+    change = np.sqrt(_change(area / usual)) * _change(width / height * (size[1] / size[0]))
+    penalty = np.exp(config.scale_penalty - config.scale_penalty * change)
     weighted = chosen = response * penalty
     if online is not None:
-        chosen = (1 - config.online_weight) * weighted + config.online_weight * penalty * np.clip(online, 0.0, 1.0)
-    height, width = response.shape
-    top, left = max((cells - height) // 2, 0), max((cells - width) // 2, 0)
-    window = cosine_window(max(cells, height), max(cells, width))[top : top + height, left : left + width]
+        held = np.minimum(np.maximum(online, 0.0), 1.0)
+        chosen = (1 - config.online_weight) * weighted + config.online_weight * (penalty * held)
+    window = _middle_of_window(*response.shape, cells)
     mixed = (1 - config.window_influence) * chosen + config.window_influence * window
     return Weighed(logits, boxes, response, weighted, mixed, online)
 

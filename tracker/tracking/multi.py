@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from itertools import combinations
 from typing import Any
 
@@ -25,7 +26,7 @@ from tracker.tracking.reading import Reading
 from tracker.tracking.spread import Spread
 from tracker.tracking.target import Target
 from tracker.tracking.tracker import SiamTracker, Views, track_of, views_of
-from tracker.types import Box, Image, Track
+from tracker.types import Box, Track
 
 CHOICES = 3
 """Places that a target may choose from."""
@@ -128,11 +129,17 @@ class MultiTracker:
         near, begun = sight.readings, time.perf_counter()
         chosen = self._share_out(targets, near)
         searching = self._searching(targets)
+        lessons: list[tuple[Target, Reading]] = []
+        copy = cache(frame.copy)
 
-        def settle(core: Core, mine: Sequence[int]) -> list[Reading]:
-            return [self._settle(core, targets[k], near[k], chosen[k], frame, targets[k] is searching) for k in mine]
+        def settle(target: Target, choice: Reading) -> Reading:
+            return self.core.settle(target, choice, frame, target is searching, lambda t, reading, _: lessons.append((t, reading)), copy)
 
-        settled = [reading for part in self.spread.each(settle, len(targets)) for reading in part]
+        settled = [
+            self.core.hide(target, seen, frame) if choice is None else settle(target, choice)
+            for target, seen, choice in zip(targets, near, chosen, strict=True)
+        ]
+        self.spread.learn(lessons, frame)
         self.views = views_of(targets[0], sight.looks[0], near[0])
         share = 1 / len(targets)
         timing = sight.timing.and_decode(time.perf_counter() - begun, share)
@@ -140,10 +147,6 @@ class MultiTracker:
             track_of(t, reading, seen, timing, index, timestamp, number)
             for number, t, reading, seen in zip(numbers, targets, settled, near, strict=True)
         ]
-
-    @staticmethod
-    def _settle(core: Core, target: Target, near: Reading, choice: Reading | None, frame: Image, search: bool) -> Reading:
-        return core.hide(target, near, frame) if choice is None else core.settle(target, choice, frame, search=search)
 
     def _searching(self, targets: Sequence[Target]) -> Target | None:
         """Whose turn it is: one LOST target searches in a frame, so that ten of them don't stall a live video."""

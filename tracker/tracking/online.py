@@ -60,21 +60,29 @@ class OnlineFilter:
         """
         one_blas_thread()
         self.rate, self.gap, self._waited = rate, max(gap, 1), 0
-        self._seen: tuple[Features, NDArray[np.float32]] | None = None
         cells = maps.transpose(0, 2, 3, 1).reshape(-1, maps.shape[1])
         self._mean = cells.mean(axis=0)
         spread, axes = np.linalg.eigh(np.cov(cells - self._mean, rowvar=False))
         scale = np.sqrt(max(float(spread.sum()), 1e-12))
         self._basis = np.ascontiguousarray(axes[:, ::-1][:, :channels] / scale, dtype=np.float32)
+        self._middle = self._mean @ self._basis
         sums = [self._equations(one, place, extents) for one, place in zip(maps, np.asarray(places), strict=True)]
-        self._first = (np.mean([a for a, _ in sums], axis=0), np.mean([b for _, b in sums], axis=0))
-        self._matrix, self._vector = self._first
-        matrix, vector = self._system()
-        self.weights = np.linalg.solve(matrix, vector)
+        matrix, vector = np.mean([a for a, _ in sums], axis=0), np.mean([b for _, b in sums], axis=0)
+        ridge = np.float32(RIDGE) * np.eye(len(matrix), dtype=np.float32)
+        # The system is that of the running average and of the first frame. What an update adds of the latter never changes.
+        self._matrix, self._vector = matrix + ridge, vector
+        self._matrix_pull, self._vector_pull = rate * (FIRST_SHARE * matrix + ridge), rate * FIRST_SHARE * vector
+        self._take(np.linalg.solve(self._matrix, self._vector))
 
     def respond(self, one: Features) -> Map:
         """(C, H, W) unit-length search embedding -> (H, W): near 1 at the target, near 0 elsewhere."""
-        return (self._rows(one) @ self.weights).reshape(one.shape[1:])
+        each = self._taps @ one.reshape(len(one), -1)
+        return each.take(_products(*one.shape[1:])).sum(axis=0) + self._constant
+
+    @property
+    def due(self) -> bool:
+        """Whether the next frame that is learnt changes the filter."""
+        return self._waited + 1 >= self.gap
 
     def learn(self, one: Features, place: ArrayLike, extents: ArrayLike, response: Map) -> None:
         """Takes in a frame in which the target was surely seen (every `gap`-th one).
@@ -85,26 +93,31 @@ class OnlineFilter:
             extents: Rows and columns that the target covers.
             response: (H, W) the matcher's response in [0, 1]: what else it takes for the target is learnt first.
         """
-        self._waited += 1
-        if self._waited < self.gap:
+        due = self.due
+        self._waited = 0 if due else self._waited + 1
+        if not due:
             return
-        self._waited = 0
-        matrix, vector = self._equations(one, place, extents, response)
-        self._matrix = (1 - self.rate) * self._matrix + self.rate * matrix
-        self._vector = (1 - self.rate) * self._vector + self.rate * vector
-        self.weights = descend(*self._system(), self.weights)
+        matrix, vector = self._equations(one, place, extents, response, self.rate * (1 - FIRST_SHARE))
+        self._matrix *= 1 - self.rate  # in place: the matrices don't fit the second cache, and passes over them are what it costs
+        self._matrix += matrix
+        self._matrix += self._matrix_pull
+        self._vector = (1 - self.rate) * self._vector + vector + self._vector_pull
+        self._take(descend(self._matrix, self._vector, self.weights))
 
-    def _system(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        kept = 1 - FIRST_SHARE
-        matrix = kept * self._matrix + FIRST_SHARE * self._first[0]
-        matrix[np.diag_indices_from(matrix)] += RIDGE
-        return matrix, kept * self._vector + FIRST_SHARE * self._first[1]
+    def _take(self, weights: NDArray[np.float32]) -> None:
+        """Takes weights, and what a frame needs of them: (KERNEL * KERNEL, C) a vector for each neighbour, and a constant."""
+        self.weights = weights
+        near = weights[:-1].reshape(KERNEL * KERNEL, -1)
+        self._taps = near @ self._basis.T
+        self._constant = weights[-1] - (near @ self._middle).sum()
 
     def _equations(
-        self, one: Features, place: ArrayLike, extents: ArrayLike, response: Map | None = None
+        self, one: Features, place: ArrayLike, extents: ArrayLike, response: Map | None = None, share: float = 1.0
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """A'WA and A'Wy of the weighted least squares of one frame."""
-        rows = self._rows(one)
+        """A'WA and A'Wy of the weighted least squares of one frame, times `share`.
+
+        A row of A is the neighbourhood of a cell, (KERNEL * KERNEL * D), and 1.
+        """
         (row, column), spread = np.asarray(place, dtype=np.float64), SPREAD * np.maximum(extents, 1.0) + LEAST_SPREAD
         down, across = ((np.arange(n) - at) / s for n, at, s in zip(one.shape[1:], (row, column), spread, strict=True))
         wanted = np.exp(-0.5 * (down[:, None] ** 2 + across**2)).ravel()
@@ -112,19 +125,14 @@ class OnlineFilter:
         if response is not None:
             other = other * (1 + DISTRACTOR_GAIN * response.ravel())
         weight = TARGET_SHARE * wanted / max(wanted.sum(), 1e-6) + (1 - TARGET_SHARE) * other / other.sum()
-        weighted = rows * weight[:, None].astype(np.float32)
-        return rows.T @ weighted, weighted.T @ wanted.astype(np.float32)
-
-    def _rows(self, one: Features) -> NDArray[np.float32]:
-        """(H * W, KERNEL * KERNEL * D + 1): the neighbourhood of each cell, and 1. Kept, since learning follows responding."""
-        if self._seen is None or self._seen[0] is not one:
-            low = (one.reshape(len(one), -1).T - self._mean) @ self._basis
-            near = neighbours(*one.shape[1:])
-            rows = np.empty((len(near), near.shape[1] * low.shape[1] + 1), np.float32)
-            rows[:, :-1] = low[near].reshape(len(near), -1)
-            rows[:, -1] = 1.0
-            self._seen = (one, rows)
-        return self._seen[1]
+        root = np.sqrt(share * weight).astype(np.float32)
+        low = one.reshape(len(one), -1).T @ self._basis - self._middle
+        near = low.take(neighbours(*one.shape[1:]), axis=0).reshape(len(low), -1)
+        rows = np.empty((len(near), near.shape[1] + 1), np.float32)
+        np.multiply(near, root[:, None], out=rows[:, :-1])
+        rows[:, -1] = root
+        # The product of a matrix with itself: numpy takes BLAS's syrk, half the arithmetic.
+        return rows.T @ rows, rows.T @ (root * wanted.astype(np.float32))
 
 
 @lru_cache(maxsize=16)
@@ -134,6 +142,13 @@ def neighbours(height: int, width: int) -> NDArray[np.int64]:
     rows = np.clip(np.arange(height)[:, None] + steps, 0, height - 1)
     columns = np.clip(np.arange(width)[:, None] + steps, 0, width - 1)
     return (rows[:, None, :, None] * width + columns[None, :, None, :]).reshape(height * width, -1)
+
+
+@lru_cache(maxsize=16)
+def _products(height: int, width: int) -> NDArray[np.int64]:
+    """(KERNEL * KERNEL, H, W) where the products that add up to a cell's response stand among those of all taps and cells."""
+    places = neighbours(height, width).T + np.arange(KERNEL**2)[:, None] * (height * width)
+    return places.reshape(-1, height, width)
 
 
 def descend(matrix: NDArray[np.float32], vector: NDArray[np.float32], start: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
 from tracker.runtime.base import Response
 from tracker.tracking.reading import Look, Reading, clean
@@ -35,33 +35,64 @@ class Sight:
     timing: Timing
 
 
-def see(core: Core, targets: Sequence[Target], frame: Image) -> Sight:
+class Deal(Protocol):
+    """Who matches the targets of a frame, and how many in one call."""
+
+    def parts(self, numbers: Sequence[int]) -> list[Sequence[int]]:
+        """The numbers of the targets, a share for each call."""
+
+    def match(self, targets: Sequence[Target], looks: Sequence[Look]) -> Callable[[], list[Response]]:
+        """Begins to match; what it returns waits for the responses."""
+
+
+class AtOnce:
+    """All targets in one call, now."""
+
+    def __init__(self, core: Core) -> None:
+        self.core = core
+
+    def parts(self, numbers: Sequence[int]) -> list[Sequence[int]]:
+        return [numbers]
+
+    def match(self, targets: Sequence[Target], looks: Sequence[Look]) -> Callable[[], list[Response]]:
+        return partial(match, self.core, targets, looks)
+
+
+def see(core: Core, targets: Sequence[Target], frame: Image, deal: Deal | None = None) -> Sight:
     """Looks for the targets; those that a small window leaves in doubt are looked for once more in the full one.
 
     Args:
         core: The steps of a frame.
         targets: At least one.
         frame: The picture.
+        deal: Who matches them; None: `AtOnce`.
     """
-    marks = [time.perf_counter()]
-    looks = _looks(core, targets, frame, wide=False)
-    marks.append(time.perf_counter())
-    responses = match(core, targets, looks)
-    marks.append(time.perf_counter())
-    readings = [core.read(*seen) for seen in zip(targets, looks, responses, strict=True)]
-    marks.append(time.perf_counter())
-    again = [k for k, (target, reading) in enumerate(zip(targets, readings, strict=True)) if core.doubts(target, reading)]
-    if again:
-        doubtful = [targets[k] for k in again]
-        wide = _looks(core, doubtful, frame, wide=True)
-        marks.append(time.perf_counter())
-        responses = match(core, doubtful, wide)
-        marks.append(time.perf_counter())
-        for k, look, response in zip(again, wide, responses, strict=True):
-            looks[k], readings[k] = look, core.read(targets[k], look, response)
-        marks.append(time.perf_counter())
-    spent = [b - a for a, b in pairwise(marks)]
-    return Sight(looks, readings, Timing(crop=sum(spent[0::3]), network=sum(spent[1::3]), decode=sum(spent[2::3])))
+    deal = deal or AtOnce(core)
+    looks: dict[int, Look] = {}
+    readings: dict[int, Reading] = {}
+    crop = network = decode = 0.0
+    numbers: Sequence[int] = range(len(targets))
+    for wide in (False, True):
+        waiting = []
+        begun = time.perf_counter()
+        for part in deal.parts(numbers):
+            mine = [targets[k] for k in part]
+            cut = _looks(core, mine, frame, wide)
+            looks.update(zip(part, cut, strict=True))
+            waiting.append((part, deal.match(mine, cut)))
+        crop += time.perf_counter() - begun
+        for part, responses in waiting:
+            begun = time.perf_counter()
+            found = responses()
+            matched = time.perf_counter()
+            for k, response in zip(part, found, strict=True):
+                readings[k] = core.read(targets[k], looks[k], response)
+            network, decode = network + matched - begun, decode + time.perf_counter() - matched
+        numbers = [k for k in numbers if core.doubts(targets[k], readings[k])]
+        if not numbers:
+            break
+    every = range(len(targets))
+    return Sight([looks[k] for k in every], [readings[k] for k in every], Timing(crop=crop, network=network, decode=decode))
 
 
 def _looks(core: Core, targets: Sequence[Target], frame: Image, wide: bool) -> list[Look]:

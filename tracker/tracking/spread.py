@@ -1,27 +1,25 @@
 """Several targets dealt out to the machine's cores.
 
 A batch saves little on a core that one window keeps busy already, and one small window gains nothing from a second core. So threads
-take few targets at a time through the whole frame (cut, match as one batch, read), on an engine that uses one thread for a call.
-What a target gets does not depend on who its neighbours in a batch are.
+take few targets at a time through the network, on an engine that uses one thread for a call; cutting and reading, which hold Python's
+lock, stay in the thread that asked, while the others are in the network. What is learnt of a target is mostly arithmetic and is dealt out
+again. What a target gets does not depend on who its neighbours in a batch are.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from typing import TypeVar
 
+from tracker.runtime.base import Response
 from tracker.tracking.core import Core
-from tracker.tracking.sight import Sight, see
+from tracker.tracking.reading import Look, Reading
+from tracker.tracking.sight import Sight, match, see
 from tracker.tracking.target import Target
-from tracker.types import Image, Timing
-
-T = TypeVar("T")
+from tracker.types import Image
 
 TOGETHER = 2
-"""Targets that a thread takes at once: nearly all that a batch saves, and while one thread reads (which holds Python's lock) another
-is in the network. Who gets a target that needs a second look gets fewer of the others."""
+"""Targets that a thread takes at once: nearly all that a batch saves, and those that are read while the others are in the network."""
 
 
 class Spread:
@@ -45,34 +43,39 @@ class Spread:
             self._twin = Core(self.core.model, self.core.engine.one_thread(), self.core.config)  # type: ignore[attr-defined]
             self._pool = ThreadPoolExecutor(self.threads, "targets")
 
-    def each(self, work: Callable[[Core, Sequence[int]], T], count: int) -> list[T]:
-        """Deals the numbers 0 ... count - 1 out to the threads.
+    def see(self, targets: Sequence[Target], frame: Image) -> Sight:
+        """As `sight.see`, matched by the threads."""
+        if min(self.threads, len(targets)) == 1:
+            return see(self.core, targets, frame)
+        self.prepare()
+        return see(self.core, targets, frame, self)
+
+    def parts(self, numbers: Sequence[int]) -> list[Sequence[int]]:
+        """As of `sight.Deal`: few for each call, and no thread idles while another has two."""
+        size = min(-(-len(numbers) // self.threads), TOGETHER)
+        return [numbers[k : k + size] for k in range(0, len(numbers), size)]
+
+    def match(self, targets: Sequence[Target], looks: Sequence[Look]) -> Callable[[], list[Response]]:
+        """As of `sight.Deal`."""
+        assert self._twin is not None and self._pool is not None
+        return self._pool.submit(match, self._twin, targets, looks).result
+
+    def learn(self, lessons: Sequence[tuple[Target, Reading]], frame: Image) -> None:
+        """`Core.learn` of several targets, those at once that have much to learn.
 
         Args:
-            work: Gets a core of its own thread and its share of the numbers.
-            count: At least one.
-
-        Returns:
-            What `work` gave, in the order of the numbers.
+            lessons: Each target at most once, and what was read of it.
+            frame: The picture.
         """
-        if min(self.threads, count) == 1:
-            return [work(self.core, range(count))]
-        self.prepare()
+        much = [self.core.learns_much(*lesson) for lesson in lessons]
+        shared = min(self.threads, sum(much)) > 1
+        for lesson, long in zip(lessons, much, strict=True):
+            if not (shared and long):
+                self.core.learn(*lesson, frame)
+        if not shared:
+            return
         assert self._twin is not None and self._pool is not None
-        size = min(-(-count // self.threads), TOGETHER)
-        parts = [self._pool.submit(work, self._twin, range(k, min(k + size, count))) for k in range(0, count, size)]
-        wait(parts)  # also where one failed: nothing may go on changing targets behind the caller's back
-        return [part.result() for part in parts]
-
-    def see(self, targets: Sequence[Target], frame: Image) -> Sight:
-        """As `sight.see`; the stages have their shares of the time that the frame waited for."""
-        begun = time.perf_counter()
-        parts = self.each(lambda core, mine: see(core, [targets[k] for k in mine], frame), len(targets))
-        spent = time.perf_counter() - begun
-        crop, network, decode = (sum(getattr(part.timing, stage) for part in parts) for stage in ("crop", "network", "decode"))
-        share = spent / max(crop + network + decode, 1e-9)
-        return Sight(
-            [look for part in parts for look in part.looks],
-            [reading for part in parts for reading in part.readings],
-            Timing(crop * share, network * share, decode * share),
-        )
+        waiting = [self._pool.submit(self._twin.learn, *lesson, frame) for lesson, long in zip(lessons, much, strict=True) if long]
+        wait(waiting)  # also where one failed: nothing may go on changing targets behind the caller's back
+        for one in waiting:
+            one.result()

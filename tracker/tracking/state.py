@@ -58,7 +58,7 @@ def next_belief(belief: Belief, score: float, config: TrackingConfig, response: 
     high = belief.high + 1 if share >= config.sure_score else 0
     rate = RISE if score > belief.level else FALL
     level = max((1 - rate) * belief.level + rate * score, LOWEST_LEVEL)
-    counted = replace(belief, low=low, high=high, level=level)
+    counted = Belief(belief.state, low, high, belief.unsure, level)
     if low >= (config.lost_frames if response < config.lost_peak else config.lost_doubt_frames):
         return replace(counted, state=TrackState.LOST, high=0, unsure=belief.unsure + 1, level=belief.level)
     if belief.state is TrackState.TRACKING:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,7 +11,6 @@ from numpy.typing import NDArray
 
 from tracker.config import TrackingConfig
 from tracker.crops import Colour, Crop
-from tracker.geometry import cxcywh_to_xywh
 from tracker.tracking.decode import Decoded
 from tracker.tracking.elsewhere import Elsewhere
 from tracker.tracking.online import OnlineFilter
@@ -75,7 +76,8 @@ class Target:
 
     @property
     def box(self) -> Box:
-        return cxcywh_to_xywh(np.concatenate([self.centre, self.size]))
+        (x, y), (w, h) = self.centre.tolist(), self.size.tolist()
+        return np.array([x - w / 2, y - h / 2, w, h])
 
     @property
     def place(self) -> tuple[Vector, Vector]:
@@ -98,11 +100,11 @@ class Target:
         rate = max(PEAK_RISE if logit > self.peak else fall, 1 / self.sights)
         self.peak = (1 - rate) * self.peak + rate * logit
 
-    def keep(self, frame: Image, config: TrackingConfig) -> None:
+    def keep(self, copy: Callable[[], Image], config: TrackingConfig) -> None:
         """Keeps a copy of a frame in which it was surely seen, now and then: the caller may use its picture again."""
         waited = self.elsewhere is None or self.age - self.elsewhere.age >= config.elsewhere_gap
         if config.elsewhere_frames > 0 and waited:
-            self.elsewhere = Elsewhere(frame.copy(), self.centre, self.size, self.age)
+            self.elsewhere = Elsewhere(copy(), self.centre, self.size, self.age)
 
     def drop(self, logit: float) -> float:
         """How far a response lies below the usual one, in logits; 0 where none is known."""
@@ -136,12 +138,12 @@ class Target:
             config: Rates and bounds.
             frame: (width, height) in pixels.
         """
-        step = np.nan_to_num(np.array([found.dx, found.dy]) / crop.scale)
+        dx, dy = (v / crop.scale if math.isfinite(v) else 0.0 for v in (found.dx, found.dy))
+        step = np.array([dx, dy])
         if self.belief.state is TrackState.UNCERTAIN:
             self.unrest = 1.0
-            longest = config.uncertain_motion * float(np.sqrt(np.prod(self.size)))
-            length = float(np.hypot(*step))
-            self._set(self.centre + step * min(1.0, longest / max(length, 1e-9)), self.size, config, frame)
+            longest = config.uncertain_motion * _side(self.size)
+            self._set(self.centre + step * min(1.0, longest / max(math.hypot(dx, dy), 1e-9)), self.size, config, frame)
             return
         if found.width is None or found.height is None:
             wanted, rate = self.size * found.scale, config.size_lr
@@ -150,10 +152,10 @@ class Target:
             rate = config.size_lr * found.weight
         size = (1 - rate) * self.size + rate * wanted
         before = self.centre
-        self._set(self.centre + step, size if np.isfinite(size).all() else self.size, config, frame)
+        self._set(self.centre + step, size if all(map(math.isfinite, size.tolist())) else self.size, config, frame)
         moved = self.centre - before
         self.velocity = 0.7 * self.velocity + 0.3 * moved
-        self.unrest = max(CALMING * self.unrest, float(np.hypot(*moved) / np.sqrt(np.prod(self.size))))
+        self.unrest = max(CALMING * self.unrest, math.hypot(*moved.tolist()) / _side(self.size))
         if self.belief.state is TrackState.TRACKING:
             self.remember()
 
@@ -167,9 +169,16 @@ class Target:
 
     def _set(self, centre: Vector, size: Vector, config: TrackingConfig, frame: tuple[int, int]) -> None:
         """Keeps the box finite, in the frame, and within `max_growth` of its first size (then of the frame, then of `min_size`)."""
-        width_height = np.asarray(frame, dtype=np.float64)
-        area = float(np.sqrt(np.prod(size)))
-        first = float(np.sqrt(np.prod(self.first_size)))
-        size = size * np.clip(area, first / config.max_growth, first * config.max_growth) / area
-        self.size = np.clip(size, config.min_size, np.maximum(width_height, config.min_size))
-        self.centre = np.clip(centre, 0, width_height)
+        # Plain numbers: a call of numpy for two takes ten times as long.
+        side, first = _side(size), _side(self.first_size)
+        factor = min(max(side, first / config.max_growth), first * config.max_growth) / side
+        self.size = np.array(
+            [min(max(v * factor, config.min_size), max(n, config.min_size)) for v, n in zip(size.tolist(), frame, strict=True)]
+        )
+        self.centre = np.array([min(max(v, 0.0), n) for v, n in zip(centre.tolist(), frame, strict=True)], dtype=np.float64)
+
+
+def _side(size: Vector) -> float:
+    """sqrt(w h) of (2,) w, h."""
+    w, h = size.tolist()
+    return math.sqrt(w * h)
