@@ -8,6 +8,7 @@ again. What a target gets does not depend on who its neighbours in a batch are.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 
@@ -18,6 +19,9 @@ from tracker.tracking.sight import Sight, match, see
 from tracker.tracking.target import Target
 from tracker.types import Image
 
+HANDOVER = 2e-4
+"""Seconds after which a thread that runs Python gives way to one that waits for it. Python's own 5 ms are as long as a call of the
+network: a thread that comes back from one would wait for as long as it has worked."""
 TOGETHER = 2
 """Targets that a thread takes at once: nearly all that a batch saves, and those that are read while the others are in the network."""
 
@@ -40,6 +44,7 @@ class Spread:
     def prepare(self) -> None:
         """Compiles and starts what several targets need, so that it is not the first frame that waits for it."""
         if self.threads > 1 and self._twin is None:
+            sys.setswitchinterval(min(HANDOVER, sys.getswitchinterval()))  # of the whole process; there is no narrower one
             self._twin = Core(self.core.model, self.core.engine.one_thread(), self.core.config)  # type: ignore[attr-defined]
             self._pool = ThreadPoolExecutor(self.threads, "targets")
 
