@@ -23,7 +23,15 @@ ALEXNET = ModelConfig(
     backbone="siamfc-alexnet", neck_channels=0, energy="dot", head="classic", template_size=103, search_size=151, response_scale=1e-3
 )
 FINE = replace(SMALL, backbone="efficientnet-lite0-fine")
-CONFIGS = {"boxes": SMALL, "fine": FINE, "relative": replace(FINE, relative_boxes=True), "classic": CLASSIC, "alexnet": ALEXNET}
+NORMED = replace(ALEXNET, backbone="siamfc-alexnet-normed")
+CONFIGS = {
+    "boxes": SMALL,
+    "fine": FINE,
+    "relative": replace(FINE, relative_boxes=True),
+    "classic": CLASSIC,
+    "alexnet": ALEXNET,
+    "normed": NORMED,
+}
 
 
 def build(config: ModelConfig, seed: int = 0) -> Matcher:
