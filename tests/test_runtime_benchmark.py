@@ -28,7 +28,7 @@ def test_all_parts_are_measured_and_written(tmp_path: Path) -> None:
     assert set(results["compare"]) == {"tiny", "opencv:mil"}
     assert set(results["targets"]["1"]) == {"1", "3"} and set(results["sizes"]) == {"360p", "720p"}
     assert results["network"]["reached"] > 0 and results["network"]["peak"] > 0
-    assert results["soak"]["frames"] == 30 and results["rss_mb"] > 10
+    assert results["soak"]["frames"] == 30 and results["soak"]["fresh_ms"] > 0 and results["rss_mb"] > 10
     assert all(row["wall_p10_ms"] > 0 for row in results["targets"]["1"].values()) and "states" in results["windows"]
     text = (tmp_path / "out" / "benchmark.md").read_text()
     assert text.strip() == done.stdout.strip()

@@ -120,7 +120,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         results["sizes"] = measure.by_frame_size(tracker, clip, args.sizes)
     if args.soak:
         _say("soak")
-        results["soak"] = measure.soak(tracker(), clip, args.soak)
+        from tracker.tracking.tracker import SiamTracker
+
+        old = tracker()
+        fresh = SiamTracker(old.model, old.engine, old.config)  # another engine would be more memory, late in the run
+        results["soak"] = measure.soak(old, clip, args.soak, fresh=fresh)
     results["rss_mb"] = measure.resident_bytes() / 1e6
     if args.output:
         args.output.mkdir(parents=True, exist_ok=True)
