@@ -110,14 +110,13 @@ class SingleTrackers:
 
     def add(self, image: Image, box: Box, passed: Iterable[Image] = ()) -> int:
         check_room(len(self._active))
-        tracker = self._spare.pop() if self._spare else self._build()
-        try:
-            tracker.init(image, box)
-            for later in passed:
-                tracker.update(later)
-        except Exception:
-            self._spare.append(tracker)
-            raise
+        if not self._spare:
+            self._spare.append(self._build())
+        tracker = self._spare[-1]  # stays a spare one where this box can't be tracked
+        tracker.init(image, box)
+        for later in passed:
+            tracker.update(later)
+        self._spare.remove(tracker)
         number = next(self._numbers)
         self._active[number] = tracker
         return number
