@@ -16,10 +16,11 @@ from tracker.cli import ablate
 from tracker.config import Config, to_dict
 from tracker.errors import ConfigError
 from tracker.model.matcher import Matcher
-from tracker.training.ablation import ENERGIES, Ablation, cell_config, even_start, feature_norm
+from tracker.training.ablation import ENERGIES, Ablation, cell_config
 from tracker.training.ablation_table import markdown
 from tracker.training.cache import ShardMaker, open_index
 from tracker.training.data import build_pair_source, pair_config
+from tracker.training.initial import even_start, feature_norm
 from tracker.training.readers import images_of
 from tracker.training.tracks import read_got10k
 
@@ -64,7 +65,7 @@ def test_all_energies_start_with_the_same_scores(base: tuple[Path, Config], ener
     torch.manual_seed(0)
     model = Matcher(config.model)
     source = build_pair_source(config, 0)
-    even_start(model, energy, feature_norm(model, source))
+    even_start(model, energy, source)
     assert energy == "cosine" or feature_norm(model, source) == pytest.approx(1.0, rel=1e-3)
     z = torch.nn.functional.normalize(torch.randn(1, 24, 5, 5), dim=1)
     head = model.head

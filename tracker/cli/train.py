@@ -126,13 +126,15 @@ def _run(args: argparse.Namespace, folder: Path, config: Config, settings: Train
     from tracker.errors import SiamTrackError
     from tracker.model.zoo import save_model
     from tracker.training import distributed
-    from tracker.training.initial import initial_model
+    from tracker.training.initial import even_start, initial_model
     from tracker.training.loop import Trainer
     from tracker.training.validation import build_validator
 
     first = distributed.rank() == 0
     validate = build_validator(config, device.type) if settings.validate_every and first else _nobody if settings.validate_every else None
     model = initial_model(config, settings.seed, "random" if args.resume else args.init)
+    if settings.even_start and not args.resume:
+        even_start(model, config.model.energy, source)
 
     def export(module: nn.Module, name: str, facts: dict[str, Any]) -> None:
         save_model(folder / f"{name}.safetensors", module, config, facts)  # type: ignore[arg-type]

@@ -16,10 +16,9 @@ import torch
 
 from tracker.config import Config, merge, to_dict
 from tracker.errors import ConfigError
-from tracker.model.matcher import Matcher
 from tracker.training.config import train_config
 from tracker.training.data import build_pair_source
-from tracker.training.initial import initial_model
+from tracker.training.initial import even_start, initial_model
 from tracker.training.loop import LAST, Trainer
 from tracker.training.tracks import AnnotatedTrack
 from tracker.training.validation import Validator
@@ -80,8 +79,6 @@ def cell_config(config: Config, energy: str, loss: str, steps: int) -> Config:
     """
     if energy not in ENERGIES or loss not in LOSSES:
         raise ConfigError(f"There is no cell {energy} x {loss}; energies are {', '.join(ENERGIES)}, losses {', '.join(LOSSES)}.")
-    if not config.model.neck_channels:
-        raise ConfigError("The ablation scales the features in the neck; take a recipe with model.neck_channels above 0.")
     section = dict(config.train)
     first, *rest = [dict(item) for item in section.get("losses", [])] or [{"name": "focal"}]
     rule = {key: value for key, value in dict(first.get("options", {})).items() if key in RULES}
@@ -95,33 +92,6 @@ def cell_config(config: Config, energy: str, loss: str, steps: int) -> Config:
         steps=max(steps, 1), checkpoint_every=max(1, min(250, steps)), validate_every=0, tensorboard=False, ema_decay=max(ema, 0.0)
     )
     return replace(config, model=merge(config.model, {"energy": energy}), train=section)
-
-
-def even_start(model: Matcher, energy: str, norm: float) -> None:
-    """Gives every energy the same first scores: +4 for a target that looks the same, -6 for one at a right angle.
-
-    Without it the ablation would compare how well scales were guessed: dot products of raw features are some hundreds.
-
-    Args:
-        model: Changed in place: its neck is scaled so that features have unit length on average, its head's scale and bias follow.
-        energy: Its energy.
-        norm: Mean squared length of its features before.
-    """
-    neck = getattr(model.neck, "weight", None)
-    assert isinstance(neck, torch.nn.Parameter)
-    scale, bias = {"cosine": (10.0, -6.0), "dot": (10.0, -6.0), "euclidean": (5.0, 4.0)}[energy]
-    with torch.no_grad():
-        if energy != "cosine":
-            neck.mul_(norm**-0.5)
-        model.head.scale.fill_(scale)
-        model.head.bias.fill_(bias)
-
-
-def feature_norm(model: Matcher, source: Any) -> float:
-    """Mean squared length of the embedding of one cell, over the searches of the first batch."""
-    batch = source.batch(0, 0, 1)
-    with torch.no_grad():
-        return float(model.eval().embed(batch.search, start=batch.start).square().sum(1).mean())
 
 
 class Ablation:
@@ -187,7 +157,7 @@ class Ablation:
         settings = train_config({**config.train, "max_minutes": minutes})
         source = build_pair_source(config, settings.seed)
         model = initial_model(config, settings.seed)
-        even_start(model, energy, feature_norm(model, source))
+        even_start(model, energy, source)
         self._save(Cell(energy, loss, 0, self.steps, None, None, 0.0, mark))
         trainer = Trainer(model, source, settings, folder, full_config=to_dict(config), progress=progress)
         began = time.monotonic()

@@ -148,6 +148,7 @@ class TrainConfig:
         max_minutes: Wall time of one invocation; 0: no limit.
         on_full_disk: stop or continue when a checkpoint can't be written (the last one stays).
         tensorboard: Whether to write event files beside log.csv.
+        even_start: Whether neck, scale and bias start so that every energy gives the same first scores (`tracker.training.initial`).
         unused_parameters: Several processes: let DistributedDataParallel look for parameters without gradient.
         losses, mining, optim, schedule, freeze: See their classes.
         data: What the batches are made of; read by `tracker.training.data`.
@@ -174,6 +175,7 @@ class TrainConfig:
     max_minutes: float = 0.0
     on_full_disk: str = "stop"
     tensorboard: bool = True
+    even_start: bool = False
     unused_parameters: bool = False
     losses: list[LossConfig] = field(default_factory=lambda: [LossConfig()])
     mining: MiningConfig = field(default_factory=MiningConfig)

@@ -7,9 +7,10 @@ import logging
 import torch
 
 from tracker.config import Config
-from tracker.errors import WeightsError
+from tracker.errors import ConfigError, WeightsError
 from tracker.model.matcher import Matcher
 from tracker.model.zoo import NORMED, load_model
+from tracker.training.contracts import PairSource
 
 log = logging.getLogger(__name__)
 
@@ -47,3 +48,34 @@ def initial_model(config: Config, seed: int, init: str = "imagenet") -> Matcher:
             raise WeightsError(f"The weights of {init} do not fit the model of this recipe: {reason}") from None
         log.info("The weights start from %s.", init)
     return model
+
+
+def even_start(model: Matcher, energy: str, source: PairSource) -> None:
+    """Gives every energy the same first scores: +4 for a target that looks the same, -6 for one at a right angle.
+
+    Without it dot products of raw features are some hundreds, and what a loss does with them says little of the loss.
+
+    Args:
+        model: Changed in place: its neck is scaled so that features have unit length on average, its head's scale and bias follow.
+        energy: Its energy.
+        source: Gives the batch whose features are measured.
+
+    Raises:
+        ConfigError: A model without a neck, which has nothing to scale.
+    """
+    neck = getattr(model.neck, "weight", None)
+    if not isinstance(neck, torch.nn.Parameter):
+        raise ConfigError("Even first scores (train.even_start, the ablation) scale the features in the neck; set model.neck_channels above 0.")
+    scale, bias = {"cosine": (10.0, -6.0), "dot": (10.0, -6.0), "euclidean": (5.0, 4.0)}[energy]
+    with torch.no_grad():
+        if energy != "cosine":
+            neck.mul_(feature_norm(model, source) ** -0.5)
+        model.head.scale.fill_(scale)
+        model.head.bias.fill_(bias)
+
+
+def feature_norm(model: Matcher, source: PairSource) -> float:
+    """Mean squared length of the embedding of one cell, over the searches of the first batch."""
+    batch = source.batch(0, 0, 1)
+    with torch.no_grad():
+        return float(model.eval().embed(batch.search, start=batch.start).square().sum(1).mean())
