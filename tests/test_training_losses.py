@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.training_standin import ToyBatch, toy_match
+from tracker.config import load_config
 from tracker.errors import ConfigError
 from tracker.training.candidates import candidates
+from tracker.training.config import train_config
 from tracker.training.contracts import Match
 from tracker.training.labels import IGNORED, POSITIVE, LabelRule, label_map, pool_template, response_grid, search_grid
 from tracker.training.losses import Objective, build_loss, loss_names
@@ -49,6 +53,18 @@ def test_registry_holds_every_loss_of_the_issue() -> None:
     assert maps | metric | boxes | {"imitation"} == set(loss_names())
 
 
+@pytest.mark.parametrize("name", loss_names())
+def test_every_option_can_be_written_in_yaml(name: str, tmp_path: Path) -> None:
+    """`on`, `off`, `yes` and their like are booleans in yaml 1.1, also as keys."""
+    options = {key: item.default for key, item in inspect.signature(type(build_loss(name)).__init__).parameters.items() if key != "self"}
+    file = tmp_path / "recipe.yaml"
+    lines = "".join(f"        {key}: {'null' if value is None else value}\n" for key, value in options.items())
+    file.write_text(f"train:\n  losses:\n    - name: {name}\n      options:\n{lines}")
+    (loss,) = train_config(load_config(file).train).losses
+    assert loss.options == options
+    build_loss(loss.name, **loss.options)
+
+
 def test_unknown_names_and_options_get_a_hint() -> None:
     with pytest.raises(ConfigError, match="Did you mean 'contrastive'"):
         build_loss("contrastiv")
@@ -79,9 +95,9 @@ def test_reductions_agree(name: str) -> None:
         ("focal", {"inside": 0.7}),
         ("gaussian-focal", {}),
         ("contrastive", {"radius": 6.0}),
-        ("contrastive", {"on": "embedding", "margin": 1.2, "radius": 6.0}),
+        ("contrastive", {"compare": "embedding", "margin": 1.2, "radius": 6.0}),
         ("triplet", {"mining": "semi-hard", "radius": 6.0}),
-        ("triplet", {"mining": "hardest", "squared": True, "on": "embedding", "radius": 6.0}),
+        ("triplet", {"mining": "hardest", "squared": True, "compare": "embedding", "radius": 6.0}),
         ("triplet", {"mining": "all", "margin": 0.0, "radius": 6.0}),
         ("angular", {"radius": 6.0}),
         ("iou", {}),
@@ -293,7 +309,7 @@ def test_embedding_candidates_include_other_tracks_and_never_the_own_target() ->
     same = replace(batch, track=torch.tensor([5, 5, 6]))
     assert candidates(match, same, "embedding", LabelRule()).label[0, -3:].tolist() == [-1, 1, -1]
     with pytest.raises(ConfigError, match="energy or embedding"):
-        build_loss("circle", on="pixels")
+        build_loss("circle", compare="pixels")
 
 
 def test_hardest_keeps_a_share_of_each_row() -> None:

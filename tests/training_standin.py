@@ -155,8 +155,8 @@ SETTINGS: dict[str, object] = {
 METRIC: dict[str, object] = {
     "losses": [
         {"name": "focal", "options": {"radius": 4.0}},
-        {"name": "triplet", "options": {"on": "embedding", "radius": 4.0}},
-        {"name": "contrastive", "options": {"on": "embedding", "radius": 4.0, "hard_share": 0.5}},
+        {"name": "triplet", "options": {"compare": "embedding", "radius": 4.0}},
+        {"name": "contrastive", "options": {"compare": "embedding", "radius": 4.0, "hard_share": 0.5}},
         {"name": "giou", "weight": 0.2},
     ],
     "mining": {"impostor_temperature": 0.5, "hard_share": 0.75},

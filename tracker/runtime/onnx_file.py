@@ -100,8 +100,9 @@ class Graph:
         return output
 
     def output(self, source: str, name: str, kind: str, shape: Sequence[Dim]) -> None:
-        """Declares an output under a name of its own."""
-        self.op("Identity", source, name=name)
+        """Declares an output under a name of its own; a node that has that name already is not copied."""
+        if source != name:
+            self.op("Identity", source, name=name)
         self._outputs.append(_value(name, kind, shape))
 
     def serialize(self, metadata: Mapping[str, str] | None = None) -> bytes:

@@ -11,6 +11,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tracker.model.zoo import FINE_SHARE, USUAL_SIZE
 
@@ -117,12 +118,37 @@ class HeadGraph:
         """(4,) int64: -1, channels, H, W of x."""
         return self.g.op("Concat", self.net.ints(-1, channels), self.extent(x), axis=0)
 
-    def aligned(self, similar: str) -> str:
-        """(B, slots, H, W): each cell's map, moved to where the template's centre is. One-hot kernels, one for each map."""
+    def aligned(self, products: str, x: str) -> str:
+        """(B, slots, H*W) -> (B, slots, h, w): each cell's map, moved to where the template's centre is."""
         n, net = self.net.cells, self.net
+        down, across = np.divmod(np.arange(self.cells), n)
+        if self.side and self.slots > self.cells:
+            return self._looked_up(products, down, across)
         kernel = np.zeros((self.slots, 1, n, n), np.float32)
-        kernel[np.arange(self.cells), 0, np.arange(self.cells) // n, np.arange(self.cells) % n] = 1
-        return net.conv(similar, kernel, None, pad=n // 2 if net.padded else 0, groups=self.slots)
+        kernel[np.arange(self.cells), 0, down, across] = 1
+        maps = self.g.op("Reshape", products, self.shape(x, self.slots))
+        return net.conv(maps, kernel, None, pad=n // 2 if net.padded else 0, groups=self.slots)
+
+    def _looked_up(self, products: str, down: NDArray[np.int64], across: NDArray[np.int64]) -> str:
+        """`aligned` by the numbers of the products, a fraction of what a convolution with one-hot kernels takes.
+
+        Args:
+            products: (B, slots, H*W); an empty row of it gives what lies outside the search.
+            down, across: (cells,) where each cell stands in the template.
+        """
+        g, net, side = self.g, self.net, self.side
+        assert side
+        pad = net.cells // 2 if net.padded else 0
+        at = np.arange(side + 2 * pad - net.cells + 1) - pad
+        rows, columns = at[None, :, None] + down[:, None, None], at[None, None, :] + across[:, None, None]
+        inside = (rows >= 0) & (rows < side) & (columns >= 0) & (columns < side)
+        places = (np.arange(self.cells)[:, None, None] * side + rows) * side + columns
+        places = np.where(inside, places, self.cells * side**2).reshape(1, -1)
+        places = np.pad(places, ((0, 0), (0, (self.slots - self.cells) * len(at) ** 2)), constant_values=self.cells * side**2)
+        # GatherElements wants numbers for each search of the batch; Gather doesn't, and takes as long as the convolution.
+        wanted = g.op("Concat", g.op("Shape", products, end=1), net.ints(places.size), axis=0)
+        moved = g.op("GatherElements", g.op("Reshape", products, net.ints(0, -1)), g.op("Expand", g.const(places, "int32"), wanted), axis=1)
+        return g.op("Reshape", moved, net.ints(0, self.slots, len(at), len(at)))
 
 
 class ClassicHeadGraph(HeadGraph):
@@ -140,10 +166,9 @@ class ClassicHeadGraph(HeadGraph):
     def search(self, embedding: str, x: str, fine: str | None, features: bool) -> None:
         """Adds the output `score`."""
         g, s, energy = self.g, self.net.state, self.net.config.energy
-        shape = self.shape(x, self.slots)
-        response = self._slide(self.channels_of(embedding), self.flat(x), shape)
+        response = self._slide(self.channels_of(embedding), x)
         if energy != "dot":
-            norm_x = self._slide(self.column(embedding, Column.WEIGHT), self.flat(self.total(g.op("Mul", x, x), 1)), shape)
+            norm_x = self._slide(self.column(embedding, Column.WEIGHT), self.total(g.op("Mul", x, x), 1))
             first = g.op("Slice", self.column(embedding, Column.SQUARE), self.net.ints(0), self.net.ints(1), self.net.ints(1))
             if energy == "cosine":
                 product = g.op("Mul", g.op("Max", norm_x, g.const(0.0)), first)
@@ -153,10 +178,9 @@ class ClassicHeadGraph(HeadGraph):
         score = g.op("Add", g.op("Mul", response, g.const(s["head.scale"])), g.const(s["head.bias"]))
         g.output(score, "score", "float32", ("batch", "rows", "columns"))
 
-    def _slide(self, rows: str, x: str, shape: str) -> str:
+    def _slide(self, rows: str, x: str) -> str:
         """(B, h, w) sum over the template's cells of their products with the search, each moved to the centre."""
-        products = self.g.op("Reshape", self.g.op("MatMul", rows, x), shape)
-        return self.g.op("ReduceSum", self.aligned(products), self.net.ints(1), keepdims=0)
+        return self.g.op("ReduceSum", self.aligned(self.g.op("MatMul", rows, self.flat(x)), x), self.net.ints(1), keepdims=0)
 
 
 class BoxHeadGraph(HeadGraph):
@@ -230,8 +254,9 @@ class BoxHeadGraph(HeadGraph):
         """Adds the outputs `score` and `boxes`, and `features` where they are asked for."""
         g, net, s = self.g, self.net, self.net.state
         norm = g.op("Max", g.op("ReduceL2", x, axes=(1,), keepdims=1), g.const(NORM_EPS))
-        unit = g.op("Div", x, norm)
-        read = unit if fine is None else g.op("Concat", unit, fine, axis=1)
+        name = "features" if features else ""
+        unit = g.op("Div", x, norm, name="" if fine else name)
+        read = unit if fine is None else g.op("Concat", unit, fine, axis=1, name=name)
         products = g.op("MatMul", self.channels_of(embedding), self.flat(read))
         similar = g.op("Slice", products, net.ints(0), net.ints(self.slots), net.ints(1))
         context = g.op("Slice", products, net.ints(self.slots), net.ints(self.rows), net.ints(1))
@@ -242,7 +267,7 @@ class BoxHeadGraph(HeadGraph):
             similar = g.op("Sub", g.op("Mul", similar, g.const(2.0)), squares)
             # Empty rows must stay 0.
             similar = g.op("Mul", similar, g.const((np.arange(self.slots) < self.cells)[:, None]))
-        moved = self.flat(self.aligned(g.op("Reshape", similar, self.shape(x, self.slots))))
+        moved = self.flat(self.aligned(similar, x))
         share = g.op("Reshape", self.column(embedding, Column.WEIGHT), net.ints(0, 1, -1))
         response = g.op("MatMul", share, moved)
         peaks = [

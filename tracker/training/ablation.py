@@ -30,9 +30,9 @@ LOSSES: dict[str, dict[str, Any]] = {
     "none": {},
     "logistic": {},
     "focal": {"alpha": 0.25, "gamma": 2.0},
-    "contrastive": {"on": "energy", "margin": 1.0},
-    "triplet": {"on": "energy", "mining": "semi-hard"},
-    "circle": {"on": "energy"},
+    "contrastive": {"compare": "energy", "margin": 1.0},
+    "triplet": {"compare": "energy", "mining": "semi-hard"},
+    "circle": {"compare": "energy"},
 }
 """Each loss of the score with its options; "none": the untrained start. What counts as the target is the recipe's own rule."""
 RULES = ("radius", "inside", "ignore")

@@ -1,6 +1,6 @@
 """What metric losses compare: for each template, similarities to many search vectors with a label each.
 
-Two ways to get them (`on`):
+Two ways to get them (`compare`):
     energy     the response map itself: similarity is the sigmoid of a cell's logit, distance is softplus(-logit), a
                monotone map of the energy onto [0, inf). Trains the whole model, head and energy included.
     embedding  unit vectors: the template's mean over the target against every cell of its search embedding, and against
@@ -81,20 +81,20 @@ class Vectors:
     other_label: Tensor
 
 
-def check_mode(on: str) -> str:
+def check_mode(compare: str) -> str:
     """The mode, or a sentence.
 
     Raises:
         ConfigError: There is no such mode.
     """
-    if on not in MODES:
-        raise ConfigError(f"A metric loss can't work on {on!r}; use {' or '.join(MODES)}.")
-    return on
+    if compare not in MODES:
+        raise ConfigError(f"A metric loss can't work on {compare!r}; use {' or '.join(MODES)}.")
+    return compare
 
 
-def candidates(output: Match, batch: PairBatchLike, on: str, rule: LabelRule) -> Candidates:
+def candidates(output: Match, batch: PairBatchLike, compare: str, rule: LabelRule) -> Candidates:
     """The candidates of a batch; see the module's text."""
-    if on == "energy":
+    if compare == "energy":
         label = label_map(response_grid(output), batch.box, batch.positive, rule).flatten(1)
         score = output.score.flatten(1)
         return Candidates(torch.sigmoid(score), F.softplus(-score), label)

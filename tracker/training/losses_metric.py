@@ -26,16 +26,16 @@ class MetricCriterion(Criterion):
     """A loss on candidates.
 
     Args:
-        on: energy (the response map) or embedding (vectors of template and search).
+        compare: energy (the response map) or embedding (vectors of template and search).
         radius, inside, ignore: Which cells are target (`LabelRule`).
         reduction: See `Criterion`.
     """
 
     def __init__(
-        self, on: str = "energy", radius: float = 16.0, inside: float | None = None, ignore: float = 0.0, reduction: str = "mean"
+        self, compare: str = "energy", radius: float = 16.0, inside: float | None = None, ignore: float = 0.0, reduction: str = "mean"
     ) -> None:
         super().__init__(reduction)
-        self.on, self.rule = check_mode(on), LabelRule(radius, inside, ignore)
+        self.compare, self.rule = check_mode(compare), LabelRule(radius, inside, ignore)
 
 
 @register("contrastive")
@@ -46,26 +46,26 @@ class Contrastive(MetricCriterion):
     Args:
         margin: Distance beyond which another thing is far enough.
         hard_share: Share in (0, 1] of each template's negatives that count: the nearest.
-        on, radius, inside, ignore, reduction: See `MetricCriterion`.
+        compare, radius, inside, ignore, reduction: See `MetricCriterion`.
     """
 
     def __init__(
         self,
         margin: float = 1.0,
         hard_share: float = 1.0,
-        on: str = "energy",
+        compare: str = "energy",
         radius: float = 16.0,
         inside: float | None = None,
         ignore: float = 0.0,
         reduction: str = "mean",
     ) -> None:
-        super().__init__(on, radius, inside, ignore, reduction)
+        super().__init__(compare, radius, inside, ignore, reduction)
         if margin <= 0 or not 0 < hard_share <= 1:
             raise ConfigError(f"contrastive has margin={margin:g}, hard_share={hard_share:g}; margin is above 0, the share in (0, 1].")
         self.margin, self.hard_share = margin, hard_share
 
     def terms(self, output: Match, batch: PairBatchLike) -> tuple[Tensor, Tensor]:
-        c = candidates(output, batch, self.on, self.rule)
+        c = candidates(output, batch, self.compare, self.rule)
         pull = c.distance.square() / 2
         push = (self.margin - c.distance).clamp(min=0).square() / 2
         negative = hardest(-c.distance.detach(), c.negative, self.hard_share) if self.hard_share < 1 else c.negative
@@ -86,7 +86,7 @@ class Triplet(MetricCriterion):
         mining: semi-hard, hardest, or all (mean positive distance against every negative).
         margin: Distance to keep; 0 takes the smooth form.
         squared: Whether distances are squared first.
-        on, radius, inside, ignore, reduction: See `MetricCriterion`. The distance on the energy is softplus(-logit).
+        compare, radius, inside, ignore, reduction: See `MetricCriterion`. The distance on the energy is softplus(-logit).
     """
 
     def __init__(
@@ -94,13 +94,13 @@ class Triplet(MetricCriterion):
         mining: str = "semi-hard",
         margin: float = 0.3,
         squared: bool = False,
-        on: str = "energy",
+        compare: str = "energy",
         radius: float = 16.0,
         inside: float | None = None,
         ignore: float = 0.0,
         reduction: str = "mean",
     ) -> None:
-        super().__init__(on, radius, inside, ignore, reduction)
+        super().__init__(compare, radius, inside, ignore, reduction)
         if mining not in TRIPLETS:
             raise ConfigError(f"The triplet mining {mining!r} is unknown; there are {', '.join(TRIPLETS)}.")
         if margin < 0:
@@ -108,7 +108,7 @@ class Triplet(MetricCriterion):
         self.mining, self.margin, self.squared = mining, margin, squared
 
     def terms(self, output: Match, batch: PairBatchLike) -> tuple[Tensor, Tensor]:
-        c = candidates(output, batch, self.on, self.rule)
+        c = candidates(output, batch, self.compare, self.rule)
         d = c.distance.square() if self.squared else c.distance
         complete = c.positive.any(1) & c.negative.any(1)
         infinity = torch.full_like(d, torch.inf)
@@ -187,26 +187,26 @@ class Circle(MetricCriterion):
     Args:
         margin: m, the relaxation.
         gamma: g, the scale.
-        on, radius, inside, ignore, reduction: See `MetricCriterion`.
+        compare, radius, inside, ignore, reduction: See `MetricCriterion`.
     """
 
     def __init__(
         self,
         margin: float = 0.25,
         gamma: float = 64.0,
-        on: str = "energy",
+        compare: str = "energy",
         radius: float = 16.0,
         inside: float | None = None,
         ignore: float = 0.0,
         reduction: str = "mean",
     ) -> None:
-        super().__init__(on, radius, inside, ignore, reduction)
+        super().__init__(compare, radius, inside, ignore, reduction)
         if gamma <= 0:
             raise ConfigError(f"The circle loss has gamma={gamma:g}; it must be above 0.")
         self.margin, self.gamma = margin, gamma
 
     def terms(self, output: Match, batch: PairBatchLike) -> tuple[Tensor, Tensor]:
-        c = candidates(output, batch, self.on, self.rule)
+        c = candidates(output, batch, self.compare, self.rule)
         s = c.similarity
         pull = (1 + self.margin - s).clamp(min=0).detach()
         push = (s + self.margin).clamp(min=0).detach()
