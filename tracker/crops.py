@@ -8,7 +8,9 @@ never on the size of the frame.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import cv2
@@ -83,15 +85,42 @@ class Crop:
         # Pixel centres: crop index u stands at u + 0.5, frame index at x + 0.5.
         shift = 0.5 * inverse - 0.5
         matrix = np.array([[inverse, 0.0, self.left - left + shift], [0.0, inverse, self.top - top + shift]])
-        return cv2.warpAffine(  # type: ignore[return-value]
-            image,
-            matrix,
-            (self.size, self.size),
-            dst=out,
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_CONSTANT,
-            borderValue=fill,
-        )
+        with _one_thread():
+            return cv2.warpAffine(  # type: ignore[return-value]
+                image,
+                matrix,
+                (self.size, self.size),
+                dst=out,
+                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                borderMode=cv2.BORDER_CONSTANT,
+                borderValue=fill,
+            )
+
+
+_warping = threading.Lock()
+_warps, _usual = 0, 1  # how many go on now, and OpenCV's number of threads before the first of them
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keeps OpenCV from dealing out so small a job: it takes as long on all its threads, which then wait for more in a busy loop.
+
+    OpenCV's number of threads is that of the whole process; it is as before once the last warp is done.
+    """
+    global _warps, _usual
+    with _warping:
+        if _warps == 0:
+            _usual = cv2.getNumThreads()
+            if _usual != 1:
+                cv2.setNumThreads(1)
+        _warps += 1
+    try:
+        yield
+    finally:
+        with _warping:
+            _warps -= 1
+            if _warps == 0 and _usual != 1:
+                cv2.setNumThreads(_usual)
 
 
 def context_side(width: float, height: float, context: float = 0.5) -> float:

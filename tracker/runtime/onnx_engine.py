@@ -6,6 +6,7 @@ import copy
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ Array = NDArray[np.float32]
 Session = Callable[[dict[str, NDArray]], list[Array]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OnnxTemplates:
     """Embedded templates: as feature maps (B, C, h, w), and as the matrices (B, rows, columns) that the search branch takes."""
 
@@ -29,12 +30,19 @@ class OnnxTemplates:
     embedding: Array
 
 
+@lru_cache(maxsize=64)
+def _stacked(templates: tuple[OnnxTemplates, ...]) -> OnnxTemplates:
+    """The same targets are matched together frame after frame: their matrices are copied into one once."""
+    return OnnxTemplates(np.concatenate([t.features for t in templates]), np.concatenate([t.embedding for t in templates]))
+
+
 class OnnxEngine:
     """Runs a Matcher's arrays in ONNX Runtime, float32.
 
     Attributes:
-        threads: Threads within one operation.
+        threads: Threads within one operation on a full window.
         spread: Threads that several targets are spread over.
+        search_size: Side of the full window.
     """
 
     name = "onnxruntime"
@@ -53,7 +61,7 @@ class OnnxEngine:
 
         Args:
             config, state: Of a `LoadedModel`.
-            threads: Threads within one operation.
+            threads: Threads within one operation on a window of at least `search_size`; smaller ones take one.
             models: Graphs to take instead of the built ones: "template" and "search" (for instance int8 ones).
             sizes: Sides of search crops that come often beside `search_size`.
             spread: Threads that several targets are spread over; None: as many as `threads`.
@@ -62,7 +70,7 @@ class OnnxEngine:
             WeightsError: An array is missing.
             DeviceError: onnxruntime is not installed, or the backbone has no ONNX graph.
         """
-        self.threads, self.spread = threads, spread or threads
+        self.threads, self.spread, self.search_size = threads, spread or threads, config.search_size
         try:
             self._models: dict[str | int, bytes] = {"template": template_model(config, state), "prepare": prepare_model(config, state)}
             self._models["search"] = search_model(config, state, features=True)
@@ -104,7 +112,7 @@ class OnnxEngine:
         return Response(*out) if len(out) > 1 else Response(out[0], None)
 
     def stack(self, templates: Sequence[OnnxTemplates]) -> OnnxTemplates:
-        return OnnxTemplates(np.concatenate([t.features for t in templates]), np.concatenate([t.embedding for t in templates]))
+        return _stacked(tuple(templates))
 
     def to_host(self, templates: OnnxTemplates) -> Array:
         return templates.features
@@ -117,10 +125,12 @@ class OnnxEngine:
         if name not in self._sessions:
             with self._making:  # threads that ask for it at once wait for one of them to make it
                 if name not in self._sessions:
-                    self._sessions[name] = self._session(self._models[name])
+                    # A second thread in a small window gains a tenth of its time and takes half as much of another core.
+                    small = isinstance(name, int) and name < self.search_size
+                    self._sessions[name] = self._session(self._models[name], 1 if small else self.threads)
         return self._sessions[name]
 
-    def _session(self, model: bytes) -> Session:
+    def _session(self, model: bytes, threads: int) -> Session:
         """Compiles a graph."""
         try:
             import onnxruntime as ort
@@ -132,7 +142,7 @@ class OnnxEngine:
 
         options = ort.SessionOptions()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-        options.intra_op_num_threads = self.threads
+        options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         # A waiting thread that spins takes the core from the decoder of the next frame.

@@ -12,7 +12,7 @@ class OpenVinoEngine(OnnxEngine):
     name = "openvino"
     one_thread = None  # type: ignore[assignment]  # a request takes one call at a time, and spreads a batch over its threads itself
 
-    def _session(self, model: bytes) -> Session:
+    def _session(self, model: bytes, threads: int) -> Session:
         try:
             import openvino as ov
         except ImportError:
@@ -23,7 +23,7 @@ class OpenVinoEngine(OnnxEngine):
 
         core = ov.Core()
         network = core.read_model(model=model, weights=b"")
-        hints = {"INFERENCE_NUM_THREADS": self.threads, "PERFORMANCE_HINT": "LATENCY"}
+        hints = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
         request = core.compile_model(network, "CPU", hints).create_infer_request()
         # The results live in the request's own buffers until its next run: hand out copies.
         return lambda inputs: [value.copy() for value in request.infer(inputs).values()]

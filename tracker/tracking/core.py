@@ -29,8 +29,6 @@ from tracker.types import Image, TrackState
 if TYPE_CHECKING:
     from tracker.model.zoo import LoadedModel
 
-Lesson = Callable[[Target, Reading, Image], None]
-
 
 class Core:
     """The steps of a frame, for targets that the caller keeps.
@@ -99,12 +97,6 @@ class Core:
                 target.filter.learn(reading.embedding, place, extents, reading.found.response)
         if self._wants_view(target, reading):
             target.bank.offer(self.engine, self._view(frame, target.centre, target.size, target.fill, target.age), self.config)
-
-    def learns_much(self, target: Target, reading: Reading) -> bool:
-        """Whether `learn` has more to do than to count the frame."""
-        if reading.embedding is not None and (target.filter is None or target.filter.due):
-            return True
-        return self._wants_view(target, reading)
 
     def _wants_view(self, target: Target, reading: Reading) -> bool:
         if not self.active or target.age - target.found_at < self.config.bank_gap:
@@ -206,7 +198,6 @@ class Core:
         reading: Reading,
         frame: Image,
         search: bool = True,
-        lesson: Lesson | None = None,
         copy: Callable[[], Image] | None = None,
     ) -> Reading:
         """Moves the target by what was read, changes its state, and searches for it when it is LOST.
@@ -216,7 +207,6 @@ class Core:
             reading: Of this frame.
             frame: The picture.
             search: Whether windows beyond the last place may be searched now.
-            lesson: Gets what `learn` is to be called with, where there is something to learn; None: `learn` itself.
             copy: Gives a copy of the picture that may be kept; several targets share one. None: a new one.
 
         Returns:
@@ -239,7 +229,7 @@ class Core:
             target.note_peak(reading.logit, self.config.peak_fall)
             target.keep(copy or frame.copy, self.config)
         if sure or (not self.active and reading.score >= self.config.sure_score):
-            (lesson or self.learn)(target, reading, frame)
+            self.learn(target, reading, frame)
         return reading
 
     def hide(self, target: Target, reading: Reading, frame: Image) -> Reading:

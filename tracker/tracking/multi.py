@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from itertools import combinations
 from typing import Any
 
@@ -129,17 +129,14 @@ class MultiTracker:
         near, begun = sight.readings, time.perf_counter()
         chosen = self._share_out(targets, near)
         searching = self._searching(targets)
-        lessons: list[tuple[Target, Reading]] = []
         copy = cache(frame.copy)
 
-        def settle(target: Target, choice: Reading) -> Reading:
-            return self.core.settle(target, choice, frame, target is searching, lambda t, reading, _: lessons.append((t, reading)), copy)
+        def settle(target: Target, seen: Reading, choice: Reading | None, core: Core) -> Reading:
+            if choice is None:
+                return core.hide(target, seen, frame)
+            return core.settle(target, choice, frame, target is searching, copy)
 
-        settled = [
-            self.core.hide(target, seen, frame) if choice is None else settle(target, choice)
-            for target, seen, choice in zip(targets, near, chosen, strict=True)
-        ]
-        self.spread.learn(lessons, frame)
+        settled = self.spread.each([partial(settle, *one) for one in zip(targets, near, chosen, strict=True)])
         self.views = views_of(targets[0], sight.looks[0], near[0])
         share = 1 / len(targets)
         timing = sight.timing.and_decode(time.perf_counter() - begun, share)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from tracker.runtime.base import Response
 from tracker.tracking.reading import Look, Reading, clean
@@ -35,59 +34,27 @@ class Sight:
     timing: Timing
 
 
-class Deal(Protocol):
-    """Who matches the targets of a frame, and how many in one call."""
-
-    def parts(self, numbers: Sequence[int]) -> list[Sequence[int]]:
-        """The numbers of the targets, a share for each call."""
-
-    def match(self, targets: Sequence[Target], looks: Sequence[Look]) -> Callable[[], list[Response]]:
-        """Begins to match; what it returns waits for the responses."""
-
-
-class AtOnce:
-    """All targets in one call, now."""
-
-    def __init__(self, core: Core) -> None:
-        self.core = core
-
-    def parts(self, numbers: Sequence[int]) -> list[Sequence[int]]:
-        return [numbers]
-
-    def match(self, targets: Sequence[Target], looks: Sequence[Look]) -> Callable[[], list[Response]]:
-        return partial(match, self.core, targets, looks)
-
-
-def see(core: Core, targets: Sequence[Target], frame: Image, deal: Deal | None = None) -> Sight:
-    """Looks for the targets; those that a small window leaves in doubt are looked for once more in the full one.
+def see(core: Core, targets: Sequence[Target], frame: Image) -> Sight:
+    """Looks for the targets in one call of the network; those that a small window leaves in doubt are looked for once more in the full one.
 
     Args:
         core: The steps of a frame.
         targets: At least one.
         frame: The picture.
-        deal: Who matches them; None: `AtOnce`.
     """
-    deal = deal or AtOnce(core)
     looks: dict[int, Look] = {}
     readings: dict[int, Reading] = {}
     crop = network = decode = 0.0
     numbers: Sequence[int] = range(len(targets))
     for wide in (False, True):
-        waiting = []
-        begun = time.perf_counter()
-        for part in deal.parts(numbers):
-            mine = [targets[k] for k in part]
-            cut = _looks(core, mine, frame, wide)
-            looks.update(zip(part, cut, strict=True))
-            waiting.append((part, deal.match(mine, cut)))
-        crop += time.perf_counter() - begun
-        for part, responses in waiting:
-            begun = time.perf_counter()
-            found = responses()
-            matched = time.perf_counter()
-            for k, response in zip(part, found, strict=True):
-                readings[k] = core.read(targets[k], looks[k], response)
-            network, decode = network + matched - begun, decode + time.perf_counter() - matched
+        mine, begun = [targets[k] for k in numbers], time.perf_counter()
+        cut = _looks(core, mine, frame, wide)
+        matching = time.perf_counter()
+        found = match(core, mine, cut)
+        matched = time.perf_counter()
+        for k, look, response in zip(numbers, cut, found, strict=True):
+            looks[k], readings[k] = look, core.read(targets[k], look, response)
+        crop, network, decode = crop + matching - begun, network + matched - matching, decode + time.perf_counter() - matched
         numbers = [k for k in numbers if core.doubts(targets[k], readings[k])]
         if not numbers:
             break

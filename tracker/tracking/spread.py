@@ -1,37 +1,41 @@
 """Several targets dealt out to the machine's cores.
 
-A batch saves little on a core that one window keeps busy already, and one small window gains nothing from a second core. So threads
-take few targets at a time through the network, on an engine that uses one thread for a call; cutting and reading, which hold Python's
-lock, stay in the thread that asked, while the others are in the network. What is learnt of a target is mostly arithmetic and is dealt out
-again. What a target gets does not depend on who its neighbours in a batch are.
+A batch saves little on a core that one window keeps busy already, and one small window gains nothing from a second core. So each thread
+takes few targets at a time through all steps of a frame, on an engine that uses one thread for a call; who is done takes the next ones.
+What a target gets does not depend on who its neighbours in a batch are.
 """
 
 from __future__ import annotations
 
 import sys
+import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
+from typing import TypeVar
 
-from tracker.runtime.base import Response
 from tracker.tracking.core import Core
-from tracker.tracking.reading import Look, Reading
-from tracker.tracking.sight import Sight, match, see
+from tracker.tracking.sight import Sight, see
 from tracker.tracking.target import Target
-from tracker.types import Image
+from tracker.types import Image, Timing
+
+T = TypeVar("T")
 
 HANDOVER = 2e-4
 """Seconds after which a thread that runs Python gives way to one that waits for it. Python's own 5 ms are as long as a call of the
 network: a thread that comes back from one would wait for as long as it has worked."""
 TOGETHER = 2
-"""Targets that a thread takes at once: nearly all that a batch saves, and those that are read while the others are in the network."""
+"""Targets that a thread takes at once: most of what a batch saves."""
 
 
 class Spread:
     """Runs the steps of a frame for several targets at once.
 
     Attributes:
-        core: The steps of a frame, as one target takes them.
-        threads: Threads at most; 1 where the engine can't be called from several (on a GPU a batch is the better way).
+        core: The steps of a frame, for one target or for all in one call.
+        threads: Threads at most, that which asks included; 1 where the engine can't be called from several (on a GPU a batch is the
+            better way).
     """
 
     def __init__(self, core: Core, threads: int) -> None:
@@ -46,41 +50,59 @@ class Spread:
         if self.threads > 1 and self._twin is None:
             sys.setswitchinterval(min(HANDOVER, sys.getswitchinterval()))  # of the whole process; there is no narrower one
             self._twin = Core(self.core.model, self.core.engine.one_thread(), self.core.config)  # type: ignore[attr-defined]
-            self._pool = ThreadPoolExecutor(self.threads, "targets")
+            self._pool = ThreadPoolExecutor(self.threads - 1, "targets")
 
     def see(self, targets: Sequence[Target], frame: Image) -> Sight:
-        """As `sight.see`, matched by the threads."""
-        if min(self.threads, len(targets)) == 1:
+        """As `sight.see`; its timing is the wall's, shared out as the threads spent theirs."""
+        threads = min(self.threads, len(targets))
+        if threads == 1:
             return see(self.core, targets, frame)
-        self.prepare()
-        return see(self.core, targets, frame, self)
+        begun = time.perf_counter()
+        parts = [[targets[k] for k in part] for part in shares(len(targets), threads)]
+        sights = self.each([partial(_see, mine, frame) for mine in parts])
+        spent = [sum(values) for values in zip(*((t.crop, t.network, t.decode) for t in (s.timing for s in sights)), strict=True)]
+        crop, network, decode = (value * (time.perf_counter() - begun) / max(sum(spent), 1e-9) for value in spent)
+        looks, readings = ([one for sight in sights for one in getattr(sight, name)] for name in ("looks", "readings"))
+        return Sight(looks, readings, Timing(crop, network, decode))
 
-    def parts(self, numbers: Sequence[int]) -> list[Sequence[int]]:
-        """As of `sight.Deal`: few for each call, and no thread idles while another has two."""
-        size = min(-(-len(numbers) // self.threads), TOGETHER)
-        return [numbers[k : k + size] for k in range(0, len(numbers), size)]
-
-    def match(self, targets: Sequence[Target], looks: Sequence[Look]) -> Callable[[], list[Response]]:
-        """As of `sight.Deal`."""
-        assert self._twin is not None and self._pool is not None
-        return self._pool.submit(match, self._twin, targets, looks).result
-
-    def learn(self, lessons: Sequence[tuple[Target, Reading]], frame: Image) -> None:
-        """`Core.learn` of several targets, those at once that have much to learn.
+    def each(self, jobs: Sequence[Callable[[Core], T]]) -> list[T]:
+        """What the jobs give, in their order; they are run on all threads, this one included, each as soon as one is free.
 
         Args:
-            lessons: Each target at most once, and what was read of it.
-            frame: The picture.
+            jobs: Each gets the core to take, and changes targets that no other job touches. What one raises is raised here, once no
+                thread works on: nothing may go on changing targets behind the caller's back.
         """
-        much = [self.core.learns_much(*lesson) for lesson in lessons]
-        shared = min(self.threads, sum(much)) > 1
-        for lesson, long in zip(lessons, much, strict=True):
-            if not (shared and long):
-                self.core.learn(*lesson, frame)
-        if not shared:
-            return
+        if min(self.threads, len(jobs)) <= 1:
+            return [job(self.core) for job in jobs]
+        self.prepare()
         assert self._twin is not None and self._pool is not None
-        waiting = [self._pool.submit(self._twin.learn, *lesson, frame) for lesson, long in zip(lessons, much, strict=True) if long]
-        wait(waiting)  # also where one failed: nothing may go on changing targets behind the caller's back
-        for one in waiting:
-            one.result()
+        core, results = self._twin, {}
+        left = deque(enumerate(jobs))
+
+        def work() -> None:
+            while True:
+                try:
+                    k, job = left.popleft()
+                except IndexError:
+                    return
+                results[k] = job(core)
+
+        others = [self._pool.submit(work) for _ in range(min(self.threads, len(jobs)) - 1)]
+        try:
+            work()
+        finally:
+            left.clear()
+            wait(others)
+        for other in others:
+            other.result()
+        return [results[k] for k in range(len(jobs))]
+
+
+def _see(targets: Sequence[Target], frame: Image, core: Core) -> Sight:
+    return see(core, targets, frame)
+
+
+def shares(count: int, threads: int) -> list[range]:
+    """The numbers of `count` targets, cut into what a thread takes at once; no thread idles while another has two."""
+    size = min(-(-count // threads), TOGETHER)
+    return [range(k, min(k + size, count)) for k in range(0, count, size)]

@@ -65,7 +65,9 @@ def even_start(model: Matcher, energy: str, source: PairSource) -> None:
     """
     neck = getattr(model.neck, "weight", None)
     if not isinstance(neck, torch.nn.Parameter):
-        raise ConfigError("Even first scores (train.even_start, the ablation) scale the features in the neck; set model.neck_channels above 0.")
+        raise ConfigError(
+            "Even first scores (train.even_start, the ablation) scale the features in the neck; set model.neck_channels above 0."
+        )
     scale, bias = {"cosine": (10.0, -6.0), "dot": (10.0, -6.0), "euclidean": (5.0, 4.0)}[energy]
     with torch.no_grad():
         if energy != "cosine":
