@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import cv2
 import numpy as np
 import pytest
@@ -81,3 +83,21 @@ def test_mean_colour() -> None:
     image = np.zeros((4, 4, 3), np.uint8)
     image[:2] = (10, 20, 30)
     assert mean_colour(image) == (5, 10, 15)
+
+
+def test_opencv_has_its_threads_back_after_a_cut() -> None:
+    usual = cv2.getNumThreads()
+    crop, image = Crop.around((30, 40), 20, 65), ground(120, 90)
+    try:
+        cv2.setNumThreads(1)
+        alone = crop.cut(image, (0, 0, 0))
+        cv2.setNumThreads(3)
+        with ThreadPoolExecutor(4) as pool:
+            together = list(pool.map(lambda _: crop.cut(image, (0, 0, 0)), range(40)))
+        assert cv2.getNumThreads() == 3
+        assert all(np.array_equal(alone, one) for one in together)
+        with pytest.raises(cv2.error):
+            crop.cut(np.zeros((9, 9, 3), np.int64), (0, 0, 0))  # type: ignore[arg-type]
+        assert cv2.getNumThreads() == 3
+    finally:
+        cv2.setNumThreads(usual)

@@ -148,6 +148,23 @@ def test_an_engine_for_several_threads_at_once_takes_the_same_templates() -> Non
         assert np.abs(got.score - engine.match(template, crops).score).max() < 1e-4
 
 
+def test_small_windows_take_one_thread_and_full_ones_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = random_model("boxes cosine")
+    size, counts = model.config.model.search_size, []
+    monkeypatch.setattr(OnnxEngine, "_session", lambda self, graph, threads: counts.append(threads))
+    OnnxEngine(model.config.model, model.state, threads=3, sizes=(size - 64,))
+    assert sorted(counts) == [1, 3]
+
+
+def test_templates_that_are_matched_together_are_copied_once() -> None:
+    model = random_model("boxes cosine")
+    engine = OnnxEngine(model.config.model, model.state)
+    one, two = (engine.embed_template(pictures(1, model.config.model.template_size, seed=k), np.array([[30, 20]])) for k in (0, 1))
+    both = engine.stack([one, two])
+    assert engine.stack([one, two]) is both and engine.stack([two, one]) is not both
+    assert np.array_equal(both.embedding, np.concatenate([one.embedding, two.embedding]))
+
+
 def test_auto_takes_onnxruntime_on_a_cpu_and_says_why(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         engine = build_engine(random_model("boxes cosine"), "cpu")

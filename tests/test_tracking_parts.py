@@ -131,6 +131,9 @@ def test_the_bank_keeps_the_first_and_what_is_new() -> None:
     assert not bank.wants(5, 0.9, config) and not bank.wants(20, 0.7, config) and bank.wants(20, 0.9, config)
     assert not bank.offer(engine, view(1, 20), config) and len(bank) == 1
     assert not bank.wants(25, 0.9, config), "a view that was looked at counts for the gap"
+    for frame, patience in ((40, 20), (80, 40), (120, 40)):  # nothing new: looked at less and less often
+        assert not bank.wants(bank.views[-1].frame + patience - 1, 0.9, config) and bank.wants(frame, 0.9, config)
+        assert not bank.offer(engine, view(1, frame), config)
     for seed in (2, 3, 4, 5):
         bank.offer(engine, view(seed, 100 * seed), config)
         assert np.array_equal(bank.views[0].picture, view(1).picture)

@@ -112,7 +112,7 @@ class TrackingConfig:
         redetect_scale_step: Every second sweep over the frame looks for a target this factor larger or smaller.
         bank_size: Later views of the target that are kept beside the first; 0: none.
         bank_weight: Share of the later views in the response while tracking (boxes head); 0: they serve re-detection alone.
-        bank_gap: Frames at least between two views.
+        bank_gap: Frames at least between two views; up to four times as many while the target shows nothing new.
         bank_score: Score at least of a view that is kept.
         bank_similarity: A view more alike than this (cosine) to one that is kept adds nothing.
         bank_least: A view less alike than this to the first one is not trusted.
@@ -177,7 +177,7 @@ class TrackingConfig:
     bank_least: float = 0.45
     online_weight: float = 0.7
     online_rate: float = 0.05
-    online_gap: int = 3
+    online_gap: int = 4
     online_channels: int = 32
 
     def __post_init__(self) -> None:

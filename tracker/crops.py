@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
@@ -23,6 +23,9 @@ Colour = tuple[float, float, float]
 
 LEAST_WIDENED = 0.5
 """Scale from which on a window's pixels get a fourth channel before they are warped: below, they are too many."""
+
+
+_WARPING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -85,42 +88,27 @@ class Crop:
         # Pixel centres: crop index u stands at u + 0.5, frame index at x + 0.5.
         shift = 0.5 * inverse - 0.5
         matrix = np.array([[inverse, 0.0, self.left - left + shift], [0.0, inverse, self.top - top + shift]])
-        with _one_thread():
-            return cv2.warpAffine(  # type: ignore[return-value]
-                image,
-                matrix,
-                (self.size, self.size),
-                dst=out,
-                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                borderMode=cv2.BORDER_CONSTANT,
-                borderValue=fill,
-            )
-
-
-_warping = threading.Lock()
-_warps, _usual = 0, 1  # how many go on now, and OpenCV's number of threads before the first of them
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keeps OpenCV from dealing out so small a job: it takes as long on all its threads, which then wait for more in a busy loop.
-
-    OpenCV's number of threads is that of the whole process; it is as before once the last warp is done.
-    """
-    global _warps, _usual
-    with _warping:
-        if _warps == 0:
-            _usual = cv2.getNumThreads()
-            if _usual != 1:
-                cv2.setNumThreads(1)
-        _warps += 1
-    try:
-        yield
-    finally:
-        with _warping:
-            _warps -= 1
-            if _warps == 0 and _usual != 1:
-                cv2.setNumThreads(_usual)
+        warp = partial(
+            cv2.warpAffine,
+            image,
+            matrix,
+            (self.size, self.size),
+            dst=out,
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_CONSTANT,
+            borderValue=fill,
+        )
+        if cv2.getNumThreads() == 1:
+            return warp()  # type: ignore[return-value]
+        # OpenCV deals out even so small a job: it takes as long on all its threads, which then wait for more in a busy loop. Their
+        # number is that of the whole process, so it is put back at once.
+        with _WARPING:
+            usual = cv2.getNumThreads()
+            cv2.setNumThreads(1)
+            try:
+                return warp()  # type: ignore[return-value]
+            finally:
+                cv2.setNumThreads(usual)
 
 
 def context_side(width: float, height: float, context: float = 0.5) -> float:

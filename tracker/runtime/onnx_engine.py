@@ -95,7 +95,8 @@ class OnnxEngine:
             return self
         if self._twin is None:
             self._twin = copy.copy(self)
-            self._twin.threads, self._twin._sessions = 1, {}
+            self._twin._sessions = {name: run for name, run in self._sessions.items() if self._threads(name) == 1}
+            self._twin.threads = 1
             self._twin._compile()
         return self._twin
 
@@ -125,10 +126,12 @@ class OnnxEngine:
         if name not in self._sessions:
             with self._making:  # threads that ask for it at once wait for one of them to make it
                 if name not in self._sessions:
-                    # A second thread in a small window gains a tenth of its time and takes half as much of another core.
-                    small = isinstance(name, int) and name < self.search_size
-                    self._sessions[name] = self._session(self._models[name], 1 if small else self.threads)
+                    self._sessions[name] = self._session(self._models[name], self._threads(name))
         return self._sessions[name]
+
+    def _threads(self, name: str | int) -> int:
+        """Threads of a graph. In a small window a second one gains a tenth of the time by itself, nothing beside decoder and encoder."""
+        return 1 if isinstance(name, int) and name < self.search_size else self.threads
 
     def _session(self, model: bytes, threads: int) -> Session:
         """Compiles a graph."""

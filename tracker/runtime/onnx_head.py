@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tracker.model.zoo import FINE_SHARE, USUAL_SIZE
 
 if TYPE_CHECKING:
-    from tracker.runtime.onnx_graph import Network
+    from tracker.runtime.onnx_graph import Array, Network
 
 EPS = 1e-6  # tracker.model.energy.EPS
 NORM_EPS = 1e-12  # of torch.nn.functional.normalize
@@ -284,10 +284,13 @@ class BoxHeadGraph(HeadGraph):
         y = g.op("Reshape", y, self.shape(x, len(self.bias)))
         for k in range(net.config.head_layers):
             y = self._layer(y, f"head.shared.{k}")
-        score = net.conv(self._layer(y, "head.score.0"), s["head.score.1.weight"], s["head.score.1.bias"] + s["head.bias"])
+        # The branches of score and sides read the same map: both layers of the two are one convolution each.
+        first, second = self._branches()
+        y = net.conv(net.conv(y, *first, pad=1, act="relu"), *second)
+        score = g.op("Slice", y, net.ints(0), net.ints(1), net.ints(1))
         score = g.op("Add", self.flat(score), g.op("Mul", response, g.const(s["head.scale"])))
-        score = g.op("Squeeze", g.op("Reshape", score, self.shape(x, 1)), net.ints(1))
-        sides = net.conv(self._layer(y, "head.boxes.0"), s["head.boxes.1.weight"], s["head.boxes.1.bias"])
+        score = g.op("Reshape", score, g.op("Concat", net.ints(-1), self.extent(x), axis=0))
+        sides = g.op("Slice", y, net.ints(1), net.ints(5), net.ints(1))
         sides = g.op("Exp", g.op("Clip", sides, g.const(-6.0), g.const(4.0)))
         signs = np.array([-1, -1, 1, 1])[:, None, None] * (1 if net.config.relative_boxes else net.stride)
         sides = g.op("Mul", sides, g.const(signs))
@@ -298,6 +301,16 @@ class BoxHeadGraph(HeadGraph):
         g.output(g.op("Add", sides, self._grid(x)), "boxes", "float32", ("batch", 4, "rows", "columns"))
         if features:
             g.output(read, "features", "float32", ("batch", self.read, "rows", "columns"))
+
+    def _branches(self) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        """Weights and biases of the first and of the second layer of the two branches, in one: the score's channel, then the sides'."""
+        net, s = self.net, self.net.state
+        score, boxes = (net.fold(f"head.{name}.0.0", f"head.{name}.0.1", 1e-5) for name in ("score", "boxes"))
+        first = np.concatenate([score[0], boxes[0]]), np.concatenate([score[1], boxes[1]])
+        width = len(score[1])
+        second = np.zeros((5, 2 * width, 1, 1), np.float32)
+        second[:1, :width], second[1:, width:] = s["head.score.1.weight"], s["head.boxes.1.weight"]
+        return first, (second, np.concatenate([s["head.score.1.bias"] + s["head.bias"], s["head.boxes.1.bias"]]))
 
     def _wide(self, weight: np.ndarray) -> np.ndarray:
         """Zero columns for the empty rows."""

@@ -20,8 +20,8 @@ from tracker.tracking.decode import Map
 
 Features = NDArray[np.float32]
 
-KERNEL = 3
-"""Cells along one side of the filter."""
+TAPS = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
+"""The cells that the filter reads, rows and columns from the one in the middle."""
 RIDGE = 1e-3
 """L2 on each weight, where the features' variances add up to 1."""
 TARGET_SHARE = 0.2
@@ -44,7 +44,7 @@ class OnlineFilter:
     """Tells one target from what is around it.
 
     Attributes:
-        weights: (KERNEL * KERNEL * D + 1,) the filter, and a constant.
+        weights: (len(TAPS) * D + 1,) the filter, and a constant.
     """
 
     def __init__(self, maps: Features, places: ArrayLike, extents: ArrayLike, channels: int, rate: float, gap: int) -> None:
@@ -79,11 +79,6 @@ class OnlineFilter:
         each = self._taps @ one.reshape(len(one), -1)
         return each.take(_products(*one.shape[1:])).sum(axis=0) + self._constant
 
-    @property
-    def due(self) -> bool:
-        """Whether the next frame that is learnt changes the filter."""
-        return self._waited + 1 >= self.gap
-
     def learn(self, one: Features, place: ArrayLike, extents: ArrayLike, response: Map) -> None:
         """Takes in a frame in which the target was surely seen (every `gap`-th one).
 
@@ -93,9 +88,8 @@ class OnlineFilter:
             extents: Rows and columns that the target covers.
             response: (H, W) the matcher's response in [0, 1]: what else it takes for the target is learnt first.
         """
-        due = self.due
-        self._waited = 0 if due else self._waited + 1
-        if not due:
+        self._waited = (self._waited + 1) % self.gap
+        if self._waited:
             return
         matrix, vector = self._equations(one, place, extents, response, self.rate * (1 - FIRST_SHARE))
         self._matrix *= 1 - self.rate  # in place: the matrices don't fit the second cache, and passes over them are what it costs
@@ -105,9 +99,9 @@ class OnlineFilter:
         self._take(descend(self._matrix, self._vector, self.weights))
 
     def _take(self, weights: NDArray[np.float32]) -> None:
-        """Takes weights, and what a frame needs of them: (KERNEL * KERNEL, C) a vector for each neighbour, and a constant."""
+        """Takes weights, and what a frame needs of them: (len(TAPS), C) a vector for each neighbour, and a constant."""
         self.weights = weights
-        near = weights[:-1].reshape(KERNEL * KERNEL, -1)
+        near = weights[:-1].reshape(len(TAPS), -1)
         self._taps = near @ self._basis.T
         self._constant = weights[-1] - (near @ self._middle).sum()
 
@@ -116,7 +110,7 @@ class OnlineFilter:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """A'WA and A'Wy of the weighted least squares of one frame, times `share`.
 
-        A row of A is the neighbourhood of a cell, (KERNEL * KERNEL * D), and 1.
+        A row of A is the neighbourhood of a cell, (len(TAPS) * D), and 1.
         """
         (row, column), spread = np.asarray(place, dtype=np.float64), SPREAD * np.maximum(extents, 1.0) + LEAST_SPREAD
         down, across = ((np.arange(n) - at) / s for n, at, s in zip(one.shape[1:], (row, column), spread, strict=True))
@@ -137,17 +131,17 @@ class OnlineFilter:
 
 @lru_cache(maxsize=16)
 def neighbours(height: int, width: int) -> NDArray[np.int64]:
-    """(H * W, KERNEL * KERNEL) numbers of the cells around each cell; at the border the nearest one stands for those outside."""
-    steps = np.arange(KERNEL) - KERNEL // 2
-    rows = np.clip(np.arange(height)[:, None] + steps, 0, height - 1)
-    columns = np.clip(np.arange(width)[:, None] + steps, 0, width - 1)
-    return (rows[:, None, :, None] * width + columns[None, :, None, :]).reshape(height * width, -1)
+    """(H * W, len(TAPS)) numbers of the cells around each cell; at the border the nearest one stands for those outside."""
+    down, across = np.transpose(TAPS)
+    rows = np.clip(np.arange(height)[:, None] + down, 0, height - 1)
+    columns = np.clip(np.arange(width)[:, None] + across, 0, width - 1)
+    return (rows[:, None] * width + columns[None, :]).reshape(height * width, -1)
 
 
 @lru_cache(maxsize=16)
 def _products(height: int, width: int) -> NDArray[np.int64]:
-    """(KERNEL * KERNEL, H, W) where the products that add up to a cell's response stand among those of all taps and cells."""
-    places = neighbours(height, width).T + np.arange(KERNEL**2)[:, None] * (height * width)
+    """(len(TAPS), H, W) where the products that add up to a cell's response stand among those of all taps and cells."""
+    places = neighbours(height, width).T + np.arange(len(TAPS))[:, None] * (height * width)
     return places.reshape(-1, height, width)
 
 

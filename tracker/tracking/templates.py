@@ -21,6 +21,9 @@ logger = logging.getLogger(__name__)
 
 FORMAT = 1
 
+PATIENCE = 4
+"""Gaps at most between two looks at a target that has shown nothing new: a look costs as much as a frame."""
+
 
 @dataclass(frozen=True)
 class View:
@@ -48,6 +51,7 @@ class TemplateBank:
         first: The first view's embedding alone, as the engine wants it.
         aside: How many of the last channels of an embedding are not compared; the last of them is the target's share of each cell
             (padded backbones). 0: none, and all cells count.
+        gaps: How many times the usual gap the next look waits: twice as long after each that showed nothing new.
     """
 
     views: list[View]
@@ -55,6 +59,7 @@ class TemplateBank:
     host: NDArray[np.float32]
     first: Any
     aside: int
+    gaps: int = 1
 
     @classmethod
     def of(cls, engine: Engine, views: list[View], host: NDArray[np.float32] | None = None, *, aside: int) -> TemplateBank:
@@ -72,7 +77,7 @@ class TemplateBank:
 
     def wants(self, frame: int, score: float, config: TrackingConfig) -> bool:
         """Whether a view of this frame, found with this score, may be looked at: sure, and long after the one before."""
-        return config.bank_size > 0 and score >= config.bank_score and frame - self.views[-1].frame >= config.bank_gap
+        return config.bank_size > 0 and score >= config.bank_score and frame - self.views[-1].frame >= config.bank_gap * self.gaps
 
     def offer(self, engine: Engine, view: View, config: TrackingConfig) -> bool:
         """Keeps a view if it shows something new.
@@ -87,13 +92,14 @@ class TemplateBank:
         if alike.max() > config.bank_similarity or alike[0] < config.bank_least:
             # Nothing new, or nothing to be trusted. The gap counts from here: a steady target costs no embedding a frame.
             self.views[-1] = View(self.views[-1].picture, self.views[-1].target, view.frame)
+            self.gaps = min(2 * self.gaps, PATIENCE)
             return False
         views, host = [*self.views, view], np.concatenate([self.host, fresh])
         if len(views) > 1 + config.bank_size:
             among = similarity(host, host, self.aside) - 2 * np.eye(len(host))
             drop = 1 + int(np.argmax(among[1:].max(axis=1)))
             views, host = [v for k, v in enumerate(views) if k != drop], np.delete(host, drop, axis=0)
-        self.views, self.host = views, host
+        self.views, self.host, self.gaps = views, host, 1
         self.templates = engine.from_host(host)
         return True
 
