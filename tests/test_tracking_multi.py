@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.tracking_standin import PixelEngine, ground, pixel_tracker, put, thing
 from tracker.errors import BoxError, SiamTrackError
@@ -11,6 +13,7 @@ from tracker.geometry import iou
 from tracker.model.zoo import load_model, shipped_models
 from tracker.runtime.onnx_engine import OnnxEngine
 from tracker.tracking.multi import MultiTracker
+from tracker.tracking.spread import TOGETHER, shares
 from tracker.tracking.tracker import SiamTracker
 from tracker.types import Track, TrackState
 
@@ -155,6 +158,15 @@ def shared_tracker(**changes: object) -> SiamTracker:
     return SiamTracker(single.model, SharedEngine(), single.config)
 
 
+@given(st.integers(1, 70), st.integers(1, 16))
+def test_shares_hold_every_target_once_and_are_alike(count: int, threads: int) -> None:
+    parts = shares(count, threads)
+    assert [k for part in parts for k in part] == list(range(count))
+    sizes = [len(part) for part in parts]
+    assert 1 <= min(sizes) and max(sizes) <= min(min(sizes) + 1, TOGETHER)
+    assert len(parts) % threads == 0 or len(parts) == count
+
+
 def test_targets_are_dealt_out_to_threads() -> None:
     places = [(20 + 75 * (k % 5), 40 + 120 * (k // 5)) for k in range(8)]
     image = GROUND
@@ -163,7 +175,7 @@ def test_targets_are_dealt_out_to_threads() -> None:
     several = MultiTracker(shared_tracker(bank_size=0), threads=3)
     several.init(image, [(x, y, 26, 26) for x, y in places])
     tracks = several.update(image)
-    assert sorted(several.engine.calls) == [(2, 2)] * 4  # type: ignore[attr-defined]
+    assert sorted(several.engine.calls) == [(2, 2), (3, 3), (3, 3)]  # type: ignore[attr-defined]
     assert [t.target_id for t in tracks] == list(range(8))
     assert all(iou(t.box, (x, y, 26, 26)) > 0.7 for t, (x, y) in zip(tracks, places, strict=True))
     assert tracks[0].timing.total > 0

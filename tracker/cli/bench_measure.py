@@ -10,7 +10,7 @@ import gc
 import platform
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,15 +30,17 @@ PEAK_SIDE = 1024
 
 @dataclass
 class Series:
-    """Durations of one thing, in seconds, by wall and by processor time."""
+    """Durations of one thing, in seconds, by wall and by processor time, and in which turns they were taken."""
 
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
+    turns: list[int] = field(default_factory=list)
 
-    def run(self, work: Callable[..., Any], *args: Any) -> Any:
+    def run(self, work: Callable[..., Any], *args: Any, turn: int = 0) -> Any:
         """Runs and times work(*args)."""
         wall, cpu = time.perf_counter(), time.process_time()
         out = work(*args)
+        self.turns.append(turn)
         self.cpu.append(time.process_time() - cpu)
         self.wall.append(time.perf_counter() - wall)
         return out
@@ -53,6 +55,22 @@ class Series:
             "cpu_median_ms": float(np.median(cpu)),
             "cpu_p10_ms": float(np.percentile(cpu, 10)),
         }
+
+
+def in_pairs(series: Mapping[Any, Series], skip: int = 5) -> dict[Any, dict[str, float]]:
+    """The summaries of series that were run in turns, each with its times as multiples of the first one's.
+
+    The multiples (`wall_to_first`, `cpu_to_first`) are medians over the turns that both took part in: the pace of the machine, which may
+    change from second to second, is in both times of a turn.
+    """
+    first, out = next(iter(series.values())), {}
+    for name, one in series.items():
+        out[name] = one.summary(skip)
+        for kind in ("wall", "cpu"):
+            before = dict(zip(first.turns, getattr(first, kind), strict=True))
+            ratios = [value / before[k] for k, value in zip(one.turns, getattr(one, kind), strict=True) if before.get(k)]
+            out[name][f"{kind}_to_first"] = float(np.median(ratios[skip:] or ratios))
+    return out
 
 
 @dataclass(frozen=True)
@@ -158,8 +176,8 @@ def in_turns(trackers: dict[str, Any], clip: Clip, every: dict[str, int] | None 
         for name, tracker in trackers.items():
             if k % (every or {}).get(name, 1) == 0:
                 image = next(skipped[name])
-                series[name].run(tracker.update, image)
-    return {name: s.summary() for name, s in series.items()}
+                series[name].run(tracker.update, image, turn=k)
+    return in_pairs(series)
 
 
 def by_frame_size(tracker_of: Callable[[], SiamTracker], clip: Clip, names: Sequence[str], frames: int = 60) -> dict[str, dict[str, float]]:
@@ -173,8 +191,8 @@ def by_frame_size(tracker_of: Callable[[], SiamTracker], clip: Clip, names: Sequ
             if k == 0:
                 trackers[name].init(large, clip.box * factors[name])
             else:
-                series[name].run(trackers[name].update, large)
-    return {name: s.summary() for name, s in series.items()}
+                series[name].run(trackers[name].update, large, turn=k)
+    return in_pairs(series)
 
 
 def gigamacs(model: LoadedModel) -> dict[str, float]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tracker.cli.bench_measure import Clip, Series
+from tracker.cli.bench_measure import Clip, Series, in_pairs
 from tracker.config import Config
 from tracker.tracking.multi import MultiTracker
 from tracker.tracking.tracker import SiamTracker
@@ -37,8 +37,8 @@ def by_targets(tracker: SiamTracker, clip: Clip, counts: Sequence[int], threads:
                 corners = np.array([(width * (n % columns), height * (n // columns), 0, 0) for n in range(count)])
                 multi[count].init(picture, clip.box + corners)
             else:
-                series[count].run(multi[count].update, picture)
-    return {str(count): s.summary(min(10, frames // 2)) for count, s in series.items()}  # at first all take the full window
+                series[count].run(multi[count].update, picture, turn=k)
+    return {str(count): s for count, s in in_pairs(series, min(10, frames // 2)).items()}  # at first all take the full window
 
 
 def windows(config: Config) -> str:

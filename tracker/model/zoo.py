@@ -6,6 +6,7 @@ needed; nothing in it can run code.
 
 from __future__ import annotations
 
+import difflib
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -119,8 +120,10 @@ def find_weights(name_or_file: str | Path) -> Path:
     path = Path(name_or_file)
     if path.is_file():
         return path
+    near = difflib.get_close_matches(str(name_or_file), shipped_models(), n=1, cutoff=0.7)
     raise WeightsError(
         f"The model {str(name_or_file)!r} is neither a shipped model ({', '.join(shipped_models()) or 'none'}) nor an existing file."
+        + (f" Did you mean {near[0]!r}?" if near else "")
     )
 
 
