@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -227,7 +227,20 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         raise ConfigError(f"The configuration {file} is not readable yaml: {' '.join(str(error).split())}") from None
     if not isinstance(loaded, dict):
         raise ConfigError(f"The configuration {file} holds a {type(loaded).__name__}; it must hold keys and values.")
+    for key in _odd_keys(loaded):
+        hint = "; yaml reads on, off, yes and no as true and false, quotes keep them words" if isinstance(key, bool) else ""
+        raise ConfigError(f"In {file}: the key {key!r} is not a word{hint}.")
     return typing.cast("dict[str, Any]", loaded)
+
+
+def _odd_keys(value: object) -> Iterator[object]:
+    """The keys that are no text, wherever they stand."""
+    if isinstance(value, dict):
+        yield from (key for key in value if not isinstance(key, str))
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from _odd_keys(item)
 
 
 def merge(base: T, values: Mapping[str, Any], overrides: Sequence[str] = (), where: str = "the configuration") -> T:
