@@ -41,7 +41,7 @@ class Choice:
 
 def clash(a: Choice, b: Choice) -> bool:
     """Whether two choices are the same place."""
-    return a.reading is not None and b.reading is not None and math.dist(a.centre, b.centre) < min(a.reach, b.reach)
+    return a.reading is not None and b.reading is not None and math.dist(a.centre.tolist(), b.centre.tolist()) < min(a.reach, b.reach)
 
 
 def groups_of(options: Sequence[Sequence[Choice]]) -> list[list[int]]:

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 
 from tracker.errors import SiamTrackError
 from tracker.media.images import to_bgr8
-from tracker.tracking.assign import HIDDEN, MOTION, SAME, Choice, assign, groups_of
+from tracker.tracking.assign import HIDDEN, MOTION, SAME, Choice, assign, clash, groups_of
 from tracker.tracking.confidence import box_of, outside
 from tracker.tracking.core import Core
 from tracker.tracking.reading import Reading
@@ -157,7 +157,7 @@ class MultiTracker:
         result: list[Reading | None] = list(near)
         followed = [k for k, target in enumerate(targets) if not target.lost]
         first = {k: self._choice(targets[k], near[k]) for k in followed}
-        if _any_close(list(first.values())):  # else no place is contested, and no second one needed
+        if any(clash(a, b) for a, b in combinations(first.values(), 2)):  # else no place is contested, and no second one needed
             options = [self._choices(targets[k], first[k]) if k in first else [] for k in range(len(targets))]
             for group in groups_of(options):
                 for k, choice in zip(group, assign([options[k] for k in group]), strict=True):
@@ -194,12 +194,6 @@ class MultiTracker:
                 other = self.core.judge(target, found, crop, reading.weighed, reading.size, reading.embedding)
                 choices.append(self._choice(target, other))
         return [*choices, Choice(None, target.centre + target.velocity, 0.0, HIDDEN)]
-
-
-def _any_close(choices: Sequence[Choice]) -> bool:
-    """Whether any two choices clash. Plain numbers, for all pairs of many targets in every frame."""
-    spots = [(*choice.centre.tolist(), choice.reach) for choice in choices]
-    return any(math.hypot(x - u, y - v) < min(reach, other) for (x, y, reach), (u, v, other) in combinations(spots, 2))
 
 
 def _on_top(a: Reading, b: Reading) -> bool:
