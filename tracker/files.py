@@ -1,0 +1,94 @@
+"""Writing files so that what was there stays until the new one is whole; and the nearest known word to a mistyped one."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO
+
+from tracker.errors import OutputError
+
+MODE = 0o666
+"""Access rights of new files before the process's umask takes its part, as with `open`."""
+
+
+@contextlib.contextmanager
+def atomic(path: str | Path, *, sync: bool = False) -> Iterator[IO[bytes]]:
+    """A binary file that takes the place of `path` when the block ends without an exception; else `path` stays as it was.
+
+    The new file is written beside the old one and renamed, so that a reader, or a kill at any moment, sees the old file or
+    the new one and nothing between. Its access rights are those of the old file, or what `open` would give.
+
+    Args:
+        path: The file; missing folders above it are made.
+        sync: Whether the bytes are on the disk before the rename (safe against a loss of power, slower).
+
+    Raises:
+        OutputError: It can't be written; with the path, the reason and the next step.
+    """
+    path = Path(path)
+    part: str | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".part")
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            if sync:
+                os.fsync(file.fileno())
+        os.chmod(part, _access(path))
+        os.replace(part, path)
+        part = None
+    except OSError as error:
+        reason = error.strerror or error
+        raise OutputError(f"Can't write {path}: {reason}. Choose a folder that is writable and not full.") from error
+    finally:
+        if part is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(part)
+
+
+def write_atomic(path: str | Path, data: bytes | str, *, sync: bool = False) -> None:
+    """Writes bytes, or text as UTF-8, through `atomic`.
+
+    Raises:
+        OutputError: As `atomic`.
+    """
+    with atomic(path, sync=sync) as file:
+        file.write(data.encode("utf-8") if isinstance(data, str) else data)
+
+
+def _access(path: Path) -> int:
+    """The access rights of the file that is replaced, or those of a new one."""
+    with contextlib.suppress(OSError):
+        return path.stat().st_mode & 0o777
+    # The umask can only be read by setting it, which other threads would see; a file made by `open` tells it too.
+    probe = tempfile.NamedTemporaryFile(dir=path.parent, prefix=".mode-", delete=False)
+    probe.close()
+    os.unlink(probe.name)
+    handle = os.open(probe.name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, MODE)
+    try:
+        return os.fstat(handle).st_mode & 0o777
+    finally:
+        os.close(handle)
+        os.unlink(probe.name)
+
+
+def suggest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """` Did you mean 'x'?` for the known word nearest to a mistyped one, or an empty text.
+
+    Args:
+        word: What was given.
+        known: What there is.
+        cutoff: Least likeness, 0 to 1 (`difflib.get_close_matches`).
+
+    Example:
+        >>> suggest("siamtrack-x", ["siamtrack-s", "siamfc-alexnet"])
+        " Did you mean 'siamtrack-s'?"
+    """
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
+    return f" Did you mean {near[0]!r}?" if near else ""
