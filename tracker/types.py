@@ -34,6 +34,7 @@ class VideoInfo:
         frame_rate: Exact frames per second (30000/1001, not 29.97), or None where the source has none (folders, stills).
         frame_count: Number of frames if it is known without reading them all, else None.
         live: True for cameras and network streams: frames that aren't read in time are gone.
+        pixel_aspect: Width to height of a pixel on the screen (64/45 for wide PAL); frames and boxes are in stored pixels.
     """
 
     source: str
@@ -42,6 +43,7 @@ class VideoInfo:
     frame_rate: Fraction | None = None
     frame_count: int | None = None
     live: bool = False
+    pixel_aspect: Fraction = Fraction(1)
 
 
 @dataclass(frozen=True)

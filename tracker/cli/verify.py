@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracker.cli.common import DONE, Parser, RawEpilog, add_model_options, add_version, check_model_options, parse_box
-from tracker.errors import ConfigError, SourceError
+from tracker.errors import ConfigError, ImageError, SourceError
 
 if TYPE_CHECKING:
     from tracker.tracking.core import Core
@@ -86,16 +86,14 @@ def read_picture(path: Path) -> Image:
     Raises:
         SourceError: It is missing or no picture.
     """
-    import cv2
-
-    from tracker.media.images import to_bgr8
+    from tracker.media.images import read_image
 
     if not path.is_file():
         raise SourceError(f"The picture {path} does not exist.")
-    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if image is None:
-        raise SourceError(f"The file {path} is no picture that can be read (jpg, png, bmp, webp, tif).")
-    return to_bgr8(image)
+    try:
+        return read_image(path)
+    except ImageError as error:
+        raise SourceError(str(error)) from None
 
 
 def filled(core: Core, image: Image) -> View:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import tempfile
@@ -11,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tracker.errors import OutputError
+from tracker.errors import ImageError, OutputError, SourceError
 from tracker.types import Image
 
 if TYPE_CHECKING:
     from tracker.evaluation.results import SequenceResult
+
+logger = logging.getLogger(__name__)
 
 
 def atomic_write(path: str | Path, data: bytes | str) -> None:
@@ -50,20 +53,18 @@ def plain(value: Any) -> Any:
 
 
 def read_frame(result: SequenceResult, index: int) -> Image | None:
-    """Frame `index` (0-based) of a result as BGR uint8 H x W x 3, or None where the frames aren't at hand."""
-    import cv2
+    """Frame `index` (0-based) of a result as BGR uint8 H x W x 3, or None where the frames aren't at hand any more."""
+    from tracker.media.containers import VIDEO_SUFFIXES
+    from tracker.media.files import VideoFileSource
+    from tracker.media.images import read_image
 
     if not result.frames or not 0 <= index < len(result):
         return None
-    if len(result.frames) == len(result):
-        return cv2.imread(result.frames[index], cv2.IMREAD_COLOR)  # type: ignore[return-value]
-    capture = cv2.VideoCapture(result.frames[0])
     try:
-        # Seeking in compressed clips isn't exact everywhere: decode from the start.
-        for _ in range(index):
-            if not capture.grab():
-                return None
-        ok, image = capture.read()
-        return image if ok else None  # type: ignore[return-value]
-    finally:
-        capture.release()
+        if Path(result.frames[0]).suffix.lower() not in VIDEO_SUFFIXES:
+            return read_image(result.frames[index])
+        with VideoFileSource(Path(result.frames[0]), index) as clip:
+            return next(clip).image
+    except (ImageError, SourceError) as error:
+        logger.warning("Frame %d of %s can't be shown: %s", index, result.sequence, error)
+        return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -10,19 +11,17 @@ from typing import Any
 
 import av
 import numpy as np
-from av.video.reformatter import VideoReformatter
 
 from tracker.errors import SourceError
+from tracker.media.containers import file_address, is_cut_short, video_stream
+from tracker.media.decode import Converter, DamagedError, Decoder, Stamps, pixel_aspect, reason
 from tracker.media.sources import SourceBase
 from tracker.types import Frame, Image, VideoInfo
 
 logger = logging.getLogger(__name__)
 
-SEEK_FROM = 120
-"""From this start frame on a seek is worth it; before, frames are decoded and thrown away."""
-
-REORDER = 32
-"""Packets to look past a frame before its place in display order is certain (H.264 and HEVC reorder at most 16)."""
+CREDIBLE = 1000
+"""Frames per second up to which one statement of a container is believed; beyond, it often is only the unit of its time stamps."""
 
 
 def frame_rate(stream: Any) -> Fraction | None:
@@ -32,10 +31,9 @@ def frame_rate(stream: Any) -> Fraction | None:
     average suffers from rounded time stamps; otherwise the frame rate varies, and the average is what it has.
     """
     average, nominal = stream.average_rate, stream.base_rate
-    if average and nominal and abs(average / nominal - 1) < 0.005:
-        average = nominal
-    rate = average or nominal
-    return Fraction(rate) if rate and 0 < rate <= 1000 else None
+    agree = bool(average and nominal and abs(average / nominal - 1) < 0.005)
+    rate = nominal if agree else average or nominal
+    return Fraction(rate) if rate and 0 < rate and (rate <= CREDIBLE or agree) else None
 
 
 def turn(frame: Any) -> Callable[[Image], Image] | None:
@@ -61,9 +59,15 @@ def turn(frame: Any) -> Callable[[Image], Image] | None:
 class VideoFileSource(SourceBase):
     """A video file; memory stays constant however long it is.
 
+    A frame's number is its place among all that the file decodes to, so a start frame is reached by decoding all before it
+    (without making pictures of them): time stamps and seek tables don't tell it in every container.
+
     Args:
         path: The file.
-        start: Index of the first frame to deliver, exactly (frames before the next key frame are decoded and dropped).
+        start: Index of the first frame to deliver.
+
+    Attributes:
+        damaged: Frames that were left out because their data is damaged.
 
     Raises:
         SourceError: Not a video, nothing to decode, or no frame `start`.
@@ -71,138 +75,107 @@ class VideoFileSource(SourceBase):
 
     def __init__(self, path: Path, start: int = 0) -> None:
         self._path, self._start, self._delivered = path, start, 0
-        self._reformatter = VideoReformatter()
         try:
-            self._container = av.open(str(path))
-        except (av.FFmpegError, OSError) as error:
-            raise SourceError(f"Can't open {path}: {_reason(error, path)}.") from None
+            self._empty = not path.stat().st_size
+            self._open("AUTO")
+        except _FAULTS as error:
+            raise SourceError(f"Can't open {path}: {self._reason(error)}.") from None
         try:
-            self._open(start)
+            self._begin(start)
         except BaseException:
             self._container.close()
             raise
 
-    def _open(self, start: int) -> None:
-        if self._container.format.name == "tty":  # FFmpeg draws text files as a terminal would; nobody wants to track in that
-            raise SourceError(f"Can't open {self._path}: it is text, not a video.")
-        if not self._container.streams.video:
-            raise SourceError(f"Can't open {self._path}: it has no video, only {len(self._container.streams)} other streams.")
-        stream: Any = self._container.streams.video[0]
-        stream.thread_type = "AUTO"
-        self._stream, self._rate = stream, frame_rate(stream)
-        self._origin: int | None = None
-        # AVI stores no display times, only a constant rate: what FFmpeg guesses for reordered frames goes back and forth.
-        self._stamped = self._container.format.name != "avi"
-        target = self._seek(start) if start >= SEEK_FROM else None
-        self._frames = self._decode()
-        self._index = start if target is not None else 0
+    def _open(self, threads: str) -> None:
+        self._container = av.open(file_address(self._path))
         try:
-            first = next(f for f in self._frames if target is None or (f.pts is not None and f.pts >= target))
-            if target is None:
-                self._origin = first.pts
-                for _ in range(start):
-                    first = next(self._frames)
-                    self._index += 1
-        except StopIteration:
-            has = f"it has only {self._index + 1} frames" if self._index else "it holds no frame that can be decoded"
-            raise SourceError(f"Can't open {self._path}{f' at frame {start}' if start else ''}: {has}.") from None
-        except (av.FFmpegError, OSError) as error:
-            raise SourceError(f"Can't open {self._path}{f' at frame {start}' if start else ''}: {_reason(error, self._path)}.") from None
-        self._held: Any = first
-        self._turn = turn(first)
-        height, width = self._image(first).shape[:2]
-        self.info = VideoInfo(str(self._path), width, height, self._rate, stream.frames or None)
+            self._stream = video_stream(self._container, str(self._path))
+            strict = threads == "AUTO"
+            self._decoder = Decoder(self._container, self._stream, str(self._path), threads=threads, strict=strict)
+        except BaseException:
+            self._container.close()
+            raise
 
-    def _seek(self, start: int) -> int | None:
-        """Find the time stamp of frame `start` from the packets alone (fast), and go to the key frame before it."""
-        stamps: list[int] = []
-        if not self._stamped:
-            return None
-        for packet in self._container.demux(self._stream):
-            if packet.size and not packet.is_discard:
-                if packet.pts is None:
-                    logger.info("%s has no time stamps: frame %d is reached by decoding all before it.", self._path, start)
-                    stamps.clear()
-                    break
-                stamps.append(packet.pts)
-                if len(stamps) > start + REORDER:
-                    break
-        stamps.sort()
-        if stamps and len(stamps) <= start:
-            raise SourceError(f"Can't open {self._path} at frame {start}: it has only {len(stamps)} frames.")
-        target = stamps[start] if stamps else None
-        if target is not None:
-            self._origin = stamps[0]
-        self._container.seek(target if target is not None else 0, stream=self._stream, backward=True)
-        return target
+    @property
+    def damaged(self) -> int:
+        return self._decoder.damaged
+
+    @property
+    def format(self) -> str:
+        """FFmpeg's name of the container."""
+        return str(self._container.format.name)
+
+    def _begin(self, start: int) -> None:
+        stream: Any = self._stream
+        self._rate = frame_rate(stream)
+        # AVI stores no display times, only a constant rate: what FFmpeg guesses for reordered frames goes back and forth.
+        self._stamps = Stamps(self._rate, stream.time_base, self.format != "avi")
+        self._frames, self._index, self._time = self._decode(), -1, None
+        at = f" at frame {start}" if start else ""
+        try:
+            for _ in range(start + 1):
+                self._held: Any = self._advance()
+        except StopIteration:
+            has = f"it has only {self._index + 1} frames" if self._index >= 0 else "it holds no frame that can be decoded"
+            raise SourceError(f"Can't open {self._path}{at}: {has}.") from None
+        except _FAULTS as error:
+            raise SourceError(f"Can't open {self._path}{at}: {self._reason(error)}.") from None
+        turned = turn(self._held)
+        self._image = Converter(str(self._path), turned)
+        height, width = self._image(self._held).shape[:2]
+        sideways = turned is not None and turned(np.zeros((1, 2, 3), np.uint8)).shape[0] == 2
+        # Its number of frames is what the container says; it is not decoded for it.
+        self.info = VideoInfo(
+            str(self._path), width, height, self._rate, stream.frames or None, pixel_aspect=pixel_aspect(stream, sideways)
+        )
 
     def _decode(self) -> Iterator[Any]:
-        """Decoded frames; a file that ends before its index says so is an error, not an end."""
-        broken, last, gap = False, None, 0
-        for packet in self._container.demux(self._stream):
-            if packet.size:
-                broken = packet.is_corrupt
-                gap = abs(packet.pts - last.pts) if last is not None and None not in (packet.pts, last.pts) else 0
-                last = packet
-            yield from packet.decode()
-        if broken or (last is not None and last.pts is not None and self._cut_short(last, gap)):
-            raise _CutShort("the file is cut short: its end is missing")
+        """The frames; a file that ends before its container says is an error, not an end.
 
-    def _cut_short(self, last: Any, gap: int) -> bool:
-        """Whether the container promised more than its last packet (MP4 by its index, Matroska by its duration tag).
-
-        `gap` is the time between the last two packets: muxers take it for the duration of the last frame.
+        From the first damage on a single thread decodes, from the start: with several at work FFmpeg loses good frames next to a
+        damaged one, and which ones depends on the number of processors.
         """
-        names = self._container.format.name
-        if "mp4" in names:
-            entries: Any = getattr(self._stream, "index_entries", None)  # recent PyAV only
-            return bool(entries) and last.dts is not None and last.dts < entries[len(entries) - 1].timestamp
-        tag = self._stream.metadata.get("DURATION", "")
-        if "matroska" in names and tag.count(":") == 2:
-            hours, minutes, seconds = (float(part) for part in tag.split(":"))
-            return float((last.pts + gap) * last.time_base) < hours * 3600 + minutes * 60 + seconds - 0.5
-        return False
+        given = 0
+        try:
+            for frame in self._decoder:
+                yield frame
+                given += 1
+        except DamagedError:
+            self._container.close()
+            self._open("NONE")
+            yield from itertools.islice(self._decoder, given, None)
+        if is_cut_short(self._path):
+            raise CutShortError("the file is cut short: its end is missing")
 
-    def _image(self, frame: Any) -> Image:
-        image: Any = np.ascontiguousarray(self._reformatter.reformat(frame, format="bgr24").to_ndarray())
-        return self._turn(image) if self._turn else image
+    def _advance(self) -> Any:
+        frame = next(self._frames)
+        self._index += 1
+        self._time = self._stamps(frame.pts, self._index)
+        return frame
+
+    def _reason(self, error: BaseException) -> str:
+        return str(error) if isinstance(error, CutShortError) else reason(error, self._empty)
 
     def __next__(self) -> Frame:
         try:
             raw, self._held = self._held, None
-            if raw is None:
-                raw = next(self._frames)
-            image = self._image(raw)
-        except (av.FFmpegError, OSError) as error:
+            image = self._image(raw if raw is not None else self._advance())
+        except _FAULTS as error:
             at = self._start + self._delivered
             self.close()
             raise SourceError(
-                f"{self._path} failed at frame {at}, after {self._delivered} were delivered: {_reason(error, self._path)}."
+                f"{self._path} failed at frame {at}, after {self._delivered} were delivered: {self._reason(error)}."
             ) from None
-        time = None
-        if self._stamped and raw.pts is not None and self._origin is not None:
-            time = float((raw.pts - self._origin) * self._stream.time_base)
-        elif self._rate:
-            time = float(self._index / self._rate)
-        out = Frame(image, self._index, time)
-        self._index += 1
         self._delivered += 1
-        return out
+        return Frame(image, self._index, self._time)
 
     def close(self) -> None:
         self._held, self._frames = None, iter(())
         self._container.close()
 
 
-class _CutShort(OSError):
-    """The file ended before its own index says."""
+class CutShortError(OSError):
+    """Internal: the file ended before its container says."""
 
 
-def _reason(error: BaseException, path: Path) -> str:
-    if isinstance(error, _CutShort):
-        return str(error)
-    if isinstance(error, av.error.InvalidDataError):
-        return "the data is damaged, cut short, or not a video" + ("" if path.stat().st_size else " (the file is empty)")
-    if isinstance(error, av.error.DecoderNotFoundError):
-        return "it uses a codec that this build of FFmpeg can't decode; convert it to H.264 first"
-    return getattr(error, "strerror", None) or str(error)
+_FAULTS = (av.FFmpegError, OSError, ValueError)

@@ -7,8 +7,10 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from tracker.errors import ImageError
+from tracker.media.damage import scan_fault, structure_fault
 from tracker.types import Image
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".jp2", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
@@ -56,7 +58,7 @@ def to_bgr8(image: Any) -> Image:
 
 
 def read_image(path: str | Path) -> Image:
-    """An image file as BGR uint8, turned as its EXIF orientation says.
+    """An image file as BGR uint8, turned as its EXIF orientation says: the one reader of pictures.
 
     Args:
         path: A file of any kind that OpenCV decodes: gray, palette, 16-bit, with alpha.
@@ -65,38 +67,75 @@ def read_image(path: str | Path) -> Image:
         H x W x 3 BGR uint8.
 
     Raises:
-        ImageError: The file can't be read, isn't an image, or is cut short; the sentence names it.
+        ImageError: The file can't be read, isn't an image, is damaged or cut short, or holds several pictures; the sentence names it.
     """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise ImageError(f"The image {path} can't be read: {error.strerror or error}.") from None
-    if is_cut_short(data):
-        raise ImageError(f"The image {path} is cut short: its end is missing; copy or export it again.")
+    return decode_image(_bytes_of(path), f"The image {path}")
+
+
+def decode_image(data: bytes, name: str, *, thorough: bool = True) -> Image:
+    """The bytes of an image file as BGR uint8, with the checks and the decoder of `read_image`.
+
+    Args:
+        data: The file.
+        name: Begins the sentence of an error, for example "The image a.jpg".
+        thorough: Whether to look for damage inside a JPEG too, not only for its end; not needed for bytes of our own.
+
+    Returns:
+        H x W x 3 BGR uint8.
+
+    Raises:
+        ImageError: As `read_image`.
+    """
     # ANYDEPTH | COLOR, not UNCHANGED: OpenCV turns by EXIF and expands palettes only then.
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR) if data else None
-    except cv2.error:
-        image = None
-    if image is None:
-        raise ImageError(f"The image {path} can't be decoded: it is damaged or not an image ({len(data)} bytes).")
+    image = _decode(data, name, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)
+    fault = scan_fault(data, image) if thorough else ""
+    if fault:
+        raise ImageError(f"{name} can't be used: {fault}; copy or export it again.")
     try:
         return to_bgr8(image)
     except ImageError as error:
-        raise ImageError(f"{path}: {error}") from None
+        raise ImageError(f"{name}: {error}") from None
 
 
-def is_cut_short(data: bytes) -> bool:
-    """Whether a JPEG or PNG ends before its end marker; OpenCV would show the missing part gray, with no error."""
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return b"IEND" not in data
-    if not data.startswith(b"\xff\xd8"):
-        return False
-    # Walk the header's segments to the start of scan: thumbnails in them have end markers of their own.
-    at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:
-        at += 1 if data[at + 1] == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return data.find(b"\xff\xd9", at) < 0
+def read_alpha(path: str | Path) -> NDArray[np.uint8]:
+    """An image file with an alpha channel as H x W x 4 BGRA uint8; not turned by EXIF, which such files do not carry.
+
+    Raises:
+        ImageError: As `read_image`, or it has no alpha channel.
+    """
+    image = _decode(_bytes_of(path), f"The image {path}", cv2.IMREAD_UNCHANGED)
+    if image.ndim != 3 or image.shape[2] != 4:
+        raise ImageError(f"The image {path} has no alpha channel; save it as PNG or WebP with transparency.")
+    return np.ascontiguousarray(image if image.dtype == np.uint8 else (image.astype(np.uint32) + 128) // 257, dtype=np.uint8)
+
+
+def read_labels(path: str | Path) -> NDArray[Any]:
+    """The stored values of a mask file, H x W or H x W x C of uint8 or uint16, colours of a palette in BGR order.
+
+    Raises:
+        ImageError: As `read_image`.
+    """
+    return _decode(_bytes_of(path), f"The mask {path}", cv2.IMREAD_UNCHANGED)
+
+
+def _bytes_of(path: str | Path) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
+        raise ImageError(f"The image {path} can't be read: {getattr(error, 'strerror', None) or error}.") from None
+
+
+def _decode(data: bytes, name: str, flags: int) -> NDArray[Any]:
+    fault = structure_fault(data)
+    if fault:
+        raise ImageError(f"{name} can't be used: {fault}.")
+    try:
+        image: Any = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    except cv2.error:
+        image = None
+    if image is None:
+        raise ImageError(f"{name} can't be decoded: it is damaged, empty or not an image ({len(data)} bytes).")
+    return np.asarray(image)
 
 
 def fit_into(image: Image, width: int, height: int) -> Image:

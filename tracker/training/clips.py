@@ -1,4 +1,4 @@
-"""Clips of one's own: videos or folders of pictures with a box file each; frames of videos are decoded once and kept as JPEG."""
+"""Clips of one's own: videos or folders of pictures with a box file each; frames of videos are decoded once and kept as PNG."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ import cv2
 import numpy as np
 
 from tracker.errors import BoxError, OutputError, SourceError
+from tracker.media.containers import VIDEO_SUFFIXES
 from tracker.training.readers import images_of
 from tracker.training.tracks import AnnotatedTrack, BadFiles, DataError, gather
 
 logger = logging.getLogger(__name__)
 
-VIDEOS = {".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".ts"}
+VIDEOS = VIDEO_SUFFIXES
 BOXES = (".txt", ".csv", ".jsonl")
 INSIDE = ("groundtruth_rect", "groundtruth", "boxes")
-QUALITY = 95
 DONE = "frames.json"
 
 
@@ -109,12 +109,12 @@ def frames_of(clip: Path, store: Path, every: int = 1, limit: int = 0) -> tuple[
         facts = clip.stat()
     except OSError as error:
         raise DataError(f"The clip {clip} can't be read: {error.strerror}.") from None
-    mark = hashlib.sha256(f"{clip.resolve()} {facts.st_size} {facts.st_mtime_ns} {every} {limit}".encode()).hexdigest()[:10]
+    mark = hashlib.sha256(f"{clip.resolve()} {facts.st_size} {facts.st_mtime_ns} {every} {limit} png".encode()).hexdigest()[:10]
     folder = store / f"{clip.stem}-{mark}"
     if not (folder / DONE).is_file():
         _decode(clip, folder, every, limit)
     count = int(json.loads((folder / DONE).read_text())["frames"])
-    return tuple(folder / f"{k:06d}.jpg" for k in range(count))
+    return tuple(folder / f"{k:06d}.png" for k in range(count))
 
 
 def _decode(clip: Path, folder: Path, every: int, limit: int) -> None:
@@ -132,7 +132,8 @@ def _decode(clip: Path, folder: Path, every: int, limit: int) -> None:
                     break
                 if k % every:
                     continue
-                if not cv2.imwrite(str(part / f"{count:06d}.jpg"), frame.image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY]):
+                # PNG, not JPEG: training sees the very pixels that tracking sees.
+                if not cv2.imwrite(str(part / f"{count:06d}.png"), frame.image, [cv2.IMWRITE_PNG_COMPRESSION, 1]):
                     raise OutputError(f"The frames of {clip} can't be written to {part}; is the disk full?")
                 count += 1
         (part / DONE).write_text(json.dumps({"clip": str(clip), "frames": count, "every": every}))

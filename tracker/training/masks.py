@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tracker.errors import ImageError
+from tracker.media.images import read_labels
 from tracker.training.readers import images_of
 from tracker.training.tracks import AnnotatedTrack, BadFiles, DataError, gather
 
@@ -84,9 +86,10 @@ def read_mask(path: Path) -> NDArray[np.int64]:
     Raises:
         DataError: The file can't be read.
     """
-    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if image is None:
-        raise DataError(f"The mask {path} can't be read: it is missing or damaged.")
+    try:
+        image = read_labels(path)
+    except ImageError as error:
+        raise DataError(str(error)) from None
     if image.ndim == 2:
         return image.astype(np.int64)
     b, g, r = (image[..., k].astype(np.int64) for k in range(3))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,17 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.errors import ConfigError
+from tracker.media.folders import natural_key
+from tracker.media.images import IMAGE_SUFFIXES
 from tracker.training.tracks import AnnotatedTrack, BadFiles, DataError, gather, read_table
 
-IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 # First and last frame (from 1) that OTB's annotation is for, where it is not for all images (the benchmark's own list).
 OTB_RANGES = {"david": (300, 770), "football1": (1, 74), "freeman3": (1, 460), "freeman4": (1, 283), "diving": (1, 215)}
 BROKEN = {"LaSOT": "lasot", "TrackingNet": "trackingnet"}
 
 
-def natural(path: Path) -> list[tuple[int, int | str]]:
+def natural(path: Path) -> list[tuple[int, int, str]]:
     """Sort key that puts 2.jpg before 10.jpg."""
-    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", path.name)]
+    return natural_key(path.name)
 
 
 def images_of(folder: Path) -> tuple[Path, ...]:
@@ -38,9 +38,10 @@ def images_of(folder: Path) -> tuple[Path, ...]:
     Raises:
         DataError: There are none.
     """
-    found = sorted((p for p in folder.iterdir() if p.suffix.lower() in IMAGES), key=natural) if folder.is_dir() else []
+    files = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES] if folder.is_dir() else []
+    found = sorted((p for p in files if not p.name.startswith(".")), key=natural)
     if not found:
-        raise DataError(f"The folder {folder} holds no pictures ({', '.join(sorted(IMAGES))}).")
+        raise DataError(f"The folder {folder} holds no pictures ({', '.join(sorted(IMAGE_SUFFIXES))}).")
     return tuple(found)
 
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tracker.errors import ImageError
+from tracker.media.images import decode_image
 from tracker.training.tracks import DataError
 from tracker.types import Image
 
@@ -126,10 +127,10 @@ def decode_pictures(codes: NDArray[np.uint8], ends: NDArray[np.int64], group: in
     for view in range(width) if views is None else views:
         k = group * width + view
         start = int(flat[k - 1]) if k else 0
-        image = cv2.imdecode(np.asarray(codes[start : int(flat[k])]), cv2.IMREAD_COLOR) if flat[k] > start else None
-        if image is None:
-            raise DataError(f"view {view} of group {group} is no picture")
-        out.append(cast(Image, image))
+        try:
+            out.append(decode_image(codes[start : int(flat[k])].tobytes(), f"view {view} of group {group}", thorough=False))
+        except ImageError:
+            raise DataError(f"view {view} of group {group} is no picture") from None
     return out
 
 

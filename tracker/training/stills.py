@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tracker.errors import ImageError
+from tracker.media.images import read_alpha
 from tracker.training.tracks import DataError, read_image
 from tracker.types import Image
 
@@ -103,9 +105,10 @@ class Cutouts:
 
     def _load(self, index: int) -> NDArray[np.uint8]:
         if index < len(self.paths):
-            image = cv2.imread(str(self.paths[index]), cv2.IMREAD_UNCHANGED)
-            if image is None or image.ndim != 3 or image.shape[2] != 4:
-                raise DataError(f"The cutout {self.paths[index]} is not a readable picture with an alpha channel.")
+            try:
+                image = read_alpha(self.paths[index])
+            except ImageError as error:
+                raise DataError(f"A cutout can't be used: {error}") from None
         else:
             still = self.masked[index - len(self.paths)]
             colour = read_image(still.path)

@@ -9,11 +9,11 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.errors import ConfigError, SiamTrackError
+from tracker.errors import ConfigError, ImageError, SiamTrackError
+from tracker.media import images
 from tracker.types import Image
 
 logger = logging.getLogger(__name__)
@@ -100,15 +100,15 @@ class _Told(DataError):
 
 
 def read_image(path: Path) -> Image:
-    """A colour image.
+    """A colour image, by the reader that tracking and evaluation use.
 
     Raises:
         DataError: Missing or unreadable; the message names the file.
     """
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise DataError(f"The image {path} can't be read: it is missing or damaged; restore it or take its sequence out.")
-    return image  # type: ignore[return-value]
+    try:
+        return images.read_image(path)
+    except ImageError as error:
+        raise DataError(f"{error} Restore it or take its sequence out.") from None
 
 
 Item = tuple[str, Callable[[], Sequence[AnnotatedTrack]]]

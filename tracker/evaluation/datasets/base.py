@@ -12,11 +12,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.errors import SourceError
+from tracker.errors import ImageError, SourceError
+from tracker.media.containers import VIDEO_SUFFIXES
+from tracker.media.folders import natural_key
+from tracker.media.images import IMAGE_SUFFIXES
 from tracker.types import Image
 
-IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
-CLIPS = {".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v"}
+CLIPS = VIDEO_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -54,29 +56,29 @@ class SequenceData:
         return len(self.frames) == 1 and Path(self.frames[0]).suffix.lower() in CLIPS
 
     def images(self) -> Iterator[Image]:
-        """The N frames, BGR uint8 H x W x 3, decoded with OpenCV as the published trackers' inputs are.
+        """The N frames, BGR uint8 H x W x 3, by the readers of `tracker.media`, as tracking and training see them.
 
         Raises:
             SourceError: A frame is missing or damaged.
         """
-        import cv2
+        from tracker.media.files import VideoFileSource
+        from tracker.media.images import read_image
 
         if not self.is_clip:
             for path in self.frames:
-                image = cv2.imread(path, cv2.IMREAD_COLOR)
-                if image is None:
-                    raise SourceError(f"The image {path} of sequence {self.name} can't be read; it is missing or damaged.")
-                yield image  # type: ignore[misc]
+                try:
+                    image = read_image(path)
+                except ImageError as error:
+                    raise SourceError(f"Sequence {self.name}: {error}") from None
+                yield image
             return
-        capture = cv2.VideoCapture(self.frames[0])
-        try:
+        with VideoFileSource(Path(self.frames[0])) as clip:
             for k in range(len(self)):
-                ok, image = capture.read()
-                if not ok:
-                    raise SourceError(f"The clip {self.frames[0]} ends after {k} frames, but its boxes are for {len(self)}.")
-                yield image  # type: ignore[misc]
-        finally:
-            capture.release()
+                frame = next(clip, None)
+                if frame is None:
+                    lost = f" ({clip.damaged} damaged ones were left out)" if clip.damaged else ""
+                    raise SourceError(f"The clip {self.frames[0]} ends after {k} frames{lost}, but its boxes are for {len(self)}.")
+                yield frame.image
 
     def frame_size(self) -> tuple[int, int]:
         """(width, height) in pixels, from the annotation or else from the first frame."""
@@ -129,17 +131,12 @@ class Dataset:
         return replace(self, sequences=kept, title=title)
 
 
-def natural_key(path: Path) -> list[tuple[int, int | str]]:
-    """Sort key that puts frame_2 before frame_10."""
-    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", path.name)]
-
-
 def list_images(folder: Path) -> list[str]:
     """Paths of the images in a folder, naturally sorted."""
     if not folder.is_dir():
         return []
-    files = [p for p in folder.iterdir() if p.suffix.lower() in IMAGES and not p.name.startswith(".")]
-    return [str(p) for p in sorted(files, key=natural_key)]
+    files = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]
+    return [str(p) for p in sorted(files, key=lambda p: natural_key(p.name))]
 
 
 def read_table(path: Path, columns: tuple[int, ...] = (4,)) -> NDArray[np.float64]:

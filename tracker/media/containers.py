@@ -1,0 +1,112 @@
+"""What a container of video tells: which of its streams is the video, and whether its end is there."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import IO, Any
+
+from tracker.errors import SourceError
+
+logger = logging.getLogger(__name__)
+
+COVER = 0x0400 | 0x0800
+"""FFmpeg's dispositions of pictures that are no video: attached_pic, timed_thumbnails (libavformat/avformat.h)."""
+
+VIDEO_SUFFIXES = frozenset(
+    ".mp4 .m4v .mov .3gp .mkv .webm .avi .mpg .mpeg .m2v .vob .ts .mts .m2ts .wmv .flv .ogv .mxf .gif .h264 .264 .hevc .265 .mjpeg .mjpg".split()
+)
+"""File name endings that are taken for videos where a folder is searched (lower case); a file given by name may have any."""
+
+MP4_BOXES = frozenset({b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"wide", b"free", b"skip", b"pnot", b"sidx", b"uuid"})
+
+
+def file_address(path: Path) -> str:
+    """A path as FFmpeg takes it: with its protocol, or a name like `a:b.mp4` would be read as protocol `a`."""
+    return f"file:{path}"
+
+
+def video_stream(container: Any, name: str) -> Any:
+    """The stream that players show: the container's default or largest video, never a cover picture.
+
+    Raises:
+        SourceError: There is none.
+    """
+    if container.format.name == "tty":  # FFmpeg draws text files as a terminal would; nobody wants to track in that
+        raise SourceError(f"Can't open {name}: it is text, not a video.")
+    videos = [s for s in container.streams.video if not int(getattr(s, "disposition", 0)) & COVER]
+    if not videos:
+        others = f"only a cover picture and {len(container.streams)} streams in all" if container.streams.video else "only other streams"
+        raise SourceError(f"Can't open {name}: it has no video, {others if len(container.streams) else 'and no stream at all'}.")
+    best = container.streams.best("video")
+    stream = next((s for s in videos if best is not None and s.index == best.index), videos[0])
+    if len(videos) > 1:
+        logger.warning("%s holds %d videos; number %d of its streams is read.", name, len(videos), stream.index)
+    return stream
+
+
+def is_cut_short(path: Path) -> bool:
+    """Whether a file ends before its container says: MP4 by its boxes (ISO/IEC 14496-12, 4.2), Matroska by the size of its
+    segment (RFC 8794, 6), AVI by its RIFF chunks. Containers that tell no size (MPEG-TS, raw streams) are never cut short.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(16)
+        if head[4:8] in MP4_BOXES:
+            return _mp4_is_cut(file, size)
+        if head[:4] == b"\x1a\x45\xdf\xa3":
+            return _matroska_is_cut(file, size)
+        if head[:4] == b"RIFF":
+            return _riff_is_cut(file, size)
+    return False
+
+
+def _mp4_is_cut(file: IO[bytes], size: int) -> bool:
+    at = 0
+    while at + 8 <= size:
+        file.seek(at)
+        head = file.read(16)
+        length, kind = int.from_bytes(head[:4], "big"), head[4:8]
+        if length == 1:
+            length = int.from_bytes(head[8:16], "big")
+        if length < 8:  # 0: to the end of the file; others are no boxes
+            return False
+        if at + length > size:
+            return kind in (b"mdat", b"moof", b"moov")
+        at += length
+    return False
+
+
+def _matroska_is_cut(file: IO[bytes], size: int) -> bool:
+    file.seek(4)
+    length = _vint(file)
+    if length is None:
+        return False
+    file.seek(length, 1)
+    if file.read(4) != b"\x18\x53\x80\x67":
+        return False
+    length = _vint(file)
+    return length is not None and file.tell() + length > size
+
+
+def _vint(file: IO[bytes]) -> int | None:
+    """A variable-length integer of EBML (RFC 8794, 4), or None where it is "unknown" or none."""
+    first = file.read(1)
+    if not first or not first[0]:
+        return None
+    count = 8 - first[0].bit_length()
+    mask = (1 << (7 - count)) - 1
+    value = int.from_bytes(bytes([first[0] & mask]) + file.read(count), "big")
+    return None if value == (1 << (7 * (count + 1))) - 1 else value
+
+
+def _riff_is_cut(file: IO[bytes], size: int) -> bool:
+    at = 0
+    while at + 8 <= size:
+        file.seek(at)
+        head = file.read(8)
+        if head[:4] != b"RIFF":
+            return False
+        at += 8 + int.from_bytes(head[4:], "little")
+        at += at % 2
+    return at > size + 8
