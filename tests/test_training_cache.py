@@ -165,7 +165,7 @@ def test_prepare_resumes_and_repairs(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert done.returncode == 0, done.stderr
     assert "5 groups of 2 templates and 4 searches, 5 of them made now" in done.stdout
     assert sorted(p.name for p in (tmp_path / "cache").iterdir()) == ["cache.json", *(f"shard_{n:05d}.npz" for n in range(3))]
-    assert len(list((tmp_path / "frames").glob("*/000000.jpg"))) == 2  # beside the cache
+    assert len(list((tmp_path / "frames").glob("*/000000.png"))) == 2  # beside the cache
     (tmp_path / "cache" / "shard_00001.npz").write_bytes(b"half")
     (tmp_path / "cache" / "shard_00002.npz").unlink()
     monkeypatch.chdir(tmp_path)

@@ -306,6 +306,6 @@ def test_damaged_cutout_is_named(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "stills" / "cutouts" / "cup-0.png"), np.zeros((20, 20, 3), np.uint8))
     data = DataConfig(root=str(tmp_path), scenery="stills/photos", sources=[{"kind": "paste", "path": "stills"}])
     mixture = build_mixture(data, ModelConfig(template_size=65, search_size=129))
-    with pytest.raises(DataError, match=r"cup-0\.png is not a readable picture with an alpha channel"):
+    with pytest.raises(DataError, match=r"cup-0\.png has no alpha channel"):
         for k in range(40):
             mixture.group(np.random.default_rng(k))

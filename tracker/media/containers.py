@@ -14,7 +14,8 @@ COVER = 0x0400 | 0x0800
 """FFmpeg's dispositions of pictures that are no video: attached_pic, timed_thumbnails (libavformat/avformat.h)."""
 
 VIDEO_SUFFIXES = frozenset(
-    ".mp4 .m4v .mov .3gp .mkv .webm .avi .mpg .mpeg .m2v .vob .ts .mts .m2ts .wmv .flv .ogv .mxf .gif .h264 .264 .hevc .265 .mjpeg .mjpg".split()
+    ".mp4 .m4v .mov .3gp .mkv .webm .avi .mpg .mpeg .m2v .vob .ts .mts .m2ts .wmv .flv .ogv .mxf .gif".split()
+    + ".h264 .264 .hevc .265 .mjpeg .mjpg".split()
 )
 """File name endings that are taken for videos where a folder is searched (lower case); a file given by name may have any."""
 

@@ -110,7 +110,8 @@ class VideoFileSource(SourceBase):
         self._rate = frame_rate(stream)
         # AVI stores no display times, only a constant rate: what FFmpeg guesses for reordered frames goes back and forth.
         self._stamps = Stamps(self._rate, stream.time_base, self.format != "avi")
-        self._frames, self._index, self._time = self._decode(), -1, None
+        self._frames, self._index = self._decode(), -1
+        self._time: float | None = None
         at = f" at frame {start}" if start else ""
         try:
             for _ in range(start + 1):
@@ -124,10 +125,8 @@ class VideoFileSource(SourceBase):
         self._image = Converter(str(self._path), turned)
         height, width = self._image(self._held).shape[:2]
         sideways = turned is not None and turned(np.zeros((1, 2, 3), np.uint8)).shape[0] == 2
-        # Its number of frames is what the container says; it is not decoded for it.
-        self.info = VideoInfo(
-            str(self._path), width, height, self._rate, stream.frames or None, pixel_aspect=pixel_aspect(stream, sideways)
-        )
+        aspect = pixel_aspect(stream, sideways)
+        self.info = VideoInfo(str(self._path), width, height, self._rate, stream.frames or None, pixel_aspect=aspect)
 
     def _decode(self) -> Iterator[Any]:
         """The frames; a file that ends before its container says is an error, not an end.
@@ -161,11 +160,9 @@ class VideoFileSource(SourceBase):
             raw, self._held = self._held, None
             image = self._image(raw if raw is not None else self._advance())
         except _FAULTS as error:
-            at = self._start + self._delivered
+            at, done = self._start + self._delivered, self._delivered
             self.close()
-            raise SourceError(
-                f"{self._path} failed at frame {at}, after {self._delivered} were delivered: {self._reason(error)}."
-            ) from None
+            raise SourceError(f"{self._path} failed at frame {at}, after {done} were delivered: {self._reason(error)}.") from None
         self._delivered += 1
         return Frame(image, self._index, self._time)
 

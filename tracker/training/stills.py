@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -106,7 +107,7 @@ class Cutouts:
     def _load(self, index: int) -> NDArray[np.uint8]:
         if index < len(self.paths):
             try:
-                image = read_alpha(self.paths[index])
+                image: NDArray[Any] = read_alpha(self.paths[index])
             except ImageError as error:
                 raise DataError(f"A cutout can't be used: {error}") from None
         else:
