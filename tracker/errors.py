@@ -15,7 +15,15 @@ class ConfigError(SiamTrackError):
 
 
 class SourceError(SiamTrackError):
-    """A source of frames that can't be opened ("cannot open") or that failed after it was opened ("failed in the middle")."""
+    """A source of frames that can't be opened ("cannot open") or that failed after it was opened ("failed in the middle").
+
+    Attributes:
+        passing: Whether trying again in some seconds may help (nothing answers yet: a camera that is still starting).
+    """
+
+    def __init__(self, message: str = "", *, passing: bool = False) -> None:
+        super().__init__(message)
+        self.passing = passing
 
 
 class BoxError(SiamTrackError, ValueError):

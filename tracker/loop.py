@@ -6,12 +6,12 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tracker.errors import BoxError
+from tracker.errors import BoxError, SourceError
 from tracker.geometry import check_box
 from tracker.types import Box, Frame, Image, Track
 
@@ -160,10 +160,22 @@ def track(
 
 
 def open_frames(source: Source, start: int = 0) -> AbstractContextManager[Iterable[Frame]]:
-    """Anything that `track` takes as a source -> a context manager around an iterable of frames."""
-    if isinstance(source, (str, int, Path)):
+    """Anything that `track` takes as a source -> a context manager around an iterable of frames.
+
+    Raises:
+        SourceError: It is none. From the iterable an `ImageError`, where an item is neither a frame nor an image.
+    """
+    from tracker.media.images import to_bgr8
+
+    if isinstance(start, bool) or not isinstance(start, int | np.integer) or start < 0:
+        raise SourceError(f"The start frame {start!r} is no count from 0; leave it at 0 for the first frame.")
+    if isinstance(source, str | int | Path):
         from tracker.media.sources import open_source
 
-        return open_source(source, start=start)
-    numbered = (item if isinstance(item, Frame) else Frame(image=cast(Image, item), index=k) for k, item in enumerate(source))
-    return nullcontext(itertools.islice(numbered, start, None))
+        return open_source(source, start=int(start))
+    try:
+        items = iter(source)
+    except TypeError:
+        raise SourceError(f"The source {source!r} is a {type(source).__name__}; give a path, a URL, frames, or images.") from None
+    numbered = (item if isinstance(item, Frame) else Frame(image=to_bgr8(item), index=k) for k, item in enumerate(items))
+    return nullcontext(itertools.islice(numbered, int(start), None))

@@ -27,7 +27,8 @@ from tracker.errors import BoxError
 
 if TYPE_CHECKING:
     from tracker.cli.screen import Screen
-    from tracker.types import Box, Frame, Track, VideoInfo
+    from tracker.media.sources import Source
+    from tracker.types import Box, Frame, Track
 
 EPILOG = """\
 without --box or --init-file a window opens to draw the box: drag with the mouse, Enter accepts, Esc cancels;
@@ -107,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         session = stack.enter_context(Session(args, source.info))
         note(args, session.load())
         session.open_files(max(len(boxes), 1))
-        return play(args, session, screen, source.info, first, frames, boxes)
+        return play(args, session, screen, source, first, frames, boxes)
 
 
 def given_boxes(args: argparse.Namespace) -> list[Box]:
@@ -152,7 +153,10 @@ def choose_outputs(args: argparse.Namespace, draws: bool) -> None:
 
 def default_output(source: str) -> Path:
     """Where the video goes if no output was named and there is no display: SOURCE_tracked.mp4 in the current folder."""
-    name = "camera" + source if source.isdigit() else Path(source.rstrip("/")).stem
+    from tracker.media.addresses import parse
+
+    kind, text = parse(source)
+    name = "camera" + text if kind == "camera" else Path(text.rstrip("/")).stem
     plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in name).strip("_.")
     return Path(f"{plain or 'video'}_tracked.mp4")
 
@@ -178,14 +182,17 @@ def play(
     args: argparse.Namespace,
     session: Session,
     screen: Screen | None,
-    info: VideoInfo,
+    source: Source,
     first: Frame,
     frames: Iterator[Frame],
     boxes: Sequence[Box],
 ) -> int:
     """Go through the video; whatever ends it, the files are finished and the summary is printed."""
+    info = source.info
     count = None if info.frame_count is None else max(info.frame_count - args.start_frame, 0)
     progress = Progress(min((n for n in (count, args.max_frames) if n), default=None), args.quiet)
+    from tracker.media.sources import losses
+
     idle, began = (screen.idle if screen else 0.0), time.perf_counter()
 
     def work() -> None:
@@ -195,7 +202,7 @@ def play(
 
     code, reason = finish(session, work, progress)
     seconds = time.perf_counter() - began - ((screen.idle - idle) if screen else 0.0)
-    note(args, session.tally.sentence(seconds, session.written))
+    note(args, session.tally.sentence(seconds, session.written, losses(source)))
     if reason:
         say_error(reason)
     return code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any
@@ -35,16 +36,27 @@ class Decoder:
         container, stream: Of PyAV, open.
         name: For the log.
         threads: "AUTO" (as many frames at a time as there are processors), "SLICE" (no frame waits for a later one) or "NONE".
+        patience: Seconds after which a stream that sends packets, but no key frame to begin with, is given up.
         strict: Whether the first damage raises `DamagedError`: which frames survive one is certain only without frame threads.
 
     Attributes:
         damaged: Frames that were left out since the first one was decoded.
     """
 
-    def __init__(self, container: Any, stream: Any, name: str, *, threads: str = "AUTO", strict: bool = False) -> None:
+    def __init__(
+        self,
+        container: Any,
+        stream: Any,
+        name: str,
+        *,
+        threads: str = "AUTO",
+        strict: bool = False,
+        patience: float = float("inf"),
+    ) -> None:
         self.damaged, self._any = 0, False
         self._error: av.FFmpegError | OSError | None = None
         self._container, self._stream, self._name, self._strict = container, stream, name, strict
+        self._deadline = time.monotonic() + patience
         context = stream.codec_context
         stream.thread_type = threads
         if threads == "NONE":
@@ -74,6 +86,8 @@ class Decoder:
                     continue
                 self._any = True
                 yield frame
+            if not self._any and time.monotonic() > self._deadline:
+                raise self._error or TimeoutError(110, "it sends no key frame to begin with")
         if not self._any and self._error is not None:
             raise self._error
 
@@ -166,6 +180,11 @@ def reason(error: BaseException, empty: bool = False) -> str:
     if isinstance(error, av.error.DecoderNotFoundError):
         return "it uses a codec that this build of FFmpeg can't decode; convert it to H.264 first"
     return getattr(error, "strerror", None) or str(error)
+
+
+def is_sideways(turn: Callable[[Image], Image] | None) -> bool:
+    """Whether what `files.turn` gave swaps width and height."""
+    return turn is not None and turn(np.zeros((1, 2, 3), np.uint8)).shape[0] == 2
 
 
 def pixel_aspect(stream: Any, sideways: bool) -> Fraction:

@@ -14,7 +14,7 @@ import numpy as np
 
 from tracker.errors import SourceError
 from tracker.media.containers import file_address, is_cut_short, video_stream
-from tracker.media.decode import Converter, DamagedError, Decoder, Stamps, pixel_aspect, reason
+from tracker.media.decode import Converter, DamagedError, Decoder, Stamps, is_sideways, pixel_aspect, reason
 from tracker.media.sources import SourceBase
 from tracker.types import Frame, Image, VideoInfo
 
@@ -124,8 +124,7 @@ class VideoFileSource(SourceBase):
         turned = turn(self._held)
         self._image = Converter(str(self._path), turned)
         height, width = self._image(self._held).shape[:2]
-        sideways = turned is not None and turned(np.zeros((1, 2, 3), np.uint8)).shape[0] == 2
-        aspect = pixel_aspect(stream, sideways)
+        aspect = pixel_aspect(stream, is_sideways(turned))
         self.info = VideoInfo(str(self._path), width, height, self._rate, stream.frames or None, pixel_aspect=aspect)
 
     def _decode(self) -> Iterator[Any]:

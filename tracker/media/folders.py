@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tracker.errors import ImageError, SourceError
+from tracker.media.addresses import PRINTF
+from tracker.media.damage import is_animated
 from tracker.media.images import IMAGE_SUFFIXES, read_image
-from tracker.media.sources import PRINTF, SourceBase
+from tracker.media.sources import SourceBase
 from tracker.types import Frame, VideoInfo
 
 logger = logging.getLogger(__name__)
@@ -19,6 +21,38 @@ logger = logging.getLogger(__name__)
 def natural_key(name: str) -> list[tuple[int, int, str]]:
     """A sort key that puts frame_2 before frame_10 (digits are compared as numbers)."""
     return [(0, int(part), part) if part.isdecimal() else (1, 0, part.lower()) for part in re.split(r"(\d+)", name) if part]
+
+
+HEIF = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1")
+"""Brands of still pictures in HEIF (ISO/IEC 23008-12), which are tiles: FFmpeg would show one of them as a video."""
+
+PICTURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*")
+"""How JPEG, PNG and TIFF files begin."""
+
+SEQUENCE = frozenset({".mjpg", ".mjpeg"})
+"""Names of files with one JPEG after another."""
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file is one still picture, by its name or else by its first bytes; an animation is a video.
+
+    Raises:
+        SourceError: It can't be read, or is a picture of a kind that is not decoded (HEIF).
+    """
+    if not path.is_file():  # a pipe or a device must not be read twice
+        return False
+    try:
+        with path.open("rb") as file:
+            head = file.read(1 << 16)
+    except OSError as error:
+        raise SourceError(f"Can't open {path}: {error.strerror or error}.") from None
+    if head[4:8] == b"ftyp" and head[8:12] in HEIF:
+        raise SourceError(f"Can't open {path}: it is a HEIF picture, which isn't decoded here; convert it to JPEG or PNG.")
+    if is_animated(head):
+        return False
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return True
+    return path.suffix.lower() not in SEQUENCE and (head.startswith(PICTURES) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"))
 
 
 def list_folder(folder: Path) -> list[Path]:

@@ -36,8 +36,42 @@ class Paced(SourceBase):
         time.sleep(max(0.0, self._began + due - self._origin - time.monotonic()))
         return frame
 
+    @property
+    def damaged(self) -> int:
+        return int(getattr(self._source, "damaged", 0))
+
     def close(self) -> None:
         self._source.close()
+
+
+def open_patiently(opener: Callable[[], Source], wait_for: float, on_state: Callable[[str, str], None] | None = None) -> Source:
+    """Open a live source that may not be there yet: a camera that is still starting.
+
+    Args:
+        opener: Opens it.
+        wait_for: Seconds to try again for; 0: the first failure is final, as is one that time doesn't mend.
+        on_state: Called with ("connecting", sentence) before the first wait.
+
+    Raises:
+        SourceError: It can't be opened.
+    """
+    deadline, wait, told = time.monotonic() + wait_for, FIRST_WAIT, False
+    while True:
+        try:
+            return opener()
+        except SourceError as error:
+            left = deadline - time.monotonic()
+            if not error.passing or wait_for <= 0:
+                raise
+            if left <= 0:
+                raise SourceError(f"{str(error).rstrip('.')}; that was tried for {wait_for:g} seconds.") from None
+            if not told:
+                sentence, told = f"{str(error).rstrip('.')}; trying again for {wait_for:g} seconds", True
+                logger.warning("%s", sentence)
+                if on_state is not None:
+                    on_state("connecting", sentence)
+        time.sleep(min(wait, left))
+        wait = min(2 * wait, LONGEST_WAIT)
 
 
 class LatestFrameSource(SourceBase):
@@ -45,11 +79,12 @@ class LatestFrameSource(SourceBase):
 
     Args:
         opener: Opens the underlying source; called again to reconnect.
-        reconnect_for: Seconds to try again after the stream ended or broke; 0: its end is the end.
+        reconnect_for: Seconds to try again where it can't be opened yet, ended or broke; 0: its end is the end.
         on_state: Called with (state, sentence), from the capture thread, whenever `state` changes.
 
     Attributes:
-        state: "live", "reconnecting", "ended", "failed" or "closed".
+        damaged: Frames that were left out because their data is damaged.
+        state: "connecting", "live", "reconnecting", "ended", "failed" or "closed".
         dropped: Frames that came but were never handed out, because a newer one was there.
         latency: Seconds from the arrival of the frame last handed out to its hand-out.
         reconnects: How often the stream was opened again.
@@ -68,11 +103,13 @@ class LatestFrameSource(SourceBase):
         self.dropped, self.latency, self.reconnects, self.state = 0, 0.0, 0, "connecting"
         self._opener, self._reconnect_for, self._on_state = opener, reconnect_for, on_state
         self._ready, self._stop = threading.Condition(), threading.Event()
+        self._source: Source | None = None
         self._slot: tuple[Frame, float] | None = None
         self._error: BaseException | None = None
         self._index = 0
         self._opened = time.monotonic()
-        source = opener()
+        self._damaged = 0
+        source = self._source = open_patiently(opener, reconnect_for, on_state)
         self.info = replace(source.info, live=True)
         self._set("live", f"{self.info.source} is live, {self.info.width} x {self.info.height}")
         self._thread = threading.Thread(target=self._run, args=(source,), name="siamtrack-capture", daemon=True)
@@ -101,6 +138,7 @@ class LatestFrameSource(SourceBase):
     def _capture(self, source: Source) -> SourceError | None:
         """Read until it ends (None) or breaks (the error), or until this source is closed."""
         try:
+            self._source = source
             for frame in source:
                 now = time.monotonic()
                 with self._ready:
@@ -115,6 +153,12 @@ class LatestFrameSource(SourceBase):
             return error
         finally:
             source.close()
+            self._damaged += int(getattr(source, "damaged", 0))
+            self._source = None
+
+    @property
+    def damaged(self) -> int:
+        return self._damaged + int(getattr(self._source, "damaged", 0))
 
     def _reconnect(self, why: SourceError | None) -> Source | None:
         """The source opened anew, or None where its end is the end.

@@ -31,6 +31,11 @@ class PrefetchSource(SourceBase):
     def info(self) -> VideoInfo:
         return self._source.info
 
+    @property
+    def damaged(self) -> int:
+        """Frames that the source left out because their data is damaged."""
+        return int(getattr(self._source, "damaged", 0))
+
     def _run(self) -> None:
         while not self._stop.is_set():
             item: Frame | BaseException

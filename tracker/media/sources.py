@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol, TypeVar, runtime_checkable
 
 from tracker.errors import SourceError
-from tracker.media.names import nearest
+from tracker.media.addresses import PRINTF, check_path, exists, local, parse
+from tracker.media.addresses import check_there as check_there
 from tracker.types import Frame, VideoInfo
-
-URL = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
-PRINTF = re.compile(r"%0?\d*d")
 
 S = TypeVar("S")
 
@@ -56,6 +53,12 @@ class SourceBase:
         """Nothing to give back unless a subclass says so."""
 
 
+def losses(source: Source) -> list[str]:
+    """What a source left out so far, as phrases for a summary: frames dropped because newer ones came, damaged frames."""
+    dropped, damaged = int(getattr(source, "dropped", 0)), int(getattr(source, "damaged", 0))
+    return [f"{dropped} dropped"] * bool(dropped) + [f"{damaged} damaged and left out"] * bool(damaged)
+
+
 def open_source(
     spec: str | int | Path,
     *,
@@ -70,12 +73,12 @@ def open_source(
 
     Args:
         spec: A video file, an image, a folder of images, a glob (`dir/*.png`), a printf pattern (`dir/img_%04d.jpg`), a camera
-            index (0 or "0"), or a URL (rtsp, http, udp, tcp, ...). Digits alone are a camera; a file so named is `./0`.
+            index (0 or "0"), or a URL (rtsp, http, udp, tcp, ...). Digits alone are a camera; a file so named is `./0`, or a `Path`.
         start: Index of the first frame to deliver (files and images); frames keep their own index and timestamp.
         live: True: only the newest frame, older ones are dropped and counted (a file is then played at its own speed);
             False: every frame in order; None: True for cameras and endless streams, False for the rest.
         prefetch: Decode up to so many frames ahead in a thread (not for live sources); 0 decodes when asked.
-        reconnect_for: Seconds that a live camera or stream is tried again after it broke; 0 never.
+        reconnect_for: Seconds that a camera or stream is tried again where it isn't there yet, and a live one after it broke; 0 never.
         timeout: Seconds to wait for a stream to open, or for its next frame.
         on_state: Called with (state, sentence) when a live source connects, breaks, reconnects or ends.
 
@@ -87,12 +90,10 @@ def open_source(
     """
     if start < 0:
         raise SourceError(f"The start frame {start} is negative; frames are counted from 0.")
-    text = str(spec).strip()
-    if text.lower().startswith("file://"):
-        text = text[len("file://") :]
-    if isinstance(spec, int) or text.isdigit():
-        return _open_device(lambda: _camera(int(text)), text, start, live, reconnect_for, on_state)
-    if URL.match(text):
+    kind, text = parse(spec)
+    if kind == "camera":
+        return _open_device(lambda: _camera(int(text)), f"camera {text}", start, live, reconnect_for, on_state)
+    if kind == "url":
         return _open_device(lambda: _stream(text, timeout), text, start, live, reconnect_for, on_state)
     source = _open_path(text, start)
     if live:
@@ -127,51 +128,29 @@ def _open_device(
     on_state: Callable[[str, str], None] | None,
 ) -> Source:
     """A camera or URL, behind a newest-frame-only buffer unless it ends by itself or the caller wants every frame."""
-    from tracker.media.live import LatestFrameSource
-    from tracker.media.streams import skip
+    from tracker.media.live import LatestFrameSource, open_patiently
+    from tracker.media.streams import hide_password, skip
 
-    first: list[Source] = [opener()]
+    first: list[Source] = [open_patiently(opener, reconnect_for, on_state)]
     if live is False or (live is None and not first[0].info.live):
         return skip(first[0], start)
     if start:
         first[0].close()
-        raise SourceError(f"{text} is live: it has no frame {start} to start from; leave the start frame at 0.")
+        raise SourceError(f"{hide_password(text)} is live: it has no frame {start} to start from; leave the start frame at 0.")
     return LatestFrameSource(lambda: first.pop() if first else opener(), reconnect_for=reconnect_for, on_state=on_state)
 
 
-def check_there(spec: str) -> None:
-    """Whether a file or folder that a source names is there; cameras, URLs and patterns are not looked for.
-
-    Raises:
-        SourceError: It isn't; with the nearest name that is.
-    """
-    text = spec.strip().removeprefix("file://")
-    path = Path(text).expanduser()
-    if text.isdigit() or URL.match(text) or _is_pattern(text) or path.exists():
-        return
-    if path.parent.is_dir():
-        missing = f"there is no such file or folder (the folder {path.parent} has no {path.name})"
-        raise SourceError(f"Can't open {text}: {missing}.{nearest(path)}")
-    raise SourceError(f"Can't open {text}: there is no such file or folder (the folder {path.parent} does not exist).")
-
-
-def _is_pattern(text: str) -> bool:
-    return bool(PRINTF.search(text)) or any(mark in text for mark in "*?[")
-
-
 def _open_path(text: str, start: int) -> Source:
-    from tracker.media.images import IMAGE_SUFFIXES
+    from tracker.media.folders import ImagesSource, is_picture, list_folder, list_glob, list_printf
 
-    check_there(text)
-    path = Path(text).expanduser()
-    if path.exists():
-        if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
-            from tracker.media.folders import ImagesSource, list_folder
+    check_path(text)
+    path = local(text)
+    if not exists(path):
+        return ImagesSource(list_printf(path) if PRINTF.search(path.name) else list_glob(path), text, start)
+    if path.is_dir():
+        return ImagesSource(list_folder(path), text, start)
+    if is_picture(path):
+        return ImagesSource([path], text, start)
+    from tracker.media.files import VideoFileSource
 
-            return ImagesSource(list_folder(path) if path.is_dir() else [path], text, start)
-        from tracker.media.files import VideoFileSource
-
-        return VideoFileSource(path, start)
-    from tracker.media.folders import ImagesSource, list_glob, list_printf
-
-    return ImagesSource(list_printf(path) if PRINTF.search(path.name) else list_glob(path), text, start)
+    return VideoFileSource(path, start)

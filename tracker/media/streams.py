@@ -17,6 +17,12 @@ LOW_DELAY = {"fflags": "nobuffer", "analyzeduration": "1000000", "probesize": "5
 """FFmpeg options for network streams: no input buffer, at most a second of video spent on guessing formats. The decoder keeps its
 reorder delay (none for cameras, which send no B-frames): without it a stream that has them would come in the wrong order."""
 
+PLAYLISTS = frozenset({"hls", "dash", "applehttp", "rtsp", "sdp"})
+"""Formats whose size is that of a list of addresses, which says nothing of the video."""
+
+JOIN_SECONDS = 30.0
+"""So long a stream that was joined between two key frames may go on without the next one."""
+
 
 def hide_password(url: str) -> str:
     """The URL as it may be shown: rtsp://user:***@host/path."""
@@ -29,12 +35,15 @@ def hide_password(url: str) -> str:
 class StreamSource(SourceBase):
     """A URL that FFmpeg opens: rtsp, http(s), udp, tcp, rtmp, srt, ...
 
-    A video file on a web server ends by itself and carries its own time stamps; anything without a duration is live, and
-    its time stamps are seconds since it was opened.
+    A video file on a web server ends by itself and carries its own time stamps: it has a duration, or the server tells its size.
+    Anything else is live, and its time stamps are seconds since it was opened. What comes before the first key frame is skipped.
 
     Args:
         url: The address.
         timeout: Seconds to wait for opening, and for each read.
+
+    Attributes:
+        damaged: Frames that were left out because their data is damaged.
 
     Raises:
         SourceError: Nothing answers, or it has no video.
@@ -42,11 +51,11 @@ class StreamSource(SourceBase):
 
     def __init__(self, url: str, timeout: float = 10.0) -> None:
         import av
-        from av.video.reformatter import VideoReformatter
 
-        from tracker.media.files import frame_rate
+        from tracker.media.containers import video_stream
+        from tracker.media.decode import Decoder
 
-        self._name, self._timeout, self._errors = hide_password(url), timeout, (av.FFmpegError, OSError)
+        self._name, self._timeout, self._errors = hide_password(url), timeout, (av.FFmpegError, OSError, ValueError)
         options = dict(LOW_DELAY)
         if url.lower().startswith("rtsp"):
             options["rtsp_transport"] = "tcp"  # UDP loses packets behind most routers, and smears the picture
@@ -54,33 +63,49 @@ class StreamSource(SourceBase):
         self._opened = time.monotonic()
         try:
             self._container = av.open(url, options=options, timeout=(timeout, timeout))
-            if self._container.duration is not None:
+            self._finite = ends_by_itself(self._container)
+            if self._finite:
                 # A video file on a web server: no hurry there, and `nobuffer` loses all frames of an MP4 if the server can't seek.
                 self._container.close()
                 self._container = av.open(url, timeout=(timeout, timeout))
-            if not self._container.streams.video:
-                raise SourceError(f"Can't open {self._name}: it carries no video.")
-            stream: Any = self._container.streams.video[0]
-            stream.thread_type = "SLICE"  # frame threads would hold back as many frames as there are threads
-            self._frames: Iterator[Any] = self._container.decode(stream)
+            stream: Any = video_stream(self._container, self._name)
+            # Frame threads would hold back as many frames as there are threads.
+            self._decoder = Decoder(self._container, stream, self._name, threads="SLICE", patience=max(timeout, JOIN_SECONDS))
+            self._frames: Iterator[Any] = iter(self._decoder)
             self._held: Any = next(self._frames)
         except StopIteration:
             self.close()
-            raise SourceError(f"Can't open {self._name}: it ended before its first frame.") from None
+            raise SourceError(f"Can't open {self._name}: it ended before its first frame.", passing=True) from None
         except self._errors as error:
             self.close()
-            raise SourceError(f"Can't open {self._name}: {self._reason(error)}.") from None
+            raise SourceError(f"Can't open {self._name}: {self._reason(error)}.", passing=_may_pass(error, url)) from None
         except BaseException:
             self.close()
             raise
-        self._reformatter = VideoReformatter()
-        self._index, self._origin, self._stream = 0, self._held.pts, stream
-        live = self._container.duration is None
-        count = None if live else stream.frames or None
-        self.info = VideoInfo(self._name, self._held.width, self._held.height, frame_rate(stream), count, live)
+        self._begin(stream)
+
+    def _begin(self, stream: Any) -> None:
+        """Settle from the first frame how all are turned and timed."""
+        from tracker.media.decode import Converter, Stamps, is_sideways, pixel_aspect
+        from tracker.media.files import frame_rate, turn
+
+        turned = turn(self._held)
+        self._image, self._index = Converter(self._name, turned), 0
+        rate = frame_rate(stream)
+        self._stamps = Stamps(rate, stream.time_base)
+        height, width = self._image(self._held).shape[:2]
+        count = stream.frames or None if self._finite else None
+        aspect = pixel_aspect(stream, is_sideways(turned))
+        self.info = VideoInfo(self._name, width, height, rate, count, not self._finite, aspect)
+
+    @property
+    def damaged(self) -> int:
+        return self._decoder.damaged
 
     def _reason(self, error: BaseException) -> str:
-        text = getattr(error, "strerror", None) or str(error)
+        from tracker.media.decode import reason
+
+        text = reason(error)
         if isinstance(error, TimeoutError) or "exit requested" in text.lower():
             return f"nothing came for {self._timeout:g} seconds; check the address and that the server is running"
         return text
@@ -90,15 +115,12 @@ class StreamSource(SourceBase):
             raw, self._held = self._held, None
             if raw is None:
                 raw = next(self._frames)
-            image: Any = self._reformatter.reformat(raw, format="bgr24").to_ndarray()
+            image: Any = self._image(raw)
         except self._errors as error:
             at = self._index
             self.close()
             raise SourceError(f"{self._name} failed at frame {at}, after {at} were delivered: {self._reason(error)}.") from None
-        if self.info.live or raw.pts is None or self._origin is None:
-            stamp = time.monotonic() - self._opened
-        else:
-            stamp = float((raw.pts - self._origin) * self._stream.time_base)
+        stamp = self._stamps(raw.pts, self._index) if self._finite else time.monotonic() - self._opened
         self._index += 1
         return Frame(image, self._index - 1, stamp)
 
@@ -106,6 +128,23 @@ class StreamSource(SourceBase):
         self._held, self._frames = None, iter(())
         if self._container is not None:
             self._container.close()
+
+
+def ends_by_itself(container: Any) -> bool:
+    """Whether an open container of PyAV is a file, not a stream: it has a duration, or whoever sends it says how large it is."""
+    if container.duration is not None:
+        return True
+    return container.format.name not in PLAYLISTS and (container.size or 0) > 0
+
+
+def _may_pass(error: BaseException, url: str) -> bool:
+    """Whether an address that can't be opened may be there in some seconds."""
+    import av
+
+    lasting = ("ProtocolNotFoundError", "DecoderNotFoundError", "HTTPUnauthorizedError", "HTTPForbiddenError", "HTTPBadRequestError")
+    if isinstance(error, tuple(getattr(av.error, name) for name in lasting if hasattr(av.error, name))):
+        return False
+    return not (isinstance(error, av.error.InvalidDataError) and url.lower().startswith("http"))
 
 
 class CameraSource(SourceBase):
@@ -132,13 +171,14 @@ class CameraSource(SourceBase):
         finally:
             cv2.utils.logging.setLogLevel(level)
         if not self._capture.isOpened():
-            raise SourceError(f"Can't open camera {index}: {_cameras_here()}.")
+            raise SourceError(f"Can't open camera {index}: {_cameras_here()}.", passing=Path(f"/dev/video{index}").exists())
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         self._opened, self._index = time.monotonic(), 0
         ok, image = self._capture.read()
         if not ok:
             self._capture.release()
-            raise SourceError(f"Can't open camera {index}: it is there but gives no picture; is another program using it?")
+            sentence = f"Can't open camera {index}: it is there but gives no picture; is another program using it?"
+            raise SourceError(sentence, passing=True)
         self._held: Any = image
         rate = self._capture.get(cv2.CAP_PROP_FPS)
         exact = Fraction(rate).limit_denominator(1001) if 0 < rate <= 1000 else None
