@@ -93,7 +93,7 @@ class VideoSink(SinkBase):
     """A video of the frames with what `render` draws on them; encoding runs in a thread beside the tracker.
 
     Size and time base are those of the first frame. Odd sizes are padded by one line (H.264's chroma needs even ones), a
-    frame of another size is fitted into the first one's with black bars.
+    frame of another size is fitted into the first one's with black bars. The pixels have the shape of the source's on the screen.
 
     Args:
         path: .mp4, .m4v, .mov or .mkv.
@@ -120,6 +120,7 @@ class VideoSink(SinkBase):
         self.path, self.encoder, self.frames = check_writable(check_video_name(path), overwrite), pick_encoder(), 0
         self._render, self._quality = render or draw_tracks, quality
         live = info is not None and info.live
+        self._aspect = info.pixel_aspect if info is not None else Fraction(1)
         self._clock = Clock(None if live else (info.frame_rate if info and info.frame_rate else DEFAULT_RATE))
         self._queue: queue.Queue[tuple[Image, int] | None] = queue.Queue(QUEUE)
         self._error: BaseException | None = None
@@ -165,6 +166,8 @@ class VideoSink(SinkBase):
         stream: Any = self._container.add_stream(self.encoder, rate=rate, options={**ENCODERS[self.encoder], **extra})
         stream.width, stream.height, stream.pix_fmt = *self._size, "yuv420p"
         context = stream.codec_context
+        if self._aspect != 1:
+            context.sample_aspect_ratio = self._aspect
         context.time_base, context.gop_size = self._clock.base, max(1, round(2 * rate))
         context.thread_count = min(4, os.cpu_count() or 1)
         # OpenCV converts by BT.601 in limited range; said in the stream, so that players don't guess BT.709 for large pictures.
