@@ -36,18 +36,28 @@ def write_clip(
     options: dict[str, str] | None = None,
     rotate: int = 0,
     codec: str = "libx264",
+    more: dict[str, str] | None = None,
+    pix_fmt: str = "yuv420p",
+    form: str | None = None,
+    aspect: Fraction | None = None,
 ) -> Path:
-    """Encode images; `stamps` in units of `base` make the rate variable, `rotate` writes a display matrix."""
-    with av.open(str(path), "w", options=options or {}) as container:
-        stream = container.add_stream(codec, rate=rate, options={"crf": "12", "preset": "veryfast"} if codec == "libx264" else {})
+    """Encode images; `stamps` in units of `base` make the rate variable, `rotate` writes a display matrix, `more` goes to the encoder."""
+    plain = {"crf": "12", "preset": "veryfast"} if codec == "libx264" else {}
+    with av.open(str(path), "w", format=form, options=options or {}) as container:
+        stream = container.add_stream(codec, rate=rate, options={**plain, **(more or {})})
         stream.height, stream.width = images[0].shape[:2]
-        stream.pix_fmt = "yuv420p"
+        stream.pix_fmt = pix_fmt
+        if aspect:
+            stream.codec_context.sample_aspect_ratio = aspect
         stream.codec_context.gop_size = 20
         stream.codec_context.time_base = base or 1 / rate
         if rotate:
             stream.set_display_rotation(rotate)
         for k, image in enumerate(images):
-            frame = av.VideoFrame.from_ndarray(cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420), format="yuv420p")
+            if pix_fmt == "yuv420p":
+                frame = av.VideoFrame.from_ndarray(cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420), format="yuv420p")
+            else:
+                frame = av.VideoFrame.from_ndarray(image, format="bgr24").reformat(format=pix_fmt)
             frame.pts, frame.time_base = (stamps[k] if stamps else k), base or 1 / rate
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))

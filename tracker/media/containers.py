@@ -28,7 +28,7 @@ def file_address(path: Path) -> str:
 
 
 def video_stream(container: Any, name: str) -> Any:
-    """The stream that players show: the container's default or largest video, never a cover picture.
+    """The stream that players show: what the container names as default or FFmpeg takes for the best, never a cover picture.
 
     Raises:
         SourceError: There is none.
@@ -48,7 +48,7 @@ def video_stream(container: Any, name: str) -> Any:
 
 def is_cut_short(path: Path) -> bool:
     """Whether a file ends before its container says: MP4 by its boxes (ISO/IEC 14496-12, 4.2), Matroska by the size of its
-    segment (RFC 8794, 6), AVI by its RIFF chunks. Containers that tell no size (MPEG-TS, raw streams) are never cut short.
+    segment (RFC 8794, 6), AVI by its RIFF chunks, GIF by its trailer. Containers that tell no size (MPEG-TS, raw streams) are never cut short.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -59,6 +59,9 @@ def is_cut_short(path: Path) -> bool:
             return _matroska_is_cut(file, size)
         if head[:4] == b"RIFF":
             return _riff_is_cut(file, size)
+        if head[:4] == b"GIF8":
+            file.seek(max(0, size - 64))
+            return not file.read().rstrip(b"\0").endswith(b"\x3b")
     return False
 
 

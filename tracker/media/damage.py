@@ -9,8 +9,8 @@ import numpy as np
 from tracker.types import Image
 
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
-ZEROS = bytes(32)
-"""A run of zeros inside a JPEG's scan: a sector that was never written. Rare in whole files, so it only arouses suspicion."""
+ZEROS = bytes(64)
+"""A run of zeros inside a JPEG's scan: a sector that was never written, or a flat part of the picture."""
 
 
 def structure_fault(data: bytes) -> str:
@@ -83,10 +83,30 @@ def scan_fault(data: bytes, image: Image) -> str:
         return ""
     corners = (image[-8:, -8:], image[:8, -8:], image[-8:, :8], image[:8, :8])  # whichever is last in the file
     plain = any(np.ptp(block.reshape(-1, block.shape[-1]), axis=0).max() <= 1 for block in corners)
-    progressive = b"\xff\xc2" in data[: scan_start(data)]
-    if not (plain or progressive or ZEROS in data[scan_start(data) :]):
+    start = scan_start(data)
+    progressive, zeros = b"\xff\xc2" in data[:start], data.find(ZEROS, start) >= 0
+    if not (plain or progressive or zeros):
         return ""
-    return "it is damaged: a part of its picture is missing" if _ffmpeg_refuses(data) else ""
+    unwritten = zeros and not progressive and not _zeros_mean_flat(data[:start])
+    return "it is damaged: a part of its picture is missing" if unwritten or _ffmpeg_refuses(data) else ""
+
+
+def _zeros_mean_flat(header: bytes) -> bool:
+    """Whether zero bits are blocks without detail in a JPEG: the all-zero code of each AC table is "end of block".
+
+    With the usual luminance table it is "a coefficient of 1", so that a run of zeros would be a pattern that no picture has (ITU-T T.81, F.1.2.2, K.3).
+    """
+    at = 2
+    while at + 4 <= len(header):
+        kind, length = header[at + 1], int.from_bytes(header[at + 2 : at + 4], "big")
+        inside, end = at + 4, at + 2 + length
+        while kind == 0xC4 and inside + 18 <= end:
+            count = sum(header[inside + 1 : inside + 17])
+            if header[inside] >> 4 and count and header[inside + 17]:
+                return False
+            inside += 17 + count
+        at = end
+    return True
 
 
 def _ffmpeg_refuses(data: bytes) -> bool:

@@ -20,8 +20,8 @@ from tracker.types import Frame, Image, VideoInfo
 
 logger = logging.getLogger(__name__)
 
-CREDIBLE = 1000
-"""Frames per second up to which one statement of a container is believed; beyond, it often is only the unit of its time stamps."""
+CREDIBLE, FASTEST = 1000, 20_000
+"""Frames per second up to which a container's nominal and average rates are believed; beyond, they are the unit of its time stamps."""
 
 
 def frame_rate(stream: Any) -> Fraction | None:
@@ -31,9 +31,11 @@ def frame_rate(stream: Any) -> Fraction | None:
     average suffers from rounded time stamps; otherwise the frame rate varies, and the average is what it has.
     """
     average, nominal = stream.average_rate, stream.base_rate
-    agree = bool(average and nominal and abs(average / nominal - 1) < 0.005)
-    rate = nominal if agree else average or nominal
-    return Fraction(rate) if rate and 0 < rate and (rate <= CREDIBLE or agree) else None
+    if average and nominal and abs(average / nominal - 1) < 0.005:
+        average = nominal
+    if average and 0 < average <= FASTEST:
+        return Fraction(average)
+    return Fraction(nominal) if nominal and 0 < nominal <= CREDIBLE else None
 
 
 def turn(frame: Any) -> Callable[[Image], Image] | None:
