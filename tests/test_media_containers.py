@@ -26,10 +26,17 @@ ODD: dict[str, dict[str, object]] = {
     "interlaced.mpg": {"codec": "mpeg2video", "more": {"flags": "+ilme+ildct"}},
     "interlaced.ts": {"more": FIELDS},
     "raw.h264": {"more": {"bf": "3"}, "form": "h264"},
-    "raw.hevc": {"codec": "libx265", "more": {"x265-params": "log-level=none:keyint=10:min-keyint=10:open-gop=1:bframes=3"}, "form": "hevc"},
+    "raw.hevc": {
+        "codec": "libx265",
+        "more": {"x265-params": "log-level=none:keyint=10:min-keyint=10:open-gop=1:bframes=3"},
+        "form": "hevc",
+    },
     "open-gop.mp4": {"more": OPEN_GOP},
     "refresh.mkv": {"more": {"x264-params": "intra-refresh=1:keyint=15"}},
-    "hidden.webm": {"codec": "libvpx", "more": {"b": "400k", "auto-alt-ref": "1", "lag-in-frames": "16", "deadline": "good", "cpu-used": "5"}},
+    "hidden.webm": {
+        "codec": "libvpx",
+        "more": {"b": "400k", "auto-alt-ref": "1", "lag-in-frames": "16", "deadline": "good", "cpu-used": "5"},
+    },
     "hidden9.webm": {"codec": "libvpx-vp9", "more": {"b": "400k", "auto-alt-ref": "1", "lag-in-frames": "16", "cpu-used": "8"}},
     "fast.mkv": {"rate": Fraction(1500), "more": {"bf": "2"}},
     "slow.mkv": {"rate": Fraction(1), "more": {"bf": "3"}},
@@ -129,11 +136,19 @@ def test_a_file_that_is_cut_short_says_so_after_its_last_frame(tmp_path: Path, n
     assert 3 < len(seen) < N and seen == list(range(len(seen)))
 
 
-@pytest.mark.parametrize("name", ["a:b.mp4", "http:x.mp4", "blank.mp4 ", "é ü.mp4", "100%20.mp4", "%03d.mp4", "new\nline.mp4", "q?[1].mp4", "-x.mp4"])
+@pytest.mark.parametrize(
+    "name", ["a:b.mp4", "http:x.mp4", "blank.mp4 ", "é ü.mp4", "100%20.mp4", "%03d.mp4", "new\nline.mp4", "q?[1].mp4", "-x.mp4"]
+)
 def test_names_of_files(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     write_clip(tmp_path / "plain.mp4", [numbered(k) for k in range(3)]).rename(tmp_path / name)
     monkeypatch.chdir(tmp_path)
-    for spec in (name, tmp_path / name, str(tmp_path / name), (tmp_path / name).as_uri(), "FILE://localhost" + (tmp_path / name).as_uri()[7:]):
+    for spec in (
+        name,
+        tmp_path / name,
+        str(tmp_path / name),
+        (tmp_path / name).as_uri(),
+        "FILE://localhost" + (tmp_path / name).as_uri()[7:],
+    ):
         with open_source(spec) as source:
             assert [number_of(f.image) for f in source] == [0, 1, 2], spec
 

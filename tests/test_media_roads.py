@@ -60,7 +60,15 @@ def web(tmp_path: Path) -> Iterator[str]:
 def result_of(sequence: SequenceData) -> SequenceResult:
     n = len(sequence)
     return SequenceResult(
-        "t", "d", "s", sequence.truth, sequence.truth, sequence.valid, *(np.zeros(n) for _ in range(3)), np.zeros(n, bool), frames=sequence.frames
+        "t",
+        "d",
+        "s",
+        sequence.truth,
+        sequence.truth,
+        sequence.valid,
+        *(np.zeros(n) for _ in range(3)),
+        np.zeros(n, bool),
+        frames=sequence.frames,
     )
 
 
@@ -125,7 +133,9 @@ def picture(path: Path, kind: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("kind", ["plain.jpg", "exif.jpg", "plain.png", "gray16.png", "alpha.png", "plain.webp", "plain.bmp", "plain.tif", "named.png"])
+@pytest.mark.parametrize(
+    "kind", ["plain.jpg", "exif.jpg", "plain.png", "gray16.png", "alpha.png", "plain.webp", "plain.bmp", "plain.tif", "named.png"]
+)
 def test_a_picture_has_the_same_bits_on_every_road(tmp_path: Path, kind: str) -> None:
     path = picture(tmp_path / f"é {kind}", kind)
     expected = read_image(path)
@@ -161,7 +171,9 @@ def damaged(path: Path, kind: str) -> Path:
     return path
 
 
-KINDS = [f".jpg {how}" for how in ("cut", "cut-and-closed", "progressive-cut", "progressive-closed", "sector", "lost", "tail", "empty", "text")]
+KINDS = [
+    f".jpg {how}" for how in ("cut", "cut-and-closed", "progressive-cut", "progressive-closed", "sector", "lost", "tail", "empty", "text")
+]
 KINDS += [f".png {how}" for how in ("cut", "sector", "lost", "tail", "bit", "empty", "text")]
 KINDS += [f"{suffix} cut" for suffix in (".webp", ".bmp", ".tif", ".ppm")]
 
@@ -181,7 +193,9 @@ def test_whole_pictures_that_look_suspicious_are_taken(tmp_path: Path) -> None:
     flat[:20] = 200
     for progressive in (0, 1):
         for optimised in (0, 1):
-            code = cv2.imencode(".jpg", flat, [cv2.IMWRITE_JPEG_PROGRESSIVE, progressive, cv2.IMWRITE_JPEG_OPTIMIZE, optimised])[1].tobytes()
+            code = cv2.imencode(".jpg", flat, [cv2.IMWRITE_JPEG_PROGRESSIVE, progressive, cv2.IMWRITE_JPEG_OPTIMIZE, optimised])[
+                1
+            ].tobytes()
             for tail in (b"", b"trailing bytes", code):  # cameras append previews and notes
                 (tmp_path / "a.jpg").write_bytes(code + tail)
                 assert read_image(tmp_path / "a.jpg").shape == (64, 80, 3)

@@ -94,7 +94,7 @@ def open_source(
     if kind == "camera":
         return _open_device(lambda: _camera(int(text)), f"camera {text}", start, live, reconnect_for, on_state)
     if kind == "url":
-        return _open_device(lambda: _stream(text, timeout), text, start, live, reconnect_for, on_state)
+        return _open_device(lambda: _stream(text, timeout, live is not False), text, start, live, reconnect_for, on_state)
     source = _open_path(text, start)
     if live:
         from tracker.media.live import LatestFrameSource, Paced
@@ -113,10 +113,10 @@ def _camera(index: int) -> Source:
     return CameraSource(index)
 
 
-def _stream(url: str, timeout: float) -> Source:
+def _stream(url: str, timeout: float, hurry: bool) -> Source:
     from tracker.media.streams import StreamSource
 
-    return StreamSource(url, timeout=timeout)
+    return StreamSource(url, timeout=timeout, hurry=hurry)
 
 
 def _open_device(

@@ -41,6 +41,7 @@ class StreamSource(SourceBase):
     Args:
         url: The address.
         timeout: Seconds to wait for opening, and for each read.
+        hurry: Whether a live stream's first frames, which were read to learn its format, are thrown away for less delay.
 
     Attributes:
         damaged: Frames that were left out because their data is damaged.
@@ -49,14 +50,14 @@ class StreamSource(SourceBase):
         SourceError: Nothing answers, or it has no video.
     """
 
-    def __init__(self, url: str, timeout: float = 10.0) -> None:
+    def __init__(self, url: str, timeout: float = 10.0, hurry: bool = True) -> None:
         import av
 
         from tracker.media.containers import video_stream
         from tracker.media.decode import Decoder
 
         self._name, self._timeout, self._errors = hide_password(url), timeout, (av.FFmpegError, OSError, ValueError)
-        options = dict(LOW_DELAY)
+        options = dict(LOW_DELAY) if hurry else {}
         if url.lower().startswith("rtsp"):
             options["rtsp_transport"] = "tcp"  # UDP loses packets behind most routers, and smears the picture
         self._container: Any = None
@@ -64,7 +65,7 @@ class StreamSource(SourceBase):
         try:
             self._container = av.open(url, options=options, timeout=(timeout, timeout))
             self._finite = ends_by_itself(self._container)
-            if self._finite:
+            if self._finite and hurry:
                 # A video file on a web server: no hurry there, and `nobuffer` loses all frames of an MP4 if the server can't seek.
                 self._container.close()
                 self._container = av.open(url, timeout=(timeout, timeout))
