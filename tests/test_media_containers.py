@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -68,7 +69,7 @@ def test_every_frame_from_every_start(tmp_path: Path, name: str) -> None:
     assert [number_of(f.image) for f in frames] == list(range(N))
     assert [f.index for f in frames] == list(range(N))
     times = [f.timestamp for f in frames]
-    assert times[0] == 0 and all(b is not None and a is not None and b > a for a, b in zip(times, times[1:], strict=False))
+    assert times[0] == 0 and all(b is not None and a is not None and b > a for a, b in itertools.pairwise(times))
     for start in (1, 11, 23, N - 1):
         with open_source(path, start=start) as source:
             first = next(source)
@@ -263,6 +264,14 @@ def test_a_picture_under_a_wrong_name_is_read_as_a_picture(tmp_path: Path) -> No
     (tmp_path / "still.mp4").write_bytes((tmp_path / "still.mp4").read_bytes()[:-200])
     with pytest.raises(SourceError, match="cut short"):
         open_source(tmp_path / "still.mp4")
+
+
+def test_one_jpeg_after_another_is_a_video_under_any_name(tmp_path: Path) -> None:
+    codes = [cv2.imencode(".jpg", numbered(k))[1].tobytes() for k in range(5)]
+    for name in ("a.mjpg", "a.bin"):
+        (tmp_path / name).write_bytes(b"".join(codes))
+        with open_source(tmp_path / name) as source:
+            assert [number_of(f.image) for f in source] == list(range(5))
 
 
 def test_an_animation_in_a_folder_is_not_taken_for_a_picture(tmp_path: Path) -> None:

@@ -48,7 +48,8 @@ def video_stream(container: Any, name: str) -> Any:
 
 def is_cut_short(path: Path) -> bool:
     """Whether a file ends before its container says: MP4 by its boxes (ISO/IEC 14496-12, 4.2), Matroska by the size of its
-    segment (RFC 8794, 6), AVI by its RIFF chunks, GIF by its trailer. Containers that tell no size (MPEG-TS, raw streams) are never cut short.
+    segment (RFC 8794, 6), AVI by its RIFF chunks, GIF by its trailer. Containers that tell
+    no size (MPEG-TS, raw streams) are never cut short.
     """
     size = path.stat().st_size
     with path.open("rb") as file:

@@ -52,6 +52,8 @@ def is_picture(path: Path) -> bool:
         return False
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return True
+    if head.startswith(PICTURES[0]) and b"\xff\xd9\xff\xd8\xff" in path.read_bytes():  # one JPEG after another
+        return False
     return path.suffix.lower() not in SEQUENCE and (head.startswith(PICTURES) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"))
 
 
