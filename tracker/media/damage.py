@@ -82,9 +82,9 @@ def scan_fault(data: bytes, image: Image) -> str:
     if not data.startswith(JPEG):
         return ""
     start = scan_start(data)
-    last = (image[-4:, -4:],)
+    last = [image[-4:, -4:]]
     if data.find(b"Exif", 0, start) >= 0:  # the picture may have been turned: whichever corner is last in the file
-        last += (image[:4, -4:], image[-4:, :4], image[:4, :4])
+        last += [image[:4, -4:], image[-4:, :4], image[:4, :4]]
     grey = any(bool((block == GREY).all()) for block in last)
     progressive, zeros = b"\xff\xc2" in data[:start], _has_zeros(data, start)
     if not (grey or progressive or zeros):

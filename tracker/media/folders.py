@@ -49,6 +49,8 @@ def is_picture(path: Path) -> bool:
     if head[4:8] == b"ftyp" and head[8:12] in HEIF:
         raise SourceError(f"Can't open {path}: it is a HEIF picture, which isn't decoded here; convert it to JPEG or PNG.")
     if is_animated(head):
+        if head.startswith(b"RIFF"):
+            raise SourceError(f"Can't open {path}: it is an animated WebP, which isn't decoded here; convert it to MP4, PNG or GIF.")
         return False
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return True
