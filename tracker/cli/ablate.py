@@ -73,7 +73,7 @@ def _ablate(args: argparse.Namespace) -> int:
     except OSError as error:
         raise OutputError(f"The folder {args.output} can't be made: {error.strerror}.") from None
     logging.getLogger("tracker.training").setLevel(logging.WARNING)
-    work = Ablation(config, clips, args.output, args.steps, args.max_frames, args.engine)
+    work = Ablation(config, clips, args.output, args.steps, args.max_frames, args.engine, own_process=True)
     note = _note(args, config, clips)
     cells: dict[tuple[str, str], Cell | None] = {(e, n): work.known(e, n) for n in losses for e in energies}
     begun, code = time.monotonic(), DONE

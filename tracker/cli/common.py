@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from tracker._version import __version__
 from tracker.errors import DeviceError, SiamTrackError
+from tracker.runtime.blas import one_blas_thread
 
 if TYPE_CHECKING:
     from tracker.tracking.tracker import SiamTracker
@@ -105,6 +106,8 @@ def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None 
         The exit code (see the module's docstring). Any other exception is a bug of ours and keeps its traceback; with
         the environment variable SIAMTRACK_DEBUG=1 a user's error shows its traceback too.
     """
+    # What this process is set to is set here, once, before it has threads; the library leaves such settings alone.
+    one_blas_thread()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     previous = signal.signal(signal.SIGTERM, _on_sigterm)
     try:

@@ -6,6 +6,7 @@ A run that was stopped goes on where it was: the same command again tracks only 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -170,6 +171,8 @@ def _track(args: argparse.Namespace, dataset: Dataset, specs: list[TrackerSpec],
         print(f"{dataset.title}: {len(missing)} runs, {frames} frames{stored}; {where}, one thread each.", flush=True)
     if not missing:
         return done
+    if args.ray:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere unasked
     with tqdm(total=frames, unit="frame", disable=None, smoothing=0.05) as bar:
         for result in run_tasks(missing, args.workers, args.ray):
             store.save(result)

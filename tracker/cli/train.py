@@ -150,6 +150,7 @@ def _run(args: argparse.Namespace, folder: Path, config: Config, settings: Train
         export=export,
         full_config=to_dict(config),
         progress=first and not args.quiet and sys.stderr.isatty(),
+        own_process=True,
     )
     if args.resume:
         trainer.resume()
