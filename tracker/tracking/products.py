@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 Real = TypeVar("Real", np.float32, np.float64)
 
 SMALL = 262144
-"""Multiplications of a product that OpenBLAS keeps on one thread: SMP_THRESHOLD_MIN * GEMM_MULTITHREAD_THRESHOLD of its interface/gemm.c."""
+"""Multiplications of a product that OpenBLAS keeps on one thread (interface/gemm.c: SMP_THRESHOLD_MIN * GEMM_MULTITHREAD_THRESHOLD)."""
 BLOCK = 16
 """Columns of a block; the time is least there, and the tail of the last one costs little."""
 
