@@ -32,7 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=RawEpilog,
     )
     recipe = parser.add_argument_group("recipe")
-    recipe.add_argument("--config", required=True, type=Path, metavar="YAML", help="the recipe whose cache tools/prepare.py made")
+    recipe.add_argument("--config", required=True, type=Path, metavar="NAME|YAML", help="the recipe whose cache tools/prepare.py made")
     recipe.add_argument("overrides", nargs="*", metavar="key=value", help="changes, such as train.data.cache.path=cache/small")
     table = parser.add_argument_group("table")
     table.add_argument("--energies", default="dot,cosine,euclidean", metavar="A,B", help="rows")

@@ -63,7 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     who.add_argument("--results", action="append", default=[], metavar="DIR", help="results of others in the got10k package's layout")
     model = parser.add_argument_group("settings of the models")
-    model.add_argument("--config", type=Path, metavar="FILE.yaml", help="tracking settings; without it, those stored with each model")
+    model.add_argument("--config", type=Path, metavar="NAME|FILE.yaml", help="tracking settings; without it, those stored with each model")
     model.add_argument(
         "--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help="change one setting; may be repeated"
     )

@@ -40,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     recipe = parser.add_argument_group("recipe")
     recipe.add_argument(
-        "--config", required=True, metavar="YAML", help="the recipe; its section train.data says what to cut and where to keep it"
+        "--config", required=True, metavar="NAME|YAML", help="the recipe; its section train.data says what to cut and where to keep it"
     )
     recipe.add_argument("overrides", nargs="*", metavar="key=value", help="changes, such as train.data.material.root=data")
     parser.add_argument("--workers", type=whole_number(1), default=1, metavar="N", help="processes")
