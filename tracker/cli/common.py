@@ -196,7 +196,9 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     """--model, --config, --set, --device, --engine: which tracker to build (see `load_tracker`)."""
     group = parser.add_argument_group("model")
     group.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME|FILE", help="shipped model or a checkpoint file")
-    group.add_argument("--config", type=Path, metavar="NAME|FILE.yaml", help="settings of the tracker; without it, those stored with the model")
+    group.add_argument(
+        "--config", type=Path, metavar="NAME|FILE.yaml", help="settings of the tracker; without it, those stored with the model"
+    )
     group.add_argument(
         "--set",
         dest="overrides",

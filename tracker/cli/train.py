@@ -39,7 +39,9 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     recipe = parser.add_argument_group("recipe")
-    recipe.add_argument("--config", type=Path, metavar="NAME|YAML", help="the recipe, such as siamtrack-s; with --resume, that of the run where not given")
+    recipe.add_argument(
+        "--config", type=Path, metavar="NAME|YAML", help="the recipe, such as siamtrack-s; with --resume, that of the run where not given"
+    )
     recipe.add_argument("overrides", nargs="*", metavar="key=value", help="changes, such as train.batch_size=64")
     recipe.add_argument(
         "--init",
