@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, NoReturn
 
 from tracker._version import __version__
 from tracker.errors import DeviceError, SiamTrackError
-from tracker.runtime.blas import one_blas_thread
 
 if TYPE_CHECKING:
     from tracker.tracking.tracker import SiamTracker
@@ -107,7 +106,7 @@ def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None 
         the environment variable SIAMTRACK_DEBUG=1 a user's error shows its traceback too.
     """
     # What this process is set to is set here, once, before it has threads; the library leaves such settings alone.
-    one_blas_thread()
+    _one_blas_thread()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     previous = signal.signal(signal.SIGTERM, _on_sigterm)
     try:
@@ -133,6 +132,17 @@ def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None 
         return TERMINATED
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+def _one_blas_thread() -> None:
+    """See `tracker.runtime.blas`, which can't be imported without numpy: before that is loaded the environment does it."""
+    if "numpy" in sys.modules:
+        from tracker.runtime.blas import one_blas_thread
+
+        one_blas_thread()
+    elif not os.environ.get("OMP_NUM_THREADS"):
+        for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"):
+            os.environ.setdefault(name, "1")
 
 
 def _on_sigterm(number: int, frame: object) -> None:

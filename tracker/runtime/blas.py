@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -26,12 +25,9 @@ WISHES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "OMP_NU
 def one_blas_thread() -> None:
     """Lets numpy's products take one thread each from now on, unless the environment says how many (`WISHES`).
 
-    For the start of a program, before it has other threads. Before numpy is loaded an environment variable of this process does it.
+    For the start of a program, before it has other threads.
     """
     if any(os.environ.get(name) for name in WISHES):
-        return
-    if "numpy" not in sys.modules:
-        os.environ.update(dict.fromkeys(WISHES[:3], "1"))
         return
     for library in libraries():
         logger.debug("%s: 1 thread instead of %d", library.internal_api, library.get_num_threads())
