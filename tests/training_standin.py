@@ -170,7 +170,8 @@ def toy_run(
     """One run (or the rest of it) on this process or as one of torchrun's."""
     config = train_config({**SETTINGS, **changes})
     torch.manual_seed(config.seed)
-    trainer = Trainer(ToyMatcher(dropout), ToySource(config.batch_size, delay=delay), config, folder, device=distributed.start("cpu"))
+    source = ToySource(config.batch_size, delay=delay)
+    trainer = Trainer(ToyMatcher(dropout), source, config, folder, device=distributed.start("cpu"), own_process=True)
     if resume:
         trainer.resume()
     return trainer.run(max_steps)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tracker import shipped
 from tracker.errors import ConfigError
 
 T = TypeVar("T")
@@ -199,7 +200,7 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = (), b
     """A configuration from defaults (or `base`), then a yaml file, then `key=value` overrides.
 
     Args:
-        path: yaml file with the sections name, model, tracking, train; None for none.
+        path: yaml file with the sections name, model, tracking, train, or the name of a shipped recipe; None for none.
         overrides: Such as "tracking.window_influence=0.2".
         base: What the file changes; the dataclass defaults where None.
 
@@ -210,7 +211,7 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = (), b
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """The mapping in a yaml file.
+    """The mapping in a yaml file, or in the shipped recipe of that name (`tracker.shipped`).
 
     Raises:
         ConfigError: The file is missing, isn't yaml, or isn't a mapping.
@@ -218,9 +219,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     from omegaconf import OmegaConf
     from yaml import YAMLError
 
-    file = Path(path)
-    if not file.is_file():
-        raise ConfigError(f"The configuration {file} does not exist; the shipped ones are in the folder configs/.")
+    file = shipped.find(path)
     try:
         loaded = OmegaConf.to_container(OmegaConf.load(file), resolve=True)
     except (YAMLError, UnicodeDecodeError, OSError) as error:

@@ -32,7 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=RawEpilog,
     )
     recipe = parser.add_argument_group("recipe")
-    recipe.add_argument("--config", required=True, type=Path, metavar="YAML", help="the recipe whose cache tools/prepare.py made")
+    recipe.add_argument("--config", required=True, type=Path, metavar="NAME|YAML", help="the recipe whose cache tools/prepare.py made")
     recipe.add_argument("overrides", nargs="*", metavar="key=value", help="changes, such as train.data.cache.path=cache/small")
     table = parser.add_argument_group("table")
     table.add_argument("--energies", default="dot,cosine,euclidean", metavar="A,B", help="rows")
@@ -73,7 +73,7 @@ def _ablate(args: argparse.Namespace) -> int:
     except OSError as error:
         raise OutputError(f"The folder {args.output} can't be made: {error.strerror}.") from None
     logging.getLogger("tracker.training").setLevel(logging.WARNING)
-    work = Ablation(config, clips, args.output, args.steps, args.max_frames, args.engine)
+    work = Ablation(config, clips, args.output, args.steps, args.max_frames, args.engine, own_process=True)
     note = _note(args, config, clips)
     cells: dict[tuple[str, str], Cell | None] = {(e, n): work.known(e, n) for n in losses for e in energies}
     begun, code = time.monotonic(), DONE

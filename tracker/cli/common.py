@@ -105,6 +105,8 @@ def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None 
         The exit code (see the module's docstring). Any other exception is a bug of ours and keeps its traceback; with
         the environment variable SIAMTRACK_DEBUG=1 a user's error shows its traceback too.
     """
+    # What this process is set to is set here, once, before it has threads; the library leaves such settings alone.
+    _one_blas_thread()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     previous = signal.signal(signal.SIGTERM, _on_sigterm)
     try:
@@ -130,6 +132,17 @@ def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None 
         return TERMINATED
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+def _one_blas_thread() -> None:
+    """See `tracker.runtime.blas`, which can't be imported without numpy: before that is loaded the environment does it."""
+    if "numpy" in sys.modules:
+        from tracker.runtime.blas import one_blas_thread
+
+        one_blas_thread()
+    elif not os.environ.get("OMP_NUM_THREADS"):
+        for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"):
+            os.environ.setdefault(name, "1")
 
 
 def _on_sigterm(number: int, frame: object) -> None:
@@ -193,7 +206,9 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     """--model, --config, --set, --device, --engine: which tracker to build (see `load_tracker`)."""
     group = parser.add_argument_group("model")
     group.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME|FILE", help="shipped model or a checkpoint file")
-    group.add_argument("--config", type=Path, metavar="FILE.yaml", help="settings of the tracker; without it, those stored with the model")
+    group.add_argument(
+        "--config", type=Path, metavar="NAME|FILE.yaml", help="settings of the tracker; without it, those stored with the model"
+    )
     group.add_argument(
         "--set",
         dest="overrides",

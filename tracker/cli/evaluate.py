@@ -6,6 +6,7 @@ A run that was stopped goes on where it was: the same command again tracks only 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,7 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     who.add_argument("--results", action="append", default=[], metavar="DIR", help="results of others in the got10k package's layout")
     model = parser.add_argument_group("settings of the models")
-    model.add_argument("--config", type=Path, metavar="FILE.yaml", help="tracking settings; without it, those stored with each model")
+    model.add_argument("--config", type=Path, metavar="NAME|FILE.yaml", help="tracking settings; without it, those stored with each model")
     model.add_argument(
         "--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help="change one setting; may be repeated"
     )
@@ -170,6 +171,8 @@ def _track(args: argparse.Namespace, dataset: Dataset, specs: list[TrackerSpec],
         print(f"{dataset.title}: {len(missing)} runs, {frames} frames{stored}; {where}, one thread each.", flush=True)
     if not missing:
         return done
+    if args.ray:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere unasked
     with tqdm(total=frames, unit="frame", disable=None, smoothing=0.05) as bar:
         for result in run_tasks(missing, args.workers, args.ray):
             store.save(result)

@@ -117,7 +117,7 @@ def video() -> list[Line]:
         lines.append(Line(f"write {label}", works[0] if works else problem, ok=bool(works)))
     for label, name in DECODERS.items():
         there = name in av.codecs_available
-        lines.append(Line(f"read {label}", name if there else "this build of PyAV has no such decoder", ok=there))
+        lines.append(Line(f"read {label}", f"{name} is there, not tried" if there else "this build of PyAV has no such decoder", ok=there))
     return lines
 
 
@@ -220,6 +220,21 @@ def models() -> list[Line]:
     if not files:
         return [Line("weights", f"none in {folder}; pass --model FILE", ok=False)]
     return [Line(path.stem, f"{path.stat().st_size / 2**20:.1f} MB") for path in files]
+
+
+def trial() -> list[Line]:
+    """A clip really encoded, decoded and tracked, with the first encoder that works."""
+    import av
+
+    from tracker.cli.trial import track_a_clip
+
+    names = [name for group in ENCODERS.values() for name in group if name in av.codecs_available and _try_encoder(name) is None]
+    if not names:
+        return [Line("tracking", "not tried: no encoder works here to make a clip with", ok=False)]
+    try:
+        return [Line("tracking", track_a_clip(names[0]))]
+    except Exception as error:
+        return [Line("tracking", f"tried, and it failed: {type(error).__name__}: {first_line(error)}", ok=False, fatal=True)]
 
 
 def _version(name: str, module: str = "") -> str:

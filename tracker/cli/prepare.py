@@ -40,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     recipe = parser.add_argument_group("recipe")
     recipe.add_argument(
-        "--config", required=True, metavar="YAML", help="the recipe; its section train.data says what to cut and where to keep it"
+        "--config", required=True, metavar="NAME|YAML", help="the recipe; its section train.data says what to cut and where to keep it"
     )
     recipe.add_argument("overrides", nargs="*", metavar="key=value", help="changes, such as train.data.material.root=data")
     parser.add_argument("--workers", type=whole_number(1), default=1, metavar="N", help="processes")
@@ -53,12 +53,24 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def quiet_process() -> None:
+    """Settings of a process that cuts crops: one core, OpenCV's part included, and not a word of torch's exporter on its own future."""
+    import warnings
+
+    import cv2
+
+    cv2.setNumThreads(1)
+    warnings.filterwarnings("ignore", module=r"torch\.onnx.*")
+    warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"tracker\.training\.cache")
+
+
 def _start(config: Config) -> None:
     """A worker process begins; what it needs is built with its first shard, so that errors reach the command."""
     global _config
     _config = config
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process ends the workers
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    quiet_process()
 
 
 def _make(number: int) -> int | SiamTrackError:
@@ -87,6 +99,7 @@ def _prepare(args: argparse.Namespace) -> int:
     from tracker.config import load_config
     from tracker.training.data import pair_config
 
+    quiet_process()
     logging.getLogger("tracker").setLevel(logging.INFO)
     config = load_config(args.config, args.overrides)
     pairs = pair_config(config.train.get("data", {}))

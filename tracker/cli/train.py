@@ -39,7 +39,9 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     recipe = parser.add_argument_group("recipe")
-    recipe.add_argument("--config", type=Path, metavar="YAML", help="the recipe; with --resume, that of the run where not given")
+    recipe.add_argument(
+        "--config", type=Path, metavar="NAME|YAML", help="the recipe, such as siamtrack-s; with --resume, that of the run where not given"
+    )
     recipe.add_argument("overrides", nargs="*", metavar="key=value", help="changes, such as train.batch_size=64")
     recipe.add_argument(
         "--init",
@@ -69,7 +71,7 @@ def _train(args: argparse.Namespace) -> int:
 
     path = args.config or (args.output / CONFIG if args.resume and args.output else None)
     if path is None:
-        raise ConfigError("Which recipe? Name one by --config, for example configs/siamtrack-s.yaml (or --resume with --output).")
+        raise ConfigError("Which recipe? Name one by --config, for example siamtrack-s (or --resume with --output).")
     config = load_config(path, args.overrides)
     settings = train_config(config.train, where=str(path))
     folder = args.output or Path("runs") / config.name
@@ -150,6 +152,7 @@ def _run(args: argparse.Namespace, folder: Path, config: Config, settings: Train
         export=export,
         full_config=to_dict(config),
         progress=first and not args.quiet and sys.stderr.isatty(),
+        own_process=True,
     )
     if args.resume:
         trainer.resume()

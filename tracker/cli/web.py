@@ -136,6 +136,9 @@ async def _serve(args: argparse.Namespace, hub: Hub, site: Site, worker: Worker)
         with suppress(RuntimeError):  # the loop is closed: the page went first
             loop.call_soon_threadsafe(over.set)
 
+    from tracker.web.door import on_loop_error
+
+    loop.set_exception_handler(on_loop_error)
     runner, url = await site.start()
     previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in previous:

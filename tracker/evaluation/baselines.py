@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +52,10 @@ class OpenCVTracker:
     OpenCV takes whole pixels and gives whole pixels. Where it says that it has lost the target, the box is the last one that it
     gave, and `lost` is True. MIL seeds its random numbers by the clock, so that its boxes differ from run to run; the others repeat.
 
-    "vit" is fed the way its network was trained. `cv2.TrackerVit` inverts `stdvalue` as a quaternion, (a, -b, -c, -d) / |q|^2,
-    instead of number by number, and takes the frames' BGR for RGB. stdvalue = (0.07433, -0.07599, -0.07565, 0) makes that inverse
-    come out as 1 / (0.229, 0.224, 0.225), the ImageNet deviations, and the frames are turned to RGB here. "vit-stock" is the
-    class as it comes.
+    "vit" is fed the way its network was trained. `cv2.TrackerVit` of OpenCV 5.0 inverts `stdvalue` as a quaternion,
+    (a, -b, -c, -d) / |q|^2, instead of number by number as 5.1 does, and all take the frames' BGR for RGB. Where it is a quaternion,
+    which is tried (`inverts_quaternions`), stdvalue = (0.07433, -0.07599, -0.07565, 0) makes that inverse come out as
+    1 / (0.229, 0.224, 0.225), the ImageNet deviations. The frames are turned to RGB here. "vit-stock" is the class as it comes.
 
     Args:
         name: Key of `CLASSES`.
@@ -152,5 +153,32 @@ def _parameters(name: str, files: dict[str, Path]) -> tuple[Any, ...]:
     for key, path in files.items():
         setattr(params, key, str(path))
     if name == "vit":
-        params.stdvalue = (0.07433, -0.07599, -0.07565, 0)
+        params.stdvalue = QUATERNION if inverts_quaternions(str(files["net"])) else DEVIATIONS
     return (params,)
+
+
+DEVIATIONS, QUATERNION = (0.229, 0.224, 0.225, 0.0), (0.07433, -0.07599, -0.07565, 0.0)
+"""Deviations that the network of "vit" was trained with, and the numbers whose inverse as a quaternion is that of them."""
+
+
+@cache
+def inverts_quaternions(net: str) -> bool:
+    """Whether `cv2.TrackerVit` takes `stdvalue` for a quaternion.
+
+    A fourth number changes the inverse of a quaternion; taken number by number it stands for a channel that no picture has.
+
+    Args:
+        net: The network's file.
+    """
+    import cv2
+
+    image = np.random.default_rng(0).integers(0, 256, (160, 160, 3), dtype=np.uint8)
+    seen = []
+    for fourth in (0.0, 1.0):
+        params = cv2.TrackerVit_Params()
+        params.net, params.stdvalue = net, (*DEVIATIONS[:3], fourth)
+        tracker = cv2.TrackerVit_create(params)  # type: ignore[attr-defined]
+        tracker.init(image, (60, 60, 40, 40))
+        found, box = tracker.update(image)
+        seen.append((found, tuple(box), tracker.getTrackingScore()))
+    return seen[0] != seen[1]

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from tracker.errors import ConfigError, DeviceError, SiamTrackError
+from tracker.evaluation.process import enter
 from tracker.evaluation.results import SequenceResult
 from tracker.evaluation.run import Task, evaluate_sequence
 from tracker.evaluation.specs import PACKAGE
@@ -68,7 +69,7 @@ def crashed(task: Task, sentence: str) -> SequenceResult:
 
 
 def limit_threads() -> None:
-    """Hold the libraries that are already loaded or will be to one thread."""
+    """Hold the libraries that are already loaded or will be to one thread: in a process that is a worker and nothing else."""
     import cv2
 
     os.environ.update(ONE_THREAD)
@@ -94,7 +95,7 @@ def work(task: Task) -> SequenceResult | SiamTrackError:
         return ConfigError(f"{task.spec.label} can't be built: {type(error).__name__}: {' '.join(str(error).split())}")
 
 
-def _child(pipe: connection.Connection) -> None:
+def serve(pipe: connection.Connection) -> None:
     """A worker process: tasks in, results out, until the pipe closes or the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     parent = multiprocessing.parent_process()
@@ -118,17 +119,8 @@ class _Worker:
 def _start() -> _Worker:
     context = multiprocessing.get_context("spawn")  # fork would copy locks of threads that torch and OpenCV have started
     ours, theirs = context.Pipe()
-    before = {name: os.environ.get(name) for name in ENVIRONMENT}
-    os.environ.update(ENVIRONMENT)  # must be there before the child loads numpy and torch
-    try:
-        process = context.Process(target=_child, args=(theirs,), daemon=True)
-        process.start()
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+    process = context.Process(target=enter, args=(ENVIRONMENT, theirs), daemon=True)
+    process.start()
     theirs.close()
     return _Worker(process, ours)
 
@@ -174,7 +166,6 @@ def _give(worker: _Worker, waiting: list[Task]) -> None:
 
 def _ray(tasks: list[Task], address: str, workers: int) -> Iterator[SequenceResult]:
     """The same tasks on Ray. The package travels with the job; data sets and weight files given by path must be on every node."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere unasked
     try:
         import ray
     except ModuleNotFoundError:

@@ -11,6 +11,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.sidedata.sidedata import Type as SideData
 
 from tracker.errors import SourceError
 from tracker.media.containers import file_address, is_cut_short, video_stream
@@ -44,10 +45,11 @@ def turn(frame: Any) -> Callable[[Image], Image] | None:
     The matrix maps (x, y) to (a x + c y, b x + d y), 16.16 fixed point (ISO 14496-12, 8.3.2); only quarter turns and mirror
     images are followed.
     """
-    data = next((bytes(d) for d in frame.side_data if d.type.name == "DISPLAYMATRIX"), None)
+    # By key: what iterating the container gives is the data up to PyAV 18, the keys from 19 on.
+    data = frame.side_data.get(SideData.DISPLAYMATRIX)
     if data is None:
         return None
-    a, b, _, c, d = (int(v) for v in np.frombuffer(data[:20], np.int32))
+    a, b, _, c, d = (int(v) for v in np.frombuffer(bytes(data)[:20], np.int32))
     if (b or c) and not (a or d):
         return lambda image: np.ascontiguousarray(image.transpose(1, 0, 2)[:: 1 if b > 0 else -1, :: 1 if c > 0 else -1])
     if b or c:

@@ -75,8 +75,10 @@ class LoadedModel:
         import torch
 
         from tracker.model.matcher import Matcher
+        from tracker.model.random import DrawFrom
 
-        module = Matcher(self.config.model)
+        with DrawFrom(0):  # all of it is replaced at once
+            module = Matcher(self.config.model)
         try:
             module.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in self.state.items()})
         except RuntimeError as error:

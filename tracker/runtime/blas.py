@@ -1,8 +1,9 @@
 """One thread for numpy's products of small matrices.
 
 OpenBLAS, which comes with numpy, splits a product of a few hundred rows over all cores, and the threads wait for each other in a busy
-loop: an update takes half as long again, and ten times as long where another core is taken. Changing the number for each product costs
-as much as it saves, so it is set once, for the whole process.
+loop: an update takes half as long again, and ten times as long where another core is taken. Their number is that of the whole process,
+so the library leaves it alone: our commands set it once, when they start, and a program of one's own can do the same with
+`one_blas_thread()` or, before numpy is imported, with OPENBLAS_NUM_THREADS=1 in its environment.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 import logging
 import os
 from functools import cache
+from typing import TYPE_CHECKING
 
-import numpy  # noqa: F401  (loads the library that is looked for)
-from threadpoolctl import LibController, ThreadpoolController
+if TYPE_CHECKING:
+    from threadpoolctl import LibController
 
 logger = logging.getLogger(__name__)
 
@@ -21,9 +23,9 @@ WISHES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "OMP_NU
 
 @cache
 def one_blas_thread() -> None:
-    """Lets numpy's products take one thread each, from the first call on, unless the environment says how many (`WISHES`).
+    """Lets numpy's products take one thread each from now on, unless the environment says how many (`WISHES`).
 
-    A program that wants more for products of its own sets them after its first target, with threadpoolctl.
+    For the start of a program, before it has other threads.
     """
     if any(os.environ.get(name) for name in WISHES):
         return
@@ -34,4 +36,7 @@ def one_blas_thread() -> None:
 
 def libraries() -> list[LibController]:
     """The BLAS libraries in this process."""
+    import numpy  # noqa: F401  (loads the library that is looked for)
+    from threadpoolctl import ThreadpoolController
+
     return list(ThreadpoolController().select(user_api="blas").lib_controllers)

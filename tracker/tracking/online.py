@@ -15,8 +15,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tracker.runtime.blas import one_blas_thread
 from tracker.tracking.decode import Map
+from tracker.tracking.products import gram, product
 
 Features = NDArray[np.float32]
 
@@ -58,7 +58,6 @@ class OnlineFilter:
             rate: Share of a later frame in the running average.
             gap: Frames between two updates.
         """
-        one_blas_thread()
         self.rate, self.gap, self._waited = rate, max(gap, 1), 0
         cells = maps.transpose(0, 2, 3, 1).reshape(-1, maps.shape[1])
         self._mean = cells.mean(axis=0)
@@ -120,13 +119,12 @@ class OnlineFilter:
             other = other * (1 + DISTRACTOR_GAIN * response.ravel())
         weight = TARGET_SHARE * wanted / max(wanted.sum(), 1e-6) + (1 - TARGET_SHARE) * other / other.sum()
         root = np.sqrt(share * weight).astype(np.float32)
-        low = one.reshape(len(one), -1).T @ self._basis - self._middle
+        low = product(one.reshape(len(one), -1).T, self._basis) - self._middle
         near = low.take(neighbours(*one.shape[1:]), axis=0).reshape(len(low), -1)
         rows = np.empty((len(near), near.shape[1] + 1), np.float32)
         np.multiply(near, root[:, None], out=rows[:, :-1])
         rows[:, -1] = root
-        # The product of a matrix with itself: numpy takes BLAS's syrk, half the arithmetic.
-        return rows.T @ rows, rows.T @ (root * wanted.astype(np.float32))
+        return gram(rows), rows.T @ (root * wanted.astype(np.float32))
 
 
 @lru_cache(maxsize=16)

@@ -104,13 +104,21 @@ class Ablation:
         steps: Budget of a cell.
         max_frames: Frames tracked of each clip; 0: all.
         engine: What runs the tracker.
+        own_process: As `Trainer`'s.
     """
 
     def __init__(
-        self, config: Config, clips: Sequence[AnnotatedTrack], folder: Path, steps: int, max_frames: int = 60, engine: str = "auto"
+        self,
+        config: Config,
+        clips: Sequence[AnnotatedTrack],
+        folder: Path,
+        steps: int,
+        max_frames: int = 60,
+        engine: str = "auto",
+        own_process: bool = False,
     ) -> None:
         self.config, self.clips, self.folder = config, list(clips), folder
-        self.steps, self.max_frames, self.engine = steps, max_frames, engine
+        self.steps, self.max_frames, self.engine, self.own_process = steps, max_frames, engine, own_process
 
     def path(self, energy: str, loss: str) -> Path:
         """The folder of a cell."""
@@ -159,7 +167,7 @@ class Ablation:
         model = initial_model(config, settings.seed)
         even_start(model, energy, source)
         self._save(Cell(energy, loss, 0, self.steps, None, None, 0.0, mark))
-        trainer = Trainer(model, source, settings, folder, full_config=to_dict(config), progress=progress)
+        trainer = Trainer(model, source, settings, folder, full_config=to_dict(config), progress=progress, own_process=self.own_process)
         began = time.monotonic()
         if loss != "none":
             if (folder / LAST).is_file():

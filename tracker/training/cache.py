@@ -128,7 +128,6 @@ class ShardMaker:
     """
 
     def __init__(self, cache: CacheConfig, data: DataConfig, model: ModelConfig, context: float, store: Path | None = None) -> None:
-        cv2.setNumThreads(1)
         self.cache, self.model = cache, model
         self.mixture = build_mixture(data, model, context, store or frame_store(cache))
         self.embed = frozen_stages(model.backbone, cache.stage, cache.weights) if cache.stage else None
@@ -282,25 +281,22 @@ def compiled(network: nn.Module, forward: Callable[[Tensor], Tensor]) -> Embed:
 def _session(lower: nn.Module) -> Embed:
     """A module on pictures, exported and run by ONNX Runtime."""
     import io
-    import warnings
 
     import onnxruntime
     import torch
 
     buffer = io.BytesIO()
     axes = {"x": {0: "n", 1: "h", 2: "w"}, "y": {0: "n", 2: "h", 3: "w"}}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            lower,
-            (torch.zeros(1, 129, 129, 3, dtype=torch.uint8),),
-            cast(Any, buffer),
-            input_names=["x"],
-            output_names=["y"],
-            dynamic_axes=axes,
-            dynamo=False,
-            opset_version=17,
-        )
+    torch.onnx.export(
+        lower,
+        (torch.zeros(1, 129, 129, 3, dtype=torch.uint8),),
+        cast(Any, buffer),
+        input_names=["x"],
+        output_names=["y"],
+        dynamic_axes=axes,
+        dynamo=False,
+        opset_version=17,
+    )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(buffer.getvalue(), options, providers=["CPUExecutionProvider"])

@@ -9,6 +9,7 @@ import torch
 from tracker.config import Config
 from tracker.errors import ConfigError, WeightsError
 from tracker.model.matcher import Matcher
+from tracker.model.random import DrawFrom
 from tracker.model.zoo import NORMED, load_model
 from tracker.training.contracts import PairSource
 
@@ -27,8 +28,8 @@ def initial_model(config: Config, seed: int, init: str = "imagenet") -> Matcher:
     Raises:
         WeightsError: The weights are missing or do not fit.
     """
-    torch.manual_seed(seed)
-    model = Matcher(config.model)
+    with DrawFrom(seed):
+        model = Matcher(config.model)
     load = getattr(model.backbone, "load_imagenet", None)
     if init == "imagenet" and load is not None:
         load()

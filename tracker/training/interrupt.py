@@ -13,16 +13,19 @@ class Interrupt:
 
     Outside of the main thread, where Python delivers no signals, it remembers nothing.
 
+    Args:
+        listen: False leaves the process's handlers alone, and nothing is remembered.
+
     Attributes:
         number: SIGINT or SIGTERM once it came, else 0.
     """
 
-    def __init__(self) -> None:
-        self.number = 0
+    def __init__(self, listen: bool = True) -> None:
+        self.number, self._listen = 0, listen
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupt:
-        if threading.current_thread() is threading.main_thread():
+        if self._listen and threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._received)
         return self

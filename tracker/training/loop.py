@@ -52,6 +52,8 @@ class Trainer:
         export: Called with the averaged weights after each best validation and at the end.
         full_config: The whole recipe as plain values, for the checkpoint.
         progress: Whether to draw a progress bar on stderr.
+        own_process: Whether the process is the run's own, as a command's is: then torch's threads and random state are set as the recipe
+            and the step say (a network with dropout needs it to repeat), and the first Ctrl-C or SIGTERM ends the run with a checkpoint.
     """
 
     def __init__(
@@ -66,10 +68,11 @@ class Trainer:
         export: Export | None = None,
         full_config: dict[str, Any] | None = None,
         progress: bool = False,
+        own_process: bool = False,
     ) -> None:
         self.config, self.source, self.folder = config, source, Path(folder)
         self.device = device or torch.device("cpu")
-        self.validate, self.export, self.progress = validate, export, progress
+        self.validate, self.export, self.progress, self.own_process = validate, export, progress, own_process
         self.full_config = full_config if full_config is not None else {"train": asdict(config)}
         layout = torch.channels_last if config.channels_last else torch.contiguous_format
         # DistributedDataParallel warns of, and torch slows down on, weights whose layout changes during the run.
@@ -106,14 +109,14 @@ class Trainer:
             TrainingError: A loss or gradient that is not finite; the batch is saved.
             OutputError: A checkpoint can't be written.
         """
-        if self.config.threads:
+        if self.own_process and self.config.threads:
             torch.set_num_threads(self.config.threads)
         stop_at = min(self.config.steps, max_steps) if max_steps else self.config.steps
         started, before = time.monotonic(), self.seconds
         stopped = "finished" if stop_at == self.config.steps else "max-steps"
         self.recorder.open(self.step, self.config.steps, self.progress)
         stream = batches(self.source, self.step, stop_at, self.config.workers, self.config.worker_kind, self.config.prefetch)
-        with Interrupt() as interrupt:
+        with Interrupt(self.own_process) as interrupt:
             try:
                 self._prepare(first=True)
                 for step, batch in stream:
@@ -150,7 +153,8 @@ class Trainer:
     def _train_step(self, step: int, batch: PairBatchLike) -> None:
         config = self.config
         # The noise of a step (dropout) is a function of its number, as its batch is: nothing to lose in an interruption.
-        torch.manual_seed((config.seed * 1_000_003 + step * 1024 + distributed.rank()) % 2**63)
+        if self.own_process:
+            torch.manual_seed((config.seed * 1_000_003 + step * 1024 + distributed.rank()) % 2**63)
         if config.mining.cross_impostors:
             batch = cross_impostors(batch, config.mining.cross_impostors, step)
         batch = to_device(batch, self.device, config.channels_last)

@@ -45,9 +45,6 @@ def measure(config: Config, pairs: PairConfig, seconds: float, groups: int = 24)
     Raises:
         ConfigError, DataError: The material is missing.
     """
-    import cv2
-
-    cv2.setNumThreads(1)
     seed, stage = int(config.train.get("seed", 0)), pairs.cache.stage
     live = LivePairs(pairs, config, BATCH, seed)
     rates = [Rate("made anew", _timed(live, seconds), "pictures; the backbone is still to run")]

@@ -11,6 +11,7 @@ import torch
 from tracker.config import Config
 from tracker.errors import OutputError
 from tracker.model.matcher import Matcher
+from tracker.model.random import DrawFrom
 from tracker.training.config import TrainConfig
 from tracker.training.contracts import PairSource, as_match
 from tracker.training.data import LivePairs, pair_config
@@ -38,7 +39,8 @@ def write_preview(folder: Path, config: Config, settings: TrainConfig, source: P
         log.info("The cache holds features, which have no picture: these pairs are made anew in the same way.")
         source = LivePairs(pair_config(settings.data), config, PAIRS, settings.seed)
     rules = [rule for criterion in build_objective(settings).criteria if (rule := getattr(criterion, "rule", None)) is not None]
-    model = Matcher(config.model).eval()
+    with DrawFrom(settings.seed):
+        model = Matcher(config.model).eval()
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for number in range(SHEETS):

@@ -89,7 +89,8 @@ def restore(trainer: Trainer, path: Path) -> None:
     trainer.step, trainer.pairs, trainer.seconds = state["step"], state["pairs"], state["seconds"]
     trainer.best, trainer.metrics = state["best"], state["metrics"]
     trainer.recorder.load_state_dict(state["recorder"])
-    restore_random_states(state["random"])
+    if trainer.own_process:
+        restore_random_states(state["random"])
 
 
 def facts(trainer: Trainer) -> dict[str, Any]:

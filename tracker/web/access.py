@@ -87,6 +87,20 @@ def reachable_name(host: str) -> str:
         return socket.gethostname()
 
 
+def well_formed(header: str | None, origin: bool = False) -> bool:
+    """Whether a Host header (RFC 9110, 7.2), or an Origin (RFC 6454, 7), names something; one that is missing is as good."""
+    if header is None or (origin and header == "null"):
+        return True
+    try:
+        parts = urlsplit(header if origin else f"//{header}")
+        parts.port  # noqa: B018  (a port that is no number raises here)
+        name = parts.hostname
+    except ValueError:
+        return False
+    rest = parts.path or parts.query or parts.fragment or parts.username is not None or (origin and not parts.scheme)
+    return bool(name) and not rest and all(c.isalnum() or c in "-._~:%" for c in str(name))
+
+
 @dataclass(frozen=True)
 class Guard:
     """The checks that each request passes.
@@ -114,18 +128,22 @@ class Guard:
         """Whether a request with this Host header may be answered."""
         if not self.address.loopback:
             return True
+        if not well_formed(host_header):
+            return False
         return (urlsplit(f"//{host_header}").hostname or "") in LOOPBACK_NAMES | {self.address.host}
 
     def token_allowed(self, given: str | None) -> bool:
         """Whether this is the token (compared in constant time), or none is needed."""
         if self.token is None:
             return True
-        return given is not None and hmac.compare_digest(given.encode(), self.token.encode())
+        return given is not None and hmac.compare_digest(given.encode(errors="replace"), self.token.encode())
 
     @staticmethod
     def origin_allowed(origin: str | None, host_header: str) -> bool:
         """Whether a WebSocket comes from our own page. Programs that aren't browsers send no Origin."""
         if origin is None:
             return True
+        if not well_formed(origin, origin=True):
+            return False
         parts = urlsplit(origin)
         return parts.scheme in ("http", "https") and parts.netloc.lower() == host_header.lower()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from importlib import resources
@@ -10,8 +11,9 @@ from pathlib import Path
 from aiohttp import web
 
 from tracker.errors import SiamTrackError
-from tracker.web.access import Guard
+from tracker.web.access import Guard, well_formed
 from tracker.web.commands import LONGEST_MESSAGE, Command
+from tracker.web.door import Door, http_logger
 from tracker.web.hub import MOST_CLIENTS, Hub
 
 logger = logging.getLogger(__name__)
@@ -49,6 +51,7 @@ class Site:
         self._files = load_files()
         self._sockets: set[web.WebSocketResponse] = set()
         self._port = guard.address.port
+        self._listening: asyncio.Server | None = None
         self.app = web.Application(client_max_size=LONGEST_MESSAGE, middlewares=[self._protect])
         self.app.on_response_prepare.append(_add_headers)
         self.app.on_shutdown.append(self._leave)
@@ -67,22 +70,28 @@ class Site:
         Raises:
             SiamTrackError: The address is taken or isn't one of this machine.
         """
-        runner = web.AppRunner(self.app, access_log=None, shutdown_timeout=2.0)  # an access log would hold the token
+        # No access log: it would hold the token.
+        runner = web.AppRunner(self.app, access_log=None, shutdown_timeout=2.0, logger=http_logger)
         await runner.setup()
         address = self._guard.address
+        assert runner.server is not None
+        door = Door(runner.server)
         try:
-            await web.TCPSite(runner, address.host, address.port).start()
+            listening = await asyncio.get_running_loop().create_server(door, address.host, address.port)
         except OSError as error:
             await runner.cleanup()
             reason = error.strerror or str(error)
             raise SiamTrackError(
                 f"Can't listen on {address.host} port {address.port}: {reason}; give another --web HOST:PORT (port 0: any free one)."
             ) from None
-        self._port = runner.addresses[0][1]
+        self._listening = listening
+        self._port = listening.sockets[0].getsockname()[1]
         return runner, self._guard.url(self._port)
 
     @web.middleware
     async def _protect(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if not well_formed(request.headers.get("Host")) or not well_formed(request.headers.get("Origin"), origin=True):
+            return _sentence(400, "The Host or Origin of this request is malformed.")
         if not self._guard.host_allowed(request.host):
             return _sentence(
                 403, f"This page is for this machine only, and {request.host[:80]!r} is not a name of it; open it as localhost."
@@ -130,6 +139,8 @@ class Site:
         return socket
 
     async def _leave(self, app: web.Application) -> None:
+        if self._listening is not None:
+            self._listening.close()
         for socket in list(self._sockets):
             await socket.close(code=1001, message=b"The tool was stopped.")
 
@@ -140,7 +151,10 @@ async def _add_headers(request: web.Request, response: web.StreamResponse) -> No
 
 
 def _sentence(status: int, text: str) -> web.Response:
-    return web.Response(status=status, text=text + "\n")
+    """A refusal; the connection ends with it, so that nobody can hold one without being let in."""
+    response = web.Response(status=status, text=text + "\n")
+    response.force_close()
+    return response
 
 
 def load_files() -> dict[str, bytes]:

@@ -1,0 +1,43 @@
+"""Products of small matrices that BLAS does not deal out to its threads.
+
+OpenBLAS, which comes with numpy, splits a product of a few hundred rows over all cores, and its threads wait for each other in a busy
+loop: where another program has a core, a product takes a hundred times as long. Their number is that of the whole process and not ours
+to change. But products below `SMALL` are never split, and numpy takes the blocks of a larger one in one call.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Real = TypeVar("Real", np.float32, np.float64)
+
+SMALL = 262144
+"""Multiplications of a product that OpenBLAS keeps on one thread (interface/gemm.c: SMP_THRESHOLD_MIN * GEMM_MULTITHREAD_THRESHOLD)."""
+BLOCK = 16
+"""Columns of a block; the time is least there, and the tail of the last one costs little."""
+
+
+def gram(rows: NDArray[Real]) -> NDArray[Real]:
+    """(N, K) -> (K, K) rows.T @ rows; the sums are those of one product on one thread, bit for bit."""
+    count, width = rows.shape
+    block = max(min(BLOCK, int((SMALL / max(count, 1)) ** 0.5)), 1)
+    blocks = -(-width // block)
+    padded = np.zeros((count, blocks * block), rows.dtype)
+    padded[:, :width] = rows
+    parts = padded.reshape(count, blocks, block).swapaxes(0, 1)
+    whole = np.matmul(parts.swapaxes(1, 2)[:, None], parts[None])
+    return np.ascontiguousarray(whole.swapaxes(1, 2).reshape(blocks * block, blocks * block)[:width, :width])
+
+
+def product(left: NDArray[Real], right: NDArray[Real]) -> NDArray[Real]:
+    """(N, C) @ (C, K) -> (N, K), a strip of rows at a time."""
+    strip = max(SMALL // right.size // 4 * 4, 1)
+    if strip >= len(left):
+        return left @ right
+    out = np.empty((len(left), right.shape[1]), left.dtype)
+    for first in range(0, len(left), strip):
+        np.matmul(left[first : first + strip], right, out=out[first : first + strip])
+    return out

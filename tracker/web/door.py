@@ -1,0 +1,161 @@
+"""The way in: how many connections there may be, how long one may take to say what it wants, and how much of it is logged.
+
+Anybody who reaches the port can open connections, token or not. What hasn't sent a whole request is cheap to give up, so it is: after
+`HEADER_SECONDS`, or at once when the room is needed for a newcomer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import cast
+
+HEADER_SECONDS = 5.0
+"""Time for the headers of the first request."""
+MOST_CONNECTIONS = 64
+"""Connections at once: 8 browsers with some each, far below the 256 open files that the tightest system allows."""
+LONGEST_HEADER = 65536
+"""Bytes before the end of the headers."""
+
+
+class Door:
+    """Makes the protocol of each connection (what `loop.create_server` asks for) and keeps count.
+
+    Args:
+        server: Makes the protocol that answers, for a connection that came in.
+        most: Connections at once.
+        seconds: For the headers of the first request.
+    """
+
+    def __init__(self, server: Callable[[], asyncio.Protocol], most: int = MOST_CONNECTIONS, seconds: float = HEADER_SECONDS) -> None:
+        self._server, self.most, self.seconds = server, most, seconds
+        self._waiting: dict[_Guest, None] = {}  # oldest first
+        self._inside: set[_Guest] = set()
+
+    def __call__(self) -> asyncio.Protocol:
+        return _Guest(self, self._server())
+
+    def __len__(self) -> int:
+        return len(self._waiting) + len(self._inside)
+
+    def arrive(self, guest: _Guest) -> bool:
+        """Count a connection in; the oldest that hasn't asked for anything makes room. False where there is none."""
+        if len(self) >= self.most:
+            oldest = next(iter(self._waiting), None)
+            if oldest is None:
+                return False
+            oldest.drop()
+        self._waiting[guest] = None
+        return True
+
+    def asked(self, guest: _Guest) -> None:
+        """Its first request is there."""
+        self._waiting.pop(guest, None)
+        self._inside.add(guest)
+
+    def leave(self, guest: _Guest) -> None:
+        """It is gone."""
+        self._waiting.pop(guest, None)
+        self._inside.discard(guest)
+
+
+class _Guest(asyncio.Protocol):
+    """One connection: looks at the bytes until the first headers are whole, and hands everything on."""
+
+    def __init__(self, door: Door, inner: asyncio.Protocol) -> None:
+        self._door, self._inner = door, inner
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._seen: bytes | None = b""
+        self._count, self._let_in = 0, False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        if not self._door.arrive(self):
+            self._transport.abort()
+            return
+        self._let_in = True
+        self._timer = asyncio.get_running_loop().call_later(self._door.seconds, self.drop)
+        self._inner.connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        if not self._let_in:
+            return
+        if self._seen is not None:
+            self._count += len(data)
+            seen = self._seen + data
+            if b"\r\n\r\n" in seen or b"\n\n" in seen:
+                self._seen = None
+                self._stop_timer()
+                self._door.asked(self)
+            elif self._count > LONGEST_HEADER:
+                self.drop()
+                return
+            else:
+                self._seen = seen[-3:]
+        self._inner.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        return self._inner.eof_received() if self._let_in else None
+
+    def pause_writing(self) -> None:
+        if self._let_in:
+            self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._let_in:
+            self._inner.resume_writing()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._stop_timer()
+        self._door.leave(self)
+        if self._let_in:
+            self._inner.connection_lost(error)
+
+    def drop(self) -> None:
+        """Give the connection up without an answer."""
+        self._stop_timer()
+        self._door.leave(self)
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class Few(logging.Filter):
+    """Lets some messages a minute through and counts the rest: nobody outside can fill the disk through the log.
+
+    Args:
+        most: Messages a minute.
+    """
+
+    def __init__(self, most: int = 10) -> None:
+        super().__init__()
+        self._most, self._begun, self._count = most, float("-inf"), 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        now = time.monotonic()
+        if now - self._begun > 60:
+            if self._count > self._most:
+                record.msg, record.args = f"{record.getMessage()} ({self._count - self._most} more messages were left out)", ()
+            self._begun, self._count = now, 0
+        self._count += 1
+        if record.exc_info:  # a traceback a line is no use to whoever reads the terminal; --debug logs show it
+            record.exc_info = None
+        return self._count <= self._most
+
+
+http_logger = logging.getLogger("tracker.web.http")
+"""What the HTTP server has to say about connections from outside."""
+http_logger.addFilter(Few())
+
+
+def on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+    """For `loop.set_exception_handler`: what goes wrong with connections (no file descriptors left) as few lines."""
+    error = context.get("exception")
+    http_logger.warning("%s%s", context.get("message"), f": {error}" if error else "")
