@@ -152,7 +152,7 @@ class TrackingConfig:
     peak_fall: float = 0.02
     lost_follow_frames: int = 15
     uncertain_frames: int = 20
-    uncertain_motion: float = 0.5
+    uncertain_motion: float = 0.0
     redetect: bool = True
     verification: tuple[float, ...] = ()
     redetect_score: float = 0.8
@@ -179,6 +179,7 @@ class TrackingConfig:
     online_rate: float = 0.05
     online_gap: int = 4
     online_channels: int = 32
+    motion: bool = True
 
     def __post_init__(self) -> None:
         for name in ("confidence", "confidence_plain", "verification"):  # yaml and json give lists

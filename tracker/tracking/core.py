@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from tracker.runtime.base import Engine, Response
 from tracker.runtime.onnx_graph import PADDED
 from tracker.tracking.confidence import features, probability
 from tracker.tracking.decode import Decoded, Weighed, decode_scales, weigh_boxes
+from tracker.tracking.motion import CameraMotion
 from tracker.tracking.online import SHIFTS, OnlineFilter
 from tracker.tracking.reading import Look, Reading, clean
 from tracker.tracking.redetect import Seeker
@@ -116,6 +117,20 @@ class Core:
         # Its size as a share of the frame is the best guess in a video of another resolution.
         size = np.clip(known.size * extent[1] / max(known.frame[1], 1), self.config.min_size, extent)
         return Target(extent / 2, size, size.copy(), mean_colour(frame), bank, missing(), seeker=Seeker())
+
+    def predict(self, targets: Sequence[Target], frame: Image, camera: CameraMotion) -> None:
+        """Expects each target where the camera's motion and its own take it (`tracker.tracking.motion`).
+
+        Args:
+            targets: Changed in place.
+            frame: The picture.
+            camera: What is kept of the frame before; sees every frame.
+        """
+        if not self.config.motion:
+            return
+        shift = camera.update(frame)
+        for target in targets:
+            target.predict(shift, (frame.shape[1], frame.shape[0]))
 
     def doubts(self, target: Target, reading: Reading) -> bool:
         """Whether a reading came from a small window and isn't clear."""
@@ -220,8 +235,8 @@ class Core:
             standing = reading.found.score if target.drop(reading.logit) <= self.config.lost_drop else 0.0
             target.belief = next_belief(target.belief, reading.score, self.config, standing)
             if target.lost:
-                target.go_back(reading.place[0] if self.config.lost_follow_frames > 0 else None)
-                target.fit(self.config, extent)
+                target.lose()
+                target.follow(reading.found, reading.crop, self.config, extent)
                 return reading
         target.follow(reading.found, reading.crop, self.config, extent)
         sure = self.active and target.belief.state is TrackState.TRACKING
@@ -238,7 +253,7 @@ class Core:
         doubt = min(reading.score, max(self.config.uncertain_score - 0.01, self.config.lost_score))
         target.belief = next_belief(target.belief, doubt, self.config) if self.active else Belief()
         if target.lost:
-            target.go_back()
+            target.lose(follow=False)
             target.fit(self.config, (frame.shape[1], frame.shape[0]))
         else:
             target.drift(self.config, (frame.shape[1], frame.shape[0]))
