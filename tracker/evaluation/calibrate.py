@@ -114,7 +114,7 @@ def _sample_clip(core: Core, clip: DisturbedClip, number: int) -> list[tuple[NDA
             target.follow(near.found, near.crop, core.config, (frame.shape[1], frame.shape[0]))
             if misses == 0:  # as in tracking: from places that are sure
                 core.learn(target, near, frame)
-                target.note_peak(near.logit, core.config.peak_fall)
+                target.note_peak(near, core.config.peak_fall)
     return rows
 
 
@@ -164,7 +164,7 @@ def calibrate(samples: Samples, folds: int = 5) -> Calibration:
 
 def fit_plain(samples: Samples) -> tuple[float, ...]:
     """Weights of the score for targets of which nothing was learnt yet: only what the response itself says counts."""
-    kept = [k for k, name in enumerate(FEATURES) if name not in ("online", "online_margin", "drop")]
+    kept = [k for k, name in enumerate(FEATURES) if name not in ("online", "online_margin", "drop", "online_drop")]
     bias, *some = fit(samples.features[:, kept], samples.right)
     weights = np.zeros(len(FEATURES))
     weights[kept] = some

@@ -202,7 +202,7 @@ class Core:
     ) -> Reading:
         """A reading of a decoded place: its features and score."""
         w, h = (size * crop.scale).tolist()
-        values = features(place, (w, h), self.stride, crop.size, target.peak)
+        values = features(place, (w, h), self.stride, crop.size, target.peak, target.online_peak)
         weights = self.config.confidence if place.online is not None else self.config.confidence_plain or self.config.confidence
         score = float(probability(values, weights)) if weights else place.score
         return Reading(place, crop, values, score, weighed, size, embedding)
@@ -241,7 +241,7 @@ class Core:
         target.follow(reading.found, reading.crop, self.config, extent)
         sure = self.active and target.belief.state is TrackState.TRACKING
         if sure:
-            target.note_peak(reading.logit, self.config.peak_fall)
+            target.note_peak(reading, self.config.peak_fall)
             target.keep(copy or frame.copy, self.config)
         if sure or (not self.active and reading.score >= self.config.sure_score):
             self.learn(target, reading, frame)

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from tracker.config import TrackingConfig
 from tracker.crops import Colour, Crop
+from tracker.tracking.confidence import FEATURES
 from tracker.tracking.decode import Decoded
 from tracker.tracking.elsewhere import Elsewhere
 from tracker.tracking.motion import MotionModel, Shift
 from tracker.tracking.online import OnlineFilter
+from tracker.tracking.reading import Reading
 from tracker.tracking.redetect import Seeker
 from tracker.tracking.state import Belief
 from tracker.tracking.templates import TemplateBank
@@ -43,6 +45,7 @@ class Target:
         unrest: Its largest step of late, as a share of sqrt(w h); 1 at first.
         peak: Its usual response while TRACKING, a logit; None before the first such frame.
         sights: Number of frames behind `peak`.
+        online_peak, online_sights: The same of the online filter's response.
         age: Frames since the first.
         found_at: Age at which it was found again last.
         seeker: The search for it, while it is LOST.
@@ -62,6 +65,8 @@ class Target:
     unrest: float = 1.0
     peak: float | None = None
     sights: int = 0
+    online_peak: float | None = None
+    online_sights: int = 0
     age: int = 0
     found_at: int = 0
     seeker: Seeker | None = None
@@ -97,19 +102,20 @@ class Target:
         place = self.motion.predict(self.centre, shift, _side(self.size))
         self.expected = np.clip(place, 0, frame)
 
-    def note_peak(self, logit: float, fall: float) -> None:
-        """The response of one more frame in which it was surely seen.
+    def note_peak(self, reading: Reading, fall: float) -> None:
+        """What answered in one more frame in which it was surely seen: the matcher, and the online filter.
 
         Args:
-            logit: The response.
-            fall: Share of a worse one in the usual one (`TrackingConfig.peak_fall`).
+            reading: Of this frame.
+            fall: Share of a worse response in the usual one (`TrackingConfig.peak_fall`).
         """
         self.sights += 1
-        if self.peak is None:
-            self.peak = logit
-            return
-        rate = max(PEAK_RISE if logit > self.peak else fall, 1 / self.sights)
-        self.peak = (1 - rate) * self.peak + rate * logit
+        self.peak = _usual(self.peak, reading.logit, max(PEAK_RISE if self.peak is None or reading.logit > self.peak else fall, 1 / self.sights))
+        if reading.found.online is not None:
+            answer = float(reading.features[FEATURES.index("online")])
+            self.online_sights += 1
+            rate = max(PEAK_RISE if self.online_peak is None or answer > self.online_peak else fall, 1 / self.online_sights)
+            self.online_peak = _usual(self.online_peak, answer, rate)
 
     def keep(self, copy: Callable[[], Image], config: TrackingConfig) -> None:
         """Keeps a copy of a frame in which it was surely seen, now and then: the caller may use its picture again."""
@@ -192,6 +198,11 @@ class Target:
             [min(max(v * factor, config.min_size), max(n, config.min_size)) for v, n in zip(size.tolist(), frame, strict=True)]
         )
         self.centre = np.array([min(max(v, 0.0), n) for v, n in zip(centre.tolist(), frame, strict=True)], dtype=np.float64)
+
+
+def _usual(before: float | None, now: float, rate: float) -> float:
+    """A running average."""
+    return now if before is None else (1 - rate) * before + rate * now
 
 
 def _side(size: Vector) -> float:
