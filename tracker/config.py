@@ -179,6 +179,7 @@ class TrackingConfig:
     online_rate: float = 0.05
     online_gap: int = 4
     online_channels: int = 32
+    online_urgent: float = 0.0
     motion: bool = True
 
     def __post_init__(self) -> None:

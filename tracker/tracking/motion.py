@@ -29,6 +29,10 @@ MEMORY = 0.75
 """Share of the past in a prediction's mean error."""
 SMOOTH = 0.6
 """Share of the past in a velocity."""
+PRICES = (0.0, 0.02, 0.04, 0.04)
+"""What each prediction must be better by, as a share of sqrt(w h): a velocity is a bolder guess than the camera's shift."""
+LEAST_ERROR, CLEARLY = 0.05, 0.75
+"""The last place serves while it is wrong by less than that share of sqrt(w h), or another isn't clearly better."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ def _small(frame: Image) -> NDArray[np.uint8]:
 
 @dataclass
 class MotionModel:
-    """Predicts the centre of one target.
+    """Predicts the centre of one target: it stays, moves as the camera, goes on in the picture, or goes on against the background.
 
     Attributes:
         apparent, own: (2,) smoothed steps in the picture, and against the background, pixels a frame.
@@ -111,19 +115,28 @@ class MotionModel:
     _predictions: NDArray[np.float64] | None = None
     _start: Vector | None = None
 
-    def predict(self, centre: Vector, shift: Shift | None, side: float, margin: float = 0.05) -> Vector:
-        """(2,) where the centre is expected."""
+    def predict(self, centre: Vector, shift: Shift | None) -> Vector:
+        """(2,) where the centre is expected.
+
+        Args:
+            centre: (2,) where it is now, frame pixels.
+            shift: The camera's, where it is known.
+        """
         carried = centre if shift is None else shift(centre)
         self._start = carried
         self._predictions = np.stack([centre, carried, centre + self.apparent, carried + self.own])
-        price = self.errors + np.array([0.0, 0.02, 0.04, 0.04])
-        best = int(np.argmin(price))
-        if self.errors[0] < margin or self.errors[0] - self.errors[best] < 0.25 * self.errors[0]:
+        best = int(np.argmin(self.errors + PRICES))
+        if self.errors[0] < LEAST_ERROR or self.errors[best] > CLEARLY * self.errors[0]:
             best = 0
         return self._predictions[best]
 
     def observe(self, before: Vector, centre: Vector, side: float) -> None:
-        """Takes where the target was seen."""
+        """Takes where the target was seen.
+
+        Args:
+            before, centre: (2,) its centre in the frame before and in this one, frame pixels.
+            side: sqrt(w h) of its box.
+        """
         if self._predictions is None or self._start is None:
             return
         off = np.linalg.norm(self._predictions - centre, axis=1) / side

@@ -99,7 +99,7 @@ class Target:
         if self.lost:
             self.expected = None
             return
-        place = self.motion.predict(self.centre, shift, _side(self.size))
+        place = self.motion.predict(self.centre, shift)
         self.expected = np.clip(place, 0, frame)
 
     def note_peak(self, reading: Reading, fall: float) -> None:
