@@ -61,7 +61,7 @@ def test_something_at_its_place_gets_the_benefit_of_the_doubt() -> None:
     doubt = next_belief(Belief(), 0.1, config, response=0.4)
     assert doubt.state is U
     assert next_belief(next_belief(doubt, 0.1, config, 0.4), 0.1, config, 0.4).state is LOST
-    assert next_belief(doubt, 0.1, config, 0.2).state is LOST
+    assert next_belief(doubt, 0.01, config, 0.2).state is LOST
 
 
 def test_thresholds_follow_the_usual_score() -> None:
