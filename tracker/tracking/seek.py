@@ -19,6 +19,8 @@ from tracker.types import Image
 if TYPE_CHECKING:
     from tracker.tracking.core import Core
 
+CLEARLY_BETTER = 1.0
+"""Logits above the target's usual response."""
 LEAST_HOPE = 0.1
 """Score below which a second look at a place isn't worth its time."""
 
@@ -120,7 +122,8 @@ def search(core: Core, target: Target, seeker: Seeker, frame: Image, extent: tup
 def _stood_elsewhere(core: Core, target: Target, reading: Reading) -> bool:
     """Whether what was found is another, that stood there when the target was surely seen at its own place."""
     kept, place, longest = target.elsewhere, reading.place[0], core.config.elsewhere_frames
-    if kept is None:
+    # What answers the first view clearly better than what was followed of late is no look-alike: then that was one.
+    if kept is None or target.drop(reading.logit) < -CLEARLY_BETTER:
         return False
     if kept.claims(place, target.age, longest):
         return True
