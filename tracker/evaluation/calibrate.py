@@ -114,7 +114,7 @@ def _sample_clip(core: Core, clip: DisturbedClip, number: int) -> list[tuple[NDA
             target.follow(near.found, near.crop, core.config, (frame.shape[1], frame.shape[0]))
             if misses == 0:  # as in tracking: from places that are sure
                 core.learn(target, near, frame)
-                target.note_peak(near, core.config.peak_fall)
+                target.note_peak(near.logit, core.config.peak_fall, near.online)
     return rows
 
 

@@ -252,7 +252,7 @@ class Core:
         target.follow(reading.found, reading.crop, self.config, extent)
         sure = self.active and target.belief.state is TrackState.TRACKING
         if sure:
-            target.note_peak(reading, self.config.peak_fall)
+            target.note_peak(reading.logit, self.config.peak_fall, reading.online)
             target.keep(copy or frame.copy, self.config)
         if sure or (not self.active and reading.score >= self.config.sure_score):
             self.learn(target, reading, frame)

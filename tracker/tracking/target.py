@@ -11,12 +11,10 @@ from numpy.typing import NDArray
 
 from tracker.config import TrackingConfig
 from tracker.crops import Colour, Crop
-from tracker.tracking.confidence import FEATURES
 from tracker.tracking.decode import Decoded
 from tracker.tracking.elsewhere import Elsewhere
 from tracker.tracking.motion import MotionModel, Shift
 from tracker.tracking.online import OnlineFilter
-from tracker.tracking.reading import Reading
 from tracker.tracking.redetect import Seeker
 from tracker.tracking.state import Belief
 from tracker.tracking.templates import TemplateBank
@@ -102,20 +100,19 @@ class Target:
         place = self.motion.predict(self.centre, shift)
         self.expected = np.clip(place, 0, frame)
 
-    def note_peak(self, reading: Reading, fall: float) -> None:
+    def note_peak(self, logit: float, fall: float, online: float | None = None) -> None:
         """What answered in one more frame in which it was surely seen: the matcher, and the online filter.
 
         Args:
-            reading: Of this frame.
+            logit: The matcher's response.
             fall: Share of a worse response in the usual one (`TrackingConfig.peak_fall`).
+            online: The online filter's response, where there is one.
         """
         self.sights += 1
-        self.peak = _usual(self.peak, reading.logit, max(PEAK_RISE if self.peak is None or reading.logit > self.peak else fall, 1 / self.sights))
-        if reading.found.online is not None:
-            answer = float(reading.features[FEATURES.index("online")])
+        self.peak = _usual(self.peak, logit, fall, self.sights)
+        if online is not None:
             self.online_sights += 1
-            rate = max(PEAK_RISE if self.online_peak is None or answer > self.online_peak else fall, 1 / self.online_sights)
-            self.online_peak = _usual(self.online_peak, answer, rate)
+            self.online_peak = _usual(self.online_peak, online, fall, self.online_sights)
 
     def keep(self, copy: Callable[[], Image], config: TrackingConfig) -> None:
         """Keeps a copy of a frame in which it was surely seen, now and then: the caller may use its picture again."""
@@ -200,9 +197,12 @@ class Target:
         self.centre = np.array([min(max(v, 0.0), n) for v, n in zip(centre.tolist(), frame, strict=True)], dtype=np.float64)
 
 
-def _usual(before: float | None, now: float, rate: float) -> float:
-    """A running average."""
-    return now if before is None else (1 - rate) * before + rate * now
+def _usual(before: float | None, now: float, fall: float, count: int) -> float:
+    """A running average of `count` responses that follows better ones fast and worse ones slowly."""
+    if before is None:
+        return now
+    rate = max(PEAK_RISE if now > before else fall, 1 / count)
+    return (1 - rate) * before + rate * now
 
 
 def _side(size: Vector) -> float:
