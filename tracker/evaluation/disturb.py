@@ -1,4 +1,4 @@
-"""Clips with disturbances, made from annotated ones: occlusions, cuts, a target that leaves or vanishes beside another, black and frozen frames.
+"""Clips with disturbances, made from annotated ones: occlusions, cuts, black and frozen frames, a target that leaves or vanishes.
 
 What is done to a clip follows from its name and a seed alone. Frames are made when they are asked for.
 """

@@ -102,7 +102,7 @@ class Seeker:
         return float(step**exponent)
 
     def strays(self, place: Vector, last: Vector, size: Vector) -> bool:
-        """Whether a place (2,) has to be questioned, seen from the last one: not on an unbroken trail, nor once it waits for confirmation."""
+        """Whether a place (2,), seen from the last one, is questioned: not on an unbroken trail, nor once it waits for confirmation."""
         if self.pending is not None:
             return False
         if self.trail:

@@ -43,7 +43,11 @@ def seek(core: Core, target: Target, near: Reading, frame: Image, wider: bool) -
     target.fit(core.config, extent)
     reading = _verify(core, target, near, frame, seeker.far)
     followed = seeker.trail and seeker.pending is None
-    if seeker.strays(reading.place[0], target.centre, target.size) and _found(core, target, reading, False) and _stood_elsewhere(core, target, reading):
+    if (
+        seeker.strays(reading.place[0], target.centre, target.size)
+        and _found(core, target, reading, False)
+        and _stood_elsewhere(core, target, reading)
+    ):
         reading = replace(reading, score=0.0)
     if followed and near.found.score >= LEAST_HOPE:  # the best guess; where nothing answers it stays
         target.follow(near.found, near.crop, core.config, extent)
@@ -69,7 +73,9 @@ def seek(core: Core, target: Target, near: Reading, frame: Image, wider: bool) -
 def _on_trail(core: Core, target: Target, seeker: Seeker, reading: Reading, extent: tuple[int, int]) -> bool:
     """Follows a target that has just been lost from where it was read last; whether it is sure again there."""
     seeker.frames += 1
-    if not seeker.trail or seeker.far or seeker.frames > core.config.lost_follow_frames:  # a place found by search has to bring its own evidence
+    if (
+        not seeker.trail or seeker.far or seeker.frames > core.config.lost_follow_frames
+    ):  # a place found by search has to bring its own evidence
         return False
     sure = target.belief.relative(reading.score) >= core.config.sure_score and _as_usual(core, target, reading, False)
     seeker.held = seeker.held + 1 if sure else 0
