@@ -39,10 +39,11 @@ def test_another_is_followed_and_forgotten() -> None:
 
 def test_an_unbroken_trail_is_not_questioned() -> None:
     size, place = np.array([20.0, 20.0]), np.array([50.0, 50.0])
-    seeker = Seeker(trail=(place, size))
-    assert not seeker.strays(place + np.array([10, 0]), size)
-    assert seeker.strays(place + np.array([16, 0]), size) and seeker.strays(place, size), "once it has jumped, it may be another's"
-    assert Seeker().strays(place, size) and not Seeker(pending=(place, size)).strays(place, size)
+    seeker = Seeker(trail=True)
+    assert not seeker.strays(place + np.array([10, 0]), place, size)
+    assert seeker.strays(place + np.array([16, 0]), place, size)
+    assert seeker.strays(place, place, size), "once it has jumped, it may be another's"
+    assert Seeker().strays(place, place, size) and not Seeker(pending=(place, size)).strays(place, place, size)
 
 
 @pytest.mark.parametrize("frames", [0, 30])

@@ -45,7 +45,7 @@ def test_states_have_hysteresis(steady: None) -> None:
     assert states([0.1, 0.1, 0.9, 0.1, 0.1, 0.1]) == [U, U, U, U, U, LOST]
     assert states([0.1, 0.1, 0.1, 0.9, 0.9]) == [U, U, LOST, LOST, LOST]
     assert states([0.4] * 7) == [U] * 6 + [LOST]
-    assert states([0.1], replace(CONFIG, lost_frames=1)) == [LOST]
+    assert states([0.01], replace(CONFIG, lost_frames=1)) == [LOST]
 
 
 @given(st.lists(st.floats(0, 1), max_size=40))
@@ -57,11 +57,11 @@ def test_lost_stays_lost_and_the_sure_never_are(scores: list[float]) -> None:
 
 def test_something_at_its_place_gets_the_benefit_of_the_doubt() -> None:
     config = replace(CONFIG, lost_frames=1, lost_doubt_frames=3, lost_peak=0.3)
-    assert next_belief(Belief(), 0.1, config, response=0.2).state is LOST
+    assert next_belief(Belief(), 0.01, config, response=0.2).state is LOST
     doubt = next_belief(Belief(), 0.1, config, response=0.4)
     assert doubt.state is U
     assert next_belief(next_belief(doubt, 0.1, config, 0.4), 0.1, config, 0.4).state is LOST
-    assert next_belief(doubt, 0.1, config, 0.2).state is LOST
+    assert next_belief(doubt, 0.01, config, 0.2).state is LOST
 
 
 def test_thresholds_follow_the_usual_score() -> None:

@@ -78,10 +78,11 @@ class TrackingConfig:
         uncertain_score: Below it the target is UNCERTAIN: its size doesn't follow and its motion is limited.
         sure_score: At or above it, for `sure_frames` frames in a row, an UNCERTAIN target is TRACKING again.
         sure_frames: See above.
-        lost_score: Below it for `lost_frames` frames in a row the target is LOST; for `lost_doubt_frames` where something still
+        lost_score: Below it for at least `lost_frames` frames in a row, with `lost_evidence` against it (log-odds of the scores
+            below `lost_score`, added up over these frames), the target is LOST; for `lost_doubt_frames` where something still
             stands at its place: a response of at least `lost_peak` and at most `lost_drop` logits below the target's usual one
             (a blurred or turning target, more often than none).
-        lost_frames, lost_doubt_frames, lost_peak, lost_drop: See above.
+        lost_frames, lost_evidence, lost_doubt_frames, lost_peak, lost_drop: See above.
         peak_fall: Share of a worse response in the target's usual one (of a better one: a tenth). The first view is the one witness
             that never learns: were the usual response to follow it down as fast as up, a target that slides out of the picture
             would hand over, frame by frame, to whatever the online filter learns in its place.
@@ -147,13 +148,14 @@ class TrackingConfig:
     sure_frames: int = 1
     lost_score: float = 0.5
     lost_frames: int = 1
+    lost_evidence: float = 2.0
     lost_doubt_frames: int = 3
     lost_peak: float = 0.33
     lost_drop: float = 2.5
     peak_fall: float = 0.02
     lost_follow_frames: int = 15
     uncertain_frames: int = 20
-    uncertain_motion: float = 0.5
+    uncertain_motion: float = 0.0
     redetect: bool = True
     verification: tuple[float, ...] = ()
     redetect_score: float = 0.8
@@ -180,6 +182,8 @@ class TrackingConfig:
     online_rate: float = 0.05
     online_gap: int = 4
     online_channels: int = 32
+    online_urgent: float = 0.0
+    motion: bool = True
 
     def __post_init__(self) -> None:
         for name in ("confidence", "confidence_plain", "verification"):  # yaml and json give lists

@@ -18,7 +18,7 @@ def build_parser() -> Parser:
         epilog="Example: calibrate.py --model my.safetensors --dataset got10k --subset val --root GOT-10k --write --output calibration",
     )
     add_data_options(parser, 60)
-    parser.set_defaults(kinds="none,occlusion,cut,leave")
+    parser.set_defaults(kinds="none,occlusion,cut,leave,vanish")
     parser.add_argument("--write", action="store_true", help="store the result in the checkpoint of --model; without it, only show it")
     parser.add_argument("--output", type=Path, metavar="DIR", help="write reliability.png and calibration.md there")
     parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")

@@ -15,6 +15,7 @@ from tracker.evaluation.disturb import DisturbedClip
 from tracker.geometry import cxcywh_to_xywh, iou
 from tracker.tracking.confidence import FEATURES, OVERLAP, evidence, fit, probability, reliability
 from tracker.tracking.core import Core
+from tracker.tracking.motion import CameraMotion
 from tracker.tracking.reading import Reading
 from tracker.tracking.redetect import Seeker
 from tracker.tracking.seek import search
@@ -82,15 +83,18 @@ def sample(clips: Iterable[DisturbedClip], model: LoadedModel, engine: Engine, p
 
 def _sample_clip(core: Core, clip: DisturbedClip, number: int) -> list[tuple[NDArray[np.float64], bool, bool, bool, float, int]]:
     rows: list[tuple[NDArray[np.float64], bool, bool, bool, float, int]] = []
-    target, misses, was_absent = None, 0, False
+    target, misses, was_absent, camera = None, 0, False, CameraMotion()
     for k, frame in enumerate(clip.images()):
         truth, present, absent = clip.truth[k], bool(clip.present[k]), bool(clip.absent[k])
         if target is None:
             target = core.start(frame, truth)
+            core.predict([], frame, camera)
             continue
         if present and (was_absent or misses >= MISSES):
             target.centre, target.size, misses = truth[:2] + truth[2:] / 2, np.maximum(truth[2:], 1.0), 0
+            target.motion.forget()
         was_absent = absent or (was_absent and not present)
+        core.predict([target], frame, camera)
         near = see(core, [target], frame).readings[0]
         if not present and not absent:
             continue
@@ -110,7 +114,7 @@ def _sample_clip(core: Core, clip: DisturbedClip, number: int) -> list[tuple[NDA
             target.follow(near.found, near.crop, core.config, (frame.shape[1], frame.shape[0]))
             if misses == 0:  # as in tracking: from places that are sure
                 core.learn(target, near, frame)
-                target.note_peak(near.logit, core.config.peak_fall)
+                target.note_peak(near.logit, core.config.peak_fall, near.online)
     return rows
 
 
@@ -160,7 +164,7 @@ def calibrate(samples: Samples, folds: int = 5) -> Calibration:
 
 def fit_plain(samples: Samples) -> tuple[float, ...]:
     """Weights of the score for targets of which nothing was learnt yet: only what the response itself says counts."""
-    kept = [k for k, name in enumerate(FEATURES) if name not in ("online", "online_margin", "drop")]
+    kept = [k for k, name in enumerate(FEATURES) if name not in ("online", "online_margin", "drop", "online_drop")]
     bias, *some = fit(samples.features[:, kept], samples.right)
     weights = np.zeros(len(FEATURES))
     weights[kept] = some

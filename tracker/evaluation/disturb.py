@@ -1,4 +1,4 @@
-"""Clips with disturbances, made from annotated ones: occlusions, cuts, a target that leaves, black and frozen frames.
+"""Clips with disturbances, made from annotated ones: occlusions, cuts, black and frozen frames, a target that leaves or vanishes.
 
 What is done to a clip follows from its name and a seed alone. Frames are made when they are asked for.
 """
@@ -9,6 +9,7 @@ import itertools
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -19,7 +20,7 @@ from tracker.evaluation.datasets.base import SequenceData, has_area
 from tracker.geometry import clip_box
 from tracker.types import Image
 
-KINDS = ("occlusion", "cut", "leave", "black", "frozen")
+KINDS = ("occlusion", "cut", "leave", "black", "frozen", "vanish")
 LONGEST = 60
 """Frames of the longest disturbance."""
 FIRST, GAP, AFTER = 12, 24, 16
@@ -95,6 +96,10 @@ class DisturbedClip:
             image = self.footage.images[k]
             if self.kind == "leave" and self.offsets is not None:
                 image = _shifted(image, self.offsets[k], self._scenery(k))
+            elif self.kind == "vanish" and self.patches is not None:
+                if self.absent[k]:
+                    image = _erased(image, self.truth[k])
+                image = _beside(image, self._companion, self.patches[k])
             elif self.absent[k] and self.kind == "cut":
                 image = self._scenery(k)
             elif self.absent[k] and self.kind == "black":
@@ -102,6 +107,13 @@ class DisturbedClip:
             elif self.absent[k] and self.kind == "occlusion" and self.patches is not None:
                 image = _covered(image, self.truth[k], self._scenery(k), self.patches[k])
             yield image
+
+    @cached_property
+    def _companion(self) -> Image:
+        """The other clip's target, as its first box shows it."""
+        x, y, w, h = clip_box(self.other.truth[:1], *self.other.size)[0]
+        left, top, right, bottom = int(x), int(y), max(int(x + w), int(x) + 2), max(int(y + h), int(y) + 2)
+        return self.other.images[0][top:bottom, left:right]
 
     def _scenery(self, k: int) -> Image:
         """A picture of the other clip, in this one's size; it runs back and forth."""
@@ -148,6 +160,9 @@ def disturb(footage: Footage, other: Footage, kind: str, seed: int = 0, longest:
     truth = footage.truth.copy()
     if kind == "leave":
         return _leave(footage, other, spans, rng)
+    if kind == "vanish":
+        path = _companion_path(footage, rng)
+        return DisturbedClip(footage.name, kind, truth, valid & ~inside, inside, footage, other, patches=path)
     if kind == "frozen":
         still = np.full((n, 1), -1.0)
         for start, end in spans:
@@ -169,6 +184,51 @@ def disturbed_clips(footages: Sequence[Footage], kinds: Sequence[str], seed: int
             clip = disturb(footage, other, kind, seed, longest)
             if clip is not None:
                 yield clip
+
+
+def _companion_path(footage: Footage, rng: np.random.Generator) -> NDArray[np.float64]:
+    """(N, 4) xywh of another thing that moves around the target all the time, at one to two times its size."""
+    box, n = footage.truth, len(footage)
+    side = np.sqrt(np.maximum(box[:, 2] * box[:, 3], 16.0))
+    # The path follows the target's slow motion: a thing beside it, not one tied to it.
+    middle = box[:, :2] + box[:, 2:] / 2
+    slow = np.stack([np.convolve(np.pad(m, 8, mode="edge"), np.full(17, 1 / 17), mode="valid") for m in middle.T], axis=1)
+    angle = rng.uniform(0, 2 * np.pi) + np.arange(n) / rng.uniform(12, 30)
+    reach = side * (1.5 + 0.5 * np.sin(np.arange(n) / rng.uniform(8, 20)))
+    centre = slow + reach[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    return np.concatenate([centre - side[:, None] / 2, side[:, None], side[:, None]], axis=1)
+
+
+def _erased(image: Image, box: NDArray[np.float64]) -> Image:
+    """The picture with what surrounds a box drawn over it."""
+    height, width = image.shape[:2]
+    pad = 0.1 * box[2:] + 2
+    left, top = np.floor(np.clip(box[:2] - pad, 0, [width - 1, height - 1])).astype(int)
+    right, bottom = np.ceil(np.clip(box[:2] + box[2:] + pad, [left + 1, top + 1], [width, height])).astype(int)
+    rim = max(int(0.3 * max(right - left, bottom - top)), 6)
+    rows, columns = slice(max(top - rim, 0), bottom + rim), slice(max(left - rim, 0), right + rim)
+    part = image[rows, columns]
+    mask = np.zeros(part.shape[:2], np.uint8)
+    mask[top - rows.start : bottom - rows.start, left - columns.start : right - columns.start] = 255
+    out = image.copy()
+    out[rows, columns] = cv2.inpaint(np.ascontiguousarray(part), mask, 3, cv2.INPAINT_TELEA)
+    return out
+
+
+def _beside(image: Image, thing: Image, box: NDArray[np.float64]) -> Image:
+    """The picture with another thing, an ellipse of its picture with a soft rim, in a box."""
+    w, h = max(round(float(box[2])), 4), max(round(float(box[3])), 4)
+    patch = cv2.resize(thing, (w, h), interpolation=cv2.INTER_AREA).astype(np.float32)
+    y, x = (np.arange(h)[:, None] + 0.5) / h * 2 - 1, (np.arange(w)[None] + 0.5) / w * 2 - 1
+    alpha = np.clip((1 - np.hypot(x, y)) * 5, 0, 1).astype(np.float32)[..., None]
+    left, top = round(float(box[0])), round(float(box[1]))
+    rows, columns = slice(max(top, 0), min(top + h, image.shape[0])), slice(max(left, 0), min(left + w, image.shape[1]))
+    if rows.start >= rows.stop or columns.start >= columns.stop:
+        return image
+    own = np.s_[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+    out = image.copy()
+    out[rows, columns] = (alpha[own] * patch[own] + (1 - alpha[own]) * out[rows, columns]).round().astype(np.uint8)
+    return out
 
 
 def _spans(rng: np.random.Generator, n: int, longest: int) -> list[tuple[int, int]]:

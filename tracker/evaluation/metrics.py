@@ -210,6 +210,7 @@ def otb_metrics(tracker: str, results: Sequence[SequenceResult], rules: str = "o
             "success50": float(own["success"][10]),
             "ao": _overlap_numbers(m.iou[tracked])["ao"],
             "auc_tracked": float(np.mean(success_curve(m.iou[tracked]))),
+            "auc_visible": float(np.mean(success_curve(np.where(result.lost, 0.0, m.iou)[known]))),
             "auc_all_frames": float(np.mean(own["success"]) * known.sum() / len(result)),
         }
         rows.append(SequenceMetrics(result.sequence, int(known.sum()), {**values, **speed([result], False)}, result.error))

@@ -16,6 +16,7 @@ METRICS: dict[str, str] = {
     "norm_precision20": "normalised precision at 0.20 (pysot, pytracking): centre error over the true width and height",
     "norm_precision_auc": "normalised precision, mean of the curve at 51 thresholds 0, 0.01, ..., 0.5 (TrackingNet server, LaSOT paper)",
     "success50": "share of frames with IoU > 0.5, averaged over sequences",
+    "auc_visible": "success AUC where a frame in which the tracker said LOST counts as a miss; AUC takes its best guess",
     "auc_tracked": "success AUC without the first frame, which toolkits count as a hit although it is given",
     "auc_all_frames": "success AUC where frames without a target count as misses (pysot and pytracking on UAV123; pytracking on LaSOT)",
     "accuracy": "VOT accuracy: mean overlap while tracking, first 10 frames after each initialisation left out, pooled",

@@ -20,7 +20,18 @@ from tracker.evaluation.vot import vot_metrics
 # What a terminal's table shows, by rules; everything else is in evaluation.json.
 COLUMNS = {
     "got10k": ("ao", "sr50", "sr75", "mao", "msr50", "ao_exact", "fps", "fps_total", "decode_ms"),
-    "otb": ("auc", "precision20", "norm_precision20", "norm_precision_auc", "success50", "auc_tracked", "fps", "fps_total", "decode_ms"),
+    "otb": (
+        "auc",
+        "precision20",
+        "norm_precision20",
+        "norm_precision_auc",
+        "success50",
+        "auc_visible",
+        "auc_tracked",
+        "fps",
+        "fps_total",
+        "decode_ms",
+    ),
     "vot": ("eao", "accuracy", "robustness", "failures", "fps", "fps_total", "decode_ms"),
 }
 HEADINGS = {
@@ -35,6 +46,7 @@ HEADINGS = {
     "norm_precision20": "Pn@.20",
     "norm_precision_auc": "Pn AUC",
     "success50": "S@.50",
+    "auc_visible": "AUC visible",
     "auc_tracked": "AUC no 1st",
     "eao": "EAO",
     "accuracy": "A",

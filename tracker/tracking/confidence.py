@@ -17,7 +17,7 @@ from tracker.tracking.decode import Decoded, Map
 OVERLAP = 0.3
 """Overlap with the truth from which on a box counts as being on the target."""
 
-FEATURES = ("peak", "margin", "contrast", "agreement", "resize", "motion", "online", "online_margin", "drop")
+FEATURES = ("peak", "margin", "contrast", "agreement", "resize", "motion", "online", "online_margin", "drop", "online_drop")
 """What `features` gives, in this order:
 peak        logit at the chosen place
 margin      that less the best logit outside the neighbourhood of the target (how far ahead of the best distractor)
@@ -28,6 +28,7 @@ motion      step since the frame before, in sqrt(w h)
 online      response of the online filter at the place (the best of its neighbours)
 online_margin   that less its best response outside the neighbourhood of the target
 drop        how far the peak lies below the usual one of this target (0 where none is known): some targets never match well
+online_drop   the same of the online filter's response: whatever footage or model, a target is measured by its own past
 """
 
 USUAL_ONLINE = (0.8, 0.6)
@@ -78,8 +79,15 @@ def box_of(found: Decoded, size: Sequence[float] | NDArray[np.float64], crop: in
     return np.array([x - w / 2, y - h / 2, x + w / 2, y + h / 2])
 
 
-def features(found: Decoded, size: tuple[float, float], stride: int, crop: int, usual: float | None = None) -> NDArray[np.float64]:
-    """(9,) `FEATURES` of a decoded place, each within fixed bounds.
+def features(
+    found: Decoded,
+    size: tuple[float, float],
+    stride: int,
+    crop: int,
+    usual: float | None = None,
+    usual_online: float | None = None,
+) -> NDArray[np.float64]:
+    """(10,) `FEATURES` of a decoded place, each within fixed bounds.
 
     Args:
         found: The place and the maps it was taken from.
@@ -87,6 +95,7 @@ def features(found: Decoded, size: tuple[float, float], stride: int, crop: int, 
         stride: Crop pixels for one cell.
         crop: Side of the crop in pixels.
         usual: Logit of the peak that this target usually has, or None.
+        usual_online: Response of the online filter that it usually has, or None.
     """
     w, h = size
     left, top, right, bottom = box_of(found, (w, h), crop).tolist()
@@ -99,6 +108,8 @@ def features(found: Decoded, size: tuple[float, float], stride: int, crop: int, 
         second, mean = _best_of_others(found.logits, near), float(found.logits.sum() - inner.sum()) / count
     new_w, new_h = max(right - left, 1e-3), max(bottom - top, 1e-3)
     resize = abs(math.log2(new_w * new_h / (w * h))) + abs(math.log2((new_w / new_h) / (w / h)))
+    online, online_margin = _online(found, near)
+    known = usual_online is not None and found.online is not None
     return np.array(
         [
             min(max(peak, -10.0), 10.0),
@@ -107,8 +118,10 @@ def features(found: Decoded, size: tuple[float, float], stride: int, crop: int, 
             _agreement(found.boxes, found.response, found.cell),
             min(resize, 3.0),
             min(math.hypot(found.dx, found.dy) / math.sqrt(w * h), 4.0),
-            *_online(found, near),
+            online,
+            online_margin,
             0.0 if usual is None else min(max(usual - peak, -3.0), 6.0),
+            min(max((usual_online or 0.0) - online, -0.5), 1.5) if known else 0.0,
         ]
     )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,9 @@ from tracker.geometry import check_box
 from tracker.model.zoo import FINE_CHANNELS
 from tracker.runtime.base import Engine, Response
 from tracker.runtime.onnx_graph import PADDED
-from tracker.tracking.confidence import features, probability
+from tracker.tracking.confidence import FEATURES, features, probability
 from tracker.tracking.decode import Decoded, Weighed, decode_scales, weigh_boxes
+from tracker.tracking.motion import CameraMotion
 from tracker.tracking.online import SHIFTS, OnlineFilter
 from tracker.tracking.reading import Look, Reading, clean
 from tracker.tracking.redetect import Seeker
@@ -94,9 +96,19 @@ class Core:
                 self.study(target, frame)
             else:
                 place, extents = self._cells(target, reading.crop, reading.embedding.shape[1:])
-                target.filter.learn(reading.embedding, place, extents, reading.found.response)
+                urgent = self._distractor(reading)
+                target.filter.learn(reading.embedding, place, extents, reading.found.response, urgent)
         if self._wants_view(target, reading):
             target.bank.offer(self.engine, self._view(frame, target.centre, target.size, target.fill, target.age), self.config)
+
+    def _distractor(self, reading: Reading) -> bool:
+        """Whether the matcher's second-best place is nearly as good as the target's: what the filter has to learn at once."""
+        share = self.config.online_urgent
+        if share <= 0:
+            return False
+        peak, margin = (float(reading.features[FEATURES.index(name)]) for name in ("peak", "margin"))
+        first, second = (1 / (1 + math.exp(-v)) for v in (peak, peak - margin))
+        return second > max(share * first, 0.25)
 
     def _wants_view(self, target: Target, reading: Reading) -> bool:
         if not self.active or target.age - target.found_at < self.config.bank_gap:
@@ -116,6 +128,20 @@ class Core:
         # Its size as a share of the frame is the best guess in a video of another resolution.
         size = np.clip(known.size * extent[1] / max(known.frame[1], 1), self.config.min_size, extent)
         return Target(extent / 2, size, size.copy(), mean_colour(frame), bank, missing(), seeker=Seeker())
+
+    def predict(self, targets: Sequence[Target], frame: Image, camera: CameraMotion) -> None:
+        """Expects each target where the camera's motion and its own take it (`tracker.tracking.motion`).
+
+        Args:
+            targets: Changed in place.
+            frame: The picture.
+            camera: What is kept of the frame before; sees every frame.
+        """
+        if not self.config.motion:
+            return
+        shift = camera.update(frame)
+        for target in targets:
+            target.predict(shift, (frame.shape[1], frame.shape[0]))
 
     def doubts(self, target: Target, reading: Reading) -> bool:
         """Whether a reading came from a small window and isn't clear."""
@@ -187,7 +213,7 @@ class Core:
     ) -> Reading:
         """A reading of a decoded place: its features and score."""
         w, h = (size * crop.scale).tolist()
-        values = features(place, (w, h), self.stride, crop.size, target.peak)
+        values = features(place, (w, h), self.stride, crop.size, target.peak, target.online_peak)
         weights = self.config.confidence if place.online is not None else self.config.confidence_plain or self.config.confidence
         score = float(probability(values, weights)) if weights else place.score
         return Reading(place, crop, values, score, weighed, size, embedding)
@@ -220,13 +246,13 @@ class Core:
             standing = reading.found.score if target.drop(reading.logit) <= self.config.lost_drop else 0.0
             target.belief = next_belief(target.belief, reading.score, self.config, standing)
             if target.lost:
-                target.go_back(reading.place[0] if self.config.lost_follow_frames > 0 else None)
-                target.fit(self.config, extent)
+                target.lose()
+                target.follow(reading.found, reading.crop, self.config, extent)
                 return reading
         target.follow(reading.found, reading.crop, self.config, extent)
         sure = self.active and target.belief.state is TrackState.TRACKING
         if sure:
-            target.note_peak(reading.logit, self.config.peak_fall)
+            target.note_peak(reading.logit, self.config.peak_fall, reading.online)
             target.keep(copy or frame.copy, self.config)
         if sure or (not self.active and reading.score >= self.config.sure_score):
             self.learn(target, reading, frame)
@@ -238,7 +264,7 @@ class Core:
         doubt = min(reading.score, max(self.config.uncertain_score - 0.01, self.config.lost_score))
         target.belief = next_belief(target.belief, doubt, self.config) if self.active else Belief()
         if target.lost:
-            target.go_back()
+            target.lose(follow=False)
             target.fit(self.config, (frame.shape[1], frame.shape[0]))
         else:
             target.drift(self.config, (frame.shape[1], frame.shape[0]))

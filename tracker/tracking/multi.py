@@ -23,6 +23,7 @@ from tracker.media.images import to_bgr8
 from tracker.tracking.assign import HIDDEN, MOTION, SAME, Choice, assign, clash, groups_of
 from tracker.tracking.confidence import box_of, outside
 from tracker.tracking.core import Core
+from tracker.tracking.motion import CameraMotion
 from tracker.tracking.reading import Reading
 from tracker.tracking.spread import Spread
 from tracker.tracking.target import Target
@@ -46,6 +47,7 @@ class MultiTracker:
         spread: The threads that take them.
         targets: id -> what is remembered of it, in the order in which they were added.
         views: What the network saw of the first target, or None.
+        camera: What is kept of the last frame to tell the camera's motion.
     """
 
     def __init__(self, single: SiamTracker, threads: int | None = None) -> None:
@@ -56,6 +58,7 @@ class MultiTracker:
         self.spread = Spread(self.core, threads or usual)
         self.targets: dict[int, Target] = {}
         self.views: Views | None = None
+        self.camera = CameraMotion()
         self._next = 0
         self._turn = 0
 
@@ -88,7 +91,11 @@ class MultiTracker:
         Raises:
             ImageError, BoxError: With the value, the reason and the next step.
         """
-        target = self.core.start(to_bgr8(image), box)
+        frame = to_bgr8(image)
+        target = self.core.start(frame, box)
+        if not self.targets:
+            self.camera = CameraMotion()
+            self.core.predict([], frame, self.camera)
         number, self._next = self._next, self._next + 1
         self.targets[number] = target
         if len(self.targets) > 1:
@@ -126,6 +133,7 @@ class MultiTracker:
         if not self.targets:
             return []
         numbers, targets = list(self.targets), list(self.targets.values())
+        self.core.predict(targets, frame, self.camera)
         sight = self.spread.see(targets, frame)
         near, begun = sight.readings, time.perf_counter()
         chosen = self._share_out(targets, near)

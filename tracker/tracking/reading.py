@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tracker.crops import Colour, Crop
 from tracker.runtime.base import Response
+from tracker.tracking.confidence import FEATURES
 from tracker.tracking.decode import Decoded, Weighed
 from tracker.types import Image
 
@@ -72,6 +73,11 @@ class Reading:
     def logit(self) -> float:
         """The network's own score at the place, before the sigmoid."""
         return float(self.found.logits[self.found.cell])
+
+    @property
+    def online(self) -> float | None:
+        """The online filter's response there, or None without a filter."""
+        return None if self.found.online is None else float(self.features[FEATURES.index("online")])
 
     @property
     def place(self) -> tuple[Vector, Vector]:

@@ -52,7 +52,7 @@ class Seeker:
         hits: Frames in a row in which it was confirmed.
         evidence: What spoke for it in these frames: log-odds above the threshold.
         far: Whether it came from the windows, not from the last place.
-        trail: Centre and size of where a target that has just been lost is still followed, unreported.
+        trail: Whether the target is still followed from where it was seen last: the best guess.
         held: Frames in a row in which it was sure there.
         frames: Frames since it was lost.
         strayed: Whether what is followed there has jumped: it may be another from then on.
@@ -65,7 +65,7 @@ class Seeker:
     hits: int = 0
     evidence: float = 0.0
     far: bool = False
-    trail: tuple[Vector, Vector] | None = None
+    trail: bool = False
     held: int = 0
     frames: int = 0
     strayed: bool = False
@@ -101,13 +101,13 @@ class Seeker:
         exponent = (turn // 2 % 2 + 1) * (1 if turn % 2 == 0 else -1)
         return float(step**exponent)
 
-    def strays(self, place: Vector, size: Vector) -> bool:
-        """Whether a place (2,) near the last one has to be questioned: not on an unbroken trail, nor once it waits for confirmation."""
+    def strays(self, place: Vector, last: Vector, size: Vector) -> bool:
+        """Whether a place (2,), seen from the last one, is questioned: not on an unbroken trail, nor once it waits for confirmation."""
         if self.pending is not None:
             return False
-        if self.trail is not None:
-            self.strayed = self.strayed or float(np.linalg.norm(place - self.trail[0])) > JUMP * float(np.sqrt(np.prod(size)))
-        return self.strayed or self.trail is None
+        if self.trail:
+            self.strayed = self.strayed or float(np.linalg.norm(place - last)) > JUMP * float(np.sqrt(np.prod(size)))
+        return self.strayed or not self.trail
 
     def forget(self) -> None:
         """The pending place was not confirmed."""

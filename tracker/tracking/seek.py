@@ -19,6 +19,8 @@ from tracker.types import Image
 if TYPE_CHECKING:
     from tracker.tracking.core import Core
 
+CLEARLY_BETTER = 1.0
+"""Logits above the target's usual response."""
 LEAST_HOPE = 0.1
 """Score below which a second look at a place isn't worth its time."""
 
@@ -40,8 +42,15 @@ def seek(core: Core, target: Target, near: Reading, frame: Image, wider: bool) -
     seeker = target.seeker = target.seeker or Seeker()
     target.fit(core.config, extent)
     reading = _verify(core, target, near, frame, seeker.far)
-    if seeker.strays(reading.place[0], target.size) and _found(core, target, reading, False) and _stood_elsewhere(core, target, reading):
+    followed = seeker.trail and seeker.pending is None
+    if (
+        seeker.strays(reading.place[0], target.centre, target.size)
+        and _found(core, target, reading, False)
+        and _stood_elsewhere(core, target, reading)
+    ):
         reading = replace(reading, score=0.0)
+    if followed and near.found.score >= LEAST_HOPE:  # the best guess; where nothing answers it stays
+        target.follow(near.found, near.crop, core.config, extent)
     if _on_trail(core, target, seeker, reading, extent):
         return reading
     if not _found(core, target, reading, seeker.far) and seeker.pending is None and wider and core.config.redetect:
@@ -64,14 +73,15 @@ def seek(core: Core, target: Target, near: Reading, frame: Image, wider: bool) -
 def _on_trail(core: Core, target: Target, seeker: Seeker, reading: Reading, extent: tuple[int, int]) -> bool:
     """Follows a target that has just been lost from where it was read last; whether it is sure again there."""
     seeker.frames += 1
-    if seeker.trail is None or seeker.far:  # a place found by search has to bring its own evidence
+    if (
+        not seeker.trail or seeker.far or seeker.frames > core.config.lost_follow_frames
+    ):  # a place found by search has to bring its own evidence
         return False
     sure = target.belief.relative(reading.score) >= core.config.sure_score and _as_usual(core, target, reading, False)
     seeker.held = seeker.held + 1 if sure else 0
     if seeker.held >= core.config.redetect_frames:
         target.lock(*reading.place, found(target.belief), core.config, extent)
         return True
-    seeker.trail = (np.clip(reading.place[0], 0, extent), seeker.trail[1]) if seeker.frames < core.config.lost_follow_frames else None
     return False
 
 
@@ -103,11 +113,11 @@ def _verify(core: Core, target: Target, reading: Reading, frame: Image, searched
 def search(core: Core, target: Target, seeker: Seeker, frame: Image, extent: tuple[int, int]) -> Reading | None:
     """Searches the windows of this frame and looks again, closely, at the best place in them."""
     begun = time.perf_counter()
-    side = core.side(target.size)
-    windows = seeker.next_windows(target.centre, side, extent, (core.sizes[0], core.window), core.config)
+    side = core.side(target.sure_size)
+    windows = seeker.next_windows(target.sure_centre, side, extent, (core.sizes[0], core.window), core.config)
     response = clean(core.engine.match(target.bank.first, [crop.cut(frame, target.fill) for crop, _ in windows]))
     seeker.took(time.perf_counter() - begun, len(windows))
-    best = best_candidate(response.score, response.boxes, windows, target.size, core.stride, core.config)
+    best = best_candidate(response.score, response.boxes, windows, target.sure_size, core.stride, core.config)
     if best is None or best.margin < core.config.redetect_margin:
         return None
     size = np.clip(best.size, core.config.min_size, np.maximum(np.asarray(extent, dtype=np.float64), core.config.min_size))
@@ -118,7 +128,8 @@ def search(core: Core, target: Target, seeker: Seeker, frame: Image, extent: tup
 def _stood_elsewhere(core: Core, target: Target, reading: Reading) -> bool:
     """Whether what was found is another, that stood there when the target was surely seen at its own place."""
     kept, place, longest = target.elsewhere, reading.place[0], core.config.elsewhere_frames
-    if kept is None:
+    # What answers the first view clearly better than what was followed of late is no look-alike: then that was one.
+    if kept is None or target.drop(reading.logit) < -CLEARLY_BETTER:
         return False
     if kept.claims(place, target.age, longest):
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from tracker.config import TrackingConfig
@@ -9,6 +10,12 @@ from tracker.types import TrackState
 
 RISE, FALL, LOWEST_LEVEL = 0.2, 0.05, 0.6
 """The usual score follows a better one fast and a worse one slowly, so that slow drift doesn't pass for usual."""
+
+
+def log_odds(p: float) -> float:
+    """log(p / (1 - p)), finite."""
+    p = min(max(p, 1e-3), 1 - 1e-3)
+    return math.log(p / (1 - p))
 
 
 @dataclass(frozen=True)
@@ -19,6 +26,7 @@ class Belief:
         state: Where it stands.
         low: Frames in a row below `lost_score`.
         high: Frames in a row at or above `sure_score`.
+        doubt: What has spoken against the target in these frames: log-odds of their scores below `lost_score`, added up.
         unsure: Frames since the target was TRACKING last.
         level: The usual score of this target, smoothed; thresholds are shares of it, so that a target that is hard to
             see, with a score that is never high, is not taken for a LOST one, and a sudden drop is told early.
@@ -26,6 +34,7 @@ class Belief:
 
     state: TrackState = TrackState.TRACKING
     low: int = 0
+    doubt: float = 0.0
     high: int = 0
     unsure: int = 0
     level: float = 1.0
@@ -55,11 +64,14 @@ def next_belief(belief: Belief, score: float, config: TrackingConfig, response: 
         return belief
     share = belief.relative(score)
     low = belief.low + 1 if share < config.lost_score else 0
+    doubt = belief.doubt + log_odds(config.lost_score) - log_odds(share) if low else 0.0
     high = belief.high + 1 if share >= config.sure_score else 0
     rate = RISE if score > belief.level else FALL
     level = max((1 - rate) * belief.level + rate * score, LOWEST_LEVEL)
-    counted = Belief(belief.state, low, high, belief.unsure, level)
-    if low >= (config.lost_frames if response < config.lost_peak else config.lost_doubt_frames):
+    counted = Belief(belief.state, low, doubt, high, belief.unsure, level)
+    enough = low >= config.lost_frames and doubt >= config.lost_evidence
+    gone = enough if response < config.lost_peak else low >= config.lost_doubt_frames
+    if gone:
         return replace(counted, state=TrackState.LOST, high=0, unsure=belief.unsure + 1, level=belief.level)
     if belief.state is TrackState.TRACKING:
         if share >= config.uncertain_score:

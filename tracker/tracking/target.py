@@ -13,6 +13,7 @@ from tracker.config import TrackingConfig
 from tracker.crops import Colour, Crop
 from tracker.tracking.decode import Decoded
 from tracker.tracking.elsewhere import Elsewhere
+from tracker.tracking.motion import MotionModel, Shift
 from tracker.tracking.online import OnlineFilter
 from tracker.tracking.redetect import Seeker
 from tracker.tracking.state import Belief
@@ -42,6 +43,7 @@ class Target:
         unrest: Its largest step of late, as a share of sqrt(w h); 1 at first.
         peak: Its usual response while TRACKING, a logit; None before the first such frame.
         sights: Number of frames behind `peak`.
+        online_peak, online_sights: The same of the online filter's response.
         age: Frames since the first.
         found_at: Age at which it was found again last.
         seeker: The search for it, while it is LOST.
@@ -61,11 +63,15 @@ class Target:
     unrest: float = 1.0
     peak: float | None = None
     sights: int = 0
+    online_peak: float | None = None
+    online_sights: int = 0
     age: int = 0
     found_at: int = 0
     seeker: Seeker | None = None
     filter: OnlineFilter | None = None
     elsewhere: Elsewhere | None = None
+    motion: MotionModel = field(default_factory=MotionModel)
+    expected: Vector | None = None
 
     def __post_init__(self) -> None:
         self.remember()
@@ -83,22 +89,30 @@ class Target:
     def place(self) -> tuple[Vector, Vector]:
         """Centre and size of where to look next: a place to be confirmed, then the trail of a target just lost, then the last."""
         if self.seeker is not None:
-            return self.seeker.pending or self.seeker.trail or (self.centre, self.size)
-        return self.centre, self.size
+            return self.seeker.pending or (self.centre, self.size)
+        return (self.centre if self.expected is None else self.expected), self.size
 
-    def note_peak(self, logit: float, fall: float) -> None:
-        """The response of one more frame in which it was surely seen.
+    def predict(self, shift: Shift | None, frame: tuple[int, int]) -> None:
+        """Expects the target where its motion takes it in the next frame."""
+        if self.lost:
+            self.expected = None
+            return
+        place = self.motion.predict(self.centre, shift)
+        self.expected = np.clip(place, 0, frame)
+
+    def note_peak(self, logit: float, fall: float, online: float | None = None) -> None:
+        """What answered in one more frame in which it was surely seen: the matcher, and the online filter.
 
         Args:
-            logit: The response.
-            fall: Share of a worse one in the usual one (`TrackingConfig.peak_fall`).
+            logit: The matcher's response.
+            fall: Share of a worse response in the usual one (`TrackingConfig.peak_fall`).
+            online: The online filter's response, where there is one.
         """
         self.sights += 1
-        if self.peak is None:
-            self.peak = logit
-            return
-        rate = max(PEAK_RISE if logit > self.peak else fall, 1 / self.sights)
-        self.peak = (1 - rate) * self.peak + rate * logit
+        self.peak = _usual(self.peak, logit, fall, self.sights)
+        if online is not None:
+            self.online_sights += 1
+            self.online_peak = _usual(self.online_peak, online, fall, self.online_sights)
 
     def keep(self, copy: Callable[[], Image], config: TrackingConfig) -> None:
         """Keeps a copy of a frame in which it was surely seen, now and then: the caller may use its picture again."""
@@ -114,14 +128,16 @@ class Target:
         """This place is a sure one."""
         self.sure_centre, self.sure_size = self.centre, self.size
 
-    def go_back(self, trail: Vector | None = None) -> None:
-        """To the last sure place, from where a search starts.
+    def lose(self, follow: bool = True) -> None:
+        """LOST from here on: the search starts at the last sure place.
 
         Args:
-            trail: (2,) where it was read last, to be followed for a while; None for nowhere.
+            follow: Whether it is still followed from where it was seen last, as the best guess; else it waits at the last sure place.
         """
-        self.seeker = Seeker(trail=None if trail is None else (trail, self.size))
-        self.centre, self.size, self.velocity = self.sure_centre, self.sure_size, np.zeros(2)
+        self.seeker = Seeker(trail=follow)
+        self.velocity = np.zeros(2)
+        if not follow:
+            self.centre, self.size = self.sure_centre, self.sure_size
 
     def lock(self, centre: Vector, size: Vector, belief: Belief, config: TrackingConfig, frame: tuple[int, int]) -> None:
         """Found again: on from there."""
@@ -139,8 +155,10 @@ class Target:
             frame: (width, height) in pixels.
         """
         dx, dy = (v / crop.scale if math.isfinite(v) else 0.0 for v in (found.dx, found.dy))
-        step = np.array([dx, dy])
-        if self.belief.state is TrackState.UNCERTAIN:
+        middle = np.array([crop.left, crop.top]) + crop.size / 2 / crop.scale
+        step = middle + np.array([dx, dy]) - self.centre
+        dx, dy = step.tolist()
+        if self.belief.state is TrackState.UNCERTAIN and config.uncertain_motion > 0:
             self.unrest = 1.0
             longest = config.uncertain_motion * _side(self.size)
             self._set(self.centre + step * min(1.0, longest / max(math.hypot(dx, dy), 1e-9)), self.size, config, frame)
@@ -154,6 +172,7 @@ class Target:
         before = self.centre
         self._set(self.centre + step, size if all(map(math.isfinite, size.tolist())) else self.size, config, frame)
         moved = self.centre - before
+        self.motion.observe(before, self.centre, _side(self.size))
         self.velocity = 0.7 * self.velocity + 0.3 * moved
         self.unrest = max(CALMING * self.unrest, math.hypot(*moved.tolist()) / _side(self.size))
         if self.belief.state is TrackState.TRACKING:
@@ -176,6 +195,14 @@ class Target:
             [min(max(v * factor, config.min_size), max(n, config.min_size)) for v, n in zip(size.tolist(), frame, strict=True)]
         )
         self.centre = np.array([min(max(v, 0.0), n) for v, n in zip(centre.tolist(), frame, strict=True)], dtype=np.float64)
+
+
+def _usual(before: float | None, now: float, fall: float, count: int) -> float:
+    """A running average of `count` responses that follows better ones fast and worse ones slowly."""
+    if before is None:
+        return now
+    rate = max(PEAK_RISE if now > before else fall, 1 / count)
+    return (1 - rate) * before + rate * now
 
 
 def _side(size: Vector) -> float:

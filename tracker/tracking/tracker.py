@@ -17,6 +17,7 @@ from tracker.errors import SiamTrackError
 from tracker.media.images import to_bgr8
 from tracker.runtime.base import Engine
 from tracker.tracking.core import Core
+from tracker.tracking.motion import CameraMotion
 from tracker.tracking.reading import Look, Reading
 from tracker.tracking.sight import see
 from tracker.tracking.target import Target
@@ -46,6 +47,7 @@ class SiamTracker:
         views: What the network saw last, or None before `init`.
         reading: What was read from the last response (features of the score), or None.
         target: What is remembered of the target, or None before `init`.
+        camera: What is kept of the last frame to tell the camera's motion.
     """
 
     def __init__(self, model: LoadedModel, engine: Engine, config: TrackingConfig | None = None) -> None:
@@ -57,6 +59,7 @@ class SiamTracker:
         self.views: Views | None = None
         self.reading: Reading | None = None
         self.target: Target | None = None
+        self.camera = CameraMotion()
 
     @classmethod
     def from_pretrained(
@@ -102,6 +105,8 @@ class SiamTracker:
         """
         frame = to_bgr8(image)
         self.target = self.core.start(frame, box)
+        self.camera = CameraMotion()
+        self.core.predict([], frame, self.camera)
         self._frame_size = (frame.shape[1], frame.shape[0])
         self._show_template()
 
@@ -121,7 +126,7 @@ class SiamTracker:
         """
         frame = to_bgr8(image)
         known = known if isinstance(known, KnownTarget) else load_target(known)
-        self.target = self.core.expect(frame, known, fingerprint(self.model))
+        self.target, self.camera = self.core.expect(frame, known, fingerprint(self.model)), CameraMotion()
         self._show_template()
         return self.update(frame, index=index, timestamp=timestamp)
 
@@ -152,6 +157,7 @@ class SiamTracker:
         target = self.target
         frame = to_bgr8(image)
         self._frame_size = (frame.shape[1], frame.shape[0])
+        self.core.predict([target], frame, self.camera)
         sight = see(self.core, [target], frame)
         near, begun = sight.readings[0], time.perf_counter()
         reading = self.core.settle(target, near, frame)

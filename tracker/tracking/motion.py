@@ -1,0 +1,149 @@
+"""Where a target is expected in the next frame: the camera's shift, the target's own velocity, and which of them to trust.
+
+The camera's motion is a similarity between two small gray pictures, from corners of the background followed by pyramid Lucas-Kanade
+(Bouguet 2001) and fitted by RANSAC, as in the motion compensation of multi-object trackers (BoT-SORT, Aharon et al. 2022,
+section 3.2). Four simple predictions compete for each target, with and without the camera's shift and a velocity; the one that
+was right of late is believed, and standing still wins a tie.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.types import Image
+
+Vector = NDArray[np.float64]
+
+SIDE = 192
+"""Longer side of the small gray picture, pixels."""
+CORNERS, LEAST_CORNERS = 80, 8
+"""Corners that are followed, and those that have to agree."""
+STILL = 0.7
+"""Mean change of the small picture, gray levels, below which the camera stands."""
+MEMORY = 0.75
+"""Share of the past in a prediction's mean error."""
+SMOOTH = 0.6
+"""Share of the past in a velocity."""
+PRICES = (0.0, 0.02, 0.04, 0.04)
+"""What each prediction must be better by, as a share of sqrt(w h): a velocity is a bolder guess than the camera's shift."""
+LEAST_ERROR, CLEARLY = 0.05, 0.75
+"""The last place serves while it is wrong by less than that share of sqrt(w h), or another isn't clearly better."""
+
+
+@dataclass(frozen=True)
+class Shift:
+    """A similarity between the pixels of two frames: x' = matrix @ (x, y, 1)."""
+
+    matrix: NDArray[np.float64]
+
+    def __call__(self, point: Vector) -> Vector:
+        """(2,) x, y in the frame before -> (2,) in this one."""
+        return np.asarray(self.matrix[:, :2] @ point + self.matrix[:, 2])
+
+
+class CameraMotion:
+    """The camera's motion from one frame to the next."""
+
+    def __init__(self) -> None:
+        self._before: NDArray[np.uint8] | None = None
+
+    def update(self, frame: Image) -> Shift | None:
+        """Takes the next frame.
+
+        No target is masked out: the same frames give the same shift, however many targets are followed, and where a target fills the
+        picture its own motion is the one to know.
+
+        Args:
+            frame: BGR uint8 H x W x 3.
+
+        Returns:
+            The shift of the background since the frame before; None where the camera stands or its motion is not known.
+        """
+        before, small = self._before, _small(frame)
+        self._before = small
+        if before is None or before.shape != small.shape:
+            return None
+        if float(cv2.absdiff(before, small).mean()) < STILL:
+            return None
+        scale = np.array([frame.shape[1] / small.shape[1], frame.shape[0] / small.shape[0]])
+        corners = cv2.goodFeaturesToTrack(before, CORNERS, 0.01, 6)
+        if corners is None or len(corners) < LEAST_CORNERS:
+            return None
+        moved, status, _ = cv2.calcOpticalFlowPyrLK(before, small, corners, None, winSize=(15, 15), maxLevel=3)
+        good = status.ravel() == 1
+        if good.sum() < LEAST_CORNERS:
+            return None
+        matrix, inliers = cv2.estimateAffinePartial2D(corners[good], moved[good], ransacReprojThreshold=1.0, maxIters=200, confidence=0.98)
+        if matrix is None or inliers.sum() < max(LEAST_CORNERS, 0.4 * good.sum()):
+            return None
+        zoom = math.hypot(matrix[0, 0], matrix[1, 0])
+        if not 0.8 < zoom < 1.25:
+            return None
+        # small -> frame: conjugate by the scale, about pixel centres.
+        big = matrix.copy()
+        big[:, :2] = np.diag(scale) @ matrix[:, :2] @ np.diag(1 / scale)
+        big[:, 2] = scale * matrix[:, 2]
+        return Shift(big)
+
+
+def _small(frame: Image) -> NDArray[np.uint8]:
+    """The frame's green channel, its longer side `SIDE` pixels: half of the rows and columns that it takes are skipped."""
+    step = max(max(frame.shape[:2]) // (2 * SIDE), 1)
+    part = np.ascontiguousarray(frame[::step, ::step, 1])
+    factor = SIDE / max(part.shape)
+    size = (max(round(part.shape[1] * factor), 16), max(round(part.shape[0] * factor), 16))
+    return cv2.resize(part, size, interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+
+
+@dataclass
+class MotionModel:
+    """Predicts the centre of one target: it stays, moves as the camera, goes on in the picture, or goes on against the background.
+
+    Attributes:
+        apparent, own: (2,) smoothed steps in the picture, and against the background, pixels a frame.
+        errors: (4,) mean distance of late between each prediction and where the target was seen, as a share of sqrt(w h).
+    """
+
+    apparent: Vector = field(default_factory=lambda: np.zeros(2))
+    own: Vector = field(default_factory=lambda: np.zeros(2))
+    errors: Vector = field(default_factory=lambda: np.zeros(4))
+    _predictions: NDArray[np.float64] | None = None
+    _start: Vector | None = None
+
+    def predict(self, centre: Vector, shift: Shift | None) -> Vector:
+        """(2,) where the centre is expected.
+
+        Args:
+            centre: (2,) where it is now, frame pixels.
+            shift: The camera's, where it is known.
+        """
+        carried = centre if shift is None else shift(centre)
+        self._start = carried
+        self._predictions = np.stack([centre, carried, centre + self.apparent, carried + self.own])
+        best = int(np.argmin(self.errors + PRICES))
+        if self.errors[0] < LEAST_ERROR or self.errors[best] > CLEARLY * self.errors[0]:
+            best = 0
+        return self._predictions[best]
+
+    def observe(self, before: Vector, centre: Vector, side: float) -> None:
+        """Takes where the target was seen.
+
+        Args:
+            before, centre: (2,) its centre in the frame before and in this one, frame pixels.
+            side: sqrt(w h) of its box.
+        """
+        if self._predictions is None or self._start is None:
+            return
+        off = np.linalg.norm(self._predictions - centre, axis=1) / side
+        self.errors = MEMORY * self.errors + (1 - MEMORY) * np.minimum(off, 2.0)
+        self.apparent = SMOOTH * self.apparent + (1 - SMOOTH) * (centre - before)
+        self.own = SMOOTH * self.own + (1 - SMOOTH) * (centre - self._start)
+
+    def forget(self) -> None:
+        """Nothing is known of its motion any more."""
+        self.apparent, self.own, self.errors, self._predictions = np.zeros(2), np.zeros(2), np.zeros(4), None
