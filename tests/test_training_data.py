@@ -203,7 +203,7 @@ def test_mistakes_in_a_recipe_are_sentences(tmp_path: Path) -> None:
         build(sources=[{"kind": "clips", "path": "got"}], on_bad_file="ignore")
     with pytest.raises(ConfigError, match="needs photos as backgrounds"):
         build(sources=[{"kind": "boxed", "path": "x.json"}])
-    with pytest.raises(ConfigError, match="every=0"):
+    with pytest.raises(ConfigError, match=r"sources\.every is 0; it must be a whole number from 1"):
         build(sources=[{"kind": "folder", "every": 0}])
     with pytest.raises(DataError, match=r"No sequence of .* matches zeta"):
         build(sources=[{"kind": "clips", "path": "got", "names": ["zeta"]}])

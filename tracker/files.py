@@ -8,9 +8,9 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-from tracker.errors import OutputError
+from tracker.errors import OutputError, SiamTrackError, shown
 
 MODE = 0o666
 """Access rights of new files before the process's umask takes its part, as with `open`."""
@@ -92,3 +92,24 @@ def suggest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
     return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def as_path(path: Any, error: type[SiamTrackError], what: str) -> Path:
+    """A text or path as a Path.
+
+    Args:
+        path: What a user gave.
+        error: What is raised where it is neither.
+        what: What it should name, for the sentence.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise error(f"The {what} {shown(path)} is no path of a file; give a text or a pathlib.Path.")
+    return Path(path)
+
+
+def is_file(path: str | Path) -> bool:
+    """Whether a file is there; False too for what can be no file's name (too long, with a zero byte)."""
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):
+        return False

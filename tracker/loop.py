@@ -8,11 +8,11 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tracker.errors import BoxError
-from tracker.geometry import check_box
+from tracker.errors import BoxError, SourceError, shown
+from tracker.geometry import check_box, rows_of
+from tracker.media.images import to_bgr8
 from tracker.types import Box, Frame, Image, Track
 
 if TYPE_CHECKING:
@@ -75,15 +75,10 @@ def as_boxes(box: ArrayLike) -> list[Box]:
     Raises:
         BoxError: Not of that shape, or none at all.
     """
-    try:
-        values = np.asarray(box, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise BoxError(f"The box {box!r} is not four numbers; give it as x,y,w,h in pixels, for example 10,20,64,48.") from None
-    if values.ndim == 1:
-        values = values[None]
-    if values.ndim != 2 or values.shape[1] != 4 or not len(values):
-        raise BoxError(f"A box is four numbers x,y,w,h and several boxes are rows of four; this has the shape {values.shape}.")
-    return list(values)
+    boxes = rows_of(box)
+    if not boxes:
+        raise BoxError("There is no box; give one as x,y,w,h in pixels, or several as rows of four.")
+    return boxes
 
 
 def begin(targets: Targets, frame: Frame, boxes: Sequence[Box]) -> list[Track]:
@@ -92,7 +87,7 @@ def begin(targets: Targets, frame: Frame, boxes: Sequence[Box]) -> list[Track]:
     Raises:
         BoxError: A box that can't be tracked in this frame.
     """
-    height, width = frame.image.shape[:2]
+    height, width = to_bgr8(frame.image).shape[:2]
     checked = [check_box(box, width, height) for box in boxes]
     targets.init(frame.image, checked)
     return [Track(box=box, score=1.0, index=frame.index, timestamp=frame.timestamp, target_id=k) for k, box in enumerate(checked)]
@@ -165,5 +160,9 @@ def open_frames(source: Source, start: int = 0) -> AbstractContextManager[Iterab
         from tracker.media.sources import open_source
 
         return open_source(source, start=start)
+    if isinstance(source, bytes) or not isinstance(source, Iterable):
+        raise SourceError(f"The source {shown(source)} is no file, folder, address or camera, and can't be gone through frame by frame.")
+    if isinstance(start, bool) or not isinstance(start, int) or start < 0:
+        raise SourceError(f"The first frame is given as {shown(start)}; it must be a whole number from 0 on.")
     numbered = (item if isinstance(item, Frame) else Frame(image=cast(Image, item), index=k) for k, item in enumerate(source))
     return nullcontext(itertools.islice(numbered, start, None))

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tracker.config import TrackingConfig
+from tracker.config import TrackingConfig, check_sizes
 from tracker.crops import Crop, context_side, mean_colour
 from tracker.geometry import check_box
 from tracker.model.zoo import FINE_CHANNELS
 from tracker.runtime.base import Engine, Response
 from tracker.runtime.onnx_graph import PADDED
-from tracker.tracking.confidence import features, probability
+from tracker.tracking.confidence import check_weights, features, probability
 from tracker.tracking.decode import Decoded, Weighed, decode_scales, weigh_boxes
 from tracker.tracking.online import SHIFTS, OnlineFilter
 from tracker.tracking.reading import Look, Reading, clean
@@ -45,6 +45,8 @@ class Core:
     """
 
     def __init__(self, model: LoadedModel, engine: Engine, config: TrackingConfig) -> None:
+        check_sizes(model.config.model, config)
+        check_weights(config)
         self.model, self.engine, self.config = model, engine, config
         self.sizes = (model.config.model.template_size, model.config.model.search_size)
         self.stride = model.stride

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from tracker.config import ModelConfig, to_dict
 from tracker.errors import OutputError
+from tracker.settings import LARGEST, LARGEST_SEED, Checked, setting
 from tracker.training.groups import Group
 from tracker.training.recipe import DataConfig, build_mixture
 from tracker.training.tracks import DataError
@@ -40,29 +41,27 @@ LATER = {"distractors": 0.0}
 
 
 @dataclass(frozen=True)
-class CacheConfig:
-    """What to keep.
+class CacheConfig(Checked, section="train.data.cache"):
+    """What to keep."""
 
-    Attributes:
-        path: Folder of the cache.
-        stage: 0 keeps pictures; k keeps the output of the backbone's first k stages, which must stay frozen in training.
-        groups: How many groups.
-        shard: Groups in one file.
-        quality: JPEG quality of pictures.
-        seed: Decides every group.
-        weights: Model whose backbone gives the features of a stage above 0: a shipped model or a checkpoint; "": the ImageNet
-            weights. Training must then start from the same (tools/train.py --init).
-        teacher: Model whose embedding of each search is kept for the loss "imitation"; "": none.
-    """
-
-    path: str = "cache"
-    stage: int = 0
-    groups: int = 20000
-    shard: int = 100
-    quality: int = 92
-    seed: int = 0
-    weights: str = ""
-    teacher: str = ""
+    path: str = setting("cache", help="Folder of the cache.")
+    stage: int = setting(
+        0,
+        0,
+        64,
+        "stages",
+        "0 keeps pictures; k keeps the output of the backbone's first k stages, which must stay frozen in training.",
+    )
+    groups: int = setting(20000, 1, LARGEST, "groups", "How many are kept.")
+    shard: int = setting(100, 1, 1_000_000, "groups", "In one file.")
+    quality: int = setting(92, 1, 100, help="JPEG quality of pictures.")
+    seed: int = setting(0, 0, LARGEST_SEED, help="Decides every group.")
+    weights: str = setting(
+        "",
+        help="""Model whose backbone gives the features of a stage above 0: a shipped model or a checkpoint; "": the ImageNet
+        weights. Training must then start from the same (tools/train.py --init).""",
+    )
+    teacher: str = setting("", help='Model whose embedding of each search is kept for the loss "imitation"; "": none.')
 
 
 def fingerprint(cache: CacheConfig, data: DataConfig, model: ModelConfig) -> str:
