@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -78,6 +79,9 @@ class GroupMaker(Protocol):
 
     def items(self) -> Sequence[tuple[str, str]]:
         """(kind, identity) of each target that it knows; () where targets have no kind."""
+
+    def material(self) -> tuple[Sequence[Path], bytes]:
+        """The files that its views are cut from, and the boxes in them: what makes a prepared cache another one."""
 
 
 Cut = Callable[[Crop], Image]

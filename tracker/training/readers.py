@@ -7,7 +7,6 @@ a cache in the working directory. `read_toolkit` takes the classes that do work.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -19,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.errors import ConfigError
-from tracker.training.tracks import AnnotatedTrack, BadFiles, DataError, gather, read_table
+from tracker.files import content_of
+from tracker.training.tracks import AnnotatedTrack, BadFiles, DataError, gather, read_index, read_table
 
 IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 # First and last frame (from 1) that OTB's annotation is for, where it is not for all images (the benchmark's own list).
@@ -142,12 +142,13 @@ def _indexed(folder: Path, store: Path | None) -> dict[str, tuple[str, dict[str,
     """track id -> (class, {frame: xywh}) of one clip of ImageNet-VID."""
     from xml.etree import ElementTree
 
-    mark = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
+    files = sorted(folder.glob("*.xml"))
+    mark = content_of(files, str(folder.resolve()).encode())[:12]  # boxes that are corrected are read anew
     index = store / "imagenet-vid" / f"{folder.name}-{mark}.json" if store else None
     if index is not None and index.is_file():
-        return {key: (kind, rows) for key, (kind, rows) in json.loads(index.read_text()).items()}
+        return {key: (kind, rows) for key, (kind, rows) in read_index(index).items()}
     found: dict[str, tuple[str, dict[str, list[float]]]] = {}
-    for file in sorted(folder.glob("*.xml")):
+    for file in files:
         try:
             for item in ElementTree.parse(file).getroot().iter("object"):
                 left, top, right, bottom = (float(item.findtext(f"bndbox/{k}", "")) for k in ("xmin", "ymin", "xmax", "ymax"))
