@@ -231,7 +231,7 @@ class TrackingConfig(Checked, section="tracking"):
     def __post_init__(self) -> None:
         for name in ("confidence", "confidence_plain", "verification"):  # yaml and json give lists
             value = getattr(self, name)
-            if isinstance(value, list | tuple) and all(isinstance(v, int | float) for v in value):
+            if isinstance(value, list | tuple) and all(type(v) in (int, float) and abs(v) < LARGEST for v in value):
                 object.__setattr__(self, name, tuple(float(v) for v in value))
         super().__post_init__()
 

@@ -156,7 +156,7 @@ def track(
 
 def open_frames(source: Source, start: int = 0) -> AbstractContextManager[Iterable[Frame]]:
     """Anything that `track` takes as a source -> a context manager around an iterable of frames."""
-    if isinstance(source, (str, int, Path)):
+    if isinstance(source, (str, int, Path)) and not isinstance(source, bool):
         from tracker.media.sources import open_source
 
         return open_source(source, start=start)
