@@ -160,9 +160,13 @@ def open_frames(source: Source, start: int = 0) -> AbstractContextManager[Iterab
         from tracker.media.sources import open_source
 
         return open_source(source, start=start)
-    if isinstance(source, bytes) or not isinstance(source, Iterable):
+    try:
+        items = iter(() if isinstance(source, bytes) else source)
+    except TypeError:
+        items = None
+    if items is None or isinstance(source, bytes):
         raise SourceError(f"The source {shown(source)} is no file, folder, address or camera, and can't be gone through frame by frame.")
     if isinstance(start, bool) or not isinstance(start, int) or start < 0:
         raise SourceError(f"The first frame is given as {shown(start)}; it must be a whole number from 0 on.")
-    numbered = (item if isinstance(item, Frame) else Frame(image=cast(Image, item), index=k) for k, item in enumerate(source))
+    numbered = (item if isinstance(item, Frame) else Frame(image=cast(Image, item), index=k) for k, item in enumerate(items))
     return nullcontext(itertools.islice(numbered, start, None))

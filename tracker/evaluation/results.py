@@ -25,6 +25,7 @@ from tracker.errors import SourceError, reading, shown
 from tracker.evaluation.files import atomic_write as atomic_write
 from tracker.evaluation.files import plain
 from tracker.evaluation.files import read_frame as read_frame
+from tracker.evaluation.names import METRICS
 
 FORMAT = 1
 
@@ -281,6 +282,9 @@ def load_evaluation(folder: str | Path, *, records: bool = True) -> Evaluation:
         names = [_text(name) for name in table["records"]]
         primary = tuple(map(_text, table["primary"]))
         provenance = {_text(k): _text(v) for k, v in table["provenance"].items()}
+        unknown = next((name for name in primary if name not in METRICS), None)
+        if unknown is not None:
+            raise ValueError(f"its metric {shown(unknown)} is unknown")
         if not primary or any(Path(name).is_absolute() or ".." in Path(name).parts for name in names):
             raise ValueError("it names no metric, or records outside of its folder")
         results = tuple(load_result(path.parent / name) for name in names) if records else ()
