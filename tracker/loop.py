@@ -161,7 +161,7 @@ def open_frames(source: Source, start: int = 0) -> AbstractContextManager[Iterab
 
         return open_source(source, start=start)
     try:
-        items = iter(() if isinstance(source, bytes) else source)
+        items = iter(cast("Iterable[Any]", () if isinstance(source, bytes) else source))
     except TypeError:
         items = None
     if items is None or isinstance(source, bytes):
