@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -38,19 +39,27 @@ class TestGot10k:
     @pytest.mark.parametrize(
         ("break_it", "sentence"),
         [
-            (lambda r: (r / "val" / "list.txt").unlink(), "val/list.txt is missing: GOT-10k is laid out as ROOT/val/list.txt"),
-            (lambda r: shutil.rmtree(r / "val" / "GOT-10k_Val_000002"), "1 of the folders are missing"),
+            (lambda r: shutil.rmtree(r / "val" / "GOT-10k_Val_000001"), "GOT-10k_Val_000001 is missing"),
             (lambda r: (r / "val" / "GOT-10k_Val_000001" / "00000003.jpg").unlink(), "has 14 lines for 13 images"),
             (lambda r: (r / "val" / "GOT-10k_Val_000001" / "groundtruth.txt").write_text("1,2,3\n"), "line 1 has 3 values"),
             (lambda r: (r / "val" / "GOT-10k_Val_000001" / "groundtruth.txt").write_text("1,2,3,x\n"), "line 1 isn't numbers"),
         ],
     )
-    def test_wrong_folders(self, tmp_path, break_it, sentence):
+    def test_a_broken_sequence_is_named_and_left_out(self, tmp_path, break_it, sentence):
         root = got10k_tree(tmp_path)
         break_it(root)
-        with pytest.raises(SourceError) as error:
+        data = load_dataset("got10k", root)
+        assert list(data.failures) == ["GOT-10k_Val_000001"] and sentence in data.failures["GOT-10k_Val_000001"]
+        assert data.names == [f"GOT-10k_Val_{k:06d}" for k in (2, 3, 4)] and data.title == "GOT-10k val, 3 of 4 sequences"
+        assert load_dataset("got10k", root, sequences="*2,*3").failures == {}  # what isn't asked for isn't looked at
+        with pytest.raises(SourceError, match=re.escape(sentence)):
+            load_dataset("got10k", root, sequences="*1")
+
+    def test_without_its_list(self, tmp_path):
+        root = got10k_tree(tmp_path)
+        (root / "val" / "list.txt").unlink()
+        with pytest.raises(SourceError, match=r"list\.txt is missing: GOT-10k is laid out as ROOT/val/list\.txt"):
             load_dataset("got10k", root)
-        assert sentence in str(error.value)
 
     def test_one_folder_too_deep(self, tmp_path):
         with pytest.raises(SourceError, match="give the folder above as --root"):

@@ -199,3 +199,30 @@ def test_prepare_preview_and_measure(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert main(["--config", file, "--measure", "0.2"]) == 0
     said = capsys.readouterr().out
     assert "made anew" in said and "cache of pictures" in said and "pairs/s" in said
+
+
+def test_corrected_boxes_and_repaired_pictures_are_cut_anew(tmp_path: Path) -> None:
+    from tests.training_material import got10k
+    from tracker.cli.prepare import _prepare, build_parser
+
+    got10k(tmp_path / "got")
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text(
+        f"train: {{data: {{cache: {{path: {tmp_path / 'cache'}, groups: 2, shard: 2}}, material: "
+        f"{{root: {tmp_path}, scenery: '', sources: [{{kind: clips, path: got}}]}}}}}}\n"
+    )
+
+    def cut() -> bytes:
+        assert _prepare(build_parser().parse_args(["--config", str(recipe)])) == 0
+        return (tmp_path / "cache" / "shard_00000.npz").read_bytes()
+
+    first = cut()
+    assert cut() == first
+    boxes = next((tmp_path / "got").glob("*/groundtruth.txt"))
+    rows = boxes.read_text().splitlines()
+    boxes.write_text("\n".join(["30,40,20,20"] * len(rows)) + "\n")
+    second = cut()
+    assert second != first
+    picture, *_, other = sorted(boxes.parent.glob("*.jpg"))
+    picture.write_bytes(other.read_bytes())
+    assert cut() != second

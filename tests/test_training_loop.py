@@ -247,7 +247,7 @@ def test_frozen_then_thawed(tmp_path: Path) -> None:
 def test_mining_options_reach_the_objective(tmp_path: Path) -> None:
     mining = {"cross_impostors": 0.25, "hard_share": 0.5, "impostor_temperature": 0.5}
     assert toy_run(tmp_path, steps=6, mining=mining).step == 6
-    with pytest.raises(ConfigError, match="share of hard pairs"):
+    with pytest.raises(ConfigError, match="hard_share is 2; it must be a finite number above 0 to 1"):
         toy_run(tmp_path, mining={"hard_share": 2.0})
 
 

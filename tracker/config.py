@@ -9,195 +9,273 @@ import dataclasses
 import difflib
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tracker import shipped
-from tracker.errors import ConfigError
+from tracker.errors import ConfigError, reading, shown
+from tracker.files import as_path
+from tracker.settings import LARGEST, Checked, setting
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class ModelConfig:
-    """The network.
+class ModelConfig(Checked, section="model"):
+    """The network; each field says what it is, and `siamtrack settings model` prints them."""
 
-    Attributes:
-        backbone: Name in `tracker.model.backbones.BACKBONES`.
-        neck_channels: Channels after the 1x1 neck; 0 leaves the neck out.
-        energy: dot, cosine or euclidean (`tracker.model.energy.ENERGIES`).
-        head: classic (scale and bias on the response) or boxes (response and one box for each cell).
-        template_size, search_size: Sides of the crops in pixels.
-        head_channels: Width of the `boxes` head.
-        head_layers: 3x3 layers shared by score and boxes, before one more for each.
-        relative_boxes: Boxes head: the sides are factors on those of the target in the template, so that a box keeps the
-            convention of the one that was drawn (with or without arms, tail, shadow). False: counted in cells.
-        response_scale: Initial factor on the energy (0.001 for raw AlexNet features, as in siamfc-pytorch).
-    """
+    backbone: str = setting("efficientnet-lite0", help="Name in `tracker.model.backbones.BACKBONES`.")
+    neck_channels: int = setting(112, 0, 4096, "channels", "Width of the 1x1 neck; 0 leaves the neck out.")
+    energy: str = setting("cosine", choices=("dot", "cosine", "euclidean"), help="How two embeddings are compared.")
+    head: str = setting("boxes", choices=("classic", "boxes"), help="Scale and bias on the response, or a box for each cell too.")
+    template_size: int = setting(129, 33, 1023, "pixels", "Side of the template crop.")
+    search_size: int = setting(257, 33, 1023, "pixels", "Side of the search crop; at least `template_size`.")
+    head_channels: int = setting(96, 1, 4096, "channels", "Width of the `boxes` head.")
+    head_layers: int = setting(1, 0, 64, "layers", "3x3 layers shared by score and boxes, before one more for each.")
+    relative_boxes: bool = setting(
+        False,
+        help="""Boxes head: the sides are factors on those of the target in the template, so that a box keeps the convention of
+        the one that was drawn (with or without arms, tail, shadow). False: counted in cells.""",
+    )
+    response_scale: float = setting(
+        10.0, 0, 1e6, above=True, help="Initial factor on the energy (0.001 for raw AlexNet features, as in siamfc-pytorch)."
+    )
 
-    backbone: str = "efficientnet-lite0"
-    neck_channels: int = 112
-    energy: str = "cosine"
-    head: str = "boxes"
-    template_size: int = 129
-    search_size: int = 257
-    head_channels: int = 96
-    head_layers: int = 1
-    relative_boxes: bool = False
-    response_scale: float = 10.0
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.search_size < self.template_size:
+            raise ConfigError(
+                f"model.search_size is {self.search_size} and model.template_size {self.template_size}; "
+                "the search crop must be at least as large as the template."
+            )
 
 
 @dataclass(frozen=True)
-class TrackingConfig:
-    """The video loop: how a response becomes the next box. Every value without unit is a ratio.
+class TrackingConfig(Checked, section="tracking"):
+    """The video loop: how a response becomes the next box, how the target is kept, and what is learnt of it.
 
-    Attributes:
-        context: Margin around the box, as a share of w + h (SiamFC: 0.5).
-        window_influence: Weight of the cosine window in the final response.
-        scales, scale_step: Classic head only: number of search scales and the factor between them.
-        scale_penalty: Classic: factor on the response of a changed scale. Boxes: k in exp(-k (change - 1)).
-        size_lr: Share of the new size in the reported one (SiamFC's scale damping).
-        upsampling: Classic: bicubic up-sampling factor of the response; 1 uses a sub-pixel quadratic peak instead.
-        min_size: Smallest side of a box, pixels.
-        max_growth: The box's area side sqrt(w h) stays within [1/max_growth, max_growth] of the first one.
-        steady_size: Side of the search crop, pixels, for a target that moves little and is seen well (boxes head); a frame that
-            leaves doubt is looked at once more in the full `search_size`. 0: always the full one.
-        steady_step: How much is little: the largest step of late, as a share of sqrt(w h).
-        steady_score: How well is well: score at least, as a share of the target's usual one.
-
-    Keeping the target. Scores are the calibrated ones of `tracker.tracking.confidence`, in [0, 1]; thresholds of states are
-    shares of the target's usual score (`tracker.tracking.state`).
-
-    Attributes:
-        confidence: Bias, then one weight for each of `confidence.FEATURES`: the logistic regression behind the score. Empty
-            (a model that `tools/calibrate.py` has not seen): the score is the network's own and nothing below is in use.
-        confidence_plain: The same, fitted without what is learnt of a target: for where there is no online filter (a known target
-            that is still to be found, `online_weight` 0). Empty: `confidence` serves there too.
-        states: Whether UNCERTAIN and LOST exist; without them every track is TRACKING.
-        uncertain_score: Below it the target is UNCERTAIN: its size doesn't follow and its motion is limited.
-        sure_score: At or above it, for `sure_frames` frames in a row, an UNCERTAIN target is TRACKING again.
-        sure_frames: See above.
-        lost_score: Below it for at least `lost_frames` frames in a row, with `lost_evidence` against it (log-odds of the scores
-            below `lost_score`, added up over these frames), the target is LOST; for `lost_doubt_frames` where something still
-            stands at its place: a response of at least `lost_peak` and at most `lost_drop` logits below the target's usual one
-            (a blurred or turning target, more often than none).
-        lost_frames, lost_evidence, lost_doubt_frames, lost_peak, lost_drop: See above.
-        peak_fall: Share of a worse response in the target's usual one (of a better one: a tenth). The first view is the one witness
-            that never learns: were the usual response to follow it down as fast as up, a target that slides out of the picture
-            would hand over, frame by frame, to whatever the online filter learns in its place.
-        lost_follow_frames: So long a LOST target is still followed from where it was read last, unreported: `sure_score` there,
-            for `redetect_frames` frames in a row, makes it TRACKING, and one bad frame of a fast target costs two or three.
-        uncertain_frames: UNCERTAIN for so many frames without a break is LOST.
-        uncertain_motion: Largest step of an UNCERTAIN target in one frame, as a share of sqrt(w h).
-        redetect: Whether a LOST target is searched for beyond its last place.
-        verification: Bias and weights of score (as a logit), likeness to a known view and "found by search": the probability
-            that what was found is the target (`confidence.verified`). Empty: the score alone decides.
-        redetect_score: That probability which counts for a found place; below it, what spoke for the place is forgotten.
-        redetect_frames: Frames in a row in which a place has to count before it is locked on.
-        redetect_evidence: Log-odds above `redetect_score` that have to add up over these frames: one clear sight is soon
-            enough, a look-alike that hovers above the threshold takes long.
-        redetect_drop: How far, in logits, the response at a found place may lie below the target's usual one: so far for a place
-            found by search, twice as far for the last place, and `redetect_drop_growth` more for each frame since it was lost.
-            A look-alike is seldom as alike as the target itself was just before.
-        redetect_drop_growth: See above.
-        redetect_online, redetect_online_margin: Least response of the online filter at a found place, and its least lead over
-            all places clear of it: a look-alike that was in sight before has been learnt as background.
-        redetect_margin: By how many logits a place found by search must beat all others of that frame: no jump to a look-alike.
-        elsewhere_frames: So many frames after one in which the target was surely seen, what a search finds is looked for in that one
-            (`tracker.tracking.elsewhere`): what stood there while the target was seen at another place is not the target. 0: never.
-        elsewhere_gap: Frames between two that are kept for this.
-        redetect_tiles: Search windows at most, for each frame.
-        redetect_budget_ms: Milliseconds that these may take in a frame; one is searched at least. 0: no limit, so that a run
-            repeats on any machine; the tools set 40 for cameras and streams.
-        redetect_size: Side of these windows in crop pixels; 0: one and a half search crops.
-        redetect_scale_step: Every second sweep over the frame looks for a target this factor larger or smaller.
-        bank_size: Later views of the target that are kept beside the first; 0: none.
-        bank_weight: Share of the later views in the response while tracking (boxes head); 0: they serve re-detection alone.
-        bank_gap: Frames at least between two views; up to four times as many while the target shows nothing new.
-        bank_score: Score at least of a view that is kept.
-        bank_similarity: A view more alike than this (cosine) to one that is kept adds nothing.
-        bank_least: A view less alike than this to the first one is not trusted.
-
-    Learning this target (boxes head, `tracker.tracking.online`).
-
-    Attributes:
-        online_weight: Share of the online filter in the choice of a place; 0: no filter.
-        online_rate: Share of a new frame in what the filter is fitted to.
-        online_gap: Frames between two updates of the filter.
-        online_channels: Principal components of the embedding that it reads.
+    Each field says what it is and what it may be (`siamtrack settings tracking` prints them). A value without unit is a ratio.
+    Scores are the calibrated ones of `tracker.tracking.confidence`, in [0, 1]; thresholds of states are shares of the target's
+    usual score (`tracker.tracking.state`), and one above 1 is never reached.
     """
 
-    context: float = 0.5
-    window_influence: float = 0.3
-    scales: int = 3
-    scale_step: float = 1.0375
-    scale_penalty: float = 0.04
-    size_lr: float = 0.4
-    upsampling: int = 16
-    min_size: float = 4.0
-    max_growth: float = 12.0
-    steady_size: int = 0
-    steady_step: float = 0.25
-    steady_score: float = 0.7
-    confidence: tuple[float, ...] = ()
-    confidence_plain: tuple[float, ...] = ()
-    states: bool = True
-    uncertain_score: float = 0.63
-    sure_score: float = 0.8
-    sure_frames: int = 1
-    lost_score: float = 0.5
-    lost_frames: int = 1
-    lost_evidence: float = 2.0
-    lost_doubt_frames: int = 3
-    lost_peak: float = 0.33
-    lost_drop: float = 2.5
-    peak_fall: float = 0.02
-    lost_follow_frames: int = 15
-    uncertain_frames: int = 20
-    uncertain_motion: float = 0.0
-    redetect: bool = True
-    verification: tuple[float, ...] = ()
-    redetect_score: float = 0.8
-    redetect_frames: int = 2
-    redetect_evidence: float = 4.0
-    redetect_drop: float = 1.25
-    redetect_drop_growth: float = 0.02
-    redetect_online: float = 0.5
-    redetect_online_margin: float = 0.15
-    redetect_margin: float = 0.5
-    elsewhere_frames: int = 30
-    elsewhere_gap: int = 8
-    redetect_tiles: int = 2
-    redetect_budget_ms: float = 0.0
-    redetect_size: int = 0
-    redetect_scale_step: float = 1.4
-    bank_size: int = 3
-    bank_weight: float = 0.0
-    bank_gap: int = 25
-    bank_score: float = 0.9
-    bank_similarity: float = 0.8
-    bank_least: float = 0.45
-    online_weight: float = 0.7
-    online_rate: float = 0.05
-    online_gap: int = 4
-    online_channels: int = 32
-    online_urgent: float = 0.0
-    motion: bool = True
+    context: float = setting(0.5, 0, 4, help="Margin around the box, as a share of w + h (SiamFC: 0.5).")
+    window_influence: float = setting(0.3, 0, 1, help="Weight of the cosine window in the final response.")
+    scales: int = setting(3, 1, 15, "scales", "Classic head only: number of search scales.")
+    scale_step: float = setting(1.0375, 1, 2, help="Classic head only: factor between two search scales.")
+    scale_penalty: float = setting(
+        0.04, 0, 10, help="Classic: factor on the response of a changed scale. Boxes: k in exp(-k (change - 1))."
+    )
+    size_lr: float = setting(0.4, 0, 1, help="Share of the new size in the reported one (SiamFC's scale damping).")
+    upsampling: int = setting(
+        16, 1, 32, help="Classic: bicubic up-sampling factor of the response; 1 uses a sub-pixel quadratic peak instead."
+    )
+    min_size: float = setting(4.0, 0.5, 512, "pixels", "Smallest side of a box.")
+    max_growth: float = setting(12.0, 1, 1000, help="The box's sqrt(w h) stays within [1/max_growth, max_growth] of that of the first one.")
+    steady_size: int = setting(
+        0,
+        33,
+        1023,
+        "pixels",
+        """Side of the search crop for a target that moves little and is seen well (boxes head); a frame that leaves doubt is
+        looked at once more in the full `model.search_size`. 0: always the full one.""",
+        off=0,
+    )
+    steady_step: float = setting(0.25, 0, 10, help="How much is little: the largest step of late, as a share of sqrt(w h).")
+    steady_score: float = setting(0.7, 0, 2, help="How well is well: score at least, as a share of the target's usual one.")
+    confidence: tuple[float, ...] = setting(
+        (),
+        -1e6,
+        1e6,
+        length=(0, 64),
+        help="""Bias, then one weight for each of `confidence.FEATURES`: the logistic regression behind the score. Empty (a model
+        that `tools/calibrate.py` has not seen): the score is the network's own, and states and re-detection are not in use.""",
+    )
+    confidence_plain: tuple[float, ...] = setting(
+        (),
+        -1e6,
+        1e6,
+        length=(0, 64),
+        help="""The same, fitted without what is learnt of a target: for where there is no online filter (a known target that is
+        still to be found, `online_weight` 0). Empty: `confidence` serves there too.""",
+    )
+    states: bool = setting(True, help="Whether UNCERTAIN and LOST exist; without them every track is TRACKING.")
+    uncertain_score: float = setting(0.63, 0, 2, help="Below it the target is UNCERTAIN: it is followed, but nothing is learnt.")
+    sure_score: float = setting(0.8, 0, 2, help="At or above it, for `sure_frames` frames in a row, an UNCERTAIN target is TRACKING again.")
+    sure_frames: int = setting(1, 1, 1_000_000, "frames", "See `sure_score`.")
+    lost_score: float = setting(
+        0.5,
+        0,
+        2,
+        help="""Below it for at least `lost_frames` frames in a row, with `lost_evidence` against it, the target is LOST; for
+        `lost_doubt_frames` where something still stands at its place: a response of at least `lost_peak` and at most `lost_drop`
+        logits below the target's usual one (a blurred or turning target, more often than none).""",
+    )
+    lost_frames: int = setting(1, 1, 1_000_000, "frames", "See `lost_score`.")
+    lost_evidence: float = setting(
+        2.0, 0, 1000, "log-odds", "How far the scores of these frames lie below `lost_score`, added up; see there."
+    )
+    lost_doubt_frames: int = setting(3, 1, 1_000_000, "frames", "See `lost_score`.")
+    lost_peak: float = setting(0.33, 0, 2, help="See `lost_score`.")
+    lost_drop: float = setting(2.5, -100, 100, "logits", "See `lost_score`.")
+    peak_fall: float = setting(
+        0.02,
+        0,
+        1,
+        help="""Share of a worse response in the target's usual one (of a better one: a tenth). The first view is the one witness
+        that never learns: were the usual response to follow it down as fast as up, a target that slides out of the picture would
+        hand over, frame by frame, to whatever the online filter learns in its place.""",
+    )
+    lost_follow_frames: int = setting(
+        15,
+        0,
+        1_000_000,
+        "frames",
+        """So long a LOST target is still followed from where it was read last, unreported: `sure_score` there, for
+        `redetect_frames` frames in a row, makes it TRACKING, and one bad frame of a fast target costs two or three.""",
+    )
+    uncertain_frames: int = setting(20, 0, LARGEST, "frames", "UNCERTAIN for so long without a break is LOST.")
+    uncertain_motion: float = setting(
+        0.0,
+        0,
+        100,
+        help="""Largest step of an UNCERTAIN target in one frame, as a share of sqrt(w h); its size stands still then. 0: it is
+        followed as a TRACKING one is.""",
+    )
+    redetect: bool = setting(True, help="Whether a LOST target is searched for beyond its last place.")
+    verification: tuple[float, ...] = setting(
+        (),
+        -1e6,
+        1e6,
+        length=(0, 4),
+        help="""Bias and weights of score (as a logit), likeness to a known view and "found by search": the probability that what
+        was found is the target (`confidence.verified`). Empty: the score alone decides.""",
+    )
+    redetect_score: float = setting(
+        0.8, 0, 1, help="That probability which counts for a found place; below it, what spoke for the place is forgotten."
+    )
+    redetect_frames: int = setting(2, 1, 1_000_000, "frames", "Frames in a row in which a place has to count before it is locked on.")
+    redetect_evidence: float = setting(
+        4.0,
+        -1000,
+        1000,
+        "logits",
+        """Log-odds above `redetect_score` that have to add up over these frames: one clear sight is soon enough, a look-alike
+        that hovers above the threshold takes long.""",
+    )
+    redetect_drop: float = setting(
+        1.25,
+        -100,
+        100,
+        "logits",
+        """How far the response at a found place may lie below the target's usual one: so far for a place found by search, one
+        and a half times as far for the last place, and `redetect_drop_growth` more for each frame since it was lost. A look-alike is
+        seldom as alike as the target itself was just before.""",
+    )
+    redetect_drop_growth: float = setting(0.02, 0, 100, "logits in a frame", "See `redetect_drop`.")
+    redetect_online: float = setting(
+        0.5,
+        -100,
+        100,
+        help="""Least response of the online filter at a found place: a look-alike that was in sight before has been learnt as
+        background.""",
+    )
+    redetect_online_margin: float = setting(0.15, -100, 100, help="Least lead of that response over all places clear of the found one.")
+    redetect_margin: float = setting(
+        0.5,
+        -100,
+        100,
+        "logits",
+        "By how much a place found by search must beat all others of that frame: no jump to a look-alike.",
+    )
+    elsewhere_frames: int = setting(
+        30,
+        0,
+        1_000_000,
+        "frames",
+        """So long after a frame in which the target was surely seen, what a search finds is looked for in that one
+        (`tracker.tracking.elsewhere`): what stood there while the target was seen at another place is not the target. 0: never.""",
+    )
+    elsewhere_gap: int = setting(8, 0, 1_000_000, "frames", "Frames between two that are kept for this.")
+    redetect_tiles: int = setting(2, 1, 64, "windows", "Search windows at most, for each frame.")
+    redetect_budget_ms: float = setting(
+        0.0,
+        0,
+        60_000,
+        "milliseconds",
+        """Time that these may take in a frame; one is searched at least. 0: no limit, so that a run repeats on any machine; the
+        tools set 40 for cameras and streams.""",
+    )
+    redetect_size: int = setting(
+        0, 33, 1023, "crop pixels", "Side of these windows, at least that of the template; 0: one and a half search crops.", off=0
+    )
+    redetect_scale_step: float = setting(
+        1.4, 1, 10, help="Every second sweep over the frame looks for a target this factor larger or smaller."
+    )
+    bank_size: int = setting(3, 0, 64, "views", "Later views of the target that are kept beside the first; 0: none.")
+    bank_weight: float = setting(
+        0.0,
+        0,
+        1,
+        help="Share of the later views in the response while tracking (boxes head); 0: they serve re-detection alone.",
+    )
+    bank_gap: int = setting(
+        25, 0, 1_000_000, "frames", "At least between two views; up to four times as many while the target shows nothing new."
+    )
+    bank_score: float = setting(0.9, 0, 2, help="Score at least of a view that is kept.")
+    bank_similarity: float = setting(0.8, -2, 2, help="A view more alike than this (cosine) to one that is kept adds nothing.")
+    bank_least: float = setting(0.45, -2, 2, help="A view less alike than this to the first one is not trusted.")
+    online_weight: float = setting(
+        0.7,
+        0,
+        1,
+        help="Share in the choice of a place of the online filter (boxes head, `tracker.tracking.online`); 0: no filter.",
+    )
+    online_rate: float = setting(0.05, 0, 1, help="Share of a new frame in what the filter is fitted to.")
+    online_gap: int = setting(4, 1, 1_000_000, "frames", "Between two updates of the filter.")
+    online_channels: int = setting(32, 1, 4096, "channels", "Principal components of the embedding that the filter reads.")
+    motion: bool = setting(
+        True,
+        help="""Whether the search window is centred where the camera's shift and the target's own velocity take it, once one of
+        these was right of late (`tracker.tracking.motion`); else always at the last place.""",
+    )
 
     def __post_init__(self) -> None:
         for name in ("confidence", "confidence_plain", "verification"):  # yaml and json give lists
-            object.__setattr__(self, name, tuple(float(v) for v in getattr(self, name)))
+            value = getattr(self, name)
+            if isinstance(value, list | tuple) and all(type(v) in (int, float) and abs(v) < LARGEST for v in value):
+                object.__setattr__(self, name, tuple(float(v) for v in value))
+        super().__post_init__()
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """One recipe: a model, how it tracks, and (free-form here, typed by `tracker.training`) how it was trained."""
 
-    name: str = "siamtrack-s"
-    model: ModelConfig = field(default_factory=ModelConfig)
-    tracking: TrackingConfig = field(default_factory=TrackingConfig)
-    train: dict[str, Any] = field(default_factory=dict)
+    name: str = setting("siamtrack-s", help="What the model is called.")
+    model: ModelConfig = setting(factory=ModelConfig, help="The network.")
+    tracking: TrackingConfig = setting(factory=TrackingConfig, help="The video loop.")
+    train: dict[str, Any] = setting(factory=dict, help="How it is or was trained; read by `tracker.training`.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_sizes(self.model, self.tracking)
+
+
+def check_sizes(model: ModelConfig, tracking: TrackingConfig) -> None:
+    """Raises where a search window of the tracking section can't hold the model's template.
+
+    Raises:
+        ConfigError: With the window and the template.
+    """
+    for name in ("steady_size", "redetect_size"):
+        size = getattr(tracking, name)
+        if size and size < model.template_size:
+            raise ConfigError(
+                f"tracking.{name} is {size}; a search window must be at least as large as the template, "
+                f"which is {model.template_size} pixels (model.template_size), and 0 takes the usual one."
+            )
 
 
 def load_config(path: str | Path | None = None, overrides: Sequence[str] = (), base: Config | None = None) -> Config:
@@ -221,19 +299,50 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         ConfigError: The file is missing, isn't yaml, or isn't a mapping.
     """
     from omegaconf import OmegaConf
-    from yaml import YAMLError
 
-    file = shipped.find(path)
-    try:
+    file = shipped.find(as_path(path, ConfigError, "configuration"))
+    with reading(lambda reason: ConfigError(f"The configuration {file} is not readable yaml: {reason}")):
+        check_yaml(file.read_text(encoding="utf-8"))
         loaded = OmegaConf.to_container(OmegaConf.load(file), resolve=True)
-    except (YAMLError, UnicodeDecodeError, OSError) as error:
-        raise ConfigError(f"The configuration {file} is not readable yaml: {' '.join(str(error).split())}") from None
     if not isinstance(loaded, dict):
         raise ConfigError(f"The configuration {file} holds a {type(loaded).__name__}; it must hold keys and values.")
     for key in _odd_keys(loaded):
         hint = "; yaml reads on, off, yes and no as true and false, quotes keep them words" if isinstance(key, bool) else ""
         raise ConfigError(f"In {file}: the key {key!r} is not a word{hint}.")
     return typing.cast("dict[str, Any]", loaded)
+
+
+MOST_NODES = 100_000
+"""Values that a yaml file may hold once its aliases are written out: nine lines of nested aliases can make a billion."""
+
+
+def check_yaml(text: str) -> None:
+    """Raises where a yaml text is endless or absurdly large once its aliases are written out, without writing them out.
+
+    Raises:
+        ValueError: It is.
+    """
+    import yaml
+
+    sizes: dict[int, int] = {}
+    open_nodes: set[int] = set()
+
+    def size(node: yaml.Node) -> int:
+        key = id(node)
+        if key in open_nodes:
+            raise ValueError("an alias (*name) stands inside of what it names")
+        if key not in sizes:
+            open_nodes.add(key)
+            parts = [n for pair in node.value for n in pair] if isinstance(node, yaml.MappingNode) else node.value
+            sizes[key] = 1 + (sum(map(size, parts)) if isinstance(node, yaml.CollectionNode) else 0)
+            open_nodes.discard(key)
+        if sizes[key] > MOST_NODES:
+            raise ValueError(f"it holds more than {MOST_NODES} values once its aliases are written out")
+        return sizes[key]
+
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    if root is not None:
+        size(root)
 
 
 def _odd_keys(value: object) -> Iterator[object]:
@@ -259,22 +368,23 @@ def merge(base: T, values: Mapping[str, Any], overrides: Sequence[str] = (), whe
         ConfigError: As `load_config`.
     """
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
 
+    if isinstance(overrides, str) or not isinstance(overrides, Sequence):
+        raise ConfigError(f"The overrides {shown(overrides)} are no list of key=value texts.")
     for text in overrides:
-        if "=" not in text:
-            raise ConfigError(f"The override {text!r} is not of the form key=value, for example tracking.window_influence=0.2.")
+        if not isinstance(text, str) or "=" not in text:
+            raise ConfigError(f"The override {shown(text)} is not of the form key=value, for example tracking.window_influence=0.2.")
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"In {where}: {shown(values)} stands where keys and values are expected.")
     known = _known_keys(type(base))
-    try:
+    with reading(lambda reason: ConfigError(f"In {where}: {reason}")):
         given = OmegaConf.create(dict(values))
         for text in overrides:
             _override(given, text, where)
-        for key in _flatten(OmegaConf.to_container(given)):
+        for key in _flatten(OmegaConf.to_container(given, resolve=True)):
             _check_key(key, known, where)
         schema = OmegaConf.structured(base)
         result = OmegaConf.to_object(OmegaConf.merge(schema, given))
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"In {where}: {str(error).splitlines()[0]}") from None
     return typing.cast(T, result)
 
 
@@ -283,13 +393,12 @@ def _override(values: Any, text: str, where: str) -> None:
     from omegaconf import OmegaConf
 
     key, value = text.split("=", 1)
-    try:
-        OmegaConf.update(values, key, OmegaConf.from_dotlist([f"value={value}"]).value, merge=True)
-    except (IndexError, ValueError, TypeError) as error:
-        reason = " ".join(str(error).split("\n")[0].split())
-        raise ConfigError(
-            f"In {where}: the override {text!r} names no place of a list that is there ({reason}); they count from 0."
-        ) from None
+    with reading(lambda reason: ConfigError(f"In {where}: the value of the override {shown(text)} is not readable yaml: {reason}")):
+        check_yaml(value)
+        parsed = OmegaConf.from_dotlist([f"value={value}"]).value
+    reason = f"In {where}: the override {shown(text)} names no place of a list or section that is there"
+    with reading(lambda why: ConfigError(f"{reason} ({why}); places in a list count from 0.")):
+        OmegaConf.update(values, key, parsed, merge=True)
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import hashlib
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-from tracker.errors import OutputError
+from tracker.errors import OutputError, SiamTrackError, shown
 
 MODE = 0o666
 """Access rights of new files before the process's umask takes its part, as with `open`."""
@@ -92,3 +93,53 @@ def suggest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
     return f" Did you mean {near[0]!r}?" if near else ""
+
+
+SAMPLE = 4096
+"""Bytes of a sample of a file."""
+
+
+def content_of(files: Sequence[str | Path], more: bytes = b"") -> str:
+    """A key of what files hold, cheap enough for every picture of a data set: another content gives another key.
+
+    Of each file counts its name, size, time of change and some samples of its bytes, spread over it (a file on its own, such as a
+    video, gives more of them). A missing one counts as missing.
+
+    Args:
+        files: In order.
+        more: What else counts, such as boxes.
+    """
+    key = hashlib.sha256(more)
+    samples = 3 if len(files) > 1 else 256
+    for path in map(Path, files):
+        try:
+            facts = path.stat()
+            key.update(f"\0{path.name}\0{facts.st_size}\0{facts.st_mtime_ns}\0".encode(errors="surrogateescape"))
+            with open(path, "rb") as file:
+                for k in range(samples):
+                    file.seek((facts.st_size - SAMPLE) * k // max(samples - 1, 1) if facts.st_size > samples * SAMPLE else k * SAMPLE)
+                    key.update(file.read(SAMPLE))
+        except OSError:
+            key.update(f"\0{path.name}\0missing".encode(errors="surrogateescape"))
+    return key.hexdigest()[:16]
+
+
+def as_path(path: Any, error: type[SiamTrackError], what: str) -> Path:
+    """A text or path as a Path.
+
+    Args:
+        path: What a user gave.
+        error: What is raised where it is neither.
+        what: What it should name, for the sentence.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise error(f"The {what} {shown(path)} is no path of a file; give a text or a pathlib.Path.")
+    return Path(path)
+
+
+def is_file(path: str | Path) -> bool:
+    """Whether a file is there; False too for what can be no file's name (too long, with a zero byte)."""
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):
+        return False

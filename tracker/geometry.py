@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tracker.errors import BoxError
+from tracker.errors import BoxError, shown
 from tracker.types import Box
 
 Boxes = NDArray[np.float64]
@@ -79,6 +79,44 @@ def is_valid(boxes: ArrayLike) -> NDArray[np.bool_]:
     return np.asarray(np.isfinite(b).all(axis=-1) & (b[..., 2] > 0) & (b[..., 3] > 0))
 
 
+MOST = 1e6
+"""Pixels that a box may measure or lie off: more is no picture's, and squares of it would leave the range of numbers."""
+
+
+def numbers_of(box: ArrayLike | Sequence[float]) -> Boxes:
+    """What was given as a box or several, as float64 of any shape.
+
+    Raises:
+        BoxError: It holds something else than real numbers, or rows of different lengths.
+    """
+    try:
+        values = np.asarray(box)
+        if values.dtype.kind not in "iufO":
+            raise TypeError(values.dtype)
+        return np.asarray(values, dtype=np.float64)
+    except Exception:  # __array__ of anybody's class can raise anything
+        raise BoxError(f"The box {shown(box)} is not four numbers; give it as x,y,w,h in pixels, for example 10,20,64,48.") from None
+
+
+def rows_of(boxes: ArrayLike | Sequence[Box]) -> list[Box]:
+    """One xywh box or several -> a list of them; an empty list where none is given.
+
+    Args:
+        boxes: (4,) or (n, 4) numbers.
+
+    Raises:
+        BoxError: Not of that shape.
+    """
+    values = numbers_of(boxes)
+    if values.ndim == 1 and values.size:
+        values = values[None]
+    if values.size == 0 and values.ndim in (1, 2):
+        return []
+    if values.ndim != 2 or values.shape[1] != 4:
+        raise BoxError(f"A box is four numbers x,y,w,h and several boxes are rows of four; this has the shape {values.shape}.")
+    return list(values)
+
+
 def check_box(box: ArrayLike | Sequence[float], width: int, height: int) -> Box:
     """The box of a target as the trackers need it, or a sentence that says what is wrong with it.
 
@@ -92,15 +130,14 @@ def check_box(box: ArrayLike | Sequence[float], width: int, height: int) -> Box:
     Raises:
         BoxError: Not four finite numbers, no area, or no overlap with the frame.
     """
-    try:
-        values = np.asarray(box, dtype=np.float64).reshape(-1)
-    except (TypeError, ValueError):
-        raise BoxError(f"The box {box!r} is not four numbers; give it as x,y,w,h in pixels, for example 10,20,64,48.") from None
+    values = numbers_of(box).reshape(-1)
     if values.shape != (4,):
-        raise BoxError(f"The box {box!r} has {values.size} values; give four, x,y,w,h in pixels, for example 10,20,64,48.")
+        raise BoxError(f"The box {shown(box)} has {values.size} values; give four, x,y,w,h in pixels, for example 10,20,64,48.")
     text = ",".join(f"{v:g}" for v in values)
     if not np.isfinite(values).all():
         raise BoxError(f"The box {text} holds a value that is not finite; give four finite numbers x,y,w,h in pixels.")
+    if np.abs(values).max() > MOST:
+        raise BoxError(f"The box {text} holds a value beyond {MOST:g} pixels; that is no box in a picture.")
     if values[2] <= 0 or values[3] <= 0:
         raise BoxError(f"The box {text} has no area (width {values[2]:g}, height {values[3]:g}); both must be above 0.")
     inside = clip_box(values, width, height)

@@ -6,13 +6,14 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tracker.errors import BoxError, SourceError
-from tracker.geometry import check_box
+from tracker.errors import BoxError, SourceError, shown
+from tracker.geometry import check_box, rows_of
+from tracker.media.images import to_bgr8
 from tracker.types import Box, Frame, Image, Track
 
 if TYPE_CHECKING:
@@ -75,15 +76,10 @@ def as_boxes(box: ArrayLike) -> list[Box]:
     Raises:
         BoxError: Not of that shape, or none at all.
     """
-    try:
-        values = np.asarray(box, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise BoxError(f"The box {box!r} is not four numbers; give it as x,y,w,h in pixels, for example 10,20,64,48.") from None
-    if values.ndim == 1:
-        values = values[None]
-    if values.ndim != 2 or values.shape[1] != 4 or not len(values):
-        raise BoxError(f"A box is four numbers x,y,w,h and several boxes are rows of four; this has the shape {values.shape}.")
-    return list(values)
+    boxes = rows_of(box)
+    if not boxes:
+        raise BoxError("There is no box; give one as x,y,w,h in pixels, or several as rows of four.")
+    return boxes
 
 
 def begin(targets: Targets, frame: Frame, boxes: Sequence[Box]) -> list[Track]:
@@ -92,7 +88,7 @@ def begin(targets: Targets, frame: Frame, boxes: Sequence[Box]) -> list[Track]:
     Raises:
         BoxError: A box that can't be tracked in this frame.
     """
-    height, width = frame.image.shape[:2]
+    height, width = to_bgr8(frame.image).shape[:2]
     checked = [check_box(box, width, height) for box in boxes]
     targets.init(frame.image, checked)
     return [Track(box=box, score=1.0, index=frame.index, timestamp=frame.timestamp, target_id=k) for k, box in enumerate(checked)]
@@ -165,17 +161,17 @@ def open_frames(source: Source, start: int = 0) -> AbstractContextManager[Iterab
     Raises:
         SourceError: It is none. From the iterable an `ImageError`, where an item is neither a frame nor an image.
     """
-    from tracker.media.images import to_bgr8
-
     if isinstance(start, bool) or not isinstance(start, int | np.integer) or start < 0:
-        raise SourceError(f"The start frame {start!r} is no count from 0; leave it at 0 for the first frame.")
-    if isinstance(source, str | int | Path):
+        raise SourceError(f"The start frame {shown(start)} is no count from 0; leave it at 0 for the first frame.")
+    if isinstance(source, (str, int, Path)) and not isinstance(source, bool):
         from tracker.media.sources import open_source
 
         return open_source(source, start=int(start))
     try:
-        items = iter(source)
+        items = iter(cast("Iterable[Any]", () if isinstance(source, bytes) else source))
     except TypeError:
-        raise SourceError(f"The source {source!r} is a {type(source).__name__}; give a path, a URL, frames, or images.") from None
+        items = None
+    if items is None or isinstance(source, bytes):
+        raise SourceError(f"The source {shown(source)} is no file, folder, address or camera, and can't be gone through frame by frame.")
     numbered = (item if isinstance(item, Frame) else Frame(image=to_bgr8(item), index=k) for k, item in enumerate(items))
     return nullcontext(itertools.islice(numbered, int(start), None))

@@ -25,6 +25,7 @@ COMMANDS = {
     "benchmark": "where every millisecond goes",
     "verify": "how alike two crops are",
     "calibrate": "fit the score of a model on disturbed clips",
+    "settings": "every setting: default, bounds, unit, meaning",
     "stress": "how honest a tracker is about a target that is gone",
 }
 

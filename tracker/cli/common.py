@@ -215,7 +215,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="change one setting, for example tracking.window_influence=0.3; may be repeated",
+        help="change one setting, for example tracking.window_influence=0.3; may be repeated; `siamtrack settings` lists them",
     )
     group.add_argument("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="where the network runs; auto takes CUDA when present")
     group.add_argument("--engine", default="auto", metavar="auto|NAME", help="what runs the network, for example torch or onnxruntime")

@@ -88,7 +88,10 @@ def build_parser() -> argparse.ArgumentParser:
     out.add_argument("--report", action="store_true", help="also write OUTPUT/report/report.html, the plots and tables (tools/report.py)")
     out.add_argument("--toolkit", action="store_true", help="also compute the numbers with the got10k package's own code and compare")
     out.add_argument(
-        "--check-zip", type=Path, metavar="FILE", help="check a GOT-10k submission and stop; with --root, against the test set"
+        "--check-zip",
+        type=Path,
+        metavar="FILE",
+        help="check a submission to GOT-10k (or TrackingNet) and stop; with --root, against the test set",
     )
     add_version(parser)
     return parser
@@ -104,9 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     specs = _specs(args)
     from tracker.evaluation.datasets import load_dataset
 
-    dataset = load_dataset(args.dataset, args.root, args.subset)
-    if args.sequences:
-        dataset = dataset.select(args.sequences)
+    dataset = load_dataset(args.dataset, args.root, args.subset, args.sequences)
     protocol = args.protocol or ("supervised" if dataset.rules == "vot" else "ope")
     if protocol == "supervised" and dataset.rules != "vot":
         raise ConfigError(f"The supervised protocol is VOT's; {dataset.title} is measured in one pass.")
@@ -222,7 +223,7 @@ def _report(args: argparse.Namespace, dataset: Dataset, specs: list[TrackerSpec]
     target = save_evaluation(args.output, evaluation)
     crashes = [r for r in results if r.error]
     if dataset.truth_withheld:
-        _submission(args.output, dataset, specs, crashes)
+        _submission(args.output, dataset, specs, crashes, complete=not args.sequences)
         print(f"The truth of {dataset.title} is withheld: the numbers come from its server. Speeds:")
     print(f"\n{evaluation.dataset}\n" + text_table(evaluation, attributes=args.attributes, sequences=args.per_sequence))
     if args.explain:
@@ -235,6 +236,10 @@ def _report(args: argparse.Namespace, dataset: Dataset, specs: list[TrackerSpec]
     code = DONE
     if args.toolkit:
         code = _toolkit(args.output, dataset, evaluation, [s.label for s in specs])
+    if dataset.failures:
+        names = ", ".join(list(dataset.failures)[:8])
+        sys.stderr.write(f"{len(dataset.failures)} sequence(s) can't be read and are in no number: {names}.\n")
+        code = FAILED_MIDWAY
     if crashes:
         names = ", ".join(f"{r.tracker} on {r.sequence}" for r in crashes[:5])
         sys.stderr.write(
@@ -244,10 +249,11 @@ def _report(args: argparse.Namespace, dataset: Dataset, specs: list[TrackerSpec]
     return code
 
 
-def _submission(output: Path, dataset: Dataset, specs: list[TrackerSpec], crashes: list[SequenceResult]) -> None:
+def _submission(output: Path, dataset: Dataset, specs: list[TrackerSpec], crashes: list[SequenceResult], complete: bool) -> None:
     from tracker.evaluation.submission import check_zip, make_zip
 
-    if dataset.rules != "got10k":
+    if not complete or dataset.failures:
+        print("No submission is made of a part of the set: its server takes all sequences or none.")
         return
     for spec in specs:
         if any(r.tracker == spec.label for r in crashes):
@@ -278,10 +284,11 @@ def _check_zip(args: argparse.Namespace) -> int:
     from tracker.evaluation.datasets import load_dataset
     from tracker.evaluation.submission import check_zip
 
-    if args.dataset not in (None, "got10k"):
-        raise SourceError("--check-zip is for GOT-10k submissions; leave --dataset out or write --dataset got10k.")
-    dataset = load_dataset("got10k", args.root, args.subset or "test") if args.root else None
-    mistakes = check_zip(args.check_zip, dataset)
+    key = args.dataset or "got10k"
+    if key not in ("got10k", "trackingnet"):
+        raise SourceError("--check-zip is for submissions to GOT-10k and TrackingNet; write --dataset got10k or trackingnet.")
+    dataset = load_dataset(key, args.root, args.subset or "test") if args.root else None
+    mistakes = check_zip(args.check_zip, dataset, key)
     for mistake in mistakes:
         print(mistake)
     scope = "" if dataset else " Names and formats only: with --root, line counts and first boxes are checked too."

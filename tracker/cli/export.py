@@ -87,12 +87,11 @@ def _check(folder: Path, files: list[Path], overwrite: bool) -> None:
 
 
 def _write_int8(args: argparse.Namespace, model: LoadedModel, files: dict[str, Path]) -> None:
-    from tracker.evaluation.datasets import load_dataset
+    from tracker.evaluation.datasets import load_dataset, with_truth
     from tracker.runtime.export import write_whole
     from tracker.runtime.quantize import accuracy_cost, quantize, shots
 
-    data = load_dataset(args.dataset, args.root, args.subset)
-    sequences = (data.select(args.sequences) if args.sequences else data).sequences
+    sequences = with_truth(load_dataset(args.dataset, args.root, args.subset, args.sequences), "calibrated on").sequences
     half = max(1, len(sequences) // 2)
     crops = shots(model, sequences[:half], args.crops)
     small = quantize(model, crops)

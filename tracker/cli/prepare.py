@@ -116,13 +116,13 @@ def _fill(workers: int, config: Config, pairs: PairConfig) -> int:
 
     from tqdm import tqdm
 
-    from tracker.training.cache import frame_store, open_index, shard_path
+    from tracker.training.cache import frame_store, material_key, open_index, shard_path
     from tracker.training.recipe import build_mixture
     from tracker.training.shards import is_whole
 
     # Mistakes show before the work starts; videos are decoded here, once, and not by each worker.
-    build_mixture(pairs.material, config.model, config.tracking.context, frame_store(pairs.cache))
-    folder = open_index(pairs.cache, pairs.material, config.model)
+    mixture = build_mixture(pairs.material, config.model, config.tracking.context, frame_store(pairs.cache))
+    folder = open_index(pairs.cache, pairs.material, config.model, material_key(pairs.cache, mixture))
     wanted = range(-(-pairs.cache.groups // pairs.cache.shard))
     there = [n for n in wanted if shard_path(folder, n).is_file()]
     damaged = [n for n in there if not is_whole(shard_path(folder, n))]

@@ -111,10 +111,9 @@ def given_dataset(args: argparse.Namespace) -> Dataset:
     Raises:
         SourceError: It isn't there, or holds fewer than two sequences.
     """
-    from tracker.evaluation.datasets import load_dataset
+    from tracker.evaluation.datasets import load_dataset, with_truth
 
-    dataset = load_dataset(args.dataset, args.root, args.subset)
-    dataset = dataset.select(args.sequences) if args.sequences else dataset
+    dataset = with_truth(load_dataset(args.dataset, args.root, args.subset, args.sequences), "measured on")
     if len(dataset.sequences) < 2:
         raise SourceError(f"{dataset.title} has one sequence only; two are needed, since one's scenery covers the other's target.")
     return dataset

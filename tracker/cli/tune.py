@@ -177,12 +177,12 @@ def _check(args: argparse.Namespace, study_file: Path) -> None:
 
 
 def _load(args: argparse.Namespace) -> Dataset:
-    from tracker.evaluation.datasets import load_dataset
+    from tracker.evaluation.datasets import load_dataset, with_truth
 
-    dataset = load_dataset(args.dataset, args.root, args.subset)
-    if not args.sequences:
-        return dataset
-    return dataset.select(args.sequences + (f",{args.holdout_sequences}" if args.holdout_sequences else ""))
+    names = args.sequences
+    if names and args.holdout_sequences:
+        names += f",{args.holdout_sequences}"
+    return with_truth(load_dataset(args.dataset, args.root, args.subset, names), "tuned on")
 
 
 def _capped(dataset: Dataset, args: argparse.Namespace) -> list:  # type: ignore[type-arg]

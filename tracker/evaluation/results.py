@@ -13,8 +13,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,10 +21,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.errors import SourceError
+from tracker.errors import SourceError, reading, shown
 from tracker.evaluation.files import atomic_write as atomic_write
 from tracker.evaluation.files import plain
 from tracker.evaluation.files import read_frame as read_frame
+from tracker.evaluation.names import METRICS
 
 FORMAT = 1
 
@@ -58,6 +57,7 @@ class SequenceResult:
         error: The sentence that says how the tracker crashed on this sequence, "" where all went well. The rows from the
             crash on are NaN boxes and count as misses.
         fingerprint: Key of model, configuration and code that made it ("" for results of others).
+        content: Key of the annotation and pictures that it was made on ("" for results of others).
     """
 
     tracker: str
@@ -78,6 +78,7 @@ class SequenceResult:
     polygons: NDArray[np.float64] | None = field(default=None, repr=False)
     error: str = ""
     fingerprint: str = ""
+    content: str = ""
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -158,17 +159,32 @@ class Evaluation:
 
 
 def _numbers(table: Mapping[str, Any]) -> dict[str, float]:
-    return {k: math.nan if v is None else v for k, v in table.items()}
+    return {_text(k): _number(v) for k, v in table.items()}
+
+
+def _number(value: Any) -> float:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise ValueError(f"{shown(value)} stands where a number is expected")
+    return math.nan if value is None else float(value)
 
 
 def _curve(table: Mapping[str, Any]) -> Curve:
-    return Curve(tuple(table["thresholds"]), tuple(math.nan if v is None else v for v in table["values"]))
+    thresholds, values = tuple(map(_number, table["thresholds"])), tuple(map(_number, table["values"]))
+    if len(thresholds) != len(values):
+        raise ValueError(f"a curve has {len(thresholds)} thresholds for {len(values)} values")
+    return Curve(thresholds, values)
+
+
+TEXTS = ("tracker", "dataset", "sequence", "object_class", "error", "fingerprint", "content")
+ARRAYS: dict[str, tuple[int, ...]] = {"boxes": (4,), "truth": (4,), "valid": (), "times": (), "decode_times": (), "scores": (), "lost": ()}
+"""Arrays of a record, and the shape of a row."""
+OPTIONAL: dict[str, tuple[int, ...]] = {"codes": (), "polygons": (8,)}
 
 
 def save_result(path: str | Path, result: SequenceResult) -> None:
     """Write one `SequenceResult` as a compressed npz, atomically (numbers and text only, no pickles)."""
-    meta = {k: getattr(result, k) for k in ("tracker", "dataset", "sequence", "size", "object_class", "frames", "error", "fingerprint")}
-    arrays = {k: getattr(result, k) for k in ("boxes", "truth", "valid", "times", "decode_times", "scores", "lost")}
+    meta = {k: getattr(result, k) for k in (*TEXTS, "size", "frames")}
+    arrays = {k: getattr(result, k) for k in ARRAYS}
     for name in ("codes", "polygons"):
         if getattr(result, name) is not None:
             arrays[name] = getattr(result, name)
@@ -187,18 +203,33 @@ def load_result(path: str | Path) -> SequenceResult:
     Raises:
         SourceError: The file is absent, damaged or of another format.
     """
-    try:
+    with reading(lambda why: SourceError(f"Can't read the result {path}: {why}. Delete it and evaluate again.")):
         with np.load(path, allow_pickle=False) as data:
             meta = json.loads(str(data["meta"]))
-            if meta.pop("format") != FORMAT:
+            if meta["format"] != FORMAT:
                 raise SourceError(f"{path} was written by another version of this program; evaluate again.")
             arrays = {k: data[k] for k in data.files if k != "meta"}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise SourceError(f"Can't read the result {path}: {error}. Delete it and evaluate again.") from error
-    attributes = {name: arrays.pop(f"attribute_{k}") for k, name in enumerate(meta.pop("attributes"))}
-    meta["size"] = tuple(meta["size"])
-    meta["frames"] = tuple(meta["frames"])
-    return SequenceResult(attributes=attributes, **meta, **arrays)
+        texts: dict[str, Any] = {k: _text(meta.get(k, "")) for k in TEXTS}
+        count = len(arrays["boxes"])
+        rows: dict[str, Any] = {k: _rows(arrays[k], k, (count, *row)) for k, row in ARRAYS.items()}
+        more: dict[str, Any] = {k: _rows(arrays[k], k, (count, *row)) for k, row in OPTIONAL.items() if k in arrays}
+        attributes = {_text(name): _rows(arrays[f"attribute_{k}"], name, (count,)) for k, name in enumerate(meta["attributes"])}
+        width, height = (int(v) for v in meta["size"])
+        frames = tuple(map(_text, meta["frames"]))
+        return SequenceResult(attributes=attributes, size=(width, height), frames=frames, **texts, **rows, **more)
+
+
+def _rows(array: NDArray[Any], name: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    """An array, if it has the shape and holds numbers."""
+    if array.shape != shape or array.dtype.kind not in "fiub":
+        raise ValueError(f"its array {name} is {array.dtype} of shape {array.shape}, not numbers of shape {shape}")
+    return array
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{shown(value)} stands where a text is expected")
+    return value
 
 
 def record_path(folder: str | Path, tracker: str, fingerprint: str, sequence: str) -> Path:
@@ -242,21 +273,32 @@ def load_evaluation(folder: str | Path, *, records: bool = True) -> Evaluation:
     """
     path = Path(folder)
     path = path / "evaluation.json" if path.is_dir() else path
-    try:
+    hint = f"Run tools/evaluate.py --output {path.parent} first."
+    with reading(lambda why: SourceError(f"Can't read an evaluation from {path}: {why}. {hint}")):
         table = json.loads(path.read_text(encoding="utf-8"))
         if table["format"] != FORMAT:
             raise SourceError(f"{path} was written by another version of this program; evaluate again.")
-    except (OSError, ValueError, KeyError) as error:
-        raise SourceError(f"Can't read an evaluation from {path}: {error}. Run tools/evaluate.py --output {path.parent} first.") from error
-    trackers = tuple(
-        TrackerMetrics(
-            tracker=t["tracker"],
-            overall=_numbers(t["overall"]),
-            curves={k: _curve(c) for k, c in t["curves"].items()},
-            sequences=tuple(SequenceMetrics(s["sequence"], s["frames"], _numbers(s["values"]), s["error"]) for s in t["sequences"]),
-            attributes={k: _numbers(v) for k, v in t["attributes"].items()},
-        )
-        for t in table["trackers"]
+        trackers = tuple(map(_tracker, table["trackers"]))
+        names = [_text(name) for name in table["records"]]
+        primary = tuple(map(_text, table["primary"]))
+        provenance = {_text(k): _text(v) for k, v in table["provenance"].items()}
+        unknown = next((name for name in primary if name not in METRICS), None)
+        if unknown is not None:
+            raise ValueError(f"its metric {shown(unknown)} is unknown")
+        if not primary or any(Path(name).is_absolute() or ".." in Path(name).parts for name in names):
+            raise ValueError("it names no metric, or records outside of its folder")
+        results = tuple(load_result(path.parent / name) for name in names) if records else ()
+        return Evaluation(_text(table["dataset"]), _text(table["protocol"]), primary, trackers, results, provenance)
+
+
+def _tracker(table: Mapping[str, Any]) -> TrackerMetrics:
+    sequences = (
+        SequenceMetrics(_text(s["sequence"]), int(s["frames"]), _numbers(s["values"]), _text(s["error"])) for s in table["sequences"]
     )
-    results = tuple(load_result(path.parent / name) for name in table["records"]) if records else ()
-    return Evaluation(table["dataset"], table["protocol"], tuple(table["primary"]), trackers, results, table["provenance"])
+    return TrackerMetrics(
+        tracker=_text(table["tracker"]),
+        overall=_numbers(table["overall"]),
+        curves={_text(k): _curve(c) for k, c in table["curves"].items()},
+        sequences=tuple(sequences),
+        attributes={_text(k): _numbers(v) for k, v in table["attributes"].items()},
+    )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tracker.errors import SourceError
 from tracker.evaluation import layout
-from tracker.evaluation.datasets.base import Dataset, SequenceData
+from tracker.evaluation.datasets.base import Dataset, SequenceData, has_area
 from tracker.evaluation.results import FAILURE, INIT, SKIPPED, TRACKED, SequenceResult, load_result, record_path, save_result
 from tracker.evaluation.specs import RunTracker, TrackerSpec, digest
 from tracker.evaluation.vot import RESTART, region_overlap
@@ -34,7 +34,8 @@ class Task:
         sequence: Where its frames are, and the truth.
         dataset: Title, for the result.
         protocol: "ope" or "supervised".
-        fingerprint: Key of the result.
+        fingerprint: Key of tracker, settings, code and protocol.
+        content: Key of the sequence's annotation and pictures.
     """
 
     spec: TrackerSpec
@@ -42,6 +43,7 @@ class Task:
     dataset: str
     protocol: Protocol
     fingerprint: str
+    content: str = ""
 
 
 _built: dict[TrackerSpec, RunTracker] = {}
@@ -69,20 +71,27 @@ def evaluate_sequence(task: Task) -> SequenceResult:
 
 
 def _one_pass(tracker: RunTracker, sequence: SequenceData, out: _Recorder) -> None:
-    """One pass: the first box initialises, nothing is corrected afterwards."""
+    """One pass: the first box initialises, nothing is corrected afterwards. Frames before it (VOT, target not shown) are passed over."""
+    start = int(np.argmax(has_area(sequence.truth)))
     for k, image in out.frames(sequence):
-        if k == 0:
+        if k == start:
             out.timed(lambda image=image: tracker.init(image, sequence.init))  # type: ignore[misc]
-            out.boxes[0] = sequence.init
-        else:
+            out.boxes[k] = sequence.init
+        elif k > start:
             out.track(tracker, image)
 
 
 def _supervised(tracker: RunTracker, sequence: SequenceData, out: _Recorder) -> None:
-    """VOT: initialise, and again `RESTART` frames after a failure (overlap 0)."""
+    """VOT: initialise, and again `RESTART` frames after a failure (overlap 0).
+
+    Frames without a region (NaN, or no area) count for nothing: no failure there, and no start, which waits for the next region.
+    """
     regions = sequence.truth if sequence.polygons is None else sequence.polygons
+    shown = has_area(sequence.truth)
     start = 0
     for k, image in out.frames(sequence):
+        if k == start and not shown[k]:
+            start += 1
         if k < start:
             out.codes[k] = SKIPPED
         elif k == start:
@@ -92,7 +101,7 @@ def _supervised(tracker: RunTracker, sequence: SequenceData, out: _Recorder) -> 
         else:
             out.track(tracker, image)
             out.codes[k] = TRACKED
-            if region_overlap(out.boxes[k], regions[k], out.size) <= 0:
+            if shown[k] and region_overlap(out.boxes[k], regions[k], out.size) <= 0:
                 out.boxes[k] = np.nan
                 out.codes[k] = FAILURE
                 start = k + RESTART
@@ -166,15 +175,17 @@ class _Recorder:
             polygons=task.sequence.polygons,
             error=self.error,
             fingerprint=task.fingerprint,
+            content=task.content,
         )
 
 
 def make_tasks(dataset: Dataset, specs: list[TrackerSpec], protocol: Protocol) -> list[Task]:
-    """One task per tracker and sequence, with the key of its result: model, configuration, code, data set and protocol."""
+    """One task per tracker and sequence, with the key of its result: model, configuration, code, protocol; and that of its data."""
     tasks = []
+    contents = {sequence.name: sequence.content() for sequence in dataset.sequences}
     for spec in specs:
         key = digest([spec.fingerprint(), dataset.key, dataset.results_folder, protocol])
-        tasks += [Task(spec, sequence, dataset.title, protocol, key) for sequence in dataset.sequences]
+        tasks += [Task(spec, sequence, dataset.title, protocol, key, contents[sequence.name]) for sequence in dataset.sequences]
     return tasks
 
 
@@ -205,6 +216,8 @@ class RunStore:
             logger.warning("%s", error)
             return None
         sequence = task.sequence
+        if result.content != task.content:  # pictures repaired, boxes corrected, or a record from before contents were kept
+            return None
         same = result.fingerprint == task.fingerprint and len(result) == len(sequence) and not result.error
         if not same or not np.array_equal(result.truth[0], sequence.truth[0], equal_nan=True):
             return None

@@ -19,8 +19,11 @@ from tracker.errors import ConfigError
 from tracker.types import Box, Image, Track
 
 PACKAGE = Path(__file__).resolve().parents[1]
-# What can change a box: the code between an image and a Track. Metrics and reports aren't in it: they are computed anew each time.
-SOURCES = ("*.py", "model/*.py", "tracking/*.py", "runtime/*.py", "media/images.py", "evaluation/baselines.py", "evaluation/run.py")
+# What can change a box: all code of the package, new rooms and subpackages too, except rooms that are never between an image and a
+# Track. Metrics and reports aren't in it: they are computed anew each time.
+UNINVOLVED = ("annotate", "benchmark", "cli", "export", "matching", "metrics", "recipes", "serve", "training", "web", "weights")
+INVOLVED = ("evaluation/baselines.py", "evaluation/run*.py", "evaluation/datasets/**/*.py")
+"""Of the evaluation, which is uninvolved else."""
 
 
 class RunTracker(Protocol):
@@ -187,11 +190,17 @@ def _versions(*packages: str) -> dict[str, str]:
     return found
 
 
+def sources() -> list[Path]:
+    """The files of the package that can change a box."""
+    rooms = {*UNINVOLVED, "evaluation"}
+    general = (p for p in PACKAGE.rglob("*.py") if p.relative_to(PACKAGE).parts[0] not in rooms)
+    return sorted({*general, *(p for pattern in INVOLVED for p in PACKAGE.glob(pattern))})
+
+
 @lru_cache(maxsize=1)
 def code_version() -> str:
     """Version number and a hash of the sources between image and box, so that results of an edited tracker are never reused."""
     content = hashlib.sha256()
-    for pattern in SOURCES:
-        for path in sorted(PACKAGE.glob(pattern)):
-            content.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
+    for path in sources():
+        content.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
     return f"{__version__}+{content.hexdigest()[:12]}"

@@ -1,4 +1,4 @@
-"""GOT-10k test submissions: the zip that the server takes, and a check that names what it would answer with silence."""
+"""Submissions to GOT-10k and TrackingNet: the zip that the server takes, and a check that names what it would answer with silence."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from tracker.errors import OutputError, SourceError
+from tracker.errors import OutputError, SourceError, reading
 from tracker.evaluation.datasets.base import Dataset
 from tracker.evaluation.layout import paths
 from tracker.evaluation.results import atomic_write
 
 TEST_NAMES = tuple(f"GOT-10k_Test_{k:06d}" for k in range(1, 181))
+TRACKINGNET = 511
+"""Sequences of TrackingNet's test set."""
 MOST = 12
 """How many mistakes of one kind are named before the rest is counted."""
 
@@ -38,7 +40,9 @@ class Expected:
 
 
 def make_zip(folder: Path, dataset: Dataset, target: Path) -> Path:
-    """Zip a tracker's result folder the way the official toolkit does: sequence folders at the top, nothing else.
+    """Zip a tracker's result folder the way the benchmark takes it, nothing else in it.
+
+    GOT-10k: a folder for each sequence at the top, with boxes and times. TrackingNet: one text file of boxes for each sequence.
 
     Raises:
         OutputError: A sequence has no result yet.
@@ -46,7 +50,8 @@ def make_zip(folder: Path, dataset: Dataset, target: Path) -> Path:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in dataset.names:
-            for path in paths(folder, "got10k", name):
+            boxes, times = paths(folder, dataset.layout, name)
+            for path in (boxes, times) if dataset.rules == "got10k" else (boxes,):
                 if not path.is_file():
                     raise OutputError(f"{path} is missing, so there is nothing to submit yet; run the evaluation to its end first.")
                 # A fixed date: the same results make the same bytes.
@@ -55,12 +60,13 @@ def make_zip(folder: Path, dataset: Dataset, target: Path) -> Path:
     return target
 
 
-def check_zip(file: str | Path, dataset: Dataset | None = None) -> list[str]:
+def check_zip(file: str | Path, dataset: Dataset | None = None, key: str = "got10k") -> list[str]:
     """Every mistake of a submission, as sentences.
 
     Args:
         file: The zip.
-        dataset: GOT-10k test, if it is at hand: then line counts and first boxes are checked too.
+        dataset: The test set, if it is at hand: then line counts and first boxes are checked too.
+        key: Whose submission it is, "got10k" or "trackingnet".
 
     Returns:
         Mistakes; empty if the server should take it.
@@ -76,26 +82,69 @@ def check_zip(file: str | Path, dataset: Dataset | None = None) -> list[str]:
     except (zipfile.BadZipFile, OSError):
         return [f"{path.name} is not a zip archive (a .rar, .7z or .tar.gz under another name isn't accepted)."]
     with archive:
-        return _check(archive, Expected.of(dataset))
+        with reading(lambda why: SourceError(f"The archive {path} can't be read: {why}; zip the results again.")):
+            if key == "trackingnet":
+                return _check_flat(archive, dataset)
+            return _check(archive, Expected.of(dataset))
 
 
-def _check(archive: zipfile.ZipFile, expected: Expected) -> list[str]:
+def _entries(archive: zipfile.ZipFile) -> tuple[dict[PurePosixPath, zipfile.ZipInfo], list[str]]:
+    """The files of an archive without junk, and what is wrong with the archive; no files where it can't be looked into."""
     mistakes: list[str] = []
     entries = [i for i in archive.infolist() if not i.is_dir()]
     if not entries:
-        return ["The archive is empty."]
+        return {}, ["The archive is empty."]
     if any(i.flag_bits & 1 for i in entries):
-        return ["The archive is encrypted; the server can't open it."]
+        return {}, ["The archive is encrypted; the server can't open it."]
     bad = archive.testzip()
     if bad:
-        return [f"The archive is damaged: {bad} doesn't match its checksum."]
+        return {}, [f"The archive is damaged: {bad} doesn't match its checksum."]
     if any("\\" in i.orig_filename for i in entries):
         mistakes.append("File names hold backslashes; zip them again with a program that writes forward slashes.")
     names = {PurePosixPath(i.filename.replace("\\", "/")): i for i in entries}
     junk = [p for p in names if "__MACOSX" in p.parts or p.name.startswith(".")]
     if junk:
         mistakes.append(_several("Files that don't belong there (hidden or __MACOSX)", [str(p) for p in junk]))
-    names = {p: i for p, i in names.items() if p not in junk}
+    return {p: i for p, i in names.items() if p not in junk}, mistakes
+
+
+def _check_flat(archive: zipfile.ZipFile, dataset: Dataset | None) -> list[str]:
+    """TrackingNet: <sequence>.txt at the top for each of its 511 sequences, a line x,y,w,h for each frame."""
+    names, mistakes = _entries(archive)
+    if not names:
+        return mistakes
+    deep = [str(p) for p in names if len(p.parts) > 1]
+    odd = [p.name for p in names if p.suffix != ".txt"]
+    if deep:
+        mistakes.append(_several("Files in folders; they must lie at the top of the archive", deep))
+    if odd:
+        mistakes.append(_several("Files that aren't NAME.txt", odd))
+    files = {p.stem: (p.name, i) for p, i in names.items() if p.suffix == ".txt"}
+    wanted = {s.name: s for s in dataset.sequences} if dataset else {}
+    absent, unknown = [n for n in wanted if n not in files], [n for n in files if wanted and n not in wanted]
+    if absent:
+        mistakes.append(_several(f"{len(absent)} of {len(wanted)} sequences are missing", absent))
+    if unknown:
+        mistakes.append(_several("Files that aren't test sequences", unknown))
+    if dataset is None and len(files) != TRACKINGNET:
+        mistakes.append(f"There are {len(files)} sequences; the test set has {TRACKINGNET}.")
+    contents: list[str] = []
+    for stem, (name, info) in files.items():
+        rows, wrong = _boxes(archive.read(info), name)
+        contents += wrong
+        sequence = wanted.get(stem)
+        if rows is None or sequence is None:
+            continue
+        if len(rows) != len(sequence):
+            contents.append(f"{name}: {len(rows)} lines for {len(sequence)} frames.")
+        contents += _first(rows[0], sequence.init, name)
+    return mistakes + _capped(contents)
+
+
+def _check(archive: zipfile.ZipFile, expected: Expected) -> list[str]:
+    names, mistakes = _entries(archive)
+    if not names:
+        return mistakes
     top, wrong = _top(set(names), set(expected.frames))
     mistakes += wrong
     found = {p.relative_to(top): i for p, i in names.items() if p.is_relative_to(top)}
@@ -111,7 +160,21 @@ def _check(archive: zipfile.ZipFile, expected: Expected) -> list[str]:
     for name in expected.frames:
         if name in sequences:
             contents += _check_sequence(archive, {p: i for p, i in found.items() if p.parts[0] == name}, name, expected)
-    return mistakes + contents[: 4 * MOST] + ([f"... and {len(contents) - 4 * MOST} more like these."] if len(contents) > 4 * MOST else [])
+    return mistakes + _capped(contents)
+
+
+def _capped(contents: list[str]) -> list[str]:
+    """The first mistakes of many, and how many more there are."""
+    return contents[: 4 * MOST] + ([f"... and {len(contents) - 4 * MOST} more like these."] if len(contents) > 4 * MOST else [])
+
+
+def _first(row: np.ndarray, given: np.ndarray, name: str) -> list[str]:
+    """What is wrong with a first line, which must be the given box."""
+    if np.abs(row - given).max() <= 0.51:
+        return []
+    off = np.allclose(row - given, [1, 1, 0, 0], atol=0.51)
+    shift = " (it is off by one: boxes must be 0-based the way the data is)" if off else ""
+    return [f"{name}: line 1 must be the given box {given.tolist()}, not {row.tolist()}{shift}."]
 
 
 def _several(what: str, items: list[str]) -> str:
@@ -153,13 +216,8 @@ def _check_sequence(archive: zipfile.ZipFile, files: dict[PurePosixPath, zipfile
             out.append(f"{path.name}: {len(rows)} lines for {count} frames.")
         count = len(rows) if count is None else count
         first = expected.first.get(name)
-        if first is not None and np.abs(rows[0] - first).max() > 0.51:
-            shift = (
-                " (it is off by one: boxes must be 0-based the way the data is)"
-                if np.allclose(rows[0] - first, [1, 1, 0, 0], atol=0.51)
-                else ""
-            )
-            out.append(f"{path.name}: line 1 must be the given box {first.tolist()}, not {rows[0].tolist()}{shift}.")
+        if first is not None:
+            out += _first(rows[0], first, path.name)
     clock = next((i for p, i in files.items() if p.name == f"{name}_time.txt"), None)
     if clock is None:
         out.append(f"{name}: {name}_time.txt is missing (seconds per frame, one column per repetition).")

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from tracker._version import __version__
 from tracker.evaluation.datasets.base import Dataset
-from tracker.evaluation.metrics import METRICS, PRIMARY, got10k_metrics, otb_metrics
-from tracker.evaluation.results import Evaluation, SequenceResult, TrackerMetrics
+from tracker.evaluation.metrics import METRICS, PRIMARY, got10k_metrics, otb_metrics, speed
+from tracker.evaluation.results import Evaluation, SequenceMetrics, SequenceResult, TrackerMetrics
 from tracker.evaluation.vot import vot_metrics
 
 # What a terminal's table shows, by rules; everything else is in evaluation.json.
@@ -59,7 +59,13 @@ HEADINGS = {
 
 
 def measure(dataset: Dataset, tracker: str, results: Sequence[SequenceResult], protocol: str) -> TrackerMetrics:
-    """One tracker's table by the data set's own rules (VOT in one pass, unsupervised, is measured as OTB is)."""
+    """One tracker's table by the data set's own rules (VOT in one pass, unsupervised, is measured as OTB is).
+
+    Speeds alone where the truth is withheld: one given box is no truth to measure on.
+    """
+    if dataset.truth_withheld:
+        rows = tuple(SequenceMetrics(r.sequence, 0, speed([r], True), r.error) for r in results)
+        return TrackerMetrics(tracker, speed(results, pooled=dataset.rules == "got10k"), sequences=rows)
     if protocol == "supervised":
         return vot_metrics(tracker, results, dataset.eao_range)
     if dataset.rules == "got10k":

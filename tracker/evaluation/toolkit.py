@@ -17,7 +17,7 @@ import numpy as np
 
 from tracker.errors import ConfigError
 from tracker.evaluation.datasets.base import Dataset
-from tracker.evaluation.specs import TrackerSpec
+from tracker.evaluation.specs import TrackerSpec, parse_model, parse_tracker
 
 COVERED = ("got10k", "otb")
 # Our names for the package's, by rules.
@@ -102,12 +102,36 @@ def toolkit_report(results: Path, dataset: Dataset, trackers: list[str]) -> dict
     }
 
 
-def as_toolkit_tracker(spec: TrackerSpec) -> Any:
+def _spec_of(text: str, options: dict[str, str]) -> TrackerSpec:
+    """A model's or tracker's name as a spec, checked."""
+    unknown = next((name for name in options if name not in ("device", "engine")), None)
+    if unknown is not None:
+        raise ConfigError(f"as_toolkit_tracker has no option {unknown!r}; it has device and engine.")
+    if text == "still" or text.partition(":")[0] in ("opencv", "python"):
+        spec = parse_tracker(text, None)
+    else:
+        spec = parse_model(text, {"device": "auto", "engine": "auto", **options})
+    spec.check()
+    return spec
+
+
+def as_toolkit_tracker(spec: TrackerSpec | str | Path = "siamtrack-s", **options: str) -> Any:
     """A `got10k.trackers.Tracker` of ours, for `ExperimentX(...).run(tracker)`; takes the package's RGB PIL images.
 
+    Args:
+        spec: A model's name or file, such as "siamtrack-s"; what `tools/evaluate.py --tracker` takes, such as "still" or
+            "opencv:mil"; or a `TrackerSpec`.
+        options: For a model: device and engine, both "auto" where they aren't given.
+
     Raises:
-        ConfigError: The package can't be imported.
+        ConfigError: The package can't be imported, or an option is unknown.
+        WeightsError: There is no such model.
+
+    Example:
+        >>> from got10k.experiments import ExperimentOTB                                # doctest: +SKIP
+        >>> ExperimentOTB("OTB", version=2013).run(as_toolkit_tracker("siamtrack-s"))    # doctest: +SKIP
     """
+    what = spec if isinstance(spec, TrackerSpec) else _spec_of(str(spec), options)
     try:
         from got10k.trackers import Tracker
     except ImportError as error:
@@ -115,8 +139,8 @@ def as_toolkit_tracker(spec: TrackerSpec) -> Any:
 
     class Adapter(Tracker):  # type: ignore[misc]
         def __init__(self) -> None:
-            super().__init__(name=spec.label, is_deterministic=True)
-            self._tracker = spec.build()
+            super().__init__(name=what.label, is_deterministic=True)
+            self._tracker = what.build()
 
         def init(self, image: Any, box: Any) -> None:
             self._tracker.init(np.ascontiguousarray(np.asarray(image)[..., ::-1]), np.asarray(box, dtype=np.float64))

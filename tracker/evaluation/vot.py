@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from tracker.evaluation.datasets.vot import area
 from tracker.evaluation.metrics import speed
 from tracker.evaluation.results import FAILURE, INIT, TRACKED, Curve, SequenceMetrics, SequenceResult, TrackerMetrics
 
@@ -50,14 +51,6 @@ def clip_polygon(points: Floats, low: Floats, high: Floats) -> Floats:
     return points
 
 
-def area(points: Floats) -> float:
-    """Area of a polygon (K, 2), by the shoelace formula."""
-    if len(points) < 3:
-        return 0.0
-    x, y = points[:, 0], points[:, 1]
-    return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2)
-
-
 def region_overlap(box: Floats, region: Floats, size: tuple[int, int]) -> float:
     """IoU of a box (4,) xywh with the truth, a box (4,) or corners (8,), both cut at the frame.
 
@@ -85,11 +78,14 @@ def region_overlap(box: Floats, region: Floats, size: tuple[int, int]) -> float:
 
 
 def overlaps(result: SequenceResult, burn_in: int = 0) -> Floats:
-    """(N,) overlap where the tracker was tracking, NaN elsewhere and in the first `burn_in` frames from each initialisation on."""
+    """(N,) overlap where the tracker was tracking a target that is shown.
+
+    NaN elsewhere, and in the first `burn_in` frames from each initialisation on.
+    """
     codes = _codes(result)
     truth = result.truth if result.polygons is None else result.polygons
     out = np.full(len(result), np.nan)
-    for k in np.flatnonzero(codes == TRACKED):
+    for k in np.flatnonzero((codes == TRACKED) & result.valid):
         out[k] = region_overlap(result.boxes[k], truth[k], result.size)
     for k in np.flatnonzero(codes == INIT):
         out[k : k + burn_in] = np.nan
@@ -107,28 +103,35 @@ def expected_overlap_curve(results: Sequence[SequenceResult]) -> Floats:
 
     Each run is cut at its (re-)initialisations. A fragment that ended in a failure is continued with overlap 0, since a tracker
     that isn't restarted stays lost; one that ended with the sequence (also right after a failure) counts only to its end. The
-    value at length n is the mean, over the fragments that are long enough, of the mean overlap in frames 2..n.
+    value at length n is the mean, over the fragments that are long enough, of the mean overlap in frames 2..n; frames without a
+    region count in none of them.
 
     Returns:
         (L,) values; index n - 1 is length n; the first is 1 by definition.
     """
     longest = max((len(r) for r in results), default=1)
     fragments: list[Floats] = []
+    shown: list[NDArray[np.bool_]] = []
     for result in results:
         values = np.nan_to_num(overlaps(result), nan=0.0)
-        restarts = [f + RESTART for f in np.flatnonzero(_codes(result) == FAILURE) if f + RESTART <= len(values)]
+        restarts = [int(f) + RESTART for f in np.flatnonzero(_codes(result) == FAILURE) if f + RESTART <= len(values)]
         starts = [0, *restarts]
-        for start, end in zip(starts, [*restarts, None], strict=True):
+        ends: list[int | None] = [*restarts, None]
+        for start, end in zip(starts, ends, strict=True):
             piece = values[start:] if end is None else values[start : end + 1]
             row = np.full(longest, np.nan if end is None else 0.0)
             row[: len(piece)] = piece
             fragments.append(row)
+            counts = np.ones(longest, dtype=bool)
+            counts[: len(piece)] = result.valid[start : start + len(piece)]
+            shown.append(counts)
     table = np.stack(fragments) if fragments else np.zeros((0, longest))
-    sums = np.cumsum(np.nan_to_num(table[:, 1:]), axis=1) / np.arange(1, longest)
+    counted = np.stack(shown)[:, 1:] if shown else np.zeros((0, longest - 1), dtype=bool)
+    sums = np.cumsum(np.nan_to_num(table[:, 1:]) * counted, axis=1) / np.maximum(np.cumsum(counted, axis=1), 1)
     alive = ~np.isnan(table[:, 1:])
-    counts = alive.sum(axis=0)
+    living = alive.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        means = np.where(counts > 0, (sums * alive).sum(axis=0) / counts, 0.0)
+        means = np.where(living > 0, (sums * alive).sum(axis=0) / living, 0.0)
     return np.concatenate([[1.0], means])
 
 
@@ -155,11 +158,11 @@ def vot_metrics(tracker: str, results: Sequence[SequenceResult], interval: tuple
         values = {
             "accuracy": float(np.nanmean(own)) if np.isfinite(own).any() else math.nan,
             "failures": float(failure.sum()),
-            "robustness": float(100 * failure.sum() / len(result)),
+            "robustness": float(100 * failure.sum() / max(int(result.valid.sum()), 1)),
         }
-        rows.append(SequenceMetrics(result.sequence, len(result), {**values, **speed([result], True)}, result.error))
+        rows.append(SequenceMetrics(result.sequence, int(result.valid.sum()), {**values, **speed([result], True)}, result.error))
     every, failures = np.concatenate(pool), np.concatenate(failed)
-    share = float(failures.sum() / len(failures))
+    share = float(failures.sum() / max(sum(int(r.valid.sum()) for r in results), 1))
     overall = {
         "accuracy": float(np.nanmean(every)) if np.isfinite(every).any() else math.nan,
         "robustness": 100 * share,

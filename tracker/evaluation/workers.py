@@ -65,6 +65,7 @@ def crashed(task: Task, sentence: str) -> SequenceResult:
         polygons=task.sequence.polygons,
         error=sentence,
         fingerprint=task.fingerprint,
+        content=task.content,
     )
 
 
@@ -164,6 +165,12 @@ def _give(worker: _Worker, waiting: list[Task]) -> None:
         worker.pipe.send(worker.task)
 
 
+def is_token_failure(error: Exception) -> bool:
+    """Whether Ray failed over its authentication token and not for lack of a cluster; its classes for that are not public."""
+    words = f"{type(error).__name__} {error}".lower()
+    return any(word in words for word in ("authentic", "unauthorized", "auth_token", "auth token", "auth_mode", "invalid token"))
+
+
 def _ray(tasks: list[Task], address: str, workers: int) -> Iterator[SequenceResult]:
     """The same tasks on Ray. The package travels with the job; data sets and weight files given by path must be on every node."""
     try:
@@ -180,9 +187,13 @@ def _ray(tasks: list[Task], address: str, workers: int) -> Iterator[SequenceResu
     try:
         ray.init(**options)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise DeviceError(
-            f"No Ray cluster answers at {address!r} ({' '.join(str(error).split())[:200]}); `ray start --head` makes one."
-        ) from None
+        why = " ".join(str(error).split())[:200]
+        if is_token_failure(error):
+            raise DeviceError(
+                f"The Ray cluster at {address!r} refuses the token that this machine gives, or gets none ({why}); set RAY_AUTH_MODE=token "
+                "and RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH, as on the cluster."
+            ) from None
+        raise DeviceError(f"No Ray cluster answers at {address!r} ({why}); `ray start --head` makes one.") from None
     try:
         nodes = sum(1 for node in ray.nodes() if node["Alive"])
         logger.info("Ray: %d node(s), %g CPUs", nodes, ray.cluster_resources().get("CPU", 0))

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from tracker._version import __version__
 from tracker.config import Config, load_config, merge, to_dict
-from tracker.errors import WeightsError
+from tracker.errors import WeightsError, reading, shown
+from tracker.files import is_file
 
 if TYPE_CHECKING:
     from tracker.model.matcher import Matcher
@@ -81,7 +82,7 @@ class LoadedModel:
             module = Matcher(self.config.model)
         try:
             module.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in self.state.items()})
-        except RuntimeError as error:
+        except (RuntimeError, TypeError, ValueError) as error:
             raise misfit(self.path, error) from None
         for parameter in module.parameters():
             parameter.requires_grad_(False)
@@ -99,7 +100,7 @@ class LoadedModel:
         return self.config.model.head == "boxes"
 
 
-def misfit(path: Path | None, error: Exception) -> WeightsError:
+def misfit(path: Path | None, error: Exception | str) -> WeightsError:
     """The sentence for arrays that don't fit their configuration."""
     reason = " ".join(str(error).split())[:300]
     return WeightsError(f"The checkpoint {path or 'in memory'} does not fit its model configuration: {reason}")
@@ -116,15 +117,19 @@ def find_weights(name_or_file: str | Path) -> Path:
     Raises:
         WeightsError: Neither.
     """
+    if not isinstance(name_or_file, str | Path):
+        raise WeightsError(
+            f"The model {shown(name_or_file)} is neither a name nor a file; the shipped ones are {', '.join(shipped_models())}."
+        )
     shipped = WEIGHTS / f"{name_or_file}.safetensors"
-    if shipped.is_file():
+    if is_file(shipped):
         return shipped
     path = Path(name_or_file)
-    if path.is_file():
+    if is_file(path):
         return path
     near = difflib.get_close_matches(str(name_or_file), shipped_models(), n=1, cutoff=0.7)
     raise WeightsError(
-        f"The model {str(name_or_file)!r} is neither a shipped model ({', '.join(shipped_models()) or 'none'}) nor an existing file."
+        f"The model {shown(str(name_or_file))} is neither a shipped model ({', '.join(shipped_models()) or 'none'}) nor an existing file."
         + (f" Did you mean {near[0]!r}?" if near else "")
     )
 
@@ -141,28 +146,50 @@ def load_model(name_or_file: str | Path, config: str | Path | None = None, overr
         WeightsError: The file is missing, damaged, or doesn't fit its configuration.
         ConfigError: The yaml or an override is wrong.
     """
-    from safetensors import SafetensorError, safe_open
-
     path = find_weights(name_or_file)
     if path.suffix in (".pth", ".pt"):
         stored, state = _read_siamfc_pytorch(path)
     else:
-        try:
-            with safe_open(path, framework="np") as file:
-                header = (file.metadata() or {}).get(HEADER)
-                state = {key: file.get_tensor(key) for key in file.keys()}
-        except (SafetensorError, OSError) as error:
-            raise WeightsError(f"The checkpoint {path} can't be read ({error}); it may be damaged: fetch or train it again.") from None
-        if header is None:
-            raise WeightsError(f"The checkpoint {path} carries no SiamTrack configuration; it was written by something else.")
-        stored = merge(Config(), json.loads(header)["config"], where=str(path))
+        metadata, state = read_safetensors(path)
+        stored = merge(Config(), read_header(metadata, path)["config"], where=str(path))
     full = load_config(config, overrides, base=stored)
+    if not all(value.dtype.kind in "fiu" for value in state.values()):
+        raise WeightsError(f"The checkpoint {path} holds arrays of something else than numbers; it is no model of this program.")
     if not all(np.isfinite(value).all() for value in state.values()):
         raise WeightsError(f"The checkpoint {path} holds values that are not finite; its training diverged, take an earlier one.")
     model = LoadedModel(full.name, full, state, path)
     if full.model != stored.model:
         model.module  # noqa: B018 - builds it, which shows whether the changed configuration still fits
     return model
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
+    """Header and arrays of a file.
+
+    Raises:
+        WeightsError: It is damaged.
+    """
+    from safetensors import safe_open
+
+    with reading(lambda why: WeightsError(f"The checkpoint {path} can't be read ({why}); it may be damaged: fetch or train it again.")):
+        with safe_open(path, framework="np") as file:
+            return file.metadata() or {}, {key: file.get_tensor(key) for key in file.keys()}
+
+
+def read_header(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
+    """What this program wrote into a checkpoint's header: version, config, notes.
+
+    Raises:
+        WeightsError: There is nothing of this program, or it is damaged.
+    """
+    if HEADER not in metadata:
+        raise WeightsError(f"The checkpoint {path} carries no SiamTrack configuration; it was written by something else.")
+    damaged = f"The header of the checkpoint {path} is damaged: fetch or train it again"
+    with reading(lambda why: WeightsError(f"{damaged} ({why}).")):
+        header = json.loads(metadata[HEADER])
+    if not isinstance(header, dict) or not isinstance(header.get("config"), dict) or not isinstance(header.get("notes", {}), dict):
+        raise WeightsError(f"{damaged} (it holds no configuration).")
+    return header
 
 
 def folded(config: Config, state: Mapping[str, Any]) -> tuple[Config, dict[str, Any]]:
@@ -222,19 +249,11 @@ def update_tracking(path: str | Path, values: Mapping[str, Any], notes: Mapping[
         WeightsError: The file isn't a SiamTrack checkpoint.
         ConfigError: An unknown field, or a value of a wrong type.
     """
-    from safetensors import SafetensorError, safe_open
     from safetensors.numpy import save_file
 
     file = Path(path)
-    try:
-        with safe_open(file, framework="np") as opened:
-            metadata = opened.metadata() or {}
-            state = {key: opened.get_tensor(key) for key in opened.keys()}
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"The checkpoint {file} can't be read ({error}); it may be damaged: fetch or train it again.") from None
-    if HEADER not in metadata:
-        raise WeightsError(f"The checkpoint {file} carries no SiamTrack configuration; it was written by something else.")
-    header = json.loads(metadata[HEADER])
+    metadata, state = read_safetensors(file)
+    header = read_header(metadata, file)
     plain = {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
     config = merge(merge(Config(), header["config"], where=str(file)), {"tracking": plain}, where=str(file))
     header["config"] = to_dict(config)
@@ -259,18 +278,20 @@ SIAMFC_MODEL = {
 
 def _read_siamfc_pytorch(path: Path) -> tuple[Config, dict[str, Any]]:
     """A state dict with the names of the public siamfc-pytorch checkpoints (backbone.conv1.0.weight ...)."""
-    import pickle
-
     import torch
 
-    try:
+    with reading(lambda why: WeightsError(f"The checkpoint {path} can't be read as plain tensors ({why}).")):
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise WeightsError(f"The checkpoint {path} can't be read as plain tensors ({str(error).splitlines()[0]}).") from None
     if not isinstance(state, dict) or "backbone.conv1.0.weight" not in state:
         raise WeightsError(f"The checkpoint {path} is not in the siamfc-pytorch format (no backbone.conv1.0.weight in it).")
     config = merge(Config(name="siamfc-alexnet"), {"model": SIAMFC_MODEL, "tracking": SIAMFC_TRACKING}, where=str(path))
+    odd = next(
+        (k for k, v in state.items() if not isinstance(k, str) or not isinstance(v, torch.Tensor) or v.layout != torch.strided), None
+    )
+    if odd is not None:
+        raise WeightsError(f"The checkpoint {path} holds {shown(odd)}, which is no plain tensor with a name; export it again.")
     own = {key: value for key, value in state.items() if key.startswith("backbone.")}
     own["head.scale"] = torch.tensor(0.001)  # its `out_scale`
     own["head.bias"] = torch.tensor(0.0)
-    return config, {key: value.detach().numpy() for key, value in own.items()}
+    with reading(lambda why: misfit(path, why)):
+        return config, {key: value.detach().numpy() for key, value in own.items()}

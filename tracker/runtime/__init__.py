@@ -9,7 +9,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from tracker.errors import DeviceError
+from tracker.errors import DeviceError, reading, shown
+from tracker.model.zoo import misfit
 from tracker.runtime.base import Engine, Response
 
 if TYPE_CHECKING:
@@ -52,7 +53,9 @@ def build_engine(model: LoadedModel, device: str = "auto", engine: str = "auto",
     Raises:
         DeviceError: The device or engine is unknown or not there.
     """
-    if engine not in ENGINES:
+    if not isinstance(device, str):
+        raise DeviceError(f"The device {shown(device)} is unknown; it is auto, cpu, cuda or cuda:N.")
+    if not isinstance(engine, str) or engine not in ENGINES:
         raise DeviceError(f"The engine {engine!r} is unknown; there are {', '.join(ENGINES)}.")
     if device == "auto":
         device, reason = HOMES[engine] if engine in HOMES else find_device()
@@ -64,6 +67,12 @@ def build_engine(model: LoadedModel, device: str = "auto", engine: str = "auto",
     if engine in HOMES and kind != HOMES[engine][0]:
         raise DeviceError(f"The engine {engine} runs on {HOMES[engine][0]}, not on {device!r}; give --device auto, or --engine torch.")
     threads, spread = (threads, threads) if threads else (default_threads(), default_threads(None))
+    with reading(lambda why: misfit(model.path, why)):  # arrays of other shapes show where the graphs are built
+        return _build(model, device, engine, threads, spread)
+
+
+def _build(model: LoadedModel, device: str, engine: str, threads: int, spread: int) -> Engine:
+    """The engine of a name that is known."""
     sizes = (model.config.tracking.steady_size,)
     if engine == "onnxruntime":
         from tracker.runtime.onnx_engine import OnnxEngine

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tracker.config import TrackingConfig
+from tracker.errors import ConfigError
 from tracker.tracking.decode import Decoded, Map
 
 OVERLAP = 0.3
@@ -151,6 +153,18 @@ def _agreement(boxes: Map | None, response: Map, cell: tuple[int, int]) -> float
         total += both / max(union, 1e-6) * (share + 1e-6)
         whole += share + 1e-6
     return total / whole
+
+
+def check_weights(config: TrackingConfig) -> None:
+    """Raises where there are more weights than features.
+
+    Raises:
+        ConfigError: With the setting.
+    """
+    for name in ("confidence", "confidence_plain"):
+        count = len(getattr(config, name))
+        if count > 1 + len(FEATURES):
+            raise ConfigError(f"tracking.{name} has {count} values; it is a bias and at most {len(FEATURES)} weights.")
 
 
 def probability(values: ArrayLike, weights: Sequence[float]) -> NDArray[np.float64]:

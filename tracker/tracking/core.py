@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -10,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tracker.config import TrackingConfig
+from tracker.config import TrackingConfig, check_sizes
 from tracker.crops import Crop, context_side, mean_colour
 from tracker.geometry import check_box
 from tracker.model.zoo import FINE_CHANNELS
 from tracker.runtime.base import Engine, Response
 from tracker.runtime.onnx_graph import PADDED
-from tracker.tracking.confidence import FEATURES, features, probability
+from tracker.tracking.confidence import check_weights, features, probability
 from tracker.tracking.decode import Decoded, Weighed, decode_scales, weigh_boxes
 from tracker.tracking.motion import CameraMotion
 from tracker.tracking.online import SHIFTS, OnlineFilter
@@ -47,6 +46,8 @@ class Core:
     """
 
     def __init__(self, model: LoadedModel, engine: Engine, config: TrackingConfig) -> None:
+        check_sizes(model.config.model, config)
+        check_weights(config)
         self.model, self.engine, self.config = model, engine, config
         self.sizes = (model.config.model.template_size, model.config.model.search_size)
         self.stride = model.stride
@@ -96,19 +97,9 @@ class Core:
                 self.study(target, frame)
             else:
                 place, extents = self._cells(target, reading.crop, reading.embedding.shape[1:])
-                urgent = self._distractor(reading)
-                target.filter.learn(reading.embedding, place, extents, reading.found.response, urgent)
+                target.filter.learn(reading.embedding, place, extents, reading.found.response)
         if self._wants_view(target, reading):
             target.bank.offer(self.engine, self._view(frame, target.centre, target.size, target.fill, target.age), self.config)
-
-    def _distractor(self, reading: Reading) -> bool:
-        """Whether the matcher's second-best place is nearly as good as the target's: what the filter has to learn at once."""
-        share = self.config.online_urgent
-        if share <= 0:
-            return False
-        peak, margin = (float(reading.features[FEATURES.index(name)]) for name in ("peak", "margin"))
-        first, second = (1 / (1 + math.exp(-v)) for v in (peak, peak - margin))
-        return second > max(share * first, 0.25)
 
     def _wants_view(self, target: Target, reading: Reading) -> bool:
         if not self.active or target.age - target.found_at < self.config.bank_gap:

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tracker.errors import SiamTrackError
+from tracker.errors import SiamTrackError, shown
+from tracker.geometry import rows_of
 from tracker.media.images import to_bgr8
 from tracker.tracking.assign import HIDDEN, MOTION, SAME, Choice, assign, clash, groups_of
 from tracker.tracking.confidence import box_of, outside
@@ -27,8 +28,8 @@ from tracker.tracking.motion import CameraMotion
 from tracker.tracking.reading import Reading
 from tracker.tracking.spread import Spread
 from tracker.tracking.target import Target
-from tracker.tracking.tracker import SiamTracker, Views, track_of, views_of
-from tracker.types import Box, Track
+from tracker.tracking.tracker import SiamTracker, Views, next_index, track_of, views_of
+from tracker.types import Box, Image, Track
 
 CHOICES = 3
 """Places that a target may choose from."""
@@ -61,6 +62,7 @@ class MultiTracker:
         self.camera = CameraMotion()
         self._next = 0
         self._turn = 0
+        self._index = 0
 
     @classmethod
     def from_pretrained(cls, *args: Any, threads: int | None = None, **kwargs: Any) -> MultiTracker:
@@ -77,10 +79,12 @@ class MultiTracker:
         Raises:
             ImageError, BoxError: With the value, the reason and the next step.
         """
-        self.reset()
         frame = to_bgr8(image)
-        for box in np.asarray(boxes, dtype=np.float64).reshape(-1, 4):
-            self.add(frame, box)
+        targets = [self.core.start(frame, box) for box in rows_of(boxes)]  # all of them before anything is forgotten
+        self.reset()
+        self._watch(frame)
+        for target in targets:
+            self._follow(target)
 
     def add(self, image: ArrayLike, box: ArrayLike) -> int:
         """Follows one more target from this frame on.
@@ -93,9 +97,17 @@ class MultiTracker:
         """
         frame = to_bgr8(image)
         target = self.core.start(frame, box)
+        self._watch(frame)
+        return self._follow(target)
+
+    def _watch(self, frame: Image) -> None:
+        """Begins to watch the camera's motion where nothing was followed before."""
         if not self.targets:
             self.camera = CameraMotion()
             self.core.predict([], frame, self.camera)
+
+    def _follow(self, target: Target) -> int:
+        """Takes one more target in, and gives it its id."""
         number, self._next = self._next, self._next + 1
         self.targets[number] = target
         if len(self.targets) > 1:
@@ -111,25 +123,28 @@ class MultiTracker:
         Raises:
             SiamTrackError: There is none of that id.
         """
-        if number not in self.targets:
-            raise SiamTrackError(f"There is no target {number}; those followed are {sorted(self.targets) or 'none'}.")
+        if not isinstance(number, int) or number not in self.targets:
+            raise SiamTrackError(f"There is no target {shown(number)}; those followed are {sorted(self.targets) or 'none'}.")
         del self.targets[number]
 
     def reset(self) -> None:
         """Forgets all targets and starts with id 0 again."""
         self.targets, self.views, self._next, self._turn = {}, None, 0, 0
+        self._index = 0
 
-    def update(self, image: ArrayLike, *, index: int = 0, timestamp: float | None = None) -> list[Track]:
+    def update(self, image: ArrayLike, *, index: int | None = None, timestamp: float | None = None) -> list[Track]:
         """Finds every target in the next frame.
 
         Args:
             image: As in `init`.
-            index, timestamp: Passed on to the tracks.
+            index: Frame index for the tracks; None: one more than before (`init` was frame 0).
+            timestamp: Seconds, passed on to the tracks.
 
         Returns:
             A track for each target, in the order of their ids; none if there are no targets.
         """
         frame = to_bgr8(image)
+        index = self._index = next_index(self._index, index, timestamp)
         if not self.targets:
             return []
         numbers, targets = list(self.targets), list(self.targets.values())

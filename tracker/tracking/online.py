@@ -78,7 +78,7 @@ class OnlineFilter:
         each = self._taps @ one.reshape(len(one), -1)
         return each.take(_products(*one.shape[1:])).sum(axis=0) + self._constant
 
-    def learn(self, one: Features, place: ArrayLike, extents: ArrayLike, response: Map, urgent: bool = False) -> None:
+    def learn(self, one: Features, place: ArrayLike, extents: ArrayLike, response: Map) -> None:
         """Takes in a frame in which the target was surely seen (every `gap`-th one).
 
         Args:
@@ -86,11 +86,9 @@ class OnlineFilter:
             place: Row and column of the target's centre in cells.
             extents: Rows and columns that the target covers.
             response: (H, W) the matcher's response in [0, 1]: what else it takes for the target is learnt first.
-            urgent: Whether a distractor stands beside the target: it is learnt at once (hard negatives of ATOM, Danelljan et al.
-                2019, and DiMP).
         """
         self._waited = (self._waited + 1) % self.gap
-        if self._waited and not urgent:
+        if self._waited:
             return
         matrix, vector = self._equations(one, place, extents, response, self.rate * (1 - FIRST_SHARE))
         self._matrix *= 1 - self.rate  # in place: the matrices don't fit the second cache, and passes over them are what it costs

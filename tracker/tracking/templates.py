@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tracker.config import TrackingConfig
-from tracker.errors import SourceError
+from tracker.errors import SourceError, reading
+from tracker.files import as_path, is_file
+from tracker.geometry import MOST
 from tracker.runtime.base import Engine
 from tracker.types import Image
 
@@ -176,7 +177,7 @@ class KnownTarget:
 
     def bank(self, engine: Engine, model: str, template_size: int, aside: int) -> TemplateBank:
         """The bank for an engine: the stored embeddings if the same weights made them, else the pictures are embedded anew."""
-        if model == self.model:
+        if model == self.model and self._fits(engine):
             return TemplateBank.of(engine, list(self.views), self.embeddings, aside=aside)
         logger.warning("The saved target was made with other weights: its %d pictures are embedded anew.", len(self.views))
         import cv2
@@ -188,6 +189,20 @@ class KnownTarget:
             views.append(View(picture, (view.target * factor).astype(np.float32), view.frame))  # type: ignore[arg-type]
         return TemplateBank.of(engine, views, aside=aside)
 
+    def _fits(self, engine: Engine) -> bool:
+        """Whether the stored embeddings have the shape of this engine's.
+
+        Raises:
+            SourceError: They haven't, though the same weights made them.
+        """
+        first = self.views[0]
+        shape = engine.to_host(engine.embed_template([first.picture], first.target[None])).shape
+        if shape[1:] != self.embeddings.shape[1:]:
+            raise SourceError(
+                f"The saved target holds embeddings of shape {self.embeddings.shape[1:]}; the model gives {shape[1:]}: save it again."
+            )
+        return True
+
 
 def load_target(path: str | Path) -> KnownTarget:
     """A target that `save_target` wrote.
@@ -195,18 +210,31 @@ def load_target(path: str | Path) -> KnownTarget:
     Raises:
         SourceError: The file is missing, or isn't such a file.
     """
-    file = Path(path)
-    if not file.is_file():
+    file = as_path(path, SourceError, "target")
+    if not is_file(file):
         raise SourceError(f"The target {file} does not exist; --save-target writes one while tracking.")
-    try:
+    with reading(lambda why: SourceError(f"The file {file} is not a saved target ({why}); --save-target writes one.")):
         with np.load(file, allow_pickle=False) as data:
             header = json.loads(bytes(data["header"]))
             pictures, targets = data["pictures"], data["targets"].astype(np.float32)
             embeddings, size = data["embeddings"].astype(np.float32), data["size"].astype(np.float64)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise SourceError(f"The file {file} is not a saved target ({str(error)[:120]}); --save-target writes one.") from None
-    good = pictures.ndim == 4 and pictures.dtype == np.uint8 and len(pictures) == len(targets) == len(embeddings) > 0
-    if header.get("format") != FORMAT or not good or size.shape != (2,) or not (np.isfinite(size).all() and (size > 0).all()):
-        raise SourceError(f"The file {file} is not a target of format {FORMAT}; save it again with this version.")
-    views = [View(p, t, k) for k, (p, t) in enumerate(zip(pictures, targets, strict=True))]
-    return KnownTarget(views, embeddings, size, (int(header["frame"][0]), int(header["frame"][1])), str(header["model"]))
+        frame = np.asarray(header["frame"], dtype=np.float64)
+        wrong = _wrong(header, pictures, targets, embeddings, size, frame)
+        if wrong:
+            raise SourceError(f"The file {file} is not a target of format {FORMAT}: {wrong}; save it again with this version.")
+        views = [View(p, t, k) for k, (p, t) in enumerate(zip(pictures, targets, strict=True))]
+        return KnownTarget(views, embeddings, size, (int(frame[0]), int(frame[1])), str(header["model"]))
+
+
+def _wrong(header: Any, pictures: Any, targets: Any, embeddings: Any, size: Any, frame: Any) -> str:
+    """What of a saved target can't be used; "" where all can."""
+    count, side = len(pictures), pictures.shape[1] if pictures.ndim == 4 else 0
+    checks = {
+        "its format": header["format"] == FORMAT and isinstance(header["model"], str),
+        "its pictures": pictures.dtype == np.uint8 and 0 < count <= 1000 and 0 < side <= 4096 and pictures.shape == (count, side, side, 3),
+        "their targets": targets.shape == (count, 2) and bool((targets > 0).all() and (targets <= MOST).all()),
+        "their embeddings": embeddings.ndim == 4 and len(embeddings) == count and bool(np.isfinite(embeddings).all()),
+        "its size": size.shape == (2,) and bool((size > 0).all() and (size <= MOST).all()),
+        "its frame": frame.shape == (2,) and bool((frame >= 1).all() and (frame <= MOST).all()),
+    }
+    return ", ".join(name for name, good in checks.items() if not good)

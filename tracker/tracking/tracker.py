@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import numbers
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tracker.config import TrackingConfig
-from tracker.errors import SiamTrackError
+from tracker.errors import SiamTrackError, reading, shown
 from tracker.media.images import to_bgr8
+from tracker.model.zoo import misfit
 from tracker.runtime.base import Engine
 from tracker.tracking.core import Core
 from tracker.tracking.motion import CameraMotion
@@ -60,6 +62,7 @@ class SiamTracker:
         self.reading: Reading | None = None
         self.target: Target | None = None
         self.camera = CameraMotion()
+        self._index = 0
 
     @classmethod
     def from_pretrained(
@@ -83,11 +86,26 @@ class SiamTracker:
         Raises:
             WeightsError, ConfigError, DeviceError: With the value, the reason and the next step.
         """
-        from tracker.model.zoo import load_model
+        from tracker.model.zoo import load_model, shipped_models
         from tracker.runtime import build_engine
 
         model = load_model(name_or_file, config=config, overrides=overrides)
-        return cls(model, build_engine(model, device=device, engine=engine))
+        tracker = cls(model, build_engine(model, device=device, engine=engine))
+        if config is not None or overrides or str(name_or_file) not in shipped_models():
+            tracker.try_out()
+        return tracker
+
+    def try_out(self) -> None:
+        """Runs the network once on black pictures: whether arrays, sizes and settings fit together.
+
+        Raises:
+            WeightsError: They don't.
+        """
+        template, search = self.core.sizes
+        with reading(lambda why: misfit(self.model.path, why)):
+            targets = np.full((1, 2), template / 2, np.float32)
+            embedded = self.engine.embed_template([np.zeros((template, template, 3), np.uint8)], targets)
+            self.engine.match(embedded, [np.zeros((search, search, 3), np.uint8)])
 
     @property
     def device(self) -> str:
@@ -108,6 +126,7 @@ class SiamTracker:
         self.camera = CameraMotion()
         self.core.predict([], frame, self.camera)
         self._frame_size = (frame.shape[1], frame.shape[0])
+        self._index = 0
         self._show_template()
 
     def find(self, image: ArrayLike, known: KnownTarget | str | Path, *, index: int = 0, timestamp: float | None = None) -> Track:
@@ -140,12 +159,12 @@ class SiamTracker:
             raise SiamTrackError("There is no target to save; give the first frame and its box to init(image, box).")
         save_target(path, self.target.bank, self.target.sure_size, self._frame_size, fingerprint(self.model))
 
-    def update(self, image: ArrayLike, *, index: int = 0, timestamp: float | None = None) -> Track:
+    def update(self, image: ArrayLike, *, index: int | None = None, timestamp: float | None = None) -> Track:
         """Finds the target in the next frame.
 
         Args:
             image: As in `init`; another size than the first frame's is fine.
-            index: Frame index, passed on to the Track.
+            index: Frame index for the Track; None: one more than before (`init` was frame 0).
             timestamp: Seconds, passed on.
 
         Raises:
@@ -156,6 +175,7 @@ class SiamTracker:
             raise SiamTrackError("update() was called before init(); give the first frame and its box to init(image, box).")
         target = self.target
         frame = to_bgr8(image)
+        index = self._index = next_index(self._index, index, timestamp)
         self._frame_size = (frame.shape[1], frame.shape[0])
         self.core.predict([target], frame, self.camera)
         sight = see(self.core, [target], frame)
@@ -176,6 +196,21 @@ class SiamTracker:
         assert self.target is not None
         picture = self.target.bank.views[0].picture
         self.views, self.reading = Views(picture, picture, np.zeros((1, 1), np.float32)), None
+
+
+def next_index(before: int, index: int | None, timestamp: float | None) -> int:
+    """The number of a frame: the given one, or one more than before.
+
+    Raises:
+        SiamTrackError: A number that is none, or a time stamp that is none.
+    """
+    if timestamp is not None and (isinstance(timestamp, bool) or not isinstance(timestamp, numbers.Real)):
+        raise SiamTrackError(f"The time stamp {shown(timestamp)} is no number of seconds; give one, or None.")
+    if index is None:
+        return before + 1
+    if isinstance(index, bool) or not isinstance(index, numbers.Integral):
+        raise SiamTrackError(f"The frame index {shown(index)} is no whole number; leave it out and the frames are counted.")
+    return int(index)
 
 
 def views_of(target: Target, look: Look, reading: Reading) -> Views:

@@ -11,6 +11,7 @@ import numpy as np
 
 from tracker.config import Config
 from tracker.model.matcher import Matcher
+from tracker.settings import LARGEST, LARGEST_SEED, Checked, setting
 from tracker.training.augment import AugmentConfig
 from tracker.training.cache import compiled_stages, group_labels
 from tracker.training.config import FreezeConfig, LossConfig, OptimConfig, ScheduleConfig, TrainConfig
@@ -30,33 +31,22 @@ FEWEST = 10
 
 
 @dataclass(frozen=True)
-class AdaptConfig:
-    """How much to adapt.
+class AdaptConfig(Checked, section="finetune"):
+    """How much to adapt."""
 
-    Attributes:
-        groups: Groups of views that are cut and embedded once; each is 2 templates and 4 searches.
-        steps, batch_size: Of the training on them.
-        learning_rate: AdamW's, at its highest; low, since the model is good already.
-        impostors: Share of pairs of two clips (where there are two).
-        distractors: Share of searches that look elsewhere in the frame.
-        frame_range: Largest distance of two views of a clip, frames.
-        hold_out: Share of each clip, at its end, that is not trained on but measured.
-        max_frames: Frames of each clip that are tracked to measure; 0: all that are held out.
-        seed: Decides everything.
-        threads: CPU threads; 0: torch's choice.
-    """
-
-    groups: int = 150
-    steps: int = 200
-    batch_size: int = 32
-    learning_rate: float = 2e-4
-    impostors: float = 0.1
-    distractors: float = 0.25
-    frame_range: int = 100
-    hold_out: float = 0.3
-    max_frames: int = 150
-    seed: int = 0
-    threads: int = 0
+    groups: int = setting(150, 1, LARGEST, "groups", "Groups of views that are cut and embedded once; each is 2 templates and 4 searches.")
+    steps: int = setting(200, 1, LARGEST, "steps", "Of the training on them.")
+    batch_size: int = setting(32, 1, 1_000_000, "pairs", "In one step.")
+    learning_rate: float = setting(2e-4, 0, 1000, help="AdamW's, at its highest; low, since the model is good already.")
+    impostors: float = setting(0.1, 0, 1, help="Share of pairs of two clips (where there are two).")
+    distractors: float = setting(0.25, 0, 1, help="Share of searches that look elsewhere in the frame.")
+    frame_range: int = setting(100, 1, LARGEST, "frames", "Largest distance of two views of a clip.")
+    hold_out: float = setting(
+        0.3, 0, 1, above=True, below=True, help="Share of each clip, at its end, that is not trained on but measured."
+    )
+    max_frames: int = setting(150, 0, LARGEST, "frames", "Frames of each clip that are tracked to measure; 0: all that are held out.")
+    seed: int = setting(0, 0, LARGEST_SEED, help="Decides everything.")
+    threads: int = setting(0, 0, 1024, "threads", "CPU threads; 0: torch's choice.")
 
 
 @dataclass(frozen=True)

@@ -11,40 +11,30 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tracker.settings import Checked, setting
 from tracker.types import Image
 
 Rng = np.random.Generator
 
 
 @dataclass(frozen=True)
-class AugmentConfig:
-    """How much two views of a target differ. Probabilities, unless a unit is named.
+class AugmentConfig(Checked, section="train.data.material.augment"):
+    """How much two views of a target differ. Probabilities, unless a unit is named."""
 
-    Attributes:
-        shift: Largest shift of the target from the search crop's centre, crop pixels.
-        scale: Standard deviation of the log of the search window's size error.
-        stretch: Largest log change of the aspect ratio between two views of a still.
-        template_jitter: Standard deviation of the template box's error, share of its size.
-        rotation: Largest turn of a pasted cutout between two views, degrees.
-        flip, gray: For the whole group, so that the views stay comparable.
-        light: Strength of brightness, contrast, saturation and hue changes, 0..1.
-        blur, motion_blur, noise, jpeg, low_resolution, occlusion: For each view.
-    """
-
-    shift: float = 64.0
-    scale: float = 0.18
-    stretch: float = 0.25
-    template_jitter: float = 0.03
-    rotation: float = 25.0
-    flip: float = 0.5
-    gray: float = 0.2
-    light: float = 0.25
-    blur: float = 0.12
-    motion_blur: float = 0.15
-    noise: float = 0.1
-    jpeg: float = 0.15
-    low_resolution: float = 0.15
-    occlusion: float = 0.2
+    shift: float = setting(64.0, 0, 1023, "crop pixels", "Largest shift of the target from the search crop's centre.")
+    scale: float = setting(0.18, 0, 2, help="Standard deviation of the log of the search window's size error.")
+    stretch: float = setting(0.25, 0, 2, help="Largest log change of the aspect ratio between two views of a still.")
+    template_jitter: float = setting(0.03, 0, 1, help="Standard deviation of the template box's error, share of its size.")
+    rotation: float = setting(25.0, 0, 180, "degrees", "Largest turn of a pasted cutout between two views.")
+    flip: float = setting(0.5, 0, 1, help="Probability, for the whole group, so that the views stay comparable.")
+    gray: float = setting(0.2, 0, 1, help="Probability, for the whole group.")
+    light: float = setting(0.25, 0, 1, help="Strength of brightness, contrast, saturation and hue changes.")
+    blur: float = setting(0.12, 0, 1, help="Probability, for each view.")
+    motion_blur: float = setting(0.15, 0, 1, help="Probability, for each view.")
+    noise: float = setting(0.1, 0, 1, help="Probability, for each view.")
+    jpeg: float = setting(0.15, 0, 1, help="Probability, for each view.")
+    low_resolution: float = setting(0.15, 0, 1, help="Probability, for each view.")
+    occlusion: float = setting(0.2, 0, 1, help="Probability, for each view.")
 
 
 def light(image: Image, strength: float, rng: Rng) -> Image:

@@ -22,7 +22,10 @@ from numpy.typing import NDArray
 
 from tracker.config import ModelConfig, to_dict
 from tracker.errors import OutputError
+from tracker.files import content_of, write_atomic
+from tracker.settings import LARGEST, LARGEST_SEED, Checked, setting
 from tracker.training.groups import Group
+from tracker.training.mixture import Mixture
 from tracker.training.recipe import DataConfig, build_mixture
 from tracker.training.tracks import DataError
 from tracker.types import Image
@@ -40,29 +43,27 @@ LATER = {"distractors": 0.0}
 
 
 @dataclass(frozen=True)
-class CacheConfig:
-    """What to keep.
+class CacheConfig(Checked, section="train.data.cache"):
+    """What to keep."""
 
-    Attributes:
-        path: Folder of the cache.
-        stage: 0 keeps pictures; k keeps the output of the backbone's first k stages, which must stay frozen in training.
-        groups: How many groups.
-        shard: Groups in one file.
-        quality: JPEG quality of pictures.
-        seed: Decides every group.
-        weights: Model whose backbone gives the features of a stage above 0: a shipped model or a checkpoint; "": the ImageNet
-            weights. Training must then start from the same (tools/train.py --init).
-        teacher: Model whose embedding of each search is kept for the loss "imitation"; "": none.
-    """
-
-    path: str = "cache"
-    stage: int = 0
-    groups: int = 20000
-    shard: int = 100
-    quality: int = 92
-    seed: int = 0
-    weights: str = ""
-    teacher: str = ""
+    path: str = setting("cache", help="Folder of the cache.")
+    stage: int = setting(
+        0,
+        0,
+        64,
+        "stages",
+        "0 keeps pictures; k keeps the output of the backbone's first k stages, which must stay frozen in training.",
+    )
+    groups: int = setting(20000, 1, LARGEST, "groups", "How many are kept.")
+    shard: int = setting(100, 1, 1_000_000, "groups", "In one file.")
+    quality: int = setting(92, 1, 100, help="JPEG quality of pictures.")
+    seed: int = setting(0, 0, LARGEST_SEED, help="Decides every group.")
+    weights: str = setting(
+        "",
+        help="""Model whose backbone gives the features of a stage above 0: a shipped model or a checkpoint; "": the ImageNet
+        weights. Training must then start from the same (tools/train.py --init).""",
+    )
+    teacher: str = setting("", help='Model whose embedding of each search is kept for the loss "imitation"; "": none.')
 
 
 def fingerprint(cache: CacheConfig, data: DataConfig, model: ModelConfig) -> str:
@@ -84,27 +85,53 @@ def fingerprint(cache: CacheConfig, data: DataConfig, model: ModelConfig) -> str
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def open_index(cache: CacheConfig, data: DataConfig, model: ModelConfig) -> Path:
-    """The cache's folder, made if it isn't there.
+def material_key(cache: CacheConfig, mixture: Mixture) -> str:
+    """A key of what a cache is cut from: pictures, boxes, and the weights behind its features."""
+    from tracker.model.zoo import find_weights
+
+    used = [name for name in (cache.weights if cache.stage else "", cache.teacher) if name]
+    return content_of([find_weights(name) for name in used], mixture.content().encode())
+
+
+def read_index(index: Path) -> dict[str, str]:
+    """What `cache.json` says of its recipe and its material; nothing where it is damaged, so that the cache is made anew."""
+    try:
+        known = json.loads(index.read_text(encoding="utf-8"))
+        return {key: str(known[key]) for key in ("fingerprint", "content") if key in known}
+    except (OSError, ValueError, TypeError, RecursionError):
+        logger.warning("%s can't be read; the cache is taken for one of another recipe.", index)
+        return {}
+
+
+def open_index(cache: CacheConfig, data: DataConfig, model: ModelConfig, content: str = "") -> Path:
+    """The cache's folder, made if it isn't there; shards that were cut from other pictures or boxes are removed.
+
+    Args:
+        cache, data, model: The recipe.
+        content: `material_key` of the material as it is now; "" doesn't look at it.
 
     Raises:
         OutputError: It holds a cache of another recipe, or can't be written.
     """
     folder, mark = Path(cache.path), fingerprint(cache, data, model)
     index = folder / INDEX
-    if index.is_file():
-        known = json.loads(index.read_text()).get("fingerprint")
-        if known != mark:
-            raise OutputError(
-                f"The cache {folder} was made from another recipe ({known}, this one is {mark}); "
-                "remove it or name another train.data.cache.path."
-            )
-        return folder
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        index.write_text(json.dumps({"fingerprint": mark, "cache": to_dict(cache), "data": to_dict(data)}, indent=1))
-    except OSError as error:
-        raise OutputError(f"The cache folder {folder} can't be written: {error}.") from None
+    known = read_index(index) if index.is_file() else {}
+    if known.get("fingerprint", mark) != mark:
+        raise OutputError(
+            f"The cache {folder} was made from another recipe ({known['fingerprint']}, this one is {mark}); "
+            "remove it or name another train.data.cache.path."
+        )
+    if known.get("fingerprint") == mark and known.get("content", content) == content:
+        if "content" not in known and content:
+            logger.warning("%s doesn't say what its shards were cut from; they are taken for those of the data as they are now.", index)
+        elif known.get("content", "") or not content:
+            return folder
+    elif index.is_file():
+        logger.warning("The data behind the cache %s changed (pictures, boxes or weights): its shards are made again.", folder)
+        for shard in folder.glob("shard_*.npz"):
+            shard.unlink()
+    table = {"fingerprint": mark, "content": content, "cache": to_dict(cache), "data": to_dict(data)}
+    write_atomic(index, json.dumps(table, indent=1))
     return folder
 
 

@@ -6,10 +6,8 @@ import errno
 import io
 import logging
 import os
-import pickle
 import random
 import subprocess
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tracker.errors import OutputError, WeightsError
+from tracker.errors import OutputError, WeightsError, reading
 
 log = logging.getLogger(__name__)
 
@@ -62,12 +60,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     file = Path(path)
     if not file.is_file():
         raise WeightsError(f"The checkpoint {file} does not exist; start without --resume, or name an earlier run by --output.")
-    try:
+    with reading(lambda why: WeightsError(f"The checkpoint {file} can't be read ({why}); it is damaged, start again.")):
         content = torch.load(file, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, OSError) as error:
-        raise WeightsError(
-            f"The checkpoint {file} can't be read ({' '.join(str(error).split())[:160]}); it is damaged, start again."
-        ) from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise WeightsError(f"The file {file} is not a training checkpoint of format {FORMAT}; it was written by something else.")
     return content

@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tracker.errors import BoxError, OutputError, SourceError
+from tracker.errors import BoxError, OutputError, SourceError, reading
 from tracker.media.containers import VIDEO_SUFFIXES
 from tracker.training.readers import images_of
 from tracker.training.tracks import AnnotatedTrack, BadFiles, DataError, gather
@@ -113,7 +113,8 @@ def frames_of(clip: Path, store: Path, every: int = 1, limit: int = 0) -> tuple[
     folder = store / f"{clip.stem}-{mark}"
     if not (folder / DONE).is_file():
         _decode(clip, folder, every, limit)
-    count = int(json.loads((folder / DONE).read_text())["frames"])
+    with reading(lambda why: DataError(f"The decoded frames in {folder} are damaged ({why}); remove the folder, it is made again.")):
+        count = int(json.loads((folder / DONE).read_text())["frames"])
     return tuple(folder / f"{k:06d}.png" for k in range(count))
 
 

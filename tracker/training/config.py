@@ -6,197 +6,114 @@ Light on purpose (no torch): a command line reads it before anything heavy is im
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from tracker.config import merge
-from tracker.errors import ConfigError
+from tracker.settings import LARGEST, LARGEST_SEED, Checked, setting
 
 
 @dataclass(frozen=True)
-class LossConfig:
-    """One term of the objective.
+class LossConfig(Checked, section="train.losses"):
+    """One term of the objective."""
 
-    Attributes:
-        name: A name in `tracker.training.losses.loss_names()`.
-        weight: Factor on its value.
-        options: Arguments of the loss.
-        key: Its name in the log; the loss's name where empty.
-    """
-
-    name: str = "logistic"
-    weight: float = 1.0
-    options: dict[str, Any] = field(default_factory=dict)
-    key: str = ""
+    name: str = setting("logistic", help="A name in `tracker.training.losses.loss_names()`.")
+    weight: float = setting(1.0, 0, 1e6, help="Factor on its value.")
+    options: dict[str, Any] = setting(factory=dict, help="Arguments of the loss.")
+    key: str = setting("", help="Its name in the log; the loss's name where empty.")
 
 
 @dataclass(frozen=True)
-class MiningConfig:
-    """Online hard examples inside the batch (`tracker.training.mining`).
+class MiningConfig(Checked, section="train.mining"):
+    """Online hard examples inside the batch (`tracker.training.mining`)."""
 
-    Attributes:
-        impostor_temperature: Impostor pairs weigh exp(loss / temperature), mean 1; 0: all the same.
-        hard_share: Share in (0, 1] of the batch's pairs that count, the hardest.
-        cross_impostors: Share in [0, 1] of the batch's pairs whose search is replaced by another track's.
-    """
-
-    impostor_temperature: float = 0.0
-    hard_share: float = 1.0
-    cross_impostors: float = 0.0
+    impostor_temperature: float = setting(0.0, 0, 1e6, help="Impostor pairs weigh exp(loss / it), mean 1; 0: all the same.")
+    hard_share: float = setting(1.0, 0, 1, above=True, help="Share of the batch's pairs that count, the hardest.")
+    cross_impostors: float = setting(0.0, 0, 1, help="Share of the batch's pairs whose search is replaced by another track's.")
 
 
 @dataclass(frozen=True)
-class LayerConfig:
-    """What differs for some parameters; the first rule whose pattern fits a parameter's name counts.
+class LayerConfig(Checked, section="train.optim.layers"):
+    """What differs for some parameters; the first rule whose pattern fits a parameter's name counts."""
 
-    Attributes:
-        pattern: Name with * and ?, such as "backbone.*".
-        learning_rate: Factor on `OptimConfig.learning_rate`.
-        momentum: Momentum (AdamW: beta1) of these parameters; the general one where None.
-        weight_decay: L2 of these parameters; the general one where None.
-    """
-
-    pattern: str = "*"
-    learning_rate: float = 1.0
-    momentum: float | None = None
-    weight_decay: float | None = None
+    pattern: str = setting("*", help='Name of parameters with * and ?, such as "backbone.*".')
+    learning_rate: float = setting(1.0, 0, 1e6, help="Factor on `train.optim.learning_rate`.")
+    momentum: float | None = setting(None, 0, 1, below=True, help="Momentum (AdamW: beta1) of these; the general one where None.")
+    weight_decay: float | None = setting(None, 0, 1000, help="L2 of these parameters; the general one where None.")
 
 
 @dataclass(frozen=True)
-class FreezeConfig:
-    """Parameters that don't move at first; their BatchNorm and dropout layers stay in evaluation mode.
+class FreezeConfig(Checked, section="train.freeze"):
+    """Parameters that don't move at first; their BatchNorm and dropout layers stay in evaluation mode."""
 
-    Attributes:
-        pattern: Name with * and ?, such as "backbone.*".
-        until: Step at which they thaw; never where None.
-    """
-
-    pattern: str = "backbone.*"
-    until: int | None = None
+    pattern: str = setting("backbone.*", help='Name of parameters with * and ?, such as "backbone.*".')
+    until: int | None = setting(None, 0, LARGEST, "steps", "Step at which they thaw; never where None.")
 
 
 @dataclass(frozen=True)
-class OptimConfig:
-    """The update rule.
+class OptimConfig(Checked, section="train.optim"):
+    """The update rule."""
 
-    Attributes:
-        name: sgd, adamw or koch (`tracker.training.optim`).
-        learning_rate: Step size at the end of the warm-up.
-        momentum: Momentum of sgd and koch, beta1 of adamw.
-        momentum_start: Momentum of sgd and koch at step 0, growing linearly to `momentum`.
-        momentum_steps: Steps that this growth takes; 0: none.
-        beta2: adamw's second moment.
-        weight_decay: L2; adamw's decoupled decay; koch's lambda.
-        decay_vectors: Whether biases and normalisation scales (tensors of one axis) are decayed too.
-        nesterov: sgd only.
-        clip_norm: Largest Euclidean norm of the gradient; 0: no clipping.
-        layers: Exceptions by name.
-    """
-
-    name: str = "adamw"
-    learning_rate: float = 1e-3
-    momentum: float = 0.9
-    momentum_start: float = 0.5
-    momentum_steps: int = 0
-    beta2: float = 0.999
-    weight_decay: float = 1e-4
-    decay_vectors: bool = False
-    nesterov: bool = False
-    clip_norm: float = 10.0
-    layers: list[LayerConfig] = field(default_factory=list)
+    name: str = setting("adamw", choices=("sgd", "adamw", "koch"), help="The update rule (`tracker.training.optim`).")
+    learning_rate: float = setting(1e-3, 0, 1000, help="Step size at the end of the warm-up.")
+    momentum: float = setting(0.9, 0, 1, below=True, help="Momentum of sgd and koch, beta1 of adamw.")
+    momentum_start: float = setting(0.5, 0, 1, below=True, help="Momentum of sgd and koch at step 0, growing linearly to `momentum`.")
+    momentum_steps: int = setting(0, 0, LARGEST, "steps", "How long this growth takes; 0: none.")
+    beta2: float = setting(0.999, 0, 1, below=True, help="adamw's second moment.")
+    weight_decay: float = setting(1e-4, 0, 1000, help="L2; adamw's decoupled decay; koch's lambda.")
+    decay_vectors: bool = setting(False, help="Whether biases and normalisation scales (tensors of one axis) are decayed too.")
+    nesterov: bool = setting(False, help="sgd only.")
+    clip_norm: float = setting(10.0, 0, 1e9, help="Largest Euclidean norm of the gradient; 0: no clipping.")
+    layers: list[LayerConfig] = setting(factory=list, help="Exceptions by the name of parameters; the first that fits counts.")
 
 
 @dataclass(frozen=True)
-class ScheduleConfig:
-    """The learning rate over the run, as a factor.
+class ScheduleConfig(Checked, section="train.schedule"):
+    """The learning rate over the run, as a factor."""
 
-    Attributes:
-        name: cosine, exponential or constant.
-        warmup_steps: Steps of linear growth at the start.
-        warmup_start: Factor at step 0, if there is a warm-up.
-        final: Factor at the last step.
-    """
-
-    name: str = "cosine"
-    warmup_steps: int = 0
-    warmup_start: float = 0.01
-    final: float = 0.01
+    name: str = setting("cosine", choices=("cosine", "exponential", "constant"), help="How the learning rate falls.")
+    warmup_steps: int = setting(0, 0, LARGEST, "steps", "Linear growth at the start.")
+    warmup_start: float = setting(0.01, 0, 1, help="Factor at step 0, if there is a warm-up.")
+    final: float = setting(0.01, 0, 1, help="Factor at the last step.")
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """How a model is trained.
+class TrainConfig(Checked, section="train"):
+    """How a model is trained."""
 
-    Attributes:
-        seed: Of batches, initial weights and dropout.
-        steps: Length of the run, and of the schedule.
-        batch_size: Pairs in one step, over all processes.
-        device: auto, cpu or cuda.
-        precision: fp32, or bf16 (autocast; the weights stay fp32).
-        channels_last: Memory layout that convolutions like on CPU and CUDA.
-        sync_batchnorm: With several processes: BatchNorm over the batch of all of them, as on one.
-        threads: CPU threads of torch per process; 0: torch's choice.
-        workers: Threads or processes that prepare batches ahead; 0: none.
-        worker_kind: thread or process.
-        prefetch: Batches that each worker prepares ahead.
-        log_every: Steps between lines of log.csv (means over them).
-        image_every: Steps between pictures of responses; 0: none.
-        checkpoint_every: Steps between checkpoints.
-        validate_every: Steps between validations by tracking; 0: none.
-        best_metric: Metric of the validation whose highest value marks best.pt.
-        ema_decay: Of the averaged weights that are validated and shipped; 0: none.
-        max_minutes: Wall time of one invocation; 0: no limit.
-        on_full_disk: stop or continue when a checkpoint can't be written (the last one stays).
-        tensorboard: Whether to write event files beside log.csv.
-        even_start: Whether neck, scale and bias start so that every energy gives the same first scores (`tracker.training.initial`).
-        unused_parameters: Several processes: let DistributedDataParallel look for parameters without gradient.
-        losses, mining, optim, schedule, freeze: See their classes.
-        data: What the batches are made of; read by `tracker.training.data`.
-        validation: What to track for validation; read by `tracker.training.validation`.
-    """
-
-    seed: int = 0
-    steps: int = 10000
-    batch_size: int = 32
-    device: str = "auto"
-    precision: str = "bf16"
-    channels_last: bool = True
-    sync_batchnorm: bool = True
-    threads: int = 0
-    workers: int = 2
-    worker_kind: str = "thread"
-    prefetch: int = 2
-    log_every: int = 20
-    image_every: int = 0
-    checkpoint_every: int = 500
-    validate_every: int = 0
-    best_metric: str = "auc"
-    ema_decay: float = 0.999
-    max_minutes: float = 0.0
-    on_full_disk: str = "stop"
-    tensorboard: bool = True
-    even_start: bool = False
-    unused_parameters: bool = False
-    losses: list[LossConfig] = field(default_factory=lambda: [LossConfig()])
-    mining: MiningConfig = field(default_factory=MiningConfig)
-    optim: OptimConfig = field(default_factory=OptimConfig)
-    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
-    freeze: list[FreezeConfig] = field(default_factory=list)
-    data: dict[str, Any] = field(default_factory=dict)
-    validation: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        _choice("train.precision", self.precision, ("fp32", "bf16"))
-        _choice("train.worker_kind", self.worker_kind, ("thread", "process"))
-        _choice("train.on_full_disk", self.on_full_disk, ("stop", "continue"))
-        for name in ("steps", "batch_size", "log_every", "checkpoint_every", "prefetch"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"train.{name} is {getattr(self, name)}; it must be at least 1.")
-        for name in ("threads", "workers", "image_every", "validate_every", "max_minutes"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"train.{name} is {getattr(self, name)}; it must not be negative, and 0 turns it off.")
-        if not 0 <= self.ema_decay < 1:
-            raise ConfigError(f"train.ema_decay is {self.ema_decay:g}; it must be in [0, 1), and 0 turns the averaging off.")
+    seed: int = setting(0, 0, LARGEST_SEED, help="Of batches, initial weights and dropout.")
+    steps: int = setting(10000, 1, LARGEST, "steps", "Length of the run, and of the schedule.")
+    batch_size: int = setting(32, 1, 1_000_000, "pairs", "In one step, over all processes.")
+    device: str = setting("auto", help="auto, cpu or cuda.")
+    precision: str = setting("bf16", choices=("fp32", "bf16"), help="bf16 is autocast; the weights stay fp32.")
+    channels_last: bool = setting(True, help="Memory layout that convolutions like on CPU and CUDA.")
+    sync_batchnorm: bool = setting(True, help="With several processes: BatchNorm over the batch of all of them, as on one.")
+    threads: int = setting(0, 0, 1024, "threads", "CPU threads of torch in each process; 0: torch's choice.")
+    workers: int = setting(2, 0, 1024, "workers", "Threads or processes that prepare batches ahead; 0: none.")
+    worker_kind: str = setting("thread", choices=("thread", "process"), help="What a worker is.")
+    prefetch: int = setting(2, 1, 10_000, "batches", "That each worker prepares ahead.")
+    log_every: int = setting(20, 1, LARGEST, "steps", "Between lines of log.csv (means over them).")
+    image_every: int = setting(0, 0, LARGEST, "steps", "Between pictures of responses; 0: none.")
+    checkpoint_every: int = setting(500, 1, LARGEST, "steps", "Between checkpoints.")
+    validate_every: int = setting(0, 0, LARGEST, "steps", "Between validations by tracking; 0: none.")
+    best_metric: str = setting("auc", help="Metric of the validation whose highest value marks best.pt.")
+    ema_decay: float = setting(0.999, 0, 1, below=True, help="Of the averaged weights that are validated and shipped; 0: no averaging.")
+    max_minutes: float = setting(0.0, 0, 1e9, "minutes", "Wall time of one invocation; 0: no limit.")
+    on_full_disk: str = setting("stop", choices=("stop", "continue"), help="When a checkpoint can't be written (the last one stays).")
+    tensorboard: bool = setting(True, help="Whether to write event files beside log.csv.")
+    even_start: bool = setting(
+        False,
+        help="""Whether neck, scale and bias start so that every energy gives the same first scores
+        (`tracker.training.initial`).""",
+    )
+    unused_parameters: bool = setting(False, help="Several processes: let DistributedDataParallel look for parameters without gradient.")
+    losses: list[LossConfig] = setting(factory=lambda: [LossConfig()], help="The terms of the objective.")
+    mining: MiningConfig = setting(factory=MiningConfig, help="Hard examples inside the batch.")
+    optim: OptimConfig = setting(factory=OptimConfig, help="The update rule.")
+    schedule: ScheduleConfig = setting(factory=ScheduleConfig, help="The learning rate over the run.")
+    freeze: list[FreezeConfig] = setting(factory=list, help="Parameters that don't move at first.")
+    data: dict[str, Any] = setting(factory=dict, help="What the batches are made of; read by `tracker.training.data`.")
+    validation: dict[str, Any] = setting(factory=dict, help="What to track for validation; read by `tracker.training.validation`.")
 
 
 def train_config(section: Mapping[str, Any], where: str = "the train section") -> TrainConfig:
@@ -210,8 +127,3 @@ def train_config(section: Mapping[str, Any], where: str = "the train section") -
         ConfigError: Unknown key, wrong type or impossible value.
     """
     return merge(TrainConfig(), section, where=where)
-
-
-def _choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ConfigError(f"{name} is {value!r}; it must be {' or '.join(allowed)}.")

@@ -6,13 +6,12 @@ them anew from the raw material. Both draw genuine and impostor pairs in the rat
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tracker.config import Config, merge
-from tracker.training.cache import INDEX, fingerprint
+from tracker.training.cache import INDEX, fingerprint, read_index
 from tracker.training.contracts import PairSource
 from tracker.training.pairs import CachedPairs, GroupPairs, LivePairs
 from tracker.training.sampling import PairBatch, PairConfig
@@ -43,7 +42,7 @@ def build_pair_source(config: Config, seed: int) -> PairSource:
     index = Path(pairs.cache.path) / INDEX
     if not index.is_file():
         raise DataError(f"There is no prepared cache in {pairs.cache.path}; run tools/prepare.py with this configuration first.")
-    made = json.loads(index.read_text()).get("fingerprint")
+    made = read_index(index).get("fingerprint")
     mark = fingerprint(pairs.cache, pairs.material, config.model)
     if made != mark:
         raise DataError(

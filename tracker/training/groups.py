@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -16,23 +17,24 @@ from numpy.typing import NDArray
 
 from tracker.crops import Crop, context_side
 from tracker.geometry import clip_box, xywh_to_xyxy
+from tracker.settings import LARGEST, Checked, setting
 from tracker.training.augment import AugmentConfig, Rng, degrade, occlude, to_gray
 from tracker.training.stills import Scenery
 from tracker.types import Image
 
 
 @dataclass(frozen=True)
-class ViewConfig:
+class ViewConfig(Checked, section="train.data.views"):
     """Sizes of the crops, how many views a group holds, and how many of its searches look at something else beside the target."""
 
-    template_size: int = 129
-    search_size: int = 257
-    context: float = 0.5
-    templates: int = 2
-    searches: int = 4
-    frame_range: int = 60
-    distractors: float = 0.0
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    template_size: int = setting(129, 33, 1023, "pixels", "As `model.template_size`.")
+    search_size: int = setting(257, 33, 1023, "pixels", "As `model.search_size`.")
+    context: float = setting(0.5, 0, 4, help="As `tracking.context`.")
+    templates: int = setting(2, 1, 1000, "views", "Templates in one group.")
+    searches: int = setting(4, 1, 1000, "views", "Searches in one group.")
+    frame_range: int = setting(60, 1, LARGEST, "frames", "Largest distance of two views in a clip.")
+    distractors: float = setting(0.0, 0, 1, help="Share of the searches that look at something else in the same frame.")
+    augment: AugmentConfig = setting(factory=AugmentConfig, help="How much views differ.")
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,9 @@ class GroupMaker(Protocol):
 
     def items(self) -> Sequence[tuple[str, str]]:
         """(kind, identity) of each target that it knows; () where targets have no kind."""
+
+    def material(self) -> tuple[Sequence[Path], bytes]:
+        """The files that its views are cut from, and the boxes in them: what makes a prepared cache another one."""
 
 
 Cut = Callable[[Crop], Image]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from functools import partial
@@ -13,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.errors import ImageError
+from tracker.files import content_of
 from tracker.media.images import read_labels
 from tracker.training.readers import images_of
-from tracker.training.tracks import AnnotatedTrack, BadFiles, DataError, gather
+from tracker.training.tracks import AnnotatedTrack, BadFiles, DataError, gather, read_index
 
 
 def read_davis(root: Path, names: Sequence[str], exclude: Sequence[str], bad: BadFiles, store: Path | None = None) -> list[AnnotatedTrack]:
@@ -46,10 +46,10 @@ def _read(folder: Path, store: Path | None) -> list[AnnotatedTrack]:
     masks = tuple(by_stem.get(p.stem, Path()) for p in frames)
     if Path() in masks:
         raise DataError(f"The clip {folder} has masks for {len(by_stem)} of {len(frames)} frames; each frame needs one.")
-    mark = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
+    mark = content_of(masks, str(folder.resolve()).encode())[:12]  # masks that are repaired are read anew
     index = store / "davis" / f"{folder.name}-{mark}.json" if store else None
     if index is not None and index.is_file():
-        table = json.loads(index.read_text())
+        table = read_index(index)
     else:
         table = _boxes(masks)
         if index is not None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
+from tracker.files import content_of
 from tracker.training.augment import Rng
 from tracker.training.groups import Group, GroupMaker
 from tracker.training.tracks import BadFiles, DataError
@@ -42,6 +44,16 @@ class Mixture:
             except DataError as error:
                 self.bad.report(error)
         raise DataError(f"{ATTEMPTS} groups in a row fell on files that can't be read; the warnings above name them.")
+
+    def content(self) -> str:
+        """A key of the pictures and boxes that groups are cut from (`tracker.files.content_of`)."""
+        files: list[Path] = []
+        boxes: list[bytes] = []
+        for name, _, maker in self.parts:
+            paths, more = maker.material()
+            files += paths
+            boxes += [name.encode(), more]
+        return content_of(files, b"\0".join(boxes))
 
     def rival(self, group: Group, rng: Rng) -> Group | None:
         """A group of another target of the same kind, or None where there is none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -22,6 +23,11 @@ class PasteViews:
 
     def items(self) -> Sequence[tuple[str, str]]:
         return [(self.cutouts.kind(k), self.cutouts.identity(k)) for k in range(len(self.cutouts))]
+
+    def material(self) -> tuple[Sequence[Path], bytes]:
+        masked = self.cutouts.masked
+        files = [*self.cutouts.paths, *(still.path for still in masked), *self.scenery.paths]
+        return files, b"".join(part.tobytes() for still in masked for part in (still.box, *still.polygons))
 
     def group(self, rng: Rng) -> Group:
         return self.make(int(rng.integers(len(self.cutouts))), rng)

@@ -18,9 +18,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tracker.files import content_of
 from tracker.geometry import iou
 from tracker.training.clips import frames_of
-from tracker.training.tracks import AnnotatedTrack, BadFiles, DataError, read_image
+from tracker.training.tracks import AnnotatedTrack, BadFiles, DataError, read_image, read_index
 from tracker.types import Image
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def pseudo_tracks(clips: Sequence[Path], source: SourceConfig, store: Path, bad:
     for clip in clips:
         frames = frames_of(clip, store, source.every, source.limit)
         mark = f"{frames[0].parent.resolve()} {len(frames)} {source.tracks} {source.length} {source.tracker} {source.every}"
+        mark += content_of(frames)
         file = store / "pseudo" / f"{clip.stem}-{hashlib.sha256(mark.encode()).hexdigest()[:10]}.json"
         if not file.is_file():
             follow = follow or (follow_flow if source.tracker == "flow" else follow_model(source.tracker))
@@ -63,7 +65,7 @@ def pseudo_tracks(clips: Sequence[Path], source: SourceConfig, store: Path, bad:
             part = file.with_suffix(".part")
             part.write_text(json.dumps([[start, boxes.tolist()] for start, boxes in found]))
             part.replace(file)
-        rows = json.loads(file.read_text())
+        rows = read_index(file)
         if not rows:
             bad.report(
                 DataError(f"The clip {clip} gives no track that returns home: too many cuts, or shorter than length={source.length}.")

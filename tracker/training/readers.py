@@ -7,7 +7,6 @@ a cache in the working directory. `read_toolkit` takes the classes that do work.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -18,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.errors import ConfigError
+from tracker.files import content_of
 from tracker.media.folders import natural_key
 from tracker.media.images import IMAGE_SUFFIXES
-from tracker.training.tracks import AnnotatedTrack, BadFiles, DataError, gather, read_table
+from tracker.training.tracks import AnnotatedTrack, BadFiles, DataError, gather, read_index, read_table
 
 # First and last frame (from 1) that OTB's annotation is for, where it is not for all images (the benchmark's own list).
 OTB_RANGES = {"david": (300, 770), "football1": (1, 74), "freeman3": (1, 460), "freeman4": (1, 283), "diving": (1, 215)}
@@ -143,12 +143,13 @@ def _indexed(folder: Path, store: Path | None) -> dict[str, tuple[str, dict[str,
     """track id -> (class, {frame: xywh}) of one clip of ImageNet-VID."""
     from xml.etree import ElementTree
 
-    mark = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
+    files = sorted(folder.glob("*.xml"))
+    mark = content_of(files, str(folder.resolve()).encode())[:12]  # boxes that are corrected are read anew
     index = store / "imagenet-vid" / f"{folder.name}-{mark}.json" if store else None
     if index is not None and index.is_file():
-        return {key: (kind, rows) for key, (kind, rows) in json.loads(index.read_text()).items()}
+        return {key: (kind, rows) for key, (kind, rows) in read_index(index).items()}
     found: dict[str, tuple[str, dict[str, list[float]]]] = {}
-    for file in sorted(folder.glob("*.xml")):
+    for file in files:
         try:
             for item in ElementTree.parse(file).getroot().iter("object"):
                 left, top, right, bottom = (float(item.findtext(f"bndbox/{k}", "")) for k in ("xmin", "ymin", "xmax", "ymax"))

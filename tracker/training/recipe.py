@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tracker.config import ModelConfig, merge
 from tracker.errors import ConfigError
+from tracker.settings import LARGEST, Checked, setting
 from tracker.training.augment import AugmentConfig
 from tracker.training.groups import GroupMaker, ViewConfig
 from tracker.training.mixture import Mixture
@@ -18,71 +19,55 @@ from tracker.training.views import ClipViews, PhotoViews, StillViews
 
 
 @dataclass(frozen=True)
-class SourceConfig:
-    """One part of the mixture.
+class SourceConfig(Checked, section="train.data.material.sources"):
+    """One part of the mixture."""
 
-    Attributes:
-        kind: What lies at the path.
-            clips (or got10k): a GOT-10k subset; lasot, trackingnet, imagenet-vid, otb, davis: these layouts;
-            folder: clips of one's own with a box file each; toolkit: a data set class of the got10k package;
-            videos: clips without boxes; boxed: COCO json; paste: cutouts over scenery; photos: pictures without boxes.
-        path: Folder or file, relative to the data root.
-        weight: Share of the groups, against the other parts.
-        names, exclude: Clips only: glob patterns of sequences to take and to leave out.
-        subset: lasot, imagenet-vid: which part; all where empty.
-        every, limit: folder, videos: takes every n-th frame, and at most so many (0: all).
-        tracker: videos: what follows regions: flow (median flow, no weights) or a shipped model or checkpoint.
-        tracks, length: videos: tracks wanted from each clip, and frames of a track.
-        dataset, options: toolkit: name of the class, and its arguments.
-    """
-
-    kind: str = "clips"
-    path: str = ""
-    weight: float = 1.0
-    names: list[str] = field(default_factory=lambda: ["*"])
-    exclude: list[str] = field(default_factory=list)
-    subset: str = ""
-    every: int = 1
-    limit: int = 0
-    tracker: str = "flow"
-    tracks: int = 12
-    length: int = 20
-    dataset: str = ""
-    options: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.every < 1 or self.limit < 0 or self.tracks < 1 or self.length < 2 or not self.weight > 0:
-            raise ConfigError(
-                f"The data source {self.kind}:{self.path} has every={self.every}, limit={self.limit}, tracks={self.tracks}, "
-                f"length={self.length}, weight={self.weight:g}; every and tracks start at 1, length at 2, weight above 0."
-            )
+    kind: str = setting(
+        "clips",
+        help="""What lies at the path. clips (or got10k): a GOT-10k subset; lasot, trackingnet, imagenet-vid, otb, davis: these
+        layouts; folder: clips of one's own with a box file each; toolkit: a data set class of the got10k package; videos: clips
+        without boxes; boxed: COCO json; paste: cutouts over scenery; photos: pictures without boxes.""",
+    )
+    path: str = setting("", help="Folder or file, relative to the data root.")
+    weight: float = setting(1.0, 0, 1e6, above=True, help="Share of the groups, against the other parts.")
+    names: list[str] = setting(factory=lambda: ["*"], help="Clips only: glob patterns of sequences to take.")
+    exclude: list[str] = setting(factory=list, help="Clips only: glob patterns of sequences to leave out.")
+    subset: str = setting("", help="lasot, imagenet-vid: which part; all where empty.")
+    every: int = setting(1, 1, LARGEST, "frames", "folder, videos: takes every n-th frame.")
+    limit: int = setting(0, 0, LARGEST, "frames", "folder, videos: takes at most so many of a clip; 0: all.")
+    tracker: str = setting("flow", help="videos: what follows regions: flow (median flow, no weights) or a shipped model or checkpoint.")
+    tracks: int = setting(12, 1, 100_000, "tracks", "videos: wanted from each clip.")
+    length: int = setting(20, 2, LARGEST, "frames", "videos: of a track.")
+    dataset: str = setting("", help="toolkit: name of the class.")
+    options: dict[str, Any] = setting(factory=dict, help="toolkit: its arguments.")
 
 
 @dataclass(frozen=True)
-class DataConfig:
-    """The material.
+class DataConfig(Checked, section="train.data.material"):
+    """The material."""
 
-    Attributes:
-        root: Folder that the paths below are relative to.
-        scenery: Folder of photos: backgrounds, occluders, and what fills the outside of stills. "": none (clips don't need it).
-        sources: Parts of the mixture; each a mapping as in SourceConfig.
-        templates, searches: Views in one group.
-        frame_range: Largest distance of two views in a clip, frames.
-        augment: How much views differ.
-        distractors: Share of the searches of clips and boxed stills that look at something else in the same frame: another
-            target where there is one. Where the target is out of view then, the pair is an impostor.
-        on_bad_file: stop or skip: what to do with an unreadable picture or an empty track. It is named either way.
-    """
-
-    root: str = "data"
-    scenery: str = "stills/photos"
-    sources: list[dict[str, Any]] = field(default_factory=list)
-    templates: int = 2
-    searches: int = 4
-    frame_range: int = 60
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-    distractors: float = 0.0
-    on_bad_file: str = "stop"
+    root: str = setting("data", help="Folder that the paths below are relative to.")
+    scenery: str = setting(
+        "stills/photos",
+        help="""Folder of photos: backgrounds, occluders, and what fills the outside of stills. "": none (clips don't need it).""",
+    )
+    sources: list[dict[str, Any]] = setting(factory=list, help="Parts of the mixture; each a mapping as in `SourceConfig`.")
+    templates: int = setting(2, 1, 1000, "views", "Templates in one group.")
+    searches: int = setting(4, 1, 1000, "views", "Searches in one group.")
+    frame_range: int = setting(60, 1, LARGEST, "frames", "Largest distance of two views in a clip.")
+    augment: AugmentConfig = setting(factory=AugmentConfig, help="How much views differ.")
+    distractors: float = setting(
+        0.0,
+        0,
+        1,
+        help="""Share of the searches of clips and boxed stills that look at something else in the same frame: another target
+        where there is one. Where the target is out of view then, the pair is an impostor.""",
+    )
+    on_bad_file: str = setting(
+        "stop",
+        choices=("stop", "skip"),
+        help="What to do with an unreadable picture or an empty track. It is named either way.",
+    )
 
 
 def build_mixture(data: DataConfig, model: ModelConfig, context: float = 0.5, store: Path = Path("cache/frames")) -> Mixture:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tracker.errors import ConfigError
+from tracker.settings import Checked, setting
 from tracker.training.cache import CacheConfig
 from tracker.training.recipe import DataConfig
 
@@ -42,27 +43,22 @@ class PairBatch:
 
 
 @dataclass(frozen=True)
-class PairConfig:
-    """The `train.data` section of a recipe.
+class PairConfig(Checked, section="train.data"):
+    """The `train.data` section of a recipe."""
 
-    Attributes:
-        impostors: Share of pairs whose search shows another target.
-        same_kind: Share of these whose other target is of the same kind (class), where there is one.
-        convention: Standard deviation of the logarithm of what the boxes of a pair, in template and search alike, are wider and
-            higher than annotated: the head learns to give the kind of box that it was shown (`model.relative_boxes`).
-        distinct: An impostor is never the template's own target at another time. False: it may be, by chance.
-        material: What the views are made of.
-        cache: Where prepared views lie; used where `use_cache`.
-        use_cache: False makes views anew for every step.
-    """
-
-    impostors: float = 0.15
-    same_kind: float = 0.0
-    distinct: bool = True
-    convention: float = 0.0
-    use_cache: bool = True
-    material: DataConfig = field(default_factory=DataConfig)
-    cache: CacheConfig = field(default_factory=CacheConfig)
+    impostors: float = setting(0.15, 0, 1, help="Share of pairs whose search shows another target.")
+    same_kind: float = setting(0.0, 0, 1, help="Share of these whose other target is of the same kind (class), where there is one.")
+    distinct: bool = setting(True, help="An impostor is never the template's own target at another time. False: it may be, by chance.")
+    convention: float = setting(
+        0.0,
+        0,
+        2,
+        help="""Standard deviation of the logarithm of what the boxes of a pair, in template and search alike, are wider and
+        higher than annotated: the head learns to give the kind of box that it was shown (`model.relative_boxes`).""",
+    )
+    use_cache: bool = setting(True, help="False makes views anew for every step.")
+    material: DataConfig = setting(factory=DataConfig, help="What the views are made of.")
+    cache: CacheConfig = setting(factory=CacheConfig, help="Where prepared views lie; used where `use_cache`.")
 
 
 @dataclass(frozen=True)

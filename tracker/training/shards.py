@@ -15,10 +15,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.errors import ImageError
+from tracker.errors import ImageError, reading
 from tracker.media.images import decode_image
 from tracker.training.tracks import DataError
 from tracker.types import Image
+
+NAMES = ("templates", "searches")
 
 
 class Groups(Protocol):
@@ -76,19 +78,43 @@ class Shard:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
+        with reading(lambda why: DataError(f"The shard {path} is damaged ({why}); remove it and run tools/prepare.py again.")):
             with np.load(path, allow_pickle=False) as data:
                 self.targets, self.boxes, self.tracks = data["targets"], data["boxes"], data["tracks"]
                 self.kinds = data["kinds"] if "kinds" in data else np.zeros(len(self.targets), dtype=np.int64)
                 self.present = data["present"] if "present" in data else np.ones(self.boxes.shape[:2], dtype=bool)
-                self._ends = {n: data[f"{n}_ends"] for n in ("templates", "searches") if f"{n}_ends" in data}
+                self._ends = {n: data[f"{n}_ends"] for n in NAMES if f"{n}_ends" in data}
                 self.taught = "wanted" in data
             members = ("templates", "searches", "wanted") if self.taught else ("templates", "searches")
             self._arrays = {n: _map_member(path, n) for n in members}
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise DataError(f"The shard {path} is damaged ({error}); remove it and run tools/prepare.py again.") from None
-        self.groups = len(self.targets)
-        self.views = (self.targets.shape[1], self.boxes.shape[1])
+            self.groups = len(self.targets)
+            self.views = (self.targets.shape[1], self.boxes.shape[1])
+            self._check()
+
+    def _check(self) -> None:
+        """Raises ValueError where arrays don't fit together."""
+        groups, (templates, searches) = self.groups, self.views
+        wanted: dict[str, tuple[NDArray[Any], tuple[int, ...]]] = {
+            "targets": (self.targets, (groups, templates, 2)),
+            "boxes": (self.boxes, (groups, searches, 4)),
+            "tracks": (self.tracks, (groups,)),
+            "kinds": (self.kinds, (groups,)),
+            "present": (self.present, (groups, searches)),
+            **{f"{name}_ends": (ends, (groups, dict(zip(NAMES, self.views, strict=True))[name])) for name, ends in self._ends.items()},
+        }
+        odd = next((name for name, (array, shape) in wanted.items() if array.shape != shape or array.dtype.kind not in "fiub"), None)
+        if odd or not groups or not (np.isfinite(self.targets).all() and np.isfinite(self.boxes).all()):
+            raise ValueError(f"its array {odd or 'of boxes'} doesn't fit the others, or holds no numbers")
+        for name, array in self._arrays.items():
+            views = templates if name == "templates" else searches
+            if name in self._ends:
+                ends = self._ends[name].reshape(-1)
+                good = array.ndim == 1 and array.dtype == np.uint8 and ends.dtype.kind in "iu" and ends[0] >= 0
+                good = good and bool((np.diff(ends) >= 0).all()) and int(ends[-1]) <= len(array)
+            else:
+                good = array.ndim == 5 and array.shape[:2] == (groups, views) and array.dtype.kind in "fu"
+            if not good:
+                raise ValueError(f"its array {name} doesn't fit the others")
 
     def view(self, name: str, group: int, view: int) -> NDArray[Any]:
         array = self._arrays[name]

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.errors import ImageError
+from tracker.errors import ImageError, reading
 from tracker.media.images import read_alpha
 from tracker.training.tracks import DataError, read_image
 from tracker.types import Image
@@ -53,8 +53,8 @@ def read_coco(file: Path, smallest: float = 24.0) -> list[BoxedStill]:
     Raises:
         DataError: The file is missing or isn't COCO json.
     """
-    try:
-        data = json.loads(file.read_text())
+    with reading(lambda why: DataError(f"The file {file} is not COCO json with images, annotations and categories ({why}).")):
+        data = json.loads(file.read_text(encoding="utf-8"))
         names = {c["id"]: c["name"] for c in data["categories"]}
         images = {i["id"]: i for i in data["images"]}
         stills = []
@@ -67,8 +67,6 @@ def read_coco(file: Path, smallest: float = 24.0) -> list[BoxedStill]:
             seg = a.get("segmentation") or []
             polygons = tuple(np.asarray(p, dtype=np.float64).reshape(-1, 2) for p in seg) if isinstance(seg, list) else ()
             stills.append(BoxedStill(file.parent / "images" / info["file_name"], np.array([x, y, w, h]), names[a["category_id"]], polygons))
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"The file {file} is not COCO json with images, annotations and categories ({error!r}).") from None
     return stills
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.errors import ConfigError, ImageError, SiamTrackError
+from tracker.errors import ConfigError, ImageError, SiamTrackError, reading
 from tracker.media import images
 from tracker.types import Image
 
@@ -95,6 +96,16 @@ class BadFiles:
             logger.warning("Left out: %s", error)
 
 
+def read_index(path: Path) -> Any:
+    """What was kept in a json file beside the data.
+
+    Raises:
+        DataError: It is damaged.
+    """
+    with reading(lambda why: DataError(f"The index {path} is damaged ({why}); remove it, it is made again.")):
+        return json.loads(path.read_text(encoding="utf-8"))
+
+
 class _Told(DataError):
     """An error that says already how to go on."""
 
@@ -138,7 +149,9 @@ def gather(
             continue
         matched += 1
         try:
-            for track in read():
+            with reading(lambda why, name=name: DataError(f"The sequence {name} of {where} can't be read: {why}.")):  # type: ignore[misc]
+                found = read()
+            for track in found:
                 if len(track.present) < 2:
                     raise DataError(f"The track {track.name} in {where} shows its target in {len(track.present)} frames; two are needed.")
                 tracks.append(track)
@@ -177,11 +190,13 @@ def read_got10k(
         if absent.is_file():
             boxes = np.where(read_table(absent, len(frames), 1) > 0, 0.0, boxes)
         meta = folder / "meta_info.ini"
-        lines = meta.read_text(encoding="utf-8").splitlines() if meta.is_file() else []
+        lines = meta.read_text(encoding="utf-8", errors="replace").splitlines() if meta.is_file() else []
         kinds = [line.split(":", 1)[1].strip() for line in lines if line.startswith("object_class:")]
         return [AnnotatedTrack(name, frames, boxes, kinds[0] if kinds else "")]
 
-    return gather(((n, lambda n=n: read(n)) for n in listing.read_text().split()), root, names, exclude, bad)  # type: ignore[misc]
+    with reading(lambda why: DataError(f"The list {listing} can't be read: {why}.")):
+        listed = listing.read_text(encoding="utf-8-sig").split()
+    return gather(((n, lambda n=n: read(n)) for n in listed), root, names, exclude, bad)  # type: ignore[misc]
 
 
 def read_table(path: Path, rows: int, columns: int = 4) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from tracker.config import Config, merge
 from tracker.errors import ConfigError
 from tracker.geometry import iou
 from tracker.model.zoo import LoadedModel, folded
+from tracker.settings import LARGEST, Checked, setting
 from tracker.training.contracts import Validate
 from tracker.training.tracks import AnnotatedTrack, read_got10k, read_image
 
@@ -22,23 +23,15 @@ THRESHOLDS = np.arange(21) / 20
 
 
 @dataclass(frozen=True)
-class ValidationConfig:
-    """The `train.validation` section of a recipe.
+class ValidationConfig(Checked, section="train.validation"):
+    """The `train.validation` section of a recipe."""
 
-    Attributes:
-        root: Folder that `path` is relative to; that of train.data.material where empty.
-        path: Folder in the GOT-10k layout.
-        names, exclude: Glob patterns of the sequences to take and to leave out.
-        max_frames: Frames of each sequence; 0: all.
-        engine: auto, torch or onnxruntime.
-    """
-
-    root: str = ""
-    path: str = ""
-    names: list[str] = field(default_factory=lambda: ["*"])
-    exclude: list[str] = field(default_factory=list)
-    max_frames: int = 0
-    engine: str = "auto"
+    root: str = setting("", help="Folder that `path` is relative to; that of train.data.material where empty.")
+    path: str = setting("", help="Folder in the GOT-10k layout.")
+    names: list[str] = setting(factory=lambda: ["*"], help="Glob patterns of the sequences to take.")
+    exclude: list[str] = setting(factory=list, help="Glob patterns of the sequences to leave out.")
+    max_frames: int = setting(0, 0, LARGEST, "frames", "Of each sequence; 0: all.")
+    engine: str = setting("auto", help="auto, torch or onnxruntime.")
 
 
 def build_validator(config: Config, device: str = "cpu") -> Validate:

@@ -29,6 +29,10 @@ class ClipViews:
         for track in self.tracks:
             self._by_clip.setdefault(track.clip or track.name, []).append(track)
 
+    def material(self) -> tuple[Sequence[Path], bytes]:
+        files = [f for track in self.tracks for f in (*track.frames, *track.masks)]
+        return files + (self.scenery.paths if self.scenery else []), b"".join(track.boxes.tobytes() for track in self.tracks)
+
     def items(self) -> Sequence[tuple[str, str]]:
         return [(t.kind, t.name) for t in self.tracks]
 
@@ -83,6 +87,9 @@ class StillViews:
         self._by_path: dict[Path, list[int]] = {}
         for k, still in enumerate(self.stills):
             self._by_path.setdefault(still.path, []).append(k)
+
+    def material(self) -> tuple[Sequence[Path], bytes]:
+        return [still.path for still in self.stills] + self.scenery.paths, b"".join(still.box.tobytes() for still in self.stills)
 
     def items(self) -> Sequence[tuple[str, str]]:
         return [(s.kind, _identity(s)) for s in self.stills]

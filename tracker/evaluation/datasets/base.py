@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,11 +13,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.errors import ImageError, SourceError
+from tracker.errors import ImageError, SiamTrackError, SourceError, reading
+from tracker.files import content_of
 from tracker.media.containers import VIDEO_SUFFIXES
 from tracker.media.folders import natural_key
 from tracker.media.images import IMAGE_SUFFIXES
 from tracker.types import Image
+
+logger = logging.getLogger(__name__)
 
 CLIPS = VIDEO_SUFFIXES
 
@@ -80,6 +84,11 @@ class SequenceData:
                     raise SourceError(f"The clip {self.frames[0]} ends after {k} frames{lost}, but its boxes are for {len(self)}.")
                 yield frame.image
 
+    def content(self) -> str:
+        """A key of what the sequence holds: its annotation, and name, size, time of change and samples of its pictures."""
+        arrays = [self.truth, self.valid, self.init, np.zeros(0) if self.polygons is None else self.polygons]
+        return content_of(self.frames, b"".join(np.ascontiguousarray(a).tobytes() for a in arrays))
+
     def frame_size(self) -> tuple[int, int]:
         """(width, height) in pixels, from the annotation or else from the first frame."""
         if self.size[0] > 0:
@@ -100,7 +109,8 @@ class Dataset:
         rules: Which metrics are the benchmark's own: "got10k", "otb", "lasot", "trackingnet" or "vot".
         sequences: In the benchmark's order.
         eao_range: (low, high) sequence lengths over which the expected overlap is averaged (VOT), else None.
-        truth_withheld: True where only the first box is public (GOT-10k test, TrackingNet test).
+        truth_withheld: True where only the first box is public (GOT-10k test, TrackingNet test): nothing may be measured.
+        failures: Name -> sentence of each sequence that was asked for and can't be read; it is not among `sequences`.
     """
 
     key: str
@@ -111,6 +121,7 @@ class Dataset:
     sequences: tuple[SequenceData, ...] = field(repr=False)
     eao_range: tuple[int, int] | None = None
     truth_withheld: bool = False
+    failures: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def names(self) -> list[str]:
@@ -122,13 +133,77 @@ class Dataset:
         Raises:
             SourceError: None matches.
         """
-        patterns = [p.strip() for p in pattern.split(",") if p.strip()]
-        kept = tuple(s for s in self.sequences if any(fnmatchcase(s.name, p) for p in patterns))
+        kept = tuple(s for s in self.sequences if matches(s.name, pattern))
         if not kept:
             some = ", ".join(self.names[:6])
             raise SourceError(f"No sequence of {self.title} matches {pattern!r}; there are {len(self.sequences)}: {some}, ...")
         title = self.title if len(kept) == len(self.sequences) else f"{self.title}, {len(kept)} of {len(self.sequences)} sequences"
         return replace(self, sequences=kept, title=title)
+
+
+Item = tuple[str, Callable[[], SequenceData]]
+"""The name of a sequence, and what reads it."""
+
+
+def matches(name: str, pattern: str | None) -> bool:
+    """Whether a name matches a glob pattern, or one of several with commas between them; None: any does."""
+    return pattern is None or any(fnmatchcase(name, p.strip()) for p in pattern.split(",") if p.strip())
+
+
+def gather(items: Iterable[Item], pattern: str | None, dataset: Dataset) -> Dataset:
+    """A data set with the sequences that are asked for; only these are read, and one that can't be read doesn't hold up the rest.
+
+    Args:
+        items: The sequences that are there.
+        pattern: Glob pattern, or several with commas between them; None for all.
+        dataset: Its facts, without sequences.
+
+    Raises:
+        SourceError: None matches, or none of those that match can be read.
+    """
+    items = list(items)
+    wanted = [item for item in items if matches(item[0], pattern)]
+    if not wanted:
+        some = ", ".join(name for name, _ in items[:6])
+        raise SourceError(f"No sequence of {dataset.title} matches {pattern!r}; there are {len(items)}: {some}, ...")
+    sequences, failures = [], {}
+    for name, read in wanted:
+        try:
+            with reading(lambda why, name=name: SourceError(f"The sequence {name} can't be read: {why}.")):  # type: ignore[misc]
+                sequence = read()
+            if not has_area(sequence.init[None])[0]:
+                raise SourceError(f"The first box of {name} is {sequence.init.tolist()}, which has no area: nothing to start from.")
+            sequences.append(first_box_alone(sequence) if dataset.truth_withheld else sequence)
+        except SiamTrackError as error:
+            failures[name] = str(error)
+    if not sequences:
+        others = f" (so are the other {len(failures) - 1})" if len(failures) > 1 else ""
+        raise SourceError(f"{next(iter(failures.values()))}{others}")
+    for name, sentence in failures.items():
+        logger.warning("Left out: %s: %s", name, sentence)
+    complete = len(sequences) == len(items)
+    title = dataset.title if complete else f"{dataset.title}, {len(sequences)} of {len(items)} sequences"
+    return replace(dataset, title=title, sequences=tuple(sequences), failures=failures)
+
+
+def first_box_alone(sequence: SequenceData) -> SequenceData:
+    """A sequence whose truth is withheld: nothing of it counts, whatever stands in its files behind the given box."""
+    truth = np.full_like(sequence.truth, np.nan)
+    truth[0] = sequence.init
+    return replace(sequence, truth=truth, valid=np.zeros(len(truth), dtype=bool), attributes={})
+
+
+def read_names(path: Path) -> list[str]:
+    """The names in a list.txt, between blanks or line ends.
+
+    Raises:
+        SourceError: It can't be read as text, or is empty.
+    """
+    with reading(lambda why: SourceError(f"The list {path} can't be read: {why}.")):
+        names = path.read_text(encoding="utf-8-sig").split()
+    if not names:
+        raise SourceError(f"{path} is empty; expected one sequence name per line.")
+    return names
 
 
 def list_images(folder: Path) -> list[str]:
@@ -178,8 +253,8 @@ def read_flags(path: Path, count: int) -> NDArray[np.float64] | None:
     """One number per frame, on lines or between commas (labels and tags); padded with zeros to `count`; None if absent."""
     if not path.is_file():
         return None
-    words = re.split(r"[,;\s]+", path.read_text(encoding="utf-8").strip())
     try:
+        words = re.split(r"[,;\s]+", path.read_text(encoding="utf-8-sig").strip())
         values = np.asarray([float(w) for w in words if w], dtype=np.float64)
     except ValueError:
         raise SourceError(f"{path} holds something else than numbers; expected one number per frame.") from None

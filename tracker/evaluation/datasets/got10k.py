@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from tracker.errors import SourceError
-from tracker.evaluation.datasets.base import Dataset, SequenceData, annotated, derived_attributes, list_images, read_flags, read_table
+from tracker.evaluation.datasets.base import (
+    Dataset,
+    SequenceData,
+    annotated,
+    derived_attributes,
+    gather,
+    list_images,
+    read_flags,
+    read_names,
+    read_table,
+)
 
 SUBSETS = ("val", "test", "train")
 
 
-def load_got10k(root: Path, subset: str = "val") -> Dataset:
+def load_got10k(root: Path, subset: str = "val", pattern: str | None = None) -> Dataset:
     """Read a GOT-10k tree.
 
     Frames whose `cover.label` is 0 (target not visible) and the first frame don't count, as in the official toolkit.
@@ -21,6 +32,7 @@ def load_got10k(root: Path, subset: str = "val") -> Dataset:
     Args:
         root: Folder that holds `val/`, `test/` or `train/`.
         subset: Which of them.
+        pattern: Glob pattern of the sequences to read; None for all.
 
     Raises:
         SourceError: What was expected where.
@@ -41,28 +53,22 @@ def load_got10k(root: Path, subset: str = "val") -> Dataset:
             f"{listing} is missing: GOT-10k is laid out as ROOT/{subset}/list.txt (sequence names, one per line) and "
             f"ROOT/{subset}/<sequence>/00000001.jpg, groundtruth.txt.{hint}"
         )
-    names = listing.read_text(encoding="utf-8").split()
-    if not names:
-        raise SourceError(f"{listing} is empty; expected one sequence name per line.")
-    absent = [n for n in names if not (folder / n).is_dir()]
-    if absent:
-        raise SourceError(
-            f"{listing} names {len(names)} sequences, but {len(absent)} of the folders are missing, for example {folder / absent[0]}. "
-            "Unpack the data completely or shorten list.txt."
-        )
-    sequences = tuple(_sequence(folder / n, withheld=subset == "test") for n in names)
-    return Dataset(
+    items = [(n, partial(_sequence, folder / n, withheld=subset == "test")) for n in read_names(listing)]
+    dataset = Dataset(
         key="got10k",
         title=f"GOT-10k {subset}",
         results_folder="GOT-10k",
         layout="got10k",
         rules="got10k",
-        sequences=sequences,
+        sequences=(),
         truth_withheld=subset == "test",
     )
+    return gather(items, pattern, dataset)
 
 
 def _sequence(folder: Path, withheld: bool) -> SequenceData:
+    if not folder.is_dir():
+        raise SourceError(f"The folder {folder} is missing; unpack the data completely or shorten list.txt.")
     frames = list_images(folder)
     if not frames:
         raise SourceError(f"No images in {folder}; expected 00000001.jpg, 00000002.jpg, ...")
@@ -86,7 +92,7 @@ def _sequence(folder: Path, withheld: bool) -> SequenceData:
         attributes["absent"] = absence > 0
     if cut is not None:
         attributes["cut by image"] = cut > 0
-    size = re.findall(r"\d+", meta.get("resolution", ""))
+    size = re.findall(r"\d{1,6}", meta.get("resolution", ""))
     return SequenceData(
         name=folder.name,
         frames=tuple(frames),
@@ -102,5 +108,5 @@ def _sequence(folder: Path, withheld: bool) -> SequenceData:
 def _meta(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     return {k.strip(): v.strip() for k, _, v in (line.partition(":") for line in lines) if v}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from tracker.errors import SourceError
-from tracker.evaluation.datasets.base import Dataset, SequenceData, annotated, derived_attributes, list_images, read_table
+from tracker.evaluation.datasets.base import Dataset, SequenceData, annotated, derived_attributes, gather, list_images, read_table
 
 logger = logging.getLogger(__name__)
 
@@ -39,12 +40,13 @@ VERSIONS: dict[str, tuple[str, str, list[str]]] = {
 RANGES = {"david": (300, 770), "football1": (1, 74), "freeman3": (1, 460), "freeman4": (1, 283), "diving": (1, 215)}
 
 
-def load_otb(root: Path, key: str = "otb") -> Dataset:
+def load_otb(root: Path, key: str = "otb", pattern: str | None = None) -> Dataset:
     """Read a folder of OTB sequences: those of one version, or (key "otb") all that are there.
 
     Args:
         root: Folder that holds one folder per sequence.
         key: "otb2013", "otb50", "otb100" or "otb".
+        pattern: Glob pattern of the sequences to read; None for all.
 
     Raises:
         SourceError: What was expected where.
@@ -66,22 +68,22 @@ def load_otb(root: Path, key: str = "otb") -> Dataset:
     else:
         title = f"OTB layout, {len(files)} sequences ({root.name})"
     extra = _attribute_file(root)
-    sequences = tuple(_sequence(f, name, extra.get(name, ())) for f, name in zip(files, _names(files), strict=True))
-    return Dataset(key, title, folder, "otb", "otb", sequences)
+    items = [(name, partial(_sequence, f, name, extra.get(name, ()))) for f, name in zip(files, _names(files), strict=True)]
+    return gather(items, pattern, Dataset(key, title, folder, "otb", "otb", ()))
 
 
-def load_dtb70(root: Path) -> Dataset:
+def load_dtb70(root: Path, pattern: str | None = None) -> Dataset:
     """DTB70 (Li and Yeung, AAAI 2017) has OTB's layout."""
     files = _annotations(root)
-    sequences = tuple(_sequence(f, name, ()) for f, name in zip(files, _names(files), strict=True))
+    items = [(name, partial(_sequence, f, name, ())) for f, name in zip(files, _names(files), strict=True)]
     title = "DTB70" if len(files) == 70 else f"DTB70, {len(files)} of 70 sequences"
-    return Dataset("dtb70", title, "DTB70", "otb", "otb", sequences)
+    return gather(items, pattern, Dataset("dtb70", title, "DTB70", "otb", "otb", ()))
 
 
 def _annotations(root: Path) -> list[Path]:
     if not root.is_dir():
         raise SourceError(f"{root} is not a folder; expected ROOT/<sequence>/img/*.jpg and ROOT/<sequence>/groundtruth_rect.txt.")
-    files = sorted(f for f in root.glob("*/groundtruth*.txt") if (f.parent / "img").is_dir() and f.read_text(encoding="utf-8-sig").strip())
+    files = sorted(f for f in root.glob("*/groundtruth*.txt") if (f.parent / "img").is_dir() and not _blank(f))
     if not files:
         hint = ""
         if (root / "img").is_dir():
@@ -90,6 +92,11 @@ def _annotations(root: Path) -> list[Path]:
             hint = f" {root} holds a list.txt, as GOT-10k and VOT do: try --dataset got10k or vot."
         raise SourceError(f"No sequence in {root}; expected ROOT/<sequence>/img/*.jpg and ROOT/<sequence>/groundtruth_rect.txt.{hint}")
     return files
+
+
+def _blank(file: Path) -> bool:
+    """Whether a file holds nothing: where a folder has several targets, the file without a number is often empty."""
+    return file.is_file() and not file.read_bytes().removeprefix(b"\xef\xbb\xbf").strip()
 
 
 def _names(files: list[Path]) -> list[str]:

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracker.errors import SourceError
-from tracker.evaluation.datasets.base import Dataset, SequenceData, annotated, derived_attributes, list_images, read_flags, read_table
+from tracker.evaluation.datasets.base import (
+    Dataset,
+    SequenceData,
+    derived_attributes,
+    gather,
+    has_area,
+    list_images,
+    read_flags,
+    read_names,
+    read_table,
+)
 
 # Lengths between which the expected overlap is averaged, by year (VOT reports; 2013 and 2014 had no EAO; 2015 has 2016's sequences).
 EAO_RANGES = {
@@ -24,12 +35,13 @@ EAO_RANGES = {
 TAGS = ("camera_motion", "illum_change", "occlusion", "size_change", "motion_change")
 
 
-def load_vot(root: Path, subset: str | None = None) -> Dataset:
+def load_vot(root: Path, subset: str | None = None, pattern: str | None = None) -> Dataset:
     """Read a VOT data set.
 
     Args:
         root: Folder with list.txt.
         subset: Year "2013" ... "2019", which decides the interval of the EAO; None takes it from the folder's name.
+        pattern: Glob pattern of the sequences to read; None for all.
 
     Raises:
         SourceError: What was expected where.
@@ -47,16 +59,13 @@ def load_vot(root: Path, subset: str | None = None) -> Dataset:
             f"{listing} is missing: VOT is laid out as ROOT/list.txt (sequence names, one per line), "
             "ROOT/<sequence>/groundtruth.txt and ROOT/<sequence>/*.jpg or color/*.jpg."
         )
-    names = listing.read_text(encoding="utf-8").split()
-    absent = [n for n in names if not (root / n).is_dir()]
-    if absent or not names:
-        example = root / absent[0] if absent else listing
-        raise SourceError(f"{listing} names {len(names)} sequences; {len(absent)} folders are missing, for example {example}.")
-    sequences = tuple(_sequence(root / n) for n in names)
-    return Dataset("vot", f"VOT{subset}", f"VOT{subset}", "vot", "vot", sequences, eao_range=EAO_RANGES[subset])
+    items = [(n, partial(_sequence, root / n)) for n in read_names(listing)]
+    return gather(items, pattern, Dataset("vot", f"VOT{subset}", f"VOT{subset}", "vot", "vot", (), eao_range=EAO_RANGES[subset]))
 
 
 def _sequence(folder: Path) -> SequenceData:
+    if not folder.is_dir():
+        raise SourceError(f"The folder {folder} is missing; unpack the data completely or shorten list.txt.")
     frames = list_images(folder / "color") or list_images(folder)
     regions = read_table(folder / "groundtruth.txt", columns=(4, 8))
     if len(frames) != len(regions):
@@ -64,7 +73,12 @@ def _sequence(folder: Path) -> SequenceData:
             f"{folder / 'groundtruth.txt'} has {len(regions)} lines for {len(frames)} images in {folder} or {folder / 'color'}."
         )
     polygons = regions if regions.shape[1] == 8 else None
-    truth = corners_to_boxes(regions) if polygons is not None else regions
+    boxes = corners_to_boxes(regions) if polygons is not None else regions
+    # A region that is NaN or has no area says that the target isn't there: it doesn't count, and nothing starts there again.
+    shown = has_area(regions) if polygons is None else np.array([bool(np.isfinite(p).all()) and area(p.reshape(4, 2)) > 0 for p in regions])
+    if not shown.any():
+        raise SourceError(f"{folder / 'groundtruth.txt'} has no region with an area; there is nothing to start a tracker with.")
+    truth = np.where(shown[:, None], boxes, np.nan)
     attributes = {}
     for file in sorted([*folder.glob("*.tag"), *folder.glob("*.label")]):
         flags = read_flags(file, len(frames))
@@ -74,7 +88,16 @@ def _sequence(folder: Path) -> SequenceData:
         attributes["empty"] = ~np.logical_or.reduce(list(attributes.values()))
     else:
         attributes = derived_attributes(truth)
-    return SequenceData(folder.name, tuple(frames), truth, annotated(truth), truth[0], attributes=attributes, polygons=polygons)
+    first = truth[int(np.argmax(shown))]
+    return SequenceData(folder.name, tuple(frames), truth, shown, first, attributes=attributes, polygons=polygons)
+
+
+def area(points: NDArray[np.float64]) -> float:
+    """Area of a polygon (K, 2), by the shoelace formula."""
+    if len(points) < 3:
+        return 0.0
+    x, y = points[:, 0], points[:, 1]
+    return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2)
 
 
 def corners_to_boxes(corners: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -93,6 +116,7 @@ def corners_to_boxes(corners: NDArray[np.float64]) -> NDArray[np.float64]:
     centre = points.mean(axis=1)
     low, high = points.min(axis=1), points.max(axis=1)
     sides = np.linalg.norm(points[:, 0] - points[:, 1], axis=1) * np.linalg.norm(points[:, 1] - points[:, 2], axis=1)
-    scale = np.sqrt(sides / np.prod(high - low, axis=1))
+    with np.errstate(invalid="ignore", divide="ignore"):  # rows that are NaN or a point stay NaN
+        scale = np.sqrt(sides / np.prod(high - low, axis=1))
     size = scale[:, None] * (high - low) + 1
     return np.concatenate([centre - size / 2, size], axis=1)

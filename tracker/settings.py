@@ -1,0 +1,202 @@
+"""What a setting may be: default, bounds, unit and meaning stand together in the field, and one function checks them all.
+
+    @dataclass(frozen=True)
+    class Sport(Checked, section="sport"):
+        speed: float = setting(3.0, 0, 100, "pixels in a frame", "How fast.")
+
+`siamtrack settings` and docs/settings.md are printed from the same fields.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import numbers
+import typing
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, ClassVar
+
+from tracker.errors import ConfigError, shown
+
+KEY = "setting"
+LARGEST = 1_000_000_000
+"""What a count may be at most where nothing else limits it."""
+LARGEST_SEED = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is known of one setting.
+
+    Attributes:
+        low, high: Bounds of a number (of each number of a list), themselves allowed; None: any finite number.
+        unit: Of a number; "" for a ratio.
+        help: What it does.
+        above, below: `low` (`high`) itself is not allowed.
+        off: One more value, outside of the bounds, which turns off what the setting is for.
+        choices: The words that a text may be; () for any.
+        length: Fewest and most items of a list.
+        optional: None is allowed.
+    """
+
+    low: float | None = None
+    high: float | None = None
+    unit: str = ""
+    help: str = ""
+    above: bool = False
+    below: bool = False
+    off: float | None = None
+    choices: tuple[str, ...] = ()
+    length: tuple[int, int] | None = None
+    optional: bool = False
+
+    @property
+    def bounds(self) -> str:
+        """The values that are allowed, as words: "from 0 to 1", "0, or from 33 to 2047", "dot, cosine or euclidean"."""
+        if self.choices:
+            return " or ".join(filter(None, [", ".join(self.choices[:-1]), self.choices[-1]]))
+        low = "" if self.low is None else f"{'above' if self.above else 'from'} {_plain(self.low)}"
+        high = "" if self.high is None else f"{'to below' if self.below else 'to'} {_plain(self.high)}"
+        words = " ".join(filter(None, [low, high]))
+        return words if self.off is None else f"{_plain(self.off)}, or {words}"
+
+    def allows(self, value: float) -> bool:
+        """Whether a number lies within the bounds."""
+        if self.off is not None and value == self.off:
+            return True
+        if not -math.inf < value < math.inf:
+            return False
+        low = self.low is None or (value > self.low if self.above else value >= self.low)
+        return low and (self.high is None or (value < self.high if self.below else value <= self.high))
+
+
+def setting(
+    default: Any = dataclasses.MISSING,
+    low: float | None = None,
+    high: float | None = None,
+    unit: str = "",
+    help: str = "",  # noqa: A002 - the word that argparse has for it
+    *,
+    factory: Callable[[], Any] | None = None,
+    above: bool = False,
+    below: bool = False,
+    off: float | None = None,
+    choices: tuple[str, ...] = (),
+    length: tuple[int, int] | None = None,
+) -> Any:
+    """A dataclass field with bounds, unit and help; the arguments are those of `Setting`.
+
+    Args:
+        default: Its value where nothing is said; None also allows None.
+        factory: Makes the default, for lists, mappings and nested sections.
+    """
+    facts = Setting(low, high, unit, " ".join(help.split()), above, below, off, choices, length, default is None)
+    if factory is not None:
+        return field(default_factory=factory, metadata={KEY: facts})
+    return field(default=default, metadata={KEY: facts})
+
+
+class Checked:
+    """A frozen dataclass whose fields are checked whenever one is made; `section` is what an error calls it."""
+
+    section: ClassVar[str] = ""
+
+    def __init_subclass__(cls, section: str = "", **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.section = section
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+def check(config: Any) -> None:
+    """Raises the sentence for the first field of a dataclass whose value is of a wrong kind or out of its bounds.
+
+    Raises:
+        ConfigError: With the field, its value and what is allowed.
+    """
+    section = getattr(config, "section", "")
+    for name, kind, facts in fields_of(type(config)):  # type: ignore[arg-type]
+        value = getattr(config, name)
+        if value is None and facts.optional:
+            continue
+        wrong = _wrong(value, kind, facts)
+        if wrong:
+            key = f"{section}.{name}" if section else name
+            given = f"{value:g}" if isinstance(value, float) else shown(value)
+            raise ConfigError(f"{key} is {given}; it must be {wrong}.")
+
+
+@cache
+def fields_of(cls: Any) -> tuple[tuple[str, Any, Setting], ...]:
+    """(name, type, facts) of each field of a dataclass; a field without facts of its own has no bounds but must be finite."""
+    hints = typing.get_type_hints(cls)
+    return tuple((f.name, hints[f.name], f.metadata.get(KEY, Setting())) for f in dataclasses.fields(cls))
+
+
+def sections_of(cls: type, prefix: str = "") -> Iterator[tuple[str, type]]:
+    """(dotted name, class) of a dataclass and of the ones nested in its fields, the outer one first."""
+    yield prefix, cls
+    for name, kind, _ in fields_of(cls):
+        if dataclasses.is_dataclass(kind):
+            yield from sections_of(typing.cast(type, kind), f"{prefix}.{name}" if prefix else name)
+
+
+def default_of(cls: type, name: str) -> Any:
+    """The default of a field."""
+    found = next(f for f in dataclasses.fields(cls) if f.name == name)
+    return found.default_factory() if found.default_factory is not dataclasses.MISSING else found.default
+
+
+def _wrong(value: Any, kind: Any, facts: Setting) -> str:
+    """What a value should be and isn't; "" where it is right."""
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        return "" if isinstance(value, kind) else f"a section like {kind.__name__}"
+    kinds = {kind, *typing.get_args(kind)} if typing.get_origin(kind) not in (list, tuple, dict) else {typing.get_origin(kind)}
+    if bool in kinds:
+        return "" if isinstance(value, bool) else "true or false"
+    if int in kinds:
+        good = isinstance(value, numbers.Integral) and not isinstance(value, bool) and facts.allows(int(value))
+        return "" if good else f"a whole number {_bounds(facts)}"
+    if float in kinds:
+        return "" if _number(value, facts) else f"a finite number {_bounds(facts)}"
+    if str in kinds:
+        if not isinstance(value, str):
+            return "a text"
+        return "" if not facts.choices or value in facts.choices else facts.bounds
+    if kinds & {list, tuple}:
+        if not isinstance(value, list | tuple):
+            return "a list"
+        if facts.length and not facts.length[0] <= len(value) <= facts.length[1]:
+            return f"a list of {facts.length[0]} to {facts.length[1]} items, not of {len(value)}"
+        if float in typing.get_args(kind) and not all(_number(v, facts) for v in value):
+            return f"a list of finite numbers {_bounds(facts)}"
+        return "" if str not in typing.get_args(kind) or all(isinstance(v, str) for v in value) else "a list of texts"
+    if dict in kinds:
+        if not isinstance(value, dict):
+            return "a mapping"
+        return "" if all_finite(value) else "a mapping whose numbers are finite"
+    return ""
+
+
+def all_finite(value: Any) -> bool:
+    """Whether every number in nested mappings and lists is finite."""
+    if isinstance(value, dict):
+        return all(map(all_finite, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(all_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _number(value: Any, facts: Setting) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and facts.allows(typing.cast(float, value))
+
+
+def _bounds(facts: Setting) -> str:
+    return " ".join(filter(None, [facts.bounds, facts.unit])).strip()
+
+
+def _plain(value: float) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
