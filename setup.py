@@ -49,7 +49,7 @@ setup(
     packages=find_packages(include=["tracker", "tracker.*"]),
     package_data={"tracker": ["weights/*", "py.typed", "web/static/*", "evaluation/templates/*"]},
     install_requires=[
-        "torch>=2.2",
+        "torch>=2.6",  # torch.export.Dim.AUTO
         "opencv-python>=4.8",
         "numpy>=1.26",
         "got10k>=0.1.3",
