@@ -56,7 +56,7 @@ setup(
         "tqdm>=4.60",
         "six>=1.16",  # got10k 0.1.3 imports it without declaring it
         "omegaconf>=2.3",  # typed yaml configs with overrides
-        "av>=14",  # exact time stamps, rotation, H.264 writing: FFmpeg's libraries as a wheel
+        "av>=15",  # 14 can't write an MP4 as asked here; exact time stamps, rotation, H.264 writing: FFmpeg's libraries as a wheel
         "safetensors>=0.4",  # weights that can't carry code
         "onnxruntime>=1.17",  # the fast engine on CPUs
         "threadpoolctl>=3.3",  # limits the threads of numpy's BLAS, whichever that is
