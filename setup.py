@@ -49,14 +49,14 @@ setup(
     packages=find_packages(include=["tracker", "tracker.*"]),
     package_data={"tracker": ["weights/*", "py.typed", "web/static/*", "evaluation/templates/*"]},
     install_requires=[
-        "torch>=2.2",
+        "torch>=2.6",  # torch.export.Dim.AUTO
         "opencv-python>=4.8",
         "numpy>=1.26",
         "got10k>=0.1.3",
         "tqdm>=4.60",
         "six>=1.16",  # got10k 0.1.3 imports it without declaring it
         "omegaconf>=2.3",  # typed yaml configs with overrides
-        "av>=14",  # exact time stamps, rotation, H.264 writing: FFmpeg's libraries as a wheel
+        "av>=15",  # 14 can't write an MP4 as asked here; exact time stamps, rotation, H.264 writing: FFmpeg's libraries as a wheel
         "safetensors>=0.4",  # weights that can't carry code
         "onnxruntime>=1.17",  # the fast engine on CPUs
         "threadpoolctl>=3.3",  # limits the threads of numpy's BLAS, whichever that is

@@ -51,8 +51,6 @@ def write_clip(
             stream.codec_context.sample_aspect_ratio = aspect
         stream.codec_context.gop_size = 20
         stream.codec_context.time_base = base or 1 / rate
-        if rotate:
-            stream.set_display_rotation(rotate)
         for k, image in enumerate(images):
             if pix_fmt == "yuv420p":
                 frame = av.VideoFrame.from_ndarray(cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420), format="yuv420p")
@@ -61,4 +59,15 @@ def write_clip(
             frame.pts, frame.time_base = (stamps[k] if stamps else k), base or 1 / rate
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
+    if rotate:
+        write_rotation(path, rotate)
     return path
+
+
+def write_rotation(path: Path, degrees: int) -> None:
+    """Writes a turn to the left into an MP4's track header (ISO 14496-12, 8.3.2): not every PyAV has a call for it."""
+    data = bytearray(path.read_bytes())
+    at = data.index(b"tkhd") + 44  # behind type, version 0, times, number, duration, layer and volume
+    cosine, sine = round(65536 * np.cos(np.radians(degrees))), round(65536 * np.sin(np.radians(degrees)))
+    data[at : at + 36] = np.array([cosine, -sine, 0, sine, cosine, 0, 0, 0, 1 << 30], ">i4").tobytes()
+    path.write_bytes(data)

@@ -113,6 +113,7 @@ from tracker.training.initial import initial_model
 from tracker.config import load_config
 from pathlib import Path
 import tempfile
+import torch._dynamo  # an optimiser imports it, and with it come sympy's warning filter and torch's own environment variables
 config = train_config({**SETTINGS, "steps": 8, "threads": 1, "workers": 1})
 model, source = ToyMatcher(), ToySource(config.batch_size)
 before = state()
