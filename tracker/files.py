@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import difflib
 import os
@@ -92,3 +93,25 @@ def suggest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
     return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def read_text(path: str | Path) -> str:
+    """A text file as people's programs write them: UTF-8 with or without byte order mark, or UTF-16 with one.
+
+    Raises:
+        OSError: It can't be read.
+        ValueError: It is no such text; with the reason and the next step.
+    """
+    data = Path(path).read_bytes()
+    if data[:4] in (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE):
+        raise ValueError("it is UTF-32; save it as UTF-8")
+    coding = "utf-16" if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+    try:
+        text = data.decode(coding)
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise ValueError(f"it is not a text file in UTF-8 or UTF-16 (line {line}); save it as UTF-8") from None
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise ValueError(f"it is not a text file, or UTF-16 without its byte order mark (line {line}); save it as UTF-8")
+    return text
