@@ -110,8 +110,8 @@ def test_round_trip(rows: list[tuple[float, float, float, float, TrackState]], f
     expected[lost] = 0 if format in ("got10k", "otb") else np.nan
     if format == "mot":
         expected = expected[: np.flatnonzero(~lost)[-1] + 1]  # no line after the last one in which it is seen
-        if format == "vot":
-            expected[0] = np.nan  # its first line is the code for "initialised"
+    if format == "vot":
+        expected[0] = np.nan  # its first line is the code for "initialised"
     np.testing.assert_allclose(got, expected, atol=0.00501)
 
 

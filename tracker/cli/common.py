@@ -18,7 +18,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tracker._version import __version__
 from tracker.errors import DeviceError, SiamTrackError
@@ -52,6 +52,18 @@ class RawEpilog(HelpFormatter, argparse.RawDescriptionHelpFormatter):
     """Keeps the lines of description and epilog as they are written."""
 
 
+class StoreOnce(argparse._StoreAction):
+    """An option that names what to follow or write: a second one is refused, where of other options the last one counts."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: str | None = None
+    ) -> None:
+        given = parser.given if isinstance(parser, Parser) and self.option_strings else {}
+        if given.setdefault(self.dest, values) != values:
+            parser.error(f"{option_string} is given twice ({given[self.dest]} and {values}); give it once")
+        setattr(namespace, self.dest, values)
+
+
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser whose errors are one sentence, with a guess at what was meant by an unknown option."""
 
@@ -60,8 +72,10 @@ class Parser(argparse.ArgumentParser):
         kwargs.setdefault("allow_abbrev", False)
         kwargs.setdefault("prog", os.path.basename(sys.argv[0]) or "siamtrack")
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.given: dict[str, Any] = {}
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None) -> argparse.Namespace:  # type: ignore[override]
+        self.given = {}
         given = join_negative_values(sys.argv[1:] if args is None else args, self._option_string_actions)
         # Intermixed: `key=value` words may stand before and after options.
         parsed, unknown = self.parse_known_intermixed_args(given, namespace)

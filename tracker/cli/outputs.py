@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tracker.cli.common import Parser, check_model_options
+from tracker.cli.common import Parser, StoreOnce, check_model_options
 from tracker.errors import BoxError, OutputError
 
 VIEWS = ("boxes", "response")
@@ -15,7 +15,13 @@ TEXT_FORMATS = ("got10k", "mot", "otb", "vot")
 def add_output_options(parser: Parser) -> None:
     """--save, --save-boxes, --format, --view, --overwrite."""
     group = parser.add_argument_group("output")
-    group.add_argument("--save", type=Path, metavar="OUT.mp4", help="write a video with the target drawn (H.264; .mp4, .m4v, .mov or .mkv)")
+    group.add_argument(
+        "--save",
+        action=StoreOnce,
+        type=Path,
+        metavar="OUT.mp4",
+        help="write a video with the target drawn (H.264; .mp4, .m4v, .mov or .mkv)",
+    )
     group.add_argument(
         "--save-boxes",
         type=Path,
@@ -25,7 +31,11 @@ def add_output_options(parser: Parser) -> None:
         help="write the box, score and state of every frame; may be repeated",
     )
     group.add_argument(
-        "--save-target", type=Path, metavar="OUT.npz", help="write what was learnt of the target, for --find in another video"
+        "--save-target",
+        action=StoreOnce,
+        type=Path,
+        metavar="OUT.npz",
+        help="write what was learnt of the target, for --find in another video",
     )
     group.add_argument("--format", choices=TEXT_FORMATS, help="what a .txt holds: got10k unless there are several targets, then mot")
     group.add_argument(

@@ -120,7 +120,9 @@ def read_box_file(path: str | Path, format: str = "auto", first: int = 0) -> Box
             )
         mine[frame] = row
     if sum(max(mine) + 1 for mine in found.values()) > MOST_ROWS:
-        raise BoxError(f"Can't read boxes from {path}: its frame numbers go up to {max(map(max, found.values()))} for {len(found)} targets.")
+        raise BoxError(
+            f"Can't read boxes from {path}: its frame numbers go up to {max(map(max, found.values()))} for {len(found)} targets."
+        )
     return BoxFile(file, kind, numbered, {target: _rows(mine) for target, mine in found.items()})
 
 
@@ -219,7 +221,7 @@ def init_boxes(
         BoxError: There is no box for that frame, or the rows don't say for which frames they are.
     """
     file = read_box_file(path, format, first or 0)
-    begin, end = file.span
+    begin = file.span[0]
     if frame is None:
         frame = begin
     if not file.numbered and first is None and frame > 0:
@@ -239,8 +241,13 @@ def init_boxes(
         if frame == begin and not file.numbered:
             raise BoxError(f"The first line of {path} has no box to start from (no numbers, or no area); give four, x,y,w,h.")
         seen = [k for t in wanted for k in file.targets[t].frames[is_valid(file.targets[t].boxes)].tolist()]
-        where = f"it has boxes for frames {min(seen)} to {max(seen)}: try --start-frame {min(k for k in seen if k >= frame or k == min(seen))}"
-        raise BoxError(f"{path} has no box to start from in frame {frame}; {where if seen else 'it has no box at all'}.")
+        if not seen:
+            raise BoxError(f"{path} has no box to start from: no row has one with an area.")
+        near = min((k for k in seen if k >= frame), default=min(seen))
+        raise BoxError(
+            f"{path} has no box to start from in frame {frame} (counted from 0); it has boxes for frames {min(seen)} to {max(seen)}: "
+            f"try --start-frame {near}."
+        )
     left = [_shown(file.format, target) for target in wanted if target not in boxes]
     told = f"{path}: the targets {_some(left)} have no box in frame {frame} and are not followed." if left else ""
     return boxes, told

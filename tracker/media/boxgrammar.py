@@ -229,7 +229,7 @@ def _number_rows(path: str | Path, lines: Sequence[Line], form: str) -> tuple[st
     """Rows of numbers without a header: how many there are, in all lines alike, says what they are."""
     table: list[tuple[Line, list[float]]] = []
     for line in lines:
-        table.append((line, _numbers(path, line)))
+        table.append((line, numbers(path, line)))
     full = [(line, values) for line, values in table if values and not _is_code(values)]
     for line, values in full:
         if len(values) != len(full[0][1]):
@@ -254,8 +254,14 @@ def _is_code(values: Sequence[float]) -> bool:
     return len(values) == 1 and values[0] in (0, 1, 2)
 
 
-def _numbers(path: str | Path, line: Line) -> list[float]:
-    """The values of a line; none for an empty one, and for one of separators alone."""
+def numbers(path: str | Path, line: Line) -> list[float]:
+    """The values of a line of numbers; none for an empty one, and for one of separators alone.
+
+    Semicolons and tabs separate values whose decimals may be written with a comma; else commas do, or blanks.
+
+    Raises:
+        BoxError: Something isn't a number, or two things separate.
+    """
     text = line.text.split("#")[0].strip()
     separator = _separator(text)
     cells = text.split() if separator == " " else [cell.strip() for cell in text.split(separator)]
@@ -278,7 +284,9 @@ def _numbers(path: str | Path, line: Line) -> list[float]:
     if separator in ";\t" and len(cells) == 4 and all(DECIMAL_COMMA.fullmatch(cell) for cell in cells):
         corners = [float(part) for cell in cells for part in cell.split(",")]
         if _is_quad(corners):
-            raise wrong(path, line, "its commas may be decimal commas, or stand between x and y of four corners; write decimals with a point")
+            raise wrong(
+                path, line, "its commas may be decimal commas, or stand between x and y of four corners; write decimals with a point"
+            )
     return known
 
 
@@ -308,7 +316,9 @@ def _kind(path: str | Path, rows: Sequence[tuple[Line, list[float]]], form: str)
             return "mot"
         bad = rows[mot.index(False)][0]
         why = "frame and id from 1, whole numbers, w above 1" if rows[mot.index(False)][1][0] else "MOT counts frames from 1, not from 0"
-        raise wrong(path, bad, f"its {count} values are no row of MOT ({why}); {OPTION}, or put a header like frame,id,x,y,w,h above the rows")
+        raise wrong(
+            path, bad, f"its {count} values are no row of MOT ({why}); {OPTION}, or put a header like frame,id,x,y,w,h above the rows"
+        )
     raise wrong(
         path,
         line,
@@ -318,7 +328,7 @@ def _kind(path: str | Path, rows: Sequence[tuple[Line, list[float]]], form: str)
 
 
 def _is_mot(values: Sequence[float]) -> bool:
-    """Whether numbers can be frame,id,x,y,w,h,conf,class,...; of six or seven the fifth, if not above 1, is rather a score behind x,y,w,h."""
+    """Whether numbers can be frame,id,x,y,w,h,conf,class,...; of six or seven, a fifth up to 1 is rather a score behind x,y,w,h."""
     frame, target = whole(values[0], 1, LAST_FRAME), whole(values[1], -1, LARGEST_ID)
     # Eight values may be a polygon too, whose last corner is hardly a score and a class.
     tail = len(values) != 8 or (not abs(values[6]) > 1 and whole(values[7], -1, 10_000) is not None)

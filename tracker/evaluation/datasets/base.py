@@ -12,7 +12,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.errors import SourceError
+from tracker.errors import BoxError, SourceError
+from tracker.files import read_text
+from tracker.media.boxgrammar import Line, numbers
 from tracker.types import Image
 
 IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
@@ -142,6 +144,19 @@ def list_images(folder: Path) -> list[str]:
     return [str(p) for p in sorted(files, key=natural_key)]
 
 
+def annotation_text(path: Path) -> str:
+    """A text file of a data set: UTF-8, or UTF-16 with its byte order mark, as `tracker.files.read_text` reads it.
+
+    Raises:
+        SourceError: The file is missing or isn't text.
+    """
+    try:
+        return read_text(path)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise SourceError(f"The annotation {path} can't be read: {reason}.") from None
+
+
 def read_table(path: Path, columns: tuple[int, ...] = (4,)) -> NDArray[np.float64]:
     """Rows of numbers between commas, tabs or spaces; NaN where a value says nan.
 
@@ -155,19 +170,15 @@ def read_table(path: Path, columns: tuple[int, ...] = (4,)) -> NDArray[np.float6
     Raises:
         SourceError: The file is missing or empty, or a line isn't such a row (the message names the line).
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it isn't text"
-        raise SourceError(f"The annotation {path} can't be read: {reason}.") from None
+    text = annotation_text(path)
     rows: list[list[float]] = []
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
         try:
-            row = [float(v) for v in re.split(r"[,;\s]+", line.strip().strip(",;"))]
-        except ValueError:
-            raise SourceError(f"{path} line {number} isn't numbers between commas: {line.strip()[:60]!r}.") from None
+            row = numbers(path, Line(number, line.strip()))
+        except BoxError as error:
+            raise SourceError(f"{path} line {number} isn't numbers between commas: {error}") from None
         if len(row) not in columns or (rows and len(row) != len(rows[0])):
             expected = " or ".join(str(c) for c in columns)
             raise SourceError(f"{path} line {number} has {len(row)} values; expected {expected} in every line, for example 10,20,64,48.")
@@ -181,7 +192,7 @@ def read_flags(path: Path, count: int) -> NDArray[np.float64] | None:
     """One number per frame, on lines or between commas (labels and tags); padded with zeros to `count`; None if absent."""
     if not path.is_file():
         return None
-    words = re.split(r"[,;\s]+", path.read_text(encoding="utf-8").strip())
+    words = re.split(r"[,;\s]+", annotation_text(path).strip())
     try:
         values = np.asarray([float(w) for w in words if w], dtype=np.float64)
     except ValueError:

@@ -8,7 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from tracker.errors import SourceError
-from tracker.evaluation.datasets.base import Dataset, SequenceData, annotated, derived_attributes, list_images, read_flags, read_table
+from tracker.evaluation.datasets.base import (
+    Dataset,
+    SequenceData,
+    annotated,
+    annotation_text,
+    derived_attributes,
+    list_images,
+    read_flags,
+    read_table,
+)
 
 SUBSETS = ("val", "test", "train")
 
@@ -41,7 +50,7 @@ def load_got10k(root: Path, subset: str = "val") -> Dataset:
             f"{listing} is missing: GOT-10k is laid out as ROOT/{subset}/list.txt (sequence names, one per line) and "
             f"ROOT/{subset}/<sequence>/00000001.jpg, groundtruth.txt.{hint}"
         )
-    names = listing.read_text(encoding="utf-8").split()
+    names = annotation_text(listing).split()
     if not names:
         raise SourceError(f"{listing} is empty; expected one sequence name per line.")
     absent = [n for n in names if not (folder / n).is_dir()]
@@ -102,5 +111,5 @@ def _sequence(folder: Path, withheld: bool) -> SequenceData:
 def _meta(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = annotation_text(path).splitlines()
     return {k.strip(): v.strip() for k, _, v in (line.partition(":") for line in lines) if v}

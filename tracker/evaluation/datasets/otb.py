@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tracker.errors import SourceError
-from tracker.evaluation.datasets.base import Dataset, SequenceData, annotated, derived_attributes, list_images, read_table
+from tracker.evaluation.datasets.base import Dataset, SequenceData, annotated, annotation_text, derived_attributes, list_images, read_table
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def load_dtb70(root: Path) -> Dataset:
 def _annotations(root: Path) -> list[Path]:
     if not root.is_dir():
         raise SourceError(f"{root} is not a folder; expected ROOT/<sequence>/img/*.jpg and ROOT/<sequence>/groundtruth_rect.txt.")
-    files = sorted(f for f in root.glob("*/groundtruth*.txt") if (f.parent / "img").is_dir() and f.read_text(encoding="utf-8-sig").strip())
+    files = sorted(f for f in root.glob("*/groundtruth*.txt") if (f.parent / "img").is_dir() and annotation_text(f).strip())
     if not files:
         hint = ""
         if (root / "img").is_dir():
@@ -121,6 +121,6 @@ def _attribute_file(root: Path) -> dict[str, tuple[str, ...]]:
     if not path.is_file():
         return {}
     try:
-        return {str(k): tuple(map(str, v)) for k, v in json.loads(path.read_text(encoding="utf-8")).items()}
+        return {str(k): tuple(map(str, v)) for k, v in json.loads(annotation_text(path)).items()}
     except (ValueError, AttributeError, TypeError) as error:
         raise SourceError(f'{path} isn\'t a table of attributes like {{"Basketball": ["IV", "OCC"]}}: {error}.') from None

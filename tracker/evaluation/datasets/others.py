@@ -15,6 +15,7 @@ from tracker.evaluation.datasets.base import (
     Dataset,
     SequenceData,
     annotated,
+    annotation_text,
     derived_attributes,
     has_area,
     list_images,
@@ -115,7 +116,7 @@ def load_nfs(root: Path, rate: str = "30") -> Dataset:
     sequences = []
     for file in files:
         frames = list_images(file.with_suffix(""))
-        rows = [re.findall(r'"[^"]*"|\S+', line)[1:5] for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        rows = [re.findall(r'"[^"]*"|\S+', line)[1:5] for line in annotation_text(file).splitlines() if line.strip()]
         try:
             corners = np.asarray([[float(v.strip('"')) for v in row] for row in rows]).reshape(-1, 4)
         except ValueError:

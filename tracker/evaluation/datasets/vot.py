@@ -9,7 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.errors import SourceError
-from tracker.evaluation.datasets.base import Dataset, SequenceData, annotated, derived_attributes, list_images, read_flags, read_table
+from tracker.evaluation.datasets.base import (
+    Dataset,
+    SequenceData,
+    annotated,
+    annotation_text,
+    derived_attributes,
+    list_images,
+    read_flags,
+    read_table,
+)
 
 # Lengths between which the expected overlap is averaged, by year (VOT reports; 2013 and 2014 had no EAO; 2015 has 2016's sequences).
 EAO_RANGES = {
@@ -47,7 +56,7 @@ def load_vot(root: Path, subset: str | None = None) -> Dataset:
             f"{listing} is missing: VOT is laid out as ROOT/list.txt (sequence names, one per line), "
             "ROOT/<sequence>/groundtruth.txt and ROOT/<sequence>/*.jpg or color/*.jpg."
         )
-    names = listing.read_text(encoding="utf-8").split()
+    names = annotation_text(listing).split()
     absent = [n for n in names if not (root / n).is_dir()]
     if absent or not names:
         example = root / absent[0] if absent else listing
