@@ -115,11 +115,16 @@ class Growing:
     """
 
     def __init__(self, path: str | Path, *, resume: bool = False) -> None:
-        self._real = Path(os.path.realpath(path))
+        self._path, self._real = Path(path), Path(os.path.realpath(path))
         part = self._real.with_name(f"{self._real.stem}.part{self._real.suffix}")
         beside = self._real.is_file() and not (resume and not part.is_file())
         self.special = self._real.exists() and not self._real.is_file()
         self.now = part if beside or (resume and part.is_file()) else self._real
+
+    @property
+    def where(self) -> Path:
+        """`now`, by the name that the user gave where it is that file."""
+        return self._path if self.now == self._real else self.now
 
     def finish(self, complete: bool) -> None:
         """Puts a complete file in the place of the old one; one that isn't stays where it is.

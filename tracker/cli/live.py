@@ -61,6 +61,7 @@ def build_parser() -> Parser:
     parser.add_argument("--no-show", action="store_true", help="open no window even where there is a display")
     parser.add_argument("--quiet", action="store_true", help="print errors only")
     add_output_options(parser)
+    parser.set_defaults(resume=False)
     add_web_options(parser)
     add_model_options(parser)
     add_version(parser)

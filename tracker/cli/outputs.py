@@ -44,7 +44,11 @@ def add_output_options(parser: Parser) -> None:
         default=VIEWS[0],
         help="what window and video show: the frame with boxes, or beside it the template, the search window and the response",
     )
-    group.add_argument("--overwrite", action="store_true", help="replace outputs that exist; without it they are left alone")
+    group.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace outputs that exist; without it they are left alone; the old ones stay until the new ones are complete",
+    )
 
 
 def check_output_options(args: argparse.Namespace) -> None:
@@ -55,13 +59,17 @@ def check_output_options(args: argparse.Namespace) -> None:
     """
     from tracker.media.sinks import box_format, check_video_name, check_writable
 
+    if args.resume and not args.save_boxes:
+        raise OutputError("--resume goes on with the boxes of a run that was broken off: name its file with --save-boxes.")
+    if args.resume and args.overwrite:
+        raise OutputError("--resume keeps the rows that are there and --overwrite drops them; give one of the two.")
     if args.format and not any(path.suffix.lower() == ".txt" for path in args.save_boxes):
         raise OutputError(f"--format {args.format} says what a .txt holds, but no --save-boxes FILE.txt was given.")
     wanted = [*([args.save] if args.save else []), *args.save_boxes, *([args.save_target] if args.save_target else [])]
     for k, path in enumerate(wanted):
         if path.resolve() in [other.resolve() for other in wanted[:k]]:
             raise OutputError(f"The output {path} is asked for twice; give each output its own name.")
-        check_writable(path, args.overwrite, source=args.source)
+        check_writable(path, args.overwrite or args.resume, source=args.source)
     if args.save_target and args.save_target.suffix != ".npz":
         raise OutputError(f"The target can't be written to {args.save_target}: its name must end in .npz.")
     if args.save:

@@ -85,6 +85,11 @@ def build_parser() -> Parser:
     target.add_argument("--start-frame", type=whole_number(0), default=0, metavar="N", help="first frame, counted from 0 (default: 0)")
     target.add_argument("--max-frames", type=whole_number(1), metavar="N", help="stop after so many frames")
     add_output_options(parser)
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="the same command as before, broken off then: keep the rows in --save-boxes, track again up to there, and go on",
+    )
     show = parser.add_argument_group("display")
     show.add_argument("--show", action="store_true", help="watch in a window, at the video's own speed unless files are written too")
     show.add_argument("--quiet", action="store_true", help="print errors only")

@@ -65,7 +65,7 @@ class BoxSink(SinkBase):
     @property
     def where(self) -> Path:
         """The file that holds the rows now: the output itself, or the one beside it that will take its place."""
-        return self._growing.now if self._growing.now.name != Path(os.path.realpath(self.path)).name else self.path
+        return self._growing.where
 
     def _open(self) -> None:
         place, beside = self._growing.now, self.where != self.path

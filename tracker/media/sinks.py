@@ -23,6 +23,16 @@ VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")
 class Sink(Protocol):
     """Takes every frame with its tracks; what was written stays readable if the program is stopped, however hard."""
 
+    @property
+    def path(self) -> Path:
+        """The output."""
+        ...
+
+    @property
+    def where(self) -> Path:
+        """The file that holds it now: the output, or, while an old one is there, one beside it."""
+        ...
+
     def __enter__(self: S) -> S: ...
 
     def __exit__(self, *exc: object) -> None: ...

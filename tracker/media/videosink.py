@@ -132,6 +132,11 @@ class VideoSink(SinkBase):
         self._closed = self._reported = False
         self._growing = Growing(self.path)
 
+    @property
+    def where(self) -> Path:
+        """The file that holds the frames now: the output itself, or the one beside it that will take its place."""
+        return self._growing.where
+
     def write(self, frame: Frame, tracks: Sequence[Track]) -> None:
         if self._closed:
             raise OutputError(f"{self.path} is closed: no frame can be added.")

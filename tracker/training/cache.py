@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from tracker.config import ModelConfig, to_dict
 from tracker.errors import OutputError
+from tracker.files import atomic, write_atomic
 from tracker.training.groups import Group
 from tracker.training.recipe import DataConfig, build_mixture
 from tracker.training.tracks import DataError
@@ -92,20 +92,34 @@ def open_index(cache: CacheConfig, data: DataConfig, model: ModelConfig) -> Path
     """
     folder, mark = Path(cache.path), fingerprint(cache, data, model)
     index = folder / INDEX
-    if index.is_file():
-        known = json.loads(index.read_text()).get("fingerprint")
+    known = _known(index)
+    if known is not None:
         if known != mark:
             raise OutputError(
                 f"The cache {folder} was made from another recipe ({known}, this one is {mark}); "
                 "remove it or name another train.data.cache.path."
             )
         return folder
+    if next(folder.glob("shard_*.npz"), None) is not None:
+        raise OutputError(
+            f"The cache {folder} holds shards, but {INDEX}, which says of what recipe, is missing or damaged; "
+            "remove the folder or name another train.data.cache.path."
+        )
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        index.write_text(json.dumps({"fingerprint": mark, "cache": to_dict(cache), "data": to_dict(data)}, indent=1))
-    except OSError as error:
-        raise OutputError(f"The cache folder {folder} can't be written: {error}.") from None
+        write_atomic(index, json.dumps({"fingerprint": mark, "cache": to_dict(cache), "data": to_dict(data)}, indent=1))
+    except OutputError as error:
+        raise OutputError(f"The cache folder {folder} can't be written: {error}") from None
     return folder
+
+
+def _known(index: Path) -> str | None:
+    """The fingerprint in a cache's index; None where there is none, or the file is empty or damaged."""
+    try:
+        content = json.loads(index.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    mark = content.get("fingerprint") if isinstance(content, dict) else None
+    return mark if isinstance(mark, str) else None
 
 
 def frame_store(cache: CacheConfig) -> Path:
@@ -142,16 +156,11 @@ class ShardMaker:
         count = min(self.cache.shard, self.cache.groups - number * self.cache.shard)
         groups = [self.mixture.group(np.random.default_rng([self.cache.seed, number, k])) for k in range(count)]
         arrays = self.arrays(groups)
-        part = path.with_suffix(f".{os.getpid()}.part")
         try:
-            with part.open("wb") as file:
+            with atomic(path) as file:
                 np.savez(file, **arrays)  # type: ignore[arg-type]
-            part.replace(path)
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            raise OutputError(
-                f"The shard {path} can't be written: {error}. The shards before it are kept; run the command again."
-            ) from None
+        except OutputError as error:
+            raise OutputError(f"The shard {path} can't be written: {error} The shards before it are kept; run the command again.") from None
         return path
 
     def arrays(self, groups: Sequence[Group]) -> dict[str, NDArray[Any]]:

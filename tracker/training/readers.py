@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.errors import ConfigError
+from tracker.files import write_atomic
 from tracker.training.tracks import AnnotatedTrack, BadFiles, DataError, gather, read_table
 
 IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
@@ -156,10 +157,7 @@ def _indexed(folder: Path, store: Path | None) -> dict[str, tuple[str, dict[str,
         except (ElementTree.ParseError, ValueError, OSError) as error:
             raise DataError(f"The annotation {file} can't be read: {error}.") from None
     if index is not None:
-        index.parent.mkdir(parents=True, exist_ok=True)
-        part = index.with_suffix(".part")
-        part.write_text(json.dumps(found))
-        part.replace(index)
+        write_atomic(index, json.dumps(found))
     return found
 
 
