@@ -116,8 +116,8 @@ class Session:
     def __enter__(self) -> Session:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None = None, *exc: object) -> None:
-        self.close(complete=kind is None)
+    def __exit__(self, *exc: object) -> None:
+        self.close(complete=not exc or exc[0] is None)
 
     def open_files(self, targets: int) -> None:
         """Create the outputs, for so many targets; nothing happens if they are open already.

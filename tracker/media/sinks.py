@@ -52,8 +52,8 @@ class SinkBase:
     def __enter__(self: S) -> S:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None = None, *exc: object) -> None:
-        self.close(complete=kind is None)
+    def __exit__(self, *exc: object) -> None:
+        self.close(complete=not exc or exc[0] is None)
 
     def close(self, complete: bool = True) -> None:
         """Nothing to finish unless a subclass says so."""
