@@ -20,7 +20,7 @@ from pathlib import Path
 from tests.cli_helpers import ROOT, environment
 
 CLIP, BOX, HEADER = ROOT / "demo" / "helicopter.mp4", "368,190,32,27", "frame,timestamp,id,x,y,w,h,score,state"
-FRAMES = 60
+FRAMES = 150
 OLD = HEADER + "\n" + "0,0.000000,0,1.000,2.000,3.000,4.000,1.0000,tracking\n" * 300
 
 
@@ -71,7 +71,13 @@ def ended(number: int, moments: int, seconds: float, overwrite: bool, rng: rando
                 stderr=subprocess.PIPE,
                 text=True,
             )
-            time.sleep(rng.uniform(0, seconds))
+            new = folder / ("a.part.csv" if overwrite else "a.csv")
+            if rng.random() < 0.5:  # while it starts; else while it tracks
+                time.sleep(rng.uniform(0, seconds))
+            else:
+                while process.poll() is None and not new.exists():
+                    time.sleep(0.01)
+                time.sleep(rng.uniform(0, seconds / 2))
             process.send_signal(number)
             try:
                 said = process.communicate(timeout=120)[1]

@@ -60,12 +60,14 @@ class BoxFile:
         format: boxes, polygon, mot, csv or jsonl.
         numbered: Whether its rows name their frames; else row k is frame `first` + k.
         targets: id -> rows, in the order in which the ids appear.
+        base: Added to an id of `targets` gives the id that is written in the file.
     """
 
     path: Path
     format: str
     numbered: bool
     targets: dict[int, TargetBoxes]
+    base: int = 0
 
     @property
     def lines(self) -> int:
@@ -106,8 +108,10 @@ def read_box_file(path: str | Path, format: str = "auto", first: int = 0) -> Box
     kind, rows = boxgrammar.parse(path, lines, format)
     if not rows:
         raise BoxError(f"Can't read boxes from {path}: there is a header but no row.")
+    base = 0
     if kind == "mot":
-        rows = boxgrammar.mot_ids(path, rows)
+        base = boxgrammar.mot_ids(path, rows)
+        rows = [row._replace(target=row.target - base) for row in rows]
     numbered = _numbered(path, rows)
     found: dict[int, dict[int, boxgrammar.Row]] = {}
     for row in rows:
@@ -115,20 +119,15 @@ def read_box_file(path: str | Path, format: str = "auto", first: int = 0) -> Box
         frame = row.frame if row.frame is not None else first + len(mine)
         if frame in mine:
             raise BoxError(
-                f"Lines {mine[frame].line} and {row.line} of {path} are both for frame {_shown(kind, frame)} of target "
-                f"{_shown(kind, row.target)}; keep one, or give each target its own id."
+                f"Lines {mine[frame].line} and {row.line} of {path} are both for frame {frame + (kind == 'mot')} of target "
+                f"{row.target + base}; keep one, or give each target its own id."
             )
         mine[frame] = row
     if sum(max(mine) + 1 for mine in found.values()) > MOST_ROWS:
         raise BoxError(
             f"Can't read boxes from {path}: its frame numbers go up to {max(map(max, found.values()))} for {len(found)} targets."
         )
-    return BoxFile(file, kind, numbered, {target: _rows(mine) for target, mine in found.items()})
-
-
-def _shown(kind: str, number: int) -> int:
-    """A frame or id as the file counts it."""
-    return number + 1 if kind == "mot" else number
+    return BoxFile(file, kind, numbered, {target: _rows(mine) for target, mine in found.items()}, base)
 
 
 def _numbered(path: str | Path, rows: Sequence[boxgrammar.Row]) -> bool:
@@ -215,7 +214,7 @@ def init_boxes(
         ids: Follow these targets alone, ids as in the file (MOT: from 1); none: all.
 
     Returns:
-        id -> (4,) float64 xywh, and a sentence about the targets that are left out ("" if none is).
+        id as in the file -> (4,) float64 xywh, and a sentence about the targets that are left out ("" if none is).
 
     Raises:
         BoxError: There is no box for that frame, or the rows don't say for which frames they are.
@@ -231,12 +230,12 @@ def init_boxes(
                 f"Say it with --first-row-frame 0 or --first-row-frame {frame}, or give a csv with a column frame."
             )
         frame = 0
-    known = {_shown(file.format, target): target for target in file.targets}
+    known = {target + file.base: target for target in file.targets}
     unknown = [k for k in ids if k not in known]
     if unknown:
         raise BoxError(f"{path} has no target with the id {unknown[0]}; it has {_some(known)}.")
     wanted = [known[k] for k in ids] or list(file.targets)
-    boxes = {target: box for target in wanted if (box := file.targets[target].at(frame)) is not None}
+    boxes = {t + file.base: box for t in wanted if (box := file.targets[t].at(frame)) is not None}
     if not boxes:
         if frame == begin and not file.numbered:
             raise BoxError(f"The first line of {path} has no box to start from (no numbers, or no area); give four, x,y,w,h.")
@@ -248,7 +247,7 @@ def init_boxes(
             f"{path} has no box to start from in frame {frame} (counted from 0); it has boxes for frames {min(seen)} to {max(seen)}: "
             f"try --start-frame {near}."
         )
-    left = [_shown(file.format, target) for target in wanted if target not in boxes]
+    left = [k for k in (target + file.base for target in wanted) if k not in boxes]
     told = f"{path}: the targets {_some(left)} have no box in frame {frame} and are not followed." if left else ""
     return boxes, told
 

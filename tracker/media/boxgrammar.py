@@ -355,8 +355,8 @@ def _mot_row(path: str | Path, line: Line, values: Sequence[float]) -> Row:
     return Row(frame - 1, target, (x - 1, y - 1, w, h), line.number)
 
 
-def mot_ids(path: str | Path, rows: Sequence[Row]) -> list[Row]:
-    """MOT ids from 0, where the file counts them from 1 as MOTChallenge does; a file with an id 0 keeps its ids.
+def mot_ids(path: str | Path, rows: Sequence[Row]) -> int:
+    """What is taken from MOT ids so that they count from 0: 1 as in MOTChallenge, but 0 in a file that has an id 0.
 
     Raises:
         BoxError: Some rows have the id -1 (no identity), others have one.
@@ -365,6 +365,4 @@ def mot_ids(path: str | Path, rows: Sequence[Row]) -> list[Row]:
     if -1 in ids and len(ids) > 1:
         row = next(row for row in rows if row.target == -1)
         raise BoxError(f"Line {row.line} of {path} has the id -1 (no identity), other lines have ids; give every target an id of its own.")
-    if ids == {-1}:
-        return [row._replace(target=0) for row in rows]
-    return [row._replace(target=row.target - 1) for row in rows] if min(ids, default=0) >= 1 else list(rows)
+    return min(*ids, 1) if len(ids) > 1 else min(next(iter(ids)), 1)
