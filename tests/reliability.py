@@ -1,4 +1,4 @@
-"""What is lost when the program is ended: `python -m tests.reliability [--moments 200]`.
+"""What is lost when the program is ended: `python -m tests.reliability [--moments 200] [--jobs 2]`.
 
 A command of the repository, not a test: it starts `tools/track.py` many times and ends it by kill -9, SIGTERM and Ctrl-C at
 random moments from its start on, closes its pipes, and fills its disk (root only, for a tmpfs). After each it looks at every
@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.cli_helpers import ROOT, environment
@@ -56,37 +57,30 @@ def rows_of(path: Path) -> int:
     return max(len(lines) - 1, 0)
 
 
-def ended(number: int, moments: int, seconds: float, overwrite: bool, rng: random.Random) -> Counter[str]:
-    """Ends so many runs by a signal, each at a random moment of its life, and counts what was found."""
-    found: Counter[str] = Counter()
-    for _ in range(moments):
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            if overwrite:
-                (folder / "a.csv").write_text(OLD)
-            process = subprocess.Popen(
-                command("--quiet", *(["--overwrite"] if overwrite else [])),
-                cwd=folder,
-                env=environment(),
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            new = folder / ("a.part.csv" if overwrite else "a.csv")
-            if rng.random() < 0.5:  # while it starts; else while it tracks
-                time.sleep(rng.uniform(0, seconds))
-            else:
-                while process.poll() is None and not new.exists():
-                    time.sleep(0.01)
-                time.sleep(rng.uniform(0, seconds / 2))
-            process.send_signal(number)
-            try:
-                said = process.communicate(timeout=120)[1]
-            except subprocess.TimeoutExpired:
-                process.kill()
-                found["LOST: it hung"] += 1
-                continue
-            found[verdict(folder, process.returncode, said, overwrite)] += 1
-    return found
+def ended(number: int, seed: int, seconds: float, overwrite: bool) -> str:
+    """Ends a run by a signal at a random moment of its life, and says what was found."""
+    rng = random.Random(seed)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        new = folder / ("a.part.csv" if overwrite else "a.csv")
+        if overwrite:
+            (folder / "a.csv").write_text(OLD)
+        line = command("--quiet", *(["--overwrite"] if overwrite else []))
+        process = subprocess.Popen(line, cwd=folder, env=environment(), stderr=subprocess.PIPE, text=True)
+        if rng.random() < 0.5:  # while it starts; else while it tracks
+            time.sleep(rng.uniform(0, seconds))
+        else:
+            while process.poll() is None and not new.exists():
+                time.sleep(0.01)
+            time.sleep(rng.uniform(0, seconds / 2))
+        process.send_signal(number)
+        try:
+            said = process.communicate(timeout=120)[1]
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            return "LOST: it hung"
+        return verdict(folder, process.returncode, said, overwrite)
 
 
 def verdict(folder: Path, code: int, said: str, overwrite: bool) -> str:
@@ -155,15 +149,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--moments", type=int, default=200, help="runs that are ended, in all")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     args = parser.parse_args()
-    rng, seconds = random.Random(args.seed), 1.1 * lifetime()
+    seconds = 1.1 * lifetime()
     ways = [(s, o) for s in (signal.SIGTERM, signal.SIGKILL, signal.SIGINT) for o in (False, True)]
     table: dict[str, Counter[str]] = {}
-    for k, (number, overwrite) in enumerate(ways):
-        count = args.moments // len(ways) + (k < args.moments % len(ways))
-        what = f"{signal.Signals(number).name}, {'--overwrite of a file that is there' if overwrite else 'a new file'}"
-        table[what] = ended(number, count, seconds, overwrite, rng)
-        print(what, dict(table[what]), file=sys.stderr, flush=True)
+    with ThreadPoolExecutor(args.jobs) as pool:
+        runs = []
+        for k in range(args.moments):
+            number, overwrite = ways[k % len(ways)]
+            runs.append((number, overwrite, pool.submit(ended, number, args.seed + k, seconds, overwrite)))
+        for k, (number, overwrite, run) in enumerate(runs):
+            what = f"{signal.Signals(number).name}, {'--overwrite of a file that is there' if overwrite else 'a new file'}"
+            table.setdefault(what, Counter())[run.result()] += 1
+            if k % 10 == 9:
+                print(k + 1, {name: dict(found) for name, found in table.items()}, file=sys.stderr, flush=True)
     table |= shells()
     table["disk full"] = full_disk()
     print("| what ends the run | runs | what is there then |\n|---|---:|---|")
