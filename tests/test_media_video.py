@@ -166,5 +166,4 @@ def test_a_killed_writer_leaves_a_playable_file(tmp_path: Path, name: str) -> No
     with av.open(str(path)) as container:
         found = [number_of(frame.to_ndarray(format="bgr24")) for frame in container.decode(video=0)]
     assert found == list(range(len(found)))
-    lag = 10 if name == "o.mp4" else 60  # Matroska writes whole clusters, one a second
-    assert len(found) >= seen - lag, (len(found), seen)
+    assert len(found) >= seen - 13, (len(found), seen)  # those on their way to the encoder, and a cluster of Matroska

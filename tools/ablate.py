@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
 """Trains each energy with each loss at a small budget and tabulates their accuracy: see `tools/ablate.py --help`."""
 
+import signal
 import sys
 from pathlib import Path
 
+if __name__ == "__main__":  # until `run` handles it: Ctrl-C ends the start without a traceback
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tracker.cli.ablate import main

@@ -7,6 +7,8 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+from tracker.files import atomic_path, write_atomic
+
 Results = dict[str, Any]
 BLUE, RED = "#4477aa", "#cc6677"
 NAMES = {"wall_median_ms": "wall median", "wall_p10_ms": "wall p10", "cpu_median_ms": "CPU median"}
@@ -107,8 +109,8 @@ def _ms(value: float) -> str:
 def write(results: Results, folder: Path, plot: bool = True) -> list[Path]:
     """Writes benchmark.md, benchmark.json and, with a plot, benchmark.png."""
     files = [folder / "benchmark.md", folder / "benchmark.json"]
-    files[0].write_text(markdown(results), encoding="utf-8")
-    files[1].write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    write_atomic(files[0], markdown(results))
+    write_atomic(files[1], json.dumps(results, indent=1) + "\n")
     if plot and draw(results, folder / "benchmark.png"):
         files.append(folder / "benchmark.png")
     return files
@@ -148,7 +150,8 @@ def draw(results: Results, path: Path) -> bool:
         if key not in ("stages", "compare"):
             axis.set_ylim(0, 1.15 * axis.get_ylim()[1])
         axis.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=110)
+    with atomic_path(path) as part:
+        figure.savefig(part, dpi=110)
     plt.close(figure)
     return True
 

@@ -5,6 +5,7 @@ Exit codes of all commands:
     1    failed in the middle (a stream broke off, a disk filled up); what was written until then is valid and reported
     2    a request that can't be served; nothing was written
     130  stopped by Ctrl-C, 143 by SIGTERM; outputs are valid up to the last finished frame
+    141  what the command prints was its result, and the reader went away (`| head -1`)
 """
 
 from __future__ import annotations
@@ -16,9 +17,13 @@ import os
 import re
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, cast
 
 from tracker._version import __version__
 from tracker.errors import DeviceError, SiamTrackError
@@ -26,7 +31,7 @@ from tracker.errors import DeviceError, SiamTrackError
 if TYPE_CHECKING:
     from tracker.tracking.tracker import SiamTracker
 
-DONE, FAILED_MIDWAY, BAD_REQUEST, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+DONE, FAILED_MIDWAY, BAD_REQUEST, INTERRUPTED, TERMINATED, CUT_OFF = 0, 1, 2, 130, 143, 141
 DEFAULT_MODEL = "siamtrack-s"
 DEBUG_VARIABLE = "SIAMTRACK_DEBUG"
 
@@ -52,6 +57,18 @@ class RawEpilog(HelpFormatter, argparse.RawDescriptionHelpFormatter):
     """Keeps the lines of description and epilog as they are written."""
 
 
+class StoreOnce(argparse._StoreAction):
+    """An option that names what to follow or write: a second one is refused, where of other options the last one counts."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: str | None = None
+    ) -> None:
+        given = parser.given if isinstance(parser, Parser) and self.option_strings else {}
+        if given.setdefault(self.dest, values) != values:
+            parser.error(f"{option_string} is given twice ({given[self.dest]} and {values}); give it once")
+        setattr(namespace, self.dest, values)
+
+
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser whose errors are one sentence, with a guess at what was meant by an unknown option."""
 
@@ -60,8 +77,10 @@ class Parser(argparse.ArgumentParser):
         kwargs.setdefault("allow_abbrev", False)
         kwargs.setdefault("prog", os.path.basename(sys.argv[0]) or "siamtrack")
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.given: dict[str, Any] = {}
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None) -> argparse.Namespace:  # type: ignore[override]
+        self.given = {}
         given = join_negative_values(sys.argv[1:] if args is None else args, self._option_string_actions)
         # Intermixed: `key=value` words may stand before and after options.
         parsed, unknown = self.parse_known_intermixed_args(given, namespace)
@@ -105,12 +124,16 @@ def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None 
         The exit code (see the module's docstring). Any other exception is a bug of ours and keeps its traceback; with
         the environment variable SIAMTRACK_DEBUG=1 a user's error shows its traceback too.
     """
+    open_standard_streams()
+    console, sys.stderr = sys.stderr, cast("TextIO", Survivor(sys.stderr))
     # What this process is set to is set here, once, before it has threads; the library leaves such settings alone.
     _one_blas_thread()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    previous = signal.signal(signal.SIGTERM, _on_sigterm)
+    previous = {number: _on_signal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        return main(argv)
+        code = main(argv)
+        sys.stdout.flush()
+        return code
     except SiamTrackError as error:
         return _report(str(error), error)
     except ModuleNotFoundError as error:
@@ -119,9 +142,10 @@ def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None 
             raise
         return _report(f"The package {package!r} is needed for this and is not installed; `pip install {package}` adds it.", error)
     except OSError as error:
-        if isinstance(error, BrokenPipeError):  # the reader of our stdout went away (`| head`): nothing to say
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return DONE
+        if isinstance(error, BrokenPipeError):  # the reader of our stdout went away (`| head`)
+            drop_stdout()
+            say_error("The reader of the output went away before its end, so the command stopped.")
+            return CUT_OFF
         where = f"{error.filename}: " if error.filename else ""
         return _report(f"{where}{error.strerror or error}.", error)
     except KeyboardInterrupt:
@@ -131,7 +155,10 @@ def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None 
         say_error("Stopped by SIGTERM.")
         return TERMINATED
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            if handler is not None:
+                signal.signal(number, handler)
+        sys.stderr = console
 
 
 def _one_blas_thread() -> None:
@@ -145,8 +172,88 @@ def _one_blas_thread() -> None:
             os.environ.setdefault(name, "1")
 
 
-def _on_sigterm(number: int, frame: object) -> None:
+def open_standard_streams() -> None:
+    """Where stdin, stdout or stderr were closed (`2>&-`), nothing takes their place but the null device.
+
+    Else the next file that is opened gets the number 2, and every library that prints a warning writes into it.
+    """
+    while True:
+        handle = os.open(os.devnull, os.O_RDWR)
+        if handle > 2:
+            os.close(handle)
+            break
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+
+
+def drop_stdout() -> None:
+    """Nobody reads stdout any more: what is printed from now on is dropped."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+
+
+class Survivor:
+    """A stream for messages: if nobody can read them any more, the work goes on without."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Writes, or drops, the text."""
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+            self._stream.flush()
+        return len(text)
+
+    def flush(self) -> None:
+        """Flushes what can be."""
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _on_signal(number: int) -> Any:
+    """Handles a signal; the handler before, or None where there can't be one (another thread) or it is ignored (nohup)."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(number) is signal.SIG_IGN:
+        return None
+    return signal.signal(number, _stop)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """SIGTERM or Ctrl-C.
+
+    Packages catch everything while they are imported (OpenCV: `except: pass`), so an exception is lost there, and the job
+    would run on. Outputs are whole at any moment; so within an import the process ends at once.
+    """
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            interrupted = number == signal.SIGINT
+            say_error("Stopped by Ctrl-C." if interrupted else "Stopped by SIGTERM.")
+            children = sys.modules.get("multiprocessing.process")
+            for child in children.active_children() if children else ():
+                child.terminate()
+            os._exit(INTERRUPTED if interrupted else TERMINATED)
+        frame = frame.f_back
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
     raise Terminated
+
+
+def end_with_parent(seconds: float = 2.0) -> None:
+    """For worker processes: end as soon as the command that started this one is gone, however it went (kill -9)."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(seconds)
+        os._exit(FAILED_MIDWAY)
+
+    threading.Thread(target=watch, name="siamtrack-parent", daemon=True).start()
 
 
 def say_error(sentence: str) -> None:

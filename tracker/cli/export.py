@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracker.cli.common import DEFAULT_MODEL, DONE, Parser, RawEpilog, add_version, whole_number
-from tracker.errors import ConfigError, OutputError
+from tracker.errors import ConfigError, DeviceError, OutputError
 
 if TYPE_CHECKING:
+    from tracker.evaluation.datasets import SequenceData
     from tracker.model.zoo import LoadedModel
 
 EPILOG = """examples:
@@ -63,6 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.int8:
         plans["int8"] = file_names(args.output, model.name, "onnx", "-int8")
     _check(args.output, [path for files in plans.values() for path in files.values()], args.overwrite)
+    data = _calibration(args) if args.int8 else None
     args.output.mkdir(parents=True, exist_ok=True)
     for form, files in plans.items():
         if form == "onnx":
@@ -70,7 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         elif form == "torch":
             write_torch(model, files)
         else:
-            _write_int8(args, model, files)
+            assert data is not None
+            _write_int8(args, model, files, data)
         for path in files.values():
             print(f"{path}  {path.stat().st_size / 1e6:.2f} MB")
     config = model.config.model
@@ -86,12 +90,23 @@ def _check(folder: Path, files: list[Path], overwrite: bool) -> None:
             raise OutputError(f"The file {path} exists; give another --output or --overwrite.")
 
 
-def _write_int8(args: argparse.Namespace, model: LoadedModel, files: dict[str, Path]) -> None:
+def _calibration(args: argparse.Namespace) -> Sequence[SequenceData]:
+    """The sequences for --int8, and what it needs, before anything is written.
+
+    Raises:
+        SiamTrackError: The data set can't be read, or a package is missing.
+    """
     from tracker.evaluation.datasets import load_dataset, with_truth
+
+    if importlib.util.find_spec("onnx") is None:
+        raise DeviceError("--int8 needs the package onnx: pip install onnx adds it.")
+    return with_truth(load_dataset(args.dataset, args.root, args.subset, args.sequences), "calibrated on").sequences
+
+
+def _write_int8(args: argparse.Namespace, model: LoadedModel, files: dict[str, Path], sequences: Sequence[SequenceData]) -> None:
     from tracker.runtime.export import write_whole
     from tracker.runtime.quantize import accuracy_cost, quantize, shots
 
-    sequences = with_truth(load_dataset(args.dataset, args.root, args.subset, args.sequences), "calibrated on").sequences
     half = max(1, len(sequences) // 2)
     crops = shots(model, sequences[:half], args.crops)
     small = quantize(model, crops)

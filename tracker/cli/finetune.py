@@ -53,7 +53,19 @@ def build_parser() -> argparse.ArgumentParser:
         type=Path,
         default=[],
         metavar="FILE",
-        help="box files, one line x,y,w,h a frame; without: CLIP.txt",
+        help="box files, one line x,y,w,h a frame, or rows that name their frames; without: CLIP.txt",
+    )
+    clips.add_argument(
+        "--boxes-format",
+        choices=("auto", "boxes", "polygon", "mot", "csv", "jsonl"),
+        default="auto",
+        help="what the lines of the box files are, where several formats fit",
+    )
+    clips.add_argument(
+        "--first-row-frame",
+        type=whole_number(0),
+        metavar="N",
+        help="frame of the first line of each box file, where the lines name no frame and are fewer than the frames",
     )
     clips.add_argument("--every", type=whole_number(1), default=1, metavar="N", help="take every N-th frame")
     clips.add_argument("--hold-out", type=float, default=0.3, metavar="SHARE", help="end of each clip that is measured, not trained on")
@@ -155,7 +167,11 @@ def _run(args: argparse.Namespace, adapt: AdaptConfig, pairs: Sequence[tuple[Pat
     if args.threads:
         torch.set_num_threads(args.threads)
     began = time.monotonic()
-    tracks = [track for clip, boxes in pairs for track in read_clip(clip, boxes, folder / "frames", args.every)]
+    tracks = [
+        track
+        for clip, boxes in pairs
+        for track in read_clip(clip, boxes, folder / "frames", args.every, form=args.boxes_format, first=args.first_row_frame)
+    ]
     first, held = split(tracks, args.hold_out)
     loaded = load_model(args.model)
     config, model = loaded.config, copy.deepcopy(loaded.module)

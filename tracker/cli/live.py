@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracker.cli.common import Parser, RawEpilog, add_model_options, add_version, parse_box, positive_seconds, say_error
+from tracker.cli.common import Parser, RawEpilog, StoreOnce, add_model_options, add_version, parse_box, positive_seconds, say_error
 from tracker.cli.outputs import add_output_options, check_known, check_options, check_targets
 from tracker.cli.progress import Progress
 from tracker.cli.session import Session, finish, note
@@ -50,13 +50,18 @@ def build_parser() -> Parser:
         help="left, top, width, height in pixels of the first frame; repeat it for several targets; without it, draw in the window",
     )
     parser.add_argument(
-        "--find", type=Path, metavar="TARGET.npz", help="look for a target that track.py --save-target wrote; no box is needed"
+        "--find",
+        action=StoreOnce,
+        type=Path,
+        metavar="TARGET.npz",
+        help="look for a target that track.py --save-target wrote; no box is needed",
     )
     parser.add_argument("--duration", type=positive_seconds, metavar="SECONDS", help="stop after so many seconds")
     parser.add_argument("--reconnect", type=float, default=30.0, metavar="SECONDS", help="try so long to get a lost stream back; 0 never")
     parser.add_argument("--no-show", action="store_true", help="open no window even where there is a display")
     parser.add_argument("--quiet", action="store_true", help="print errors only")
     add_output_options(parser)
+    parser.set_defaults(resume=False)
     add_web_options(parser)
     add_model_options(parser)
     add_version(parser)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tracker.cli.common import Parser, check_model_options
+from tracker.cli.common import Parser, StoreOnce, check_model_options
 from tracker.errors import BoxError, OutputError
 
 VIEWS = ("boxes", "response")
@@ -15,7 +15,13 @@ TEXT_FORMATS = ("got10k", "mot", "otb", "vot")
 def add_output_options(parser: Parser) -> None:
     """--save, --save-boxes, --format, --view, --overwrite."""
     group = parser.add_argument_group("output")
-    group.add_argument("--save", type=Path, metavar="OUT.mp4", help="write a video with the target drawn (H.264; .mp4, .m4v, .mov or .mkv)")
+    group.add_argument(
+        "--save",
+        action=StoreOnce,
+        type=Path,
+        metavar="OUT.mp4",
+        help="write a video with the target drawn (H.264; .mp4, .m4v, .mov or .mkv)",
+    )
     group.add_argument(
         "--save-boxes",
         type=Path,
@@ -25,7 +31,11 @@ def add_output_options(parser: Parser) -> None:
         help="write the box, score and state of every frame; may be repeated",
     )
     group.add_argument(
-        "--save-target", type=Path, metavar="OUT.npz", help="write what was learnt of the target, for --find in another video"
+        "--save-target",
+        action=StoreOnce,
+        type=Path,
+        metavar="OUT.npz",
+        help="write what was learnt of the target, for --find in another video",
     )
     group.add_argument("--format", choices=TEXT_FORMATS, help="what a .txt holds: got10k unless there are several targets, then mot")
     group.add_argument(
@@ -34,7 +44,11 @@ def add_output_options(parser: Parser) -> None:
         default=VIEWS[0],
         help="what window and video show: the frame with boxes, or beside it the template, the search window and the response",
     )
-    group.add_argument("--overwrite", action="store_true", help="replace outputs that exist; without it they are left alone")
+    group.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace outputs that exist; without it they are left alone; the old ones stay until the new ones are complete",
+    )
 
 
 def check_output_options(args: argparse.Namespace) -> None:
@@ -45,13 +59,17 @@ def check_output_options(args: argparse.Namespace) -> None:
     """
     from tracker.media.sinks import box_format, check_video_name, check_writable
 
+    if args.resume and not args.save_boxes:
+        raise OutputError("--resume goes on with the boxes of a run that was broken off: name its file with --save-boxes.")
+    if args.resume and args.overwrite:
+        raise OutputError("--resume keeps the rows that are there and --overwrite drops them; give one of the two.")
     if args.format and not any(path.suffix.lower() == ".txt" for path in args.save_boxes):
         raise OutputError(f"--format {args.format} says what a .txt holds, but no --save-boxes FILE.txt was given.")
     wanted = [*([args.save] if args.save else []), *args.save_boxes, *([args.save_target] if args.save_target else [])]
     for k, path in enumerate(wanted):
         if path.resolve() in [other.resolve() for other in wanted[:k]]:
             raise OutputError(f"The output {path} is asked for twice; give each output its own name.")
-        check_writable(path, args.overwrite, source=args.source)
+        check_writable(path, args.overwrite or args.resume, source=args.source)
     if args.save_target and args.save_target.suffix != ".npz":
         raise OutputError(f"The target can't be written to {args.save_target}: its name must end in .npz.")
     if args.save:

@@ -12,7 +12,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracker.cli.common import DONE, Parser, RawEpilog, positive_seconds, run, whole_number
+from tracker.cli.common import DONE, Parser, RawEpilog, end_with_parent, positive_seconds, run, whole_number
 
 if TYPE_CHECKING:
     from tracker.config import Config
@@ -71,6 +71,7 @@ def _start(config: Config) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process ends the workers
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     quiet_process()
+    end_with_parent()
 
 
 def _make(number: int) -> int | SiamTrackError:
@@ -174,7 +175,7 @@ def _preview(path: Path, overwrite: bool, config: Config, pairs: PairConfig) -> 
     from tracker.training.cache import frame_store
     from tracker.training.pairs import LivePairs
     from tracker.training.recipe import build_mixture
-    from tracker.training.sheet import pair_sheet, source_sheet
+    from tracker.training.sheet import pair_sheet, source_sheet, write_picture
 
     if path.suffix.lower() not in (".png", ".jpg") or not path.resolve().parent.is_dir():
         raise OutputError(f"The contact sheet {path} can't be written; name a .png or .jpg in a folder that exists.")
@@ -186,8 +187,7 @@ def _preview(path: Path, overwrite: bool, config: Config, pairs: PairConfig) -> 
     bottom = pair_sheet(LivePairs(pairs, config, 24, seed), count=24, columns=6)
     width = max(top.shape[1], bottom.shape[1])
     sheets = [cv2.copyMakeBorder(s, 4, 4, 4, 4 + width - s.shape[1], cv2.BORDER_CONSTANT, value=(32, 32, 32)) for s in (top, bottom)]
-    if not cv2.imwrite(str(path), np.concatenate(sheets)):
-        raise OutputError(f"The contact sheet {path} can't be written; is there space left?")
+    write_picture(path, np.concatenate(sheets))
     print(f"wrote {path}")
     return DONE
 

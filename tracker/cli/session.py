@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -16,6 +15,7 @@ from tracker.cli.common import (
     INTERRUPTED,
     TERMINATED,
     Terminated,
+    drop_stdout,
     load_tracker,
 )
 from tracker.cli.outputs import several_possible, text_format
@@ -99,7 +99,6 @@ class Session:
 
     def __init__(self, args: argparse.Namespace, info: VideoInfo) -> None:
         self.args, self._info, self._count = args, info, 0
-        self._stack = ExitStack()
         self._sinks: list[Sink] = []
         self._drawn, self._seconds, self._following = False, 0.0, 0
         self._targets: Targets
@@ -118,7 +117,7 @@ class Session:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.close()
+        self.close(complete=not exc or exc[0] is None)
 
     def open_files(self, targets: int) -> None:
         """Create the outputs, for so many targets; nothing happens if they are open already.
@@ -134,12 +133,11 @@ class Session:
 
         args = self.args
         for path in args.save_boxes:
-            sink = open_boxes_sink(path, text_format(path, args.format, self._count), overwrite=args.overwrite)
-            self._sinks.append(self._stack.enter_context(sink))
+            kind = text_format(path, args.format, self._count)
+            self._sinks.append(open_boxes_sink(path, kind, overwrite=args.overwrite, resume=args.resume))
             self.written.append(path)
         if args.save:
-            video = VideoSink(args.save, self._info, render=self.painter, overwrite=args.overwrite)
-            self._sinks.append(self._stack.enter_context(video))
+            self._sinks.append(VideoSink(args.save, self._info, render=self.painter, overwrite=args.overwrite or args.resume))
             self.written.insert(0, args.save)
 
     @property
@@ -195,13 +193,31 @@ class Session:
             sink.write(frame, tracks)
         self.tally.add(tracks, self._drawn, self._seconds)
 
-    def close(self) -> None:
+    def close(self, complete: bool = True) -> None:
         """Finish all outputs; safe to call twice.
+
+        Args:
+            complete: False: the work was broken off, so files of an earlier run stay, and the new ones are left beside them.
 
         Raises:
             OutputError: One could not be finished. The others are.
         """
-        self._stack.close()
+        failed: OutputError | None = None
+        for sink in reversed(self._sinks):
+            try:
+                sink.close(complete=complete)
+            except OutputError as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
+
+    def worth(self, code: int) -> bool:
+        """Whether the outputs take the places of old ones: the work is done, or it has no end of its own, as a camera's."""
+        return code == DONE or (self._info.live and self.tally.frames > 0)
+
+    def beside(self) -> list[Path]:
+        """Outputs of a broken-off run that lie beside the old ones, which stayed."""
+        return [sink.where for sink in self._sinks if sink.where != sink.path and sink.where.exists()]
 
 
 def finish(session: Session, work: Callable[[], None], progress: Progress) -> tuple[int, str]:
@@ -221,15 +237,23 @@ def finish(session: Session, work: Callable[[], None], progress: Progress) -> tu
         code, reason = TERMINATED, "Stopped by SIGTERM; the files are valid up to here."
     finally:
         progress.close()
-    for end in (session.save_target, session.close):
+    worth = session.worth(code)
+    for end in (session.save_target, lambda: session.close(worth)):
         try:
             end()
         except (OutputError, OSError) as error:
             code, reason = code or FAILED_MIDWAY, f"{reason} {error}".strip()
+    beside = session.beside()
+    if beside:
+        reason = f"{reason} The old files stay; the frames of this run are in {', '.join(map(str, beside))}.".strip()
     return code, reason
 
 
 def note(args: argparse.Namespace, text: str) -> None:
-    """Tell the user something, unless --quiet."""
-    if not args.quiet:
+    """Tell the user something, unless --quiet. That nobody reads it any more (`| head -1`) is no reason to leave files unwritten."""
+    if args.quiet:
+        return
+    try:
         print(text, flush=True)
+    except OSError:
+        drop_stdout()

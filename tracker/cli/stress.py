@@ -155,9 +155,9 @@ def check_outputs(folder: Path | None, names: Sequence[str], overwrite: bool) ->
 
 def write_text(path: Path, text: str) -> None:
     """Writes a file in one step."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    from tracker.files import write_atomic
+
+    write_atomic(path, text)
 
 
 if __name__ == "__main__":

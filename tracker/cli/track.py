@@ -14,6 +14,7 @@ from tracker.cli.common import (
     BAD_REQUEST,
     Parser,
     RawEpilog,
+    StoreOnce,
     add_model_options,
     add_version,
     parse_box,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from tracker.media.sources import Source
     from tracker.types import Box, Frame, Track
 
+BOX_FORMATS = ("boxes", "polygon", "mot", "csv", "jsonl")
 EPILOG = """\
 without --box or --init-file a window opens to draw the box: drag with the mouse, Enter accepts, Esc cancels;
 without --save, --save-boxes or --show it is shown, or, where there is no display, written to ./SOURCE_tracked.mp4
@@ -58,12 +60,37 @@ def build_parser() -> Parser:
         help="left, top, width, height in pixels of the first frame; repeat it for several targets",
     )
     target.add_argument(
-        "--init-file", type=Path, metavar="FILE", help="take the box from a file's first line (csv, jsonl, txt of any benchmark)"
+        "--init-file",
+        action=StoreOnce,
+        type=Path,
+        metavar="FILE",
+        help="take the boxes of the first frame from a file (csv, jsonl, txt of any benchmark); every target in it is followed",
     )
-    target.add_argument("--find", type=Path, metavar="TARGET.npz", help="look for a target that --save-target wrote; no box is needed")
+    target.add_argument(
+        "--init-id",
+        type=int,
+        action="append",
+        default=[],
+        metavar="N",
+        help="follow the target with this id in --init-file alone; repeatable",
+    )
+    target.add_argument(
+        "--init-format", choices=("auto", *BOX_FORMATS), default="auto", help="what the lines of --init-file are, where several formats fit"
+    )
+    target.add_argument(
+        "--first-row-frame", type=whole_number(0), metavar="N", help="frame of the first line of --init-file, where its lines name no frame"
+    )
+    target.add_argument(
+        "--find", action=StoreOnce, type=Path, metavar="TARGET.npz", help="look for a target that --save-target wrote; no box is needed"
+    )
     target.add_argument("--start-frame", type=whole_number(0), default=0, metavar="N", help="first frame, counted from 0 (default: 0)")
     target.add_argument("--max-frames", type=whole_number(1), metavar="N", help="stop after so many frames")
     add_output_options(parser)
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="the same command as before, broken off then: keep the rows in --save-boxes, track again up to there, and go on",
+    )
     show = parser.add_argument_group("display")
     show.add_argument("--show", action="store_true", help="watch in a window, at the video's own speed unless files are written too")
     show.add_argument("--quiet", action="store_true", help="print errors only")
@@ -85,6 +112,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("which video? Give a file, a folder of images, a camera index or a URL")
     if sum(map(bool, (args.box, args.init_file, args.find))) > 1:
         parser.error("--box, --init-file and --find all say what to follow; give one of them")
+    if not args.init_file and (args.init_id or args.init_format != "auto" or args.first_row_frame is not None):
+        parser.error("--init-id, --init-format and --first-row-frame are about --init-file, which is not given")
     check_options(args)
     from tracker.media.sources import check_there, open_source
 
@@ -114,9 +143,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 def given_boxes(args: argparse.Namespace) -> list[Box]:
     """The boxes of --box or --init-file; none if they are to be drawn."""
     if args.init_file:
-        from tracker.media.boxfiles import read_init_box
+        from tracker.media.boxfiles import init_boxes
 
-        return [read_init_box(args.init_file)]
+        found, left = init_boxes(
+            args.init_file, args.start_frame, format=args.init_format, first=args.first_row_frame, ids=tuple(args.init_id)
+        )
+        if len(found) > 1:
+            note(
+                args,
+                f"Following {len(found)} targets of {args.init_file}: ids {', '.join(map(str, found))} there, 0 to {len(found) - 1} here.",
+            )
+        if left:
+            sys.stderr.write(f"{left}\n")
+        return list(found.values())
     if not args.box:
         check_known(args)
         return []

@@ -176,6 +176,7 @@ def _open_folder(folder: Path, config: Config, args: argparse.Namespace) -> None
     from omegaconf import OmegaConf
 
     from tracker.config import to_dict
+    from tracker.files import write_atomic
     from tracker.training import distributed
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -185,9 +186,7 @@ def _open_folder(folder: Path, config: Config, args: argparse.Namespace) -> None
                 for file in folder.glob(pattern):
                     file.unlink()
             shutil.rmtree(folder / "tensorboard", ignore_errors=True)
-        part = folder / (CONFIG + ".part")
-        OmegaConf.save(OmegaConf.create(to_dict(config)), part)
-        part.replace(folder / CONFIG)
+        write_atomic(folder / CONFIG, OmegaConf.to_yaml(OmegaConf.create(to_dict(config))))
     distributed.barrier()
 
 

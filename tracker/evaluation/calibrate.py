@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tracker.config import TrackingConfig
 from tracker.evaluation.disturb import DisturbedClip
+from tracker.files import atomic_path
 from tracker.geometry import cxcywh_to_xywh, iou
 from tracker.tracking.confidence import FEATURES, OVERLAP, evidence, fit, probability, reliability
 from tracker.tracking.core import Core
@@ -212,7 +213,8 @@ def plot_reliability(curve: list[tuple[float, float, int]], error: float, path: 
         axis.set_xlim(0, 1)
         axis.spines[["top", "right"]].set_visible(False)
     top.set_ylim(0, 1)
-    figure.savefig(path)
+    with atomic_path(path) as part:
+        figure.savefig(part)
 
 
 def config_with(base: TrackingConfig, calibration: Calibration) -> TrackingConfig:

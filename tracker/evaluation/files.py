@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 import math
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tracker.errors import ImageError, OutputError, SourceError
+from tracker.errors import ImageError, SourceError
+from tracker.files import write_atomic
 from tracker.types import Image
 
 if TYPE_CHECKING:
@@ -22,21 +21,8 @@ logger = logging.getLogger(__name__)
 
 
 def atomic_write(path: str | Path, data: bytes | str) -> None:
-    """Write a file so that it is either whole or absent, also after a kill: a temporary file beside it, then a rename."""
-    path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data.encode() if isinstance(data, str) else data)
-            os.chmod(name, 0o644)  # mkstemp makes it private; results are for sharing
-            os.replace(name, path)
-        except BaseException:
-            os.unlink(name)
-            raise
-    except OSError as error:
-        raise OutputError(f"Can't write {path}: {error.strerror or error}. Choose a folder that is writable and not full.") from error
+    """Write a file so that it is either whole or as it was, also after a kill: `tracker.files.write_atomic`."""
+    write_atomic(path, data)
 
 
 def plain(value: Any) -> Any:

@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.errors import OutputError, SourceError
-from tracker.evaluation.datasets.base import Dataset, SequenceData
+from tracker.errors import BoxError, OutputError, SourceError
+from tracker.evaluation.datasets.base import Dataset, SequenceData, annotation_text
 from tracker.evaluation.results import FAILURE, INIT, SKIPPED, TRACKED, SequenceResult, atomic_write
+from tracker.media.boxgrammar import Line, numbers
 
 
 def paths(folder: Path, layout: str, sequence: str) -> tuple[Path, Path]:
@@ -97,22 +98,22 @@ def _read(folder: Path, tracker: str, dataset: Dataset, sequence: SequenceData) 
     path, clock = paths(folder, dataset.layout, sequence.name)
     if not path.is_file():
         raise SourceError(f"{tracker} has no result for {sequence.name}: {path} is missing. Restrict the comparison with --sequences.")
-    rows = [re.split(r"[,\s]+", line.strip()) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    rows = [Line(k, line.strip()) for k, line in enumerate(annotation_text(path).splitlines(), 1) if line.strip()]
     count = len(sequence)
     if len(rows) != count:
         raise SourceError(f"{path} has {len(rows)} lines, but {sequence.name} has {count} frames.")
     boxes, codes = np.full((count, 4), np.nan), np.full(count, TRACKED, dtype=np.int8)
     for k, row in enumerate(rows):
         try:
-            values = [float(v) for v in row if v]
-        except ValueError:
-            raise SourceError(f"{path} line {k + 1} isn't x,y,w,h: {' '.join(row)[:60]!r}.") from None
+            values = numbers(path, row)
+        except BoxError as error:
+            raise SourceError(f"{path} line {row.number} isn't x,y,w,h: {error}") from None
         if len(values) == 4:
             boxes[k] = values
         elif dataset.layout == "vot" and len(values) == 1 and values[0] in (SKIPPED, INIT, FAILURE):
             codes[k] = int(values[0])
         else:
-            raise SourceError(f"{path} line {k + 1} has {len(values)} values; expected four, x,y,w,h.")
+            raise SourceError(f"{path} line {row.number} has {len(values)} values; expected four, x,y,w,h.")
     return SequenceResult(
         tracker=tracker,
         dataset=dataset.title,
@@ -138,7 +139,7 @@ def _times(path: Path, count: int) -> NDArray[np.float64]:
     if not path.is_file():
         return np.full(count, np.nan)
     try:
-        values = np.asarray([float(re.split(r"[,\s]+", line.strip())[0]) for line in path.read_text().splitlines() if line.strip()])
+        values = np.asarray([float(re.split(r"[,\s]+", line.strip())[0]) for line in annotation_text(path).splitlines() if line.strip()])
     except ValueError:
         raise SourceError(f"{path} isn't a time file; expected seconds, one line per frame.") from None
     return values if len(values) == count else np.full(count, np.nan)

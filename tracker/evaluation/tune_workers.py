@@ -27,6 +27,7 @@ from tracker.errors import SourceError
 from tracker.evaluation.datasets import SequenceData
 from tracker.evaluation.metrics import exact_iou, success_curve
 from tracker.evaluation.workers import ONE_THREAD
+from tracker.files import atomic
 from tracker.types import Box, Image
 
 if TYPE_CHECKING:
@@ -123,9 +124,8 @@ class FrameCache:
                 yield from islice(sequence.images(), count)
                 return
             block[k] = image
-        part = path.with_name(f".{os.getpid()}-{path.name}")
-        np.save(part, block)
-        part.replace(path)
+        with atomic(path) as file:
+            np.save(file, block)
         yield from block
 
 

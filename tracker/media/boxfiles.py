@@ -1,155 +1,257 @@
-"""Read boxes from any of the usual text formats, told apart by what is in the file."""
+"""Read boxes from any of the usual text formats, told apart by what is in the file, each row for the frame that it names.
+
+docs/boxes.md states the rules; `tracker.media.boxgrammar` reads the lines.
+"""
 
 from __future__ import annotations
 
-import json
-import math
-import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tracker.errors import BoxError
+from tracker.files import read_text
 from tracker.geometry import Boxes, is_valid
+from tracker.media import boxgrammar
 from tracker.media.names import nearest
 from tracker.types import Box
 
-Row = tuple[float, float, float, float]
-NO_BOX: Row = (math.nan, math.nan, math.nan, math.nan)
+FORMATS = boxgrammar.FORMATS
+MOST_ROWS = 20_000_000
+"""So many frames times targets are held at once; more can only come from a wrong frame number."""
+
+
+@dataclass(frozen=True)
+class TargetBoxes:
+    """The rows of one target, in the order of their frames.
+
+    Attributes:
+        frames: (N,) int64, the 0-based frame of each row.
+        boxes: (N, 4) float64 xywh; NaN where the file says that there is no box.
+    """
+
+    frames: NDArray[np.int64]
+    boxes: Boxes
+
+    def at(self, frame: int) -> Box | None:
+        """The box of a frame, or None where the file has no row for it, or a row without a box."""
+        place = int(np.searchsorted(self.frames, frame))
+        if place == len(self.frames) or self.frames[place] != frame or not is_valid(self.boxes[place]):
+            return None
+        return np.asarray(self.boxes[place])
+
+    def dense(self, count: int | None = None) -> Boxes:
+        """(count, 4): row k is frame k, NaN where there is no row; to the last row where no count is given."""
+        out = np.full((int(self.frames[-1]) + 1 if count is None else count, 4), np.nan)
+        kept = self.frames < len(out)
+        out[self.frames[kept]] = self.boxes[kept]
+        return out
+
+
+@dataclass(frozen=True)
+class BoxFile:
+    """What a box file holds.
+
+    Attributes:
+        path: The file.
+        format: boxes, polygon, mot, csv or jsonl.
+        numbered: Whether its rows name their frames; else row k is frame `first` + k.
+        targets: id -> rows, in the order in which the ids appear.
+        base: Added to an id of `targets` gives the id that is written in the file.
+    """
+
+    path: Path
+    format: str
+    numbered: bool
+    targets: dict[int, TargetBoxes]
+    base: int = 0
+
+    @property
+    def lines(self) -> int:
+        """Rows of the longest target."""
+        return max(len(rows.frames) for rows in self.targets.values())
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """First and last frame with a row."""
+        rows = self.targets.values()
+        return min(int(r.frames[0]) for r in rows), max(int(r.frames[-1]) for r in rows)
+
+
+def read_box_file(path: str | Path, format: str = "auto", first: int = 0) -> BoxFile:  # noqa: A002
+    """Every row of a box file, with the frame that it is for.
+
+    Args:
+        path: The file.
+        format: "auto", or one of `FORMATS` where the lines fit several.
+        first: Frame of the first row where the rows name no frame.
+
+    Raises:
+        BoxError: The file can't be read, holds something else, or can be read in two ways; the sentence names the line.
+    """
+    if format not in ("auto", *FORMATS):
+        raise BoxError(f"The format {format!r} of box files is not known; it is auto or one of {', '.join(FORMATS)}.")
+    file = Path(path)
+    try:
+        text = read_text(file)
+    except OSError as error:
+        hint = nearest(file) if isinstance(error, FileNotFoundError) else ""
+        raise BoxError(f"Can't read boxes from {path}: {error.strerror or error}.{hint}") from None
+    except ValueError as error:
+        raise BoxError(f"Can't read boxes from {path}: {error}.") from None
+    lines = boxgrammar.lines_of(text)
+    if not lines:
+        raise BoxError(f"Can't read boxes from {path}: the file is empty; its first line should be x,y,w,h.")
+    kind, rows = boxgrammar.parse(path, lines, format)
+    if not rows:
+        raise BoxError(f"Can't read boxes from {path}: there is a header but no row.")
+    base = 0
+    if kind == "mot":
+        base = boxgrammar.mot_ids(path, rows)
+        rows = [row._replace(target=row.target - base) for row in rows]
+    numbered = _numbered(path, rows)
+    found: dict[int, dict[int, boxgrammar.Row]] = {}
+    for row in rows:
+        mine = found.setdefault(row.target, {})
+        frame = row.frame if row.frame is not None else first + len(mine)
+        if frame in mine:
+            raise BoxError(
+                f"Lines {mine[frame].line} and {row.line} of {path} are both for frame {frame + (kind == 'mot')} of target "
+                f"{row.target + base}; keep one, or give each target its own id."
+            )
+        mine[frame] = row
+    if sum(max(mine) + 1 for mine in found.values()) > MOST_ROWS:
+        raise BoxError(
+            f"Can't read boxes from {path}: its frame numbers go up to {max(map(max, found.values()))} for {len(found)} targets."
+        )
+    return BoxFile(file, kind, numbered, {target: _rows(mine) for target, mine in found.items()}, base)
+
+
+def _numbered(path: str | Path, rows: Sequence[boxgrammar.Row]) -> bool:
+    named = [row.frame is not None for row in rows]
+    if any(named) and not all(named):
+        raise BoxError(f"Line {rows[named.index(False)].line} of {path} names no frame, other lines do; give a frame in each.")
+    return all(named)
+
+
+def _rows(rows: dict[int, boxgrammar.Row]) -> TargetBoxes:
+    frames = sorted(rows)
+    return TargetBoxes(np.asarray(frames, dtype=np.int64), np.asarray([rows[k].box for k in frames], dtype=np.float64).reshape(-1, 4))
 
 
 def read_boxes(path: str | Path) -> Boxes:
-    """All boxes of one target in a file, a row per line.
+    """The boxes of the one target in a file, row k for frame k.
 
     Known are: four numbers a line separated by comma, tab, semicolon or space (GOT-10k, OTB, LaSOT, VOT rectangles); eight
     numbers (a VOT polygon; its upright bounding box is taken); csv with a header that names x, y, w, h; jsonl with "box"; MOT
-    with six to ten numbers starting frame,id (counted from 1; the first id in the file is read); the single-number codes of VOT
-    results. Files of this package with several ids: the first id is read. Use `read_all_boxes` for the others.
+    with six to ten numbers starting frame,id (both counted from 1); the single-number codes of VOT results.
 
     Args:
         path: The file.
 
     Returns:
-        (N, 4) float64 xywh; NaN where the file says that there is no box. MOT pixels are moved from origin 1 to 0.
+        (N, 4) float64 xywh; NaN where the file says that there is no box, and in frames that have no row where the rows name
+        their frames. MOT pixels are moved from origin 1 to 0.
 
     Raises:
-        BoxError: The file can't be read or holds something else; the sentence names the line.
+        BoxError: The file can't be read, holds something else, or several targets; the sentence names the line.
     """
     boxes = read_all_boxes(path)
-    return boxes[next(iter(boxes))]
-
-
-def read_init_box(path: str | Path) -> Box:
-    """The first box in a file, to start tracking from.
-
-    Returns:
-        (4,) float64 xywh.
-
-    Raises:
-        BoxError: As for `read_boxes`, or the first line has no box with an area.
-    """
-    box = read_boxes(path)[0]
-    if not is_valid(box):
-        raise BoxError(f"The first line of {path} has no box to start from (no numbers, or no area); give four, x,y,w,h.")
-    return np.asarray(box)
+    if len(boxes) > 1:
+        raise BoxError(f"{path} holds {len(boxes)} targets (ids {_some(boxes)}), where one is expected; keep the rows of one of them.")
+    return next(iter(boxes.values()))
 
 
 def read_all_boxes(path: str | Path) -> dict[int, Boxes]:
     """The boxes of every target in a file, by id (0 where the format has none), in the order in which the ids appear.
 
     Returns:
-        id -> (N, 4) float64 xywh, a row per line of that id.
+        id -> (N, 4) float64 xywh, row k for frame k as in `read_boxes`.
 
     Raises:
-        BoxError: As for `read_boxes`.
+        BoxError: As for `read_boxes`, but for several targets.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except OSError as error:
-        hint = nearest(Path(path)) if isinstance(error, FileNotFoundError) else ""
-        raise BoxError(f"Can't read boxes from {path}: {error.strerror or error}.{hint}") from None
-    except UnicodeDecodeError:
-        raise BoxError(f"Can't read boxes from {path}: it is not a text file.") from None
-    lines = [(k, line.strip()) for k, line in enumerate(text.splitlines(), 1) if line.strip() and not line.lstrip().startswith("#")]
-    if not lines:
-        raise BoxError(f"Can't read boxes from {path}: the file is empty; its first line should be x,y,w,h.")
-    first = lines[0][1]
-    if first.startswith("{"):
-        rows = [_json_row(path, k, line) for k, line in lines]
-    elif re.search(r"[A-Za-z]", re.sub(r"nan|inf|[-+.\d]e[-+\d]", "", first, flags=re.IGNORECASE)):
-        rows = _csv_rows(path, lines)
-    else:
-        rows = _number_rows(path, lines)
-    out: dict[int, list[Row]] = {}
-    for target, row in rows:
-        out.setdefault(target, []).append(row)
-    if not out:
-        raise BoxError(f"Can't read boxes from {path}: there is a header but no row.")
-    return {target: np.asarray(found, dtype=np.float64) for target, found in out.items()}
+    return {target: rows.dense() for target, rows in read_box_file(path).targets.items()}
 
 
-def _wrong(path: str | Path, line: int, text: str, why: str) -> BoxError:
-    shown = text if len(text) <= 60 else text[:57] + "..."
-    return BoxError(f"Can't read a box from line {line} of {path} ({shown!r}): {why}.")
+def read_init_box(path: str | Path, frame: int | None = None) -> Box:
+    """The box in a file to start tracking from.
+
+    Args:
+        path: The file, with one target.
+        frame: The 0-based frame to start in; None: that of the first line.
+
+    Returns:
+        (4,) float64 xywh.
+
+    Raises:
+        BoxError: As for `init_boxes`, or several targets have a box there.
+    """
+    boxes, _ = init_boxes(path, frame)
+    if len(boxes) > 1:
+        raise BoxError(f"{path} holds {len(boxes)} targets (ids {_some(boxes)}), where one is expected; keep the rows of one of them.")
+    return next(iter(boxes.values()))
 
 
-def _json_row(path: str | Path, number: int, line: str) -> tuple[int, Row]:
-    try:
-        item = json.loads(line)
-        box = item["box"]
-        row = NO_BOX if box is None else tuple(float(v) for v in box)
-        target = int(item.get("id") or 0)
-    except (ValueError, TypeError, KeyError, AttributeError):
-        raise _wrong(path, number, line, 'it should be an object with "box": [x, y, w, h]') from None
-    if len(row) != 4:
-        raise _wrong(path, number, line, f"the box has {len(row)} values, not four")
-    return target, row
+def init_boxes(
+    path: str | Path,
+    frame: int | None = None,
+    *,
+    format: str = "auto",  # noqa: A002
+    first: int | None = None,
+    ids: Sequence[int] = (),
+) -> tuple[dict[int, Box], str]:
+    """The boxes of all targets in the frame in which tracking starts.
+
+    Args:
+        path: The file.
+        frame: That frame, 0-based; None: the first one that the file has a row for.
+        format: As in `read_box_file`.
+        first: Frame of the first row where the rows name none. None: 0, or where the file has a single row, `frame`.
+        ids: Follow these targets alone, ids as in the file (MOT: from 1); none: all.
+
+    Returns:
+        id as in the file -> (4,) float64 xywh, and a sentence about the targets that are left out ("" if none is).
+
+    Raises:
+        BoxError: There is no box for that frame, or the rows don't say for which frames they are.
+    """
+    file = read_box_file(path, format, first or 0)
+    begin = file.span[0]
+    if frame is None:
+        frame = begin
+    if not file.numbered and first is None and frame > 0:
+        if file.lines > 1:
+            raise BoxError(
+                f"{path} has {file.lines} lines without frame numbers: is its first line for frame 0 or for frame {frame}? "
+                f"Say it with --first-row-frame 0 or --first-row-frame {frame}, or give a csv with a column frame."
+            )
+        frame = 0
+    known = {target + file.base: target for target in file.targets}
+    unknown = [k for k in ids if k not in known]
+    if unknown:
+        raise BoxError(f"{path} has no target with the id {unknown[0]}; it has {_some(known)}.")
+    wanted = [known[k] for k in ids] or list(file.targets)
+    boxes = {t + file.base: box for t in wanted if (box := file.targets[t].at(frame)) is not None}
+    if not boxes:
+        if frame == begin and not file.numbered:
+            raise BoxError(f"The first line of {path} has no box to start from (no numbers, or no area); give four, x,y,w,h.")
+        seen = [k for t in wanted for k in file.targets[t].frames[is_valid(file.targets[t].boxes)].tolist()]
+        if not seen:
+            raise BoxError(f"{path} has no box to start from: no row has one with an area.")
+        near = min((k for k in seen if k >= frame), default=min(seen))
+        raise BoxError(
+            f"{path} has no box to start from in frame {frame} (counted from 0); it has boxes for frames {min(seen)} to {max(seen)}: "
+            f"try --start-frame {near}."
+        )
+    left = [k for k in (target + file.base for target in wanted) if k not in boxes]
+    told = f"{path}: the targets {_some(left)} have no box in frame {frame} and are not followed." if left else ""
+    return boxes, told
 
 
-def _csv_rows(path: str | Path, lines: list[tuple[int, str]]) -> list[tuple[int, Row]]:
-    names = [name.strip().strip('"').lower() for name in lines[0][1].split(",")]
-    long = {"width": "w", "height": "h", "left": "x", "top": "y"}
-    names = [long.get(name, name) for name in names]
-    if not {"x", "y", "w", "h"} <= set(names):
-        raise _wrong(path, lines[0][0], lines[0][1], "it is neither numbers nor a header that names x, y, w and h")
-    at = [names.index(name) for name in "xywh"]
-    rows: list[tuple[int, Row]] = []
-    for number, line in lines[1:]:
-        cells = [cell.strip().strip('"') for cell in line.split(",")]
-        if len(cells) != len(names):
-            raise _wrong(path, number, line, f"it has {len(cells)} values, the header {len(names)}")
-        values = [cells[k] for k in at]
-        try:
-            target = int(cells[names.index("id")] or 0) if "id" in names else 0
-            x, y, w, h = (float(v) for v in values) if any(values) else NO_BOX
-        except ValueError:
-            raise _wrong(path, number, line, "x, y, w or h is not a number") from None
-        rows.append((target, (x, y, w, h)))
-    return rows
-
-
-def _number_rows(path: str | Path, lines: list[tuple[int, str]]) -> list[tuple[int, Row]]:
-    rows: list[tuple[int, Row]] = []
-    for number, line in lines:
-        try:
-            values = [float(v) for v in re.split(r"\s*[,;]\s*|\s+", line.rstrip(",; "))]
-        except ValueError:
-            raise _wrong(path, number, line, "it is not a row of numbers; expected x,y,w,h") from None
-        rows.append(_box_of(path, number, line, values))
-    return rows
-
-
-def _box_of(path: str | Path, number: int, line: str, values: list[float]) -> tuple[int, Row]:
-    """One row of numbers; how many there are says what it is."""
-    count = len(values)
-    if count == 4:
-        return 0, (values[0], values[1], values[2], values[3])
-    if count == 1 and values[0] in (0, 1, 2):
-        return 0, NO_BOX
-    if count in (6, 7, 9, 10) and values[0] >= 1 and all(v == int(v) for v in values[:2] if math.isfinite(v)) and math.isfinite(values[1]):
-        # A MOT id may be -1 (detections); pixels run from 1.
-        return max(int(values[1]) - 1, 0), (values[2] - 1, values[3] - 1, values[4], values[5])
-    if count == 8:
-        xs, ys = values[0::2], values[1::2]
-        return 0, (min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys))
-    raise _wrong(path, number, line, f"it has {count} values; expected 4 (x,y,w,h), 8 (a polygon), or 6 to 10 (MOT: frame,id,x,y,w,h,...)")
+def _some(ids: Sequence[int] | dict[int, Boxes] | dict[int, Box] | dict[int, int]) -> str:
+    shown = [str(k) for k in ids]
+    return ", ".join(shown[:8]) + (", ..." if len(shown) > 8 else "")

@@ -23,6 +23,16 @@ VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")
 class Sink(Protocol):
     """Takes every frame with its tracks; what was written stays readable if the program is stopped, however hard."""
 
+    @property
+    def path(self) -> Path:
+        """The output."""
+        ...
+
+    @property
+    def where(self) -> Path:
+        """The file that holds it now: the output, or, while an old one is there, one beside it."""
+        ...
+
     def __enter__(self: S) -> S: ...
 
     def __exit__(self, *exc: object) -> None: ...
@@ -31,8 +41,8 @@ class Sink(Protocol):
         """Add one frame (its tracks may be none, one or several)."""
         ...
 
-    def close(self) -> None:
-        """Finish the file; safe to call twice."""
+    def close(self, complete: bool = True) -> None:
+        """Finish the file; safe to call twice. Where the work was broken off (not complete) a file of an earlier run stays."""
         ...
 
 
@@ -43,9 +53,9 @@ class SinkBase:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.close()
+        self.close(complete=not exc or exc[0] is None)
 
-    def close(self) -> None:
+    def close(self, complete: bool = True) -> None:
         """Nothing to finish unless a subclass says so."""
 
 
@@ -100,7 +110,7 @@ def box_format(path: str | Path, format: str | None = None) -> str:  # noqa: A00
     return format or TEXT_FORMATS[0]
 
 
-def open_boxes_sink(path: str | Path, format: str | None = None, overwrite: bool = False) -> Sink:  # noqa: A002
+def open_boxes_sink(path: str | Path, format: str | None = None, overwrite: bool = False, resume: bool = False) -> Sink:  # noqa: A002
     """A file of boxes: .csv, .jsonl, or .txt in one of the formats got10k (default), mot, otb, vot.
 
     The formats and what each writes for a lost target are described in `tracker.media.boxsinks`.
@@ -110,7 +120,7 @@ def open_boxes_sink(path: str | Path, format: str | None = None, overwrite: bool
     """
     from tracker.media.boxsinks import BoxSink
 
-    return BoxSink(path, box_format(path, format), overwrite)
+    return BoxSink(path, box_format(path, format), overwrite, resume)
 
 
 def check_video_name(path: str | Path) -> Path:

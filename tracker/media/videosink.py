@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from tracker.errors import OutputError
+from tracker.files import Growing, atomic_path
 from tracker.media.images import fit_into
 from tracker.media.sinks import SinkBase, check_video_name, check_writable
 from tracker.types import Frame, Image, Track, VideoInfo
@@ -34,6 +35,9 @@ ENCODERS = {
 
 FRAGMENTS = {"movflags": "frag_every_frame+empty_moov+default_base_moof", "flush_packets": "1"}
 """While it is written each frame is a fragment of its own, complete on disk; closing rewrites the file as a plain MP4."""
+
+CLUSTERS = {"cluster_time_limit": "100", "flush_packets": "1"}
+"""Matroska writes whole clusters: one of a tenth of a second is all that kill -9 can take."""
 
 DEFAULT_RATE = Fraction(25)
 LIVE_CLOCK = 90_000
@@ -127,6 +131,12 @@ class VideoSink(SinkBase):
         self._thread: threading.Thread | None = None
         self._container: Any = None
         self._closed = self._reported = False
+        self._growing = Growing(self.path)
+
+    @property
+    def where(self) -> Path:
+        """The file that holds the frames now: the output itself, or the one beside it that will take its place."""
+        return self._growing.where
 
     def write(self, frame: Frame, tracks: Sequence[Track]) -> None:
         if self._closed:
@@ -152,13 +162,15 @@ class VideoSink(SinkBase):
     def _check(self) -> None:
         if self._error is not None:
             error, self._reported = self._error, True
-            raise OutputError(f"Writing {self.path} failed: {getattr(error, 'strerror', None) or error}.") from error
+            raise OutputError(
+                f"Writing {self.path} failed: {getattr(error, 'strerror', None) or error}; what was written is in {self._growing.now}."
+            ) from error
 
     def _open(self, width: int, height: int) -> None:
         self._size = (width + width % 2, height + height % 2)
-        options = {"cluster_time_limit": "1000", "flush_packets": "1"} if self.path.suffix.lower() == ".mkv" else FRAGMENTS
+        options = CLUSTERS if self.path.suffix.lower() == ".mkv" else FRAGMENTS
         try:
-            self._container = av.open(str(self.path), "w", options=dict(options))
+            self._container = av.open(str(self._growing.now), "w", options=dict(options))
         except (av.FFmpegError, OSError) as error:
             raise OutputError(f"Can't write {self.path}: {error.strerror or error}.") from None
         extra = {"crf": str(self._quality)} if self.encoder == "libx264" else {}
@@ -195,8 +207,11 @@ class VideoSink(SinkBase):
         for packet in self._stream.encode(frame):
             self._container.mux(packet)
 
-    def close(self) -> None:
-        """Finish the file and open it again to see that every frame is there.
+    def close(self, complete: bool = True) -> None:
+        """Finish the file and open it again to see that every frame is there; then it takes the place of an old one.
+
+        Args:
+            complete: False: the work was broken off, an old file stays and the new one is left beside it.
 
         Raises:
             OutputError: The encoder failed, or the file holds another number of frames than were written.
@@ -220,27 +235,29 @@ class VideoSink(SinkBase):
             raise OutputError(f"Writing {self.path} failed: {error.strerror or error}.") from None
         finally:
             self._closed = True
+        now = self._growing.now
         if self.path.suffix.lower() != ".mkv":
-            _defragment(self.path)
-        found = count_frames(self.path)
+            _defragment(now)
+        found = count_frames(now)
         if found != self.frames:
-            raise OutputError(f"{self.path} holds {found} frames, but {self.frames} were written; is the disk full?")
+            raise OutputError(f"{now} holds {found} frames, but {self.frames} were written; is the disk full?")
+        try:
+            self._growing.finish(complete)
+        except OSError as error:
+            raise OutputError(f"Can't put {now} in the place of {self.path}: {error.strerror or error}.") from None
 
 
 def _defragment(path: Path) -> None:
     """Rewrite a fragmented MP4 with its index in front, without encoding anew; left as it is (and playable) if that fails."""
-    part = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
-        with av.open(str(path)) as source, av.open(str(part), "w", options={"movflags": "faststart"}) as target:
+        with atomic_path(path) as part, av.open(str(path)) as source, av.open(str(part), "w", options={"movflags": "faststart"}) as target:
             stream = source.streams.video[0]
             out = target.add_stream_from_template(stream)
             for packet in source.demux(stream):
                 if packet.dts is not None:
                     packet.stream = out
                     target.mux(packet)
-        os.replace(part, path)
-    except (av.FFmpegError, OSError) as error:
-        part.unlink(missing_ok=True)
+    except (av.FFmpegError, OSError, OutputError) as error:
         logger.warning("%s stays a fragmented MP4 (it plays all the same): rewriting it failed: %s", path, error)
 
 

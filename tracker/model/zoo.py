@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from tracker._version import __version__
 from tracker.config import Config, load_config, merge, to_dict
 from tracker.errors import WeightsError, reading, shown
-from tracker.files import is_file
+from tracker.files import atomic, is_file
 
 if TYPE_CHECKING:
     from tracker.model.matcher import Matcher
@@ -224,14 +224,13 @@ def save_model(path: str | Path, module: Matcher, config: Config, notes: dict[st
         config: Stored in the header.
         notes: Further facts for the header (steps, seed, git revision); json values.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     file = Path(path)
-    part = file.with_name(file.name + ".part")
     config, state = folded(config, {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()})
     header = {"version": __version__, "config": to_dict(config), "notes": notes or {}}
-    save_file(state, part, metadata={HEADER: json.dumps(header)})
-    part.replace(file)
+    with atomic(file) as out:
+        out.write(save(state, metadata={HEADER: json.dumps(header)}))
 
 
 def update_tracking(path: str | Path, values: Mapping[str, Any], notes: Mapping[str, Any] | None = None) -> Config:
@@ -249,7 +248,7 @@ def update_tracking(path: str | Path, values: Mapping[str, Any], notes: Mapping[
         WeightsError: The file isn't a SiamTrack checkpoint.
         ConfigError: An unknown field, or a value of a wrong type.
     """
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     file = Path(path)
     metadata, state = read_safetensors(file)
@@ -258,9 +257,8 @@ def update_tracking(path: str | Path, values: Mapping[str, Any], notes: Mapping[
     config = merge(merge(Config(), header["config"], where=str(file)), {"tracking": plain}, where=str(file))
     header["config"] = to_dict(config)
     header["notes"] = {**header.get("notes", {}), **(notes or {})}
-    part = file.with_name(file.name + ".part")
-    save_file(state, part, metadata={**metadata, HEADER: json.dumps(header)})
-    part.replace(file)
+    with atomic(file) as out:
+        out.write(save(state, metadata={**metadata, HEADER: json.dumps(header)}))
     return config
 
 

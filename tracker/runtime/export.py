@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tracker.files import atomic_path, write_atomic
 from tracker.model.zoo import LoadedModel
 from tracker.runtime.onnx_graph import search_model, template_model
 
@@ -34,9 +35,7 @@ def write_onnx(model: LoadedModel, files: dict[str, Path]) -> None:
 
 def write_whole(file: Path, data: bytes) -> None:
     """Writes a file under another name first, so that a half-written one never has the final name."""
-    part = file.with_name(file.name + ".part")
-    part.write_bytes(data)
-    part.replace(file)
+    write_atomic(file, data)
 
 
 def write_torch(model: LoadedModel, files: dict[str, Path]) -> None:
@@ -63,9 +62,8 @@ def write_torch(model: LoadedModel, files: dict[str, Path]) -> None:
     }
     for branch, (inputs, dynamic) in shapes.items():
         program = torch.export.export(branches[branch], inputs, dynamic_shapes=dynamic)
-        part = files[branch].with_name("part-" + files[branch].name)  # torch.export.save wants the suffix .pt2
-        torch.export.save(program, part)
-        part.replace(files[branch])
+        with atomic_path(files[branch]) as part:  # torch.export.save wants the suffix .pt2
+            torch.export.save(program, part)
 
 
 def _branches(model: LoadedModel) -> dict[str, torch.nn.Module]:

@@ -74,7 +74,7 @@ class CameraMotion:
         corners = cv2.goodFeaturesToTrack(before, CORNERS, 0.01, 6)
         if corners is None or len(corners) < LEAST_CORNERS:
             return None
-        moved, status, _ = cv2.calcOpticalFlowPyrLK(before, small, corners, None, winSize=(15, 15), maxLevel=3)
+        moved, status, _ = cv2.calcOpticalFlowPyrLK(before, small, corners, None, winSize=(15, 15), maxLevel=3)  # type: ignore[call-overload]
         good = status.ravel() == 1
         if good.sum() < LEAST_CORNERS:
             return None

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tracker.config import TrackingConfig
 from tracker.errors import SourceError, reading
-from tracker.files import as_path, is_file
+from tracker.files import as_path, atomic, is_file
 from tracker.geometry import MOST
 from tracker.runtime.base import Engine
 from tracker.types import Image
@@ -143,9 +143,8 @@ def save_target(path: str | Path, bank: TemplateBank, size: ArrayLike, frame: tu
         model: Fingerprint of the weights, so that embeddings of another model are not taken for this one's.
     """
     file = Path(path)
-    part = file.with_name(file.name + ".part")
     header = json.dumps({"format": FORMAT, "model": model, "frame": list(frame)})
-    with open(part, "wb") as out:
+    with atomic(file) as out:
         np.savez_compressed(
             out,
             header=np.frombuffer(header.encode(), np.uint8),
@@ -154,7 +153,6 @@ def save_target(path: str | Path, bank: TemplateBank, size: ArrayLike, frame: tu
             embeddings=bank.host,
             size=np.asarray(size, dtype=np.float64),
         )
-    part.replace(file)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import torch
 
 from tracker.config import Config, merge, to_dict
 from tracker.errors import ConfigError
+from tracker.files import write_atomic
 from tracker.training.config import train_config
 from tracker.training.data import build_pair_source
 from tracker.training.initial import even_start, initial_model
@@ -187,7 +188,5 @@ class Ablation:
 
     def _save(self, cell: Cell) -> Cell:
         file = self.path(cell.energy, cell.loss) / "result.json"
-        part = file.with_suffix(".part")
-        part.write_text(json.dumps(asdict(cell), indent=1))
-        part.replace(file)
+        write_atomic(file, json.dumps(asdict(cell), indent=1))
         return cell

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from tracker.files import write_atomic
 from tracker.training.ablation import Cell
 
 Cells = Mapping[tuple[str, str], Cell | None]
@@ -52,9 +53,7 @@ def write_table(folder: Path, cells: Cells, energies: Sequence[str], losses: Seq
 
 
 def _write(path: Path, content: bytes) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(content)
-    part.replace(path)
+    write_atomic(path, content)
 
 
 def _picture(cells: Cells, energies: Sequence[str], losses: Sequence[str], note: str) -> bytes:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 
 from tracker.config import ModelConfig, to_dict
 from tracker.errors import OutputError
-from tracker.files import content_of, write_atomic
+from tracker.files import atomic, content_of, write_atomic
 from tracker.settings import LARGEST, LARGEST_SEED, Checked, setting
 from tracker.training.groups import Group
 from tracker.training.mixture import Mixture
@@ -135,6 +134,16 @@ def open_index(cache: CacheConfig, data: DataConfig, model: ModelConfig, content
     return folder
 
 
+def _known(index: Path) -> str | None:
+    """The fingerprint in a cache's index; None where there is none, or the file is empty or damaged."""
+    try:
+        content = json.loads(index.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    mark = content.get("fingerprint") if isinstance(content, dict) else None
+    return mark if isinstance(mark, str) else None
+
+
 def frame_store(cache: CacheConfig) -> Path:
     """Folder for the decoded frames of videos: beside the cache, shared by all caches there."""
     return Path(cache.path).parent / "frames"
@@ -168,16 +177,11 @@ class ShardMaker:
         count = min(self.cache.shard, self.cache.groups - number * self.cache.shard)
         groups = [self.mixture.group(np.random.default_rng([self.cache.seed, number, k])) for k in range(count)]
         arrays = self.arrays(groups)
-        part = path.with_suffix(f".{os.getpid()}.part")
         try:
-            with part.open("wb") as file:
+            with atomic(path) as file:
                 np.savez(file, **arrays)  # type: ignore[arg-type]
-            part.replace(path)
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            raise OutputError(
-                f"The shard {path} can't be written: {error}. The shards before it are kept; run the command again."
-            ) from None
+        except OutputError as error:
+            raise OutputError(f"The shard {path} can't be written: {error} The shards before it are kept; run the command again.") from None
         return path
 
     def arrays(self, groups: Sequence[Group]) -> dict[str, NDArray[Any]]:

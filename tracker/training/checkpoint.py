@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import io
 import logging
-import os
 import random
 import subprocess
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from tracker.errors import OutputError, WeightsError, reading
+from tracker.files import atomic
 
 log = logging.getLogger(__name__)
 
@@ -30,19 +30,14 @@ def write_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
         OutputError: The disk is full or the folder can't be written; the old file, if any, is untouched.
     """
     file = Path(path)
-    part = file.with_name(file.name + ".part")
     # Serialised in memory first: a full disk then is an ordinary OSError of write(), never one inside torch's zip writer.
     buffer = io.BytesIO()
     torch.save(content, buffer)
     try:
-        with open(part, "wb") as out:
+        with atomic(file, sync=True) as out:
             out.write(buffer.getbuffer())
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(part, file)
-        _sync_folder(file.parent)
-    except OSError as error:
-        part.unlink(missing_ok=True)
+    except OutputError as failed:
+        error = failed.__cause__ if isinstance(failed.__cause__, OSError) else OSError(str(failed))
         reason = "the disk is full" if error.errno in FULL else str(error.strerror or error)
         kept = f"the one before it is kept in {file}" if file.exists() else "there is none before it"
         raise OutputError(
@@ -105,13 +100,3 @@ def git_revision() -> str | None:
 
 def _git(folder: Path, *args: str) -> str:
     return subprocess.run(["git", "-C", str(folder), *args], capture_output=True, text=True, check=True, timeout=20).stdout.strip()
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

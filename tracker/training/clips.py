@@ -32,8 +32,8 @@ def read_folder(
 ) -> list[AnnotatedTrack]:
     """Clips with a box file each: `a.mp4` + `a.txt`, a folder `b/` of pictures + `b.txt`, or `c/*.jpg` + `c/boxes.txt`.
 
-    Box files: one line x,y,w,h a frame from the first one on, 0,0,0,0 or nan where the target is absent; or what
-    tools/track.py writes (.csv, .jsonl; several ids are several targets). See `tracker.media.boxfiles`.
+    Box files: one line x,y,w,h for each frame, 0,0,0,0 or nan where the target is absent; or rows that name their frames, as
+    tools/track.py writes them (.csv, .jsonl, MOT; several ids are several targets). See docs/boxes.md.
 
     Args:
         root: The folder, or one clip.
@@ -65,29 +65,53 @@ def find_boxes(clip: Path) -> Path | None:
     return next((f for f in [*inside, *beside] if f.is_file()), None)
 
 
-def read_clip(clip: Path, boxes: Path, store: Path, every: int = 1, limit: int = 0) -> list[AnnotatedTrack]:
+def read_clip(
+    clip: Path, boxes: Path, store: Path, every: int = 1, limit: int = 0, *, form: str = "auto", first: int | None = None
+) -> list[AnnotatedTrack]:
     """The tracks of one clip: one for each id in its box file; arguments as in `read_folder`.
 
+    Args:
+        form: Format of the box file, where its lines fit several (`tracker.media.boxfiles`).
+        first: Frame of its first line, where its lines name no frame and are not one for each.
+
     Raises:
-        DataError: The clip or its boxes can't be read, or there are more boxes than frames.
+        DataError: The clip or its boxes can't be read, there are boxes for frames behind its end, or the lines name no frame
+            and are not as many as the frames.
     """
-    from tracker.media.boxfiles import read_all_boxes
+    from tracker.media.boxfiles import read_box_file
 
     try:
-        found = read_all_boxes(boxes)
+        file = read_box_file(boxes, form, first or 0)
     except BoxError as error:
         raise DataError(str(error)) from None
-    count = max(len(rows) for rows in found.values())
-    wanted = min(count, limit * every) if limit else count
+    last = file.span[1] + 1
+    if not file.numbered and first is None:
+        _check_rows(clip, boxes, last)
+    wanted = min(last, limit * every) if limit else last
     frames = frames_of(clip, store, every, -(-wanted // every))
     if len(frames) < -(-wanted // every):
-        raise DataError(f"The clip {clip} ends before its boxes: {boxes} has {count} lines, and they must be one for each frame.")
+        raise DataError(f"The clip {clip} ends before its boxes: {boxes} has {file.lines} lines, up to frame {last - 1} (from 0).")
     tracks = []
-    for number, rows in found.items():
-        kept = np.nan_to_num(rows[:wanted:every], nan=0.0, posinf=0.0, neginf=0.0)
-        name = clip.stem if len(found) == 1 else f"{clip.stem}.{number}"
+    for number, rows in file.targets.items():
+        kept = np.nan_to_num(rows.dense(wanted)[::every], nan=0.0)
+        name = clip.stem if len(file.targets) == 1 else f"{clip.stem}.{number}"
         tracks.append(AnnotatedTrack(name, frames[: len(kept)], kept, clip=clip.stem))
     return tracks
+
+
+def _check_rows(clip: Path, boxes: Path, rows: int) -> None:
+    from tracker.media.counting import check_rows, count_frames
+
+    option = (
+        "Label every frame (0,0,0,0 where the target is absent), name the frames in a csv with the columns frame,x,y,w,h, or tell "
+        "the frame of the first line: finetune.py --first-row-frame 0."
+    )
+    try:
+        total = len(frames_of(clip, Path())) if clip.is_dir() else count_frames(clip, rows)
+        if total > rows:  # the other way round is found by reading the frames
+            check_rows(boxes, rows, clip, total, option)
+    except SourceError as error:
+        raise DataError(str(error)) from None
 
 
 def frames_of(clip: Path, store: Path, every: int = 1, limit: int = 0) -> tuple[Path, ...]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.errors import OutputError
+from tracker.files import write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -32,10 +33,9 @@ class CsvLog:
     def __init__(self, path: Path, columns: Sequence[str], step: int) -> None:
         self.columns = ["step", *columns]
         kept = self._kept(path, step) if step > 0 and path.exists() else []
-        part = path.with_name(path.name + ".part")
-        with open(part, "w", newline="", encoding="utf-8") as out:
-            csv.writer(out).writerows([self.columns, *kept])
-        os.replace(part, path)
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows([self.columns, *kept])
+        write_atomic(path, text.getvalue())
         self._file = open(path, "a", newline="", encoding="utf-8", buffering=1)
 
     def _kept(self, path: Path, step: int) -> list[list[str]]:

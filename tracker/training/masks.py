@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.errors import ImageError
-from tracker.files import content_of
+from tracker.files import content_of, write_atomic
 from tracker.media.images import read_labels
 from tracker.training.readers import images_of
 from tracker.training.tracks import AnnotatedTrack, BadFiles, DataError, gather, read_index
@@ -53,10 +53,7 @@ def _read(folder: Path, store: Path | None) -> list[AnnotatedTrack]:
     else:
         table = _boxes(masks)
         if index is not None:
-            index.parent.mkdir(parents=True, exist_ok=True)
-            part = index.with_suffix(".part")
-            part.write_text(json.dumps(table))
-            part.replace(index)
+            write_atomic(index, json.dumps(table))
     if not table:
         raise DataError(f"The masks of {folder} are empty: there is no target in them.")
     return [

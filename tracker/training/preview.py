@@ -5,11 +5,9 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-import cv2
 import torch
 
 from tracker.config import Config
-from tracker.errors import OutputError
 from tracker.model.matcher import Matcher
 from tracker.model.random import DrawFrom
 from tracker.training.config import TrainConfig
@@ -17,6 +15,7 @@ from tracker.training.contracts import PairSource, as_match
 from tracker.training.data import LivePairs, pair_config
 from tracker.training.figures import draw_pairs
 from tracker.training.losses import build_objective
+from tracker.training.sheet import write_picture
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +47,6 @@ def write_preview(folder: Path, config: Config, settings: TrainConfig, source: P
         with torch.no_grad():  # one pair is enough to know where the cells lie
             output = as_match(model(batch.template[:1], batch.search[:1], batch.template_size[:1]), model)
         path = folder / f"preview-{number}.png"
-        if not cv2.imwrite(str(path), draw_pairs(batch, output, PAIRS, rules[0] if rules else None, responses=False)):
-            raise OutputError(f"The contact sheet {path} can't be written; is there space left in {folder}?")
+        write_picture(path, draw_pairs(batch, output, PAIRS, rules[0] if rules else None, responses=False))
         paths.append(path)
     return paths

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.files import content_of
+from tracker.files import content_of, write_atomic
 from tracker.geometry import iou
 from tracker.training.clips import frames_of
 from tracker.training.tracks import AnnotatedTrack, BadFiles, DataError, read_image, read_index
@@ -61,10 +61,7 @@ def pseudo_tracks(clips: Sequence[Path], source: SourceConfig, store: Path, bad:
             seed = int(hashlib.sha256(clip.stem.encode()).hexdigest()[:8], 16)
             found = find_tracks(frames, follow, source.tracks, source.length, seed)
             logger.info("%s: %d consistent tracks", clip.name, len(found))
-            file.parent.mkdir(parents=True, exist_ok=True)
-            part = file.with_suffix(".part")
-            part.write_text(json.dumps([[start, boxes.tolist()] for start, boxes in found]))
-            part.replace(file)
+            write_atomic(file, json.dumps([[start, boxes.tolist()] for start, boxes in found]))
         rows = read_index(file)
         if not rows:
             bad.report(

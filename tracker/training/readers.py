@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.errors import ConfigError
-from tracker.files import content_of
+from tracker.files import content_of, write_atomic
 from tracker.media.folders import natural_key
 from tracker.media.images import IMAGE_SUFFIXES
 from tracker.training.tracks import AnnotatedTrack, BadFiles, DataError, gather, read_index, read_table
@@ -158,10 +158,7 @@ def _indexed(folder: Path, store: Path | None) -> dict[str, tuple[str, dict[str,
         except (ElementTree.ParseError, ValueError, OSError) as error:
             raise DataError(f"The annotation {file} can't be read: {error}.") from None
     if index is not None:
-        index.parent.mkdir(parents=True, exist_ok=True)
-        part = index.with_suffix(".part")
-        part.write_text(json.dumps(found))
-        part.replace(index)
+        write_atomic(index, json.dumps(found))
     return found
 
 

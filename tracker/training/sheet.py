@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tracker.errors import OutputError
+from tracker.files import write_atomic
 from tracker.training.groups import Group
 from tracker.training.mixture import Mixture
 from tracker.training.pairs import LivePairs
@@ -138,3 +141,15 @@ def _stack(tiles: Sequence[Image]) -> Image:
         for t in tiles
     ]
     return np.concatenate(padded, axis=0)
+
+
+def write_picture(path: Path, picture: Image) -> None:
+    """Writes a BGR picture in the format that the file's name says.
+
+    Raises:
+        OutputError: It can't be written.
+    """
+    done, code = cv2.imencode(path.suffix, picture)
+    if not done:
+        raise OutputError(f"The picture {path} can't be written: it can't be encoded as {path.suffix}.")
+    write_atomic(path, code.tobytes())

@@ -13,8 +13,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.errors import ImageError, SiamTrackError, SourceError, reading
-from tracker.files import content_of
+from tracker.errors import BoxError, ImageError, SiamTrackError, SourceError, reading
+from tracker.files import content_of, read_text
+from tracker.media.boxgrammar import Line, numbers
 from tracker.media.containers import VIDEO_SUFFIXES
 from tracker.media.folders import natural_key
 from tracker.media.images import IMAGE_SUFFIXES
@@ -200,7 +201,7 @@ def read_names(path: Path) -> list[str]:
         SourceError: It can't be read as text, or is empty.
     """
     with reading(lambda why: SourceError(f"The list {path} can't be read: {why}.")):
-        names = path.read_text(encoding="utf-8-sig").split()
+        names = annotation_text(path).split()
     if not names:
         raise SourceError(f"{path} is empty; expected one sequence name per line.")
     return names
@@ -212,6 +213,19 @@ def list_images(folder: Path) -> list[str]:
         return []
     files = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]
     return [str(p) for p in sorted(files, key=lambda p: natural_key(p.name))]
+
+
+def annotation_text(path: Path) -> str:
+    """A text file of a data set: UTF-8, or UTF-16 with its byte order mark, as `tracker.files.read_text` reads it.
+
+    Raises:
+        SourceError: The file is missing or isn't text.
+    """
+    try:
+        return read_text(path)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise SourceError(f"The annotation {path} can't be read: {reason}.") from None
 
 
 def read_table(path: Path, columns: tuple[int, ...] = (4,)) -> NDArray[np.float64]:
@@ -227,19 +241,15 @@ def read_table(path: Path, columns: tuple[int, ...] = (4,)) -> NDArray[np.float6
     Raises:
         SourceError: The file is missing or empty, or a line isn't such a row (the message names the line).
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it isn't text"
-        raise SourceError(f"The annotation {path} can't be read: {reason}.") from None
+    text = annotation_text(path)
     rows: list[list[float]] = []
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
         try:
-            row = [float(v) for v in re.split(r"[,;\s]+", line.strip().strip(",;"))]
-        except ValueError:
-            raise SourceError(f"{path} line {number} isn't numbers between commas: {line.strip()[:60]!r}.") from None
+            row = numbers(path, Line(number, line.strip()))
+        except BoxError as error:
+            raise SourceError(f"{path} line {number} isn't numbers between commas: {error}") from None
         if len(row) not in columns or (rows and len(row) != len(rows[0])):
             expected = " or ".join(str(c) for c in columns)
             raise SourceError(f"{path} line {number} has {len(row)} values; expected {expected} in every line, for example 10,20,64,48.")
@@ -253,6 +263,7 @@ def read_flags(path: Path, count: int) -> NDArray[np.float64] | None:
     """One number per frame, on lines or between commas (labels and tags); padded with zeros to `count`; None if absent."""
     if not path.is_file():
         return None
+    words = re.split(r"[,;\s]+", annotation_text(path).strip())
     try:
         words = re.split(r"[,;\s]+", path.read_text(encoding="utf-8-sig").strip())
         values = np.asarray([float(w) for w in words if w], dtype=np.float64)

@@ -13,6 +13,7 @@ from tracker.evaluation.datasets.base import (
     Dataset,
     SequenceData,
     annotated,
+    annotation_text,
     derived_attributes,
     gather,
     list_images,
@@ -108,5 +109,5 @@ def _sequence(folder: Path, withheld: bool) -> SequenceData:
 def _meta(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = annotation_text(path).splitlines()
     return {k.strip(): v.strip() for k, _, v in (line.partition(":") for line in lines) if v}

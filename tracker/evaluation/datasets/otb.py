@@ -10,7 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from tracker.errors import SourceError
-from tracker.evaluation.datasets.base import Dataset, SequenceData, annotated, derived_attributes, gather, list_images, read_table
+from tracker.evaluation.datasets.base import (
+    Dataset,
+    SequenceData,
+    annotated,
+    annotation_text,
+    derived_attributes,
+    gather,
+    list_images,
+    read_table,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -128,6 +137,6 @@ def _attribute_file(root: Path) -> dict[str, tuple[str, ...]]:
     if not path.is_file():
         return {}
     try:
-        return {str(k): tuple(map(str, v)) for k, v in json.loads(path.read_text(encoding="utf-8")).items()}
+        return {str(k): tuple(map(str, v)) for k, v in json.loads(annotation_text(path)).items()}
     except (ValueError, AttributeError, TypeError) as error:
         raise SourceError(f'{path} isn\'t a table of attributes like {{"Basketball": ["IV", "OCC"]}}: {error}.') from None

@@ -16,6 +16,7 @@ from tracker.evaluation.datasets.base import (
     Dataset,
     SequenceData,
     annotated,
+    annotation_text,
     derived_attributes,
     gather,
     has_area,
@@ -116,6 +117,7 @@ def load_nfs(root: Path, rate: str = "30", pattern: str | None = None) -> Datase
 
     def read(file: Path) -> SequenceData:
         frames = list_images(file.with_suffix(""))
+        rows = [re.findall(r'"[^"]*"|\S+', line)[1:5] for line in annotation_text(file).splitlines() if line.strip()]
         try:
             text = file.read_text(encoding="utf-8-sig")
             rows = [re.findall(r'"[^"]*"|\S+', line)[1:5] for line in text.splitlines() if line.strip()]
