@@ -26,7 +26,8 @@ from tracker.tracking.core import Core
 from tracker.tracking.reading import Reading
 from tracker.tracking.spread import Spread
 from tracker.tracking.target import Target
-from tracker.tracking.tracker import SiamTracker, Views, track_of, views_of
+from tracker.tracking.templates import KnownTarget
+from tracker.tracking.tracker import SiamTracker, Views, fingerprint, track_of, views_of
 from tracker.types import Box, Track
 
 CHOICES = 3
@@ -96,6 +97,20 @@ class MultiTracker:
         if self.views is None:
             picture = target.bank.views[0].picture
             self.views = Views(picture, picture, np.zeros((1, 1), np.float32))
+        return number
+
+    def expect(self, image: ArrayLike, known: KnownTarget) -> int:
+        """Looks for a known target from this frame on; it is LOST until it is found (`SiamTracker.find` for one).
+
+        Returns:
+            Its id.
+
+        Raises:
+            ImageError: The image can't be read.
+        """
+        target = self.core.expect(to_bgr8(image), known, fingerprint(self.core.model))
+        number, self._next = self._next, self._next + 1
+        self.targets[number] = target
         return number
 
     def drop(self, number: int) -> None:
