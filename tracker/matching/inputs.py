@@ -20,7 +20,10 @@ from tracker.geometry import check_box
 from tracker.matching.config import InputConfig
 from tracker.matching.text import encode_texts
 from tracker.media.images import IMAGE_SUFFIXES, read_image, to_bgr8
-from tracker.types import Box, Image
+from tracker.types import Image
+
+Rect = tuple[float, float, float, float]
+"""x, y, w, h in pixels, as a plain tuple: a sample is a key."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class Sample:
 
     path: Path
     member: str = ""
-    box: Box | None = None
+    box: Rect | None = None
 
     def __str__(self) -> str:
         return f"{self.path}:{self.member}" if self.member else str(self.path)
@@ -68,7 +71,7 @@ class Region:
     """
 
     image: Any
-    box: Box
+    box: Rect
 
 
 def _from_zip(path: Path, member: str) -> Image:

@@ -22,7 +22,8 @@ from tracker.matching.metrics import wilson
 from tracker.matching.sources import Classes, read_source
 from tracker.matching.twins import FIRST, SECOND, Twins
 from tracker.model.energy import build_energy
-from tracker.types import Box, Image
+from tracker.matching.inputs import Rect
+from tracker.types import Image
 
 if TYPE_CHECKING:
     from tracker.matching.config import MatchConfig
@@ -45,7 +46,7 @@ class Placed:
         lead: How far it is above the best place clear of it: near 0 means a guess.
     """
 
-    box: Box
+    box: Rect
     similarity: float
     lead: float
 
@@ -137,7 +138,7 @@ def _scaled(image: Image, size: tuple[int, int]) -> Image:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR), np.uint8)
 
 
-def squares(image: Image, side: int, count: int, rng: np.random.Generator) -> list[Box]:
+def squares(image: Image, side: int, count: int, rng: np.random.Generator) -> list[Rect]:
     """Random squares of a picture that show something: those of more contrast than half of all.
 
     Args:
@@ -189,11 +190,11 @@ def measure_placing(twins: Twins, test: TestConfig, config: MatchConfig, baselin
     return out if baseline is None else {**out, "tracker_found": own / count}
 
 
-def _near(found: Box, true: Box) -> int:
+def _near(found: Rect, true: Rect) -> int:
     return int(np.hypot(found[0] + found[2] / 2 - true[0] - true[2] / 2, found[1] + found[3] / 2 - true[1] - true[3] / 2) <= NEAR)
 
 
-def tracker_place(core: Core, first: Image, box: Box, second: Image) -> Box:
+def tracker_place(core: Core, first: Image, box: Rect, second: Image) -> Rect:
     """Where a tracker's energy alone puts the thing: its template over the whole second picture at the same scale, the highest cell.
 
     Args:
