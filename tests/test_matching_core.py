@@ -77,7 +77,12 @@ def test_every_encoder_of_the_registry_gives_vectors() -> None:
     assert {"cnn", "backbone", "lstm", "timm"} <= set(encoder_names())
     pictures = torch.randint(0, 255, (2, 3, 64, 64), dtype=torch.uint8)
     given = InputConfig(width=64, height=64)
-    for options in ({"name": "cnn"}, {"name": "cnn", "pool": "gem"}, {"name": "backbone", "dim": 8}, {"name": "backbone", "pool": "grid", "dim": 0}):
+    for options in (
+        {"name": "cnn"},
+        {"name": "cnn", "pool": "gem"},
+        {"name": "backbone", "dim": 8},
+        {"name": "backbone", "pool": "grid", "dim": 0},
+    ):
         part = PartConfig(str(options["name"]), {key: value for key, value in options.items() if key != "name"})
         encoder = build_encoder(part, given).eval()
         assert encoder(pictures).shape == (2, encoder.out_dim)
@@ -262,7 +267,9 @@ def test_every_shipped_recipe_is_readable() -> None:
     for name in names:
         config = load_recipe(name)
         assert config.name == name and find_recipe(name).is_file()
-        assert Twins(replace(config.model, encoder=replace(config.model.encoder, options={**config.model.encoder.options, **_plain(config)})))
+        assert Twins(
+            replace(config.model, encoder=replace(config.model.encoder, options={**config.model.encoder.options, **_plain(config)}))
+        )
     with pytest.raises(ConfigError, match="Did you mean 'match-faces'"):
         find_recipe("match-face")
 

@@ -98,7 +98,11 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
 
 
 def test_texts_are_trained_from_scored_pairs(tmp_path: Path) -> None:
-    lines = ["kind\t5.0\ta dog runs\tthe dog is running", "kind\t0.0\ta dog runs\tstocks fell today", 'kind\t2.5\tsay "yes\ta man said yes'] * 4
+    lines = [
+        "kind\t5.0\ta dog runs\tthe dog is running",
+        "kind\t0.0\ta dog runs\tstocks fell today",
+        'kind\t2.5\tsay "yes\ta man said yes',
+    ] * 4
     (tmp_path / "pairs.csv").write_text("\n".join(lines))
     source = {"kind": "pairs", "path": "pairs.csv", "delimiter": "tab", "columns": {"score": 1, "a": 2, "b": 3}, "scale": 5}
     config = recipe(tmp_path, data={"sources": [source]}, loss={"name": "ranking"}, **TEXT)
@@ -196,7 +200,7 @@ def test_a_bad_list_is_one_sentence(tmp_path: Path, text: str, source: dict[str,
 def test_texts_of_another_encoding_are_named(tmp_path: Path) -> None:
     (tmp_path / "pairs.csv").write_bytes("a,b,score\nMünchen,Muenchen,1\nx,y,0\n".encode("latin-1"))
     source = {"kind": "pairs", "path": "pairs.csv"}
-    with pytest.raises(SourceError, match="is not utf-8 text.*latin-1"):
+    with pytest.raises(SourceError, match=r"is not utf-8 text.*latin-1"):
         MatchSource(recipe(tmp_path, data={"sources": [source]}, **TEXT))
     read = read_source({**source, "encoding": "latin-1"}, tmp_path, InputConfig(modality="text"))
     assert isinstance(read, Pairs) and read.first[0] == "München"
@@ -205,10 +209,10 @@ def test_texts_of_another_encoding_are_named(tmp_path: Path) -> None:
 def test_classes_that_cannot_train_are_named(tmp_path: Path) -> None:
     classes(tmp_path, 3, 2)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(SourceError, match="The class 'empty' .* holds no pictures"):
+    with pytest.raises(SourceError, match=r"The class 'empty' .* holds no pictures"):
         MatchSource(recipe(tmp_path, data={"classes": 2}))
     (tmp_path / "empty" / "one.png").write_bytes((tmp_path / "thing0" / "00.png").read_bytes())
-    with pytest.raises(ConfigError, match="'empty' .* has a single picture"):
+    with pytest.raises(ConfigError, match=r"'empty' .* has a single picture"):
         MatchSource(recipe(tmp_path, data={"classes": 2}))
     assert MatchSource(recipe(tmp_path, data={"classes": 2, "augment": {"rotate": 10}})).batch(0).label.shape == (6,)
     with pytest.raises(ConfigError, match="A batch wants 9 classes, and there are 4"):

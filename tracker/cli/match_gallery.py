@@ -49,7 +49,8 @@ def enrol(argv: Sequence[str] | None = None) -> int:
         items, views = items_and_views(gallery.matcher, files, args.box)
         count = gallery.add(args.name, items, views)
     gallery.save(args.gallery)
-    print(f"{args.gallery}: {count} reference{'s' * (count != 1)} of {args.name}; {len(gallery.things)} things, {len(gallery)} references in all")
+    added = f"{count} reference{'s' * (count != 1)} of {args.name}"
+    print(f"{args.gallery}: {added}; {len(gallery.things)} things, {len(gallery)} references in all")
     return DONE
 
 

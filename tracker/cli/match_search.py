@@ -48,7 +48,9 @@ def search(argv: Sequence[str] | None = None) -> int:
     pictures = _pictures(args)
     for path in (args.save, args.save_boxes):
         if pictures is not None and path is not None:
-            parser.error(f"{path} can't be written: the outputs are those of a video, and {args.source} holds pictures (--video: they are frames)")
+            parser.error(
+                f"{path} can't be written: the outputs are those of a video, and {args.source} holds pictures (--video: they are frames)"
+            )
         if path is not None and path.exists() and not args.overwrite:
             raise OutputError(f"The output {path} exists; --overwrite replaces it.")
     from tracker.cli.match_gallery import open_gallery
@@ -140,7 +142,7 @@ def _sink(args: argparse.Namespace, stack: ExitStack, info: Any) -> Any:
     """What writes the video, or None."""
     if args.save is None:
         return None
-    from tracker.media.draw import colour_of, put_label, draw_tracks
+    from tracker.media.draw import colour_of, draw_tracks, put_label
     from tracker.media.videosink import VideoSink
 
     current: dict[str, Any] = {}

@@ -26,7 +26,9 @@ exit code 0: it was decided (--exit-code: 0 the same, 1 not)
 def verify(argv: Sequence[str] | None = None) -> int:
     """Compare as the options say; returns the exit code."""
     parser = Parser(description="Say whether two things are the same.", epilog=EPILOG, formatter_class=RawEpilog)
-    parser.add_argument("items", nargs="+", metavar="A B|GALLERY.npz WHAT", help="two pictures or texts, or a gallery and pictures of one thing")
+    parser.add_argument(
+        "items", nargs="+", metavar="A B|GALLERY.npz WHAT", help="two pictures or texts, or a gallery and pictures of one thing"
+    )
     parser.add_argument("--name", default="", metavar="NAME", help="with a gallery: which thing it should be")
     parser.add_argument("--box", type=parse_box, metavar="X,Y,W,H", help="where the thing is in the first picture")
     parser.add_argument("--query-box", type=parse_box, metavar="X,Y,W,H", help="where it is in the other pictures")
@@ -55,7 +57,11 @@ def verify(argv: Sequence[str] | None = None) -> int:
         a, b = _items(matcher.modality, [first], args.box), _items(matcher.modality, others, args.query_box)
         similarity = matcher.similarity(a, b).max()
         if matcher.calibration is None:
-            print(json.dumps({"similarity": round(float(similarity), 4)}) if args.json else f"similarity {similarity:.3f} (the model has no calibration)")
+            print(
+                json.dumps({"similarity": round(float(similarity), 4)})
+                if args.json
+                else f"similarity {similarity:.3f} (the model has no calibration)"
+            )
             return DONE
         from tracker.matching.matcher import decide
 
@@ -63,7 +69,11 @@ def verify(argv: Sequence[str] | None = None) -> int:
     assert verdict.probability is not None
     if args.json:
         values = {"name": name, "similarity": verdict.similarity, "probability": verdict.probability, "threshold": verdict.threshold}
-        print(json.dumps({key: round(v, 4) if isinstance(v, float) else v for key, v in values.items()} | {"same": verdict.same, "far": args.far}))
+        print(
+            json.dumps(
+                {key: round(v, 4) if isinstance(v, float) else v for key, v in values.items()} | {"same": verdict.same, "far": args.far}
+            )
+        )
     else:
         told = "the same" if verdict.same else "not the same"
         print(

@@ -31,7 +31,9 @@ def vary(image: Image, config: AugmentConfig, rng: np.random.Generator) -> Image
         values = image.astype(np.float32)
         middle = float(values.mean())
         if config.light:
-            values = (values - middle) * (1 + rng.uniform(-config.light, config.light)) + middle + 128 * rng.uniform(-config.light, config.light)
+            values = (
+                (values - middle) * (1 + rng.uniform(-config.light, config.light)) + middle + 128 * rng.uniform(-config.light, config.light)
+            )
         if config.noise:
             values += rng.normal(0, config.noise, values.shape).astype(np.float32)
         image = np.clip(values, 0, 255).astype(np.uint8)
@@ -58,9 +60,7 @@ def _move(image: Image, config: AugmentConfig, rng: np.random.Generator) -> Imag
     shift = rng.uniform(-config.shift, config.shift, 2) * (width, height)
     centre = np.array([(width - 1) / 2, (height - 1) / 2])
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    maps = [
-        (matrix[k, 0] * (x - centre[0]) + matrix[k, 1] * (y - centre[1]) + centre[k] + shift[k]).astype(np.float32) for k in range(2)
-    ]
+    maps = [(matrix[k, 0] * (x - centre[0]) + matrix[k, 1] * (y - centre[1]) + centre[k] + shift[k]).astype(np.float32) for k in range(2)]
     if config.warp:
         for k, side in enumerate((width, height)):
             nodes: NDArray[np.float32] = rng.normal(0, config.warp * side, (FIELD, FIELD)).astype(np.float32)

@@ -80,7 +80,9 @@ class MatchSource:
             raise ConfigError("Aligned pictures and classes of one modality can't be in one recipe; part them into two.")
         count = sum(map(len, classes)) * data.turns
         if count < 2 or data.classes > count:
-            raise ConfigError(f"A batch wants {data.classes} classes, and there are {count}; set data.classes to at most that, two at least.")
+            raise ConfigError(
+                f"A batch wants {data.classes} classes, and there are {count}; set data.classes to at most that, two at least."
+            )
         single = classes[0].partners is None and data.samples > 1
         lone = [name for part in classes for name, samples in zip(part.names, part.samples, strict=True) if single and len(samples) < 2]
         augment = data.augment
@@ -144,7 +146,12 @@ class MatchSource:
         if plan[0][0].partners is not None:
             # The same seed: what is aligned stays aligned.
             second = stack(
-                [self._view(part.partners[k][s], False, turn, int(seeds[j])) for j in mine for part, k, s, turn in [plan[j]] if part.partners]
+                [
+                    self._view(part.partners[k][s], False, turn, int(seeds[j]))
+                    for j in mine
+                    for part, k, s, turn in [plan[j]]
+                    if part.partners
+                ]
             )
         label = torch.tensor([labels[j] for j in mine], dtype=torch.int64)
         return MatchBatch(first, second, label, torch.zeros(len(label)), "classes")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -123,7 +122,9 @@ class SmallCNN(nn.Module):
         layers: list[nn.Module] = []
         inputs = 1 if input.gray else 3
         for outputs in channels:
-            layers.append(nn.Sequential(nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(), nn.MaxPool2d(2)))
+            layers.append(
+                nn.Sequential(nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(), nn.MaxPool2d(2))
+            )
             inputs = outputs
         if signed:
             layers[-1] = nn.Sequential(*list(layers[-1].children())[:2], nn.AvgPool2d(2))

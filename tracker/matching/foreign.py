@@ -38,7 +38,9 @@ class ModuleEncoder(nn.Module):
         """
         y = self.module(self.prepare(x))
         if not isinstance(y, Tensor) or y.ndim not in (2, 3, 4):
-            raise ConfigError(f"The module gives {getattr(y, 'shape', type(y).__name__)}; an encoder gives (B, D), (B, T, D) or (B, C, h, w).")
+            raise ConfigError(
+                f"The module gives {getattr(y, 'shape', type(y).__name__)}; an encoder gives (B, D), (B, T, D) or (B, C, h, w)."
+            )
         return y if y.ndim == 2 else y.mean(1) if y.ndim == 3 else y.mean((2, 3))
 
 

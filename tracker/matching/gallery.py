@@ -106,7 +106,9 @@ class Gallery:
             raise GalleryError("A thing needs a name, for example --name mug.")
         fresh = self._embed(items)
         if len(self) and fresh.shape[1] != self.vectors.shape[1]:
-            raise GalleryError(f"The embedding has {fresh.shape[1]} numbers, and the gallery's have {self.vectors.shape[1]}: another model.")
+            raise GalleryError(
+                f"The embedding has {fresh.shape[1]} numbers, and the gallery's have {self.vectors.shape[1]}: another model."
+            )
         if not np.isfinite(fresh).all():
             raise GalleryError(f"An embedding of {name!r} holds numbers that are not finite; the model or its input is broken.")
         shown = list(views) if views is not None else [None] * len(fresh)
@@ -126,7 +128,9 @@ class Gallery:
         """
         kept = [k for k, other in enumerate(self.names) if other != name]
         if len(kept) == len(self.names):
-            raise GalleryError(f"There is no {name!r} in the gallery ({', '.join(self.things) or 'it is empty'}).{suggest(name, self.things)}")
+            raise GalleryError(
+                f"There is no {name!r} in the gallery ({', '.join(self.things) or 'it is empty'}).{suggest(name, self.things)}"
+            )
         gone = len(self.names) - len(kept)
         self.names, self.vectors = [self.names[k] for k in kept], self.vectors[kept]
         self.views, self._index = [self.views[k] for k in kept], None
@@ -146,7 +150,9 @@ class Gallery:
             raise GalleryError("The gallery is empty; add a thing first (`siamtrack match enrol GALLERY --name mug mug.jpg`).")
         queries = self._embed(items, side=1)
         if queries.shape[1] != self.vectors.shape[1]:
-            raise GalleryError(f"The embedding has {queries.shape[1]} numbers, and the gallery's have {self.vectors.shape[1]}: another model.")
+            raise GalleryError(
+                f"The embedding has {queries.shape[1]} numbers, and the gallery's have {self.vectors.shape[1]}: another model."
+            )
         if len(self) > MANY:
             found = self._nearest(queries, count)
             if found is not None:
@@ -237,7 +243,11 @@ class Gallery:
             gallery.vectors = np.asarray(arrays["vectors"], np.float32)
             shown = [int(k) for k in header.get("views", [])]
             gallery.calibration = None if header["calibration"] is None else Calibration.from_dict(header["calibration"])
-            good = gallery.vectors.ndim == 2 and len(gallery.vectors) == len(gallery.names) and gallery.energy in ("cosine", "euclidean", "dot")
+            good = (
+                gallery.vectors.ndim == 2
+                and len(gallery.vectors) == len(gallery.names)
+                and gallery.energy in ("cosine", "euclidean", "dot")
+            )
             gallery.views = [None] * len(gallery.names)
             for row, k in enumerate(shown):
                 gallery.views[k] = View.of(arrays["pictures"][row], arrays["sizes"][row])
@@ -258,8 +268,8 @@ class Gallery:
         if matcher.fingerprint != self.fingerprint:
             same = " (of the same name, with other weights)" if matcher.name == self.model else ""
             raise GalleryError(
-                f"The gallery {where} was made with the model {self.model}, and this is {matcher.name}{same}: their embeddings can't be compared. "
-                f"Use --model {self.model}, or enrol the things again."
+                f"The gallery {where} was made with the model {self.model}, and this is {matcher.name}{same}: "
+                f"their embeddings can't be compared. Use --model {self.model}, or enrol the things again."
             )
         self.matcher = matcher
         self.calibration = self.calibration or matcher.calibration
@@ -348,5 +358,3 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     if not isinstance(header, dict) or header.get("kind") != KIND or header.get("format") != FORMAT:
         raise GalleryError(f"The file {file} is no gallery of format {FORMAT}; enrol its things again with this version.")
     return header, arrays
-
-

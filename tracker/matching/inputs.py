@@ -106,8 +106,8 @@ def cut(image: Image, box: Sequence[float], where: str = "the picture") -> Image
     """
     height, width = image.shape[:2]
     x, y, w, h = check_box(box, width, height)
-    left, top = max(int(round(x)), 0), max(int(round(y)), 0)
-    right, bottom = min(int(round(x + w)), width), min(int(round(y + h)), height)
+    left, top = max(round(x), 0), max(round(y), 0)
+    right, bottom = min(round(x + w), width), min(round(y + h), height)
     return image[top : max(bottom, top + 1), left : max(right, left + 1)]
 
 

@@ -141,4 +141,4 @@ def spread_of(embeddings: Tensor) -> float:
 
 
 def _count(picked: Any) -> int:
-    return -1 if picked is None else int(len(picked[-1]))
+    return -1 if picked is None else len(picked[-1])

@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 
 from tracker.errors import ConfigError, SourceError
 from tracker.geometry import check_box
-from tracker.matching.inputs import Sample, stack
+from tracker.matching.inputs import Rect, stack
 from tracker.matching.metrics import wilson
 from tracker.matching.sources import Classes, read_source
 from tracker.matching.twins import FIRST, SECOND, Twins
 from tracker.model.energy import build_energy
-from tracker.matching.inputs import Rect
 from tracker.types import Image
 
 if TYPE_CHECKING:
@@ -83,8 +82,8 @@ def response(twins: Twins, template: Image, search: Image) -> NDArray[np.float64
     """
     if search.shape[0] < template.shape[0] or search.shape[1] < template.shape[1]:
         raise ConfigError(
-            f"The picture of {search.shape[1]} x {search.shape[0]} is smaller than the template of {template.shape[1]} x {template.shape[0]}; "
-            "draw a smaller box."
+            f"The picture of {search.shape[1]} x {search.shape[0]} is smaller than the template of {template.shape[1]} x "
+            f"{template.shape[0]}; draw a smaller box."
         )
     z = twins.forward_map(stack([template]), FIRST).float()
     x = twins.forward_map(stack([search]), SECOND).float()
@@ -127,7 +126,10 @@ def place(
         found = (float(values.max()), lead, column * stride / factor, row * stride / factor, float(scale))
         best = max(best, found) if best else found
     if best is None:
-        raise ConfigError(f"The thing of {w:.0f} x {h:.0f} pixels doesn't fit into a picture of {second.shape[1]} x {second.shape[0]}; draw a smaller box.")
+        raise ConfigError(
+            f"The thing of {w:.0f} x {h:.0f} pixels doesn't fit into a picture of {second.shape[1]} x {second.shape[0]}; "
+            "draw a smaller box."
+        )
     similarity, lead, at_x, at_y, scale = best
     inside = ((x - left) * scale + at_x, (y - top) * scale + at_y)
     return Placed((inside[0], inside[1], w * scale, h * scale), similarity, lead)

@@ -238,9 +238,7 @@ def build_validator(config: MatchConfig) -> Validate:
     return validate
 
 
-def pairs_of_material(
-    twins: Twins, config: MatchConfig, kept: bool, limit: int
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]] | None:
+def pairs_of_material(twins: Twins, config: MatchConfig, kept: bool, limit: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]] | None:
     """(similarities, same) over the pictures of a recipe's classes or its labelled pairs; None where they make no pairs of both kinds."""
     embed, compare = functions_of(twins)
     rng = np.random.default_rng(config.train.seed)

@@ -49,9 +49,7 @@ def view_for_search(image: Image, box: Sequence[float] | None = None) -> View:
     return View(crop.cut(image, mean_colour(image)), (w * crop.scale, h * crop.scale), (w, h), frame)
 
 
-def items_and_views(
-    matcher: Matcher | None, files: Sequence[Path], box: Sequence[float] | None
-) -> tuple[list[Any], list[View | None]]:
+def items_and_views(matcher: Matcher | None, files: Sequence[Path], box: Sequence[float] | None) -> tuple[list[Any], list[View | None]]:
     """What `Gallery.add` takes of picture files.
 
     Raises:
@@ -114,12 +112,16 @@ class VideoSearch:
 
         if not len(gallery):
             raise GalleryError("The gallery is empty; enrol a thing first.")
-        bare = [thing for thing in gallery.things if all(v is None for v, n in zip(gallery.views, gallery.names, strict=True) if n == thing)]
+        bare = [
+            thing for thing in gallery.things if all(v is None for v, n in zip(gallery.views, gallery.names, strict=True) if n == thing)
+        ]
         if bare:
             raise GalleryError(f"The gallery has no pictures of {', '.join(bare)} to look for in a video; enrol from picture files.")
         if threshold is None:
             if gallery.calibration is None:
-                raise ConfigError("The gallery has no calibration; give the least similarity by --threshold, or `siamtrack match calibrate` it.")
+                raise ConfigError(
+                    "The gallery has no calibration; give the least similarity by --threshold, or `siamtrack match calibrate` it."
+                )
             threshold = gallery.calibration.threshold(far)
         self.gallery, self.tracker, self.threshold, self.margin, self.every = gallery, tracker, threshold, margin, every
         self.multi = MultiTracker(tracker)

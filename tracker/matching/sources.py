@@ -128,7 +128,9 @@ def read_source(raw: Any, root: Path, given: InputConfig) -> Material:
         raise ConfigError(f"The source kind {source.kind!r} holds pictures, and the matcher reads texts; take pairs or triplets.")
     if source.kind == "strokes":
         names = [f"strokes-{k}" for k in range(source.count)]
-        return Classes(names, [[Sample(Path(str(k)), str(w)) for w in range(source.limit)] for k in range(source.count)], None, source.weight, True)
+        return Classes(
+            names, [[Sample(Path(str(k)), str(w)) for w in range(source.limit)] for k in range(source.count)], None, source.weight, True
+        )
     if source.kind == "tracks":
         from tracker.matching.video import read_track_classes
 

@@ -66,7 +66,8 @@ def find_matcher(name_or_file: str | Path) -> Path:
         return path
     known = sorted(p.stem for p in WEIGHTS.glob("*.safetensors"))
     raise WeightsError(
-        f"The model {str(name_or_file)!r} is neither a shipped one ({', '.join(known)}) nor an existing file.{suggest(str(name_or_file), known)}"
+        f"The model {str(name_or_file)!r} is neither a shipped one ({', '.join(known)}) nor an existing file."
+        + suggest(str(name_or_file), known)
     )
 
 

@@ -46,9 +46,7 @@ class Pairs:
     def take(self, chosen: Sequence[int]) -> Pairs:
         """Some of the pairs."""
         rows = np.asarray(chosen, dtype=np.intp)
-        return Pairs(
-            [self.first[k] for k in chosen], [self.second[k] for k in chosen], self.score[rows], [self.names[k] for k in chosen]
-        )
+        return Pairs([self.first[k] for k in chosen], [self.second[k] for k in chosen], self.score[rows], [self.names[k] for k in chosen])
 
 
 @dataclass(frozen=True)
@@ -68,9 +66,7 @@ class Triplets:
         return Triplets(*([part[k] for k in chosen] for part in (self.anchor, self.positive, self.negative, self.names)))
 
 
-def read_pairs(
-    path: Path, columns: Mapping[str, Any], delimiter: str, encoding: str, scale: float, given: InputConfig
-) -> Pairs:
+def read_pairs(path: Path, columns: Mapping[str, Any], delimiter: str, encoding: str, scale: float, given: InputConfig) -> Pairs:
     """Pairs from a csv file.
 
     Args:
@@ -104,9 +100,7 @@ def read_pairs(
     return Pairs(first, second, np.array(scores, np.float32), _identities([first, second]))
 
 
-def read_triplets(
-    path: Path, columns: Mapping[str, Any], delimiter: str, encoding: str, scale: float, given: InputConfig
-) -> Triplets:
+def read_triplets(path: Path, columns: Mapping[str, Any], delimiter: str, encoding: str, scale: float, given: InputConfig) -> Triplets:
     """Triplets from a csv file with the columns anchor, positive, negative; else as `read_pairs`."""
     rows = _rows(path, columns, ["anchor", "positive", "negative"], delimiter, encoding)
     items = _item(path, given)

@@ -155,7 +155,9 @@ def run(
         save_matcher(folder / f"{name}.safetensors", twins, config.name, calibration, facts)
         twins.train(training)
 
-    trainer = MatchTrainer(initial_twins(config), source, config, folder, device=device, validate=validate, export=export, progress=progress)
+    trainer = MatchTrainer(
+        initial_twins(config), source, config, folder, device=device, validate=validate, export=export, progress=progress
+    )
     if resume:
         trainer.resume()
     return trainer.run(max_steps)

@@ -30,7 +30,9 @@ def read_track_classes(source: SourceConfig, path: Path) -> dict[str, list[Sampl
     tracks = recipe.read_tracks(recipe.SourceConfig(kind=source.layout), path, Path("cache/frames"))
     found = {}
     for track in tracks:
-        chosen = track.present[np.unique(np.linspace(0, len(track.present) - 1, source.limit).round().astype(int))] if len(track.present) else []
+        chosen = (
+            track.present[np.unique(np.linspace(0, len(track.present) - 1, source.limit).round().astype(int))] if len(track.present) else []
+        )
         samples = [Sample(Path(track.frames[k]), box=grown(track.boxes[k], source.context)) for k in chosen]
         if samples:
             found[f"{track.kind}/{track.name}" if track.kind else track.name] = samples
