@@ -22,7 +22,7 @@ from tracker.matching.metrics import verification
 
 
 def by_colour(items: list[np.ndarray]) -> np.ndarray:
-    return np.array([item.reshape(-1, 3).mean(0) - 200 for item in items], np.float32)
+    return np.array([item.reshape(-1, 3).mean(0) - 235 for item in items], np.float32)
 
 
 @pytest.fixture

@@ -164,7 +164,7 @@ def test_tracks_and_coco_boxes_are_classes(tmp_path: Path) -> None:
         folder = tmp_path / "train" / clip
         folder.mkdir(parents=True)
         for k in range(4):
-            cv2.imwrite(str(folder / f"{k + 1:08d}.png"), shape(k, 0, 64))
+            cv2.imwrite(str(folder / f"{k + 1:08d}.jpg"), shape(k, 0, 64))
         (folder / "groundtruth.txt").write_text("10,10,20,20\n" * 4)
     (tmp_path / "train" / "list.txt").write_text("one\ntwo\n")
     tracks = read_source({"kind": "tracks", "path": "train"}, tmp_path, InputConfig())
