@@ -14,8 +14,8 @@ from tests.cli_helpers import write_video
 from tracker.cli import track
 from tracker.cli.common import run
 from tracker.errors import BoxError, ConfigError
-from tracker.matching.config import MatchConfig, MatchModel, PartConfig
 from tracker.matching.config import InputConfig as Input
+from tracker.matching.config import MatchConfig, MatchModel, PartConfig
 from tracker.matching.placing import measure_placing, place, response, square
 from tracker.matching.protocols import TestConfig
 from tracker.matching.store import save_matcher

@@ -27,7 +27,7 @@ def character(number: int, seed: int = 0) -> list[Points]:
     for _ in range(int(rng.choice([1, 2, 3, 4], p=[0.25, 0.35, 0.25, 0.15]))):
         if strokes and rng.random() < 0.6:  # starts on a stroke that is there
             line = smooth(strokes[int(rng.integers(len(strokes)))])
-            start = line[int(rng.choice([0, len(line) - 1, rng.integers(len(line))]))]
+            start = line[int(rng.choice([0, len(line) - 1, int(rng.integers(len(line)))]))]
         else:
             start = rng.uniform(0.2, 0.8, 2)
         points = [start]
