@@ -15,9 +15,10 @@ import pytest
 import torch
 
 from tests.matching_material import classes, recipe, shape
+from tracker.config import merge
 from tracker.errors import ConfigError, SourceError
 from tracker.matching.batches import MatchSource
-from tracker.matching.config import InputConfig
+from tracker.matching.config import InputConfig, load_recipe
 from tracker.matching.protocols import TestConfig, functions_of, measure
 from tracker.matching.sources import Classes, part_of, read_material, read_source
 from tracker.matching.store import load_matcher
@@ -76,6 +77,17 @@ def test_training_learns_to_tell_things_apart(tmp_path: Path) -> None:
     assert stored.calibration is not None and stored.calibration.on == "kept"
     figures = measure(*functions_of(stored.twins), TestConfig(protocol="verification", fold=True), config)
     assert figures["genuine"] == 2 * 28 and figures["auc"] > 0.8
+
+
+def test_kochs_rule_trains_by_its_recipe(tmp_path: Path) -> None:
+    small = {"input": {"width": 24, "height": 24}, "encoder": {"options": {"channels": [4, 8], "dim": 8}}}
+    data = {"root": str(tmp_path / "data"), "sources": [{"kind": "folder", "path": "."}], "classes": 4}
+    config = merge(load_recipe("match-koch"), {"model": small, "data": data, "train": {"precision": "fp32", "workers": 0}})
+    classes(tmp_path / "data")
+    (tmp_path / "run").mkdir()
+    assert config.train.optim.name == "koch" and run(config, tmp_path / "run", max_steps=3).step == 3
+    with pytest.raises(ConfigError, match="stand in the section loss"):
+        run(merge(config, {"train": {"losses": [{"name": "focal"}]}}), tmp_path / "run")
 
 
 @pytest.mark.slow

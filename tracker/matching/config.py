@@ -187,7 +187,8 @@ class MatchConfig:
         name: Of the model.
         model, data, loss: See their classes.
         start: A matcher whose weights the run begins with, by name or file; empty: fresh weights.
-        train: The run itself, as for trackers (`tracker.training.config`); batch_size counts samples and is classes x samples.
+        train: The run itself, as for trackers (`tracker.training.config`); batch_size counts
+            pairs or triplets; of classes, a batch is data.classes x data.samples.
         test: What `match test` measures: a mapping as in `protocols.TestConfig`.
     """
 

@@ -141,8 +141,8 @@ def load_matcher(name_or_file: str | Path) -> StoredMatcher:
     if not all(bool(torch.isfinite(value).all()) for value in state.values() if value.is_floating_point()):
         raise WeightsError(f"The model {path} holds values that are not finite; its training diverged, take an earlier one.")
     # The pretrained weights of a backbone are replaced at once: they need not be there.
-    quiet = {**model.encoder.options, **({"imagenet": False} if "imagenet" in model.encoder.options else {})}
-    twins = Twins(merge(model, {"encoder": {"options": quiet}}))
+    fresh = {part: {"options": {k: False for k in ("imagenet", "pretrained") if k in options}} for part, options in _options(model)}
+    twins = Twins(merge(model, fresh))
     state = {key: value.float() if value.dtype == torch.float16 else value for key, value in state.items()}
     try:
         twins.load_state_dict(state)
@@ -151,6 +151,10 @@ def load_matcher(name_or_file: str | Path) -> StoredMatcher:
     for parameter in twins.parameters():
         parameter.requires_grad_(False)
     return StoredMatcher(name, twins.eval(), calibration, notes, fingerprint(twins))
+
+
+def _options(model: MatchModel) -> list[tuple[str, dict[str, Any]]]:
+    return [("encoder", model.encoder.options), ("second", model.second.options)]
 
 
 def fingerprint(twins: Twins) -> str:

@@ -10,12 +10,14 @@ import torch
 from torch import nn
 
 from tracker.config import to_dict
+from tracker.errors import ConfigError, OutputError
 from tracker.matching.batches import MatchBatch, MatchSource
 from tracker.matching.config import MatchConfig
 from tracker.matching.objective import Embedded, MatchObjective
 from tracker.matching.twins import Twins
 from tracker.training import distributed
 from tracker.training.checkpoint import read_checkpoint, write_checkpoint
+from tracker.training.config import TrainConfig
 from tracker.training.contracts import Validate
 from tracker.training.loop import LAST, Export, Trainer
 from tracker.training.recorder import Recorder
@@ -46,6 +48,10 @@ class MatchTrainer(Trainer):
         export: Export | None = None,
         progress: bool = False,
     ) -> None:
+        default = TrainConfig()
+        for name in ("losses", "mining", "image_every"):
+            if getattr(config.train, name) != getattr(default, name):
+                raise ConfigError(f"train.{name} belongs to trackers' response maps; a matcher's loss and miner stand in the section loss.")
         super().__init__(
             model,
             cast(Any, source),
@@ -74,8 +80,6 @@ class MatchTrainer(Trainer):
         return step
 
     def _checkpoint(self) -> None:
-        from tracker.errors import OutputError
-
         if distributed.rank() == 0:
             try:
                 write_checkpoint(self.folder / LAST, {**capture(self), "objective": cast(MatchObjective, self.objective).extra()})
