@@ -15,8 +15,8 @@ from tests.cli_helpers import tiny_model
 from tests.matching_material import shape
 from tracker import Gallery, Matcher, SiamTracker
 from tracker.errors import ConfigError, SiamTrackError, SourceError
-from tracker.matching import gallery as room
-from tracker.matching.gallery import GalleryError
+from tracker.matching import gallery_file as room
+from tracker.matching.gallery_file import GalleryError
 from tracker.matching.inputs import Region
 from tracker.matching.metrics import verification
 

@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.errors import ConfigError, SiamTrackError, SourceError
-from tracker.files import suggest, write_atomic
+from tracker.errors import ConfigError, SourceError
+from tracker.files import suggest
 from tracker.matching.calibration import Calibration
+from tracker.matching.gallery_file import GalleryError, View, read_arrays, write_arrays
 from tracker.matching.matcher import Embeddings, Matcher, Verdict, compare, decide, unit
 
-FORMAT = 1
-KIND = "siamtrack-gallery"
 MANY = 100_000
 """References from which on FAISS is used where it is installed."""
-LARGEST = 1 << 31
-"""Bytes that a gallery may unpack to: a hostile file must not fill the memory."""
-
-
-class GalleryError(SiamTrackError):
-    """A gallery that can't be read, or that another model made."""
 
 
 @dataclass(frozen=True)
@@ -203,8 +193,6 @@ class Gallery:
         shown = [k for k, view in enumerate(self.views) if view is not None]
         there = [view for view in self.views if view is not None]
         header = {
-            "kind": KIND,
-            "format": FORMAT,
             "model": self.model,
             "fingerprint": self.fingerprint,
             "energy": self.energy,
@@ -212,13 +200,11 @@ class Gallery:
             "names": self.names,
             "views": shown,
         }
-        arrays: dict[str, NDArray[Any]] = {"header": np.frombuffer(json.dumps(header).encode(), np.uint8), "vectors": self.vectors}
+        arrays: dict[str, NDArray[Any]] = {"vectors": self.vectors}
         if there:
             arrays["pictures"] = np.stack([view.picture for view in there])
             arrays["sizes"] = np.array([[*view.target, *view.size, *view.frame] for view in there], np.float64)
-        buffer = BytesIO()
-        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-        write_atomic(path, buffer.getvalue())
+        write_arrays(path, header, arrays)
 
     @classmethod
     def load(cls, path: str | Path, matcher: Matcher | None = None) -> Gallery:
@@ -235,7 +221,7 @@ class Gallery:
         file = Path(path)
         if not file.is_file():
             raise SourceError(f"The gallery {file} does not exist; `siamtrack match enrol {file} --name NAME PICTURE ...` makes one.")
-        header, arrays = _read(file)
+        header, arrays = read_arrays(file)
         gallery = cls(None)
         try:
             gallery.model, gallery.fingerprint, gallery.energy = (str(header[key]) for key in ("model", "fingerprint", "energy"))
@@ -312,49 +298,3 @@ class Gallery:
             dense[list(sparse)] = list(sparse.values())
             out.append(self._hits(dense, list(sparse), count))
         return out
-
-
-@dataclass(frozen=True)
-class View:
-    """A thing as a video search needs it.
-
-    Attributes:
-        picture: (n, n, 3) template crop, BGR uint8.
-        target: (2,) width and height of the thing in the crop, pixels.
-        size: Width and height of the thing where it was seen, pixels.
-        frame: Width and height of that picture.
-    """
-
-    picture: NDArray[np.uint8]
-    target: tuple[float, float]
-    size: tuple[float, float]
-    frame: tuple[int, int]
-
-    @classmethod
-    def of(cls, picture: NDArray[Any], numbers: NDArray[Any]) -> View:
-        """From the rows of a file.
-
-        Raises:
-            ValueError: They are something else.
-        """
-        if picture.ndim != 3 or picture.dtype != np.uint8 or picture.shape[2] != 3 or numbers.shape != (6,) or not (numbers > 0).all():
-            raise ValueError("a view is no picture with sizes")
-        a = [float(v) for v in numbers]
-        return cls(picture, (a[0], a[1]), (a[2], a[3]), (int(a[4]), int(a[5])))
-
-
-def _read(file: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Header and arrays; nothing in the file is run, and nothing is unpacked that is too large."""
-    try:
-        with zipfile.ZipFile(file) as archive:
-            size = sum(info.file_size for info in archive.infolist())
-            if size > LARGEST:
-                raise GalleryError(f"The gallery {file} unpacks to {size / 1e9:.1f} GB; that is no gallery of this program.")
-        with np.load(file, allow_pickle=False) as data:
-            header = json.loads(bytes(data["header"]))
-            arrays = {key: data[key] for key in data.files if key in ("vectors", "pictures", "sizes")}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, RecursionError, MemoryError) as error:
-        raise GalleryError(f"The file {file} is no gallery ({str(error)[:120]}); `siamtrack match enrol` writes one.") from None
-    if not isinstance(header, dict) or header.get("kind") != KIND or header.get("format") != FORMAT:
-        raise GalleryError(f"The file {file} is no gallery of format {FORMAT}; enrol its things again with this version.")
-    return header, arrays

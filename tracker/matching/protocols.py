@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +14,9 @@ from numpy.typing import NDArray
 from tracker.config import merge
 from tracker.errors import ConfigError, SourceError
 from tracker.matching.config import InputConfig, MatchConfig, choose
-from tracker.matching.inputs import Sample, as_batch
-from tracker.matching.metrics import pearson, spearman, verification, wilson
+from tracker.matching.inputs import as_batch
+from tracker.matching.metrics import pearson, spearman, verification
+from tracker.matching.oneshot import Compare, Embed, episodes, lake_runs, one_shot
 from tracker.matching.sources import Classes, read_material, read_source
 from tracker.matching.tables import Pairs
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from tracker.matching.twins import Twins
     from tracker.training.contracts import Validate
 
-Embed = Callable[[Any], NDArray[np.float32]]
-Compare = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float64]]
 Arrays = NDArray[np.float32]
 PROTOCOLS = ("oneshot", "verification", "sts", "placing")
 
@@ -93,7 +91,7 @@ def measure(embed: Embed, compare: Compare, test: TestConfig, config: MatchConfi
     if not isinstance(classes, Classes):
         raise ConfigError(f"The protocol {test.protocol} needs classes or pairs, not triplets.")
     if test.protocol == "oneshot":
-        return one_shot(embed, compare, episodes(classes, test))
+        return one_shot(embed, compare, episodes(classes, test.ways, test.trials, test.seed))
     return all_pairs(embed, compare, classes, test.limit)
 
 
@@ -122,91 +120,6 @@ def _verified(similarity: NDArray[np.float64], same: NDArray[np.bool_]) -> dict[
     out = {"eer": result.eer, "auc": result.auc, "threshold": result.threshold}
     out.update({f"accepted_at_{rate:g}": share for rate, share in result.accepted.items()})
     return {**out, "genuine": float(result.genuine), "impostor": float(result.impostor), "accuracy": 1 - result.eer}
-
-
-@dataclass(frozen=True)
-class Episode:
-    """One trial: an example of each class, and what is to be recognised with the number of its class."""
-
-    examples: list[Sample]
-    queries: list[Sample]
-    answers: list[int]
-
-
-def one_shot(embed: Embed, compare: Compare, trials: list[Episode]) -> dict[str, float]:
-    """The share of queries whose most similar example is of their class; no query knows of another."""
-    right = count = 0
-    for trial in trials:
-        similarity = compare(embed(trial.queries), embed(trial.examples))
-        right += int((similarity.argmax(1) == np.array(trial.answers)).sum())
-        count += len(trial.queries)
-    share = right / count
-    low, high = wilson(share, count)
-    return {"accuracy": share, "low": low, "high": high, "queries": float(count)}
-
-
-def lake_runs(path: Path) -> list[Episode]:
-    """The runs of Lake et al. 2015 (github.com/brendenlake/omniglot, `all_runs.zip`), or [] if that isn't what lies there.
-
-    Raises:
-        SourceError: The file is missing or damaged.
-    """
-    if path.suffix.lower() == ".zip":
-        try:
-            with zipfile.ZipFile(path) as archive:
-                lists = sorted(name for name in archive.namelist() if name.endswith("class_labels.txt"))
-                texts = {name: archive.read(name).decode() for name in lists}
-        except (OSError, zipfile.BadZipFile) as error:
-            raise SourceError(f"The runs {path} can't be read: {error}.") from None
-
-        def sample(name: str, prefix: str) -> Sample:
-            return Sample(path, prefix + name)
-    else:
-        if not path.is_dir():
-            raise SourceError(f"The runs or classes {path} do not exist; set data.root and test.path.")
-        found = sorted(path.glob("*/class_labels.txt"))
-        texts = {str(file): file.read_text() for file in found}
-
-        def sample(name: str, prefix: str) -> Sample:
-            return Sample(path / name)
-
-    episodes_found = []
-    for where, text in texts.items():
-        prefix = where.rsplit("/", 2)[0] + "/" if where.count("/") > 1 else ""
-        pairs = [line.split() for line in text.splitlines() if line.strip()]
-        examples = sorted({example for _, example in pairs})
-        episodes_found.append(
-            Episode(
-                [sample(name, prefix) for name in examples],
-                [sample(query, prefix) for query, _ in pairs],
-                [examples.index(example) for _, example in pairs],
-            )
-        )
-    return episodes_found
-
-
-def episodes(classes: Classes, test: TestConfig) -> list[Episode]:
-    """Random trials from a folder of classes.
-
-    Raises:
-        ConfigError: Too few classes with two pictures.
-    """
-    rng = np.random.default_rng(test.seed)
-    able = [k for k, samples in enumerate(classes.samples) if len(samples) > 1]
-    if len(able) < test.ways:
-        raise ConfigError(f"{test.ways}-way trials need as many classes of two pictures, and there are {len(able)}; set test.ways.")
-    trials = []
-    for _ in range(max(1, test.trials // test.ways)):
-        chosen = rng.choice(able, test.ways, replace=False)
-        both = [rng.choice(len(classes.samples[k]), 2, replace=False) for k in chosen]
-        trials.append(
-            Episode(
-                [classes.samples[k][int(p[0])] for k, p in zip(chosen, both, strict=True)],
-                [classes.samples[k][int(p[1])] for k, p in zip(chosen, both, strict=True)],
-                list(range(test.ways)),
-            )
-        )
-    return trials
 
 
 def functions_of(twins: Twins, batch: int = 128) -> tuple[Embed, Compare]:

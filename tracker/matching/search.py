@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from tracker.crops import Crop, context_side, mean_colour
 from tracker.errors import ConfigError
 from tracker.geometry import check_box
-from tracker.matching.gallery import Gallery, GalleryError, Hit, View
+from tracker.matching.gallery import Gallery, Hit
+from tracker.matching.gallery_file import GalleryError, View
 from tracker.matching.inputs import Region, open_picture
 from tracker.types import Frame, Image, Track
 
