@@ -103,7 +103,7 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "tracker.cli"]
     for name, prefix in (("one", [sys.executable, "-m", "tracker.cli"]), ("two", launch)):
         command = [*prefix, "match", "train", str(tmp_path / "recipe.yaml"), "--output", str(tmp_path / name), "--quiet"]
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=250)
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280)
         assert done.returncode == 0, done.stderr[-2000:]
     one, two = ([float(row["loss"]) for row in log(tmp_path / name)] for name in ("one", "two"))
     assert np.allclose(one[:3], two[:3], rtol=1e-3) and np.allclose(one, two, rtol=0.05)

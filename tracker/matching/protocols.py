@@ -40,7 +40,7 @@ class TestConfig:
         source: More of a source's settings (`sources.SourceConfig`), for example columns.
         fold: Whether the classes kept from training by the recipe's folds are what is tested; then no path is needed.
         ways, trials: oneshot on a folder: classes in a trial, and number of trials.
-        limit: verification: pictures of each class at most.
+        limit: verification: pictures of each class at most; placing: squares of each scene.
         seed: Of the trials.
     """
 
