@@ -63,7 +63,7 @@ def test_own_things_from_training_to_search(trained: tuple[Path, Path], capsys: 
     )
     verdict = json.loads(capsys.readouterr().out)
     assert verdict["name"] == "thing2" and 0 <= verdict["probability"] <= 1
-    assert match_gallery.list([str(gallery)]) == 0 and "thing4\t8" in capsys.readouterr().out
+    assert match_gallery.show([str(gallery)]) == 0 and "thing4\t8" in capsys.readouterr().out
     assert match_gallery.forget([str(gallery), "--name", "thing4"]) == 0 and "4 things left" in capsys.readouterr().out
     assert match_test.test([str(model), "--protocol", "oneshot", "--path", str(folder / "unseen"), "test.ways=5", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["accuracy"] > 0.5

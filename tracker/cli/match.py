@@ -37,7 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return BAD_REQUEST
     sys.argv[0] = f"{program} {name}"
     module = importlib.import_module(f"tracker.cli.{COMMANDS[name][0]}")
-    return int(getattr(module, name)(rest))
+    # `list` would hide the built-in one in its module.
+    return int(getattr(module, "show" if name == "list" else name)(rest))
 
 
 if __name__ == "__main__":

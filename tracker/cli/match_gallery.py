@@ -105,7 +105,7 @@ def _simple(argv: Sequence[str] | None, description: str, name: bool) -> Any:
     return parser.parse_args(argv)
 
 
-def list(argv: Sequence[str] | None = None) -> int:  # noqa: A001 - the name of the command
+def show(argv: Sequence[str] | None = None) -> int:
     """Print names and counts; returns the exit code."""
     args = _simple(argv, "What a gallery holds.", False)
     from tracker.matching.gallery import Gallery

@@ -152,7 +152,7 @@ def placed_boxes(args: argparse.Namespace, boxes: Sequence[Box], first: Frame) -
     picture, twins = Sample(args.template_from).read(), load_matcher(args.template_model).twins
     out: list[Box] = []
     for box in boxes:
-        found = place(twins, picture, box, first.image)
+        found = place(twins, picture, box.tolist(), first.image)
         x, y, w, h = (round(v, 1) for v in found.box)
         note(args, f"Found in the first frame at {x:g},{y:g},{w:g},{h:g} (similarity {found.similarity:.2f}, lead {found.lead:.2f}).")
         out.append(np.array(found.box, np.float64))

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tracker.errors import ConfigError
 from tracker.files import suggest
 from tracker.matching.config import InputConfig, PartConfig
-from tracker.model.backbones import BACKBONES, Backbone, build_backbone
+from tracker.model.backbones import BACKBONES, Backbone, EfficientNetLite0, build_backbone
 
 Factory = Callable[..., nn.Module]
 _ENCODERS: dict[str, Factory] = {}
@@ -181,7 +181,7 @@ class PooledBackbone(nn.Module):
             raise ConfigError(f"The backbone {name!r} is unknown; there are {', '.join(sorted(BACKBONES))}.")
         self.backbone: Backbone = build_backbone(name)
         if imagenet:
-            if not hasattr(self.backbone, "load_imagenet"):
+            if not isinstance(self.backbone, EfficientNetLite0):
                 raise ConfigError(f"There are no ImageNet weights for the backbone {name!r}; set imagenet: false.")
             self.backbone.load_imagenet()
         self.stride, self.pool, self.grid = self.backbone.stride, pool, grid

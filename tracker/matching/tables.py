@@ -63,7 +63,8 @@ class Triplets:
 
     def take(self, chosen: Sequence[int]) -> Triplets:
         """Some of the triplets."""
-        return Triplets(*([part[k] for k in chosen] for part in (self.anchor, self.positive, self.negative, self.names)))
+        anchor, positive, negative = ([part[k] for k in chosen] for part in (self.anchor, self.positive, self.negative))
+        return Triplets(anchor, positive, negative, [self.names[k] for k in chosen])
 
 
 def read_pairs(path: Path, columns: Mapping[str, Any], delimiter: str, encoding: str, scale: float, given: InputConfig) -> Pairs:
@@ -108,7 +109,7 @@ def read_triplets(path: Path, columns: Mapping[str, Any], delimiter: str, encodi
     for line, texts in rows:
         for part, text in zip(parts, texts, strict=True):
             part.append(items(text, line))
-    return Triplets(*parts, _identities(parts))
+    return Triplets(parts[0], parts[1], parts[2], _identities(parts))
 
 
 def _rows(
@@ -129,8 +130,9 @@ def _rows(
     except LookupError:
         raise ConfigError(f"The encoding {encoding!r} is unknown; utf-8, latin-1 and utf-16 are common ones.") from None
     # Texts separated by tabs use quotes as plain characters (STS Benchmark); in comma files they protect commas.
-    quoting = csv.QUOTE_NONE if delimiter == "tab" else csv.QUOTE_MINIMAL
-    reader = csv.reader(text.lstrip("\ufeff").splitlines(keepends=True), delimiter=DELIMITERS[delimiter], quoting=quoting)
+    lined, mark = text.lstrip("\ufeff").splitlines(keepends=True), DELIMITERS[delimiter]
+    quoting = {"quoting": csv.QUOTE_NONE} if delimiter == "tab" else {}
+    reader = csv.reader(lined, delimiter=mark, **quoting)  # type: ignore[arg-type]
     try:
         lines = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
