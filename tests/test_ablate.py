@@ -91,6 +91,14 @@ def test_cells_are_kept_and_go_on(base: tuple[Path, Config], tmp_path: Path) -> 
     assert f"**{cell.auc:.3f}**" in text and f"{part.steps}/4" in text and "| untrained | focal | circle |" in text
 
 
+def test_angular_is_a_cell_that_trains(base: tuple[Path, Config], tmp_path: Path) -> None:
+    folder, config = base
+    cell = cell_config(config, "cosine", "angular", 2)
+    assert cell.train["losses"][0] == {"name": "angular", "weight": 1.0, "options": {"angle": 45.0, "hard_share": 0.1, "inside": 0.5}}
+    work = Ablation(config, read_got10k(folder / "data" / "got", ["alpha"]), tmp_path, steps=2, max_frames=2, engine="torch")
+    assert work.run("cosine", "angular").finished
+
+
 def test_the_command_writes_the_table(base: tuple[Path, Config], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = base[1]
     OmegaConf.save(OmegaConf.create(to_dict(config)), tmp_path / "recipe.yaml")

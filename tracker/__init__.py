@@ -14,6 +14,8 @@ from tracker._version import __version__
 if TYPE_CHECKING:
     from tracker.errors import SiamTrackError
     from tracker.loop import track
+    from tracker.matching.gallery import Gallery
+    from tracker.matching.matcher import Matcher
     from tracker.media.sources import open_source
     from tracker.model.zoo import load_model
     from tracker.tracking.tracker import SiamTracker
@@ -29,10 +31,14 @@ _HOMES = {
     "load_model": "tracker.model.zoo",
     "open_source": "tracker.media.sources",
     "track": "tracker.loop",
+    "Matcher": "tracker.matching.matcher",
+    "Gallery": "tracker.matching.gallery",
 }
 
 __all__ = [
     "Frame",
+    "Gallery",
+    "Matcher",
     "SiamTrackError",
     "SiamTracker",
     "Track",

@@ -24,6 +24,7 @@ COMMANDS = {
     "export": "write a model as ONNX or TorchScript",
     "benchmark": "where every millisecond goes",
     "verify": "how alike two crops are",
+    "match": "is this the same thing? matchers, galleries, search",
     "calibrate": "fit the score of a model on disturbed clips",
     "settings": "every setting: default, bounds, unit, meaning",
     "stress": "how honest a tracker is about a target that is gone",

@@ -36,7 +36,8 @@ def build_parser() -> argparse.ArgumentParser:
     recipe.add_argument("overrides", nargs="*", metavar="key=value", help="changes, such as train.data.cache.path=cache/small")
     table = parser.add_argument_group("table")
     table.add_argument("--energies", default="dot,cosine,euclidean", metavar="A,B", help="rows")
-    table.add_argument("--losses", default="none,logistic,focal,contrastive,triplet,circle", metavar="A,B", help="columns; none: untrained")
+    losses = "none,logistic,focal,contrastive,triplet,circle,angular"
+    table.add_argument("--losses", default=losses, metavar="A,B", help="columns; none: untrained")
     table.add_argument("--steps", type=whole_number(1), default=400, metavar="N", help="budget of a cell, of the recipe's batch size")
     table.add_argument("--minutes", type=float, default=0.0, metavar="M", help="wall time at most; 0: no limit (default: 0)")
     clips = parser.add_argument_group("validation")

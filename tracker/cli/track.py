@@ -83,6 +83,15 @@ def build_parser() -> Parser:
     target.add_argument(
         "--find", action=StoreOnce, type=Path, metavar="TARGET.npz", help="look for a target that --save-target wrote; no box is needed"
     )
+    target.add_argument(
+        "--template-from",
+        type=Path,
+        metavar="PICTURE",
+        help="--box lies in this picture, perhaps of another modality (visible, thermal); the thing is looked for in the first frame",
+    )
+    target.add_argument(
+        "--template-model", default="match-thermal", metavar="NAME|FILE", help="with --template-from: the matcher that looks for it"
+    )
     target.add_argument("--start-frame", type=whole_number(0), default=0, metavar="N", help="first frame, counted from 0 (default: 0)")
     target.add_argument("--max-frames", type=whole_number(1), metavar="N", help="stop after so many frames")
     add_output_options(parser)
@@ -114,6 +123,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--box, --init-file and --find all say what to follow; give one of them")
     if not args.init_file and (args.init_id or args.init_format != "auto" or args.first_row_frame is not None):
         parser.error("--init-id, --init-format and --first-row-frame are about --init-file, which is not given")
+    if args.template_from and not args.box:
+        parser.error("--template-from needs --box: where is the thing in that picture?")
     check_options(args)
     from tracker.media.sources import check_there, open_source
 
@@ -132,6 +143,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not (boxes or args.find):
             say_error("No box was drawn, so nothing was tracked.")
             return BAD_REQUEST
+        if args.template_from:
+            boxes = placed_boxes(args, boxes, first)
         check_in_frame(boxes, first)
         check_targets(args, len(boxes))
         session = stack.enter_context(Session(args, source.info))
@@ -162,6 +175,28 @@ def given_boxes(args: argparse.Namespace) -> list[Box]:
     from tracker.loop import as_boxes
 
     return as_boxes(args.box)
+
+
+def placed_boxes(args: argparse.Namespace, boxes: Sequence[Box], first: Frame) -> list[Box]:
+    """The boxes of --template-from's picture where their things are in the first frame; says how sure that is.
+
+    Raises:
+        SourceError, BoxError, WeightsError: The picture, a box or the matcher can't be used.
+    """
+    import numpy as np
+
+    from tracker.matching.inputs import Sample
+    from tracker.matching.placing import place
+    from tracker.matching.store import load_matcher
+
+    picture, twins = Sample(args.template_from).read(), load_matcher(args.template_model).twins
+    out: list[Box] = []
+    for box in boxes:
+        found = place(twins, picture, box.tolist(), first.image)
+        x, y, w, h = (round(v, 1) for v in found.box)
+        note(args, f"Found in the first frame at {x:g},{y:g},{w:g},{h:g} (similarity {found.similarity:.2f}, lead {found.lead:.2f}).")
+        out.append(np.array(found.box, np.float64))
+    return out
 
 
 def choose_outputs(args: argparse.Namespace, draws: bool) -> None:

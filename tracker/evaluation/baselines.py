@@ -175,7 +175,7 @@ def inverts_quaternions(net: str) -> bool:
     image = np.random.default_rng(0).integers(0, 256, (160, 160, 3), dtype=np.uint8)
     seen = []
     for fourth in (0.0, 1.0):
-        params = cv2.TrackerVit_Params()
+        params = cv2.TrackerVit_Params()  # type: ignore[attr-defined]
         params.net, params.stdvalue = net, (*DEVIATIONS[:3], fourth)
         tracker = cv2.TrackerVit_create(params)  # type: ignore[attr-defined]
         tracker.init(image, (60, 60, 40, 40))

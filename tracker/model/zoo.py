@@ -107,8 +107,8 @@ def misfit(path: Path | None, error: Exception | str) -> WeightsError:
 
 
 def shipped_models() -> list[str]:
-    """Names of the models whose weights are in the package."""
-    return sorted(path.stem for path in WEIGHTS.glob("*.safetensors"))
+    """Names of the trackers whose weights are in the package (matchers, `match-*`, are `tracker.matching.store`'s)."""
+    return sorted(path.stem for path in WEIGHTS.glob("*.safetensors") if not path.stem.startswith("match-"))
 
 
 def find_weights(name_or_file: str | Path) -> Path:

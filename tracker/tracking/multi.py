@@ -28,7 +28,8 @@ from tracker.tracking.motion import CameraMotion
 from tracker.tracking.reading import Reading
 from tracker.tracking.spread import Spread
 from tracker.tracking.target import Target
-from tracker.tracking.tracker import SiamTracker, Views, next_index, track_of, views_of
+from tracker.tracking.templates import KnownTarget
+from tracker.tracking.tracker import SiamTracker, Views, fingerprint, next_index, track_of, views_of
 from tracker.types import Box, Image, Track
 
 CHOICES = 3
@@ -115,6 +116,22 @@ class MultiTracker:
         if self.views is None:
             picture = target.bank.views[0].picture
             self.views = Views(picture, picture, np.zeros((1, 1), np.float32))
+        return number
+
+    def expect(self, image: ArrayLike, known: KnownTarget) -> int:
+        """Looks for a known target from this frame on; it is LOST until it is found (`SiamTracker.find` for one).
+
+        Returns:
+            Its id.
+
+        Raises:
+            ImageError: The image can't be read.
+        """
+        frame = to_bgr8(image)
+        target = self.core.expect(frame, known, fingerprint(self.core.model))
+        self._watch(frame)
+        number, self._next = self._next, self._next + 1
+        self.targets[number] = target
         return number
 
     def drop(self, number: int) -> None:

@@ -186,6 +186,23 @@ class SiamTracker:
         timing = sight.timing.and_decode(time.perf_counter() - begun)
         return track_of(target, reading, near, timing, index, timestamp)
 
+    def embed(self, image: ArrayLike, box: ArrayLike | None = None) -> NDArray[np.float32]:
+        """The embedding of a thing, for comparing it with others: cosines of these vectors are likenesses.
+
+        Args:
+            image: As in `init`.
+            box: x, y, w, h of the thing; None: it fills the picture.
+
+        Returns:
+            (D,) float32 of unit length; D depends on the model. What is followed stays as it is.
+
+        Raises:
+            ImageError, BoxError: With the value, the reason and the next step.
+        """
+        from tracker.tracking.embedding import embed_views, view_of
+
+        return np.asarray(embed_views(self.core, [view_of(self.core, to_bgr8(image), box)])[0], np.float32)
+
     def reset(self) -> None:
         """Forgets the target; `init` starts anew."""
         self.target = None

@@ -34,8 +34,10 @@ LOSSES: dict[str, dict[str, Any]] = {
     "contrastive": {"compare": "energy", "margin": 1.0},
     "triplet": {"compare": "energy", "mining": "semi-hard"},
     "circle": {"compare": "energy"},
+    "angular": {"angle": 45.0, "hard_share": 0.1},
 }
-"""Each loss of the score with its options; "none": the untrained start. What counts as the target is the recipe's own rule."""
+"""Each loss of the score with its options; "none": the untrained start. What counts as the target is the recipe's own rule.
+Angular knows unit vectors only, not the energy: its cells train backbone and neck, and the score keeps its first scale and bias."""
 RULES = ("radius", "inside", "ignore")
 
 

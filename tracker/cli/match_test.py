@@ -1,0 +1,138 @@
+"""`match test MODEL` and `match calibrate MODEL|GALLERY`: how good a matcher is, and what its similarities mean."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tracker.cli.common import DONE, Parser, RawEpilog, add_version
+from tracker.errors import ConfigError
+
+EPILOG = """\
+  siamtrack match test match-omniglot --protocol oneshot --path DATA/omniglot/all_runs.zip     Lake's 20 runs of 20-way one-shot
+  siamtrack match test runs/faces/last.safetensors --recipe match-faces data.fold=0            the people it was not trained on
+  siamtrack match test siamtrack-s --protocol verification --path folder/of/classes
+  siamtrack match test match-sentences --protocol sts --path sts-test.csv test.source.scale=5
+"""
+
+
+def test(argv: Sequence[str] | None = None) -> int:
+    """Measure as the options say; returns the exit code."""
+    parser = Parser(description="Measure a matcher.", epilog=EPILOG, formatter_class=RawEpilog)
+    parser.add_argument("model", metavar="MODEL", help="shipped matcher or tracker, or a file")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="changes of the recipe, for example data.root=FOLDER data.fold=1")
+    parser.add_argument("--recipe", metavar="NAME|FILE", help="where the test section and the folds come from")
+    parser.add_argument("--protocol", metavar="oneshot|verification|sts|placing", help="instead of the recipe's")
+    parser.add_argument("--path", metavar="PATH", help="material, relative to the current folder")
+    parser.add_argument("--baseline", metavar="TRACKER", help="placing: a tracker that is measured on the same squares")
+    parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda[:N]")
+    parser.add_argument("--json", action="store_true", help="print one json object")
+    add_version(parser)
+    args = parser.parse_args(argv)
+    config, section = _settings(args, parser)
+    from tracker.matching.protocols import measure, test_config
+
+    settings = test_config(section)
+    if settings.protocol == "placing":
+        from tracker.matching.placing import measure_placing
+        from tracker.matching.store import load_matcher
+
+        stored = load_matcher(args.model)
+        config = replace(config, model=stored.twins.config)
+        figures = measure_placing(stored.twins, settings, config, _core(args))
+    else:
+        from tracker.matching.matcher import Matcher, compare
+
+        matcher = Matcher.from_pretrained(args.model, args.device)
+        if matcher.modality != config.model.input.modality:
+            config = replace(config, model=replace(config.model, input=replace(config.model.input, modality=matcher.modality)))
+        figures = measure(matcher.embed, lambda a, b: compare(a, b, matcher.energy), settings, config)
+    if args.json:
+        print(json.dumps({key: round(value, 6) for key, value in figures.items()}))
+    else:
+        print(f"{args.model}, {settings.protocol}: " + ", ".join(f"{key} {value:.4g}" for key, value in figures.items()))
+    return DONE
+
+
+def _settings(args: Any, parser: Parser) -> tuple[Any, dict[str, Any]]:
+    from tracker.config import merge
+    from tracker.matching.config import MatchConfig, load_recipe
+
+    for word in args.overrides:
+        if "=" not in word:
+            parser.error(f"{word!r} is no KEY=VALUE; one model is tested at a time")
+    if not (args.recipe or args.path):
+        parser.error("tested on what? Give --recipe NAME, or --protocol and --path")
+    config = load_recipe(args.recipe, args.overrides) if args.recipe else merge(MatchConfig(), {}, args.overrides)
+    section = dict(config.test)
+    if args.protocol:
+        section["protocol"] = args.protocol
+    if args.path:
+        section.update(path=str(Path(args.path).resolve()), fold=False)
+        config = replace(config, data=replace(config.data, root="/"))
+    return config, section
+
+
+def _core(args: Any) -> Any:
+    if not args.baseline:
+        return None
+    from tracker.tracking.tracker import SiamTracker
+
+    return SiamTracker.from_pretrained(args.baseline, args.device).core
+
+
+def calibrate(argv: Sequence[str] | None = None) -> int:
+    """Fit probability and thresholds; returns the exit code."""
+    parser = Parser(description="Fit what similarities mean to pictures of known classes; a gallery is fitted to its own references.")
+    parser.add_argument("model", type=Path, metavar="MODEL.safetensors|GALLERY.npz", help="changed in place")
+    parser.add_argument("--path", type=Path, metavar="FOLDER", help="folder of classes that the model was not trained on")
+    parser.add_argument("--limit", type=int, default=20, metavar="N", help="pictures of a class at most")
+    add_version(parser)
+    args = parser.parse_args(argv)
+    if args.model.suffix.lower() == ".npz":
+        from tracker.matching.gallery import Gallery
+
+        gallery = Gallery.load(args.model)
+        if args.path:
+            from tracker.cli.match_gallery import matcher_of
+
+            gallery.bind(matcher_of(gallery.model, "auto"), str(args.model))
+            gallery.calibration = _fit(gallery.matcher, args.path, args.limit)
+        else:
+            gallery.calibrate_on_itself()
+        gallery.save(args.model)
+        found = gallery.calibration
+    else:
+        from tracker.matching.matcher import Matcher
+        from tracker.matching.store import load_matcher, save_matcher
+
+        if not args.path:
+            parser.error("calibrated on what? Give --path FOLDER of classes that the model was not trained on")
+        stored = load_matcher(args.model)
+        found = _fit(Matcher.of(stored), args.path, args.limit)
+        save_matcher(args.model, stored.twins, stored.name, found, stored.notes)
+    assert found is not None
+    print(f"{args.model}: {found.genuine} genuine and {found.impostor} impostor pairs, equal error rate {found.eer:.3f}; written")
+    return DONE
+
+
+def _fit(matcher: Any, path: Path, limit: int) -> Any:
+    import numpy as np
+
+    from tracker.matching.calibration import calibrate as fit
+    from tracker.matching.config import InputConfig
+    from tracker.matching.matcher import compare
+    from tracker.matching.sources import Classes, read_source
+
+    if matcher.modality != "image":
+        raise ConfigError("A calibration by folder needs pictures; for texts give labelled pairs in a recipe's data.")
+    classes = read_source({"kind": "folder", "path": str(path.resolve())}, Path("/"), InputConfig())
+    assert isinstance(classes, Classes)
+    samples = [s for part in classes.samples for s in part[:limit]]
+    labels = np.repeat(np.arange(len(classes)), [min(len(part), limit) for part in classes.samples])
+    vectors = matcher.embed(samples)
+    upper = np.triu_indices(len(samples), 1)
+    return fit(compare(vectors, vectors, matcher.energy)[upper], labels[upper[0]] == labels[upper[1]])

@@ -1,0 +1,209 @@
+"""Encoders behind one registry: pictures or tokens in, embeddings out.
+
+An encoder is a module whose forward takes a batch as `tracker.matching.inputs` makes it - (B, 3, H, W) BGR 0..255 for pictures
+(uint8 or float), (B, T, G) integers for texts - and gives (B, D). Those with `maps` give (B, C, h, w) from `forward_map` too: a
+template that slides over a search then is the tracker's own case.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tracker.errors import ConfigError
+from tracker.files import suggest
+from tracker.matching.config import InputConfig, PartConfig
+from tracker.model.backbones import BACKBONES, Backbone, EfficientNetLite0, build_backbone
+
+Factory = Callable[..., nn.Module]
+_ENCODERS: dict[str, Factory] = {}
+
+
+def register_encoder(name: str) -> Callable[[Factory], Factory]:
+    """Gives an encoder the name that recipes and model files use; a user's own modules too.
+
+    Example:
+        >>> @register_encoder("mine")
+        ... def build(input: InputConfig, dim: int = 64) -> nn.Module:
+        ...     return ModuleEncoder(my_network(dim))
+    """
+
+    def add(factory: Factory) -> Factory:
+        _ENCODERS[name] = factory
+        return factory
+
+    return add
+
+
+def encoder_names() -> list[str]:
+    """All names that `build_encoder` knows."""
+    # They register on import, and need `register_encoder` from here.
+    from tracker.matching import encoders_text, foreign  # noqa: F401
+
+    return sorted(_ENCODERS)
+
+
+def build_encoder(part: PartConfig, given: InputConfig) -> nn.Module:
+    """The encoder of a recipe, with fresh weights.
+
+    Args:
+        part: Its name and options.
+        given: What it reads.
+
+    Raises:
+        ConfigError: An unknown name or option, or a value that can't be used.
+    """
+    known = encoder_names()
+    if part.name not in known:
+        raise ConfigError(f"The encoder {part.name!r} is unknown; there are {', '.join(known)}.{suggest(part.name, known)}")
+    factory = _ENCODERS[part.name]
+    accepted = [name for name in inspect.signature(factory).parameters if name != "input"]
+    for option in part.options:
+        if option not in accepted:
+            raise ConfigError(f"The encoder {part.name!r} has no option {option!r}; it has {', '.join(accepted)}.")
+    try:
+        return factory(input=given, **part.options)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"The encoder {part.name!r} can't be built from {dict(part.options)}: {error}.") from None
+
+
+class GeM(nn.Module):
+    """Generalised mean over the cells of a map (Radenovic et al. 2019): 1 is the mean, large powers near the maximum.
+
+    Args:
+        power: Start of the learnt exponent.
+    """
+
+    def __init__(self, power: float = 3.0) -> None:
+        super().__init__()
+        self.power = nn.Parameter(torch.tensor(float(power)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, C)."""
+        p = self.power.clamp(1, 10)
+        return x.clamp(min=1e-5).pow(p).mean((2, 3)).pow(1 / p)
+
+
+@register_encoder("cnn")
+class SmallCNN(nn.Module):
+    """Blocks of 3x3 convolution, BatchNorm, ReLU and 2x2 pooling, then a projection: the net of few-shot papers (Vinyals et al. 2016).
+
+    Args:
+        input: Size and colour of the pictures.
+        channels: Width of each block; every block halves the picture.
+        dim: D; 0: no projection. With pool flatten an embedding then is a map, and comparing embeddings is what a template that
+            slides over a search does.
+        pool: flatten (keeps where things are), mean or gem.
+        signed: Whether the last block has no ReLU and takes means: its features then have both signs, as cosines of maps like it.
+        dropout: Before the projection.
+    """
+
+    maps = True
+
+    def __init__(
+        self,
+        input: InputConfig,  # noqa: A002 - the recipe's own word
+        channels: Sequence[int] = (32, 64, 128, 128),
+        dim: int = 128,
+        pool: str = "flatten",
+        signed: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if pool not in ("flatten", "mean", "gem"):
+            raise ConfigError(f"The encoder 'cnn' has no pool {pool!r}; there are flatten, mean and gem.")
+        self.gray, self.pool, self.stride = input.gray, pool, 2 ** len(channels)
+        height, width = input.height // self.stride, input.width // self.stride
+        if min(height, width) < 1:
+            raise ConfigError(f"{len(channels)} blocks leave nothing of a picture of {input.width} x {input.height}; take fewer or larger.")
+        layers: list[nn.Module] = []
+        inputs = 1 if input.gray else 3
+        for outputs in channels:
+            layers.append(
+                nn.Sequential(nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(), nn.MaxPool2d(2))
+            )
+            inputs = outputs
+        if signed:
+            layers[-1] = nn.Sequential(*list(layers[-1].children())[:2], nn.AvgPool2d(2))
+        self.blocks = nn.Sequential(*layers)
+        self.gem = GeM() if pool == "gem" else None
+        self.dropout = nn.Dropout(dropout)
+        features = inputs * height * width if pool == "flatten" else inputs
+        self.project: nn.Module = nn.Linear(features, dim) if dim else nn.Identity()
+        self.out_dim = dim or features
+
+    def forward_map(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) BGR 0..255 -> (B, C, H // stride, W // stride)."""
+        x = (x.float() - 127.5) / 64
+        return self.blocks(x.mean(1, keepdim=True) if self.gray else x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) BGR 0..255 -> (B, D)."""
+        y = self.forward_map(x)
+        pooled = y.flatten(1) if self.pool == "flatten" else self.gem(y) if self.gem is not None else y.mean((2, 3))
+        return self.project(self.dropout(pooled))
+
+
+@register_encoder("backbone")
+class PooledBackbone(nn.Module):
+    """One of the tracker's backbones with pooling and a projection.
+
+    Args:
+        input: Size of the pictures.
+        name: In `tracker.model.backbones.BACKBONES`.
+        dim: D; 0: no projection, D is the backbone's channels (times the cells of the grid).
+        pool: mean, gem or grid (means over grid x grid parts, which keeps where things are).
+        grid: Parts along each side for `grid`.
+        imagenet: Whether fresh weights are ImageNet's (EfficientNet-Lite0 only).
+        dropout: Before the projection.
+    """
+
+    maps = True
+
+    def __init__(
+        self,
+        input: InputConfig,  # noqa: A002
+        name: str = "efficientnet-lite0",
+        dim: int = 128,
+        pool: str = "gem",
+        grid: int = 3,
+        imagenet: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if pool not in ("mean", "gem", "grid"):
+            raise ConfigError(f"The encoder 'backbone' has no pool {pool!r}; there are mean, gem and grid.")
+        if name not in BACKBONES:
+            raise ConfigError(f"The backbone {name!r} is unknown; there are {', '.join(sorted(BACKBONES))}.")
+        self.backbone: Backbone = build_backbone(name)
+        if imagenet:
+            if not isinstance(self.backbone, EfficientNetLite0):
+                raise ConfigError(f"There are no ImageNet weights for the backbone {name!r}; set imagenet: false.")
+            self.backbone.load_imagenet()
+        self.stride, self.pool, self.grid = self.backbone.stride, pool, grid
+        channels = self.backbone.out_channels + self.backbone.fine_channels
+        self.gem = GeM() if pool == "gem" else None
+        width = channels * (grid * grid if pool == "grid" else 1)
+        self.dropout = nn.Dropout(dropout)
+        self.norm = nn.BatchNorm1d(width)
+        self.project: nn.Module = nn.Linear(width, dim, bias=False) if dim else nn.Identity()
+        self.out_dim = dim or width
+
+    def forward_map(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) BGR 0..255 -> (B, C, h, w)."""
+        return self.backbone(x.float())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) BGR 0..255 -> (B, D)."""
+        y = self.forward_map(x)
+        if self.gem is not None:
+            pooled = self.gem(y)
+        elif self.pool == "grid":
+            pooled = F.adaptive_avg_pool2d(y, self.grid).flatten(1)
+        else:
+            pooled = y.mean((2, 3))
+        return self.project(self.dropout(self.norm(pooled)))

@@ -1,0 +1,160 @@
+"""Losses and miners on embeddings: those of pytorch-metric-learning (Musgrave et al. 2020, MIT) behind recipe names, and one for scores.
+
+The tracker's dense losses (`tracker.training.losses_metric`) work on response maps, where one template meets hundreds of cells; in
+their embedding mode they agree with these. Here a batch is N vectors and their classes, and the library's are the ones to use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tracker.errors import ConfigError
+from tracker.files import suggest
+from tracker.matching.config import PartConfig
+
+LOSSES = {
+    "contrastive": "ContrastiveLoss",
+    "triplet": "TripletMarginLoss",
+    "angular": "AngularLoss",
+    "circle": "CircleLoss",
+    "multi-similarity": "MultiSimilarityLoss",
+    "supcon": "SupConLoss",
+    "ntxent": "NTXentLoss",
+}
+"""Names of recipes -> classes of pytorch_metric_learning.losses."""
+SCORE_LOSSES = ("ranking", "regression")
+"""Losses for pairs with a score between 0 and 1."""
+MINERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "semi-hard": ("TripletMarginMiner", {"margin": 0.2, "type_of_triplets": "semihard"}),
+    "hard": ("TripletMarginMiner", {"margin": 0.2, "type_of_triplets": "hard"}),
+    "hardest": ("BatchHardMiner", {}),
+    "multi-similarity": ("MultiSimilarityMiner", {"epsilon": 0.1}),
+    "pair-margin": ("PairMarginMiner", {}),
+}
+PAIRWISE = ("contrastive", "multi-similarity", "circle", "supcon", "ntxent")
+UNIT_ONLY = ("angular", "circle", "multi-similarity", "supcon", "ntxent")
+"""Losses that are made for unit vectors."""
+
+
+def library() -> Any:
+    """The package pytorch_metric_learning.
+
+    Raises:
+        ConfigError: It is not installed.
+    """
+    try:
+        import pytorch_metric_learning.distances
+        import pytorch_metric_learning.losses
+        import pytorch_metric_learning.miners
+    except ImportError as error:
+        raise ConfigError(
+            f"Training a matcher needs the package pytorch-metric-learning ({error}); run: pip install 'siamtrack[match]'"
+        ) from None
+    return pytorch_metric_learning
+
+
+def _distance(energy: str) -> Any:
+    """What the library calls the energy: unit vectors for cosine, raw ones for euclidean and dot."""
+    kinds = library().distances
+    if energy == "cosine":
+        return kinds.LpDistance(normalize_embeddings=True, p=2, power=1)
+    if energy == "euclidean":
+        return kinds.LpDistance(normalize_embeddings=False, p=2, power=1)
+    return kinds.DotProductSimilarity(normalize_embeddings=False)
+
+
+def build_loss(name: str, options: Mapping[str, Any], energy: str) -> Any:
+    """A loss on N embeddings and their classes.
+
+    Args:
+        name: One of `LOSSES`.
+        options: Arguments of its class.
+        energy: What compares; contrastive and triplet measure it, the others are made for unit vectors and want cosine.
+
+    Raises:
+        ConfigError: Unknown, an unknown option, or no match for the energy.
+    """
+    if name in SCORE_LOSSES:
+        return ScoreLoss(name, **_checked(name, options, {"scale": 20.0}))
+    if name not in LOSSES:
+        known = [*LOSSES, *SCORE_LOSSES]
+        raise ConfigError(f"The loss {name!r} is unknown; there are {', '.join(known)}.{suggest(name, known)}")
+    if name in UNIT_ONLY and energy != "cosine":
+        raise ConfigError(f"The loss {name!r} is made for unit vectors; set model.energy=cosine, or take contrastive or triplet.")
+    extra = {} if name in UNIT_ONLY else {"distance": _distance(energy)}
+    return _make(getattr(library().losses, LOSSES[name]), name, {**options, **extra})
+
+
+def build_miner(part: PartConfig, energy: str) -> Any:
+    """What picks the pairs or triplets that count, or None for all of them.
+
+    Raises:
+        ConfigError: Unknown, or an unknown option.
+    """
+    if not part.name:
+        return None
+    if part.name not in MINERS:
+        raise ConfigError(f"The miner {part.name!r} is unknown; there are {', '.join(MINERS)}.{suggest(part.name, MINERS)}")
+    kind, defaults = MINERS[part.name]
+    extra = {} if part.name == "multi-similarity" else {"distance": _distance(energy)}
+    return _make(getattr(library().miners, kind), part.name, {**defaults, **part.options, **extra})
+
+
+def with_memory(loss: Any, size: int, width: int, miner: Any) -> Any:
+    """A loss that also compares with the embeddings of earlier batches (Wang et al. 2020, "Cross-Batch Memory").
+
+    Args:
+        loss: From `build_loss`.
+        size: Embeddings that are remembered.
+        width: D.
+        miner: From `build_miner`.
+
+    Raises:
+        ConfigError: The loss can't be used so.
+    """
+    kind = library().losses.CrossBatchMemory
+    if type(loss).__name__ not in kind.supported_losses():
+        raise ConfigError(f"The loss {type(loss).__name__} has no use for a memory; set loss.memory=0.")
+    return kind(loss, embedding_size=width, memory_size=size, miner=miner)
+
+
+def _make(kind: Any, name: str, options: Mapping[str, Any]) -> Any:
+    try:
+        return kind(**options)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{name!r} can't be built from {dict(options)}: {error}.") from None
+
+
+def _checked(name: str, options: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    for option in options:
+        if option not in known:
+            raise ConfigError(f"The loss {name!r} has no option {option!r}; it has {', '.join(known)}.")
+    return {**known, **options}
+
+
+class ScoreLoss(nn.Module):
+    """Similarities of pairs against their scores.
+
+    ranking: log(1 + sum over pairs i, j with score_i > score_j of exp(scale (s_j - s_i))), which asks for the order alone (Su 2022,
+    "CoSENT"); regression: mean of (s - score)^2.
+
+    Args:
+        kind: ranking or regression.
+        scale: Of the differences of similarities.
+    """
+
+    def __init__(self, kind: str, scale: float = 20.0) -> None:
+        super().__init__()
+        self.kind, self.scale = kind, float(scale)
+
+    def forward(self, similarity: Tensor, score: Tensor) -> Tensor:
+        """(N,) similarities and (N,) scores in [0, 1] -> scalar."""
+        if self.kind == "regression":
+            return (similarity - score).square().mean()
+        gap = self.scale * (similarity[:, None] - similarity[None])  # row j minus column i
+        wrong = torch.where(score[:, None] < score[None], gap, torch.full_like(gap, -torch.inf))
+        return torch.logsumexp(torch.cat([gap.new_zeros(1), wrong.flatten()]), 0)

@@ -1,0 +1,223 @@
+"""Where a template from one picture stands in another one, perhaps of another modality: the twins' maps, and the tracker's energy.
+
+A template's map slides over the map of the search as in tracking; the two sides may have encoders of their own (visible, thermal).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tracker.errors import ConfigError, SourceError
+from tracker.geometry import check_box
+from tracker.matching.inputs import Rect, stack
+from tracker.matching.metrics import wilson
+from tracker.matching.sources import Classes, read_source
+from tracker.matching.twins import FIRST, SECOND, Twins
+from tracker.model.energy import build_energy
+from tracker.types import Image
+
+if TYPE_CHECKING:
+    from tracker.matching.config import MatchConfig
+    from tracker.matching.protocols import TestConfig
+    from tracker.tracking.core import Core
+
+NEAR = 16.0
+"""Pixels from the true centre that count as found."""
+SCALES = (0.71, 1.0, 1.41)
+"""Sizes of the thing in the second picture, as shares of its size in the first, that are tried by default."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A place in the second picture.
+
+    Attributes:
+        box: x, y, w, h of the thing there, pixels.
+        similarity: Of the maps there.
+        lead: How far it is above the best place clear of it: near 0 means a guess.
+    """
+
+    box: Rect
+    similarity: float
+    lead: float
+
+
+def square(box: Sequence[float], image: Image, side: float = 0.0) -> tuple[float, float, float]:
+    """Left, top and side of the square around a box, inside the picture as far as it fits.
+
+    Args:
+        box: x, y, w, h.
+        image: The picture.
+        side: Pixels; 0: the longer side of the box.
+    """
+    x, y, w, h = (float(v) for v in box)
+    height, width = image.shape[:2]
+    side = min(side or max(w, h), height, width)
+    left, top = x + w / 2 - side / 2, y + h / 2 - side / 2
+    return float(np.clip(left, 0, width - side)), float(np.clip(top, 0, height - side)), float(side)
+
+
+@torch.inference_mode()
+def response(twins: Twins, template: Image, search: Image) -> NDArray[np.float64]:
+    """The energy of a template at each place of a search, both at the encoder's own scale.
+
+    Args:
+        twins: Encoders with maps, pool flatten and no projection: an embedding is a map then.
+        template: H x W x 3 BGR uint8 of the encoder's input size; the first side.
+        search: H' x W' x 3 BGR uint8, at least as large; the second side.
+
+    Returns:
+        (rows, columns): cell (i, j) is the template with its corner at pixel (stride j, stride i).
+
+    Raises:
+        ConfigError: The search is smaller than the template.
+    """
+    if search.shape[0] < template.shape[0] or search.shape[1] < template.shape[1]:
+        raise ConfigError(
+            f"The picture of {search.shape[1]} x {search.shape[0]} is smaller than the template of {template.shape[1]} x "
+            f"{template.shape[0]}; draw a smaller box."
+        )
+    z = twins.forward_map(stack([template]), FIRST).float()
+    x = twins.forward_map(stack([search]), SECOND).float()
+    return np.asarray(build_energy(twins.config.energy).window(z, x)[0, 0].numpy(), np.float64)
+
+
+def place(
+    twins: Twins, first: Image, box: Sequence[float], second: Image, scales: Sequence[float] = SCALES, context: float = 1.0
+) -> Placed:
+    """Finds the thing that a box marks in one picture in another picture.
+
+    Args:
+        twins: As of `response`.
+        first: The picture with the box: the first side.
+        box: x, y, w, h, pixels of the first picture.
+        second: Where to look: the second side.
+        scales: Sizes that are tried.
+        context: Side of the square that is compared, as a share of the longer side of the box.
+
+    Raises:
+        BoxError, ConfigError: The box can't be used, or the second picture is too small for it.
+    """
+    height, width = first.shape[:2]
+    x, y, w, h = check_box(box, width, height)
+    left, top, side = square((x, y, w, h), first, context * max(w, h))
+    n = twins.config.input.width
+    template = _scaled(first[round(top) : round(top + side), round(left) : round(left + side)], (n, n))
+    stride = int(twins.side(FIRST).stride)  # type: ignore[arg-type]
+    best: tuple[float, float, float, float, float] | None = None  # similarity, lead, left, top, scale
+    for scale in scales:
+        factor = n / (side * scale)
+        size = (round(second.shape[1] * factor), round(second.shape[0] * factor))
+        if min(size) < n:
+            continue
+        values = response(twins, template, _scaled(second, size))
+        row, column = divmod(int(values.argmax()), values.shape[1])
+        rows, columns = np.indices(values.shape)
+        clear = np.hypot(rows - row, columns - column) * stride > n / 2
+        lead = float(values.max() - values[clear].max()) if clear.any() else 0.0
+        found = (float(values.max()), lead, column * stride / factor, row * stride / factor, float(scale))
+        best = max(best, found) if best else found
+    if best is None:
+        raise ConfigError(
+            f"The thing of {w:.0f} x {h:.0f} pixels doesn't fit into a picture of {second.shape[1]} x {second.shape[0]}; "
+            "draw a smaller box."
+        )
+    similarity, lead, at_x, at_y, scale = best
+    inside = ((x - left) * scale + at_x, (y - top) * scale + at_y)
+    return Placed((inside[0], inside[1], w * scale, h * scale), similarity, lead)
+
+
+def _scaled(image: Image, size: tuple[int, int]) -> Image:
+    smaller = size[0] * size[1] < image.shape[0] * image.shape[1]
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR), np.uint8)
+
+
+def squares(image: Image, side: int, count: int, rng: np.random.Generator) -> list[Rect]:
+    """Random squares of a picture that show something: those of more contrast than half of all.
+
+    Args:
+        image: BGR uint8.
+        side: Pixels.
+        count: How many; fewer where the picture has no room.
+        rng: Where randomness comes from.
+    """
+    gray = image.mean(2)
+    height, width = gray.shape
+    boxes = [(float(x), float(y), float(side), float(side)) for y in range(0, height - side + 1, 8) for x in range(0, width - side + 1, 8)]
+    contrast = np.array([gray[int(y) : int(y) + side, int(x) : int(x) + side].std() for x, y, _, _ in boxes])
+    able = np.flatnonzero(contrast >= np.median(contrast)) if len(boxes) else np.zeros(0, np.intp)
+    return [boxes[k] for k in rng.permutation(able)[:count]]
+
+
+def measure_placing(twins: Twins, test: TestConfig, config: MatchConfig, baseline: Core | None = None) -> dict[str, float]:
+    """The share of templates from the first picture that are found within `NEAR` pixels in the second one, of aligned pairs.
+
+    Args:
+        twins: As of `response`.
+        test: Its source names the aligned pictures; `limit` squares of each.
+        config: Root of the data.
+        baseline: A tracker whose own energy is measured on the same squares.
+
+    Returns:
+        found, low, high (95 % interval over scenes' squares), squares; with a baseline also its `tracker_found`.
+
+    Raises:
+        SourceError: No aligned pictures.
+    """
+    raw = {"kind": "aligned", "path": test.path, **test.source}
+    pairs = read_source(raw, Path(config.data.root).expanduser(), config.model.input)
+    if not isinstance(pairs, Classes) or pairs.partners is None:
+        raise SourceError("The protocol placing needs aligned pictures; set test.source.kind=aligned and its folders.")
+    rng = np.random.default_rng(test.seed)
+    hits, own, count = 0, 0, 0
+    for (sample,), (partner,) in zip(pairs.samples, pairs.partners, strict=True):
+        first, second = sample.read(), partner.read()
+        for box in squares(first, config.model.input.width, test.limit, rng):
+            found = place(twins, first, box, second, (1.0,)).box
+            hits += _near(found, box)
+            own += _near(tracker_place(baseline, first, box, second), box) if baseline is not None else 0
+            count += 1
+    if not count:
+        raise SourceError(f"No picture of {test.path} has room for a square of {config.model.input.width} pixels.")
+    low, high = wilson(hits / count, count)
+    out = {"found": hits / count, "low": low, "high": high, "squares": float(count), "scenes": float(len(pairs))}
+    return out if baseline is None else {**out, "tracker_found": own / count}
+
+
+def _near(found: Rect, true: Rect) -> int:
+    return int(np.hypot(found[0] + found[2] / 2 - true[0] - true[2] / 2, found[1] + found[3] / 2 - true[1] - true[3] / 2) <= NEAR)
+
+
+def tracker_place(core: Core, first: Image, box: Rect, second: Image) -> Rect:
+    """Where a tracker's energy alone puts the thing: its template over the whole second picture at the same scale, the highest cell.
+
+    Args:
+        core: Of the tracker.
+        first, box: The picture and the thing in it.
+        second: Of the same scale.
+    """
+    from tracker.crops import Crop
+
+    target = core.start(first, box)
+    template, stride = core.sizes[0], core.stride
+    side = core.side(np.array(box[2:], np.float64))
+    height, width = second.shape[:2]
+    window = max(width, height) * template / side
+    cells = int(np.ceil(window / stride)) // 2 * 2
+    size = cells * stride + 1
+    crop = Crop.around(np.array([width / 2, height / 2]), size * side / template, size)
+    scores = core.engine.match(target.bank.first, [crop.cut(second, target.fill)]).score[0]
+    rows, columns = np.indices(scores.shape)
+    x = crop.left + (size / 2 + (columns - (scores.shape[1] - 1) / 2) * stride) / crop.scale
+    y = crop.top + (size / 2 + (rows - (scores.shape[0] - 1) / 2) * stride) / crop.scale
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    k = int(np.where(inside, scores, -np.inf).argmax())
+    return (float(x.flat[k]) - box[2] / 2, float(y.flat[k]) - box[3] / 2, box[2], box[3])

@@ -1,0 +1,184 @@
+"""Protocols: one-shot recognition, verification and sentence similarity, on material of one's own or the published kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tracker.config import merge
+from tracker.errors import ConfigError, SourceError
+from tracker.matching.config import InputConfig, MatchConfig, choose
+from tracker.matching.inputs import as_batch
+from tracker.matching.metrics import pearson, spearman, verification
+from tracker.matching.oneshot import Compare, Embed, episodes, lake_runs, one_shot
+from tracker.matching.sources import Classes, read_material, read_source
+from tracker.matching.tables import Pairs
+
+if TYPE_CHECKING:
+    from tracker.matching.twins import Twins
+    from tracker.training.contracts import Validate
+
+Arrays = NDArray[np.float32]
+PROTOCOLS = ("oneshot", "verification", "sts", "placing")
+
+
+@dataclass(frozen=True)
+class TestConfig:
+    """What is measured.
+
+    Attributes:
+        protocol: oneshot (a picture of one of `ways` unseen classes, one example each), verification (all pairs of pictures),
+            placing (`tracker.matching.placing`) or
+            sts (pairs with scores: correlation of ranks).
+        path: Lake's runs (a zip or folder with run01..run20), a folder of classes, or a csv of pairs; relative to the data root.
+        source: More of a source's settings (`sources.SourceConfig`), for example columns.
+        fold: Whether the classes kept from training by the recipe's folds are what is tested; then no path is needed.
+        ways, trials: oneshot on a folder: classes in a trial, and number of trials.
+        limit: verification: pictures of each class at most; placing: squares of each scene.
+        seed: Of the trials.
+    """
+
+    __test__ = False  # no test of pytest's, whatever its name
+    protocol: str = "verification"
+    path: str = ""
+    source: dict[str, Any] = field(default_factory=dict)
+    fold: bool = False
+    ways: int = 20
+    trials: int = 400
+    limit: int = 20
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        choose("test.protocol", self.protocol, PROTOCOLS)
+
+
+def measure(embed: Embed, compare: Compare, test: TestConfig, config: MatchConfig) -> dict[str, float]:
+    """The figures of a protocol.
+
+    Args:
+        embed: Items -> (B, D).
+        compare: (K, D), (M, D) -> (K, M) similarities.
+        test: What is measured.
+        config: The recipe: root, folds and input.
+
+    Returns:
+        Figures by name; shares and correlations in [0, 1].
+
+    Raises:
+        ConfigError, SourceError: Material that can't be read or is too small.
+    """
+    root = Path(config.data.root).expanduser()
+    if test.protocol == "oneshot" and test.path:
+        runs = lake_runs(root / test.path)
+        if runs:
+            return one_shot(embed, compare, runs)
+    if test.fold:
+        parts = read_material(config.data, config.model.input, kept=True)
+        classes = next((part for part in parts if not isinstance(part, Classes) or len(part) > 1), None)
+        if classes is None:
+            raise ConfigError("No class is kept from training; set data.folds above 1, or name a folder in test.path.")
+    else:
+        kind = "pairs" if test.protocol == "sts" or Path(test.path).suffix in (".csv", ".tsv") else "folder"
+        classes = read_source({"kind": kind, "path": test.path, **test.source}, root, config.model.input)
+    if isinstance(classes, Pairs):
+        return on_pairs(embed, compare, classes, test.protocol)
+    if not isinstance(classes, Classes):
+        raise ConfigError(f"The protocol {test.protocol} needs classes or pairs, not triplets.")
+    if test.protocol == "oneshot":
+        return one_shot(embed, compare, episodes(classes, test.ways, test.trials, test.seed))
+    return all_pairs(embed, compare, classes, test.limit)
+
+
+def on_pairs(embed: Embed, compare: Compare, pairs: Pairs, protocol: str) -> dict[str, float]:
+    """Correlation with scores, or errors of labels, of listed pairs."""
+    a, b = embed(pairs.first), embed(pairs.second)
+    similarity = np.array([compare(a[k : k + 1], b[k : k + 1])[0, 0] for k in range(len(pairs))])
+    if protocol == "sts":
+        return {"spearman": spearman(similarity, pairs.score), "pearson": pearson(similarity, pairs.score), "pairs": float(len(pairs))}
+    return _verified(similarity, pairs.score >= 0.5)
+
+
+def all_pairs(embed: Embed, compare: Compare, classes: Classes, limit: int) -> dict[str, float]:
+    """Errors over all pairs of pictures of some classes."""
+    samples = [sample for part in classes.samples for sample in part[:limit]]
+    labels = np.repeat(np.arange(len(classes)), [min(len(part), limit) for part in classes.samples])
+    vectors = embed(samples)
+    upper = np.triu_indices(len(samples), 1)
+    return _verified(compare(vectors, vectors)[upper], labels[upper[0]] == labels[upper[1]])
+
+
+def _verified(similarity: NDArray[np.float64], same: NDArray[np.bool_]) -> dict[str, float]:
+    if not same.any() or same.all():
+        raise SourceError("Verification needs pairs of the same and pairs of different things; give two classes of two pictures at least.")
+    result = verification(similarity, same)
+    out = {"eer": result.eer, "auc": result.auc, "threshold": result.threshold}
+    out.update({f"accepted_at_{rate:g}": share for rate, share in result.accepted.items()})
+    return {**out, "genuine": float(result.genuine), "impostor": float(result.impostor), "accuracy": 1 - result.eer}
+
+
+def functions_of(twins: Twins, batch: int = 128) -> tuple[Embed, Compare]:
+    """How twins embed (their first side) and compare."""
+    from tracker.matching.twins import pairwise
+
+    given: InputConfig = twins.config.input
+
+    @torch.no_grad()
+    def embed(items: Any) -> Arrays:
+        rows = list(items)
+        device = next(twins.parameters()).device
+        parts = [twins.embed(as_batch(rows[k : k + batch], given).to(device)).cpu().numpy() for k in range(0, len(rows), batch)]
+        return np.concatenate(parts)
+
+    def compare(a: Arrays, b: Arrays) -> NDArray[np.float64]:
+        return np.asarray(pairwise(torch.from_numpy(a), torch.from_numpy(b), twins.config.energy).numpy(), np.float64)
+
+    return embed, compare
+
+
+def build_validator(config: MatchConfig) -> Validate:
+    """Measures a model in training by `train.validation` (a `TestConfig`); `best_metric` must be one of its figures."""
+    test = merge(TestConfig(), config.train.validation, where="train.validation")
+
+    def validate(model: Any, step: int) -> dict[str, float]:
+        return measure(*functions_of(model), test, config)
+
+    return validate
+
+
+def pairs_of_material(twins: Twins, config: MatchConfig, kept: bool, limit: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]] | None:
+    """(similarities, same) over the pictures of a recipe's classes or its labelled pairs; None where they make no pairs of both kinds."""
+    embed, compare = functions_of(twins)
+    rng = np.random.default_rng(config.train.seed)
+    for part in read_material(config.data, config.model.input, kept):
+        if isinstance(part, Pairs) and part.binary:
+            rows = rng.permutation(len(part))[:limit]
+            a, b = embed([part.first[k] for k in rows]), embed([part.second[k] for k in rows])
+            similarity = np.array([compare(a[k : k + 1], b[k : k + 1])[0, 0] for k in range(len(rows))])
+            same = part.score[rows] >= 0.5
+        elif isinstance(part, Classes) and part.partners is None and not part.strokes and len(part) > 1:
+            per = max(2, min(10, limit // len(part)))
+            chosen = rng.permutation(len(part))[: limit // per]
+            samples = [s for k in chosen for s in part.samples[k][:per]]
+            labels = np.repeat(np.arange(len(chosen)), [len(part.samples[k][:per]) for k in chosen])
+            vectors = embed(samples)
+            upper = np.triu_indices(len(samples), 1)
+            similarity, same = compare(vectors, vectors)[upper], labels[upper[0]] == labels[upper[1]]
+        else:
+            continue
+        if 1 < same.sum() < len(same) - 1:
+            return similarity, same
+    return None
+
+
+def test_config(values: Mapping[str, Any]) -> TestConfig:
+    """The typed `test` section of a recipe."""
+    return merge(TestConfig(), values, where="test")
+
+
+test_config.__test__ = False  # type: ignore[attr-defined]

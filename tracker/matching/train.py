@@ -1,0 +1,167 @@
+"""Training a matcher: the project's trainer (processes, precision, averaging, exact resume) on batches of classes or pairs."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from tracker.config import to_dict
+from tracker.errors import ConfigError, OutputError
+from tracker.matching.batches import MatchBatch, MatchSource
+from tracker.matching.config import MatchConfig
+from tracker.matching.objective import Embedded, MatchObjective
+from tracker.matching.twins import Twins
+from tracker.training import distributed
+from tracker.training.checkpoint import read_checkpoint, write_checkpoint
+from tracker.training.config import TrainConfig
+from tracker.training.contracts import Validate
+from tracker.training.loop import LAST, Export, Trainer
+from tracker.training.recorder import Recorder
+from tracker.training.state import capture
+
+log = logging.getLogger(__name__)
+
+
+class MatchTrainer(Trainer):
+    """The trainer of trackers with another forward pass and objective; all else is the same.
+
+    Args:
+        model: Twins.
+        source: Batches by step.
+        config: The recipe.
+        folder: As of `Trainer`, as are the others.
+    """
+
+    def __init__(
+        self,
+        model: Twins,
+        source: MatchSource,
+        config: MatchConfig,
+        folder: str | Path,
+        *,
+        device: torch.device | None = None,
+        validate: Validate | None = None,
+        export: Export | None = None,
+        progress: bool = False,
+    ) -> None:
+        default = TrainConfig()
+        for name in ("losses", "mining", "image_every"):
+            if getattr(config.train, name) != getattr(default, name):
+                raise ConfigError(f"train.{name} belongs to trackers' response maps; a matcher's loss and miner stand in the section loss.")
+        super().__init__(
+            model,
+            cast(Any, source),
+            config.train,
+            folder,
+            device=device,
+            validate=validate,
+            export=export,
+            full_config=to_dict(config),
+            progress=progress,
+        )
+        self.objective = cast(Any, MatchObjective(config, width_of(model)).to(self.device))
+        self.recorder = Recorder(self.folder, list(MatchObjective.keys), config.train)
+
+    def _forward(self, batch: Any) -> Any:
+        assert isinstance(batch, MatchBatch)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.precision == "bf16"):
+            output: Embedded = self._parallel(batch.first, batch.second)
+        return output
+
+    def resume(self) -> int:
+        """As of `Trainer`, with what the objective remembers."""
+        step = super().resume()
+        state = distributed.from_first(lambda: read_checkpoint(self.folder / LAST))
+        cast(MatchObjective, self.objective).load_extra(state["objective"])
+        return step
+
+    def _checkpoint(self) -> None:
+        if distributed.rank() == 0:
+            try:
+                write_checkpoint(self.folder / LAST, {**capture(self), "objective": cast(MatchObjective, self.objective).extra()})
+            except OutputError as error:
+                if self.config.on_full_disk == "stop":
+                    raise
+                log.error("%s Training goes on (train.on_full_disk=continue).", error)
+        distributed.barrier()
+
+
+def width_of(model: Twins) -> int:
+    """D of the embeddings."""
+    width = getattr(model.encoder, "out_dim", 0)
+    if width:
+        return int(width)
+    given = model.config.input
+    sample = torch.ones(2, 4, 2, dtype=torch.int64) if given.modality == "text" else torch.zeros(2, 3, given.height, given.width)
+    with torch.no_grad():
+        model.eval()
+        return int(model.encoder(sample).shape[1])
+
+
+def initial_twins(config: MatchConfig, seed: int | None = None) -> Twins:
+    """Twins with fresh weights, or with those of `config.start`; the state of torch's generator stays as it was.
+
+    Raises:
+        ConfigError, WeightsError: The model can't be built, or the start doesn't fit.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.train.seed if seed is None else seed)
+        twins = Twins(config.model)
+    if config.start:
+        from tracker.matching.store import fill
+
+        fill(twins, config.start)
+    return twins
+
+
+def run(
+    config: MatchConfig,
+    folder: Path,
+    *,
+    resume: bool = False,
+    device: torch.device | None = None,
+    max_steps: int = 0,
+    progress: bool = False,
+    source: MatchSource | None = None,
+) -> Any:
+    """Trains a matcher and writes it to `folder`/last.safetensors (and best.safetensors, where the recipe validates).
+
+    Args:
+        config: The recipe.
+        folder: Exists; the run's files go there.
+        resume: Whether to go on with the run that is there.
+        device: Where to train.
+        max_steps: Stop there; 0: at the end of the recipe.
+        progress: Whether to draw a progress bar.
+        source: The batches, if they are read already.
+
+    Returns:
+        A `tracker.training.state.RunResult`.
+
+    Raises:
+        SiamTrackError: Data, recipe or disk.
+    """
+    from tracker.matching.protocols import build_validator
+    from tracker.matching.store import calibrated_on_material, save_matcher
+
+    source = source or MatchSource(config)
+    validate = build_validator(config) if config.train.validate_every else None
+
+    def export(module: nn.Module, name: str, facts: dict[str, Any]) -> None:
+        twins = cast(Twins, module)
+        training = twins.training
+        twins.eval()
+        calibration = calibrated_on_material(twins, config) if config.model.input.modality == "image" or validate is None else None
+        save_matcher(folder / f"{name}.safetensors", twins, config.name, calibration, facts)
+        twins.train(training)
+
+    trainer = MatchTrainer(
+        initial_twins(config), source, config, folder, device=device, validate=validate, export=export, progress=progress
+    )
+    if resume:
+        trainer.resume()
+    return trainer.run(max_steps)
