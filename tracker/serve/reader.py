@@ -215,7 +215,8 @@ class Reader(threading.Thread):
     def _check(self, width: int, height: int) -> None:
         if width * height > self._limits.pixels:
             raise _Refused(
-                f"{hide_password(self._config.source)} sends {width} x {height} pixels, more than limits.pixels ({self._limits.pixels}) allows"
+                f"{hide_password(self._config.source)} sends {width} x {height} pixels, "
+                f"more than limits.pixels ({self._limits.pixels}) allows"
             )
 
     def _put_newest(self, frame: Callable[[], Frame], came: float) -> None:

@@ -88,6 +88,7 @@ def read_state(path: str | Path) -> dict[str, Saved]:
             out[name] = Saved(one["targets"], views, one["begun"], one["frame"], one["live"], one["config"], one["added"])
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, struct.error) as error:
         raise SiamTrackError(
-            f"The state file {file} can't be read ({getattr(error, 'strerror', None) or error}); move it away to start as streams.yaml says."
+            f"The state file {file} can't be read ({getattr(error, 'strerror', None) or error}); "
+            "move it away to start as streams.yaml says."
         ) from None
     return out

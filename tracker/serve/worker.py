@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import queue
+import socket
 import threading
 import time
 from collections import deque
@@ -81,7 +83,13 @@ class Worker:
             self._cores.put(self._tracker.core)
         self._observe: Observer | None = _observer(plan.observer)
         self._thread = threading.Thread(target=self._run, name="siamtrack-batcher", daemon=True)
-        self._put("ready", {"model": self._tracker.name, "engine": engine.name, "device": engine.device})
+        self._put(
+            "ready",
+            {
+                "model": self._tracker.name, "engine": engine.name, "device": engine.device,
+                "host": socket.gethostname(), "pid": os.getpid(),
+            },
+        )  # fmt: skip
 
     def start(self) -> None:
         """Begin to work."""
