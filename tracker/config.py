@@ -271,7 +271,8 @@ def merge(base: T, values: Mapping[str, Any], overrides: Sequence[str] = (), whe
         schema = OmegaConf.structured(base)
         result = OmegaConf.to_object(OmegaConf.merge(schema, given))
     except OmegaConfBaseException as error:
-        raise ConfigError(f"In {where}: {str(error).splitlines()[0]}") from None
+        key = f"{error.full_key}: " if error.full_key else ""
+        raise ConfigError(f"In {where}: {key}{str(error).splitlines()[0]}") from None
     return typing.cast(T, result)
 
 

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,6 +102,8 @@ def serve(args: argparse.Namespace, config: ServeConfig) -> int:
 
     with ExitStack() as stack:
         hire, count = staff(args, config, stack)
+        if args.ray is not None:  # the other workers take over from one that dies
+            config = replace(config, workers=replace(config.workers, spare=False))
         supervisor = Supervisor(config, hire, count, Results(config.results), tell, fresh=args.fresh)
         if config.control.address is not None:
             from tracker.serve.control import Control

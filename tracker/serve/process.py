@@ -41,7 +41,7 @@ class Handle(Protocol):
 
     @property
     def pid(self) -> int | None:
-        """Its process on its machine, where that is known."""
+        """Its process, where that is on this machine."""
 
 
 class ProcessHandle:

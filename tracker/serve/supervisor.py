@@ -58,6 +58,8 @@ class Post:
     text: str = "starting"
     lost_results: int = 0
     done: bool = False
+    pid: int | None = None
+    host: str = ""
 
 
 class Supervisor:
@@ -200,7 +202,8 @@ class Supervisor:
                     {
                         "number": p.number,
                         "place": p.handle.place,
-                        "pid": p.handle.pid,
+                        "host": p.host,
+                        "pid": p.pid,
                         "ready": p.ready,
                         "spare": p.spare,
                         "text": p.text,
@@ -267,6 +270,7 @@ class Supervisor:
                 entry.take_saved(values, parts)
         elif kind == "ready":
             post.ready, post.text = True, f"{values['model']} on {values['device']} ({values['engine']})"
+            post.pid, post.host = values["pid"], values["host"]
             self._hire_wait = 0.5
             self._tell("", "worker", f"worker {number} ({post.handle.place}): {post.text}{', spare' if post.spare else ''}")
         elif kind == "picture" and values["number"] in self._waiting:
