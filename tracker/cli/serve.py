@@ -119,9 +119,12 @@ def serve(args: argparse.Namespace, config: ServeConfig) -> int:
     if code:
         say_error("Stopped by Ctrl-C; recordings are complete." if code == INTERRUPTED else "Stopped by SIGTERM; recordings are complete.")
         return code
-    if supervisor.results.reader_gone:
-        sys.stdout = open(os.devnull, "w")  # nothing is left to be flushed into the closed pipe
-        return DONE
+    if supervisor.results.nobody:
+        problems = [one.problem for one in supervisor.results.listeners if not one.reader_gone]
+        for problem in problems:
+            say_error(problem)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nothing is left to be flushed into the closed pipe
+        return FAILED_MIDWAY if problems else DONE
     failed = [entry for entry in supervisor.entries.values() if entry.state == "failed"]
     for entry in failed:
         say_error(f"{entry.name}: {entry.text}")

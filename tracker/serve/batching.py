@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from tracker.runtime.base import Response
+from tracker.runtime.base import Engine, Response
 from tracker.tracking.core import Core
 from tracker.tracking.reading import Look, Reading, clean
 from tracker.tracking.sight import Sight
@@ -62,6 +62,14 @@ def see_many(core: Core, jobs: Sequence[Job], call: int) -> list[Sight]:
     return sights
 
 
+def batch_size(engine: Engine, count: int) -> int:
+    """Windows in the call for so many: on the engine `cuda` the next power of two, the last window being repeated.
+
+    It captures a graph for each size of batch, which takes as long as hundreds of frames; streams come in all numbers.
+    """
+    return 1 << (count - 1).bit_length() if engine.name == "cuda" else count
+
+
 def _match(core: Core, targets: dict[int, Target], looks: dict[int, Look], call: int) -> dict[int, Response]:
     """The responses by number: windows of one size together, as many in a call as may be; a target with a bank has a call of its own."""
     responses: dict[int, Response] = {}
@@ -78,8 +86,11 @@ def _match(core: Core, targets: dict[int, Target], looks: dict[int, Look], call:
             if len(part) == 1:
                 responses[part[0]] = core.match(targets[part[0]], looks[part[0]])
                 continue
-            templates = core.engine.stack([targets[k].bank.first for k in part for _ in looks[k].crops])
-            found = clean(core.engine.match(templates, [picture for k in part for picture in looks[k].pictures]))
+            templates = [targets[k].bank.first for k in part for _ in looks[k].crops]
+            pictures = [picture for k in part for picture in looks[k].pictures]
+            more = batch_size(core.engine, len(pictures)) - len(pictures)
+            templates, pictures = templates + templates[-1:] * more, pictures + pictures[-1:] * more
+            found = clean(core.engine.match(core.engine.stack(templates), pictures))
             at = 0
             for k in part:
                 responses[k] = found[at : at + len(looks[k].crops)]

@@ -14,6 +14,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Protocol
 
+import cv2
+
 from tracker.errors import SiamTrackError
 from tracker.serve.messages import is_kind, pack, unpack
 from tracker.serve.plan import Plan
@@ -103,8 +105,9 @@ def main(fd: int) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervisor, which then says "stop"
     link = Connection(fd)
     try:
-        _, values, _ = unpack(link.recv_bytes())
-        worker = Worker(Plan.from_dict(values))
+        plan = Plan.from_dict(unpack(link.recv_bytes())[1])
+        cv2.setNumThreads(plan.threads)
+        worker = Worker(plan)
     except SiamTrackError as error:
         link.send_bytes(pack("unable", {"text": str(error)}))
         return 2

@@ -37,8 +37,11 @@ class WorkerActor:
     """
 
     def __init__(self, plan: dict[str, Any]) -> None:
+        import cv2
+
         from tracker.serve.worker import Worker
 
+        cv2.setNumThreads(int(plan["threads"]))  # a process of its own: the other cores belong to others
         self._worker: Worker | None = None
         self._problem = ""
         try:

@@ -31,15 +31,17 @@ class Listener(threading.Thread):
         wait: Whether `put` waits when they do; else the line is lost and counted.
 
     Attributes:
+        place: Its name.
         written, missed: Lines.
         problem: What is wrong at the moment, or "".
         broken: Whether nothing will be written any more.
+        reader_gone: Whether that is because the reader of a pipe went away (`| head`).
     """
 
     def __init__(self, name: str, size: int, wait: bool = False) -> None:
         super().__init__(name=f"siamtrack-results-{name}", daemon=True)
-        self.written = self.missed = 0
-        self.problem, self.broken = "", False
+        self.place, self.written, self.missed = name, 0, 0
+        self.problem, self.broken, self.reader_gone = "", False, False
         self._queue: queue.Queue[Line | None] = queue.Queue(size)
         self._wait = wait
 
@@ -72,8 +74,10 @@ class Listener(threading.Thread):
                     self.written += len(lines)
                 except OSError as error:
                     self.missed += len(lines)
-                    self.problem, self.broken = f"{self.name}: {error.strerror or error}", True
-                    logger.warning("%s; nothing more is written there.", self.problem)
+                    self.reader_gone = isinstance(error, BrokenPipeError)
+                    self.problem, self.broken = f"Writing results to {self.place} failed: {error.strerror or error}.", True
+                    if not self.reader_gone:
+                        logger.warning("%s Nothing more is written there.", self.problem)
             if ended or self.broken:
                 return self.close()
 
@@ -163,7 +167,7 @@ class Results:
     def counts(self) -> dict[str, dict[str, Any]]:
         """name -> written, missed and problem of each listener."""
         return {
-            one.name.removeprefix("siamtrack-results-"): {
+            one.place: {
                 "written": one.written,
                 "missed": one.missed,
                 "problem": one.problem,
@@ -172,6 +176,6 @@ class Results:
         }
 
     @property
-    def reader_gone(self) -> bool:
-        """Whether the reader of standard output went away (`| head`) and nothing else listens."""
+    def nobody(self) -> bool:
+        """Whether there were listeners and none is left."""
         return bool(self.listeners) and all(one.broken for one in self.listeners)

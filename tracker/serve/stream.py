@@ -74,7 +74,7 @@ class Stream:
         self.served = self.searched = 0.0
         self.faults = 0
         self.saved_names: set[str] = set()
-        self._closed = False
+        self.closed = False
         self.begun: set[str] = set(begun)
         for name in begun:
             self._pending.pop(name, None)
@@ -170,9 +170,9 @@ class Stream:
         self.reader.stop()
         if self._detections is not None:
             self._detections.close()
-        if self.recording is not None and not self._closed:
+        if self.recording is not None and not self.closed:
             self.recording.finish()
-        self._closed = True
+        self.closed = True
 
     def _restore(self) -> None:
         assert self.targets is not None

@@ -21,13 +21,15 @@ from tracker.serve.state import Saved, read_state, write_state
 logger = logging.getLogger(__name__)
 
 TICK = 0.1
-SUSPICIOUS, WITHIN = 2, 60.0
+SUSPICIOUS, WITHIN = 3, 60.0
 """After so many deaths of its workers within so many seconds a stream goes to the queue of suspects."""
 TRIAL = 4.0
 """Seconds that a suspect is watched alone before the next one is let in."""
 LAST_WAIT = 30.0
 """Seconds for workers to finish their recordings."""
 START_WAIT = 120.0
+SETTLE = 15.0
+"""Seconds at the start in which streams wait until all workers are ready, to be dealt out evenly."""
 """Seconds that a worker may take to load its model."""
 INBOX = 4096
 
@@ -46,7 +48,7 @@ class Post:
         handle: How to talk to it.
         ready: Whether it has loaded its model.
         spare: Whether it waits for another to die.
-        heard: When it said something last.
+        heard, hired: When it said something last, and when it was started.
         text: What it is, in words.
     """
 
@@ -55,6 +57,7 @@ class Post:
     ready: bool = False
     spare: bool = False
     heard: float = 0.0
+    hired: float = 0.0
     text: str = "starting"
     lost_results: int = 0
     done: bool = False
@@ -223,7 +226,7 @@ class Supervisor:
         try:
             while not over.is_set() and not self.failed:
                 self._step()
-                if self.results.reader_gone or (not stay and self.entries and all(e.over for e in self.entries.values())):
+                if self.results.nobody or (not stay and self.entries and all(e.over for e in self.entries.values())):
                     break
         finally:
             self._finish()
@@ -316,7 +319,7 @@ class Supervisor:
             self._next_hire = now + 1.0
             return
         self._numbers += 1
-        post = Post(self._numbers, handle, spare=len(active) >= self._count, heard=now)
+        post = Post(self._numbers, handle, spare=len(active) >= self._count, heard=now, hired=now)
         self.posts[post.number] = post
         threading.Thread(target=self._listen, args=(post,), name=f"siamtrack-worker-{post.number}", daemon=True).start()
 
@@ -374,8 +377,11 @@ class Supervisor:
         now = time.monotonic()
         if self._trial is not None and now - self._trial[1] > TRIAL:
             self._trial = None
+        starting = any(not p.ready and not p.spare and now - p.hired < SETTLE for p in self.posts.values())
         for entry in self.entries.values():
             if entry.worker is not None or entry.over or now < entry.not_before:
+                continue
+            if starting and not entry.moves:  # else all would go to the worker that is ready first
                 continue
             loads = {p.number: 0 for p in self.posts.values() if p.ready and not p.spare}
             if not loads:

@@ -341,7 +341,8 @@ class Worker:
         if now - self._saved >= self.plan.save_every:
             self._saved = now
             for stream in self._streams.values():
-                self._put_saved(stream)
+                if not stream.closed:
+                    self._put_saved(stream)
 
     def _put_saved(self, stream: Stream) -> None:
         saved = stream.save()
