@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,8 +39,8 @@ class Nodes:
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.address = f"127.0.0.1:{probe.getsockname()[1]}"
         self._folder, self.processes = folder, []  # type: tuple[Path, list[subprocess.Popen[bytes]]]
-        port = self.address.split(":")[1]
-        self._start("--head", f"--port={port}", "--node-ip-address=127.0.0.1", "--include-dashboard=false", f"--temp-dir={folder}/r")
+        port, short = self.address.split(":")[1], tempfile.mkdtemp(prefix="r", dir="/tmp")  # sockets have short names
+        self._start("--head", f"--port={port}", "--node-ip-address=127.0.0.1", "--include-dashboard=false", f"--temp-dir={short}")
         self._wait()
 
     def _start(self, *options: str) -> None:

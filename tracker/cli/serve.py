@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import signal
 import sys
@@ -24,6 +25,7 @@ from tracker.cli.common import (
     add_version,
     say_error,
 )
+from tracker.errors import SiamTrackError
 
 if TYPE_CHECKING:
     from tracker.serve.config import ServeConfig
@@ -82,6 +84,8 @@ def check_all(config: ServeConfig) -> None:
     overrides = [f"tracking.{key}={value}" for key, value in config.tracking.items()]
     check_model_options(argparse.Namespace(device=config.device, model=config.model, config=None, overrides=overrides))
     check_files(config)
+    if config.control.address is not None and importlib.util.find_spec("aiohttp") is None:
+        raise SiamTrackError("Control over HTTP needs the package aiohttp; `pip install aiohttp` adds it (the extra `serve` holds it).")
 
 
 def serve(args: argparse.Namespace, config: ServeConfig) -> int:

@@ -13,13 +13,13 @@ from importlib import resources
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from aiohttp import web
+
 from tracker.errors import ConfigError, SiamTrackError
 from tracker.serve.config import ControlConfig, StreamConfig, parse_stream, parse_target
 from tracker.web.access import Guard, parse_address
 
 if TYPE_CHECKING:
-    from aiohttp import web
-
     from tracker.serve.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class Control:
         url: The address to open, with the token.
 
     Raises:
-        SiamTrackError: aiohttp is missing, the address can't be used, or the token of the environment is too short.
+        SiamTrackError: The address can't be used, or the token of the environment is too short.
     """
 
     def __init__(self, supervisor: Supervisor, config: ControlConfig) -> None:
@@ -91,13 +91,7 @@ class Control:
             self._loop.close()
 
     async def _start(self) -> None:
-        try:
-            from aiohttp import web
-        except ImportError:
-            raise SiamTrackError(
-                "Control over HTTP needs the package aiohttp; `pip install aiohttp` adds it (the extra `serve` holds it)."
-            ) from None
-        app = web.Application(client_max_size=LONGEST_REQUEST, middlewares=[web.middleware(self._protect)])
+        app = web.Application(client_max_size=LONGEST_REQUEST, middlewares=[self._protect])
         app.on_response_prepare.append(_add_headers)
         one, target = "/api/streams/{stream}", "/api/streams/{stream}/targets/{target}"
         app.add_routes(
@@ -127,9 +121,8 @@ class Control:
         self._port = self._runner.addresses[0][1]
         self.url = self._guard.url(self._port)
 
+    @web.middleware
     async def _protect(self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
-        from aiohttp import web
-
         cookie = f"siamtrack-serve-{self._port}"
         if not self._guard.host_allowed(request.host):
             return _problem(403, f"{request.host[:80]!r} is not a name of this machine; use localhost.")
@@ -158,15 +151,11 @@ class Control:
         return self._file(request.match_info["name"])
 
     def _file(self, name: str) -> web.Response:
-        from aiohttp import web
-
         if name not in self._files:
             return _problem(404, "There is no such file here.")
         return web.Response(body=self._files[name], content_type=TYPES[Path(name).suffix], charset="utf-8")
 
     async def _get_metrics(self, request: web.Request) -> web.Response:
-        from aiohttp import web
-
         if self._metrics is None:
             from tracker.serve.metrics import exposition
 
@@ -213,8 +202,6 @@ class Control:
         return _answer({"stream": name, "target": target, "done": "removed"})
 
     async def _get_picture(self, request: web.Request) -> web.Response:
-        from aiohttp import web
-
         boxes = request.query.get("boxes", "1") != "0"
         data = await asyncio.to_thread(self._supervisor.picture, request.match_info["stream"], boxes)
         return web.Response(body=data, content_type="image/jpeg")
@@ -257,14 +244,10 @@ async def _add_headers(request: web.Request, response: web.StreamResponse) -> No
 
 
 def _answer(values: Any) -> web.Response:
-    from aiohttp import web
-
     return web.json_response(values)
 
 
 def _problem(status: int, text: str) -> web.Response:
-    from aiohttp import web
-
     return web.json_response({"error": text}, status=status)
 
 
