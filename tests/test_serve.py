@@ -1,4 +1,5 @@
-"""`siamtrack serve` as a user runs it: results, ends, a killed worker, control over HTTP, listeners that are slow or absent."""
+"""`siamtrack serve` as a user runs it: results, ends, a killed worker, control over HTTP, listeners that are slow or
+absent."""
 
 from __future__ import annotations
 
@@ -137,7 +138,8 @@ def test_five_files_as_streams(place: Path, tmp_path: Path) -> None:
 
 
 def test_a_worker_that_is_killed_and_sigterm(place: Path, tmp_path: Path) -> None:
-    """kill -9 of the worker: live and file go on, each file frame has its result; SIGTERM finishes recordings and writes the state."""
+    """kill -9 of the worker: live and file go on, each file frame has its result; SIGTERM finishes recordings and
+    writes the state."""
     shutil.copy(place / "tiny.safetensors", tmp_path)
     with live_stream() as port:
         config = {

@@ -1,4 +1,5 @@
-"""A worker in this process: what it makes of files, of several streams at once, of a stream that breaks, and of what it saved."""
+"""A worker in this process: what it makes of files, of several streams at once, of a stream that breaks, and of what
+it saved."""
 
 from __future__ import annotations
 

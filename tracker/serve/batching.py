@@ -1,4 +1,5 @@
-"""Search windows of the targets of several streams, matched in one network call: `tracker.tracking.sight` over many frames."""
+"""Search windows of the targets of several streams, matched in one network call: `tracker.tracking.sight` over many
+frames."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ Job = tuple[Sequence[Target], Image]
 
 
 def see_many(core: Core, jobs: Sequence[Job], call: int) -> list[Sight]:
-    """Looks for all targets of all streams; those that a small window leaves in doubt are looked for once more in the full one.
+    """Looks for all targets of all streams; those that a small window leaves in doubt are looked for once more in the
+    full one.
 
     A target gets what it would get alone: neither who else is in a call nor how many matters to it.
 
@@ -71,7 +73,8 @@ def batch_size(engine: Engine, count: int) -> int:
 
 
 def _match(core: Core, targets: dict[int, Target], looks: dict[int, Look], call: int) -> dict[int, Response]:
-    """The responses by number: windows of one size together, as many in a call as may be; a target with a bank has a call of its own."""
+    """The responses by number: windows of one size together, as many in a call as may be; a target with a bank has a
+    call of its own."""
     responses: dict[int, Response] = {}
     groups: dict[int, list[int]] = {}
     for k, look in looks.items():

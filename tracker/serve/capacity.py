@@ -1,7 +1,8 @@
-"""How many streams this machine carries: `python -m tracker.serve.capacity --streams 1 2 4 8`, the table of docs/serve.md.
+"""How many streams this machine carries: `python -m tracker.serve.capacity --streams 1 2 4 8`, the table of
+docs/serve.md.
 
-Latency is that of the clock in the picture: from when a frame was due at the camera to its result at the supervisor. So sending,
-network, decoding, waiting, tracking and the way back are all in it.
+Latency is that of the clock in the picture: from when a frame was due at the camera to its result at the supervisor.
+So sending, network, decoding, waiting, tracking and the way back are all in it.
 """
 
 from __future__ import annotations
@@ -99,7 +100,8 @@ def measure(args: argparse.Namespace, count: int, port: int, epoch: float) -> Me
 
 
 def _box(args: argparse.Namespace) -> list[float]:
-    # Where the target is depends on when a client comes; the whole middle is a target as good as any, always in the picture.
+    # Where the target is depends on when a client comes; the whole middle is a target as good as any, always in the
+    # picture.
     return [args.width * 0.4, args.height * 0.4, args.width * 0.08, args.height * 0.12]
 
 

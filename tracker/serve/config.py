@@ -27,7 +27,8 @@ class TargetConfig:
     Attributes:
         box: x, y, w, h in pixels, 0-based, top-left corner, in the frame numbered `frame`.
         known: A file written by `track --save-target`; the target is looked for from the first frame on.
-        frame: 0-based index of the frame that `box` was taken in (files; a live stream takes the first frame that comes).
+        frame: 0-based index of the frame that `box` was taken in (files; a live stream takes the first frame that
+            comes).
     """
 
     box: list[float] | None = None
@@ -40,8 +41,10 @@ class DetectionsConfig:
     """Boxes of a detector that start targets; either `file` or `url`.
 
     Attributes:
-        file: JSON lines with `frame`, `box` and, if wanted, `score`; or a MOTChallenge text (frame,id,x,y,w,h,score,...).
-        url: HTTP address that takes a JPEG by POST and answers {"boxes": [[x, y, w, h], ...]}, a fifth number being the score.
+        file: JSON lines with `frame`, `box` and, if wanted, `score`; or a MOTChallenge text
+            (frame,id,x,y,w,h,score,...).
+        url: HTTP address that takes a JPEG by POST and answers {"boxes": [[x, y, w, h], ...]}, a fifth number being
+            the score.
         every: Seconds between two questions to `url`.
         timeout: Seconds to wait for its answer.
         least_score: Detections below it are left out, 0 to 1.
@@ -79,8 +82,8 @@ class StreamConfig:
         source: File, folder, glob, camera number, or URL (rtsp, http, udp, tcp, ...).
         targets: name -> `TargetConfig`.
         detections: Where further targets come from, or nothing.
-        live: auto, yes or no: whether only the newest frame counts. auto: yes for cameras and endless URLs. A file with yes plays
-            at its own speed.
+        live: auto, yes or no: whether only the newest frame counts. auto: yes for cameras and endless URLs. A file
+            with yes plays at its own speed.
         lost: What becomes of a LOST target after `lost_seconds`: search (it is looked for without end), drop (it is
             removed), restart (what is inside its first box then is the target).
         lost_seconds: Seconds of LOST without a break before `lost` says what to do.
@@ -105,8 +108,8 @@ class BatchConfig:
     Attributes:
         crops: Search windows at most that are gathered for one flush.
         wait_ms: Milliseconds that the first of them waits for others.
-        call_crops: Windows in one network call; 0: all on a GPU, 4 on a CPU, where a larger batch saves nothing and makes the first
-            streams wait for the last.
+        call_crops: Windows in one network call; 0: all on a GPU, 4 on a CPU, where a larger batch saves nothing and
+            makes the first streams wait for the last.
     """
 
     crops: int = 64
@@ -184,8 +187,8 @@ class ResultsConfig:
         file: A file that the same lines are added to.
         mqtt: A broker, or nothing.
         queue: Lines that wait for a slow listener at most.
-        when_full: drop (what a slow listener misses is counted) or wait (for files as streams: tracking waits for stdout and
-            file; never for MQTT).
+        when_full: drop (what a slow listener misses is counted) or wait (for files as streams: tracking waits for
+            stdout and file; never for MQTT).
     """
 
     stdout: bool = True
@@ -200,7 +203,8 @@ class ControlConfig:
     """Control and status page over HTTP.
 
     Attributes:
-        address: HOST:PORT to listen on (port 0: any free one), or nothing for no control. Changes always need the token.
+        address: HOST:PORT to listen on (port 0: any free one), or nothing for no control. Changes always need the
+            token.
         metrics: Whether /metrics answers Prometheus without a token (numbers and names of streams only).
     """
 
@@ -253,7 +257,8 @@ def load_serve_config(path: str | Path) -> ServeConfig:
     """The configuration in a yaml file.
 
     Raises:
-        ConfigError: Missing or malformed file, unknown key (with the nearest known one), value of a wrong type or out of bounds.
+        ConfigError: Missing or malformed file, unknown key (with the nearest known one), value of a wrong type or out
+            of bounds.
     """
     values = read_yaml(path)
     streams = values.pop("streams", None) or {}

@@ -1,4 +1,5 @@
-"""Control over HTTP and the status page, in a thread with an event loop of its own. Who may come in: `tracker.web.access`."""
+"""Control over HTTP and the status page, in a thread with an event loop of its own. Who may come in:
+`tracker.web.access`."""
 
 from __future__ import annotations
 
@@ -59,7 +60,8 @@ class Control:
         token = os.environ.get(TOKEN) or secrets.token_urlsafe(24)
         if len(token) < 16:
             raise SiamTrackError(f"The token in {TOKEN} has {len(token)} characters; give 16 or more that nobody can guess.")
-        # Unlike the page of one stream this one opens addresses and writes files: the token is asked for on this machine too.
+        # Unlike the page of one stream this one opens addresses and writes files: the token is asked for on this
+        # machine too.
         self._guard = Guard(parse_address(config.address), token)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="siamtrack-control", daemon=True)

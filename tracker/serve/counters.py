@@ -1,4 +1,5 @@
-"""What is counted of a stream: frames in, dropped and tracked, and how long a frame took from its arrival to its result."""
+"""What is counted of a stream: frames in, dropped and tracked, and how long a frame took from its arrival to its
+result."""
 
 from __future__ import annotations
 

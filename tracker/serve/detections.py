@@ -31,7 +31,8 @@ def read_detections(path: str | Path, least_score: float) -> dict[int, list[list
     """Frame index (from 0) -> boxes (x, y, w, h) of a detections file.
 
     Args:
-        path: JSON lines with `frame` (from 0), `box` and perhaps `score`; or MOTChallenge text, whose frames and pixels count from 1.
+        path: JSON lines with `frame` (from 0), `box` and perhaps `score`; or MOTChallenge text, whose frames and
+            pixels count from 1.
         least_score: Boxes below it are left out; a line without a score counts.
 
     Raises:
@@ -115,7 +116,8 @@ class EndpointDetections:
         self._thread: threading.Thread | None = None
 
     def look(self, frame: Frame) -> Found | None:
-        """The answer to an earlier question, if there is one, with the picture that it is about; asks again when it is time."""
+        """The answer to an earlier question, if there is one, with the picture that it is about; asks again when it is
+        time."""
         answer, self._answer = self._answer, None
         now = time.monotonic()
         if (self._thread is None or not self._thread.is_alive()) and now - self._asked >= self._config.every:

@@ -58,7 +58,8 @@ class Entry:
 
     @property
     def load(self) -> int:
-        """What it asks of a worker: a stream counts as much as a target, since decoding costs about as much as tracking."""
+        """What it asks of a worker: a stream counts as much as a target, since decoding costs about as much as
+        tracking."""
         return 1 + max(len(self.config.targets), len(self.last))
 
     def order(self) -> bytes:

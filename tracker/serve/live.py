@@ -1,4 +1,5 @@
-"""Network streams whose pictures are converted only when somebody wants them: at the newest-frame rule most are thrown away."""
+"""Network streams whose pictures are converted only when somebody wants them: at the newest-frame rule most are thrown
+away."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ class LiveReader:
     Args:
         url: The address.
         timeout: Seconds to wait for opening, and for each read.
-        decode: cpu, or an FFmpeg device (cuda, vaapi, ...); FFmpeg's software decoder takes over where the device can't.
+        decode: cpu, or an FFmpeg device (cuda, vaapi, ...); FFmpeg's software decoder takes over where the device
+            can't.
 
     Attributes:
         info: `live` says whether the address has no end of its own.
@@ -77,7 +79,8 @@ class LiveReader:
             raise SourceError(f"{self._name} broke off: {self._reason(error)}.") from None
 
     def converted(self, raw: Any, index: int, came: float) -> Callable[[], Frame]:
-        """What makes a Frame of a raw one, in whatever thread asks; its time stamp is the stream's own where it has one."""
+        """What makes a Frame of a raw one, in whatever thread asks; its time stamp is the stream's own where it has
+        one."""
         if raw.pts is not None and self._origin is not None:
             stamp = float((raw.pts - self._origin) * self._time_base)
         else:

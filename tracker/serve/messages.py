@@ -1,4 +1,5 @@
-"""What supervisor and workers tell each other: a JSON header and byte parts in one message. Nothing in it can run code."""
+"""What supervisor and workers tell each other: a JSON header and byte parts in one message. Nothing in it can run
+code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Numbers for Prometheus, through prometheus-client (the project's own library): read from the state when they are asked for."""
+"""Numbers for Prometheus, through prometheus-client (the project's own library): read from the state when they are
+asked for."""
 
 from __future__ import annotations
 

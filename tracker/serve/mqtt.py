@@ -20,8 +20,9 @@ LAST_WORDS = 1.0
 class MqttListener(Listener):
     """Publishes each line on TOPIC/STREAM.
 
-    A broker that is down is tried again by itself, after one second, then two, up to eight; what comes meanwhile is missed and counted:
-    results are worth most when they are new. A broker that takes longer than results come costs lines, not time.
+    A broker that is down is tried again by itself, after one second, then two, up to eight; what comes meanwhile is
+    missed and counted: results are worth most when they are new. A broker that takes longer than results come costs
+        lines, not time.
 
     Args:
         config: Where the broker is.

@@ -49,8 +49,8 @@ class Handle(Protocol):
 class ProcessHandle:
     """Starts `python -m tracker.serve.process` and talks to it.
 
-    Not `multiprocessing`: a process of that starts by importing the program that began it, which a service embedded elsewhere may
-    not survive.
+    Not `multiprocessing`: a process of that starts by importing the program that began it, which a service embedded
+    elsewhere may not survive.
 
     Args:
         plan: What the worker has to know.

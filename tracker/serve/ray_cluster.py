@@ -1,7 +1,8 @@
-"""Workers on several machines: one Ray actor for each GPU or group of cores. The worker, and all around it, is that of one machine.
+"""Workers on several machines: one Ray actor for each GPU or group of cores. The worker, and all around it, is that of
+one machine.
 
-Ray starts processes, says when they die, and carries messages: results, orders, the targets' own state. Frames never leave the worker that
-decoded them.
+Ray starts processes, says when they die, and carries messages: results, orders, the targets' own state. Frames never
+leave the worker that decoded them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SILENCE = 3.0
-"""Seconds without an answer after which an actor counts as gone: Ray itself takes much longer to notice a machine without power."""
+"""Seconds without an answer after which an actor counts as gone: Ray itself takes much longer to notice a machine
+without power."""
 LONG_POLL, AT_ONCE = 0.5, 256
 """Seconds that an actor waits for its first message, and messages in one answer at most."""
 START_WAIT = 120.0
@@ -115,7 +117,8 @@ class Cluster:
         address: HOST:PORT of the head node, or auto: the cluster that this machine belongs to.
 
     Attributes:
-        count: How many workers there are to be: one for each GPU of the cluster, or for each `workers.threads` of its cores.
+        count: How many workers there are to be: one for each GPU of the cluster, or for each `workers.threads` of its
+            cores.
 
     Raises:
         DeviceError: Ray is not installed, there is no such cluster, or its token is missing.
@@ -154,7 +157,8 @@ class Cluster:
         ray.shutdown()
 
     def hire(self) -> RayHandle | None:
-        """Starts an actor on the node with the least to do; None where the cluster has no room now (a node has died)."""
+        """Starts an actor on the node with the least to do; None where the cluster has no room now (a node has
+        died)."""
         import ray
 
         threads = self._config.workers.threads
@@ -168,7 +172,8 @@ class Cluster:
 
 
 def _with_groups(cls: type[WorkerActor]) -> type[WorkerActor]:
-    """A copy of the class whose methods carry the names of their threads: Ray's decorator needs ray, which is optional."""
+    """A copy of the class whose methods carry the names of their threads: Ray's decorator needs ray, which is
+    optional."""
     import ray
 
     class Actor(cls):  # type: ignore[valid-type,misc]

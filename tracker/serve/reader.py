@@ -1,4 +1,5 @@
-"""One thread for each stream: it decodes, keeps the newest frame (or every frame, for files), and comes back when the stream does."""
+"""One thread for each stream: it decodes, keeps the newest frame (or every frame, for files), and comes back when the
+stream does."""
 
 from __future__ import annotations
 
@@ -49,8 +50,8 @@ class Reader(threading.Thread):
         decode: cpu, or an FFmpeg device.
 
     Attributes:
-        state: connecting, live (frames come), down (it is tried again), refused (it broke a limit; tried again), failed (a file
-            that can't be read on), ended (a file that was read to its end) or closed.
+        state: connecting, live (frames come), down (it is tried again), refused (it broke a limit; tried again),
+            failed (a file that can't be read on), ended (a file that was read to its end) or closed.
         text: A sentence on the state.
         info: Of the source, once it was opened.
         every: Whether every frame is delivered.

@@ -1,4 +1,5 @@
-"""A stream's recording, in a thread of its own: an encoder that is behind costs a live recording frames, never the tracker time."""
+"""A stream's recording, in a thread of its own: an encoder that is behind costs a live recording frames, never the
+tracker time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Where results go. Each listener has a queue and a thread: a slow one loses lines, which are counted, and slows nobody."""
+"""Where results go. Each listener has a queue and a thread: a slow one loses lines, which are counted, and slows
+nobody."""
 
 from __future__ import annotations
 

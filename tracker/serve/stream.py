@@ -23,7 +23,8 @@ logger = logging.getLogger(__name__)
 
 Saved = tuple[Mapping[str, Any], bytes]
 LIVE_BUDGET_MS = 40.0
-"""Milliseconds of search for a LOST target in a frame of a live stream; files are searched without a limit, so that runs repeat."""
+"""Milliseconds of search for a LOST target in a frame of a live stream; files are searched without a limit, so that
+runs repeat."""
 
 
 class Stream:

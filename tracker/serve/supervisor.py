@@ -1,4 +1,5 @@
-"""Deals streams out to workers, notices when one dies, and passes on what they say. Knows nothing of pictures and networks."""
+"""Deals streams out to workers, notices when one dies, and passes on what they say. Knows nothing of pictures and
+networks."""
 
 from __future__ import annotations
 
@@ -221,7 +222,8 @@ class Supervisor:
     # The loop.
 
     def run(self, over: threading.Event) -> None:
-        """Serves until `over` is set, all streams have ended (and the configuration does not say `stay`), or nobody listens."""
+        """Serves until `over` is set, all streams have ended (and the configuration does not say `stay`), or nobody
+        listens."""
         stay = self.config.stay or not self.entries
         try:
             while not over.is_set() and not self.failed:
@@ -359,7 +361,8 @@ class Supervisor:
     # Streams.
 
     def _suspect(self, mine: list[Entry], now: float) -> None:
-        """Streams that lose worker after worker are let in one by one; the one whose arrival kills again is the poisoned one."""
+        """Streams that lose worker after worker are let in one by one; the one whose arrival kills again is the
+        poisoned one."""
         if self._trial is not None and any(e.name == self._trial[0] for e in mine):
             culprit = self.entries[self._trial[0]]
             self._trial = None

@@ -1,7 +1,7 @@
 """Synthetic live streams for measurements and tests: a target that goes round, and a clock drawn into each picture.
 
-`python -m tracker.serve.synthetic --port 9000` serves any number of clients on tcp://127.0.0.1:9000 until it is stopped. The pictures
-are encoded once; what a client costs is muxing and sending. All clients see the same clock.
+`python -m tracker.serve.synthetic --port 9000` serves any number of clients on tcp://127.0.0.1:9000 until it is
+stopped. The pictures are encoded once; what a client costs is muxing and sending. All clients see the same clock.
 """
 
 from __future__ import annotations

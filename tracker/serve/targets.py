@@ -1,4 +1,5 @@
-"""The targets of one stream by name, on a look that the batcher has taken for all streams; and how they are saved and restored."""
+"""The targets of one stream by name, on a look that the batcher has taken for all streams; and how they are saved and
+restored."""
 
 from __future__ import annotations
 
@@ -105,7 +106,8 @@ class StreamTargets(MultiTracker):
         return self.update(frame, index=index, timestamp=timestamp)
 
     def save(self, name: str) -> tuple[dict[str, Any], bytes]:
-        """A target as plain numbers, and its views as an .npz in memory. What it learnt of its background is not kept."""
+        """A target as plain numbers, and its views as an .npz in memory. What it learnt of its background is not
+        kept."""
         number = self.id_of(name)
         assert number is not None
         target = self.targets[number]

@@ -1,4 +1,5 @@
-"""What does the work: streams, one batcher for all of them, and an outbox. The same in a process, in a Ray actor, and in a test."""
+"""What does the work: streams, one batcher for all of them, and an outbox. The same in a process, in a Ray actor, and
+in a test."""
 
 from __future__ import annotations
 
@@ -52,7 +53,8 @@ class Worker:
         tracker: A tracker to use; without it one is built from the plan.
 
     Attributes:
-        outbox: Messages for the supervisor (`serve.messages`): "ready", "results", "event", "status", "saved", "picture", "bye".
+        outbox: Messages for the supervisor (`serve.messages`): "ready", "results", "event", "status", "saved",
+            "picture", "bye".
     """
 
     def __init__(self, plan: Plan, tracker: SiamTracker | None = None) -> None:
@@ -204,7 +206,8 @@ class Worker:
             turn.searched = time.monotonic()
 
     def _look_safely(self, streams: Sequence[Stream]) -> None:
-        """A frame that nobody foresaw costs its stream, not the others: who fails is looked at alone from then on, then left out."""
+        """A frame that nobody foresaw costs its stream, not the others: who fails is looked at alone from then on,
+        then left out."""
         try:
             self._look(streams)
         except Exception as error:
@@ -315,7 +318,8 @@ class Worker:
             self.lost_results += len(values.get("lines", ()))
 
     def _tell_states(self, everything: bool = False) -> None:
-        """Changed states at once, counters as a sign of life now and then, the targets' own state as often as the plan says."""
+        """Changed states at once, counters as a sign of life now and then, the targets' own state as often as the plan
+        says."""
         for stream in self._streams.values():
             state = (stream.reader.state, stream.reader.text)
             if state[0] == "ended" and stream.reader.ready:  # its last frames are still to be looked at
