@@ -25,7 +25,7 @@ from tracker.serve.plan import plan_of
 from tracker.serve.process import ProcessHandle
 from tracker.serve.results import Results
 from tracker.serve.supervisor import Supervisor
-from tracker.serve.synthetic import LOOP
+from tracker.serve.synthetic import LOOP, target_box
 
 WARM_UP = 5.0
 """Seconds after the first result of the last stream that are not counted."""
@@ -48,7 +48,9 @@ class Measured:
 def measure(args: argparse.Namespace, count: int, port: int, epoch: float) -> Measured:
     """One run with so many streams."""
     streams = {
-        f"s{k}": parse_stream(f"s{k}", {"source": f"tcp://127.0.0.1:{port}", "targets": {"t": {"box": _box(args)}}}, "the measurement")
+        f"s{k}": parse_stream(
+            f"s{k}", {"source": f"tcp://127.0.0.1:{port}", "targets": {"t": {"box": _box(args)}}, "timeout": 30.0}, "the measurement"
+        )
         for k in range(count)
     }
     config = ServeConfig(
@@ -100,9 +102,8 @@ def measure(args: argparse.Namespace, count: int, port: int, epoch: float) -> Me
 
 
 def _box(args: argparse.Namespace) -> list[float]:
-    # Where the target is depends on when a client comes; the whole middle is a target as good as any, always in the
-    # picture.
-    return [args.width * 0.4, args.height * 0.4, args.width * 0.08, args.height * 0.12]
+    """Where the target is in the picture that every client begins with."""
+    return list(target_box(0, args.width, args.height))
 
 
 def _totals(supervisor: Supervisor) -> tuple[int, int]:
@@ -152,7 +153,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--height", type=int, default=720)
     parser.add_argument("--rate", type=int, default=25, help="frames per second")
     args = parser.parse_args(argv)
-    command = [sys.executable, "-m", "tracker.serve.synthetic"]
+    command = [sys.executable, "-m", "tracker.serve.synthetic", "--aligned"]
     command += [f"--{key}={getattr(args, key)}" for key in ("width", "height", "rate")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:

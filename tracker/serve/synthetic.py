@@ -90,9 +90,11 @@ class StreamServer:
         width, height: Pixels.
         rate: Frames per second.
         port: 0: any free one.
+        aligned: Whether each client begins at the first picture, so that a box for it is known; else at the next key frame.
     """
 
-    def __init__(self, width: int = 1280, height: int = 720, rate: int = 25, port: int = 0) -> None:
+    def __init__(self, width: int = 1280, height: int = 720, rate: int = 25, port: int = 0, aligned: bool = False) -> None:
+        self._aligned = aligned
         self._packets, self._size, self.rate = encode(width, height, rate), (width, height), rate
         self._listener = socket.create_server(("127.0.0.1", port), backlog=64)
         self.port: int = self._listener.getsockname()[1]
@@ -108,15 +110,19 @@ class StreamServer:
         rate = self.rate
         with client, contextlib.suppress(OSError, av.FFmpegError), client.makefile("wb", buffering=0) as out:
             with av.open(out, "w", format="mpegts", options={"flush_packets": "1"}) as container:
-                stream: Any = container.add_stream("libx264", rate=rate)
-                stream.width, stream.height, stream.pix_fmt = *self._size, "yuv420p"
-                number = (int((time.time() - self.epoch) * rate) // rate + 1) * rate  # the next key frame
+                # Without an encoder: the packets are there.
+                stream: Any = container.add_mux_stream("h264", rate=rate, width=self._size[0], height=self._size[1])
+                stream.time_base = Fraction(1, rate)
+                number = int((time.time() - self.epoch) * rate) + 1
+                while number % LOOP % (LOOP if self._aligned else rate):
+                    number += 1
                 while True:
                     time.sleep(max(0.0, self.epoch + number / rate - time.time()))
                     packet: Any = av.Packet(self._packets[number % LOOP])
                     packet.stream, packet.time_base = stream, Fraction(1, rate)
                     packet.pts = packet.dts = number
                     packet.is_keyframe = number % LOOP % rate == 0
+                    packet.duration = 1
                     container.mux(packet)
                     number += 1
 
@@ -128,8 +134,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--width", type=int, default=1280)
     parser.add_argument("--height", type=int, default=720)
     parser.add_argument("--rate", type=int, default=25, help="frames per second")
+    parser.add_argument("--aligned", action="store_true", help="each client begins at the first picture")
     args = parser.parse_args(argv)
-    server = StreamServer(args.width, args.height, args.rate, args.port)
+    server = StreamServer(args.width, args.height, args.rate, args.port, args.aligned)
     sys.stdout.write(f"{server.port} {server.epoch}\n")
     sys.stdout.flush()
     server.run()
