@@ -92,6 +92,7 @@ class Entry:
         """Notes what a worker saved of its targets."""
         self.saved.targets, self.saved.views, self.saved.begun = values["targets"], parts, values["begun"]
         self.boxes = {name: box for name, box in self.boxes.items() if name in values["targets"]}
+        self.last = {name: one for name, one in self.last.items() if name in values["targets"]}
 
     def leave(self) -> None:
         """It has no worker any more; what was counted there stays counted."""

@@ -144,4 +144,6 @@ def _listen(link: Connection, handle: object) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    raise SystemExit(main(int(sys.argv[1])))
+    code = main(int(sys.argv[1]))
+    logging.shutdown()
+    os._exit(code)  # readers may hang in a network read of many seconds; all that is to be kept is written
