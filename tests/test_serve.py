@@ -137,6 +137,7 @@ def test_five_files_as_streams(place: Path, tmp_path: Path) -> None:
     assert len((tmp_path / "rec/s0.csv").read_text().splitlines()) == 13
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_and_sigterm(place: Path, tmp_path: Path) -> None:
     """kill -9 of the worker: live and file go on, each file frame has its result; SIGTERM finishes recordings and
     writes the state."""

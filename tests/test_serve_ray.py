@@ -23,12 +23,16 @@ from tests.test_serve import BOX, live_stream, serving
 pytest.importorskip("ray")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 RAY = [sys.executable, "-m", "ray.scripts.scripts"]
-TOKEN = "0" * 64
 
 
-def ray_environment() -> dict[str, str]:
+def ray_environment(folder: Path) -> dict[str, str]:
     paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    more = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN, "RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0"}
+    more = {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(folder / "ray-token"),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_DEDUP_LOGS": "0",
+    }
     return environment(PYTHONPATH=paths, **more)
 
 
@@ -47,7 +51,7 @@ class Nodes:
         command = [*RAY, "start", "--block", "--num-cpus=1", "--object-store-memory=100000000", "--disable-usage-stats", *options]
         log = open(self._folder / f"ray-{len(self.processes)}.log", "wb")
         self.processes.append(
-            subprocess.Popen(command, env=ray_environment(), stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+            subprocess.Popen(command, env=ray_environment(self._folder), stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
         )
 
     def add(self) -> None:
@@ -72,8 +76,9 @@ class Nodes:
 
 @pytest.fixture
 def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Nodes]:
-    for key in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_USAGE_STATS_ENABLED"):
-        monkeypatch.setenv(key, ray_environment()[key])
+    (tmp_path / "ray-token").write_text("0123456789abcdef" * 4)
+    for key in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH", "RAY_USAGE_STATS_ENABLED"):
+        monkeypatch.setenv(key, ray_environment(tmp_path)[key])
     cluster = Nodes(tmp_path)
     cluster.add()
     try:
@@ -96,7 +101,7 @@ def test_the_same_to_the_bit_and_a_node_that_dies(tmp_path: Path, nodes: Nodes) 
         streams[f"s{k}"] = {"source": str(tmp_path / f"{k}.mp4"), "targets": {"t": BOX}}
     out = []
     for options in ([], ["--ray", nodes.address]):
-        with serving(tmp_path, {"streams": streams, "workers": {"count": 2, "spare": False}}, *options) as service:
+        with serving(tmp_path, {"streams": streams, "workers": {"count": 2, "spare": False, "gone_seconds": 30}}, *options) as service:
             assert service.process.wait(300) == 0, service.said
             service.until(lambda: all(len(service.results(name)) == 12 for name in streams), 10)
             out.append({name: plain(service.results(name)) for name in streams})
@@ -104,7 +109,7 @@ def test_the_same_to_the_bit_and_a_node_that_dies(tmp_path: Path, nodes: Nodes) 
 
     with live_stream() as port:
         live = {f"v{k}": {"source": f"tcp://127.0.0.1:{port}", "targets": {"t": [100, 60, 40, 40]}} for k in range(2)}
-        config = {"streams": live, "workers": {"count": 2}, "control": {"address": "127.0.0.1:0"}}
+        config = {"streams": live, "workers": {"count": 2, "gone_seconds": 30}, "control": {"address": "127.0.0.1:0"}}
         with serving(tmp_path, config, "--ray", nodes.address) as service:
             service.until(lambda: all(len(service.results(name)) > 10 for name in live), 300)
             placed = {one["name"]: one["worker"] for one in service.ask("api/state")["streams"]}

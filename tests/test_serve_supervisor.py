@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tracker.errors import SiamTrackError
+from tracker.serve import supervisor as supervising
 from tracker.serve.config import (
     LimitsConfig,
     ResultsConfig,
@@ -144,8 +145,9 @@ def test_a_file_goes_on_after_its_last_result(tmp_path: Path) -> None:
         assert puppets[1].streams["s0"]["start"] == 6
 
 
-def test_a_stream_that_kills_its_workers_is_named_and_kept_out(tmp_path: Path) -> None:
+def test_a_stream_that_kills_its_workers_is_named_and_kept_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever worker gets s1 dies; the others go on."""
+    monkeypatch.setattr(supervising, "TRIAL", 0.5)
     config = config_of(3, tmp_path, limits=LimitsConfig(poison_wait=1000))
     with supervised(config, workers=1) as (supervisor, puppets):
         end = time.monotonic() + 60

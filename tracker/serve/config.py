@@ -125,14 +125,15 @@ class WorkersConfig:
         count: How many; 0: one for each core of this process, or one for each GPU.
         threads: CPU threads of a worker's network; with several, its targets are dealt out to them.
         spare: Whether one more waits with the model loaded, so that the streams of a dead one go on at once.
-        gone_seconds: Seconds without a sign of life after which a worker counts as dead.
+        gone_seconds: Seconds without a sign of life after which a worker counts as dead; 0: 10, and 3 in a Ray cluster, where a
+            machine without power says nothing either.
         decode: cpu, or the name of an FFmpeg device (cuda, vaapi, ...) that decodes network streams.
     """
 
     count: int = 0
     threads: int = 1
     spare: bool = True
-    gone_seconds: float = 10.0
+    gone_seconds: float = 0.0
     decode: str = "cpu"
 
 
@@ -365,7 +366,6 @@ def _check_whole(config: ServeConfig, where: str) -> None:
         {
             "batch.crops": config.batch.crops,
             "workers.threads": config.workers.threads,
-            "workers.gone_seconds": config.workers.gone_seconds,
             "results.queue": config.results.queue,
             "state.every": config.state.every,
             **{f"limits.{key}": value for key, value in asdict(config.limits).items()},
@@ -376,6 +376,7 @@ def _check_whole(config: ServeConfig, where: str) -> None:
         "batch.wait_ms": config.batch.wait_ms,
         "batch.call_crops": config.batch.call_crops,
         "workers.count": config.workers.count,
+        "workers.gone_seconds": config.workers.gone_seconds,
     }
     for key, value in least.items():
         if value < 0:

@@ -75,12 +75,13 @@ class RayHandle:
     Args:
         actor: Of `WorkerActor`.
         place: Where, in words.
+        silence: Seconds without an answer after which it counts as gone.
     """
 
     pid: int | None = None
 
-    def __init__(self, actor: Any, place: str) -> None:
-        self._actor, self.place = actor, place
+    def __init__(self, actor: Any, place: str, silence: float) -> None:
+        self._actor, self.place, self._silence = actor, place, silence
         self._messages: deque[bytes] = deque()
         self._patience = START_WAIT
 
@@ -98,7 +99,7 @@ class RayHandle:
             except ray.exceptions.RayError as error:  # the time-out is one of these
                 logger.info("%s: %s", self.place, type(error).__name__)
                 return None
-            self._patience = SILENCE
+            self._patience = self._silence
         return self._messages.popleft()
 
     def kill(self) -> None:
@@ -168,7 +169,8 @@ class Cluster:
         self._number += 1
         options = {"num_cpus": threads, "num_gpus": 1 if self._cards else 0, "scheduling_strategy": "SPREAD", "max_restarts": 0}
         plan = plan_of(self._config, "cuda" if self._cards else "cpu" if self._config.device == "auto" else None)
-        return RayHandle(self._actor.options(**options).remote(plan.to_dict()), f"Ray actor {self._number}")
+        actor = self._actor.options(**options).remote(plan.to_dict())
+        return RayHandle(actor, f"Ray actor {self._number}", self._config.workers.gone_seconds or SILENCE)
 
 
 def _with_groups(cls: type[WorkerActor]) -> type[WorkerActor]:

@@ -28,10 +28,10 @@ TRIAL = 4.0
 """Seconds that a suspect is watched alone before the next one is let in."""
 LAST_WAIT = 30.0
 """Seconds for workers to finish their recordings."""
-START_WAIT = 120.0
+START_WAIT, SILENCE = 120.0, 10.0
 SETTLE = 15.0
 """Seconds at the start in which streams wait until all workers are ready, to be dealt out evenly."""
-"""Seconds that a worker may take to load its model."""
+"""Seconds that a worker may take to load its model, and that it may say nothing after that."""
 INBOX = 4096
 
 Hire = Callable[[], "Handle | None"]
@@ -333,7 +333,7 @@ class Supervisor:
     def _watch(self) -> None:
         now = time.monotonic()
         for post in list(self.posts.values()):
-            longest = self.config.workers.gone_seconds if post.ready else START_WAIT
+            longest = (self.config.workers.gone_seconds or SILENCE) if post.ready else START_WAIT
             if now - post.heard > longest:
                 self._gone(post, f"no sign of life for {longest:g} s")
 
