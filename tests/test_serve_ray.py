@@ -112,6 +112,9 @@ def test_the_same_to_the_bit_and_a_node_that_dies(tmp_path: Path, nodes: Nodes) 
         config = {"streams": live, "workers": {"count": 2, "gone_seconds": 30}, "control": {"address": "127.0.0.1:0"}}
         with serving(tmp_path, config, "--ray", nodes.address) as service:
             service.until(lambda: all(len(service.results(name)) > 10 for name in live), 300)
+            until_spread = lambda: len({s["worker"] for s in service.ask("api/state")["streams"]}) == 2  # noqa: E731
+            service.until(until_spread, 200)
+            service.until(lambda: all(service.results(name)[-1]["time"] > time.time() - 5 for name in live), 100)
             placed = {one["name"]: one["worker"] for one in service.ask("api/state")["streams"]}
             assert len(set(placed.values())) == 2, "a stream on each node"
             nodes.kill(1)

@@ -131,6 +131,27 @@ def test_the_spare_worker_takes_the_place_of_a_dead_one(tmp_path: Path) -> None:
         until(lambda: len(puppets) == 3)  # and there is a new spare one
 
 
+def test_a_worker_that_comes_late_gets_live_streams_of_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervising, "SETTLE", 0.1)
+    puppets: list[Puppet] = []
+
+    def hire() -> Puppet:
+        puppets.append(Puppet(len(puppets), ready=not puppets))
+        return puppets[-1]
+
+    config = config_of(4, tmp_path)
+    supervisor, over = Supervisor(config, hire, 2, Results(config.results), lambda *news: None), threading.Event()
+    thread = threading.Thread(target=supervisor.run, args=(over,))
+    thread.start()
+    try:
+        until(lambda: len(puppets) == 2 and len(puppets[0].streams) == 4)
+        puppets[1].say("ready", {"model": "m", "engine": "e", "device": "cpu", "host": "there", "pid": 1})
+        until(lambda: len(puppets[0].streams) == len(puppets[1].streams) == 2)
+    finally:
+        over.set()
+        thread.join(30)
+
+
 def test_a_file_goes_on_after_its_last_result(tmp_path: Path) -> None:
     config = config_of(1, tmp_path)
     with supervised(config, workers=1) as (supervisor, puppets):

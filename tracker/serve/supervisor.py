@@ -29,7 +29,7 @@ TRIAL = 4.0
 LAST_WAIT = 30.0
 """Seconds for workers to finish their recordings."""
 START_WAIT, SILENCE = 120.0, 10.0
-SETTLE = 15.0
+SETTLE = 60.0
 """Seconds at the start in which streams wait until all workers are ready, to be dealt out evenly."""
 """Seconds that a worker may take to load its model, and that it may say nothing after that."""
 INBOX = 4096
@@ -277,6 +277,8 @@ class Supervisor:
             post.ready, post.text = True, f"{values['model']} on {values['device']} ({values['engine']})"
             post.pid, post.host = values["pid"], values["host"]
             self._hire_wait = 0.5
+            if not post.spare:
+                self._even_out(number)
             self._tell("", "worker", f"worker {number} ({post.handle.place}): {post.text}{', spare' if post.spare else ''}")
         elif kind == "picture" and values["number"] in self._waiting:
             self._waiting[values["number"]].put((values, parts))
@@ -400,6 +402,25 @@ class Supervisor:
             entry.worker, entry.placed = min(loads, key=lambda number: loads[number]), now
             entry.state, entry.text = "connecting", ""
             self._send(entry, entry.order())
+
+    def _even_out(self, number: int) -> None:
+        """Gives a worker that has just come live streams of the busiest ones. Files stay: what they gave must not depend on it."""
+        while True:
+            loads = {p.number: 0 for p in self.posts.values() if p.ready and not p.spare}
+            for entry in self.entries.values():
+                if entry.worker in loads and not entry.over:
+                    loads[entry.worker] += entry.load
+            busiest = max(loads, key=lambda one: loads[one])
+            gap = loads[busiest] - loads[number]
+            mine = [e for e in self.entries.values() if e.worker == busiest and e.saved.live and not e.over and 2 * e.load <= gap]
+            if not mine:
+                return
+            moved = max(mine, key=lambda e: e.load)
+            self._take_away(moved)
+            moved.worker, moved.placed = number, time.monotonic()
+            moved.state, moved.text = "connecting", "moved to a worker with less to do"
+            moved.moves += 1
+            self._send(moved, moved.order())
 
     def _enter(self, name: str, config: StreamConfig, saved: Saved | None) -> Entry:
         same = saved is not None and (not saved.config or saved.config.get("source") == config.source)
