@@ -34,8 +34,8 @@ OPTIONAL = {
     "optuna": ("optuna", "tools/tune.py"),
     "ray": ("ray", "evaluation and tools/serve.py on a cluster"),
     "aiohttp": ("aiohttp", "tools/live.py --web, control of tools/serve.py"),
-    "paho-mqtt": ("paho", "results of tools/serve.py to MQTT"),
-    "prometheus-client": ("prometheus_client", "/metrics of tools/serve.py"),
+    "paho": ("paho-mqtt", "results of tools/serve.py to MQTT"),
+    "prometheus_client": ("prometheus-client", "/metrics of tools/serve.py"),
     "tensorboard": ("tensorboard", "training logs"),
 }
 OPENCV_WHEELS = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
