@@ -60,7 +60,7 @@ class Nodes:
 
     def _wait(self) -> None:
         host, port = self.address.split(":")
-        end = time.monotonic() + 120
+        end = time.monotonic() + 300
         while time.monotonic() < end:
             with socket.socket() as sock:
                 if sock.connect_ex((host, int(port))) == 0:
