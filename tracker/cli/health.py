@@ -32,8 +32,10 @@ OPTIONAL = {
     "openvino": ("openvino", "a faster engine on recent Intel CPUs"),
     "onnx": ("onnx", "tools/export.py"),
     "optuna": ("optuna", "tools/tune.py"),
-    "ray": ("ray", "evaluation on a cluster"),
-    "aiohttp": ("aiohttp", "tools/live.py --web"),
+    "ray": ("ray", "evaluation and tools/serve.py on a cluster"),
+    "aiohttp": ("aiohttp", "tools/live.py --web, control of tools/serve.py"),
+    "paho": ("paho-mqtt", "results of tools/serve.py to MQTT"),
+    "prometheus_client": ("prometheus-client", "/metrics of tools/serve.py"),
     "tensorboard": ("tensorboard", "training logs"),
 }
 OPENCV_WHEELS = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")

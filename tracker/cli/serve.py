@@ -1,0 +1,154 @@
+"""`siamtrack serve streams.yaml`: follow targets in many streams at once."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tracker.cli.common import (
+    BAD_REQUEST,
+    DONE,
+    FAILED_MIDWAY,
+    INTERRUPTED,
+    TERMINATED,
+    Parser,
+    RawEpilog,
+    add_version,
+    say_error,
+)
+from tracker.errors import SiamTrackError
+
+if TYPE_CHECKING:
+    from tracker.serve.config import ServeConfig
+    from tracker.serve.process import Handle
+
+EPILOG = """\
+docs/serve.md explains streams.yaml field by field. In short:
+
+  streams:
+    gate: {source: rtsp://user:password@host/path, targets: {car: {box: [10, 20, 64, 48]}}}
+    clip: {source: clip.mp4, targets: {dog: {box: [5, 6, 40, 30]}}, record: {video: dog.mp4}}
+
+exit codes: 0 all files ended, 1 a file could not be read to its end, 2 can't be done, 130 Ctrl-C, 143 SIGTERM (recordings are complete)
+
+  siamtrack serve streams.yaml --check            open every source, say what it is, and stop
+  siamtrack serve streams.yaml > results.jsonl    results are JSON lines on standard output
+  siamtrack serve streams.yaml --ray auto         on all machines of the Ray cluster that this one belongs to
+"""
+
+
+def build_parser() -> Parser:
+    """The options of `siamtrack serve`."""
+    parser = Parser(description="Follow targets in many streams at once.", epilog=EPILOG, formatter_class=RawEpilog)
+    parser.add_argument("streams", type=Path, metavar="STREAMS.yaml", help="what to follow, and where results go")
+    parser.add_argument("--check", action="store_true", help="open every source, say what it is, and stop")
+    parser.add_argument("--fresh", action="store_true", help="ignore the state file: targets start as streams.yaml says")
+    parser.add_argument("--ray", metavar="auto|ADDRESS", help="run the workers in a Ray cluster instead of processes of this machine")
+    parser.add_argument("--quiet", action="store_true", help="print errors only")
+    add_version(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve; returns the exit code."""
+    args = build_parser().parse_args(argv)
+    from tracker.serve.config import load_serve_config
+
+    config = load_serve_config(args.streams)
+    check_all(config)
+    if args.check:
+        from tracker.serve.check import check_sources
+
+        return DONE if check_sources(config, print) else BAD_REQUEST
+    return serve(args, config)
+
+
+def check_all(config: ServeConfig) -> None:
+    """What can be found wrong before anything is opened: model, device, files that a stream names.
+
+    Raises:
+        SiamTrackError: What is wrong, as a sentence.
+    """
+    from tracker.cli.common import check_model_options
+    from tracker.serve.check import check_files
+
+    overrides = [f"tracking.{key}={value}" for key, value in config.tracking.items()]
+    check_model_options(argparse.Namespace(device=config.device, model=config.model, config=None, overrides=overrides))
+    check_files(config)
+    if config.control.address is not None and importlib.util.find_spec("aiohttp") is None:
+        raise SiamTrackError("Control over HTTP needs the package aiohttp; `pip install aiohttp` adds it (the extra `serve` holds it).")
+
+
+def serve(args: argparse.Namespace, config: ServeConfig) -> int:
+    """Run until all files have ended or a signal comes; returns the exit code."""
+    from tracker.serve.results import Results
+    from tracker.serve.supervisor import Supervisor
+
+    over, code = threading.Event(), DONE
+
+    def stop(number: int, frame: object) -> None:
+        nonlocal code
+        code = INTERRUPTED if number == signal.SIGINT else TERMINATED
+        over.set()
+
+    def tell(stream: str, about: str, text: str) -> None:
+        if not args.quiet or about in ("target", "recording", "broken"):
+            sys.stderr.write(f"{stream + ': ' if stream else ''}{text.rstrip('.')}.\n")
+
+    with ExitStack() as stack:
+        hire, count = staff(args, config, stack)
+        if args.ray is not None:  # the other workers take over from one that dies
+            config = replace(config, workers=replace(config.workers, spare=False))
+        supervisor = Supervisor(config, hire, count, Results(config.results), tell, fresh=args.fresh)
+        if config.control.address is not None:
+            from tracker.serve.control import Control
+
+            control = stack.enter_context(Control(supervisor, config.control))
+            sys.stderr.write(f"Control and status page: {control.url}\n")
+        for number in (signal.SIGINT, signal.SIGTERM):
+            stack.callback(signal.signal, number, signal.signal(number, stop))
+        supervisor.run(over)
+    if supervisor.failed:
+        say_error(supervisor.failed)
+        return BAD_REQUEST
+    if code:
+        say_error("Stopped by Ctrl-C; recordings are complete." if code == INTERRUPTED else "Stopped by SIGTERM; recordings are complete.")
+        return code
+    if supervisor.results.nobody:
+        problems = [one.problem for one in supervisor.results.listeners if not one.reader_gone]
+        for problem in problems:
+            say_error(problem)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nothing is left to be flushed into the closed pipe
+        return FAILED_MIDWAY if problems else DONE
+    failed = [entry for entry in supervisor.entries.values() if entry.state == "failed"]
+    for entry in failed:
+        say_error(f"{entry.name}: {entry.text}")
+    return FAILED_MIDWAY if failed else DONE
+
+
+def staff(args: argparse.Namespace, config: ServeConfig, stack: ExitStack) -> tuple[Callable[[], Handle | None], int]:
+    """What starts a worker, and how many of them there are to be."""
+    if args.ray is not None:
+        from tracker.serve.ray_cluster import Cluster
+
+        cluster = stack.enter_context(Cluster(config, args.ray))
+        return cluster.hire, cluster.count
+    from tracker.serve.local import Machine
+
+    machine = Machine(config)
+    return machine.hire, machine.count
+
+
+if __name__ == "__main__":
+    from tracker.cli.common import run
+
+    raise SystemExit(run(main))

@@ -1,0 +1,177 @@
+"""How many streams this machine carries: `python -m tracker.serve.capacity --streams 1 2 4 8`, the table of
+docs/serve.md.
+
+Latency is that of the clock in the picture: from when a frame was due at the camera to its result at the supervisor.
+So sending, network, decoding, waiting, tracking and the way back are all in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tracker.serve.config import ResultsConfig, ServeConfig, WorkersConfig, parse_stream
+from tracker.serve.plan import plan_of
+from tracker.serve.process import ProcessHandle
+from tracker.serve.results import Results
+from tracker.serve.supervisor import Supervisor
+from tracker.serve.synthetic import LOOP, target_box
+
+WARM_UP = 5.0
+"""Seconds after the first result of the last stream that are not counted."""
+TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+
+
+@dataclass
+class Measured:
+    """What was seen of one run; latencies in seconds, memory in MB."""
+
+    latencies: list[float] = field(default_factory=list)
+    results: int = 0
+    frames: int = 0
+    dropped: int = 0
+    seconds: float = 0.0
+    cpu: float = 0.0
+    memory: list[float] = field(default_factory=list)
+
+
+def measure(args: argparse.Namespace, count: int, port: int, epoch: float) -> Measured:
+    """One run with so many streams."""
+    streams = {
+        f"s{k}": parse_stream(
+            f"s{k}", {"source": f"tcp://127.0.0.1:{port}", "targets": {"t": {"box": _box(args)}}, "timeout": 30.0}, "the measurement"
+        )
+        for k in range(count)
+    }
+    config = ServeConfig(
+        model=args.model, device=args.device, workers=WorkersConfig(count=args.cores, spare=False, decode=args.decode),
+        results=ResultsConfig(stdout=False), streams=streams,
+    )  # fmt: skip
+    plan = replace(plan_of(config), observer="tracker.serve.synthetic:observe")
+    results, handles = Results(config.results), []  # type: tuple[Results, list[ProcessHandle]]
+
+    def hire() -> ProcessHandle:
+        handles.append(ProcessHandle(plan))
+        if args.pin:
+            os.sched_setaffinity(handles[-1].pid or 0, {sorted(os.sched_getaffinity(0))[len(handles) - 1]})
+        return handles[-1]
+
+    supervisor, over, out = Supervisor(config, hire, args.cores, results, lambda *news: None), threading.Event(), Measured()
+    seen: dict[str, float] = {}
+    counting = threading.Event()
+
+    def note(line: Any) -> None:
+        now = time.time()
+        if "clock" not in line:
+            return
+        seen.setdefault(line["stream"], now)
+        if counting.is_set():
+            out.results += 1
+            behind = (now - epoch) * args.rate - line["clock"]
+            out.latencies.append(behind % LOOP / args.rate)
+
+    results.more.append(note)
+    thread = threading.Thread(target=supervisor.run, args=(over,), daemon=True)
+    thread.start()
+    end = time.monotonic() + 120
+    while len(seen) < count and time.monotonic() < end and thread.is_alive():
+        time.sleep(0.1)
+    time.sleep(WARM_UP)
+    before, began, cpu = _totals(supervisor), time.monotonic(), _cpu(handles)
+    counting.set()
+    while time.monotonic() - began < args.seconds:
+        out.memory.append(sum(_memory(h.pid) for h in handles))
+        time.sleep(min(5.0, args.seconds / 4))
+    counting.clear()
+    out.seconds, out.cpu = time.monotonic() - began, _cpu(handles) - cpu
+    after = _totals(supervisor)
+    out.frames, out.dropped = after[0] - before[0], after[1] - before[1]
+    over.set()
+    thread.join(40)
+    return out
+
+
+def _box(args: argparse.Namespace) -> list[float]:
+    """Where the target is in the picture that every client begins with."""
+    return list(target_box(0, args.width, args.height))
+
+
+def _totals(supervisor: Supervisor) -> tuple[int, int]:
+    streams = supervisor.state()["streams"]
+    return sum(s["frames"] for s in streams), sum(s["dropped"] for s in streams)
+
+
+def _cpu(handles: Sequence[ProcessHandle]) -> float:
+    """Seconds of processor time that the workers took."""
+    total = 0.0
+    for handle in handles:
+        values = Path(f"/proc/{handle.pid}/stat").read_text().rpartition(")")[2].split()
+        total += (int(values[11]) + int(values[12])) / TICKS
+    return total
+
+
+def _memory(pid: int | None) -> float:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def row(count: int, one: Measured) -> str:
+    """A line of the table."""
+    p50, p95 = np.quantile(one.latencies, (0.5, 0.95)) * 1000 if one.latencies else (float("nan"),) * 2
+    share = 100 * one.dropped / max(one.frames, 1)
+    quarter = max(1, len(one.memory) // 4)
+    grown = float(np.mean(one.memory[-quarter:]) - np.mean(one.memory[:quarter])) if one.memory else 0.0
+    return (
+        f"| {count} | {one.frames / one.seconds / count:.1f} | {one.results / one.seconds / count:.1f} | {share:.1f} | "
+        f"{p50:.0f} | {p95:.0f} | {one.cpu / one.seconds:.2f} | {np.mean(one.memory):.0f} | {grown:+.1f} |"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--streams", type=int, nargs="+", default=[1, 2, 4, 8, 16], metavar="N", help="numbers of streams to try")
+    parser.add_argument("--cores", type=int, default=1, metavar="N", help="workers, one for each core")
+    parser.add_argument("--pin", action="store_true", help="keep worker k on core k (the streams are sent from whatever is left)")
+    parser.add_argument("--seconds", type=float, default=20.0, help="length of a run, after warming up")
+    parser.add_argument("--model", default="siamtrack-n")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--decode", default="cpu", help="cpu, or an FFmpeg device")
+    parser.add_argument("--width", type=int, default=1280)
+    parser.add_argument("--height", type=int, default=720)
+    parser.add_argument("--rate", type=int, default=25, help="frames per second")
+    args = parser.parse_args(argv)
+    command = [sys.executable, "-m", "tracker.serve.synthetic", "--aligned"]
+    command += [f"--{key}={getattr(args, key)}" for key in ("width", "height", "rate")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            port, epoch = server.stdout.readline().split()
+            out = sys.stdout
+            out.write(f"{args.model}, {args.width} x {args.height} at {args.rate} fps, one target each, {args.cores} worker(s), ")
+            out.write(f"{args.seconds:g} s; load of the machine before: {os.getloadavg()[0]:.1f}\n\n")
+            out.write("| streams | frames/s in, each | results/s, each | dropped % | p50 ms | p95 ms | cores used | MB | MB grown |\n")
+            out.write("|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n")
+            for count in args.streams:
+                out.write(row(count, measure(args, count, int(port), float(epoch))) + "\n")
+                out.flush()
+            out.write(f"\nload after: {os.getloadavg()[0]:.1f}\n")
+        finally:
+            server.kill()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,68 @@
+"""`siamtrack serve --check`: what is wrong with files and sources, before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tracker.errors import SiamTrackError, SourceError
+from tracker.geometry import check_box
+from tracker.media.sources import check_there, open_source
+from tracker.media.streams import hide_password
+from tracker.serve.config import ServeConfig, StreamConfig
+from tracker.serve.detections import open_detections
+from tracker.tracking.templates import load_target
+
+
+def check_files(config: ServeConfig) -> None:
+    """Whether the files that streams name are there: videos, known targets, detections.
+
+    Raises:
+        SiamTrackError: One isn't, or can't be read; the sentence names the stream.
+    """
+    for name, stream in config.streams.items():
+        try:
+            check_there(stream.source)
+            for target in stream.targets.values():
+                if target.known is not None:
+                    load_target(target.known)
+            open_detections(stream.detections)
+        except SiamTrackError as error:
+            raise type(error)(f"Stream {name!r}: {error}") from None
+
+
+def check_sources(config: ServeConfig, say: Callable[[str], None]) -> bool:
+    """Opens every source, reads a frame, and says what it is.
+
+    Args:
+        config: What streams.yaml says.
+        say: Takes a line for each stream.
+
+    Returns:
+        Whether all is well.
+    """
+    good = True
+    for name, stream in config.streams.items():
+        try:
+            say(f"{name}: {_look(stream, config.limits.pixels)}")
+        except SiamTrackError as error:
+            good = False
+            say(f"{name}: WRONG: {error}")
+    say(f"{len(config.streams)} streams, {'all can be served' if good else 'not all can be served'}.")
+    return good
+
+
+def _look(stream: StreamConfig, most: int) -> str:
+    with open_source(stream.source, live=False, timeout=stream.timeout) as source:
+        info, frame = source.info, next(iter(source))
+    height, width = frame.image.shape[:2]
+    if width * height > most:
+        raise SourceError(f"{hide_password(stream.source)} has {width} x {height} pixels, more than limits.pixels ({most}) allows.")
+    for target in stream.targets.values():
+        if target.box is not None:
+            check_box(target.box, width, height)
+    live = stream.live == "yes" or (stream.live == "auto" and info.live)
+    rate = f", {float(info.frame_rate):.3g} fps" if info.frame_rate else ""
+    count = f", {info.frame_count} frames" if info.frame_count else ""
+    rule = "newest frame only" if live else "every frame"
+    found = ", targets from detections" if stream.detections else ""
+    return f"{hide_password(stream.source)}, {width} x {height}{rate}{count}; {rule}; {len(stream.targets)} targets{found}"

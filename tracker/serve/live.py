@@ -1,0 +1,121 @@
+"""Network streams whose pictures are converted only when somebody wants them: at the newest-frame rule most are thrown
+away."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from tracker.errors import SourceError
+from tracker.media.streams import LOW_DELAY, hide_password
+from tracker.types import Frame, VideoInfo
+
+
+class LiveReader:
+    """A URL that FFmpeg opens, as raw decoded frames.
+
+    One decoding thread a stream: with many streams the cores are busy anyway, and frame threads hold frames back.
+
+    Args:
+        url: The address.
+        timeout: Seconds to wait for opening, and for each read.
+        decode: cpu, or an FFmpeg device (cuda, vaapi, ...); FFmpeg's software decoder takes over where the device
+            can't.
+
+    Attributes:
+        info: `live` says whether the address has no end of its own.
+
+    Raises:
+        SourceError: Nothing answers, it has no video, or this build knows no such device.
+    """
+
+    def __init__(self, url: str, timeout: float, decode: str = "cpu") -> None:
+        self._name, self._timeout, self._opened = hide_password(url), timeout, time.monotonic()
+        options = dict(LOW_DELAY)
+        if url.lower().startswith("rtsp"):
+            options["rtsp_transport"] = "tcp"
+        self._container: Any = None
+        try:
+            self._container = av.open(url, options=options, timeout=(timeout, timeout), hwaccel=_accelerator(decode))
+            if not self._container.streams.video:
+                raise SourceError(f"Can't open {self._name}: it carries no video.")
+            stream: Any = self._container.streams.video[0]
+            stream.thread_type = "SLICE"
+            stream.codec_context.thread_count = 1
+            self._frames: Iterator[Any] = self._container.decode(stream)
+            self._held: Any = next(self._frames)
+        except StopIteration:
+            self.close()
+            raise SourceError(f"Can't open {self._name}: it ended before its first frame.") from None
+        except (av.FFmpegError, OSError, NotImplementedError) as error:
+            self.close()
+            raise SourceError(f"Can't open {self._name}: {self._reason(error)}.") from None
+        except BaseException:
+            self.close()
+            raise
+        self._reformatter = VideoReformatter()
+        self._time_base = stream.time_base
+        self._origin = self._held.pts
+        self.info = VideoInfo(self._name, self._held.width, self._held.height, None, None, self._container.duration is None)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Raw frames (`av.VideoFrame`) until the stream ends.
+
+        Raises:
+            SourceError: It broke.
+        """
+        try:
+            held, self._held = self._held, None
+            if held is not None:
+                yield held
+            del held
+            yield from self._frames
+        except (av.FFmpegError, OSError) as error:
+            raise SourceError(f"{self._name} broke off: {self._reason(error)}.") from None
+
+    def converted(self, raw: Any, index: int, came: float) -> Callable[[], Frame]:
+        """What makes a Frame of a raw one, in whatever thread asks; its time stamp is the stream's own where it has
+        one."""
+        if raw.pts is not None and self._origin is not None:
+            stamp = float((raw.pts - self._origin) * self._time_base)
+        else:
+            stamp = came - self._opened
+
+        def convert() -> Frame:
+            try:
+                picture: Any = self._reformatter.reformat(raw, format="bgr24").to_ndarray()
+            except (av.FFmpegError, OSError, ValueError) as error:
+                raise SourceError(f"{self._name} sent a picture that can't be converted: {error}.") from None
+            return Frame(np.ascontiguousarray(picture), index, stamp)
+
+        return convert
+
+    def _reason(self, error: BaseException) -> str:
+        text = getattr(error, "strerror", None) or str(error)
+        if isinstance(error, TimeoutError) or "exit requested" in text.lower():
+            return f"nothing came for {self._timeout:g} seconds"
+        return text
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._frames, self._held = iter(()), None
+        if self._container is not None:
+            self._container.close()
+
+
+def _accelerator(decode: str) -> Any:
+    if decode == "cpu":
+        return None
+    from av.codec.hwaccel import HWAccel, hwdevices_available
+
+    there = hwdevices_available()
+    if decode not in there:
+        raise SourceError(
+            f"workers.decode is {decode!r}, which this build of FFmpeg does not know; it is cpu or one of {', '.join(there)}."
+        )
+    return HWAccel(device_type=decode, allow_software_fallback=True)

@@ -1,0 +1,171 @@
+"""The targets of one stream by name, on a look that the batcher has taken for all streams; and how they are saved and
+restored."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from tracker.errors import SiamTrackError
+from tracker.geometry import check_box
+from tracker.tracking.core import Core
+from tracker.tracking.multi import MultiTracker
+from tracker.tracking.sight import Sight
+from tracker.tracking.spread import Spread
+from tracker.tracking.state import Belief
+from tracker.tracking.target import Target
+from tracker.tracking.templates import KnownTarget, View
+from tracker.tracking.tracker import SiamTracker
+from tracker.types import Image, Track, TrackState
+
+logger = logging.getLogger(__name__)
+
+VECTORS = ("centre", "size", "first_size", "sure_centre", "sure_size", "velocity")
+NUMBERS = ("unrest", "peak", "sights", "age", "found_at")
+
+
+class TakenLook(Spread):
+    """In the place of `Spread`: the look was taken already, together with those of other streams."""
+
+    def __init__(self, core: Core) -> None:
+        super().__init__(core, 1)
+        self.sight: Sight | None = None
+
+    def see(self, targets: Sequence[Target], frame: Image) -> Sight:
+        if self.sight is None:
+            raise SiamTrackError("The batcher has not looked for these targets yet.")
+        sight, self.sight = self.sight, None
+        return sight
+
+
+class StreamTargets(MultiTracker):
+    """Named targets of one stream.
+
+    Args:
+        single: Its model, engine and configuration are used.
+        fingerprint: Of the weights (`tracker.tracking.tracker.fingerprint`).
+
+    Attributes:
+        names: id -> name.
+        may_search: Whether a LOST target may be searched for beyond its last place in this frame.
+    """
+
+    def __init__(self, single: SiamTracker, fingerprint: str) -> None:
+        super().__init__(single, 1)
+        self.taken = TakenLook(self.core)
+        self.spread = self.taken
+        self.names: dict[int, str] = {}
+        self.may_search = True
+        self._fingerprint = fingerprint
+        self._saved: dict[int, tuple[int, bytes]] = {}
+
+    def id_of(self, name: str) -> int | None:
+        """The id behind a name, or None."""
+        return next((number for number, known in self.names.items() if known == name), None)
+
+    @property
+    def any_lost(self) -> bool:
+        return any(target.lost for target in self.targets.values())
+
+    def start(self, name: str, frame: Image, box: Sequence[float]) -> int:
+        """Follows a box from this frame on; its id.
+
+        Raises:
+            BoxError: It can't be tracked in this frame.
+        """
+        height, width = frame.shape[:2]
+        number = self.add(frame, check_box(box, width, height))
+        self.names[number] = name
+        return number
+
+    def expect(self, name: str, frame: Image, known: KnownTarget) -> int:
+        """Looks for a known target from this frame on; its id. What a gallery gives goes in here too."""
+        return self._put(name, self.core.expect(frame, known, self._fingerprint))
+
+    def remove(self, name: str) -> None:
+        """Stops following a target.
+
+        Raises:
+            SiamTrackError: There is none of that name.
+        """
+        number = self.id_of(name)
+        if number is None:
+            raise SiamTrackError(f"There is no target {name!r} here; there are {', '.join(sorted(self.names.values())) or 'none'}.")
+        self.drop(number)
+        del self.names[number]
+        self._saved.pop(number, None)
+
+    def follow(self, frame: Image, sight: Sight, index: int, timestamp: float | None) -> list[Track]:
+        """The tracks of a frame whose look was taken by the batcher."""
+        self.taken.sight = sight
+        return self.update(frame, index=index, timestamp=timestamp)
+
+    def save(self, name: str) -> tuple[dict[str, Any], bytes]:
+        """A target as plain numbers, and its views as an .npz in memory. What it learnt of its background is not
+        kept."""
+        number = self.id_of(name)
+        assert number is not None
+        target = self.targets[number]
+        values: dict[str, Any] = {key: [float(v) for v in getattr(target, key)] for key in VECTORS}
+        values |= {key: getattr(target, key) for key in NUMBERS}
+        values["belief"] = asdict(target.belief) | {"state": target.belief.state.value}
+        values["fill"] = [float(v) for v in target.fill]
+        kept = self._saved.get(number)
+        if kept is None or kept[0] != id(target.bank.host):
+            kept = self._saved[number] = (id(target.bank.host), _views(target))
+        return values | {"model": self._fingerprint}, kept[1]
+
+    def restore(self, name: str, values: Mapping[str, Any], views: bytes) -> int:
+        """Takes a saved target up again; its id.
+
+        Raises:
+            SiamTrackError: It isn't what `save` gave.
+        """
+        try:
+            with np.load(io.BytesIO(views), allow_pickle=False) as data:
+                pictures, sizes, host = (
+                    data["pictures"],
+                    data["targets"].astype(np.float32),
+                    data["embeddings"].astype(np.float32),
+                )
+            at = {key: np.asarray(values[key], dtype=np.float64).reshape(2) for key in VECTORS}
+            belief = Belief(**{**values["belief"], "state": TrackState(values["belief"]["state"])})
+            seen = [View(p, t, 0) for p, t in zip(pictures, sizes, strict=True)]
+            known = KnownTarget(seen, host, at["size"], (1, 1), str(values["model"]))
+            bank = known.bank(self.engine, self._fingerprint, self.core.sizes[0], self.core.aside)
+            fill = tuple(float(v) for v in values["fill"])
+            target = Target(at["centre"], at["size"], at["first_size"], fill, bank, belief)  # type: ignore[arg-type]
+            for key in ("sure_centre", "sure_size", "velocity"):
+                setattr(target, key, at[key])
+            for key in NUMBERS:
+                setattr(target, key, values[key])
+            target.unrest = 1.0  # it may have moved meanwhile: the full window
+        except (KeyError, ValueError, TypeError, OSError) as error:
+            raise SiamTrackError(f"The saved target {name!r} can't be read ({str(error)[:100]}); it starts as streams.yaml says.") from None
+        return self._put(name, target)
+
+    def _put(self, name: str, target: Target) -> int:
+        number, self._next = self._next, self._next + 1
+        self.targets[number], self.names[number] = target, name
+        return number
+
+    def _searching(self, targets: Sequence[Target]) -> Target | None:
+        """Nobody where another stream has the turn: a search costs as much as several frames."""
+        return super()._searching(targets) if self.may_search else None
+
+
+def _views(target: Target) -> bytes:
+    out = io.BytesIO()
+    views = target.bank.views
+    np.savez(
+        out,
+        pictures=np.stack([v.picture for v in views]),
+        targets=np.stack([v.target for v in views]),
+        embeddings=target.bank.host,
+    )
+    return out.getvalue()
