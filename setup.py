@@ -30,7 +30,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["tracker", "tracker.*"]),
-    package_data={"tracker": ["weights/*", "py.typed", "web/static/*", "evaluation/templates/*"]},
+    package_data={"tracker": ["weights/*", "py.typed", "web/static/*", "annotate/static/*", "evaluation/templates/*"]},
     install_requires=[
         "torch>=2.2",
         "opencv-python>=4.8",

@@ -14,7 +14,8 @@ from tracker.errors import SiamTrackError
 from tracker.geometry import Boxes
 from tracker.types import Box
 
-COLOURS = ("#2ad660", "#ff8c1a", "#4aa3ff", "#ff5fa8", "#ffd84a", "#b07cff", "#2fd6cf", "#e06a55")
+COLOURS = ("#4aa3ff", "#ff5fa8", "#b07cff", "#2fd6cf", "#e06a55", "#9ad14b", "#c7b299", "#7f8cff")
+"""Of targets; none is near the amber of doubt or the green of approval."""
 DOUBT = 0.5
 """Frames of a lower score are doubtful: a person should look at them."""
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.annotate.frames import Frames
-from tracker.annotate.retrack import Follower, Pass, Tick, alone, follow, join, with_others
+from tracker.annotate.retrack import Follower, Pass, Tick, alone, follow, join
 from tracker.geometry import Boxes
 from tracker.types import Box
 
@@ -98,24 +98,8 @@ class Machine:
             boxes, scores, occluded = alone(self._follow(last, end, first, tick), self.frames.width, self.frames.height)
         else:
             return np.full((n, 4), np.nan), np.full(n, np.nan), np.zeros(n, bool)
-        others = self._others(keys, stretch, first, last)
-        boxes = with_others(boxes, first, others, start, end)
         inner = slice(stretch.first - first, stretch.last - first + 1)
         return boxes[inner], scores[inner], occluded[inner]
-
-    def _others(self, keys: Mapping[int, Box | None], stretch: Stretch, first: int, last: int) -> list[Pass]:
-        """Known passes from other key boxes that are still there, over the same frames."""
-        import os
-
-        if os.environ.get("ENS") == "0":
-            return []
-        out = []
-        for (key, box, _), one in self._passes.items():
-            there = keys.get(key)
-            same = there is not None and tuple(float(v) for v in there) == box
-            if same and key not in (stretch.start, stretch.end) and one.first <= first and last < one.first + len(one.boxes):
-                out.append(one)
-        return out
 
     def _follow(self, key: int, box: Box, end: int, tick: Tick | None) -> Pass:
         name = (key, tuple(float(v) for v in box), end >= key)

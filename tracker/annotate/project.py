@@ -153,7 +153,7 @@ class Project:
             target: Whose box.
             frame: In which frame.
             box: (4,) xywh in pixels.
-            seen: `key_revision` that the writer knew; None doesn't ask.
+            seen: `key_revision` of the box that the writer knew there, 0: it knew none; None doesn't ask.
 
         Raises:
             BoxError: A box that can't be tracked.
@@ -261,7 +261,7 @@ class Project:
     # -- inside
 
     def _check_seen(self, target: Target, frame: int, seen: int | None) -> None:
-        now = self.key_revision(target, frame)
+        now = self.key_revision(target, frame) if frame in target.keys else 0
         if seen is not None and seen != now:
             raise Conflict(
                 f"The box of {target.name} in frame {frame} was changed in another window meanwhile; that box is kept, and is shown now. "

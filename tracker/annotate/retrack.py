@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -171,38 +171,6 @@ def _bridge(
         occluded[first:end] = ahead.lost[first:end] & back.lost[first:end]
         scores[first:end] = np.minimum(scores[first:end], 0.3)
     return boxes, scores, occluded
-
-
-def with_others(boxes: Boxes, first: int, others: Sequence[Pass], start: Box | None, end: Box | None) -> Boxes:
-    """A track, improved by passes that came through the same frames from farther away.
-
-    A pass from another key box that meets the key boxes at the ends of the stretch was right all along, most likely, and knows another
-    view of the target. Bent to those key boxes, it is averaged with the track wherever both are at the same place.
-
-    Args:
-        boxes: (n, 4) xywh of the stretch with its key frames; NaN: none.
-        first: Frame of the first row.
-        others: Passes that cover all of these frames.
-        start, end: Key boxes in the first and in the last row, or None: no key there.
-    """
-    n, total, count = len(boxes), np.nan_to_num(boxes), np.ones((len(boxes), 1))
-    for other in others:
-        part = slice(first - other.first, first - other.first + n)
-        rows, lost = other.boxes[part], other.lost[part]
-        ends = [(0, start), (n - 1, end)]
-        if any(box is not None and (lost[at] or float(iou(rows[at], box)) < AGREE) for at, box in ends):
-            continue
-        time = np.linspace(0, 1, n)
-        fade_in = np.ones(n) if start is None else time
-        fade_out = np.ones(n) if end is None else 1 - time
-        shaped = rows
-        if start is not None:
-            shaped = bend(shaped, fade_out, 0, start)
-        if end is not None:
-            shaped = bend(shaped, fade_in, n - 1, end)
-        same = ((iou(shaped, boxes) >= TOGETHER) & ~lost)[:, None]
-        total, count = total + np.where(same, shaped, 0), count + same
-    return np.where(np.isfinite(boxes), total / count, np.nan)
 
 
 def alone(one: Pass, width: int, height: int) -> tuple[Boxes, NDArray[np.float64], NDArray[np.bool_]]:
