@@ -52,7 +52,7 @@ def build_parser() -> Parser:
     work.add_argument("--headless", type=Path, metavar="KEYS.csv", help="take key boxes from a file, track, and end; no page")
     work.add_argument("--import", dest="imports", action="append", type=pair, default=[], metavar="FORMAT=PATH", help="bring annotations in first")
     output = parser.add_argument_group("output")
-    output.add_argument("--export", action="append", type=pair, default=[], metavar="FORMAT=PATH", help="write annotations; may be repeated")
+    output.add_argument("--export", action="append", type=pair, default=[], metavar="FORMAT=PATH", help="write annotations, open no page; may be repeated")
     output.add_argument("--pictures", action="store_true", help="write the frames too, for formats with a picture per frame (yolo, voc)")
     output.add_argument(
         "--tolerance", type=float, default=0.0, metavar="PX", help="cvat and label-studio: fewer keyframes, boxes off by at most so much (default: 0)"
@@ -89,18 +89,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not project.clips:
             raise SourceError(f"The project {path} holds no clip yet; name one: siamtrack annotate CLIP --project {path}.")
         import_all(project, args)
-        only_export = bool(args.export or args.imports) and not sources and not args.headless
         if args.headless:
             from tracker.annotate.api import add_keys
 
             add_keys(project, keys)
             track_all(project, args)
-        elif not only_export:
+        elif not args.export:
             from tracker.annotate.serve import serve
 
-            code = serve(project, args)
-            export(project, args)
-            return code
+            return serve(project, args)
         export(project, args)
     return DONE
 
