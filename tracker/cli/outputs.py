@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tracker.cli.common import Parser, check_model_options
+from tracker.cli.common import Parser, check_model_options, whole_number
 from tracker.errors import BoxError, OutputError
 
 VIEWS = ("boxes", "response")
@@ -33,6 +33,14 @@ def add_output_options(parser: Parser) -> None:
         choices=VIEWS,
         default=VIEWS[0],
         help="what window and video show: the frame with boxes, or beside it the template, the search window and the response",
+    )
+    group.add_argument(
+        "--smooth",
+        nargs="?",
+        type=whole_number(0),
+        const=8,
+        metavar="LAG",
+        help="calm the boxes in files of boxes by a look at the LAG frames that follow (8); the video shows them as tracked",
     )
     group.add_argument("--overwrite", action="store_true", help="replace outputs that exist; without it they are left alone")
 

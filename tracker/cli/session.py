@@ -135,6 +135,10 @@ class Session:
         args = self.args
         for path in args.save_boxes:
             sink = open_boxes_sink(path, text_format(path, args.format, self._count), overwrite=args.overwrite)
+            if args.smooth is not None:
+                from tracker.measure.sink import SmoothSink
+
+                sink = SmoothSink(sink, args.smooth)
             self._sinks.append(self._stack.enter_context(sink))
             self.written.append(path)
         if args.save:

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tracker.cli.batch import add_batch_options, run_batch
 from tracker.cli.common import (
     BAD_REQUEST,
     Parser,
@@ -60,9 +61,13 @@ def build_parser() -> Parser:
         "--init-file", type=Path, metavar="FILE", help="take the box from a file's first line (csv, jsonl, txt of any benchmark)"
     )
     target.add_argument("--find", type=Path, metavar="TARGET.npz", help="look for a target that --save-target wrote; no box is needed")
+    target.add_argument(
+        "--detections", type=Path, metavar="FILE.csv|.json", help="follow what a detector found in the first frame (csv, or COCO results)"
+    )
     target.add_argument("--start-frame", type=whole_number(0), default=0, metavar="N", help="first frame, counted from 0 (default: 0)")
     target.add_argument("--max-frames", type=whole_number(1), metavar="N", help="stop after so many frames")
     add_output_options(parser)
+    add_batch_options(parser)
     show = parser.add_argument_group("display")
     show.add_argument("--show", action="store_true", help="watch in a window, at the video's own speed unless files are written too")
     show.add_argument("--quiet", action="store_true", help="print errors only")
@@ -82,9 +87,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return report()
     if args.source is None:
         parser.error("which video? Give a file, a folder of images, a camera index or a URL")
-    if sum(map(bool, (args.box, args.init_file, args.find))) > 1:
-        parser.error("--box, --init-file and --find all say what to follow; give one of them")
+    if sum(map(bool, (args.box, args.init_file, args.find, args.detections, args.init_dir))) > 1:
+        parser.error("--box, --init-file, --init-dir, --detections and --find all say what to follow; give one of them")
+    if args.output and not args.init_dir:
+        parser.error("--output DIR goes with --init-dir, for many clips; for one, --save and --save-boxes name the files")
     check_options(args)
+    if args.init_dir:
+        return run_batch(args)
     from tracker.media.sources import check_there, open_source
 
     check_there(args.source)
@@ -111,11 +120,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def given_boxes(args: argparse.Namespace) -> list[Box]:
-    """The boxes of --box or --init-file; none if they are to be drawn."""
+    """The boxes of --box, --init-file or --detections; none if they are to be drawn."""
     if args.init_file:
         from tracker.media.boxfiles import read_init_box
 
         return [read_init_box(args.init_file)]
+    if args.detections:
+        from tracker.interop.detections import read_detections
+
+        return read_detections(args.detections, args.start_frame)
     if not args.box:
         check_known(args)
         return []
