@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,7 +22,9 @@ from tracker.types import Box
 logger = logging.getLogger(__name__)
 
 BATCH = 100
-"""Frames beyond the last key box (or before the first) that are written together: what is lost if the machine stops."""
+"""Most frames beyond the last key box (or before the first) that are written together: what is lost if the machine stops."""
+SOON = 1.0
+"""Seconds after which they are written even if there are fewer, so that the page shows them."""
 PATIENCE = 0.2
 """Seconds between looks for work, if nobody calls."""
 
@@ -156,8 +159,11 @@ class Worker:
         total = stretch.length if open_end else 2 * (stretch.length + 1)
         self.progress = Progress(target.id, self.project.clips.index(clip), 0, total, stretch.first, self.progress.error)
         rows: list[tuple[int, Box, float, bool]] = []
+        written = time.monotonic()
 
         def flush() -> None:
+            nonlocal written
+            written = time.monotonic()
             if rows and open_end:
                 self._write_rows(target, stretch, clip, rows)
             rows.clear()
@@ -167,7 +173,7 @@ class Worker:
             self.progress.frame = frame
             if open_end and stretch.first <= frame <= stretch.last:
                 rows.append((frame, box.copy(), score, lost))
-                if len(rows) >= BATCH:
+                if len(rows) >= BATCH or time.monotonic() - written > SOON:
                     flush()
             if on_step is not None:
                 on_step(self.progress)
