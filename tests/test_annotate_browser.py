@@ -39,7 +39,15 @@ class Tool:
     """The tool as a subprocess, which can be killed and started again."""
 
     def __init__(self, clip: Path, project: Path, **env: str) -> None:
-        self.command = [sys.executable, str(ROOT / "tests" / "annotate_standin.py"), str(clip), "--project", str(project), "--no-open", "--web"]
+        self.command = [
+            sys.executable,
+            str(ROOT / "tests" / "annotate_standin.py"),
+            str(clip),
+            "--project",
+            str(project),
+            "--no-open",
+            "--web",
+        ]
         self.env = {**os.environ, "OMP_NUM_THREADS": "1", **env}
         self.port = "0"
         self.start()
@@ -104,7 +112,9 @@ class Page:
         a, b = self.at(*start), self.at(*end)
         actions = ActionBuilder(self.driver, mouse=PointerInput("touch" if touch else "mouse", "finger" if touch else "mouse"))
         pointer = actions.pointer_action
-        pointer.move_to_location(*a).pointer_down().move_to_location((a[0] + b[0]) // 2, (a[1] + b[1]) // 2).move_to_location(*b).pointer_up()
+        pointer.move_to_location(*a).pointer_down().move_to_location((a[0] + b[0]) // 2, (a[1] + b[1]) // 2).move_to_location(
+            *b
+        ).pointer_up()
         actions.perform()
 
     def box(self, box: tuple[float, ...], touch: bool = False) -> None:
@@ -179,7 +189,9 @@ def test_three_targets_by_mouse_finger_and_keyboard_with_corrections_undo_and_ap
     script = "const e = document.getElementById(arguments[0]); e.value = arguments[1]; e.dispatchEvent(new Event('change'))"
     page.driver.execute_script(script, "name", "the first")
     page.until(lambda: "the first" in page.text("targets"))
-    page.driver.execute_script("document.getElementById('speed').value = '8'; document.getElementById('speed').dispatchEvent(new Event('change'))")
+    page.driver.execute_script(
+        "document.getElementById('speed').value = '8'; document.getElementById('speed').dispatchEvent(new Event('change'))"
+    )
     page.go(0)
     page.click("play")
     page.until(lambda: page.driver.execute_script("return document.getElementById('view').dataset.frame") == "59")
@@ -198,7 +210,9 @@ def test_two_windows_and_a_kill_lose_nothing(tool: Tool, page: Page, tmp_path: P
         page.box(truth(2, 0))
         other.until(lambda: other.boxes() and 1 in other.boxes())
         # The first window doesn't hear of what the second draws: its poll is cut off.
-        page.driver.execute_script("const f = window.fetch; window.fetch = (u, o) => String(u).includes('since') ? new Promise(() => {}) : f(u, o)")
+        page.driver.execute_script(
+            "const f = window.fetch; window.fetch = (u, o) => String(u).includes('since') ? new Promise(() => {}) : f(u, o)"
+        )
         page.driver.execute_script("return 0")
         time.sleep(0.5)
         other.go(10)

@@ -106,8 +106,15 @@ def test_damage_in_the_middle_other_files_and_a_second_program_are_said(tmp_path
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.tuples(st.sampled_from(["key", "out", "unkey", "approve", "track", "undo", "edit", "new", "drop"]), st.integers(0, 49)), max_size=15))
-def test_whatever_is_done_the_file_gives_it_back_and_undo_goes_back_to_the_start(tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]]) -> None:
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["key", "out", "unkey", "approve", "track", "undo", "edit", "new", "drop"]), st.integers(0, 49)),
+        max_size=15,
+    )
+)
+def test_whatever_is_done_the_file_gives_it_back_and_undo_goes_back_to_the_start(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]]
+) -> None:
     path = tmp_path_factory.mktemp("p") / "p.jsonl"
     project, _ = begun(path)
     for what, frame in steps:
@@ -167,7 +174,12 @@ def test_two_windows_lose_no_box_in_silence(tmp_path: Path) -> None:
     desk.command({"do": "key", "target": 1, "frame": 4, "box": [2, 2, 9, 9], "seen": seen})
     with pytest.raises(Conflict):
         desk.command({"do": "unkey", "target": 1, "frame": 4, "seen": seen})
-    for wrong in ({"do": "kye"}, {"do": "key"}, {"do": "key", "target": 9, "frame": 0, "box": None}, {"do": "new", "clip": 0, "colour": "red"}):
+    for wrong in (
+        {"do": "kye"},
+        {"do": "key"},
+        {"do": "key", "target": 9, "frame": 0, "box": None},
+        {"do": "new", "clip": 0, "colour": "red"},
+    ):
         with pytest.raises(AnnotationError):
             desk.command(wrong)
     with pytest.raises(BoxError, match="no area"):
@@ -245,7 +257,12 @@ def test_key_files_are_read_or_refused_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "k.csv").write_text("frame,id,class,x,y,w,h\n0,1,car,1,2,3,4\n9,1,car,,,,\n")
     first, gone = read_keys(tmp_path / "k.csv")
     assert first.box is not None and first.box.tolist() == [1, 2, 3, 4] and gone.box is None and first.label == "car"
-    for text, said in (("x,y,w,h\n1,2,3,4\n", "no column 'frame'"), ("frame,x,y,w,h\nten,1,2,3,4\n", "not a whole number"), ("frame,x,y,w,h\n1,1,2,3\n", "four numbers"), ("frame,x,y,w,h\n", "no row")):
+    for text, said in (
+        ("x,y,w,h\n1,2,3,4\n", "no column 'frame'"),
+        ("frame,x,y,w,h\nten,1,2,3,4\n", "not a whole number"),
+        ("frame,x,y,w,h\n1,1,2,3\n", "four numbers"),
+        ("frame,x,y,w,h\n", "no row"),
+    ):
         (tmp_path / "k.csv").write_text(text)
         with pytest.raises(AnnotationError, match=said):
             read_keys(tmp_path / "k.csv")
@@ -282,7 +299,9 @@ def test_killed_at_any_moment_the_tool_goes_on_where_it_was(clip_file: Path, tmp
     (tmp_path / "keys.csv").write_text("frame,x,y,w,h\n" + "".join(f"{k},{','.join(map(str, boxes(2)[k]))}\n" for k in (10, 30, 50)))
     command = [sys.executable, str(ROOT / "tests" / "annotate_standin.py"), str(clip_file), "--headless", "keys.csv"]
     for delay in (0.0, 0.25, 0.5):
-        process = subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "STANDIN_DELAY": "0.01"}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        process = subprocess.Popen(
+            command, cwd=tmp_path, env={**os.environ, "STANDIN_DELAY": "0.01"}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
         until = time.monotonic() + 30
         while not (tmp_path / "walk.annotations.jsonl").exists() and time.monotonic() < until:
             time.sleep(0.01)

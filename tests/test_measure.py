@@ -55,7 +55,10 @@ def test_a_still_box_is_calm_and_a_moving_one_is_not_left_behind() -> None:
     k = np.arange(200)[:, None]
     path = np.concatenate([100 + 80 * np.sin(k / 15), 100 + 60 * np.cos(k / 20), 40 + 10 * np.sin(k / 30), 30 + 0 * k], axis=1)
     assert iou(smooth(path), path).min() > 0.9
-    assert iou(smooth(path + 0.6 * rng.standard_normal(path.shape)), path).mean() > iou(path + 0.6 * rng.standard_normal(path.shape), path).mean()
+    assert (
+        iou(smooth(path + 0.6 * rng.standard_normal(path.shape)), path).mean()
+        > iou(path + 0.6 * rng.standard_normal(path.shape), path).mean()
+    )
 
 
 @settings(max_examples=30, deadline=None)

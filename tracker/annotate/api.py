@@ -58,7 +58,9 @@ def annotate(
         clip = add_source(opened, source, frames)
         for name, boxes in named.items():
             if not isinstance(boxes, Mapping):
-                raise AnnotationError(f"The keys of {name!r} are {boxes!r}; give a mapping of frame to box, such as {{0: (10, 20, 64, 48)}}.")
+                raise AnnotationError(
+                    f"The keys of {name!r} are {boxes!r}; give a mapping of frame to box, such as {{0: (10, 20, 64, 48)}}."
+                )
             plain, _, label = str(name).partition(":")
             target = opened.add_target(clip, plain, label or "object")
             for frame, box in boxes.items():

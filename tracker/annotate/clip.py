@@ -95,9 +95,7 @@ class Clip:
         raise AnnotationError(f"The clip {self.name} has no target with {wanted}; it has {[t.name for t in self.targets]}.")
 
 
-def new_target(
-    number: int, frames: int, name: str = "", label: str = "object", colour: str = ""
-) -> Target:
+def new_target(number: int, frames: int, name: str = "", label: str = "object", colour: str = "") -> Target:
     """A target without boxes."""
     return Target(
         id=number,
@@ -123,9 +121,7 @@ def interpolate(a: int, box_a: Box, b: int, box_b: Box) -> Boxes:
     return np.asarray((1 - share) * box_a + share * box_b)
 
 
-def keyframes(
-    boxes: Boxes, occluded: NDArray[np.bool_], keys: Iterable[int] = (), tolerance: float = 0.0
-) -> list[tuple[int, bool]]:
+def keyframes(boxes: Boxes, occluded: NDArray[np.bool_], keys: Iterable[int] = (), tolerance: float = 0.0) -> list[tuple[int, bool]]:
     """The fewest-looked-for frames from which straight lines give a track back, for formats that interpolate.
 
     Within each stretch that has boxes, ends and `keys` are taken; then the frame that is farthest from the line, until none is
@@ -164,9 +160,7 @@ def keyframes(
     return out
 
 
-def between_keyframes(
-    frames: int, shapes: Sequence[tuple[int, Box | None, bool]]
-) -> tuple[Boxes, NDArray[np.bool_]]:
+def between_keyframes(frames: int, shapes: Sequence[tuple[int, Box | None, bool]]) -> tuple[Boxes, NDArray[np.bool_]]:
     """The inverse of `keyframes`: boxes of all frames from (frame, box or None for outside, occluded), in order of frames.
 
     After the last shape the box stands still, as in CVAT and Label Studio.

@@ -37,7 +37,9 @@ class Journal:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         except OSError as error:
-            raise AnnotationError(f"Can't open the project {self.path}: {error.strerror}; choose a file in a folder that is writable.") from None
+            raise AnnotationError(
+                f"Can't open the project {self.path}: {error.strerror}; choose a file in a folder that is writable."
+            ) from None
         try:
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -71,7 +73,9 @@ class Journal:
         if whole < len(data):
             if not lines and not data.lstrip().startswith(b'{"project"'):
                 raise AnnotationError(f"{self.path} isn't a project of siamtrack annotate; give another file, it is left as it is.")
-            logger.warning("%s: its last line is incomplete (%d bytes) and is left out; all before it is whole.", self.path, len(data) - whole)
+            logger.warning(
+                "%s: its last line is incomplete (%d bytes) and is left out; all before it is whole.", self.path, len(data) - whole
+            )
             os.ftruncate(self._file, whole)
             os.fsync(self._file)
 

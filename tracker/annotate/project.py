@@ -99,9 +99,7 @@ class Project:
 
     # -- what a person does
 
-    def add_clip(
-        self, path: str | Path, width: int, height: int, frame_count: int, rate: Fraction | None = None, name: str = ""
-    ) -> Clip:
+    def add_clip(self, path: str | Path, width: int, height: int, frame_count: int, rate: Fraction | None = None, name: str = "") -> Clip:
         """A clip by its path; the one that is there already if the path is known.
 
         Raises:

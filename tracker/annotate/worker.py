@@ -151,9 +151,7 @@ class Worker:
             self._machines[number] = Machine(self._open(clip), self._tracker)
         return self._machines[number]
 
-    def _track(
-        self, target: Target, stretch: Stretch, clip: Clip, on_step: Callable[[Progress], None] | None, raise_errors: bool
-    ) -> None:
+    def _track(self, target: Target, stretch: Stretch, clip: Clip, on_step: Callable[[Progress], None] | None, raise_errors: bool) -> None:
         open_end = stretch.start is None or stretch.end is None
         keys = dict(target.keys)
         total = stretch.length if open_end else 2 * (stretch.length + 1)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 VIDEO_SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".gif"))
 EPILOG = f"""\
-formats for --export and --import, with what is written: {'; '.join(f'{f.name}: {f.text}' for f in FORMATS.values())}
+formats for --export and --import, with what is written: {"; ".join(f"{f.name}: {f.text}" for f in FORMATS.values())}
 
 the csv of --headless has a header; a row is a box that you give, and a row with empty x,y,w,h says that the target leaves there:
   frame,id,class,x,y,w,h        (optional: name, and clip if there are several)
@@ -46,16 +46,26 @@ def pair(text: str) -> tuple[str, Path]:
 def build_parser() -> Parser:
     """The options of `siamtrack annotate`."""
     parser = Parser(description=__doc__.split(": ", 1)[1].capitalize(), epilog=EPILOG, formatter_class=RawEpilog)
-    parser.add_argument("sources", nargs="*", metavar="CLIP", help="video file, folder of images, or folder of videos; with --project those known")
+    parser.add_argument(
+        "sources", nargs="*", metavar="CLIP", help="video file, folder of images, or folder of videos; with --project those known"
+    )
     work = parser.add_argument_group("project")
     work.add_argument("--project", type=Path, metavar="FILE.jsonl", help="where all is kept (default: CLIP.annotations.jsonl here)")
     work.add_argument("--headless", type=Path, metavar="KEYS.csv", help="take key boxes from a file, track, and end; no page")
-    work.add_argument("--import", dest="imports", action="append", type=pair, default=[], metavar="FORMAT=PATH", help="bring annotations in first")
+    work.add_argument(
+        "--import", dest="imports", action="append", type=pair, default=[], metavar="FORMAT=PATH", help="bring annotations in first"
+    )
     output = parser.add_argument_group("output")
-    output.add_argument("--export", action="append", type=pair, default=[], metavar="FORMAT=PATH", help="write annotations, open no page; may be repeated")
+    output.add_argument(
+        "--export", action="append", type=pair, default=[], metavar="FORMAT=PATH", help="write annotations, open no page; may be repeated"
+    )
     output.add_argument("--pictures", action="store_true", help="write the frames too, for formats with a picture per frame (yolo, voc)")
     output.add_argument(
-        "--tolerance", type=float, default=0.0, metavar="PX", help="cvat and label-studio: fewer keyframes, boxes off by at most so much (default: 0)"
+        "--tolerance",
+        type=float,
+        default=0.0,
+        metavar="PX",
+        help="cvat and label-studio: fewer keyframes, boxes off by at most so much (default: 0)",
     )
     output.add_argument("--overwrite", action="store_true", help="replace exports that exist")
     page = parser.add_argument_group("page")
@@ -153,7 +163,9 @@ def import_all(project: Project, args: argparse.Namespace) -> None:
             if not match and len(project.clips) == 1 and (len(found) == 1 or all(not c.width for c in found)):
                 match = project.clips
             if not match:
-                raise AnnotationError(f"{path} holds annotations of {source.name!r}, and the project has {clip_names(project.clips)}; name that clip too.")
+                raise AnnotationError(
+                    f"{path} holds annotations of {source.name!r}, and the project has {clip_names(project.clips)}; name that clip too."
+                )
             made = add_clip_of(project, match[0], source)
             say(args, f"{match[0].name}: {len(made)} target{'s' * (len(made) != 1)} from {path}.")
 

@@ -23,9 +23,18 @@ BOX_SUFFIXES = (".csv", ".txt", ".jsonl")
 def add_batch_options(parser: Parser) -> None:
     """--init-dir, --output, --workers."""
     group = parser.add_argument_group("many clips")
-    group.add_argument("--init-dir", type=Path, metavar="DIR", help="SOURCE is a glob or a folder of clips; the box of CLIP.mp4 is in DIR/CLIP.txt (.csv, .jsonl)")
-    group.add_argument("--output", type=Path, metavar="DIR", help="where the boxes go, one csv per clip; clips that are done already are left out")
-    group.add_argument("--workers", type=whole_number(1), default=1, metavar="N", help="clips that are tracked at the same time, a process each")
+    group.add_argument(
+        "--init-dir",
+        type=Path,
+        metavar="DIR",
+        help="SOURCE is a glob or a folder of clips; the box of CLIP.mp4 is in DIR/CLIP.txt (.csv, .jsonl)",
+    )
+    group.add_argument(
+        "--output", type=Path, metavar="DIR", help="where the boxes go, one csv per clip; clips that are done already are left out"
+    )
+    group.add_argument(
+        "--workers", type=whole_number(1), default=1, metavar="N", help="clips that are tracked at the same time, a process each"
+    )
 
 
 @dataclass(frozen=True)

@@ -27,11 +27,19 @@ def build_parser() -> Parser:
     parser.add_argument("--overwrite", action="store_true", help="replace a report that is there")
     parser.add_argument("--title", default="", metavar="TEXT", help="heading of the page")
     parser.add_argument("--video", metavar="CLIP", help="draw the paths on the first frame of this clip")
-    parser.add_argument("--rate", type=float, metavar="FPS", help="frames per second, for tracks without time stamps (default: the clip's, or 25)")
-    parser.add_argument("--length", metavar="X1,Y1,X2,Y2=N[UNIT]", help="how long a line in the picture is, for speeds in units, for example 120,400,620,400=2.5m")
+    parser.add_argument(
+        "--rate", type=float, metavar="FPS", help="frames per second, for tracks without time stamps (default: the clip's, or 25)"
+    )
+    parser.add_argument(
+        "--length",
+        metavar="X1,Y1,X2,Y2=N[UNIT]",
+        help="how long a line in the picture is, for speeds in units, for example 120,400,620,400=2.5m",
+    )
     parser.add_argument("--zone", action="append", default=[], metavar="NAME=X,Y,X,Y,...", help="a polygon in pixels; may be repeated")
     parser.add_argument("--zones", type=Path, metavar="FILE.json", help='polygons in a file: {"name": [[x, y], ...]}')
-    parser.add_argument("--smooth", nargs="?", type=whole_number(0), const=8, metavar="LAG", help="calm the boxes first, looking LAG frames ahead (8)")
+    parser.add_argument(
+        "--smooth", nargs="?", type=whole_number(0), const=8, metavar="LAG", help="calm the boxes first, looking LAG frames ahead (8)"
+    )
     add_version(parser)
     return parser
 

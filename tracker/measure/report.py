@@ -104,7 +104,9 @@ def measure(tracks: Sequence[Track], rate: float, scale: Scale, zones: Sequence[
     return out
 
 
-def write_report(measured: Sequence[Measured], folder: Path, title: str, scale: Scale, zones: Sequence[Zone] = (), frame: Image | None = None) -> Path:
+def write_report(
+    measured: Sequence[Measured], folder: Path, title: str, scale: Scale, zones: Sequence[Zone] = (), frame: Image | None = None
+) -> Path:
     """report.html, measurements.csv, summary.csv, and zones.csv where there are zones; returns the page's path.
 
     Args:
@@ -122,18 +124,39 @@ def write_report(measured: Sequence[Measured], folder: Path, title: str, scale: 
         (int(f), f"{s:.4f}", m.id, _n(p[0]), _n(p[1]), _n(v), _n(z))
         for m in measured for f, s, p, v, z in zip(m.frames, m.seconds, m.points, m.speed, m.size, strict=True)
     ))  # fmt: skip
-    heads = ["id", "frames", "seen", "seconds", f"path_{scale.unit}", f"mean_speed_{scale.unit}_per_s", f"top_speed_{scale.unit}_per_s", "jitter_before_%", "jitter_after_%"]
+    heads = [
+        "id",
+        "frames",
+        "seen",
+        "seconds",
+        f"path_{scale.unit}",
+        f"mean_speed_{scale.unit}_per_s",
+        f"top_speed_{scale.unit}_per_s",
+        "jitter_before_%",
+        "jitter_after_%",
+    ]
     summary = [_summary(m, scale) for m in measured]
     _csv(folder / "summary.csv", heads, summary)
     rows = [[m.id, *(v if isinstance(v, str) else _n(float(v)) for v in z.values())] for m in measured for z in m.zones]
     if rows:
         _csv(folder / "zones.csv", ["id", "zone", "frames", "seconds", "entries", "first_seconds"], rows)
     picture = base64.b64encode(_picture(measured, zones, frame)).decode()
-    parts = [f'<h2>Paths</h2><img alt="Paths of the targets" src="data:image/jpeg;base64,{picture}">', "<h2>Summary</h2>", _table(heads, summary)]
+    parts = [
+        f'<h2>Paths</h2><img alt="Paths of the targets" src="data:image/jpeg;base64,{picture}">',
+        "<h2>Summary</h2>",
+        _table(heads, summary),
+    ]
     if rows:
         parts += ["<h2>Zones</h2>", _table(["id", "zone", "frames", "seconds", "entries", "first_seconds"], rows)]
-    parts += [f"<h2>Speed ({html.escape(scale.unit)}/s)</h2>", _chart(measured, "speed"), f"<h2>Size ({html.escape(scale.unit)})</h2>", _chart(measured, "size")]
-    parts.append("<p>Speed is the way of the box's middle from frame to frame by the time between; size is the square root of its area.</p>")
+    parts += [
+        f"<h2>Speed ({html.escape(scale.unit)}/s)</h2>",
+        _chart(measured, "speed"),
+        f"<h2>Size ({html.escape(scale.unit)})</h2>",
+        _chart(measured, "size"),
+    ]
+    parts.append(
+        "<p>Speed is the way of the box's middle from frame to frame by the time between; size is the square root of its area.</p>"
+    )
     write_atomic(folder / "report.html", PAGE.format(title=html.escape(title), body="".join(parts)))
     return folder / "report.html"
 
@@ -167,7 +190,9 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 def _picture(measured: Sequence[Measured], zones: Sequence[Zone], frame: Image | None) -> bytes:
     if frame is None:
-        points = np.concatenate([m.points[np.isfinite(m.points).all(axis=1)] for m in measured] + [z.corners for z in zones] + [np.array([[64.0, 64.0]])])
+        points = np.concatenate(
+            [m.points[np.isfinite(m.points).all(axis=1)] for m in measured] + [z.corners for z in zones] + [np.array([[64.0, 64.0]])]
+        )
         width, height = (int(v) + 40 for v in np.minimum(points.max(axis=0), 8000))
         frame = np.full((height, width, 3), 60, np.uint8)
     image = frame.copy()
@@ -175,7 +200,9 @@ def _picture(measured: Sequence[Measured], zones: Sequence[Zone], frame: Image |
     for zone in zones:
         cv2.polylines(image, [np.round(zone.corners).astype(np.int32)], True, (255, 255, 255), thick, cv2.LINE_AA)
         corner = np.round(zone.corners.mean(axis=0)).astype(int)
-        cv2.putText(image, zone.name, (int(corner[0]), int(corner[1])), cv2.FONT_HERSHEY_SIMPLEX, 0.5 * thick, (255, 255, 255), thick, cv2.LINE_AA)
+        cv2.putText(
+            image, zone.name, (int(corner[0]), int(corner[1])), cv2.FONT_HERSHEY_SIMPLEX, 0.5 * thick, (255, 255, 255), thick, cv2.LINE_AA
+        )
     for k, m in enumerate(measured):
         for a, b in zip(m.points, m.points[1:], strict=False):
             if np.isfinite([a, b]).all():
@@ -205,8 +232,12 @@ def _chart(measured: Sequence[Measured], what: str, width: int = 900, height: in
             path.append(f"{pen}{50 + (width - 60) * (s - start) / span:.1f},{height - 25 - (height - 35) * min(v / top, 1):.1f}")
             pen = "L"
         lines.append(f'<path d="{"".join(path)}" fill="none" stroke="rgb({r},{g},{b})" stroke-width="1.6"/>')
-    marks = "".join(
-        f'<text x="45" y="{height - 21 - (height - 35) * share:.0f}" text-anchor="end">{top * share:.3g}</text>' for share in (0, 0.5, 1)
-    ) + f'<text x="50" y="{height - 6}">{start:.1f} s</text><text x="{width - 10}" y="{height - 6}" text-anchor="end">{end:.1f} s</text>'
+    marks = (
+        "".join(
+            f'<text x="45" y="{height - 21 - (height - 35) * share:.0f}" text-anchor="end">{top * share:.3g}</text>'
+            for share in (0, 0.5, 1)
+        )
+        + f'<text x="50" y="{height - 6}">{start:.1f} s</text><text x="{width - 10}" y="{height - 6}" text-anchor="end">{end:.1f} s</text>'
+    )
     axis = f'<path d="M50,10V{height - 25}H{width - 10}" fill="none" stroke="currentColor" stroke-opacity=".4"/>'
     return f'<svg viewBox="0 0 {width} {height}" font-size="11" fill="currentColor" role="img" aria-label="{what} over time">{axis}{marks}{"".join(lines)}</svg>'

@@ -52,7 +52,9 @@ class FixedLag:
 
     def __init__(self, lag: int = LAG, noise: float = NOISE, agility: float = AGILITY) -> None:
         if lag < 0 or noise <= 0 or agility <= 0:
-            raise SiamTrackError(f"Smoothing can't work with lag {lag}, noise {noise:g}, agility {agility:g}; lag is 0 or more, the others above 0.")
+            raise SiamTrackError(
+                f"Smoothing can't work with lag {lag}, noise {noise:g}, agility {agility:g}; lag is 0 or more, the others above 0."
+            )
         self.lag, self._noise, self._agility = lag, noise, agility
         self._steps: deque[_Step | None] = deque()
 

@@ -60,7 +60,7 @@ def read_zones(path: str | Path) -> list[Zone]:
             raise ValueError("a zone needs at least three corners [x, y]")
         return zones
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise SiamTrackError(f"Can't read zones from {path}: {error}; write {{\"pool\": [[0, 0], [200, 0], [200, 90]]}}.") from None
+        raise SiamTrackError(f'Can\'t read zones from {path}: {error}; write {{"pool": [[0, 0], [200, 0], [200, 90]]}}.') from None
 
 
 def time_in_zones(points: NDArray[np.float64], seconds: NDArray[np.float64], zones: Sequence[Zone]) -> list[dict[str, float | str]]:

@@ -105,4 +105,6 @@ def read(path: Path) -> list[Clip]:
             )  # fmt: skip
         return out.finish()
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise AnnotationError(f"Can't read {path} as COCO: {error!r} is missing or wrong; give a file with images and annotations.") from None
+        raise AnnotationError(
+            f"Can't read {path} as COCO: {error!r} is missing or wrong; give a file with images and annotations."
+        ) from None

@@ -106,7 +106,9 @@ def read(path: Path) -> list[Clip]:
         out = []
         for task in tasks:
             data = task["data"]
-            results = [r for a in task.get("annotations", task.get("predictions", [])) for r in a["result"] if r["type"] == "videorectangle"]
+            results = [
+                r for a in task.get("annotations", task.get("predictions", [])) for r in a["result"] if r["type"] == "videorectangle"
+            ]
             width = int(data.get("width") or next(r["original_width"] for r in results))
             height = int(data.get("height") or next(r["original_height"] for r in results))
             frames = int(data.get("frames") or max(r["value"]["framesCount"] for r in results))

@@ -61,7 +61,9 @@ def write_got10k(clips: Sequence[Clip], path: Path) -> list[str]:
         cut |= present & ((target.boxes[:, 0] + target.boxes[:, 2] > clip.width) | (target.boxes[:, 1] + target.boxes[:, 3] > clip.height))
         write_atomic(folder / "groundtruth.txt", _rows(target.boxes, 0, "{:.4f}"))
         write_atomic(folder / "absence.label", _column(~present))
-        write_atomic(folder / "cover.label", "".join(f"{0 if hid or not here else 8}\n" for hid, here in zip(target.occluded, present, strict=True)))
+        write_atomic(
+            folder / "cover.label", "".join(f"{0 if hid or not here else 8}\n" for hid, here in zip(target.occluded, present, strict=True))
+        )
         write_atomic(folder / "cut_by_image.label", _column(cut))
         about = f"url: {clip.name}\nmajor_class: {_line(target.name)}\nroot_class: {_line(target.label)}\n"
         about += f"resolution: ({clip.width}, {clip.height})\nanno_fps: {clip.rate or ''}\nvideo_length: {clip.frame_count}\n"
