@@ -1,4 +1,4 @@
-"""The annotation page in a real headless Chromium: boxes by mouse, finger and keyboard, two windows, kill -9, and a clip of an hour in 4K."""
+"""The annotation page in a real headless Chromium: mouse, finger, keyboard, two windows, kill -9, an hour in 4K."""
 
 from __future__ import annotations
 

@@ -195,7 +195,7 @@ def test_many_clips_one_damaged_killed_and_resumed(tmp_path: Path) -> None:
 
 def test_track_takes_detections_and_calms_boxes(tmp_path: Path) -> None:
     model = tiny_model(tmp_path / "tiny.safetensors")
-    images, boxes = moving_square(6)
+    images, _ = moving_square(6)
     folder = tmp_path / "frames"
     folder.mkdir()
     for k, image in enumerate(images):

@@ -5,8 +5,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tracker.cli.common import run
 from tracker.cli.annotate import main
+from tracker.cli.common import run
 
 if __name__ == "__main__":
     raise SystemExit(run(main))

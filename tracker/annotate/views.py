@@ -112,7 +112,8 @@ class Desk:
         )
 
     def boxes(self, clip: int, first: int, last: int) -> Answer:
-        """All boxes of some frames: target -> a row [x, y, w, h, score, flags] or null per frame; flags: 1 hidden, 2 approved, 4 doubtful."""
+        """All boxes of some frames: target -> a row [x, y, w, h, score, flags] or null per frame; flags: 1 hidden, 2
+        approved, 4 doubtful."""
         found = self._clip(clip)
         first, last = max(first, 0), min(last, found.frame_count - 1, first + MOST_FRAMES - 1)
         part = slice(first, last + 1)

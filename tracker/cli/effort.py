@@ -15,8 +15,8 @@ from tracker.cli.common import DONE, Parser, RawEpilog, add_model_options, add_v
 from tracker.errors import ConfigError
 
 if TYPE_CHECKING:
-    from tracker.annotate.simulate import Outcome
     from tracker.annotate.retrack import Follower
+    from tracker.annotate.simulate import Outcome
     from tracker.evaluation.datasets.base import SequenceData
     from tracker.types import Image
 

@@ -1,4 +1,4 @@
-"""`Track` as `supervision.Detections` and back, so that its zones, counts, heat maps and annotators take our tracks (extra `supervision`)."""
+"""`Track` as `supervision.Detections` and back, for its zones, counts, heat maps and annotators (extra `supervision`)."""
 
 from __future__ import annotations
 

@@ -25,9 +25,9 @@ from tracker.types import Image, Track
 COLOURS = ((255, 163, 74), (168, 95, 255), (255, 124, 176), (207, 214, 47), (85, 106, 224), (75, 209, 154))
 """BGR."""
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{title}</title><style>:root{{color-scheme:light dark}}body{{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}}
-table{{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}}td,th{{padding:.3rem .6rem;text-align:right;border-bottom:1px solid #8884}}
-td:first-child,th:first-child{{text-align:left}}img,svg{{max-width:100%;height:auto;display:block}}h2{{margin-top:2rem}}p{{color:GrayText}}</style>
+<title>{title}</title><style>:root{{color-scheme:light dark}}body{{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}}  # noqa: E501
+table{{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}}td,th{{padding:.3rem .6rem;text-align:right;border-bottom:1px solid #8884}}  # noqa: E501
+td:first-child,th:first-child{{text-align:left}}img,svg{{max-width:100%;height:auto;display:block}}h2{{margin-top:2rem}}p{{color:GrayText}}</style>  # noqa: E501
 <h1>{title}</h1>{body}</html>
 """
 
@@ -120,7 +120,7 @@ def write_report(
     Raises:
         OutputError: It can't be written.
     """
-    _csv(folder / "measurements.csv", ["frame", "seconds", "id", "centre_x", "centre_y", f"speed_{scale.unit}_per_s", f"size_{scale.unit}"], (
+    _csv(folder / "measurements.csv", ["frame", "seconds", "id", "centre_x", "centre_y", f"speed_{scale.unit}_per_s", f"size_{scale.unit}"], (  # noqa: E501
         (int(f), f"{s:.4f}", m.id, _n(p[0]), _n(p[1]), _n(v), _n(z))
         for m in measured for f, s, p, v, z in zip(m.frames, m.seconds, m.points, m.speed, m.size, strict=True)
     ))  # fmt: skip
@@ -240,4 +240,4 @@ def _chart(measured: Sequence[Measured], what: str, width: int = 900, height: in
         + f'<text x="50" y="{height - 6}">{start:.1f} s</text><text x="{width - 10}" y="{height - 6}" text-anchor="end">{end:.1f} s</text>'
     )
     axis = f'<path d="M50,10V{height - 25}H{width - 10}" fill="none" stroke="currentColor" stroke-opacity=".4"/>'
-    return f'<svg viewBox="0 0 {width} {height}" font-size="11" fill="currentColor" role="img" aria-label="{what} over time">{axis}{marks}{"".join(lines)}</svg>'
+    return f'<svg viewBox="0 0 {width} {height}" font-size="11" fill="currentColor" role="img" aria-label="{what} over time">{axis}{marks}{"".join(lines)}</svg>'  # noqa: E501

@@ -94,7 +94,7 @@ def _document(clip: Clip, tolerance: float) -> xml.Element:
 
 
 def read(path: Path) -> list[Clip]:
-    """An annotations.xml, the zip that CVAT exports, or a folder of such files. Keyframes become key boxes where a person may have drawn them.
+    """An annotations.xml, the zip that CVAT exports, or a folder of such files. Keyframes become a track.
 
     Raises:
         AnnotationError: It isn't CVAT for video 1.1.
