@@ -25,9 +25,12 @@ from tracker.types import Image, Track
 COLOURS = ((255, 163, 74), (168, 95, 255), (255, 124, 176), (207, 214, 47), (85, 106, 224), (75, 209, 154))
 """BGR."""
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{title}</title><style>:root{{color-scheme:light dark}}body{{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}}  # noqa: E501
-table{{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}}td,th{{padding:.3rem .6rem;text-align:right;border-bottom:1px solid #8884}}  # noqa: E501
-td:first-child,th:first-child{{text-align:left}}img,svg{{max-width:100%;height:auto;display:block}}h2{{margin-top:2rem}}p{{color:GrayText}}</style>  # noqa: E501
+<title>{title}</title>
+<style>:root{{color-scheme:light dark}}body{{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}}
+table{{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}}
+td,th{{padding:.3rem .6rem;text-align:right;border-bottom:1px solid #8884}}
+td:first-child,th:first-child{{text-align:left}}
+img,svg{{max-width:100%;height:auto;display:block}}h2{{margin-top:2rem}}p{{color:GrayText}}</style>
 <h1>{title}</h1>{body}</html>
 """
 
