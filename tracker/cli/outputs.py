@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tracker.cli.common import Parser, StoreOnce, check_model_options
+from tracker.cli.common import Parser, StoreOnce, check_model_options, whole_number
 from tracker.errors import BoxError, OutputError
 
 VIEWS = ("boxes", "response")
@@ -45,6 +45,14 @@ def add_output_options(parser: Parser) -> None:
         help="what window and video show: the frame with boxes, or beside it the template, the search window and the response",
     )
     group.add_argument(
+        "--smooth",
+        nargs="?",
+        type=whole_number(0),
+        const=8,
+        metavar="LAG",
+        help="calm the boxes in files of boxes by a look at the LAG frames that follow (8); the video shows them as tracked",
+    )
+    group.add_argument(
         "--overwrite",
         action="store_true",
         help="replace outputs that exist; without it they are left alone; the old ones stay until the new ones are complete",
@@ -61,6 +69,8 @@ def check_output_options(args: argparse.Namespace) -> None:
 
     if args.resume and not args.save_boxes:
         raise OutputError("--resume goes on with the boxes of a run that was broken off: name its file with --save-boxes.")
+    if args.resume and getattr(args, "smooth", None) is not None:
+        raise OutputError("--resume compares the rows that are there, and --smooth changes them; give one of the two.")
     if args.resume and args.overwrite:
         raise OutputError("--resume keeps the rows that are there and --overwrite drops them; give one of the two.")
     if args.format and not any(path.suffix.lower() == ".txt" for path in args.save_boxes):

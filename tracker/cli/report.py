@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ png and svg and the numbers as csv, json and markdown beside it. Nothing is trac
 EXAMPLES = """\
   evaluate.py --dataset otb --root OTB --output results     makes a folder that this command reads
   report.py results --output results/report
+  report.py tracks.csv --help                               measurements of what was tracked: paths, speeds, zones
   report.py ours others --output comparison                 several trackers on the same sequences
 """
 
@@ -36,7 +38,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the report; returns the exit code."""
+    """Write the report; returns the exit code. A csv of tracks is reported by `measure`."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    if any(word.lower().endswith(".csv") and not word.startswith("-") for word in given[:1]):
+        from tracker.cli.measure import main as measurements
+
+        return measurements(given)
     args = build_parser().parse_args(argv)
     from tracker.evaluation.report import ReportOptions, check_folder, merge, write_report
     from tracker.evaluation.results import load_evaluation

@@ -134,7 +134,12 @@ class Session:
         args = self.args
         for path in args.save_boxes:
             kind = text_format(path, args.format, self._count)
-            self._sinks.append(open_boxes_sink(path, kind, overwrite=args.overwrite, resume=args.resume))
+            sink = open_boxes_sink(path, kind, overwrite=args.overwrite, resume=args.resume)
+            if getattr(args, "smooth", None) is not None:
+                from tracker.measure.sink import SmoothSink
+
+                sink = SmoothSink(sink, args.smooth)
+            self._sinks.append(sink)
             self.written.append(path)
         if args.save:
             self._sinks.append(VideoSink(args.save, self._info, render=self.painter, overwrite=args.overwrite or args.resume))

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tracker.cli.batch import add_batch_options, run_batch
 from tracker.cli.common import (
     BAD_REQUEST,
     Parser,
@@ -92,9 +93,13 @@ def build_parser() -> Parser:
     target.add_argument(
         "--template-model", default="match-thermal", metavar="NAME|FILE", help="with --template-from: the matcher that looks for it"
     )
+    target.add_argument(
+        "--detections", type=Path, metavar="FILE.csv|.json", help="follow what a detector found in the first frame (csv, or COCO results)"
+    )
     target.add_argument("--start-frame", type=whole_number(0), default=0, metavar="N", help="first frame, counted from 0 (default: 0)")
     target.add_argument("--max-frames", type=whole_number(1), metavar="N", help="stop after so many frames")
     add_output_options(parser)
+    add_batch_options(parser)
     parser.add_argument(
         "--resume",
         action="store_true",
@@ -119,13 +124,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return report()
     if args.source is None:
         parser.error("which video? Give a file, a folder of images, a camera index or a URL")
-    if sum(map(bool, (args.box, args.init_file, args.find))) > 1:
-        parser.error("--box, --init-file and --find all say what to follow; give one of them")
+    if sum(map(bool, (args.box, args.init_file, args.find, args.detections, args.init_dir))) > 1:
+        parser.error("--box, --init-file, --init-dir, --detections and --find all say what to follow; give one of them")
     if not args.init_file and (args.init_id or args.init_format != "auto" or args.first_row_frame is not None):
         parser.error("--init-id, --init-format and --first-row-frame are about --init-file, which is not given")
     if args.template_from and not args.box:
         parser.error("--template-from needs --box: where is the thing in that picture?")
+    if args.output and not args.init_dir:
+        parser.error("--output DIR goes with --init-dir, for many clips; for one, --save and --save-boxes name the files")
     check_options(args)
+    if args.init_dir:
+        return run_batch(args)
     from tracker.media.sources import check_there, open_source
 
     check_there(args.source)
@@ -154,7 +163,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def given_boxes(args: argparse.Namespace) -> list[Box]:
-    """The boxes of --box or --init-file; none if they are to be drawn."""
+    """The boxes of --box, --init-file or --detections; none if they are to be drawn."""
     if args.init_file:
         from tracker.media.boxfiles import init_boxes
 
@@ -169,6 +178,10 @@ def given_boxes(args: argparse.Namespace) -> list[Box]:
         if left:
             sys.stderr.write(f"{left}\n")
         return list(found.values())
+    if args.detections:
+        from tracker.interop.detections import read_detections
+
+        return read_detections(args.detections, args.start_frame)
     if not args.box:
         check_known(args)
         return []

@@ -1,0 +1,116 @@
+"""`annotate`: key boxes in, boxes of all frames out, without a page."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from tracker.annotate.boxes_csv import KeyBox
+from tracker.annotate.clip import AnnotationError, Clip, Target
+from tracker.annotate.frames import Frames, open_frames
+from tracker.annotate.project import Project
+from tracker.annotate.retrack import Follower
+from tracker.annotate.worker import Progress, Worker
+from tracker.files import suggest
+
+
+def annotate(
+    source: str | Path,
+    keys: Mapping[str, Mapping[int, ArrayLike | None]] | Mapping[int, ArrayLike | None],
+    *,
+    project: str | Path | None = None,
+    tracker: Follower | None = None,
+    model: str | Path = "siamtrack-s",
+    device: str = "auto",
+    engine: str = "auto",
+    on_step: Callable[[Progress], None] | None = None,
+) -> Clip:
+    """Boxes of all frames from a few that a person drew: tracked forward and backward between them, joined where both agree.
+
+    Args:
+        source: A video file, a folder of images, a glob or a pattern.
+        keys: frame -> xywh box (or None: out of the picture from there to the next key box) of one target, or
+            name -> such a mapping for several. A name `car:vehicle` gives the class behind the colon.
+        project: A project file to write, to go on with in the page; without it nothing is written.
+        tracker: A tracker to use; without it one is built from the next three arguments.
+        model, device, engine: As for `SiamTracker.from_pretrained`.
+        on_step: Called after each frame.
+
+    Returns:
+        The clip with its targets; see `Target.boxes`, and `tracker.annotate.formats.write` to export it.
+
+    Raises:
+        SourceError, BoxError, AnnotationError: With the value, the reason and the next step.
+
+    Example:
+        >>> clip = annotate("clip.mp4", {0: (100, 80, 40, 30), 250: (320, 90, 44, 30)})  # doctest: +SKIP
+        >>> clip.targets[0].boxes.shape  # doctest: +SKIP
+        (300, 4)
+    """
+    one = not keys or any(isinstance(key, int) for key in keys)
+    named: dict[str, Any] = {"object": keys} if one else {str(name): boxes for name, boxes in keys.items()}
+    frames = open_frames(source)
+    with tempfile.TemporaryDirectory() as folder, Project(project or Path(folder) / "project.jsonl") as opened:
+        clip = add_source(opened, source, frames)
+        for name, boxes in named.items():
+            if not isinstance(boxes, Mapping):
+                raise AnnotationError(
+                    f"The keys of {name!r} are {boxes!r}; give a mapping of frame to box, such as {{0: (10, 20, 64, 48)}}."
+                )
+            plain, _, label = str(name).partition(":")
+            target = opened.add_target(clip, plain, label or "object")
+            for frame, box in boxes.items():
+                opened.set_key(target, int(frame), box)
+        Worker(opened, lambda: tracker or build(model, device, engine), lambda _: frames).run(on_step)
+        frames.close()
+        return clip
+
+
+def build(model: str | Path, device: str, engine: str) -> Follower:
+    """The tracker of the page and of `annotate`."""
+    from tracker.tracking.tracker import SiamTracker
+
+    return SiamTracker.from_pretrained(model, device, engine=engine)
+
+
+def add_source(project: Project, source: str | Path, frames: Frames) -> Clip:
+    """The clip of a source in a project; its path is kept as it was given, made absolute."""
+    path = Path(source).expanduser()
+    shown = str(path.resolve()) if path.exists() else str(source)
+    return project.add_clip(shown, frames.width, frames.height, len(frames), frames.rate, path.stem if path.is_file() else path.name)
+
+
+def add_keys(project: Project, rows: list[KeyBox]) -> list[Target]:
+    """Give the key boxes of a file to the clips and targets of a project; new targets are made, known ones get them added.
+
+    Targets are told apart by clip and id of the file.
+
+    Raises:
+        AnnotationError: A row names a clip that isn't there.
+    """
+    known: dict[tuple[str, str], Target] = {}
+    names = [clip.name for clip in project.clips]
+    for row in rows:
+        wanted = Path(row.clip).stem if row.clip else ""
+        if not wanted and len(project.clips) > 1:
+            raise AnnotationError(f"There are {len(names)} clips, and the key boxes don't say whose they are; add a column clip.")
+        clip = next((c for c in project.clips if not wanted or wanted in (c.name, Path(c.path).stem)), None)
+        if clip is None:
+            raise AnnotationError(f"The key boxes name a clip {row.clip!r}, which isn't among {', '.join(names)}.{suggest(wanted, names)}")
+        mark = (clip.name, row.id)
+        if mark not in known:
+            title = row.name or f"{row.label or 'object'} {row.id}"
+            same = [t for t in clip.targets if t.name == title and t.label == (row.label or "object")]
+            known[mark] = same[0] if same else project.add_target(clip, title, row.label or "object")
+        target = known[mark]
+        before = target.keys.get(row.frame)
+        unchanged = row.frame in target.keys and (
+            before is row.box or (before is not None and row.box is not None and max(abs(before - row.box)) < 1e-3)
+        )
+        if not unchanged:
+            project.set_key(target, row.frame, row.box)
+    return list(known.values())

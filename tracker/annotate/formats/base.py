@@ -1,0 +1,159 @@
+"""What the formats share: the note of what one can't hold, names of files, and frames as pictures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from tracker.annotate.clip import AnnotationError, Clip, Target, new_target
+from tracker.files import atomic
+from tracker.geometry import Boxes, clip_box
+
+FILE = "{clip}_{frame:06d}.jpg"
+"""How frames are called where a format wants a picture per frame."""
+
+
+def safe(name: str) -> str:
+    """A name that is good for a file."""
+    return re.sub(r"[^\w.-]+", "_", name).strip("._") or "clip"
+
+
+def frame_file(clip: Clip, frame: int) -> str:
+    """The file of a frame."""
+    return FILE.format(clip=safe(clip.name), frame=frame)
+
+
+def parse_frame_file(name: str) -> tuple[str, int]:
+    """Clip and number of a frame's file: the last number in its name; what is before it is the clip."""
+    stem = Path(name).stem
+    found = re.search(r"(\d+)(?!.*\d)", stem)
+    if not found:
+        return stem, 0
+    return stem[: found.start()].rstrip("_-. ") or "clip", int(found.group())
+
+
+def labels(clips: Sequence[Clip]) -> list[str]:
+    """All classes, in order of appearance."""
+    return list(dict.fromkeys(target.label for clip in clips for target in clip.targets))
+
+
+def each_box(clip: Clip) -> Iterator[tuple[int, Target]]:
+    """(frame, target) for every box of a clip, by frame."""
+    shown = [(target, target.present) for target in clip.targets]
+    for frame in range(clip.frame_count):
+        for target, present in shown:
+            if present[frame]:
+                yield frame, target
+
+
+def annotated_frames(clip: Clip) -> list[int]:
+    """Frames in which something is said about a target: a box, or that it is out of the picture."""
+    known = np.zeros(clip.frame_count, bool)
+    for target in clip.targets:
+        known |= target.present | np.isfinite(target.scores)
+    return [int(k) for k in np.flatnonzero(known)]
+
+
+def cannot_hold(clips: Sequence[Clip], what: dict[str, str]) -> list[str]:
+    """Sentences on what is in the clips and not in the format.
+
+    Args:
+        clips: What was written.
+        what: Kind of thing (`keys`, `scores`, `names`, `ids`, `colours`, `occluded`, `approved`, `outside`, `rate`) -> what becomes of it.
+    """
+    targets = [target for clip in clips for target in clip.targets]
+    there = {
+        "keys": any(t.keys for t in targets),
+        "scores": any(bool(((t.scores < 1) & t.present).any()) for t in targets),
+        "names": any(t.name for t in targets),
+        "ids": bool(targets),
+        "colours": bool(targets),
+        "occluded": any(bool(t.occluded.any()) for t in targets),
+        "approved": any(bool(t.approved.any()) for t in targets),
+        "outside": any(not bool(t.present.all()) for t in targets),
+        "rate": any(clip.rate is not None for clip in clips),
+        "cut": any(bool((np.abs(clip_box(t.boxes, c.width, c.height) - t.boxes) > 1e-6).any()) for c in clips for t in c.targets),
+    }
+    return [sentence for kind, sentence in what.items() if there[kind]]
+
+
+def write_frames(clip: Clip, folder: Path, frames: Sequence[int], quality: int = 92) -> None:
+    """The pictures of some frames as JPEG, named as `frame_file` says; those that are there are left alone.
+
+    Raises:
+        SourceError: The clip's frames can't be read.
+    """
+    from tracker.annotate.frames import open_frames
+
+    if not clip.path:
+        raise AnnotationError(f"The pictures of {clip.name} can't be written: it isn't known where its frames are.")
+    wanted = [k for k in frames if not (folder / frame_file(clip, k)).exists()]
+    if not wanted:
+        return
+    opened = open_frames(clip.path)
+    try:
+        for k in wanted:
+            done, data = cv2.imencode(".jpg", opened[k], [cv2.IMWRITE_JPEG_QUALITY, quality])
+            if not done:
+                raise AnnotationError(f"Frame {k} of {clip.name} can't be written as JPEG.")
+            with atomic(folder / frame_file(clip, k)) as file:
+                file.write(data.tobytes())
+    finally:
+        opened.close()
+
+
+class Collector:
+    """Puts clips together from boxes in any order.
+
+    Attributes:
+        clips: By name.
+    """
+
+    def __init__(self) -> None:
+        self.clips: dict[str, Clip] = {}
+        self._boxes: dict[tuple[str, str], dict[int, tuple[tuple[float, ...], float, bool]]] = {}
+        self._meta: dict[tuple[str, str], tuple[str, str, int]] = {}
+        self._last: dict[str, int] = {}
+
+    def clip(self, name: str, width: int, height: int, last: int = -1) -> Clip:
+        """A clip; its number of frames grows with what is put in."""
+        if name not in self.clips:
+            self.clips[name] = Clip(name, int(width), int(height), 0)
+        self._last[name] = max(self._last.get(name, -1), last)
+        return self.clips[name]
+
+    def add(
+        self, clip: str, track: str, frame: int, box: Sequence[float], label: str, name: str = "", number: int = 0,
+        score: float = 1.0, occluded: bool = False,
+    ) -> None:  # fmt: skip
+        """A box of a track."""
+        key = (clip, track)
+        self._meta.setdefault(key, (name, label, number))
+        self._boxes.setdefault(key, {})[frame] = (tuple(float(v) for v in box), score, occluded)
+        self._last[clip] = max(self._last.get(clip, -1), frame)
+
+    def finish(self) -> list[Clip]:
+        """The clips, complete."""
+        for name, clip in self.clips.items():
+            clip.frame_count = self._last[name] + 1
+        numbers: dict[str, set[int]] = {}
+        for (name, track), boxes in self._boxes.items():
+            clip, (title, label, number) = self.clips[name], self._meta[name, track]
+            taken = numbers.setdefault(name, set())
+            if number <= 0 or number in taken:
+                number = max(taken, default=0) + 1
+            taken.add(number)
+            target = new_target(number, clip.frame_count, title, label)
+            for frame, (box, score, occluded) in boxes.items():
+                target.boxes[frame], target.scores[frame], target.occluded[frame] = box, score, occluded
+            clip.targets.append(target)
+        return list(self.clips.values())
+
+
+def closest(boxes: Boxes) -> Boxes:
+    """Boxes rounded to thousandths of a pixel, as all text formats write them."""
+    return np.asarray(np.round(boxes, 3))

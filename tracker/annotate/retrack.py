@@ -1,0 +1,184 @@
+"""Boxes between the key boxes of a person: forward from one, backward from the other, joined where they agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tracker.annotate.clip import interpolate, runs
+from tracker.annotate.frames import Frames
+from tracker.geometry import Boxes, check_box, clip_box, cxcywh_to_xywh, iou, xywh_to_cxcywh
+from tracker.types import Box, Image
+
+AGREE = 0.4
+"""Least overlap of a pass with the key box at its far end: below, it has lost the target on the way."""
+TOGETHER = 0.5
+"""Least overlap of both passes in a frame: below, at most one of them is right there."""
+SURE = 0.5
+"""Least score at which a box is taken for where the target is."""
+
+Tick = Callable[[int, Box, float, bool], bool]
+"""Called with each finished frame: its number, box, score and whether the target is lost; False stops."""
+
+
+class Follower(Protocol):
+    """What is needed of a tracker: `SiamTracker`, or anything with its two methods."""
+
+    def init(self, image: Image, box: ArrayLike) -> None: ...
+
+    def update(self, image: Image, *, index: int = 0, timestamp: float | None = None) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A track from one key box in one direction.
+
+    Attributes:
+        first: Frame of the first row; rows are in order of frames, whichever way they were tracked.
+        boxes: (n, 4) xywh, where the target was seen last if it is lost.
+        scores: (n,) in [0, 1].
+        lost: (n,) bool.
+    """
+
+    first: int
+    boxes: Boxes
+    scores: NDArray[np.float64]
+    lost: NDArray[np.bool_]
+
+
+class Stopped(Exception):
+    """The work was called off: what it was for has changed."""
+
+
+def follow(frames: Frames, tracker: Follower, key: int, box: Box, end: int, tick: Tick | None = None) -> Pass:
+    """Tracks from frame `key` to frame `end`, backward if that lies before.
+
+    Args:
+        frames: The clip.
+        tracker: It is given `box` in the frame `key`.
+        key, end: Frame numbers; both are in the result.
+        box: (4,) xywh.
+        tick: Called after each frame.
+
+    Raises:
+        BoxError: The box can't be tracked.
+        Stopped: `tick` said so.
+    """
+    count = abs(end - key) + 1
+    boxes, scores, lost = np.empty((count, 4)), np.empty(count), np.zeros(count, bool)
+    for n, (k, image) in enumerate(frames.walk(key, end)):
+        if n == 0:
+            tracker.init(image, check_box(box, frames.width, frames.height))
+            boxes[0], scores[0] = box, 1.0
+        else:
+            track = tracker.update(image, index=k)
+            boxes[n], scores[n], lost[n] = track.box, track.score, not track.visible
+        if tick is not None and not tick(k, boxes[n], float(scores[n]), bool(lost[n])):
+            raise Stopped
+    if end < key:
+        boxes, scores, lost = boxes[::-1], scores[::-1], lost[::-1]
+    return Pass(min(key, end), boxes, scores, lost)
+
+
+def bend(boxes: Boxes, ramp: NDArray[np.float64], at: int, goal: Box) -> Boxes:
+    """The boxes of a pass, shifted and scaled little by little so that row `at` becomes the key box there.
+
+    A tracker's boxes differ from a person's by something that grows slowly (a size that creeps, a part that is left out). Where
+    the difference is known at both ends, it is known about in between: the shift of the centre is linear in time, and so is
+    the logarithm of the size.
+
+    Args:
+        boxes: (n, 4) xywh.
+        ramp: (n,) share of the difference to apply: 0 where the pass began, 1 at its far end.
+        at: Row of the far end.
+        goal: (4,) xywh, the key box there.
+    """
+    centres, aim = xywh_to_cxcywh(boxes), xywh_to_cxcywh(goal)
+    shift = ramp[:, None] * (aim[:2] - centres[at, :2])
+    scale = np.exp(ramp[:, None] * np.log(np.maximum(aim[2:], 1e-3) / np.maximum(centres[at, 2:], 1e-3)))
+    return cxcywh_to_xywh(np.concatenate([centres[:, :2] + shift, centres[:, 2:] * scale], axis=1))
+
+
+def join(ahead: Pass, back: Pass) -> tuple[Boxes, NDArray[np.float64], NDArray[np.bool_]]:
+    """One track out of both passes between two key boxes.
+
+    Args:
+        ahead: Forward from the first key box to the frame of the second.
+        back: Backward from the second to the first, over the same frames.
+
+    Returns:
+        (n, 4) boxes, (n,) scores, (n,) occluded, for the frames of both. The first and the last row are the key boxes.
+        A score is that of the passes, and no higher than what they agree in.
+    """
+    n = len(ahead.boxes)
+    one, two = ahead.boxes[0], back.boxes[-1]
+    time = np.linspace(0, 1, n)
+    through_f = not ahead.lost[-1] and float(iou(ahead.boxes[-1], two)) >= AGREE
+    through_b = not back.lost[0] and float(iou(back.boxes[0], one)) >= AGREE
+    fore = bend(ahead.boxes, time, n - 1, two) if through_f else ahead.boxes
+    rear = bend(back.boxes, 1 - time, 0, one) if through_b else back.boxes
+    overlap = iou(fore, rear)
+    # How much each pass is worth in each frame: more near its own key box, little where it is unsure, next to nothing where it is lost
+    # or, having missed the key box at its far end, after the place where it parted from the other.
+    worth_f = (1 - time) * np.where(ahead.lost, 1e-3, ahead.scores) + 1e-6
+    worth_b = time * np.where(back.lost, 1e-3, back.scores) + 1e-6
+    if through_f != through_b:
+        worth_f, worth_b = (worth_f, worth_b * 1e-3) if through_f else (worth_f * 1e-3, worth_b)
+    elif not through_f:
+        cut = _part(ahead, back, overlap)
+        worth_f, worth_b = np.where(np.arange(n) <= cut, worth_f, 0.0), np.where(np.arange(n) > cut, worth_b, 0.0)
+    share = worth_b / np.maximum(worth_f + worth_b, 1e-12)
+    share = np.where(overlap >= TOGETHER, share, np.round(share))  # no mean of two different places
+    boxes = (1 - share[:, None]) * fore + share[:, None] * rear
+    scores = (1 - share) * ahead.scores + share * back.scores
+    trusted = through_f or through_b
+    scores = np.where((overlap >= TOGETHER) | trusted, scores, np.minimum(scores, overlap))
+    boxes, scores, occluded = _bridge(boxes, scores, ahead, back, trusted, overlap)
+    boxes[0], boxes[-1], scores[0], scores[-1] = one, two, 1.0, 1.0
+    occluded[[0, -1]] = False
+    return boxes, np.clip(scores, 0, 1), occluded
+
+
+def _part(ahead: Pass, back: Pass, overlap: NDArray[np.float64]) -> int:
+    """Last row to take from the forward pass, if neither pass reaches the other's key box: where they agree best and are both sure."""
+    sure_f, sure_b = np.where(ahead.lost, 0, ahead.scores), np.where(back.lost, 0, back.scores)
+    if overlap.max() >= TOGETHER:
+        return int((overlap * np.minimum(sure_f, sure_b)).argmax())
+    before = np.cumsum(sure_f)
+    after = np.cumsum(sure_b[::-1])[::-1]
+    return int((before[:-1] + after[1:]).argmax())
+
+
+def _bridge(
+    boxes: Boxes, scores: NDArray[np.float64], ahead: Pass, back: Pass, trusted: bool, overlap: NDArray[np.float64]
+) -> tuple[Boxes, NDArray[np.float64], NDArray[np.bool_]]:
+    """Straight lines where neither pass sees the target: it is hidden there, and came out where the key box is."""
+    unseen = (ahead.lost | (ahead.scores < SURE / 2)) & (back.lost | (back.scores < SURE / 2))
+    if not trusted and overlap.max() < TOGETHER:
+        # The passes never meet: each is believed while it is sure, and in between the target went from one to the other.
+        sure_f = np.logical_and.accumulate(~ahead.lost & (ahead.scores >= SURE))
+        sure_b = np.logical_and.accumulate((~back.lost & (back.scores >= SURE))[::-1])[::-1]
+        if not (sure_f & sure_b).any():
+            unseen |= ~(sure_f | sure_b)
+    unseen[[0, -1]] = False
+    occluded = np.zeros(len(boxes), bool)
+    for first, end in runs(unseen):
+        boxes[first - 1 : end + 1] = interpolate(first - 1, boxes[first - 1], end, boxes[end])
+        occluded[first:end] = ahead.lost[first:end] & back.lost[first:end]
+        scores[first:end] = np.minimum(scores[first:end], 0.3)
+    return boxes, scores, occluded
+
+
+def alone(one: Pass, width: int, height: int) -> tuple[Boxes, NDArray[np.float64], NDArray[np.bool_]]:
+    """The track beyond the first or the last key box: one pass, and no box where it is lost.
+
+    Returns:
+        As `join`; a box that has left the picture is none.
+    """
+    inside = clip_box(one.boxes, width, height)
+    gone = one.lost | ~((inside[:, 2] > 0) & (inside[:, 3] > 0))
+    return np.where(gone[:, None], np.nan, one.boxes), one.scores.copy(), np.zeros(len(one.boxes), bool)

@@ -1,0 +1,131 @@
+"""How many boxes a person must draw: a simulated annotator corrects the worst frame until the mean overlap is good enough."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tracker.annotate.clip import interpolate
+from tracker.annotate.frames import Frames
+from tracker.annotate.machine import Machine, stretches
+from tracker.annotate.retrack import Follower
+from tracker.geometry import Boxes, iou, is_valid
+from tracker.types import Box, Image, Track, TrackState
+
+Filler = Callable[[dict[int, Box]], Boxes]
+"""Key boxes -> (frames, 4) boxes of all frames; NaN where there is none."""
+
+
+@dataclass
+class Outcome:
+    """What a way of filling in needs.
+
+    Attributes:
+        drawn: Boxes drawn until the mean overlap reached the goal, the first included; None: the limit came first.
+        curve: Mean overlap after 1, 2, ... boxes.
+    """
+
+    drawn: int | None = None
+    curve: list[float] = field(default_factory=list)
+
+
+def annotate_like_a_person(truth: Boxes, fill: Filler, goal: float = 0.8, most: int = 200) -> Outcome:
+    """Draw the first box, then, as long as the mean IoU over all frames with a truth is below the goal, the true box of the worst frame.
+
+    Args:
+        truth: (frames, 4) xywh; frames without a valid box don't count.
+        fill: Makes boxes of all frames from those drawn.
+        goal: Mean IoU to reach.
+        most: Boxes to give up after.
+    """
+    counts = is_valid(truth)
+    first = int(np.flatnonzero(counts)[0])
+    keys: dict[int, Box] = {first: truth[first]}
+    out = Outcome()
+    while True:
+        overlap = np.where(counts, iou(fill(keys), truth), np.nan)
+        out.curve.append(float(np.nanmean(overlap)))
+        if out.curve[-1] >= goal:
+            out.drawn = len(keys)
+            return out
+        left = [k for k in np.flatnonzero(counts) if int(k) not in keys]
+        if len(keys) >= most or not left:
+            return out
+        # Of several equally bad frames (lost from here on: all 0) the middle one of the longest run: what a person who scrubs would stop at.  # noqa: E501
+        worst = min(overlap[left])
+        bad = [k for k in left if overlap[k] <= worst + 1e-9]
+        groups = np.split(np.asarray(bad), np.flatnonzero(np.diff(bad) > 1) + 1)
+        longest = max(groups, key=len)
+        frame = int(longest[len(longest) // 2])
+        keys[frame] = truth[frame]
+
+
+def by_interpolation(frames: int) -> Filler:
+    """Straight lines between the key boxes, as label tools draw them; the nearest box before the first and after the last."""
+
+    def fill(keys: dict[int, Box]) -> Boxes:
+        at = sorted(keys)
+        out = np.empty((frames, 4))
+        out[: at[0]], out[at[-1] :] = keys[at[0]], keys[at[-1]]
+        for a, b in itertools.pairwise(at):
+            out[a : b + 1] = interpolate(a, keys[a], b, keys[b])
+        out[at[0]] = keys[at[0]]
+        return out
+
+    return fill
+
+
+def by_tracking(frames: Frames, tracker: Follower) -> tuple[Filler, Machine]:
+    """What `siamtrack annotate` does; the machine tells how many frames were tracked."""
+    machine = Machine(frames, tracker)
+
+    def fill(keys: dict[int, Box]) -> Boxes:
+        out = np.full((len(frames), 4), np.nan)
+        for key, box in keys.items():
+            out[key] = box
+        for stretch in stretches(keys, len(frames)):
+            out[stretch.first : stretch.last + 1] = machine.track(keys, stretch)[0]
+        return out
+
+    return fill, machine
+
+
+class OpenCVFollower:
+    """A tracker of OpenCV as a `Follower`.
+
+    Args:
+        tracker: `tracker.evaluation.baselines.OpenCVTracker` or alike: `init`, `update -> box`, `lost`.
+    """
+
+    def __init__(self, tracker: Any) -> None:
+        self._tracker = tracker
+
+    def init(self, image: Image, box: ArrayLike) -> None:
+        self._tracker.init(image, np.asarray(box, dtype=np.float64))
+
+    def update(self, image: Image, *, index: int = 0, timestamp: float | None = None) -> Track:
+        """The box with the score that OpenCV gives, where it gives one."""
+        box = self._tracker.update(image)
+        inner: Any = getattr(self._tracker, "_tracker", None)
+        score = float(inner.getTrackingScore()) if hasattr(inner, "getTrackingScore") else 1.0
+        state = TrackState.LOST if self._tracker.lost else TrackState.TRACKING
+        return Track(np.asarray(box, dtype=np.float64), min(max(score, 0.0), 1.0), state, index, timestamp)
+
+
+def table(rows: Sequence[tuple[str, Sequence[Outcome]]], names: Sequence[str], most: int) -> str:
+    """A markdown table: a row per clip, a column per way of filling in, the sum and the ratio to the last column below."""
+    lines = ["| clip | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    total = [0] * len(names)
+    for clip, outcomes in rows:
+        cells = []
+        for n, one in enumerate(outcomes):
+            total[n] += one.drawn if one.drawn is not None else len(one.curve)
+            cells.append(str(one.drawn) if one.drawn is not None else f"> {most}")
+        lines.append(f"| {clip} | " + " | ".join(cells) + " |")
+    lines.append("| **sum** | " + " | ".join(f"**{t}**" for t in total) + " |")
+    return "\n".join(lines)

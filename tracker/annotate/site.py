@@ -1,0 +1,104 @@
+"""HTTP around the desk: the site of `live --web` with its checks, and the routes of the annotation page."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+
+from tracker.annotate.project import Conflict
+from tracker.annotate.serve import dump, page_files
+from tracker.annotate.views import Desk
+from tracker.errors import SiamTrackError
+from tracker.web.access import Guard
+from tracker.web.hub import Hub
+from tracker.web.server import Site
+
+POLL = 0.1
+LONGEST_WAIT = 20.0
+"""Seconds that a question for changes is held before it is answered without any."""
+
+
+class AnnotateSite(Site):
+    """The annotation page. Host, token and headers are checked as for the live page; commands must come from the page itself.
+
+    Args:
+        desk: What it shows.
+        guard: Who may come in.
+    """
+
+    def __init__(self, desk: Desk, guard: Guard) -> None:
+        super().__init__(Hub(), lambda command: False, guard, dict)
+        self._desk = desk
+        self._files = page_files()
+        route = self.app.router
+        route.add_get("/api/state", self._state)
+        route.add_get("/api/timeline", self._ask(lambda q: desk.timeline(q("clip"), q("first"), q("last"), q("bins"))))
+        route.add_get("/api/boxes", self._ask(lambda q: desk.boxes(q("clip"), q("first"), q("last"))))
+        route.add_get("/api/doubtful", self._ask(lambda q: desk.doubtful(q("clip"), q("frame"), q("step"))))
+        route.add_get("/api/picture", self._picture)
+        route.add_post("/api/do", self._do)
+
+    async def _socket(self, request: web.Request) -> web.StreamResponse:
+        return _answer({"error": "This page has no live picture."}, 404)
+
+    async def _state(self, request: web.Request) -> web.Response:
+        """The state; with `since=REVISION` it is held until there is something new, so that all windows see what one of them did."""
+        since = request.query.get("since")
+        seen = (since, request.query.get("tick"))
+        for _ in range(int(LONGEST_WAIT / POLL)):
+            if since is None or seen != (str(self._desk.project.revision), self._tick()):
+                break
+            await asyncio.sleep(POLL)
+        state = await asyncio.to_thread(self._desk.state)
+        return _answer(state | {"tick": self._tick()})
+
+    def _tick(self) -> str:
+        """Changes with the progress of tracking, in steps that are worth showing."""
+        progress = self._desk.worker.progress
+        return f"{progress.target}.{50 * progress.done // max(progress.total, 1)}.{len(progress.error)}"
+
+    def _ask(self, answer: Callable[[Callable[[str], int]], dict[str, Any]]) -> Any:
+        async def handle(request: web.Request) -> web.Response:
+            try:
+                return _answer(await asyncio.to_thread(answer, lambda name: int(request.query.get(name, ""))))
+            except ValueError as error:
+                return _answer({"error": str(error) if isinstance(error, SiamTrackError) else "A number in the question is missing."}, 400)
+            except SiamTrackError as error:
+                return _answer({"error": str(error)}, 400)
+
+        return handle
+
+    async def _picture(self, request: web.Request) -> web.Response:
+        try:
+            clip, frame, width = (int(request.query[name]) for name in ("clip", "frame", "width"))
+            data = await asyncio.to_thread(self._desk.picture, clip, frame, width)
+        except (KeyError, ValueError):
+            return _answer({"error": "Give clip, frame and width as whole numbers."}, 400)
+        except SiamTrackError as error:
+            return _answer({"error": str(error)}, 404)
+        return web.Response(body=data, content_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
+
+    async def _do(self, request: web.Request) -> web.Response:
+        # A page of another site can send a form or plain text here without being asked; JSON and our own Origin it can't.
+        if request.content_type != "application/json" or not self._guard.origin_allowed(request.headers.get("Origin"), request.host):
+            return _answer({"error": "Commands are taken from the page of this server alone."}, 403)
+        try:
+            what = json.loads(await request.text())
+        except ValueError:
+            what = None
+        if not isinstance(what, dict):
+            return _answer({"error": "A command is a JSON object."}, 400)
+        try:
+            return _answer(await asyncio.to_thread(self._desk.command, what))
+        except Conflict as error:
+            return _answer({"error": str(error), "conflict": True, **await asyncio.to_thread(self._desk.state)}, 409)
+        except SiamTrackError as error:
+            return _answer({"error": str(error)}, 400)
+
+
+def _answer(content: dict[str, Any], status: int = 200) -> web.Response:
+    return web.Response(text=dump(content), status=status, content_type="application/json")
