@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from tracker.errors import SourceError
-from tracker.media.sources import URL, Source, open_source
+from tracker.media.addresses import URL
+from tracker.media.sources import Source, open_source
 from tracker.media.streams import hide_password
 from tracker.serve.config import LimitsConfig, StreamConfig
 from tracker.serve.counters import Counters

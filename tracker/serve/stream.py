@@ -197,7 +197,7 @@ class Stream:
             else:
                 assert target.known is not None and self.targets is not None
                 try:
-                    self.targets.expect(name, frame.image, load_target(target.known))
+                    self.targets.look_for(name, frame.image, load_target(target.known))
                 except SiamTrackError as error:
                     self._tell("target", f"target {name!r}: {error}")
 

@@ -83,7 +83,7 @@ class StreamTargets(MultiTracker):
         self.names[number] = name
         return number
 
-    def expect(self, name: str, frame: Image, known: KnownTarget) -> int:
+    def look_for(self, name: str, frame: Image, known: KnownTarget) -> int:
         """Looks for a known target from this frame on; its id. What a gallery gives goes in here too."""
         return self._put(name, self.core.expect(frame, known, self._fingerprint))
 
