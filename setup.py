@@ -58,7 +58,7 @@ setup(
             "web/static/*",
             "serve/static/*",
             "annotate/static/*",
-            "evaluation/templates/*",
+            "evaluation/report/templates/*",
         ]
     },
     install_requires=[

@@ -18,7 +18,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.cli_helpers import ROOT, environment
+from tests.cli.helpers import ROOT, environment
 
 CLIP, BOX, HEADER = ROOT / "demo" / "helicopter.mp4", "368,190,32,27", "frame,timestamp,id,x,y,w,h,score,state"
 FRAMES = 150

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tracker.datasets.clips import read_clip
+from tracker.datasets.registry import load_dataset
+from tracker.datasets.tracks import DataError
 from tracker.errors import BoxError
-from tracker.evaluation.datasets import load_dataset
-from tracker.media.boxfiles import init_boxes, read_all_boxes, read_box_file, read_boxes, read_init_box
-from tracker.training.clips import read_clip
-from tracker.training.tracks import DataError
+from tracker.media.box_files import init_boxes, read_all_boxes, read_box_file, read_boxes, read_init_box
 
 NO = [np.nan] * 4
 HEAD = "frame,timestamp,id,x,y,w,h,score,state\n"

@@ -10,20 +10,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.evaluation_trees import got10k_tree, images, otb_tree, text, vot_tree, walk
+from tests.evaluation.trees import got10k_tree, images, otb_tree, text, vot_tree, walk
+from tracker.datasets.base import Dataset
+from tracker.datasets.registry import load_dataset, with_truth
 from tracker.errors import ConfigError, SourceError, WeightsError
 from tracker.evaluation import specs, workers
-from tracker.evaluation.datasets import Dataset, load_dataset, with_truth
-from tracker.evaluation.results import FAILURE, INIT, SKIPPED, TRACKED, load_result, record_path
-from tracker.evaluation.run import RunStore, evaluate_sequence, make_tasks
+from tracker.evaluation.runner import RunStore, evaluate_sequence, make_tasks
 from tracker.evaluation.specs import parse_tracker
 from tracker.evaluation.submission import check_zip, make_zip
 from tracker.evaluation.summary import summarise, text_table
-from tracker.evaluation.vot import overlaps, vot_metrics
 from tracker.files import content_of
+from tracker.metrics.results import FAILURE, INIT, SKIPPED, TRACKED, load_result, record_path
+from tracker.metrics.vot import overlaps, vot_metrics
 
 
-def run(dataset: Dataset, output: Path, protocol: str = "ope", who: str = "python:tests.evaluation_trees:Drifter") -> int:
+def run(dataset: Dataset, output: Path, protocol: str = "ope", who: str = "python:tests.evaluation.trees:Drifter") -> int:
     """Evaluates what isn't stored; how many sequences that were."""
     store, made = RunStore(output, dataset), 0
     for task in make_tasks(dataset, [parse_tracker(who, None)], protocol):  # type: ignore[arg-type]
@@ -64,7 +65,7 @@ def test_what_was_repaired_is_measured_anew_and_nothing_else(tmp_path: Path, cha
 def test_a_record_says_what_it_was_made_on(tmp_path: Path) -> None:
     dataset = load_dataset("otb", otb_tree(tmp_path / "data", ("Boy",)))
     run(dataset, tmp_path / "out")
-    (task,) = make_tasks(dataset, [parse_tracker("python:tests.evaluation_trees:Drifter", None)], "ope")
+    (task,) = make_tasks(dataset, [parse_tracker("python:tests.evaluation.trees:Drifter", None)], "ope")
     result = load_result(record_path(tmp_path / "out", "Drifter", task.fingerprint, "Boy"))
     assert result.content == task.content == dataset.sequences[0].content() != ""
 
@@ -80,8 +81,8 @@ def test_content_of_files(tmp_path: Path) -> None:
 
 def test_code_of_new_subpackages_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = {p.relative_to(specs.PACKAGE).as_posix() for p in specs.sources()}
-    assert {"tracking/core.py", "evaluation/run.py", "evaluation/baselines.py", "evaluation/datasets/base.py", "crops.py"} <= names
-    assert not any(name.startswith(("cli/", "web/", "training/")) or name == "evaluation/report.py" for name in names)
+    assert {"tracking/core.py", "evaluation/runner.py", "evaluation/baselines.py", "datasets/base.py", "crops.py"} <= names
+    assert not any(name.startswith(("cli/", "web/", "training/")) or name == "evaluation/report/build.py" for name in names)
     monkeypatch.setattr(specs, "PACKAGE", tmp_path)
     versions = []
     for path in ("tracking/parts/deep/a.py", "runtime/onnx/b.py", "media/sources/c.py", "datasets/d.py", "cli/e.py"):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.tracking_standin import ground
+from tests.tracking.standin import ground
 from tracker.crops import Crop, context_side, mean_colour
 
 places = st.floats(-200, 500, width=32)

@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 
 import tracker
-from tests.cli_helpers import tiny_model
+from tests.cli.helpers import tiny_model
 from tests.conftest import moving_square
 from tracker import SiamTracker
+from tracker.datasets.tracks import DataError
 from tracker.errors import BoxError, ConfigError, ImageError, SiamTrackError, SourceError, WeightsError, reading, shown
 from tracker.geometry import rows_of
-from tracker.model.zoo import HEADER, load_model, read_safetensors
+from tracker.model.checkpoint import HEADER, load_model, read_safetensors
 from tracker.tracking.adapters import OpenCVTracker
 from tracker.tracking.multi import MultiTracker
-from tracker.tracking.templates import load_target
-from tracker.training.cache import read_index
+from tracker.tracking.template_memory import load_target
 from tracker.training.checkpoint import read_checkpoint
-from tracker.training.shards import Shard
-from tracker.training.tracks import DataError
+from tracker.training.data.cache import read_index
+from tracker.training.data.shards import Shard
 
 FRAMES, BOXES = moving_square(6)
 BAD_BOXES = [(1, 2, 3), "abc", (1, 2, 3, "x"), None, (1j, 2, 3, 4), (10**400, 2, 3, 4), {}, np.zeros(4, complex), ["1", "2", "3", "4"]]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.cli_helpers import tiny_model
+from tests.cli.helpers import tiny_model
 from tests.conftest import moving_square
 from tracker.errors import BoxError, SourceError
 from tracker.loop import track

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.cli_helpers import environment, tiny_model, tool, write_video
+from tests.cli.helpers import environment, tiny_model, tool, write_video
 from tests.conftest import moving_square
 from tracker.errors import BoxError, SiamTrackError
 from tracker.geometry import iou
@@ -40,7 +40,7 @@ def tracks(frames: int = 20, noise: float = 0.0) -> list[Track]:
 
 
 def write_csv(path: Path, rows: list[Track]) -> Path:
-    from tracker.media.boxsinks import CSV_HEADER, csv_lines
+    from tracker.media.sinks.boxes import CSV_HEADER, csv_lines
     from tracker.types import Frame
 
     lines = [line for t in rows for line in csv_lines(Frame(np.zeros((1, 1, 3), np.uint8), t.index, t.timestamp), [t])]

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.cli_helpers import BOX, ROOT, environment, tiny_model, write_video
+from tests.cli.helpers import BOX, ROOT, environment, tiny_model, write_video
 from tests.conftest import moving_square
 from tracker.errors import OutputError
-from tracker.media.boxsinks import BoxSink
+from tracker.media.sinks.boxes import BoxSink
 from tracker.types import Frame, Track
 
 IMAGE = np.zeros((48, 64, 3), np.uint8)
@@ -138,8 +138,8 @@ def test_find_twice_is_refused(place: Path, tmp_path: Path) -> None:
 
 def test_an_index_that_was_cut_off_is_made_again(tmp_path: Path) -> None:
     from tracker.config import ModelConfig
-    from tracker.training.cache import CacheConfig, open_index, shard_path
-    from tracker.training.recipe import DataConfig
+    from tracker.training.data.cache import CacheConfig, open_index, shard_path
+    from tracker.training.data.sources import DataConfig
 
     cache = CacheConfig(path=str(tmp_path / "c"))
     folder = open_index(cache, DataConfig(), ModelConfig())

@@ -92,7 +92,7 @@ check("a video", before)
 """,
     "several targets, torch": """
 import tracker
-from tracker.media.sources import open_source
+from tracker.media.sources.open import open_source
 from tracker.tracking.multi import MultiTracker
 from itertools import islice
 before = state()
@@ -106,10 +106,10 @@ for engine in ("onnxruntime", "torch"):
 check("several targets", before)
 """,
     "training": """
-from tests.training_standin import SETTINGS, ToyMatcher, ToySource
+from tests.training.standin import SETTINGS, ToyMatcher, ToySource
 from tracker.training.config import train_config
-from tracker.training.loop import Trainer
-from tracker.training.initial import initial_model
+from tracker.training.trainer import Trainer
+from tracker.training.initialise import initial_model
 from tracker.config import load_config
 from pathlib import Path
 import tempfile
@@ -151,12 +151,12 @@ OWN_PROCESSES = {  # function -> why it may: it is the start of a process that i
     "evaluation/workers.py:limit_threads": "a worker process",
     "evaluation/workers.py:_limit_torch": "a worker process",
     "evaluation/workers.py:serve": "a worker process",
-    "evaluation/tune_workers.py:_start": "a worker process",
-    "training/prefetch.py:_start_worker": "a worker process",
+    "evaluation/tuning/workers.py:_start": "a worker process",
+    "training/data/loader.py:_start_worker": "a worker process",
     "training/interrupt.py:__enter__": "only where own_process",
     "training/interrupt.py:_restore": "only where own_process",
-    "training/loop.py:run": "only where own_process",
-    "training/loop.py:_train_step": "only where own_process",
+    "training/trainer.py:run": "only where own_process",
+    "training/trainer.py:_train_step": "only where own_process",
     "training/checkpoint.py:restore_random_states": "only where own_process",
     "runtime/blas.py:one_blas_thread": "called by commands",
 }

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.cli_helpers import ROOT, tiny_model
+from tests.cli.helpers import ROOT, tiny_model
 from tracker import SiamTracker
 from tracker.cli.__main__ import main
 from tracker.cli.settings import markdown, rows, sections
 from tracker.config import Config, ModelConfig, TrackingConfig, load_config, merge, to_dict
 from tracker.errors import ConfigError, SiamTrackError
-from tracker.model.zoo import load_model, shipped_models
+from tracker.model.checkpoint import load_model, shipped_models
 from tracker.settings import KEY, fields_of
 
 NUMBERS = [
@@ -127,7 +127,7 @@ def test_yaml_that_is_endless_is_refused(tmp_path: Path) -> None:
 def test_a_checkpoint_with_a_setting_of_no_sense_is_refused(tmp_path: Path) -> None:
     from safetensors.numpy import save_file
 
-    from tracker.model.zoo import HEADER, read_safetensors
+    from tracker.model.checkpoint import HEADER, read_safetensors
 
     path = tiny_model(tmp_path / "m.safetensors")
     metadata, state = read_safetensors(path)

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from tracker.loop import track
     from tracker.matching.gallery import Gallery
     from tracker.matching.matcher import Matcher
-    from tracker.media.sources import open_source
-    from tracker.model.zoo import load_model
+    from tracker.media.sources.open import open_source
+    from tracker.model.checkpoint import load_model
     from tracker.tracking.tracker import SiamTracker
     from tracker.types import Frame, Track, TrackState, VideoInfo
 
@@ -28,8 +28,8 @@ _HOMES = {
     "Frame": "tracker.types",
     "VideoInfo": "tracker.types",
     "SiamTrackError": "tracker.errors",
-    "load_model": "tracker.model.zoo",
-    "open_source": "tracker.media.sources",
+    "load_model": "tracker.model.checkpoint",
+    "open_source": "tracker.media.sources.open",
     "track": "tracker.loop",
     "Matcher": "tracker.matching.matcher",
     "Gallery": "tracker.matching.gallery",

@@ -20,6 +20,19 @@ from tracker.settings import LARGEST, Checked, setting
 
 T = TypeVar("T")
 
+RENAMED_KEYS = {
+    "impostors": "negative_pairs",
+    "impostor_weight": "negative_pair_weight",
+    "impostor_temperature": "negative_pair_temperature",
+    "cross_impostors": "cross_negative_pairs",
+    "convention": "box_jitter",
+    "elsewhere_frames": "distractor_frames",
+    "elsewhere_gap": "distractor_gap",
+}
+"""Keys of version 0.1.0, in recipes, overrides and headers of checkpoints -> today's."""
+RENAMED_VALUES = {("name", "imitation"): "distillation"}
+"""(key, value) of version 0.1.0 -> today's value."""
+
 
 @dataclass(frozen=True)
 class ModelConfig(Checked, section="model"):
@@ -57,7 +70,7 @@ class TrackingConfig(Checked, section="tracking"):
 
     Each field says what it is and what it may be (`siamtrack settings tracking` prints them). A value without unit is a ratio.
     Scores are the calibrated ones of `tracker.tracking.confidence`, in [0, 1]; thresholds of states are shares of the target's
-    usual score (`tracker.tracking.state`), and one above 1 is never reached.
+    usual score (`tracker.tracking.state_machine`), and one above 1 is never reached.
     """
 
     context: float = setting(0.5, 0, 4, help="Margin around the box, as a share of w + h (SiamFC: 0.5).")
@@ -189,15 +202,15 @@ class TrackingConfig(Checked, section="tracking"):
         "logits",
         "By how much a place found by search must beat all others of that frame: no jump to a look-alike.",
     )
-    elsewhere_frames: int = setting(
+    distractor_frames: int = setting(
         30,
         0,
         1_000_000,
         "frames",
         """So long after a frame in which the target was surely seen, what a search finds is looked for in that one
-        (`tracker.tracking.elsewhere`): what stood there while the target was seen at another place is not the target. 0: never.""",
+        (`tracker.tracking.distractors`): what stood there while the target was seen at another place is not the target. 0: never.""",
     )
-    elsewhere_gap: int = setting(8, 0, 1_000_000, "frames", "Frames between two that are kept for this.")
+    distractor_gap: int = setting(8, 0, 1_000_000, "frames", "Frames between two that are kept for this.")
     redetect_tiles: int = setting(2, 1, 64, "windows", "Search windows at most, for each frame.")
     redetect_budget_ms: float = setting(
         0.0,
@@ -230,7 +243,7 @@ class TrackingConfig(Checked, section="tracking"):
         0.7,
         0,
         1,
-        help="Share in the choice of a place of the online filter (boxes head, `tracker.tracking.online`); 0: no filter.",
+        help="Share in the choice of a place of the online filter (boxes head, `tracker.tracking.online_filter`); 0: no filter.",
     )
     online_rate: float = setting(0.05, 0, 1, help="Share of a new frame in what the filter is fitted to.")
     online_gap: int = setting(4, 1, 1_000_000, "frames", "Between two updates of the filter.")
@@ -345,6 +358,18 @@ def check_yaml(text: str) -> None:
         size(root)
 
 
+def renamed(value: Any) -> Any:
+    """Nested mappings and lists with today's names for keys and values of earlier versions; where both stand, today's counts."""
+    if isinstance(value, list | tuple):
+        return [renamed(item) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    old = {RENAMED_KEYS[k]: v for k, v in value.items() if k in RENAMED_KEYS}
+    new = {k: v for k, v in value.items() if k not in RENAMED_KEYS}
+    named = {k: RENAMED_VALUES.get((k, v), v) if isinstance(v, str) else v for k, v in {**old, **new}.items()}
+    return {k: renamed(v) for k, v in named.items()}
+
+
 def _odd_keys(value: object) -> Iterator[object]:
     """The keys that are no text, wherever they stand."""
     if isinstance(value, dict):
@@ -378,9 +403,10 @@ def merge(base: T, values: Mapping[str, Any], overrides: Sequence[str] = (), whe
         raise ConfigError(f"In {where}: {shown(values)} stands where keys and values are expected.")
     known = _known_keys(type(base))
     with reading(lambda reason: ConfigError(f"In {where}: {reason}")):
-        given = OmegaConf.create(dict(values))
+        given = OmegaConf.create(renamed(dict(values)))
         for text in overrides:
-            _override(given, text, where)
+            key, value = text.split("=", 1)
+            _override(given, ".".join(RENAMED_KEYS.get(part, part) for part in key.split(".")) + "=" + value, where)
         for key in _flatten(OmegaConf.to_container(given, resolve=True)):
             _check_key(key, known, where)
         schema = OmegaConf.structured(base)

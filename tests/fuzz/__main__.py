@@ -18,7 +18,7 @@ from types import FrameType
 
 import numpy as np
 
-from tests.cli_helpers import ROOT, environment
+from tests.cli.helpers import ROOT, environment
 from tests.fuzz.rooms import ROOMS, Bench, InvalidBox, bench, command_line
 from tracker.errors import SiamTrackError
 
@@ -94,7 +94,7 @@ def main() -> int:
     import torch  # noqa: F401 - an import that the alarm interrupts can't be tried again
 
     import tracker.cli.settings
-    import tracker.training.data
+    import tracker.training.data.build
 
     tracker.cli.settings.sections()
     logging.disable(logging.CRITICAL)

@@ -79,8 +79,8 @@ class Bench:
 
     @cached_property
     def checkpoint(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        from tests.cli_helpers import tiny_model
-        from tracker.model.zoo import HEADER, read_safetensors
+        from tests.cli.helpers import tiny_model
+        from tracker.model.checkpoint import HEADER, read_safetensors
 
         metadata, state = read_safetensors(tiny_model(self.folder / "tiny.safetensors"))
         return state, json.loads(metadata[HEADER])
@@ -191,7 +191,7 @@ def overrides(bench: Bench, rng: Rng) -> None:
     """`--set` texts."""
     from tracker.config import load_config
     from tracker.training.config import train_config
-    from tracker.training.data import pair_config
+    from tracker.training.data.build import pair_config
 
     keys = (
         "tracking.scales",
@@ -218,7 +218,7 @@ def yaml(bench: Bench, rng: Rng) -> None:
     """A recipe with lines that are no yaml, or no recipe."""
     from tracker.config import load_config
     from tracker.training.config import train_config
-    from tracker.training.data import pair_config
+    from tracker.training.data.build import pair_config
 
     path = bench.folder / "recipe.yaml"
     recipes = sorted((Path(__file__).parents[2]).glob("**/siamtrack-n.yaml"))
@@ -237,7 +237,7 @@ def checkpoints(bench: Bench, rng: Rng) -> None:
     from safetensors.numpy import save_file
 
     from tracker import SiamTracker
-    from tracker.model.zoo import HEADER
+    from tracker.model.checkpoint import HEADER
 
     state, header = bench.checkpoint
     path = bench.folder / "model.safetensors"
@@ -258,7 +258,7 @@ def train_checkpoints(bench: Bench, rng: Rng) -> None:
     """last.pt of a training run, and state dicts of others."""
     import torch
 
-    from tracker.model.zoo import load_model
+    from tracker.model.checkpoint import load_model
     from tracker.training.checkpoint import read_checkpoint
 
     path = bench.folder / "last.pt"
@@ -288,7 +288,7 @@ def targets(bench: Bench, rng: Rng) -> None:
 
 def shards(bench: Bench, rng: Rng) -> None:
     """Shards of a training cache."""
-    from tracker.training.shards import Shard
+    from tracker.training.data.shards import Shard
 
     buffer = io.BytesIO()
     np.savez(buffer, **(damaged_arrays(bench.shard, rng) if rng.random() < 0.5 else bench.shard))  # type: ignore[arg-type]
@@ -302,7 +302,7 @@ def shards(bench: Bench, rng: Rng) -> None:
 
 def records(bench: Bench, rng: Rng) -> None:
     """Records of an evaluation."""
-    from tracker.evaluation.results import load_result
+    from tracker.metrics.results import load_result
 
     arrays, meta = bench.record
     kind = int(rng.integers(3))
@@ -316,8 +316,8 @@ def records(bench: Bench, rng: Rng) -> None:
 
 def evaluations(bench: Bench, rng: Rng) -> None:
     """evaluation.json, read and printed."""
-    from tracker.evaluation.results import load_evaluation
     from tracker.evaluation.summary import text_table
+    from tracker.metrics.results import load_evaluation
 
     path = bench.folder / "evaluation.json"
     text = damaged_json(bench.evaluation, rng)
@@ -327,7 +327,7 @@ def evaluations(bench: Bench, rng: Rng) -> None:
 
 def datasets(bench: Bench, rng: Rng) -> None:
     """Folders of data sets with damaged annotations and lists."""
-    from tracker.evaluation.datasets import load_dataset
+    from tracker.datasets.registry import load_dataset
 
     root = bench.folder / "data"
     shutil.rmtree(root, ignore_errors=True)
@@ -369,7 +369,7 @@ def datasets(bench: Bench, rng: Rng) -> None:
 
 def box_files(bench: Bench, rng: Rng) -> None:
     """Box files of every kind."""
-    from tracker.media.boxfiles import read_all_boxes
+    from tracker.media.box_files import read_all_boxes
 
     rows = "\n".join(f"{k},2.5,30,40" for k in range(4)) + "\n"
     csv = "frame,time,x,y,w,h,score,state\n" + "\n".join(f"{k},0.1,1,2,3,4,0.9,tracking" for k in range(3)) + "\n"

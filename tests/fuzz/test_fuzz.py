@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.cli_helpers import ROOT, environment
+from tests.cli.helpers import ROOT, environment
 from tests.fuzz.__main__ import try_one
 from tests.fuzz.rooms import ROOMS, Bench, bench, command_line
 from tracker.config import load_config

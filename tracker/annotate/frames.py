@@ -15,9 +15,9 @@ import av
 import numpy as np
 
 from tracker.errors import ImageError, SourceError
-from tracker.media.files import VideoFileSource, frame_rate, turn
 from tracker.media.images import IMAGE_SUFFIXES, read_image
-from tracker.media.sources import check_there, open_source
+from tracker.media.sources.open import check_there, open_source
+from tracker.media.sources.video import VideoFileSource, frame_rate, turn
 from tracker.types import Image
 
 logger = logging.getLogger(__name__)

@@ -99,7 +99,7 @@ class OpenCVFollower:
     """A tracker of OpenCV as a `Follower`.
 
     Args:
-        tracker: `tracker.evaluation.baselines.OpenCVTracker` or alike: `init`, `update -> box`, `lost`.
+        tracker: `tracker.evaluation.baselines.OpenCVBaseline` or alike: `init`, `update -> box`, `lost`.
     """
 
     def __init__(self, tracker: Any) -> None:

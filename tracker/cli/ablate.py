@@ -14,8 +14,8 @@ from tracker.cli.common import DONE, FAILED_MIDWAY, Parser, RawEpilog, run, say_
 
 if TYPE_CHECKING:
     from tracker.config import Config
+    from tracker.datasets.tracks import AnnotatedTrack
     from tracker.training.ablation import Cell
-    from tracker.training.tracks import AnnotatedTrack
 
 EXAMPLES = """examples:
   ablate.py --config configs/siamtrack-s.yaml --validate got/train --names "davis-camel,davis-parkour" --output runs/ablation
@@ -115,9 +115,9 @@ def _clips(args: argparse.Namespace, config: Config) -> list[AnnotatedTrack]:
     """The validation clips."""
     from tracker.config import merge
     from tracker.errors import ConfigError
-    from tracker.training.cache import frame_store
-    from tracker.training.data import pair_config
-    from tracker.training.recipe import SourceConfig, read_tracks
+    from tracker.training.data.build import pair_config
+    from tracker.training.data.cache import frame_store
+    from tracker.training.data.sources import SourceConfig, read_tracks
     from tracker.training.validation import ValidationConfig
 
     pairs = pair_config(config.train.get("data", {}))

@@ -118,7 +118,7 @@ def clips_in(source: str) -> list[str]:
     Raises:
         SourceError: The folder holds neither.
     """
-    from tracker.media.folders import list_folder, natural_key
+    from tracker.media.sources.images import list_folder, natural_key
 
     folder = Path(source).expanduser()
     if not folder.is_dir():

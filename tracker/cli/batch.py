@@ -63,7 +63,7 @@ def jobs(source: str, boxes: Path, output: Path) -> list[Job]:
         SourceError, BoxError: No clip, or no folder of boxes.
     """
     from tracker.cli.annotate import VIDEO_SUFFIXES
-    from tracker.media.folders import natural_key
+    from tracker.media.sources.images import natural_key
 
     folder = Path(source).expanduser()
     found = [Path(p) for p in glob.glob(str(folder), recursive=True)] if not folder.is_dir() else list(folder.iterdir())

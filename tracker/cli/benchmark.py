@@ -12,7 +12,7 @@ from typing import Any
 
 from tracker.cli.common import DEFAULT_MODEL, DONE, Parser, RawEpilog, add_version, parse_box, whole_number
 from tracker.errors import BoxError, ConfigError, OutputError, SourceError
-from tracker.runtime import default_threads
+from tracker.runtime.select import default_threads
 
 PARTS = ("stages", "compare", "network", "targets", "sizes")
 EPILOG = """examples:
@@ -65,10 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     parts = _parts(args)
     _check_output(args.output, args.overwrite)
-    from tracker.cli import bench_measure as measure
-    from tracker.cli import bench_report as report
-    from tracker.cli.bench_targets import by_targets, windows
-    from tracker.model.zoo import load_model
+    from tracker.benchmark import measure, report
+    from tracker.benchmark.targets import by_targets, windows
+    from tracker.model.checkpoint import load_model
 
     unknown = [name for name in args.sizes if name not in measure.HEIGHTS]
     if unknown:
@@ -137,8 +136,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def classic_model() -> Any:
     """SiamFC's AlexNet as siamfc-pytorch runs it: 127 and 255 pixels, 3 scales, up-sampling by 16. Untrained."""
     from tracker.config import Config, merge
+    from tracker.model.checkpoint import SIAMFC_MODEL, SIAMFC_TRACKING, LoadedModel
     from tracker.model.matcher import Matcher
-    from tracker.model.zoo import SIAMFC_MODEL, SIAMFC_TRACKING, LoadedModel
 
     values = {"model": SIAMFC_MODEL, "tracking": {**SIAMFC_TRACKING, "redetect": False}}
     config = merge(Config(name="siamfc-alexnet"), values, where="the classic model")
@@ -147,7 +146,7 @@ def classic_model() -> Any:
 
 
 def _network(model: Any, tracker: Any, clip: Any) -> dict[str, Any]:
-    from tracker.cli import bench_measure as measure
+    from tracker.benchmark import measure
 
     tracker.init(clip.images[0], clip.box)
     tracker.update(clip.images[1])
@@ -182,14 +181,14 @@ def _check_output(folder: Path | None, overwrite: bool) -> None:
 
 
 def _others(args: argparse.Namespace) -> dict[str, Any]:
-    from tracker.evaluation.baselines import OpenCVTracker
+    from tracker.evaluation.baselines import OpenCVBaseline
 
     out = {}
     for text in args.compare:
         kind, _, name = text.partition(":")
         if kind != "opencv" or not name:
             raise ConfigError(f"--compare {text!r} isn't known; write opencv:NAME, for example opencv:csrt.")
-        out[text] = OpenCVTracker(name, args.model_dir)
+        out[text] = OpenCVBaseline(name, args.model_dir)
     return out
 
 

@@ -36,9 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_model_options(args)
     dataset = given_dataset(args)
     from tracker.errors import SourceError
-    from tracker.evaluation.calibrate import calibrate, plot_reliability, sample
-    from tracker.model.zoo import load_model, update_tracking
-    from tracker.runtime import build_engine
+    from tracker.evaluation.robustness.calibration import calibrate, plot_reliability, sample
+    from tracker.model.checkpoint import load_model, update_tracking
+    from tracker.runtime.select import build_engine
     from tracker.tracking.confidence import FEATURES, OVERLAP
 
     model = load_model(args.model, args.config, args.overrides)

@@ -340,7 +340,7 @@ def check_model_options(args: argparse.Namespace) -> None:
         WeightsError, ConfigError, DeviceError: What is wrong, as a sentence.
     """
     from tracker.config import load_config
-    from tracker.model.zoo import find_weights
+    from tracker.model.checkpoint import find_weights
 
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", args.device):
         raise DeviceError(f"The device {args.device!r} is unknown; it is auto, cpu, cuda or cuda:N.")

@@ -17,7 +17,7 @@ from tracker.errors import ConfigError
 if TYPE_CHECKING:
     from tracker.annotate.retrack import Follower
     from tracker.annotate.simulate import Outcome
-    from tracker.evaluation.datasets.base import SequenceData
+    from tracker.datasets.base import SequenceData
     from tracker.types import Image
 
 DESCRIPTION = """\
@@ -56,8 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not 0 < args.goal < 1:
         raise ConfigError(f"The goal {args.goal:g} is no overlap to reach; give a number between 0 and 1, such as 0.8.")
     from tracker.annotate.simulate import OpenCVFollower, table
+    from tracker.datasets.registry import load_dataset
     from tracker.evaluation.baselines import OpenCVTracker
-    from tracker.evaluation.datasets import load_dataset
 
     others: dict[str, Follower] = {}
     for text in args.compare:

@@ -16,10 +16,10 @@ from tracker.cli.common import BAD_REQUEST, DONE, FAILED_MIDWAY, Parser, add_ver
 from tracker.errors import ConfigError, OutputError, SourceError
 
 if TYPE_CHECKING:
-    from tracker.evaluation.datasets import Dataset
-    from tracker.evaluation.results import Evaluation, SequenceResult
-    from tracker.evaluation.run import RunStore, Task
+    from tracker.datasets.base import Dataset
+    from tracker.evaluation.runner import RunStore, Task
     from tracker.evaluation.specs import TrackerSpec
+    from tracker.metrics.results import Evaluation, SequenceResult
 
 NAMES = (
     "got10k",
@@ -105,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not args.dataset or not args.root:
         raise ConfigError("--dataset NAME and --root DIR are needed; for example --dataset otb --root OTB.")
     specs = _specs(args)
-    from tracker.evaluation.datasets import load_dataset
+    from tracker.datasets.registry import load_dataset
 
     dataset = load_dataset(args.dataset, args.root, args.subset, args.sequences)
     protocol = args.protocol or ("supervised" if dataset.rules == "vot" else "ope")
@@ -142,7 +142,7 @@ def _specs(args: argparse.Namespace) -> list[TrackerSpec]:
 
 
 def _check_output(output: Path, dataset: Dataset, protocol: str) -> None:
-    from tracker.evaluation.results import load_evaluation
+    from tracker.metrics.results import load_evaluation
 
     if output.exists() and not output.is_dir():
         raise OutputError(f"--output {output} is a file; give a folder.")
@@ -156,14 +156,14 @@ def _check_output(output: Path, dataset: Dataset, protocol: str) -> None:
 def _track(args: argparse.Namespace, dataset: Dataset, specs: list[TrackerSpec], protocol: str) -> list[SequenceResult]:
     from tqdm import tqdm
 
-    from tracker.evaluation import layout
-    from tracker.evaluation.run import RunStore, make_tasks
+    from tracker.evaluation.runner import RunStore, make_tasks
     from tracker.evaluation.workers import run_tasks
+    from tracker.metrics import result_files
 
     tasks = make_tasks(dataset, specs, protocol)  # type: ignore[arg-type]
     store = RunStore(args.output, dataset)
     for label, fingerprint in {t.spec.label: t.fingerprint for t in tasks}.items():
-        layout.claim(store.folder(label), fingerprint)
+        result_files.claim(store.folder(label), fingerprint)
     done, missing = _stored(store, tasks, args.restart)
     frames = sum(len(t.sequence) for t in missing)
     if tasks:
@@ -199,7 +199,7 @@ def _stored(store: RunStore, tasks: list[Task], restart: bool) -> tuple[list[Seq
 
 
 def _foreign(folder: str, dataset: Dataset, taken: set[str]) -> list[SequenceResult]:
-    from tracker.evaluation.layout import find_results, read_results
+    from tracker.metrics.result_files import find_results, read_results
 
     found = []
     for name, path in find_results(folder, dataset).items():
@@ -212,9 +212,9 @@ def _foreign(folder: str, dataset: Dataset, taken: set[str]) -> list[SequenceRes
 
 
 def _report(args: argparse.Namespace, dataset: Dataset, specs: list[TrackerSpec], results: list[SequenceResult], protocol: str) -> int:
-    from tracker.evaluation.results import save_evaluation
     from tracker.evaluation.specs import code_version
     from tracker.evaluation.summary import explain, provenance, summarise, text_table
+    from tracker.metrics.results import save_evaluation
 
     facts = {"key": f"{dataset.key} {dataset.results_folder} {protocol}", "code": code_version(), "workers": str(args.workers)}
     facts |= {f"fingerprint of {label}": key for label, key in {r.tracker: r.fingerprint for r in results if r.fingerprint}.items()}
@@ -230,7 +230,7 @@ def _report(args: argparse.Namespace, dataset: Dataset, specs: list[TrackerSpec]
         print("\n" + explain(evaluation))
     print(f"\nSaved: {target}")
     if args.report:
-        from tracker.evaluation.report import ReportOptions, write_report
+        from tracker.evaluation.report.build import ReportOptions, write_report
 
         print(f"Report: {write_report(evaluation, args.output / 'report', ReportOptions(overwrite=True))}")
     code = DONE
@@ -281,7 +281,7 @@ def _toolkit(output: Path, dataset: Dataset, evaluation: Evaluation, labels: lis
 
 
 def _check_zip(args: argparse.Namespace) -> int:
-    from tracker.evaluation.datasets import load_dataset
+    from tracker.datasets.registry import load_dataset
     from tracker.evaluation.submission import check_zip
 
     key = args.dataset or "got10k"

@@ -12,8 +12,8 @@ from tracker.cli.common import DEFAULT_MODEL, DONE, Parser, RawEpilog, add_versi
 from tracker.errors import ConfigError, DeviceError, OutputError
 
 if TYPE_CHECKING:
-    from tracker.evaluation.datasets import SequenceData
-    from tracker.model.zoo import LoadedModel
+    from tracker.datasets.base import SequenceData
+    from tracker.model.checkpoint import LoadedModel
 
 EPILOG = """examples:
   siamtrack export --output exported
@@ -57,8 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise ConfigError("--int8 needs crops to calibrate on: give --dataset NAME and --root DIR of annotated sequences.")
     if args.int8 and "onnx" not in args.format:
         raise ConfigError("--int8 writes ONNX files; add onnx to --format.")
-    from tracker.model.zoo import load_model
-    from tracker.runtime.export import file_names, write_onnx, write_torch
+    from tracker.export.files import file_names, write_onnx, write_torch
+    from tracker.model.checkpoint import load_model
 
     model = load_model(args.model)
     plans = {form: file_names(args.output, model.name, form) for form in args.format}
@@ -96,7 +96,7 @@ def _calibration(args: argparse.Namespace) -> Sequence[SequenceData]:
     Raises:
         SiamTrackError: The data set can't be read, or a package is missing.
     """
-    from tracker.evaluation.datasets import load_dataset, with_truth
+    from tracker.datasets.registry import load_dataset, with_truth
 
     if importlib.util.find_spec("onnx") is None:
         raise DeviceError("--int8 needs the package onnx: pip install onnx adds it.")
@@ -104,8 +104,8 @@ def _calibration(args: argparse.Namespace) -> Sequence[SequenceData]:
 
 
 def _write_int8(args: argparse.Namespace, model: LoadedModel, files: dict[str, Path], sequences: Sequence[SequenceData]) -> None:
-    from tracker.runtime.export import write_whole
-    from tracker.runtime.quantize import accuracy_cost, quantize, shots
+    from tracker.export.files import write_whole
+    from tracker.export.quantize import accuracy_cost, quantize, shots
 
     half = max(1, len(sequences) // 2)
     crops = shots(model, sequences[:half], args.crops)

@@ -25,8 +25,8 @@ from tracker.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from tracker.training.adapt import AdaptConfig, Figures
-    from tracker.training.tracks import AnnotatedTrack
+    from tracker.datasets.tracks import AnnotatedTrack
+    from tracker.training.finetune import FinetuneConfig, FinetuneScores
 
 EXAMPLES = """examples:
   finetune.py clip.mp4 --boxes clip.txt --output my.safetensors
@@ -77,7 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
     effort = parser.add_argument_group("effort")
     effort.add_argument("--steps", type=whole_number(1), default=200, metavar="N", help="training steps")
     effort.add_argument("--batch-size", type=whole_number(2), default=32, metavar="N", help="pairs in a step")
-    effort.add_argument("--groups", type=whole_number(1), default=150, metavar="N", help="groups of views to cut from the clips")
+    effort.add_argument("--groups", type=whole_number(1), default=150, metavar="N", help="samples to cut from the clips")
     effort.add_argument("--learning-rate", type=float, default=2e-4, metavar="X", help="AdamW's, at its highest")
     effort.add_argument(
         "--max-frames", type=whole_number(0), default=150, metavar="N", help="held-out frames to measure on, of each; 0: all"
@@ -95,16 +95,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _finetune(args: argparse.Namespace) -> int:
     from tracker.errors import ConfigError
-    from tracker.model.zoo import find_weights
+    from tracker.model.checkpoint import find_weights
 
     check_output(args.output, args.overwrite)
     if not 0.05 <= args.hold_out <= 0.9:
         raise ConfigError(f"--hold-out is {args.hold_out:g}; it must be between 0.05 and 0.9, for example 0.3.")
     pairs = pair_up(args.clips, args.boxes)
     find_weights(args.model)
-    from tracker.training.adapt import AdaptConfig
+    from tracker.training.finetune import FinetuneConfig
 
-    adapt = AdaptConfig(
+    adapt = FinetuneConfig(
         groups=args.groups,
         steps=args.steps,
         batch_size=args.batch_size,
@@ -140,8 +140,8 @@ def pair_up(clips: Sequence[Path], boxes: Sequence[Path]) -> list[tuple[Path, Pa
     Raises:
         DataError: A file is missing, or there are box files for some clips only.
     """
-    from tracker.training.clips import find_boxes
-    from tracker.training.tracks import DataError
+    from tracker.datasets.clips import find_boxes
+    from tracker.datasets.tracks import DataError
 
     if boxes and len(boxes) != len(clips):
         raise DataError(
@@ -154,14 +154,14 @@ def pair_up(clips: Sequence[Path], boxes: Sequence[Path]) -> list[tuple[Path, Pa
     return list(zip(clips, found, strict=True))
 
 
-def _run(args: argparse.Namespace, adapt: AdaptConfig, pairs: Sequence[tuple[Path, Path]], folder: Path) -> int:
+def _run(args: argparse.Namespace, adapt: FinetuneConfig, pairs: Sequence[tuple[Path, Path]], folder: Path) -> int:
     import torch
     from tqdm import tqdm
 
+    from tracker.datasets.clips import read_clip
     from tracker.errors import TrainingError
-    from tracker.model.zoo import load_model, save_model
-    from tracker.training.adapt import Figures, embed_groups, measure_clips, split, train_on
-    from tracker.training.clips import read_clip
+    from tracker.model.checkpoint import load_model, save_model
+    from tracker.training.finetune import FinetuneScores, embed_samples, measure_clips, split, train_on
 
     logging.getLogger("tracker.training").setLevel(logging.WARNING)
     if args.threads:
@@ -180,17 +180,17 @@ def _run(args: argparse.Namespace, adapt: AdaptConfig, pairs: Sequence[tuple[Pat
 
     before = measure_clips(model, config, held, adapt.max_frames, args.engine)
     with tqdm(total=adapt.groups, unit="group", desc="views", disable=None if terminal else True) as bar:
-        groups = embed_groups(model, config, first, adapt, lambda: _advance(bar))
+        samples = embed_samples(model, config, first, adapt, lambda: _advance(bar))
     cut = time.monotonic()
     try:
-        train_on(model, groups, adapt, _made(folder / "run"), progress=terminal)
+        train_on(model, samples, adapt, _made(folder / "run"), progress=terminal)
     except TrainingError as error:
         say_error(str(error))
         return FAILED_MIDWAY
     trained = time.monotonic()
     after = measure_clips(model, config, held, adapt.max_frames, args.engine)
     shown = tuple(min(len(t.present), adapt.max_frames or len(t.present)) for t in held)
-    figures = Figures(tuple(t.name for t in held), before, after, sum(shown))
+    figures = FinetuneScores(tuple(t.name for t in held), before, after, sum(shown))
     print(table(figures))
     seconds = time.monotonic() - began
     print(f"{seconds:.0f} s, {trained - cut:.0f} of them for {adapt.steps} steps of {adapt.batch_size} pairs")
@@ -215,7 +215,7 @@ def _frames(tracks: Sequence[AnnotatedTrack]) -> int:
     return sum(len(t.present) for t in tracks)
 
 
-def table(figures: Figures) -> str:
+def table(figures: FinetuneScores) -> str:
     """The before/after figure as text."""
     import numpy as np
 
@@ -227,7 +227,7 @@ def table(figures: Figures) -> str:
     return "\n".join(lines)
 
 
-def _notes(args: argparse.Namespace, name: str, adapt: AdaptConfig, figures: Figures) -> dict[str, Any]:
+def _notes(args: argparse.Namespace, name: str, adapt: FinetuneConfig, figures: FinetuneScores) -> dict[str, Any]:
     """What the checkpoint's header says of its making."""
     from dataclasses import asdict
 

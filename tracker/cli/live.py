@@ -20,7 +20,7 @@ from tracker.cli.web import add_web_options
 from tracker.errors import BoxError, OutputError
 
 if TYPE_CHECKING:
-    from tracker.media.live import LatestFrameSource
+    from tracker.media.sources.latest import LatestFrameSource
     from tracker.types import Box, Frame, Track
 
 EPILOG = """\
@@ -86,10 +86,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     shown = can_show(args)
     from tracker.cli.track import check_in_frame
     from tracker.loop import as_boxes
-    from tracker.media.live import LatestFrameSource
-    from tracker.media.sources import open_source
+    from tracker.media.sources.latest import LatestFrameSource
+    from tracker.media.sources.open import open_source
 
-    logging.getLogger("tracker.media.live").setLevel(logging.CRITICAL)  # `tell` says it
+    logging.getLogger("tracker.media.sources.latest").setLevel(logging.CRITICAL)  # `tell` says it
     with ExitStack() as stack:
         opened = open_source(args.source, live=True, reconnect_for=max(args.reconnect, 0.0), on_state=lambda *news: tell(args, *news))
         source = stack.enter_context(opened)

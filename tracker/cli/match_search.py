@@ -78,7 +78,7 @@ def _pictures(args: argparse.Namespace) -> list[Path] | None:
     """The pictures to search, or None for a video."""
     from tracker.cli.match_gallery import pictures_of
     from tracker.media.images import IMAGE_SUFFIXES
-    from tracker.media.sources import check_there
+    from tracker.media.sources.open import check_there
 
     path = Path(args.source)
     if not args.video and (path.is_dir() or (path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES)):
@@ -91,7 +91,7 @@ def _video(args: argparse.Namespace, gallery: Any) -> int:
     """Go through the frames; what was written until an error stays valid."""
     from tracker.files import atomic
     from tracker.matching.search import VideoSearch
-    from tracker.media.sources import open_source
+    from tracker.media.sources.open import open_source
     from tracker.tracking.tracker import SiamTracker
 
     tracker = SiamTracker.from_pretrained(args.tracker, args.device)
@@ -143,7 +143,7 @@ def _sink(args: argparse.Namespace, stack: ExitStack, info: Any) -> Any:
     if args.save is None:
         return None
     from tracker.media.draw import colour_of, draw_tracks, put_label
-    from tracker.media.videosink import VideoSink
+    from tracker.media.sinks.video import VideoSink
 
     current: dict[str, Any] = {}
 

@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     tracks = read_tracks(args.tracks)
     frame, rate = None, args.rate
     if args.video:
-        from tracker.media.sources import open_source
+        from tracker.media.sources.open import open_source
 
         with open_source(args.video, live=False) as source:
             frame = next(iter(source)).image

@@ -65,7 +65,7 @@ def check_output_options(args: argparse.Namespace) -> None:
     Raises:
         OutputError: The first that can't.
     """
-    from tracker.media.sinks import box_format, check_video_name, check_writable
+    from tracker.media.sinks.base import box_format, check_video_name, check_writable
 
     if args.resume and not args.save_boxes:
         raise OutputError("--resume goes on with the boxes of a run that was broken off: name its file with --save-boxes.")
@@ -122,7 +122,7 @@ def check_known(args: argparse.Namespace) -> None:
         return
     if args.box:
         raise BoxError("--box and --find both say what to follow; give one of them.")
-    from tracker.tracking.templates import load_target
+    from tracker.tracking.template_memory import load_target
 
     load_target(args.find)
 

@@ -17,8 +17,8 @@ from tracker.cli.common import DONE, Parser, RawEpilog, end_with_parent, positiv
 if TYPE_CHECKING:
     from tracker.config import Config
     from tracker.errors import SiamTrackError
-    from tracker.training.cache import ShardMaker
-    from tracker.training.sampling import PairConfig
+    from tracker.training.data.cache import ShardMaker
+    from tracker.training.data.sampling import PairConfig
 
 EXAMPLES = """examples:
   prepare.py --config configs/siamtrack-s.yaml --workers 4 train.data.material.root=DATA
@@ -89,8 +89,8 @@ def _make(number: int) -> int | SiamTrackError:
 
 
 def _build(config: Config) -> ShardMaker:
-    from tracker.training.cache import ShardMaker
-    from tracker.training.data import pair_config
+    from tracker.training.data.build import pair_config
+    from tracker.training.data.cache import ShardMaker
 
     pairs = pair_config(config.train.get("data", {}))
     return ShardMaker(pairs.cache, pairs.material, config.model, config.tracking.context)
@@ -98,7 +98,7 @@ def _build(config: Config) -> ShardMaker:
 
 def _prepare(args: argparse.Namespace) -> int:
     from tracker.config import load_config
-    from tracker.training.data import pair_config
+    from tracker.training.data.build import pair_config
 
     quiet_process()
     logging.getLogger("tracker").setLevel(logging.INFO)
@@ -117,9 +117,9 @@ def _fill(workers: int, config: Config, pairs: PairConfig) -> int:
 
     from tqdm import tqdm
 
-    from tracker.training.cache import frame_store, material_key, open_index, shard_path
-    from tracker.training.recipe import build_mixture
-    from tracker.training.shards import is_whole
+    from tracker.training.data.cache import frame_store, material_key, open_index, shard_path
+    from tracker.training.data.shards import is_whole
+    from tracker.training.data.sources import build_mixture
 
     # Mistakes show before the work starts; videos are decoded here, once, and not by each worker.
     mixture = build_mixture(pairs.material, config.model, config.tracking.context, frame_store(pairs.cache))
@@ -141,7 +141,7 @@ def _fill(workers: int, config: Config, pairs: PairConfig) -> int:
     seconds = time.monotonic() - start
     groups = sum(min(pairs.cache.shard, pairs.cache.groups - n * pairs.cache.shard) for n in todo)
     rate = f", {groups} of them made now, {groups / seconds:.1f} groups/s" if todo else ""
-    print(f"{folder}: {pairs.cache.groups} groups of {pairs.material.templates} templates and {pairs.material.searches} searches{rate}")
+    print(f"{folder}: {pairs.cache.groups} samples of {pairs.material.templates} templates and {pairs.material.searches} searches{rate}")
     return DONE
 
 
@@ -167,15 +167,15 @@ def _made(todo: Sequence[int], workers: int, config: Config) -> Iterator[int]:
 
 
 def _preview(path: Path, overwrite: bool, config: Config, pairs: PairConfig) -> int:
-    """Writes a contact sheet: some groups of each source, then pairs as they are drawn."""
+    """Writes a contact sheet: some samples of each source, then pairs as they are drawn."""
     import cv2
     import numpy as np
 
     from tracker.errors import OutputError
-    from tracker.training.cache import frame_store
-    from tracker.training.pairs import LivePairs
-    from tracker.training.recipe import build_mixture
-    from tracker.training.sheet import pair_sheet, source_sheet, write_picture
+    from tracker.training.data.cache import frame_store
+    from tracker.training.data.pairs import LivePairs
+    from tracker.training.data.sources import build_mixture
+    from tracker.training.visualize.sheet import pair_sheet, source_sheet, write_picture
 
     if path.suffix.lower() not in (".png", ".jpg") or not path.resolve().parent.is_dir():
         raise OutputError(f"The contact sheet {path} can't be written; name a .png or .jpg in a folder that exists.")
@@ -194,7 +194,7 @@ def _preview(path: Path, overwrite: bool, config: Config, pairs: PairConfig) -> 
 
 def _measure(seconds: float, config: Config, pairs: PairConfig) -> int:
     """Prints pairs per second."""
-    from tracker.training.measure import measure
+    from tracker.training.throughput import measure
 
     rates = measure(config, pairs, seconds)
     base = rates[0].pairs_per_second

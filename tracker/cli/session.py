@@ -24,8 +24,8 @@ from tracker.errors import OutputError, SiamTrackError
 if TYPE_CHECKING:
     from tracker.cli.progress import Progress
     from tracker.loop import Targets
-    from tracker.media.draw import Views
-    from tracker.media.sinks import Sink
+    from tracker.media.draw import NetworkViewsLike
+    from tracker.media.sinks.base import Sink
     from tracker.tracking.multi import MultiTracker
     from tracker.tracking.tracker import SiamTracker
     from tracker.types import Box, Frame, Image, Track, VideoInfo
@@ -39,7 +39,7 @@ class Painter:
         views: Gives what the network saw last.
     """
 
-    def __init__(self, view: str, views: Callable[[], Views | None]) -> None:
+    def __init__(self, view: str, views: Callable[[], NetworkViewsLike | None]) -> None:
         self._view, self._views = view, views
         self._last: tuple[Frame, Sequence[Track], Image] | None = None
         self.note = ""
@@ -128,8 +128,8 @@ class Session:
         if self._sinks:
             return
         self._count = targets
-        from tracker.media.sinks import open_boxes_sink
-        from tracker.media.videosink import VideoSink
+        from tracker.media.sinks.base import open_boxes_sink
+        from tracker.media.sinks.video import VideoSink
 
         args = self.args
         for path in args.save_boxes:

@@ -34,9 +34,6 @@ def build_parser() -> argparse.ArgumentParser:
 def sections() -> list[type]:
     """The configuration classes, in the order of a recipe."""
     from tracker.config import Config, ModelConfig, TrackingConfig
-    from tracker.training.adapt import AdaptConfig
-    from tracker.training.augment import AugmentConfig
-    from tracker.training.cache import CacheConfig
     from tracker.training.config import (
         FreezeConfig,
         LayerConfig,
@@ -46,8 +43,11 @@ def sections() -> list[type]:
         ScheduleConfig,
         TrainConfig,
     )
-    from tracker.training.recipe import DataConfig, SourceConfig
-    from tracker.training.sampling import PairConfig
+    from tracker.training.data.augment import AugmentConfig
+    from tracker.training.data.cache import CacheConfig
+    from tracker.training.data.sampling import PairConfig
+    from tracker.training.data.sources import DataConfig, SourceConfig
+    from tracker.training.finetune import AdaptConfig
     from tracker.training.validation import ValidationConfig
 
     training = [TrainConfig, LossConfig, MiningConfig, OptimConfig, LayerConfig, ScheduleConfig, FreezeConfig]

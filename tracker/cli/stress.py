@@ -14,9 +14,9 @@ from tracker.cli.evaluate import NAMES
 from tracker.errors import ConfigError, SourceError
 
 if TYPE_CHECKING:
-    from tracker.evaluation.datasets import Dataset
-    from tracker.evaluation.disturb import DisturbedClip
-    from tracker.evaluation.stress import ClipRun
+    from tracker.datasets.base import Dataset
+    from tracker.evaluation.robustness.perturb import DisturbedClip
+    from tracker.evaluation.robustness.stress import ClipRun
 
 
 def add_data_options(parser: argparse.ArgumentParser, frames: int) -> None:
@@ -54,7 +54,7 @@ def build_parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure as the options say; returns the exit code."""
     args = build_parser().parse_args(argv)
-    from tracker.evaluation.stress import PARTS, as_dicts, markdown, stress
+    from tracker.evaluation.robustness.stress import PARTS, as_dicts, markdown, stress
 
     parts = [part.strip() for part in args.parts.split(";") if part.strip()] or list(PARTS)
     unknown = [part for part in parts if part not in PARTS]
@@ -64,8 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     outputs = check_outputs(args.output, ("stress.md", "stress.json"), args.overwrite)
     check_model_options(args)
     dataset = given_dataset(args)
-    from tracker.model.zoo import load_model
-    from tracker.runtime import build_engine
+    from tracker.model.checkpoint import load_model
+    from tracker.runtime.select import build_engine
 
     model = load_model(args.model, args.config, args.overrides)
     if not model.config.tracking.confidence:
@@ -96,7 +96,7 @@ def given_kinds(args: argparse.Namespace) -> list[str]:
     Raises:
         ConfigError: An unknown one.
     """
-    from tracker.evaluation.disturb import KINDS
+    from tracker.evaluation.robustness.perturb import KINDS
 
     kinds = [kind.strip() for kind in args.kinds.split(",") if kind.strip()]
     for kind in kinds:
@@ -111,7 +111,7 @@ def given_dataset(args: argparse.Namespace) -> Dataset:
     Raises:
         SourceError: It isn't there, or holds fewer than two sequences.
     """
-    from tracker.evaluation.datasets import load_dataset, with_truth
+    from tracker.datasets.registry import load_dataset, with_truth
 
     dataset = with_truth(load_dataset(args.dataset, args.root, args.subset, args.sequences), "measured on")
     if len(dataset.sequences) < 2:
@@ -121,7 +121,7 @@ def given_dataset(args: argparse.Namespace) -> Dataset:
 
 def clips(dataset: Dataset, kinds: Sequence[str], seed: int, frames: int) -> Iterator[DisturbedClip]:
     """Every sequence with every kind of disturbance; two sequences are in memory at a time."""
-    from tracker.evaluation.disturb import disturb, read_footage
+    from tracker.evaluation.robustness.perturb import disturb, read_footage
 
     limit = frames or None
     first = here = read_footage(dataset.sequences[0], limit)
@@ -144,7 +144,7 @@ def check_outputs(folder: Path | None, names: Sequence[str], overwrite: bool) ->
     if folder is None:
         return []
     from tracker.errors import OutputError
-    from tracker.media.sinks import check_writable
+    from tracker.media.sinks.base import check_writable
 
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -29,7 +29,7 @@ from tracker.errors import BoxError
 
 if TYPE_CHECKING:
     from tracker.cli.screen import Screen
-    from tracker.media.sources import Source
+    from tracker.media.sources.open import Source
     from tracker.types import Box, Frame, Track
 
 BOX_FORMATS = ("boxes", "polygon", "mot", "csv", "jsonl")
@@ -135,7 +135,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_options(args)
     if args.init_dir:
         return run_batch(args)
-    from tracker.media.sources import check_there, open_source
+    from tracker.media.sources.open import check_there, open_source
 
     check_there(args.source)
     boxes = given_boxes(args)
@@ -165,7 +165,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def given_boxes(args: argparse.Namespace) -> list[Box]:
     """The boxes of --box, --init-file or --detections; none if they are to be drawn."""
     if args.init_file:
-        from tracker.media.boxfiles import init_boxes
+        from tracker.media.box_files import init_boxes
 
         found, left = init_boxes(
             args.init_file, args.start_frame, format=args.init_format, first=args.first_row_frame, ids=tuple(args.init_id)
@@ -278,7 +278,7 @@ def play(
     info = source.info
     count = None if info.frame_count is None else max(info.frame_count - args.start_frame, 0)
     progress = Progress(min((n for n in (count, args.max_frames) if n), default=None), args.quiet)
-    from tracker.media.sources import losses
+    from tracker.media.sources.open import losses
 
     idle, began = (screen.idle if screen else 0.0), time.perf_counter()
 

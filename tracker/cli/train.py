@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from tracker.config import Config
     from tracker.training.config import TrainConfig
-    from tracker.training.contracts import PairSource
-    from tracker.training.state import RunResult
+    from tracker.training.data.batch import PairSource
+    from tracker.training.run_state import RunResult
 
 CONFIG, LAST = "config.yaml", "last.pt"
 RUN_FILES = (LAST, CONFIG, "log.csv", "validation.csv", "best.safetensors", "last.safetensors", "bad-step-*.pt", "preview-*.png")
@@ -78,7 +78,7 @@ def _train(args: argparse.Namespace) -> int:
     _check_folder(folder, args)
 
     from tracker.training import distributed
-    from tracker.training.losses import build_objective
+    from tracker.training.losses.base import build_objective
 
     build_objective(settings)  # an unknown loss is found before the data are opened
     if not args.quiet:
@@ -89,7 +89,7 @@ def _train(args: argparse.Namespace) -> int:
             logging.getLogger("tracker").setLevel(logging.WARNING)
         source = _source(config, settings)
         if args.preview:
-            from tracker.training.preview import write_preview
+            from tracker.training.visualize.preview import write_preview
 
             for sheet in write_preview(folder, config, settings, source):
                 print(f"wrote {sheet}")
@@ -118,7 +118,7 @@ def _check_folder(folder: Path, args: argparse.Namespace) -> None:
 
 
 def _source(config: Config, settings: TrainConfig) -> PairSource:
-    from tracker.training.data import build_pair_source
+    from tracker.training.data.build import build_pair_source
 
     return build_pair_source(config, settings.seed)
 
@@ -126,10 +126,10 @@ def _source(config: Config, settings: TrainConfig) -> PairSource:
 def _run(args: argparse.Namespace, folder: Path, config: Config, settings: TrainConfig, source: PairSource, device: Any) -> int:
     from tracker.config import to_dict
     from tracker.errors import SiamTrackError
-    from tracker.model.zoo import save_model
+    from tracker.model.checkpoint import save_model
     from tracker.training import distributed
-    from tracker.training.initial import even_start, initial_model
-    from tracker.training.loop import Trainer
+    from tracker.training.initialise import even_start, initial_model
+    from tracker.training.trainer import Trainer
     from tracker.training.validation import build_validator
 
     first = distributed.rank() == 0

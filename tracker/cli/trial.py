@@ -20,7 +20,7 @@ def track_a_clip(encoder: str) -> str:
     Returns:
         What was done, as a phrase.
     """
-    from tracker.media.sources import open_source
+    from tracker.media.sources.open import open_source
     from tracker.tracking.tracker import SiamTracker
 
     with tempfile.TemporaryDirectory(prefix="siamtrack-doctor-") as folder:

@@ -16,8 +16,8 @@ from tracker.cli.common import DONE, Parser, RawEpilog, add_model_options, add_v
 from tracker.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
-    from tracker.evaluation.datasets import Dataset
-    from tracker.evaluation.tune_plan import Search, Split, TrialRecord
+    from tracker.datasets.base import Dataset
+    from tracker.evaluation.tuning.plan import Search, Split, TrialRecord
 
 DESCRIPTION = """\
 Search the tracking constants of a model on a validation split and judge the result on a hold-out.
@@ -119,11 +119,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     dataset = _load(args)
 
     from tracker.evaluation.summary import provenance
-    from tracker.evaluation.tune import open_study, run_search
-    from tracker.evaluation.tune_plan import usable
-    from tracker.evaluation.tune_report import score_lines, write_tuning
-    from tracker.evaluation.tune_workers import FrameCache, Pool, SiamFactory
-    from tracker.model.zoo import load_model
+    from tracker.evaluation.tuning.plan import usable
+    from tracker.evaluation.tuning.report import score_lines, write_tuning
+    from tracker.evaluation.tuning.search import open_study, run_search
+    from tracker.evaluation.tuning.workers import FrameCache, Pool, SiamFactory
+    from tracker.model.checkpoint import load_model
 
     sequences = usable(_capped(dataset, args), args.max_frames)
     model = load_model(args.model, args.config, args.overrides)
@@ -156,7 +156,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _check(args: argparse.Namespace, study_file: Path) -> None:
     """What can be refused before anything heavy is loaded."""
-    from tracker.media.sinks import check_writable
+    from tracker.media.sinks.base import check_writable
 
     key, subset = args.dataset, args.subset or ("val" if args.dataset == "got10k" else None)
     if key in TESTS or subset == "test" or (key in ("lasot", "trackingnet") and subset is None):
@@ -177,7 +177,7 @@ def _check(args: argparse.Namespace, study_file: Path) -> None:
 
 
 def _load(args: argparse.Namespace) -> Dataset:
-    from tracker.evaluation.datasets import load_dataset, with_truth
+    from tracker.datasets.registry import load_dataset, with_truth
 
     names = args.sequences
     if names and args.holdout_sequences:
@@ -197,7 +197,7 @@ def _capped(dataset: Dataset, args: argparse.Namespace) -> list:  # type: ignore
 def _split(args: argparse.Namespace, names: list[str]) -> Split:
     from fnmatch import fnmatchcase
 
-    from tracker.evaluation.tune_plan import Split, split_sequences
+    from tracker.evaluation.tuning.plan import Split, split_sequences
 
     def group(name: str) -> str:
         found = args.group.search(name) if args.group else None
@@ -220,7 +220,7 @@ def _split(args: argparse.Namespace, names: list[str]) -> Split:
 
 def _search(args: argparse.Namespace, names: list[str], head: str, start: object, model: str) -> Search:
     from tracker.config import TrackingConfig
-    from tracker.evaluation.tune_plan import Range, Search, search_space
+    from tracker.evaluation.tuning.plan import Range, Search, search_space
 
     assert isinstance(start, TrackingConfig)
     if start.redetect_budget_ms > 0:  # how much is searched after a loss must not depend on how busy this machine is

@@ -12,7 +12,7 @@ from tracker.errors import ConfigError, ImageError, SourceError
 
 if TYPE_CHECKING:
     from tracker.tracking.core import Core
-    from tracker.tracking.templates import TemplateBank, View
+    from tracker.tracking.template_memory import TemplateBank, TemplateView
     from tracker.types import Image
 
 EPILOG = """\
@@ -96,17 +96,17 @@ def read_picture(path: Path) -> Image:
         raise SourceError(str(error)) from None
 
 
-def filled(core: Core, image: Image) -> View:
+def filled(core: Core, image: Image) -> TemplateView:
     """A view of a picture that its object fills: no surroundings, so that frames of crops don't count as alike."""
     import cv2
     import numpy as np
 
-    from tracker.tracking.templates import View
+    from tracker.tracking.template_memory import TemplateView
 
     n = core.sizes[0]
     shape = image.shape[:2]
     picture = cv2.resize(image, (n, n), interpolation=cv2.INTER_AREA if min(shape) > n else cv2.INTER_LINEAR)
-    return View(picture, np.array([n, n], dtype=np.float32))  # type: ignore[arg-type]
+    return TemplateView(picture, np.array([n, n], dtype=np.float32))  # type: ignore[arg-type]
 
 
 def read_references(core: Core, opened: Sequence[tuple[Path, Image | None]], box: Sequence[float] | None) -> tuple[list[str], TemplateBank]:
@@ -115,7 +115,7 @@ def read_references(core: Core, opened: Sequence[tuple[Path, Image | None]], box
     Raises:
         SourceError, BoxError, ConfigError: A file or the box can't be used.
     """
-    from tracker.tracking.templates import TemplateBank, load_target
+    from tracker.tracking.template_memory import TemplateBank, load_target
 
     names, views = [], []
     for path, image in opened:
@@ -128,7 +128,7 @@ def read_references(core: Core, opened: Sequence[tuple[Path, Image | None]], box
         else:
             names.append(str(path))
             views += [filled(core, image)] if box is None else core.start(image, box).bank.views
-    return names, TemplateBank.of(core.engine, views, aside=core.aside)
+    return names, TemplateBank.of(core.engine, views, uncompared_channels=core.uncompared_channels)
 
 
 def compare(core: Core, bank: TemplateBank, image: Image, box: Sequence[float] | None) -> tuple[list[float], float | None]:
@@ -142,20 +142,20 @@ def compare(core: Core, bank: TemplateBank, image: Image, box: Sequence[float] |
         BoxError: The box can't be used.
     """
     from tracker.tracking.confidence import verified
-    from tracker.tracking.sight import see
-    from tracker.tracking.state import missing
-    from tracker.tracking.templates import TemplateBank, similarity
+    from tracker.tracking.observer import observe
+    from tracker.tracking.state_machine import missing
+    from tracker.tracking.template_memory import TemplateBank, similarity
 
     if box is None:
-        own = TemplateBank.of(core.engine, [filled(core, image)], aside=core.aside)
-        return [float(v) for v in similarity(bank.host, own.host, core.aside)[:, 0]], None
+        own = TemplateBank.of(core.engine, [filled(core, image)], uncompared_channels=core.uncompared_channels)
+        return [float(v) for v in similarity(bank.host, own.host, core.uncompared_channels)[:, 0]], None
     target = core.start(image, box)
-    likeness = [float(v) for v in similarity(bank.host, target.bank.host, core.aside)[:, 0]]
+    likeness = [float(v) for v in similarity(bank.host, target.bank.host, core.uncompared_channels)[:, 0]]
     weights = core.config.verification
     if not (core.config.confidence and weights):
         return likeness, None
     target.bank, target.belief, target.filter = bank, missing(), None  # any of the views may be the one
-    score = see(core, [target], image).readings[0].score
+    score = observe(core, [target], image).observations[0].score
     return likeness, float(verified(score, max(likeness), False, weights))
 
 

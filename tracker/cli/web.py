@@ -17,10 +17,10 @@ from tracker.cli.common import DONE, FAILED_MIDWAY, INTERRUPTED, TERMINATED, Par
 from tracker.errors import SiamTrackError
 
 if TYPE_CHECKING:
-    from tracker.media.live import LatestFrameSource
+    from tracker.media.sources.latest import LatestFrameSource
     from tracker.web.hub import Hub
     from tracker.web.server import Site
-    from tracker.web.targets import Group
+    from tracker.web.targets import TargetGroup
     from tracker.web.worker import Worker
 
 FAREWELL = 1.0
@@ -76,7 +76,7 @@ def serve(args: argparse.Namespace) -> int:
     from tracker.web.server import Site
     from tracker.web.worker import Worker
 
-    logging.getLogger("tracker.media.live").setLevel(logging.CRITICAL)  # `news` says it
+    logging.getLogger("tracker.media.sources.latest").setLevel(logging.CRITICAL)  # `news` says it
     hub = Hub()
 
     def news(state: str, sentence: str) -> None:
@@ -98,7 +98,7 @@ def serve(args: argparse.Namespace) -> int:
         return asyncio.run(_serve(args, hub, site, worker))
 
 
-def build_group(args: argparse.Namespace) -> tuple[Group, str]:
+def build_group(args: argparse.Namespace) -> tuple[TargetGroup, str]:
     """The targets of the page, and which tracker was chosen, as a phrase."""
     from tracker.web.targets import Together
 

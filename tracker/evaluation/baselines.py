@@ -46,7 +46,7 @@ class StillBox:
         return self._box
 
 
-class OpenCVTracker:
+class OpenCVBaseline:
     """One of OpenCV's trackers behind `init` and `update`.
 
     OpenCV takes whole pixels and gives whole pixels. Where it says that it has lost the target, the box is the last one that it

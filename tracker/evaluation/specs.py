@@ -65,9 +65,9 @@ class TrackerSpec:
 
             return StillBox()
         if self.kind == "opencv":
-            from tracker.evaluation.baselines import OpenCVTracker
+            from tracker.evaluation.baselines import OpenCVBaseline
 
-            return OpenCVTracker(self.name, self.option("model_dir"))
+            return OpenCVBaseline(self.name, self.option("model_dir"))
         if self.kind == "python":
             return _python_class(self.name)()
         from tracker.tracking.tracker import SiamTracker
@@ -100,7 +100,7 @@ class TrackerSpec:
             if module.__file__:
                 facts["files"] = {"source": _sha256(Path(module.__file__))}
         elif self.kind == "siamtrack":
-            from tracker.model.zoo import find_weights
+            from tracker.model.checkpoint import find_weights
 
             facts["name"] = Path(self.name).name
             facts["files"] = {"weights": _sha256(find_weights(self.name))}

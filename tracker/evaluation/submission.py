@@ -12,10 +12,10 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from tracker.datasets.base import Dataset
 from tracker.errors import OutputError, SourceError, reading
-from tracker.evaluation.datasets.base import Dataset
-from tracker.evaluation.layout import paths
-from tracker.evaluation.results import atomic_write
+from tracker.metrics.result_files import paths
+from tracker.metrics.results import atomic_write
 
 TEST_NAMES = tuple(f"GOT-10k_Test_{k:06d}" for k in range(1, 181))
 TRACKINGNET = 511

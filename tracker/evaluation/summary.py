@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tracker._version import __version__
-from tracker.evaluation.datasets.base import Dataset
-from tracker.evaluation.metrics import METRICS, PRIMARY, got10k_metrics, otb_metrics, speed
-from tracker.evaluation.results import Evaluation, SequenceMetrics, SequenceResult, TrackerMetrics
-from tracker.evaluation.vot import vot_metrics
+from tracker.datasets.base import Dataset
+from tracker.metrics.results import Evaluation, SequenceMetrics, SequenceResult, TrackerMetrics
+from tracker.metrics.success import METRICS, PRIMARY, got10k_metrics, otb_metrics, speed
+from tracker.metrics.vot import vot_metrics
 
 # What a terminal's table shows, by rules; everything else is in evaluation.json.
 COLUMNS = {

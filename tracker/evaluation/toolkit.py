@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from tracker.datasets.base import Dataset
 from tracker.errors import ConfigError
-from tracker.evaluation.datasets.base import Dataset
 from tracker.evaluation.specs import TrackerSpec, parse_model, parse_tracker
 
 COVERED = ("got10k", "otb")

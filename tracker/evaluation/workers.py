@@ -16,9 +16,9 @@ import numpy as np
 
 from tracker.errors import ConfigError, DeviceError, SiamTrackError
 from tracker.evaluation.process import enter
-from tracker.evaluation.results import SequenceResult
-from tracker.evaluation.run import Task, evaluate_sequence
+from tracker.evaluation.runner import Task, evaluate_sequence
 from tracker.evaluation.specs import PACKAGE
+from tracker.metrics.results import SequenceResult
 
 logger = logging.getLogger(__name__)
 

@@ -93,7 +93,7 @@ class MatchSource:
             )
 
     def batch(self, step: int, rank: int = 0, world: int = 1) -> MatchBatch:
-        """The share of process `rank` of `world` in the batch of `step`; see `tracker.training.contracts.PairSource`."""
+        """The share of process `rank` of `world` in the batch of `step`; see `tracker.training.data.batch.PairSource`."""
         rng = np.random.default_rng((self.config.train.seed, step))
         part = self.parts[0]
         if isinstance(part, Classes):

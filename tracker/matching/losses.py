@@ -1,6 +1,6 @@
 """Losses and miners on embeddings: those of pytorch-metric-learning (Musgrave et al. 2020, MIT) behind recipe names, and one for scores.
 
-The tracker's dense losses (`tracker.training.losses_metric`) work on response maps, where one template meets hundreds of cells; in
+The tracker's dense losses (`tracker.training.losses.metric`) work on response maps, where one template meets hundreds of cells; in
 their embedding mode they agree with these. Here a batch is N vectors and their classes, and the library's are the ones to use.
 """
 

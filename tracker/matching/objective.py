@@ -13,9 +13,9 @@ from tracker.errors import ConfigError
 from tracker.matching.batches import MatchBatch
 from tracker.matching.config import MatchConfig
 from tracker.matching.losses import PAIRWISE, SCORE_LOSSES, build_loss, build_miner, with_memory
-from tracker.model.energy import build_energy
+from tracker.model.energies import build_energy
 from tracker.training import distributed
-from tracker.training.losses import Score
+from tracker.training.losses.base import Score
 
 log = logging.getLogger(__name__)
 

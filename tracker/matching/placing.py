@@ -21,7 +21,7 @@ from tracker.matching.inputs import Rect, stack
 from tracker.matching.metrics import wilson
 from tracker.matching.sources import Classes, read_source
 from tracker.matching.twins import FIRST, SECOND, Twins
-from tracker.model.energy import build_energy
+from tracker.model.energies import build_energy
 from tracker.types import Image
 
 if TYPE_CHECKING:

@@ -180,8 +180,8 @@ class VideoSearch:
 
     def _target(self, thing: str) -> Any:
         """A thing as a known target of the tracker: at most four of its views, the first included."""
-        from tracker.tracking.templates import KnownTarget, TemplateBank
-        from tracker.tracking.templates import View as TemplateView
+        from tracker.tracking.template_memory import KnownTarget, TemplateBank
+        from tracker.tracking.template_memory import View as TemplateView
         from tracker.tracking.tracker import fingerprint
 
         core = self.tracker.core

@@ -38,7 +38,7 @@ class SourceConfig:
         delimiter: pairs, triplets: comma, tab or semicolon.
         encoding: Of a csv file.
         scale: pairs: what a score is divided by, so that it lies in [0, 1].
-        layout: tracks: got10k, otb, folder, ... as in `tracker.training.recipe`.
+        layout: tracks: got10k, otb, folder, ... as in `tracker.training.data.sources`.
         limit: tracks: crops of each track; strokes: hands.
         count: strokes: classes.
         crop, step: aligned: side of the squares that each picture is cut into, and the distance of their corners, pixels; each

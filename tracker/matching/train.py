@@ -18,10 +18,10 @@ from tracker.matching.twins import Twins
 from tracker.training import distributed
 from tracker.training.checkpoint import read_checkpoint, write_checkpoint
 from tracker.training.config import TrainConfig
-from tracker.training.contracts import Validate
-from tracker.training.loop import LAST, Export, Trainer
-from tracker.training.recorder import Recorder
-from tracker.training.state import capture
+from tracker.training.data.batch import Validate
+from tracker.training.run_logger import Recorder
+from tracker.training.run_state import capture
+from tracker.training.trainer import LAST, Export, Trainer
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +140,7 @@ def run(
         source: The batches, if they are read already.
 
     Returns:
-        A `tracker.training.state.RunResult`.
+        A `tracker.training.run_state.RunResult`.
 
     Raises:
         SiamTrackError: Data, recipe or disk.

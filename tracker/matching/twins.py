@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tracker.errors import ConfigError
 from tracker.matching.config import MatchModel
 from tracker.matching.encoders import build_encoder
-from tracker.model.energy import Energy, build_energy
+from tracker.model.energies import Energy, build_energy
 
 FIRST, SECOND = 0, 1
 

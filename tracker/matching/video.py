@@ -19,13 +19,13 @@ def read_track_classes(source: SourceConfig, path: Path) -> dict[str, list[Sampl
     """Each track is a class, its crops are the pictures; evenly spread over the clip.
 
     Args:
-        source: `layout` of the clips (`tracker.training.recipe`), `limit` of crops, `context` around the box.
+        source: `layout` of the clips (`tracker.training.data.sources`), `limit` of crops, `context` around the box.
         path: Of the clips.
 
     Raises:
         DataError, ConfigError: Nothing there, or an unknown layout.
     """
-    from tracker.training import recipe
+    from tracker.training.data import sources as recipe
 
     tracks = recipe.read_tracks(recipe.SourceConfig(kind=source.layout), path, Path("cache/frames"))
     found = {}

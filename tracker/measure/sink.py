@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tracker.measure.smooth import FixedLag
-from tracker.media.sinks import Sink, SinkBase
+from tracker.media.sinks.base import Sink, SinkBase
 from tracker.types import Box, Frame, Track
 
 EMPTY = np.zeros((1, 1, 3), np.uint8)

@@ -19,7 +19,7 @@ def count_frames(clip: Path, expected: int | None = None) -> int:
     """
     import av
 
-    from tracker.media.sources import open_source
+    from tracker.media.sources.open import open_source
 
     try:
         with av.open(str(clip)) as container:

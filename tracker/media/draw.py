@@ -26,7 +26,7 @@ DARK: Colour = (24, 24, 24)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
-class Views(Protocol):
+class NetworkViewsLike(Protocol):
     """What the network saw: two BGR uint8 crops and an (H, W) response in [0, 1]."""
 
     @property
@@ -152,7 +152,7 @@ def heat_map(response: NDArray[np.float32], width: int, height: int) -> Image:
     return np.asarray(cv2.applyColorMap(gray, cv2.COLORMAP_TURBO), dtype=np.uint8)
 
 
-def response_view(frame: Frame, tracks: Sequence[Track], views: Views | None, *, note: str = "", min_height: int = 480) -> Image:
+def response_view(frame: Frame, tracks: Sequence[Track], views: NetworkViewsLike | None, *, note: str = "", min_height: int = 480) -> Image:
     """The annotated frame, and beside it the template, the search window under its heat map, and the response alone.
 
     Args:
@@ -182,7 +182,7 @@ def response_view(frame: Frame, tracks: Sequence[Track], views: Views | None, *,
     return out
 
 
-def _panels(views: Views | None, side: int) -> list[tuple[str, Image]]:
+def _panels(views: NetworkViewsLike | None, side: int) -> list[tuple[str, Image]]:
     empty = np.full((side, side, 3), 48, np.uint8)
     if views is None:
         return [("template", empty), ("search", empty), ("response", empty)]

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tracker.model.energy import Energy
-from tracker.model.zoo import USUAL_SIZE
+from tracker.model.checkpoint import USUAL_SIZE
+from tracker.model.energies import Energy
 
 
 class ClassicHead(nn.Module):

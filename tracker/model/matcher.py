@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from tracker.config import ModelConfig
 from tracker.errors import ConfigError
 from tracker.model.backbones import build_backbone
-from tracker.model.energy import build_energy
+from tracker.model.checkpoint import FINE_SHARE
+from tracker.model.energies import build_energy
 from tracker.model.heads import BoxHead, ClassicHead, coverage
-from tracker.model.zoo import FINE_SHARE
 
 HEADS = ("classic", "boxes")
 
@@ -130,7 +130,7 @@ class Matcher(nn.Module):
     def unit(self, search: Tensor) -> Tensor:
         """(B, C + F, H, W) search embedding -> the same with cells of unit length, the fine channels at `FINE_SHARE`.
 
-        What the online filter reads (`tracker.tracking.online`).
+        What the online filter reads (`tracker.tracking.online_filter`).
         """
         coarse = F.normalize(search[:, : self.channels], dim=1)
         return torch.cat([coarse, FINE_SHARE * search[:, self.channels :]], dim=1) if self.fine else coarse

@@ -19,24 +19,24 @@ class Response:
     Attributes:
         score: (B, H, W) float32 logits.
         boxes: (B, 4, H, W) float32 xyxy in search-crop pixels, or None (classic head).
-        features: (B or 1, C + F, H, W) float32 search embeddings as of `Matcher.unit`, or None (classic head, or a graph
+        embedding: (B or 1, C + F, H, W) float32 search embeddings as of `Matcher.unit`, or None (classic head, or a graph
             without this output): what the online filter learns on.
     """
 
     score: NDArray[np.float32]
     boxes: NDArray[np.float32] | None
-    features: NDArray[np.float32] | None = None
+    embedding: NDArray[np.float32] | None = None
 
     def __getitem__(self, rows: slice) -> Response:
         """Some of the pictures of a batch."""
-        return Response(self.score[rows], *(None if part is None else part[rows] for part in (self.boxes, self.features)))
+        return Response(self.score[rows], *(None if part is None else part[rows] for part in (self.boxes, self.embedding)))
 
 
 class Engine(Protocol):
     """The compute behind the tracker.
 
     An engine on whose calls several threads gain has two things more: `one_thread()`, an engine for the same templates that takes one
-    thread for a call and may be called from several at once, and `spread`, the number of threads that is worth it.
+    thread for a call and may be called from several at once, and `parallel_threads`, the number of threads that is worth it.
 
     Attributes:
         name: Such as "torch" or "onnxruntime".

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tracker.errors import DeviceError
-from tracker.runtime.onnx_engine import OnnxEngine, Session
+from tracker.runtime.onnxruntime_engine import OnnxEngine, Session
 
 
 class OpenVinoEngine(OnnxEngine):

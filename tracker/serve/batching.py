@@ -1,4 +1,4 @@
-"""Search windows of the targets of several streams, matched in one network call: `tracker.tracking.sight` over many
+"""Search windows of the targets of several streams, matched in one network call: `tracker.tracking.observer` over many
 frames."""
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from tracker.runtime.base import Engine, Response
 from tracker.tracking.core import Core
-from tracker.tracking.reading import Look, Reading, clean
-from tracker.tracking.sight import Sight
+from tracker.tracking.observation import Look, Reading, clean
+from tracker.tracking.observer import Sight
 from tracker.tracking.target import Target
 from tracker.types import Image, Timing
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from tracker.errors import SiamTrackError, SourceError
 from tracker.geometry import check_box
-from tracker.media.sources import check_there, open_source
-from tracker.media.streams import hide_password
+from tracker.media.sources.open import check_there, open_source
+from tracker.media.sources.stream import hide_password
 from tracker.serve.config import ServeConfig, StreamConfig
 from tracker.serve.detections import open_detections
-from tracker.tracking.templates import load_target
+from tracker.tracking.template_memory import load_target
 
 
 def check_files(config: ServeConfig) -> None:

@@ -233,7 +233,7 @@ class ServeConfig:
     Attributes:
         model: Shipped model or checkpoint file.
         device: auto, cpu, cuda or cuda:N.
-        engine: auto or a name of `tracker.runtime.ENGINES`.
+        engine: auto or a name of `tracker.runtime.select.ENGINES`.
         tracking: Changed settings of the tracker, such as redetect_tiles: 1.
         streams: name -> `StreamConfig`.
         stay: Whether it goes on after all files have ended.
@@ -329,7 +329,7 @@ def parse_stream(name: str, values: Any, where: str) -> StreamConfig:
     if config.record.boxes and Path(config.record.boxes).suffix.lower() not in (".csv", ".jsonl"):
         raise ConfigError(f"In {where}: record.boxes is {config.record.boxes!r}; its name must end in .csv or .jsonl.")
     if config.record.video:
-        from tracker.media.sinks import check_video_name
+        from tracker.media.sinks.base import check_video_name
 
         check_video_name(config.record.video)
     return config

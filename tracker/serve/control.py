@@ -192,7 +192,7 @@ class Control:
         name, target = request.match_info["stream"], request.match_info["target"]
         config = parse_target(target, await _body(request), "the request")
         if config.known is not None:
-            from tracker.tracking.templates import load_target
+            from tracker.tracking.template_memory import load_target
 
             await asyncio.to_thread(load_target, config.known)
         await asyncio.to_thread(self._supervisor.put_target, name, target, config)

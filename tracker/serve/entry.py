@@ -109,7 +109,7 @@ class Entry:
 
     def as_dict(self) -> dict[str, Any]:
         """What control and the status page show."""
-        from tracker.media.streams import hide_password
+        from tracker.media.sources.stream import hide_password
 
         totals = {key: self.before[key] + int(self.counters.get(key, 0)) for key in TOTALS}
         return {

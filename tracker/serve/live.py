@@ -12,7 +12,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from tracker.errors import SourceError
-from tracker.media.streams import LOW_DELAY, hide_password
+from tracker.media.sources.stream import LOW_DELAY, hide_password
 from tracker.types import Frame, VideoInfo
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 
-from tracker.runtime import find_device
+from tracker.runtime.select import find_device
 from tracker.serve.config import ServeConfig
 from tracker.serve.plan import plan_of
 from tracker.serve.process import ProcessHandle

@@ -15,8 +15,8 @@ from tracker.serve.detections import fresh, open_detections
 from tracker.serve.reader import Reader
 from tracker.serve.recording import Recording
 from tracker.serve.targets import StreamTargets
-from tracker.tracking.sight import Sight
-from tracker.tracking.templates import load_target
+from tracker.tracking.observer import Sight
+from tracker.tracking.template_memory import load_target
 from tracker.types import Frame, Track, TrackState
 
 logger = logging.getLogger(__name__)

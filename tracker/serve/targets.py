@@ -15,11 +15,11 @@ from tracker.errors import SiamTrackError
 from tracker.geometry import check_box
 from tracker.tracking.core import Core
 from tracker.tracking.multi import MultiTracker
-from tracker.tracking.sight import Sight
-from tracker.tracking.spread import Spread
-from tracker.tracking.state import Belief
+from tracker.tracking.observer import Sight
+from tracker.tracking.parallel import Spread
+from tracker.tracking.state_machine import Belief
 from tracker.tracking.target import Target
-from tracker.tracking.templates import KnownTarget, View
+from tracker.tracking.template_memory import KnownTarget, View
 from tracker.tracking.tracker import SiamTracker
 from tracker.types import Image, Track, TrackState
 
@@ -144,7 +144,7 @@ class StreamTargets(MultiTracker):
                 setattr(target, key, at[key])
             for key in NUMBERS:
                 setattr(target, key, values[key])
-            target.unrest = 1.0  # it may have moved meanwhile: the full window
+            target.recent_motion = 1.0  # it may have moved meanwhile: the full window
         except (KeyError, ValueError, TypeError, OSError) as error:
             raise SiamTrackError(f"The saved target {name!r} can't be read ({str(error)[:100]}); it starts as streams.yaml says.") from None
         return self._put(name, target)

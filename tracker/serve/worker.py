@@ -367,8 +367,8 @@ def build_tracker(plan: Plan) -> SiamTracker:
     Raises:
         WeightsError, ConfigError, DeviceError: It can't be built.
     """
-    from tracker.model.zoo import load_model
-    from tracker.runtime import build_engine
+    from tracker.model.checkpoint import load_model
+    from tracker.runtime.select import build_engine
 
     model = load_model(plan.model, overrides=plan.overrides)
     return SiamTracker(model, build_engine(model, device=plan.device, engine=plan.engine, threads=plan.threads))

@@ -81,7 +81,7 @@ def box_of(found: Decoded, size: Sequence[float] | NDArray[np.float64], crop: in
     return np.array([x - w / 2, y - h / 2, x + w / 2, y + h / 2])
 
 
-def features(
+def confidence_features(
     found: Decoded,
     size: tuple[float, float],
     stride: int,

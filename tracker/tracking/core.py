@@ -12,23 +12,23 @@ from numpy.typing import ArrayLike, NDArray
 from tracker.config import TrackingConfig, check_sizes
 from tracker.crops import Crop, context_side, mean_colour
 from tracker.geometry import check_box
-from tracker.model.zoo import FINE_CHANNELS
+from tracker.model.checkpoint import FINE_CHANNELS
 from tracker.runtime.base import Engine, Response
-from tracker.runtime.onnx_graph import PADDED
-from tracker.tracking.confidence import check_weights, features, probability
+from tracker.runtime.onnx.network import PADDED
+from tracker.tracking.confidence import check_weights, confidence_features, probability
 from tracker.tracking.decode import Decoded, Weighed, decode_scales, weigh_boxes
 from tracker.tracking.motion import CameraMotion
-from tracker.tracking.online import SHIFTS, OnlineFilter
-from tracker.tracking.reading import Look, Reading, clean
-from tracker.tracking.redetect import Seeker
-from tracker.tracking.seek import seek
-from tracker.tracking.state import Belief, missing, next_belief
+from tracker.tracking.observation import Observation, SearchRegion, clean
+from tracker.tracking.online_filter import SHIFTS, OnlineFilter
+from tracker.tracking.redetection import redetect_lost
+from tracker.tracking.redetection_search import Redetection
+from tracker.tracking.state_machine import Belief, missing, next_belief
 from tracker.tracking.target import Target, Vector
-from tracker.tracking.templates import KnownTarget, TemplateBank, View
+from tracker.tracking.template_memory import KnownTarget, TemplateBank, TemplateView
 from tracker.types import Image, TrackState
 
 if TYPE_CHECKING:
-    from tracker.model.zoo import LoadedModel
+    from tracker.model.checkpoint import LoadedModel
 
 
 class Core:
@@ -38,7 +38,8 @@ class Core:
         model, engine, config: What they are made with.
         sizes: Sides of template and search crop.
         window: Side of the windows that a LOST target is searched in.
-        aside: How many of the last channels of an embedding are not compared; the last of them is the target's share of each cell
+        uncompared_channels: How many of the last channels of an embedding are not compared; the last of them is the
+            target's share of each cell
             (padded backbones). 0: none, and all cells count.
         active: Whether states and what follows from them are in use: they need a calibrated score.
         steady: Whether a target that hardly moves is looked for in a smaller window.
@@ -53,7 +54,7 @@ class Core:
         self.stride = model.stride
         backbone = model.config.model.backbone
         padded = PADDED[backbone] if backbone in PADDED else model.module.backbone.padded
-        self.aside = int(padded) + FINE_CHANNELS.get(backbone, 0)
+        self.uncompared_channels = int(padded) + FINE_CHANNELS.get(backbone, 0)
         # A window of whole cells: cell i of a padded backbone stands at pixel stride * i.
         self.window = config.redetect_size or self.sizes[1] + round(self.sizes[1] / 2 / self.stride) * self.stride
         self.active = bool(config.confidence) and config.states
@@ -72,39 +73,39 @@ class Core:
         size, centre = np.maximum(np.array([w, h]), 1.0), np.array([x + w / 2, y + h / 2])
         fill = mean_colour(frame)
         view = self._view(frame, centre, size, fill, 0)
-        target = Target(centre, size, size.copy(), fill, TemplateBank.of(self.engine, [view], aside=self.aside))
-        self.study(target, frame)
+        target = Target(centre, size, size.copy(), fill, TemplateBank.of(self.engine, [view], uncompared_channels=self.uncompared_channels))
+        self.fit_online_filter(target, frame)
         return target
 
-    def study(self, target: Target, frame: Image) -> None:
+    def fit_online_filter(self, target: Target, frame: Image) -> None:
         """Fits the online filter of a target to the frame that it was just given or found in."""
         if not self.config.online_weight or not self.model.has_boxes:
             return
         side, width = self.side(target.size) * self.sizes[1] / self.sizes[0], self.sizes[1]
         crops = [Crop.around(target.centre + side * np.asarray(shift), side, width) for shift in SHIFTS]
         response = clean(self.engine.match(target.bank.first, [crop.cut(frame, target.fill) for crop in crops]))
-        if response.features is None:
+        if response.embedding is None:
             return
-        cells = [self._cells(target, crop, response.features.shape[2:]) for crop in crops]
+        cells = [self._cells(target, crop, response.embedding.shape[2:]) for crop in crops]
         places, extents = [place for place, _ in cells], cells[0][1]
         config = self.config
-        target.filter = OnlineFilter(response.features, places, extents, config.online_channels, config.online_rate, config.online_gap)
+        target.filter = OnlineFilter(response.embedding, places, extents, config.online_channels, config.online_rate, config.online_gap)
 
-    def learn(self, target: Target, reading: Reading, frame: Image) -> None:
+    def learn(self, target: Target, observation: Observation, frame: Image) -> None:
         """Takes a frame in which the target was surely seen into its online filter, and now and then into its bank."""
-        if reading.embedding is not None:
+        if observation.embedding is not None:
             if target.filter is None:  # a known target, found in this video
-                self.study(target, frame)
+                self.fit_online_filter(target, frame)
             else:
-                place, extents = self._cells(target, reading.crop, reading.embedding.shape[1:])
-                target.filter.learn(reading.embedding, place, extents, reading.found.response)
-        if self._wants_view(target, reading):
-            target.bank.offer(self.engine, self._view(frame, target.centre, target.size, target.fill, target.age), self.config)
+                place, extents = self._cells(target, observation.crop, observation.embedding.shape[1:])
+                target.filter.learn(observation.embedding, place, extents, observation.found.response)
+        if self._wants_view(target, observation):
+            target.bank.add_if_new(self.engine, self._view(frame, target.centre, target.size, target.fill, target.age), self.config)
 
-    def _wants_view(self, target: Target, reading: Reading) -> bool:
+    def _wants_view(self, target: Target, observation: Observation) -> bool:
         if not self.active or target.age - target.found_at < self.config.bank_gap:
             return False
-        return target.bank.wants(target.age, reading.score, self.config)
+        return target.bank.wants(target.age, observation.score, self.config)
 
     def _cells(self, target: Target, crop: Crop, shape: tuple[int, ...]) -> tuple[Vector, Vector]:
         """(2,) row and column of the target's centre in the response to a window, (2,) rows and columns that it covers."""
@@ -115,10 +116,10 @@ class Core:
     def expect(self, frame: Image, known: KnownTarget, fingerprint: str) -> Target:
         """A known target that is still to be found in this video: LOST, in the middle of the frame."""
         extent = np.array([frame.shape[1], frame.shape[0]], dtype=np.float64)
-        bank = known.bank(self.engine, fingerprint, self.sizes[0], self.aside)
+        bank = known.bank(self.engine, fingerprint, self.sizes[0], self.uncompared_channels)
         # Its size as a share of the frame is the best guess in a video of another resolution.
         size = np.clip(known.size * extent[1] / max(known.frame[1], 1), self.config.min_size, extent)
-        return Target(extent / 2, size, size.copy(), mean_colour(frame), bank, missing(), seeker=Seeker())
+        return Target(extent / 2, size, size.copy(), mean_colour(frame), bank, missing(), redetection=Redetection())
 
     def predict(self, targets: Sequence[Target], frame: Image, camera: CameraMotion) -> None:
         """Expects each target where the camera's motion and its own take it (`tracker.tracking.motion`).
@@ -134,11 +135,11 @@ class Core:
         for target in targets:
             target.predict(shift, (frame.shape[1], frame.shape[0]))
 
-    def doubts(self, target: Target, reading: Reading) -> bool:
-        """Whether a reading came from a small window and isn't clear."""
-        return reading.crop.size < self.sizes[1] and target.belief.relative(reading.score) < self.config.steady_score
+    def doubts(self, target: Target, observation: Observation) -> bool:
+        """Whether an observation came from a small window and isn't clear."""
+        return observation.crop.size < self.sizes[1] and target.belief.relative(observation.score) < self.config.steady_score
 
-    def look(self, target: Target, frame: Image, place: tuple[Vector, Vector] | None = None, wide: bool = False) -> Look:
+    def search_region(self, target: Target, frame: Image, place: tuple[Vector, Vector] | None = None, wide: bool = False) -> SearchRegion:
         """Cuts the search windows around where the target is expected.
 
         Args:
@@ -148,12 +149,12 @@ class Core:
             wide: The full window also for a target that hardly moves.
         """
         centre, size = place or target.place
-        steady = self.steady and target.unrest < self.config.steady_step and not (wide or place or target.lost)
+        steady = self.steady and target.recent_motion < self.config.steady_step and not (wide or place or target.lost)
         width = self.config.steady_size if steady else self.sizes[1]
         side = self.side(size) * width / self.sizes[0]
         factors = self.factors
         crops = [Crop.around(centre, side * f, width) for f in factors]
-        return Look(crops, factors, size, frame, target.fill)
+        return SearchRegion(crops, factors, size, frame, target.fill)
 
     def side(self, size: Vector) -> float:
         """Side of the template window around a target of that size, frame pixels."""
@@ -163,11 +164,11 @@ class Core:
         """Whether all views of a target are matched, not the first alone."""
         return len(target.bank) > 1 and self.model.has_boxes and (target.lost or self.config.bank_weight > 0)
 
-    def match(self, target: Target, look: Look) -> Response:
+    def match(self, target: Target, region: SearchRegion) -> Response:
         """Matches a look with the first view, or with all views of the bank in one call."""
         if not self.needs_bank(target):
-            return clean(self.engine.match(target.bank.first, look.pictures))
-        response = clean(self.engine.match(target.bank.templates, look.pictures))
+            return clean(self.engine.match(target.bank.first, region.pictures))
+        response = clean(self.engine.match(target.bank.templates, region.pictures))
         return self.combine(response, lost=target.lost)
 
     def combine(self, response: Response, lost: bool) -> Response:
@@ -176,22 +177,22 @@ class Core:
         w = self.config.bank_weight
         score = np.maximum(first, later) if lost else (1 - w) * first + w * later
         one = response[:1]
-        return Response(score, one.boxes, one.features)
+        return Response(score, one.boxes, one.embedding)
 
-    def read(self, target: Target, look: Look, response: Response) -> Reading:
+    def read(self, target: Target, region: SearchRegion, response: Response) -> Observation:
         """The best place in the maps, and how sure it is."""
-        crop, weighed, embedding = look.crops[look.middle], None, None
-        size = look.size * crop.scale
+        crop, weighed, embedding = region.crops[region.middle], None, None
+        size = region.size * crop.scale
         if response.boxes is None:
-            place = decode_scales(response.score, look.factors, self.stride, self.config)
+            place = decode_scales(response.score, region.factors, self.stride, self.config)
         else:
-            embedding = None if response.features is None else response.features[0]
+            embedding = None if response.embedding is None else response.embedding[0]
             online = None if target.filter is None or embedding is None else target.filter.respond(embedding)
             cells = (self.sizes[1] - 1) // self.stride + 1
             weighed = weigh_boxes(response.score[0], response.boxes[0], (float(size[0]), float(size[1])), self.config, online, cells)
             row, column = divmod(int(np.argmax(weighed.mixed)), weighed.mixed.shape[1])
             place = weighed.at((row, column), crop.size)
-        return self.judge(target, place, crop, weighed, look.size, embedding)
+        return self.judge(target, place, crop, weighed, region.size, embedding)
 
     def judge(
         self,
@@ -201,71 +202,71 @@ class Core:
         weighed: Weighed | None,
         size: Vector,
         embedding: NDArray[np.float32] | None = None,
-    ) -> Reading:
-        """A reading of a decoded place: its features and score."""
+    ) -> Observation:
+        """An observation of a decoded place: its features and score."""
         w, h = (size * crop.scale).tolist()
-        values = features(place, (w, h), self.stride, crop.size, target.peak, target.online_peak)
+        values = confidence_features(place, (w, h), self.stride, crop.size, target.reference_logit, target.online_peak)
         weights = self.config.confidence if place.online is not None else self.config.confidence_plain or self.config.confidence
         score = float(probability(values, weights)) if weights else place.score
-        return Reading(place, crop, values, score, weighed, size, embedding)
+        return Observation(place, crop, values, score, weighed, size, embedding)
 
     def settle(
         self,
         target: Target,
-        reading: Reading,
+        observation: Observation,
         frame: Image,
         search: bool = True,
         copy: Callable[[], Image] | None = None,
-    ) -> Reading:
+    ) -> Observation:
         """Moves the target by what was read, changes its state, and searches for it when it is LOST.
 
         Args:
             target: Changed in place.
-            reading: Of this frame.
+            observation: Of this frame.
             frame: The picture.
             search: Whether windows beyond the last place may be searched now.
             copy: Gives a copy of the picture that may be kept; several targets share one. None: a new one.
 
         Returns:
-            The reading that the track's score comes from.
+            The observation that the track's score comes from.
         """
         extent = (frame.shape[1], frame.shape[0])
         target.age += 1
         if target.lost:
-            return seek(self, target, reading, frame, search)
+            return redetect_lost(self, target, observation, frame, search)
         if self.active:
-            standing = reading.found.score if target.drop(reading.logit) <= self.config.lost_drop else 0.0
-            target.belief = next_belief(target.belief, reading.score, self.config, standing)
+            standing = observation.found.score if target.drop(observation.logit) <= self.config.lost_drop else 0.0
+            target.belief = next_belief(target.belief, observation.score, self.config, standing)
             if target.lost:
                 target.lose()
-                target.follow(reading.found, reading.crop, self.config, extent)
-                return reading
-        target.follow(reading.found, reading.crop, self.config, extent)
+                target.follow(observation.found, observation.crop, self.config, extent)
+                return observation
+        target.follow(observation.found, observation.crop, self.config, extent)
         sure = self.active and target.belief.state is TrackState.TRACKING
         if sure:
-            target.note_peak(reading.logit, self.config.peak_fall, reading.online)
+            target.update_reference_logit(observation.logit, self.config.peak_fall, observation.online)
             target.keep(copy or frame.copy, self.config)
-        if sure or (not self.active and reading.score >= self.config.sure_score):
-            self.learn(target, reading, frame)
-        return reading
+        if sure or (not self.active and observation.score >= self.config.sure_score):
+            self.learn(target, observation, frame)
+        return observation
 
-    def hide(self, target: Target, reading: Reading, frame: Image) -> Reading:
+    def hide(self, target: Target, observation: Observation, frame: Image) -> Observation:
         """A target behind another one: it drifts on, UNCERTAIN, and is LOST if that lasts."""
         target.age += 1
-        doubt = min(reading.score, max(self.config.uncertain_score - 0.01, self.config.lost_score))
+        doubt = min(observation.score, max(self.config.uncertain_score - 0.01, self.config.lost_score))
         target.belief = next_belief(target.belief, doubt, self.config) if self.active else Belief()
         if target.lost:
             target.lose(follow=False)
             target.fit(self.config, (frame.shape[1], frame.shape[0]))
         else:
             target.drift(self.config, (frame.shape[1], frame.shape[0]))
-        return replace(reading, score=doubt)
+        return replace(observation, score=doubt)
 
-    def likeness(self, target: Target, reading: Reading, frame: Image) -> float:
+    def likeness(self, target: Target, observation: Observation, frame: Image) -> float:
         """How much what was found, cut and embedded as a template, is like the most similar view: a cosine."""
-        view = self._view(frame, *reading.place, target.fill, target.age)
+        view = self._view(frame, *observation.place, target.fill, target.age)
         return target.bank.likeness(self.engine.to_host(self.engine.embed_template([view.picture], view.target[None])))
 
-    def _view(self, frame: Image, centre: Vector, size: Vector, fill: Any, age: int) -> View:
+    def _view(self, frame: Image, centre: Vector, size: Vector, fill: Any, age: int) -> TemplateView:
         crop = Crop.around(centre, self.side(size), self.sizes[0])
-        return View(crop.cut(frame, fill), (size * crop.scale).astype(np.float32), age)
+        return TemplateView(crop.cut(frame, fill), (size * crop.scale).astype(np.float32), age)

@@ -21,15 +21,15 @@ from numpy.typing import ArrayLike
 from tracker.errors import SiamTrackError, shown
 from tracker.geometry import rows_of
 from tracker.media.images import to_bgr8
-from tracker.tracking.assign import HIDDEN, MOTION, SAME, Choice, assign, clash, groups_of
+from tracker.tracking.assignment import HIDDEN, MOTION, SAME, Choice, assign, clash, groups_of
 from tracker.tracking.confidence import box_of, outside
 from tracker.tracking.core import Core
 from tracker.tracking.motion import CameraMotion
-from tracker.tracking.reading import Reading
-from tracker.tracking.spread import Spread
+from tracker.tracking.observation import Observation
+from tracker.tracking.parallel import ParallelTargets
 from tracker.tracking.target import Target
-from tracker.tracking.templates import KnownTarget
-from tracker.tracking.tracker import SiamTracker, Views, fingerprint, next_index, track_of, views_of
+from tracker.tracking.template_memory import KnownTarget
+from tracker.tracking.tracker import NetworkViews, SiamTracker, fingerprint, network_views, next_index, track_of
 from tracker.types import Box, Image, Track
 
 CHOICES = 3
@@ -46,7 +46,7 @@ class MultiTracker:
 
     Attributes:
         core: The steps of a frame.
-        spread: The threads that take them.
+        parallel: The threads that take them.
         targets: id -> what is remembered of it, in the order in which they were added.
         views: What the network saw of the first target, or None.
         camera: What is kept of the last frame to tell the camera's motion.
@@ -56,10 +56,10 @@ class MultiTracker:
         self.name, self.device, self.engine = single.name, single.device, single.engine
         self.config = single.config
         self.core: Core = single.core
-        usual: int = getattr(self.engine, "spread", 1)
-        self.spread = Spread(self.core, threads or usual)
+        usual: int = getattr(self.engine, "parallel_threads", 1)
+        self.parallel = ParallelTargets(self.core, threads or usual)
         self.targets: dict[int, Target] = {}
-        self.views: Views | None = None
+        self.views: NetworkViews | None = None
         self.camera = CameraMotion()
         self._next = 0
         self._turn = 0
@@ -112,10 +112,10 @@ class MultiTracker:
         number, self._next = self._next, self._next + 1
         self.targets[number] = target
         if len(self.targets) > 1:
-            self.spread.prepare()
+            self.parallel.prepare()
         if self.views is None:
             picture = target.bank.views[0].picture
-            self.views = Views(picture, picture, np.zeros((1, 1), np.float32))
+            self.views = NetworkViews(picture, picture, np.zeros((1, 1), np.float32))
         return number
 
     def expect(self, image: ArrayLike, known: KnownTarget) -> int:
@@ -166,24 +166,24 @@ class MultiTracker:
             return []
         numbers, targets = list(self.targets), list(self.targets.values())
         self.core.predict(targets, frame, self.camera)
-        sight = self.spread.see(targets, frame)
-        near, begun = sight.readings, time.perf_counter()
+        observed = self.parallel.observe(targets, frame)
+        near, begun = observed.observations, time.perf_counter()
         chosen = self._share_out(targets, near)
         searching = self._searching(targets)
         copy = cache(frame.copy)
 
-        def settle(target: Target, seen: Reading, choice: Reading | None, core: Core) -> Reading:
+        def settle(target: Target, seen: Observation, choice: Observation | None, core: Core) -> Observation:
             if choice is None:
                 return core.hide(target, seen, frame)
             return core.settle(target, choice, frame, target is searching, copy)
 
-        settled = self.spread.each([partial(settle, *one) for one in zip(targets, near, chosen, strict=True)])
-        self.views = views_of(targets[0], sight.looks[0], near[0])
+        settled = self.parallel.each([partial(settle, *one) for one in zip(targets, near, chosen, strict=True)])
+        self.views = network_views(targets[0], observed.regions[0], near[0])
         share = 1 / len(targets)
-        timing = sight.timing.and_decode(time.perf_counter() - begun, share)
+        timing = observed.timing.and_decode(time.perf_counter() - begun, share)
         return [
-            track_of(t, reading, seen, timing, index, timestamp, number)
-            for number, t, reading, seen in zip(numbers, targets, settled, near, strict=True)
+            track_of(t, observation, seen, timing, index, timestamp, number)
+            for number, t, observation, seen in zip(numbers, targets, settled, near, strict=True)
         ]
 
     def _searching(self, targets: Sequence[Target]) -> Target | None:
@@ -192,37 +192,37 @@ class MultiTracker:
         self._turn += 1
         return lost[self._turn % len(lost)] if lost else None
 
-    def _share_out(self, targets: Sequence[Target], near: Sequence[Reading]) -> list[Reading | None]:
+    def _share_out(self, targets: Sequence[Target], near: Sequence[Observation]) -> list[Observation | None]:
         """What each target settles on; None: hidden behind another. Targets that compete for nothing keep their reading."""
-        result: list[Reading | None] = list(near)
+        result: list[Observation | None] = list(near)
         followed = [k for k, target in enumerate(targets) if not target.lost]
         first = {k: self._choice(targets[k], near[k]) for k in followed}
         if any(clash(a, b) for a, b in combinations(first.values(), 2)):  # else no place is contested, and no second one needed
             options = [self._choices(targets[k], first[k]) if k in first else [] for k in range(len(targets))]
             for group in groups_of(options):
                 for k, choice in zip(group, assign([options[k] for k in group]), strict=True):
-                    result[k] = choice.reading
+                    result[k] = choice.observation
         # A LOST target must not come back on top of one that is followed.
         for k, target in enumerate(targets):
             if target.lost and any(_on_top(near[k], other) for other, t in zip(near, targets, strict=True) if not t.lost):
                 result[k] = replace(near[k], score=0.0)
         return result
 
-    def _choice(self, target: Target, reading: Reading) -> Choice:
+    def _choice(self, target: Target, observation: Observation) -> Choice:
         """A place that a target may take, with what it is worth."""
-        centre = reading.place[0]
+        centre = observation.place[0]
         width, height = target.size.tolist()
         dx, dy = (centre - target.centre - target.velocity).tolist()
         price = MOTION * (dx * dx + dy * dy) / (width * height)
-        return Choice(reading, centre, SAME * math.sqrt(width * height), reading.logit - price)
+        return Choice(observation, centre, SAME * math.sqrt(width * height), observation.logit - price)
 
     def _choices(self, target: Target, first: Choice) -> list[Choice]:
         """The best places for a target, the one it was read at first, and being hidden."""
-        choices, reading = [first], first.reading
-        assert reading is not None
-        if reading.weighed is not None:
-            values, crop = reading.weighed.mixed.copy(), reading.crop
-            size, found = reading.size * crop.scale, reading.found
+        choices, observation = [first], first.observation
+        assert observation is not None
+        if observation.weighed is not None:
+            values, crop = observation.weighed.mixed.copy(), observation.crop
+            size, found = observation.size * crop.scale, observation.found
             while len(choices) < CHOICES:
                 clear = outside(values.shape, box_of(found, size, crop.size), self.core.stride, crop.size)
                 values = np.where(clear, values, -np.inf).astype(np.float32)
@@ -230,13 +230,13 @@ class MultiTracker:
                 if not np.isfinite(values).any():
                     break
                 row, column = divmod(int(np.argmax(values)), values.shape[1])
-                found = reading.weighed.at((row, column), crop.size)
-                other = self.core.judge(target, found, crop, reading.weighed, reading.size, reading.embedding)
+                found = observation.weighed.at((row, column), crop.size)
+                other = self.core.judge(target, found, crop, observation.weighed, observation.size, observation.embedding)
                 choices.append(self._choice(target, other))
         return [*choices, Choice(None, target.centre + target.velocity, 0.0, HIDDEN)]
 
 
-def _on_top(a: Reading, b: Reading) -> bool:
+def _on_top(a: Observation, b: Observation) -> bool:
     (centre, size), (other, extent) = a.place, b.place
     reach = SAME * float(np.sqrt(min(np.prod(size), np.prod(extent))))
     return float(np.linalg.norm(centre - other)) < reach

@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 from tracker.config import TrackingConfig
 from tracker.crops import Colour, Crop
 from tracker.tracking.decode import Decoded
-from tracker.tracking.elsewhere import Elsewhere
+from tracker.tracking.distractors import DistractorMemory
 from tracker.tracking.motion import MotionModel, Shift
-from tracker.tracking.online import OnlineFilter
-from tracker.tracking.redetect import Seeker
-from tracker.tracking.state import Belief
-from tracker.tracking.templates import TemplateBank
+from tracker.tracking.online_filter import OnlineFilter
+from tracker.tracking.redetection_search import Redetection
+from tracker.tracking.state_machine import Belief
+from tracker.tracking.template_memory import TemplateBank
 from tracker.types import Box, Image, TrackState
 
 Vector = NDArray[np.float64]
 
 CALMING = 0.8
 """How fast a large step is forgotten, by frame."""
-PEAK_RISE = 0.1
+REFERENCE_RISE = 0.1
 """Share of a better response in the usual one."""
 
 
@@ -40,15 +40,15 @@ class Target:
         belief: Its state.
         sure_centre, sure_size: (2,) where it was TRACKING last.
         velocity: (2,) smoothed step in a frame, pixels.
-        unrest: Its largest step of late, as a share of sqrt(w h); 1 at first.
-        peak: Its usual response while TRACKING, a logit; None before the first such frame.
-        sights: Number of frames behind `peak`.
+        recent_motion: Its largest step of late, as a share of sqrt(w h); 1 at first.
+        reference_logit: Its usual response while TRACKING, a logit; None before the first such frame.
+        reference_frames: Number of frames behind `peak`.
         online_peak, online_sights: The same of the online filter's response.
         age: Frames since the first.
         found_at: Age at which it was found again last.
-        seeker: The search for it, while it is LOST.
+        redetection: The search for it, while it is LOST.
         filter: What was learnt of it and of its background in this video, or None.
-        elsewhere: A late frame in which it was surely seen, and what stood elsewhere in it, or None.
+        distractors: A late frame in which it was surely seen, and what stood elsewhere in it, or None.
     """
 
     centre: Vector
@@ -60,16 +60,16 @@ class Target:
     sure_centre: Vector = field(default_factory=lambda: np.zeros(2))
     sure_size: Vector = field(default_factory=lambda: np.ones(2))
     velocity: Vector = field(default_factory=lambda: np.zeros(2))
-    unrest: float = 1.0
-    peak: float | None = None
-    sights: int = 0
+    recent_motion: float = 1.0
+    reference_logit: float | None = None
+    reference_frames: int = 0
     online_peak: float | None = None
     online_sights: int = 0
     age: int = 0
     found_at: int = 0
-    seeker: Seeker | None = None
+    redetection: Redetection | None = None
     filter: OnlineFilter | None = None
-    elsewhere: Elsewhere | None = None
+    distractors: DistractorMemory | None = None
     motion: MotionModel = field(default_factory=MotionModel)
     expected: Vector | None = None
 
@@ -88,8 +88,8 @@ class Target:
     @property
     def place(self) -> tuple[Vector, Vector]:
         """Centre and size of where to look next: a place to be confirmed, then the trail of a target just lost, then the last."""
-        if self.seeker is not None:
-            return self.seeker.pending or (self.centre, self.size)
+        if self.redetection is not None:
+            return self.redetection.pending or (self.centre, self.size)
         return (self.centre if self.expected is None else self.expected), self.size
 
     def predict(self, shift: Shift | None, frame: tuple[int, int]) -> None:
@@ -100,7 +100,7 @@ class Target:
         place = self.motion.predict(self.centre, shift)
         self.expected = np.clip(place, 0, frame)
 
-    def note_peak(self, logit: float, fall: float, online: float | None = None) -> None:
+    def update_reference_logit(self, logit: float, fall: float, online: float | None = None) -> None:
         """What answered in one more frame in which it was surely seen: the matcher, and the online filter.
 
         Args:
@@ -108,21 +108,21 @@ class Target:
             fall: Share of a worse response in the usual one (`TrackingConfig.peak_fall`).
             online: The online filter's response, where there is one.
         """
-        self.sights += 1
-        self.peak = _usual(self.peak, logit, fall, self.sights)
+        self.reference_frames += 1
+        self.reference_logit = _usual(self.reference_logit, logit, fall, self.reference_frames)
         if online is not None:
             self.online_sights += 1
             self.online_peak = _usual(self.online_peak, online, fall, self.online_sights)
 
     def keep(self, copy: Callable[[], Image], config: TrackingConfig) -> None:
         """Keeps a copy of a frame in which it was surely seen, now and then: the caller may use its picture again."""
-        waited = self.elsewhere is None or self.age - self.elsewhere.age >= config.elsewhere_gap
-        if config.elsewhere_frames > 0 and waited:
-            self.elsewhere = Elsewhere(copy(), self.centre, self.size, self.age)
+        waited = self.distractors is None or self.age - self.distractors.age >= config.distractor_gap
+        if config.distractor_frames > 0 and waited:
+            self.distractors = DistractorMemory(copy(), self.centre, self.size, self.age)
 
     def drop(self, logit: float) -> float:
         """How far a response lies below the usual one, in logits; 0 where none is known."""
-        return 0.0 if self.peak is None else self.peak - logit
+        return 0.0 if self.reference_logit is None else self.reference_logit - logit
 
     def remember(self) -> None:
         """This place is a sure one."""
@@ -134,14 +134,14 @@ class Target:
         Args:
             follow: Whether it is still followed from where it was seen last, as the best guess; else it waits at the last sure place.
         """
-        self.seeker = Seeker(trail=follow)
+        self.redetection = Redetection(trail=follow)
         self.velocity = np.zeros(2)
         if not follow:
             self.centre, self.size = self.sure_centre, self.sure_size
 
     def lock(self, centre: Vector, size: Vector, belief: Belief, config: TrackingConfig, frame: tuple[int, int]) -> None:
         """Found again: on from there."""
-        self.belief, self.seeker, self.velocity, self.found_at, self.unrest = belief, None, np.zeros(2), self.age, 1.0
+        self.belief, self.redetection, self.velocity, self.found_at, self.recent_motion = belief, None, np.zeros(2), self.age, 1.0
         self._set(centre, size, config, frame)
         self.remember()
 
@@ -159,7 +159,7 @@ class Target:
         step = middle + np.array([dx, dy]) - self.centre
         dx, dy = step.tolist()
         if self.belief.state is TrackState.UNCERTAIN and config.uncertain_motion > 0:
-            self.unrest = 1.0
+            self.recent_motion = 1.0
             longest = config.uncertain_motion * _side(self.size)
             self._set(self.centre + step * min(1.0, longest / max(math.hypot(dx, dy), 1e-9)), self.size, config, frame)
             return
@@ -174,7 +174,7 @@ class Target:
         moved = self.centre - before
         self.motion.observe(before, self.centre, _side(self.size))
         self.velocity = 0.7 * self.velocity + 0.3 * moved
-        self.unrest = max(CALMING * self.unrest, math.hypot(*moved.tolist()) / _side(self.size))
+        self.recent_motion = max(CALMING * self.recent_motion, math.hypot(*moved.tolist()) / _side(self.size))
         if self.belief.state is TrackState.TRACKING:
             self.remember()
 
@@ -201,7 +201,7 @@ def _usual(before: float | None, now: float, fall: float, count: int) -> float:
     """A running average of `count` responses that follows better ones fast and worse ones slowly."""
     if before is None:
         return now
-    rate = max(PEAK_RISE if now > before else fall, 1 / count)
+    rate = max(REFERENCE_RISE if now > before else fall, 1 / count)
     return (1 - rate) * before + rate * now
 
 

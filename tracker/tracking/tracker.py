@@ -14,24 +14,24 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tracker.config import TrackingConfig
-from tracker.errors import SiamTrackError, reading, shown
+from tracker.errors import SiamTrackError, observation, shown
 from tracker.media.images import to_bgr8
-from tracker.model.zoo import misfit
+from tracker.model.checkpoint import misfit
 from tracker.runtime.base import Engine
 from tracker.tracking.core import Core
 from tracker.tracking.motion import CameraMotion
-from tracker.tracking.reading import Look, Reading
-from tracker.tracking.sight import see
+from tracker.tracking.observation import Observation, SearchRegion
+from tracker.tracking.observer import observe
 from tracker.tracking.target import Target
-from tracker.tracking.templates import KnownTarget, load_target, save_target
+from tracker.tracking.template_memory import KnownTarget, load_target, save_target
 from tracker.types import Image, Timing, Track
 
 if TYPE_CHECKING:
-    from tracker.model.zoo import LoadedModel
+    from tracker.model.checkpoint import LoadedModel
 
 
 @dataclass(frozen=True)
-class Views:
+class NetworkViews:
     """What the network saw: template and search crop (BGR uint8) and the response (H, W) float32 in [0, 1]."""
 
     template: Image
@@ -47,7 +47,7 @@ class SiamTracker:
         engine: The compute behind it (`tracker.runtime`).
         config: The constants of the video loop.
         views: What the network saw last, or None before `init`.
-        reading: What was read from the last response (features of the score), or None.
+        observation: What was read from the last response (features of the score), or None.
         target: What is remembered of the target, or None before `init`.
         camera: What is kept of the last frame to tell the camera's motion.
     """
@@ -58,8 +58,8 @@ class SiamTracker:
         self.engine = engine
         self.config = config or model.config.tracking
         self.core = Core(model, engine, self.config)
-        self.views: Views | None = None
-        self.reading: Reading | None = None
+        self.views: NetworkViews | None = None
+        self.observation: Observation | None = None
         self.target: Target | None = None
         self.camera = CameraMotion()
         self._index = 0
@@ -86,8 +86,8 @@ class SiamTracker:
         Raises:
             WeightsError, ConfigError, DeviceError: With the value, the reason and the next step.
         """
-        from tracker.model.zoo import load_model, shipped_models
-        from tracker.runtime import build_engine
+        from tracker.model.checkpoint import load_model, shipped_models
+        from tracker.runtime.select import build_engine
 
         model = load_model(name_or_file, config=config, overrides=overrides)
         tracker = cls(model, build_engine(model, device=device, engine=engine))
@@ -102,7 +102,7 @@ class SiamTracker:
             WeightsError: They don't.
         """
         template, search = self.core.sizes
-        with reading(lambda why: misfit(self.model.path, why)):
+        with observation(lambda why: misfit(self.model.path, why)):
             targets = np.full((1, 2), template / 2, np.float32)
             embedded = self.engine.embed_template([np.zeros((template, template, 3), np.uint8)], targets)
             self.engine.match(embedded, [np.zeros((search, search, 3), np.uint8)])
@@ -134,7 +134,7 @@ class SiamTracker:
 
         Args:
             image: As in `init`.
-            known: From `tracker.tracking.templates.load_target`, or the file itself.
+            known: From `tracker.tracking.template_memory.load_target`, or the file itself.
             index, timestamp: Passed on.
 
         Returns:
@@ -178,13 +178,13 @@ class SiamTracker:
         index = self._index = next_index(self._index, index, timestamp)
         self._frame_size = (frame.shape[1], frame.shape[0])
         self.core.predict([target], frame, self.camera)
-        sight = see(self.core, [target], frame)
-        near, begun = sight.readings[0], time.perf_counter()
-        reading = self.core.settle(target, near, frame)
-        self.reading = near
-        self.views = views_of(target, sight.looks[0], near)
-        timing = sight.timing.and_decode(time.perf_counter() - begun)
-        return track_of(target, reading, near, timing, index, timestamp)
+        observed = observe(self.core, [target], frame)
+        near, begun = observed.observations[0], time.perf_counter()
+        observation = self.core.settle(target, near, frame)
+        self.observation = near
+        self.views = network_views(target, observed.regions[0], near)
+        timing = observed.timing.and_decode(time.perf_counter() - begun)
+        return track_of(target, observation, near, timing, index, timestamp)
 
     def embed(self, image: ArrayLike, box: ArrayLike | None = None) -> NDArray[np.float32]:
         """The embedding of a thing, for comparing it with others: cosines of these vectors are likenesses.
@@ -207,12 +207,12 @@ class SiamTracker:
         """Forgets the target; `init` starts anew."""
         self.target = None
         self.views = None
-        self.reading = None
+        self.observation = None
 
     def _show_template(self) -> None:
         assert self.target is not None
         picture = self.target.bank.views[0].picture
-        self.views, self.reading = Views(picture, picture, np.zeros((1, 1), np.float32)), None
+        self.views, self.observation = NetworkViews(picture, picture, np.zeros((1, 1), np.float32)), None
 
 
 def next_index(before: int, index: int | None, timestamp: float | None) -> int:
@@ -230,18 +230,18 @@ def next_index(before: int, index: int | None, timestamp: float | None) -> int:
     return int(index)
 
 
-def views_of(target: Target, look: Look, reading: Reading) -> Views:
+def network_views(target: Target, region: SearchRegion, observation: Observation) -> NetworkViews:
     """What to show of a look."""
-    return Views(target.bank.views[0].picture, look.pictures[look.middle], reading.found.response)
+    return NetworkViews(target.bank.views[0].picture, region.pictures[region.middle], observation.found.response)
 
 
 def track_of(
-    target: Target, reading: Reading, near: Reading, timing: Timing, index: int, timestamp: float | None, target_id: int = 0
+    target: Target, observation: Observation, near: Observation, timing: Timing, index: int, timestamp: float | None, target_id: int = 0
 ) -> Track:
     """The track of a settled target: its box, the score of what decided, the response that was looked at."""
     return Track(
         box=target.box,
-        score=min(max(reading.score, 0.0), 1.0),
+        score=min(max(observation.score, 0.0), 1.0),
         state=target.belief.state,
         index=index,
         timestamp=timestamp,

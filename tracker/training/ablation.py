@@ -15,13 +15,13 @@ from typing import Any
 import torch
 
 from tracker.config import Config, merge, to_dict
+from tracker.datasets.tracks import AnnotatedTrack
 from tracker.errors import ConfigError
 from tracker.files import write_atomic
 from tracker.training.config import train_config
-from tracker.training.data import build_pair_source
-from tracker.training.initial import even_start, initial_model
-from tracker.training.loop import LAST, Trainer
-from tracker.training.tracks import AnnotatedTrack
+from tracker.training.data.build import build_pair_source
+from tracker.training.initialise import even_start, initial_model
+from tracker.training.trainer import LAST, Trainer
 from tracker.training.validation import Validator
 
 logger = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from tracker.settings import LARGEST, LARGEST_SEED, Checked, setting
 class LossConfig(Checked, section="train.losses"):
     """One term of the objective."""
 
-    name: str = setting("logistic", help="A name in `tracker.training.losses.loss_names()`.")
+    name: str = setting("logistic", help="A name in `tracker.training.losses.base.loss_names()`.")
     weight: float = setting(1.0, 0, 1e6, help="Factor on its value.")
     options: dict[str, Any] = setting(factory=dict, help="Arguments of the loss.")
     key: str = setting("", help="Its name in the log; the loss's name where empty.")
@@ -25,11 +25,11 @@ class LossConfig(Checked, section="train.losses"):
 
 @dataclass(frozen=True)
 class MiningConfig(Checked, section="train.mining"):
-    """Online hard examples inside the batch (`tracker.training.mining`)."""
+    """Online hard examples inside the batch (`tracker.training.losses.mining`)."""
 
-    impostor_temperature: float = setting(0.0, 0, 1e6, help="Impostor pairs weigh exp(loss / it), mean 1; 0: all the same.")
+    negative_pair_temperature: float = setting(0.0, 0, 1e6, help="Impostor pairs weigh exp(loss / it), mean 1; 0: all the same.")
     hard_share: float = setting(1.0, 0, 1, above=True, help="Share of the batch's pairs that count, the hardest.")
-    cross_impostors: float = setting(0.0, 0, 1, help="Share of the batch's pairs whose search is replaced by another track's.")
+    cross_negative_pairs: float = setting(0.0, 0, 1, help="Share of the batch's pairs whose search is replaced by another track's.")
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class FreezeConfig(Checked, section="train.freeze"):
 class OptimConfig(Checked, section="train.optim"):
     """The update rule."""
 
-    name: str = setting("adamw", choices=("sgd", "adamw", "koch"), help="The update rule (`tracker.training.optim`).")
+    name: str = setting("adamw", choices=("sgd", "adamw", "koch"), help="The update rule (`tracker.training.optim.optimizer`).")
     learning_rate: float = setting(1e-3, 0, 1000, help="Step size at the end of the warm-up.")
     momentum: float = setting(0.9, 0, 1, below=True, help="Momentum of sgd and koch, beta1 of adamw.")
     momentum_start: float = setting(0.5, 0, 1, below=True, help="Momentum of sgd and koch at step 0, growing linearly to `momentum`.")
@@ -104,7 +104,7 @@ class TrainConfig(Checked, section="train"):
     even_start: bool = setting(
         False,
         help="""Whether neck, scale and bias start so that every energy gives the same first scores
-        (`tracker.training.initial`).""",
+        (`tracker.training.initialise`).""",
     )
     unused_parameters: bool = setting(False, help="Several processes: let DistributedDataParallel look for parameters without gradient.")
     losses: list[LossConfig] = setting(factory=lambda: [LossConfig()], help="The terms of the objective.")
@@ -112,7 +112,7 @@ class TrainConfig(Checked, section="train"):
     optim: OptimConfig = setting(factory=OptimConfig, help="The update rule.")
     schedule: ScheduleConfig = setting(factory=ScheduleConfig, help="The learning rate over the run.")
     freeze: list[FreezeConfig] = setting(factory=list, help="Parameters that don't move at first.")
-    data: dict[str, Any] = setting(factory=dict, help="What the batches are made of; read by `tracker.training.data`.")
+    data: dict[str, Any] = setting(factory=dict, help="What the batches are made of; read by `tracker.training.data.build`.")
     validation: dict[str, Any] = setting(factory=dict, help="What to track for validation; read by `tracker.training.validation`.")
 
 

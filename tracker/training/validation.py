@@ -11,12 +11,12 @@ import numpy as np
 from torch import nn
 
 from tracker.config import Config, merge
+from tracker.datasets.tracks import AnnotatedTrack, read_got10k, read_image
 from tracker.errors import ConfigError
 from tracker.geometry import iou
-from tracker.model.zoo import LoadedModel, folded
+from tracker.model.checkpoint import LoadedModel, folded
 from tracker.settings import LARGEST, Checked, setting
-from tracker.training.contracts import Validate
-from tracker.training.tracks import AnnotatedTrack, read_got10k, read_image
+from tracker.training.data.batch import Validate
 
 THRESHOLDS = np.arange(21) / 20
 """OTB's overlaps: 0, 0.05 ... 1."""
@@ -70,7 +70,7 @@ class Validator:
 
     def __call__(self, model: nn.Module, step: int) -> dict[str, float]:
         """auc (area under OTB's success curve) and ao (mean overlap), means over sequences, first frames left out."""
-        from tracker.runtime import build_engine
+        from tracker.runtime.select import build_engine
         from tracker.tracking.tracker import SiamTracker
 
         state = {name: np.ascontiguousarray(value.detach().cpu().numpy()) for name, value in model.state_dict().items()}

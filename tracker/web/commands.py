@@ -23,7 +23,7 @@ class RequestError(SiamTrackError):
 
 
 @dataclass(frozen=True)
-class Target:
+class TargetRequest:
     """Follow what is in the box of frame `seq`; with `add`, beside the targets that are followed already."""
 
     box: tuple[float, ...]
@@ -57,7 +57,7 @@ class Record:
     on: bool
 
 
-Request = Target | Hold | Release | Drop | Record
+Request = TargetRequest | Hold | Release | Drop | Record
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def parse_message(text: str) -> Request | Ack | Show:
     if kind == "show":
         return Show(_flag(message, "views"))
     if kind == "target":
-        return Target(_box(message.get("box")), _whole(message, "seq"), _flag(message, "add"))
+        return TargetRequest(_box(message.get("box")), _whole(message, "seq"), _flag(message, "add"))
     if kind == "hold":
         return Hold(_whole(message, "seq"))
     if kind == "release":

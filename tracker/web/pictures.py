@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from tracker.media.draw import COLOURS, Views
+from tracker.media.draw import COLOURS, NetworkViewsLike
 from tracker.types import Frame, Image, Track
 from tracker.web.commands import rounded
 
@@ -72,7 +72,7 @@ def jpeg(image: Image, longest: int, quality: int = QUALITY) -> bytes:
     return bytes(data)
 
 
-def encode_views(target_id: int, views: Views) -> SeenViews:
+def encode_views(target_id: int, views: NetworkViewsLike) -> SeenViews:
     """Crops and response of a target, small enough for every frame."""
     values = np.asarray(np.nan_to_num(np.clip(views.response, 0, 1)) * 255, dtype=np.uint8)
     factor = MOST_CELLS / max(values.shape)

@@ -45,7 +45,7 @@ def check_folder(folder: Path) -> Path:
     return folder
 
 
-class Recorder:
+class ClipRecorder:
     """Writes what the worker hands it, while a recording is on.
 
     Args:
@@ -80,8 +80,8 @@ class Recorder:
         Raises:
             OutputError: There is no folder, it can't be written, or a recording is on already.
         """
-        from tracker.media.boxsinks import BoxSink
-        from tracker.media.videosink import VideoSink
+        from tracker.media.sinks.boxes import BoxSink
+        from tracker.media.sinks.video import VideoSink
 
         if self._folder is None:
             raise OutputError("Recording is off: start the tool with --save-dir FOLDER to say where recordings go.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from tracker.errors import BoxError
 from tracker.loop import SingleTracker
-from tracker.media.draw import Views
+from tracker.media.draw import NetworkViewsLike
 from tracker.types import Box, Image, Track
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MOST_TARGETS = 16
 
 
-class Group(Protocol):
+class TargetGroup(Protocol):
     """Several targets, told apart by an id that is not used again until `renumber`."""
 
     def add(self, image: Image, box: Box, passed: Iterable[Image] = ()) -> int:
@@ -36,7 +36,7 @@ class Group(Protocol):
     def renumber(self) -> None:
         """Ids begin at 0 again, if nobody is followed."""
 
-    def views(self) -> tuple[int, Views] | None:
+    def views(self) -> tuple[int, NetworkViewsLike] | None:
         """The first target, and what the network saw of it last."""
 
 
@@ -51,7 +51,7 @@ def check_room(count: int) -> None:
 
 
 class Together:
-    """A `Group` out of a `MultiTracker`: spread over the cores, and look-alikes that cross keep their ids.
+    """A `TargetGroup` out of a `MultiTracker`: spread over the cores, and look-alikes that cross keep their ids.
 
     Args:
         single: A tracker whose network and configuration are used.
@@ -90,13 +90,13 @@ class Together:
         if not self._multi.targets:
             self._multi.reset()
 
-    def views(self) -> tuple[int, Views] | None:
+    def views(self) -> tuple[int, NetworkViewsLike] | None:
         views = self._multi.views
         return None if views is None or not self._multi.targets else (next(iter(self._multi.targets)), views)
 
 
 class SingleTrackers:
-    """A `Group` out of single trackers of any kind (a SiamTracker gets `Together`); those of dropped targets are used again.
+    """A `TargetGroup` out of single trackers of any kind (a SiamTracker gets `Together`); those of dropped targets are used again.
 
     Args:
         build: Makes a tracker; further ones should share their network with the first.
@@ -139,7 +139,7 @@ class SingleTrackers:
         if not self._active:
             self._numbers = itertools.count()
 
-    def views(self) -> tuple[int, Views] | None:
+    def views(self) -> tuple[int, NetworkViewsLike] | None:
         for number, tracker in self._active.items():
             views = getattr(tracker, "views", None)
             return None if views is None else (number, views)

@@ -13,13 +13,13 @@ from typing import Any, Protocol
 
 from tracker.errors import BoxError, OutputError, SiamTrackError
 from tracker.geometry import check_box
-from tracker.media.live import LatestFrameSource
+from tracker.media.sources.latest import LatestFrameSource
 from tracker.types import Frame, Track
-from tracker.web.commands import Command, Drop, Hold, Record, Release, Request, Target
+from tracker.web.commands import Command, Drop, Hold, Record, Release, Request, TargetRequest
 from tracker.web.history import History
 from tracker.web.pictures import LONGEST_SIDE, Snapshot, encode_views, frame_size, jpeg
-from tracker.web.recorder import Recorder, Recording
-from tracker.web.targets import Group
+from tracker.web.recorder import ClipRecorder, Recording
+from tracker.web.targets import TargetGroup
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class Worker(threading.Thread):
     def __init__(
         self,
         source: LatestFrameSource,
-        group: Group,
+        group: TargetGroup,
         audience: Audience,
         *,
         save_dir: Path | None = None,
@@ -84,7 +84,7 @@ class Worker(threading.Thread):
         self._cost = self._interval = 0.0
         self._previous = 0.0
         self._told = 0.0
-        self.recorder = Recorder(save_dir, source.info, self._recorded)
+        self.recorder = ClipRecorder(save_dir, source.info, self._recorded)
         self.error: BaseException | None = None
         self.on_end: Callable[[], None] = lambda: None
 
@@ -178,7 +178,7 @@ class Worker(threading.Thread):
             command.reply({"type": "notice", "level": "error", "text": str(error)})
 
     def _do(self, request: Request, command: Command) -> None:
-        if isinstance(request, Target):
+        if isinstance(request, TargetRequest):
             self._history.release(command.client)
             self._start(request)
             command.reply({"type": "started"})
@@ -196,7 +196,7 @@ class Worker(threading.Thread):
                 self.recorder.stop()
             self._tell_recording()
 
-    def _start(self, request: Target) -> None:
+    def _start(self, request: TargetRequest) -> None:
         """Take the target from the frame that was drawn on, and follow it through the frames that have passed since."""
         frames = self._history.since(request.seq)
         if not frames:

@@ -20,7 +20,7 @@ from tracker.annotate.clip import AnnotationError, Clip, Target, new_target
 from tracker.annotate.formats.base import cannot_hold, safe
 from tracker.files import write_atomic
 from tracker.geometry import Boxes
-from tracker.media.boxfiles import read_boxes
+from tracker.media.box_files import read_boxes
 
 LOST = {
     "names": "Targets lie in folders that are called as they are.",

@@ -1,0 +1,302 @@
+"""The annotation page in a real headless Chromium: mouse, finger, keyboard, two windows, kill -9, an hour in 4K."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from tests.annotate.clips import boxes, truth, walk
+from tests.web.test_browser import CHROMIUM, DRIVER, FLAGS
+from tracker.annotate import Project
+from tracker.annotate.formats import read, write
+from tracker.geometry import iou
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 60.0
+SIZE = (320, 240)
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not (Path(CHROMIUM).exists() and Path(DRIVER).exists()), reason="chromium or chromedriver is not installed"),
+]
+
+
+class Tool:
+    """The tool as a subprocess, which can be killed and started again."""
+
+    def __init__(self, clip: Path, project: Path, **env: str) -> None:
+        self.command = [
+            sys.executable,
+            str(ROOT / "tests" / "annotate_standin.py"),
+            str(clip),
+            "--project",
+            str(project),
+            "--no-open",
+            "--web",
+        ]
+        self.env = {**os.environ, "OMP_NUM_THREADS": "1", **env}
+        self.port = "0"
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen([*self.command, f"127.0.0.1:{self.port}"], stdout=subprocess.PIPE, text=True, env=self.env)
+        assert self.process.stdout is not None
+        found = re.search(r"http://127\.0\.0\.1:(\d+)/", self.process.stdout.readline())
+        assert found, "the tool did not start"
+        self.url, self.port = found.group(), found.group(1)
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+
+class Page:
+    """A browser with the page."""
+
+    def __init__(self, url: str, size: tuple[int, int]) -> None:
+        from selenium import webdriver
+        from selenium.webdriver.chrome.service import Service
+
+        options = webdriver.ChromeOptions()
+        options.binary_location = CHROMIUM
+        for flag in (*FLAGS, "--window-size=1280,900"):
+            options.add_argument(flag)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        self.driver, self.size = webdriver.Chrome(options=options, service=Service(DRIVER)), size
+        self.driver.get(url)
+        self.until(lambda: self.boxes() is not None)
+
+    def boxes(self) -> dict[int, Any] | None:
+        text = self.driver.execute_script("return document.getElementById('view').dataset.boxes")
+        return None if text is None else {item["id"]: item for item in json.loads(text)}
+
+    def until(self, what: Any, seconds: float = PATIENCE) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if what():
+                return
+            time.sleep(0.1)
+        pytest.fail(f"waited in vain; the page says {self.text('work-text')!r}, {self.text('notices')!r}")
+
+    def text(self, name: str) -> str:
+        return str(self.driver.execute_script("return document.getElementById(arguments[0]).innerText", name))
+
+    def click(self, name: str) -> None:
+        self.driver.execute_script("document.getElementById(arguments[0]).click()", name)
+
+    def at(self, x: float, y: float) -> tuple[int, int]:
+        script = """const c = document.getElementById('view').getBoundingClientRect(), [w, h, x, y] = arguments;
+            const s = Math.min(c.width / w, c.height / h);
+            return [Math.round(c.left + (c.width - w * s) / 2 + x * s), Math.round(c.top + (c.height - h * s) / 2 + y * s)]"""
+        left, top = self.driver.execute_script(script, *self.size, x, y)
+        return left, top
+
+    def drag(self, start: tuple[float, float], end: tuple[float, float], touch: bool = False) -> None:
+        from selenium.webdriver.common.actions.action_builder import ActionBuilder
+        from selenium.webdriver.common.actions.pointer_input import PointerInput
+
+        a, b = self.at(*start), self.at(*end)
+        actions = ActionBuilder(self.driver, mouse=PointerInput("touch" if touch else "mouse", "finger" if touch else "mouse"))
+        pointer = actions.pointer_action
+        pointer.move_to_location(*a).pointer_down().move_to_location((a[0] + b[0]) // 2, (a[1] + b[1]) // 2).move_to_location(
+            *b
+        ).pointer_up()
+        actions.perform()
+
+    def box(self, box: tuple[float, ...], touch: bool = False) -> None:
+        self.drag((box[0], box[1]), (box[0] + box[2], box[1] + box[3]), touch)
+
+    def keys(self, *keys: str) -> None:
+        from selenium.webdriver.common.action_chains import ActionChains
+
+        ActionChains(self.driver).send_keys(*keys).perform()
+
+    def go(self, frame: int) -> None:
+        script = "const f = document.getElementById('frame'); f.value = arguments[0]; f.dispatchEvent(new Event('change')); f.blur()"
+        self.driver.execute_script(script, frame)
+        self.until(lambda: self.driver.execute_script("return document.getElementById('view').dataset.frame") == str(frame))
+
+    def idle(self) -> None:
+        self.until(lambda: "All tracked" in self.text("work-text"))
+
+
+@pytest.fixture
+def tool(tmp_path: Path) -> Iterator[Tool]:
+    made = Tool(walk(tmp_path / "walk.mp4"), tmp_path / "p.jsonl", STANDIN_DELAY="0.002")
+    yield made
+    made.kill()
+
+
+@pytest.fixture
+def page(tool: Tool) -> Iterator[Page]:
+    made = Page(tool.url, SIZE)
+    yield made
+    made.driver.quit()
+
+
+def test_three_targets_by_mouse_finger_and_keyboard_with_corrections_undo_and_approval(tool: Tool, page: Page, tmp_path: Path) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    page.box(truth(0, 0))
+    page.until(lambda: page.boxes() and 1 in page.boxes() and page.boxes()[1]["key"])
+    page.click("new")
+    page.box(truth(1, 0), touch=True)
+    page.until(lambda: 2 in page.boxes())
+    page.idle()
+    page.go(20)
+    page.until(lambda: page.boxes()[2]["box"] and not page.boxes()[2]["key"])
+    assert iou(page.boxes()[1]["box"], truth(0, 20)) > 0.8 and iou(page.boxes()[2]["box"], truth(1, 20)) > 0.8
+    # By keyboard: t, Enter begins a box in the middle; arrows bring it somewhere; Enter accepts.
+    page.keys("t", Keys.ENTER, *[Keys.ARROW_LEFT] * 3, Keys.ARROW_UP, Keys.ENTER)
+    page.until(lambda: 3 in page.boxes() and page.boxes()[3]["key"])
+    expected = (128 - 6, 96 - 2, 64, 48)
+    assert np.allclose(page.boxes()[3]["box"], expected, atol=1)
+    page.keys("z")
+    page.until(lambda: 3 not in page.boxes() or not page.boxes()[3]["key"])
+    page.keys("z")
+    page.until(lambda: 3 not in page.boxes())
+    # The first is lost behind the pillar: n goes there; a corner of a box is dragged, and the box becomes a key box.
+    page.until(lambda: page.driver.execute_script("return !document.getElementById('doubt').disabled"))
+    page.go(5)
+    page.keys("n")
+    page.until(lambda: int(page.driver.execute_script("return document.getElementById('view').dataset.frame")) > 20)
+    page.go(50)
+    page.keys("1")
+    page.until(lambda: page.boxes()[1]["box"])
+    x, y, w, h = page.boxes()[1]["box"]
+    page.drag((x + w / 2, y + h / 2), (x + w / 2 + 1.5, y + h / 2 + 1.5))
+    page.until(lambda: page.boxes()[1]["key"])
+    page.idle()
+    page.go(30)
+    page.until(lambda: page.boxes()[1]["box"] is not None)
+    assert page.boxes()[1]["flags"] & 1, "hidden, bridged between both sides of the pillar"
+    page.keys("a")
+    page.until(lambda: page.boxes()[1]["flags"] & 2)
+    script = "const e = document.getElementById(arguments[0]); e.value = arguments[1]; e.dispatchEvent(new Event('change'))"
+    page.driver.execute_script(script, "name", "the first")
+    page.until(lambda: "the first" in page.text("targets"))
+    page.driver.execute_script(
+        "document.getElementById('speed').value = '8'; document.getElementById('speed').dispatchEvent(new Event('change'))"
+    )
+    page.go(0)
+    page.click("play")
+    page.until(lambda: page.driver.execute_script("return document.getElementById('view').dataset.frame") == "59")
+    errors = [e["message"] for e in page.driver.get_log("browser") if e["level"] == "SEVERE"]
+    assert not errors
+    tool.kill()
+    with Project(tmp_path / "p.jsonl") as project:
+        first, second = project.clips[0].targets
+        assert first.name == "the first" and first.approved[1:50].all() and sorted(first.keys) == [0, 50]
+        assert iou(first.boxes, boxes(0)).min() > 0.6 and iou(second.boxes, boxes(1)).min() > 0.7
+
+
+def test_two_windows_and_a_kill_lose_nothing(tool: Tool, page: Page, tmp_path: Path) -> None:
+    other = Page(tool.url, SIZE)
+    try:
+        page.box(truth(2, 0))
+        other.until(lambda: other.boxes() and 1 in other.boxes())
+        # The first window doesn't hear of what the second draws: its poll is cut off.
+        page.driver.execute_script(
+            "const f = window.fetch; window.fetch = (u, o) => String(u).includes('since') ? new Promise(() => {}) : f(u, o)"
+        )
+        page.driver.execute_script("return 0")
+        time.sleep(0.5)
+        other.go(10)
+        other.until(lambda: other.boxes()[1]["box"])
+        other.drag((truth(2, 10)[0] + 16, truth(2, 10)[1] + 16), (truth(2, 10)[0] + 19, truth(2, 10)[1] + 19))
+        other.until(lambda: other.boxes()[1]["key"])
+        kept = other.boxes()[1]["box"]
+        stale = {"do": "key", "target": 1, "frame": 10, "box": [5, 5, 9, 9], "seen": 0}
+        script = """const done = arguments[1]; fetch('api/do', {method: 'POST', headers: {'Content-Type': 'application/json'},
+            body: JSON.stringify(arguments[0])}).then(async (a) => done([a.status, (await a.json()).error]))"""
+        status, said = page.driver.execute_async_script(script, stale)
+        assert status == 409 and "another window" in said
+        foreign = page.driver.execute_async_script(
+            "const done = arguments[0]; fetch('api/do', {method: 'POST', body: '{\"do\": \"undo\"}'}).then((a) => done(a.status))"
+        )
+        assert foreign == 403, "text/plain is what another site could send"
+        tool.kill()
+        tool.start()
+        other.until(lambda: other.driver.execute_script("return fetch('api/state').then((a) => a.ok, () => false)"))
+        other.driver.refresh()
+        other.until(lambda: other.boxes() and 1 in other.boxes())
+        other.go(10)
+        assert other.boxes()[1]["box"] == kept
+    finally:
+        other.driver.quit()
+
+
+def hour_in_4k(path: Path, seconds: int = 3600, rate: int = 25) -> Path:
+    """An hour of 4K: twenty seconds are encoded, and their packets repeated; a patch goes there and back in each."""
+    width, height, part = 3840, 2160, 20 * rate
+    rng = np.random.default_rng(0)
+    ground = cv2.resize(rng.integers(60, 190, (54, 96, 3), dtype=np.uint8), (width, height), interpolation=cv2.INTER_CUBIC)
+    patch = cv2.resize(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8), (240, 240), interpolation=cv2.INTER_NEAREST)
+    short = path.with_name("part.mp4")
+    with av.open(str(short), "w") as container:
+        stream = container.add_stream("libx264", rate=rate, options={"preset": "ultrafast", "crf": "30", "g": "50", "bf": "0"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for k in range(part):
+            image = ground.copy()
+            x = round(400 + 1200 * (1 - np.cos(2 * np.pi * k / part)))
+            image[900:1140, x : x + 240] = patch
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
+        container.mux(stream.encode(None))
+    with av.open(str(short)) as source:
+        template = source.streams.video[0]
+        packets = [(bytes(p), p.pts, p.dts, p.is_keyframe) for p in source.demux(template) if p.size]
+        span = packets[1][1] - packets[0][1]
+        with av.open(str(path), "w") as out:
+            stream = out.add_stream_from_template(template)
+            for turn in range(seconds * rate // part):
+                for data, pts, dts, key in packets:
+                    packet = av.Packet(data)
+                    packet.pts, packet.dts = pts + turn * part * span, dts + turn * part * span
+                    packet.is_keyframe, packet.time_base, packet.stream = key, template.time_base, stream
+                    out.mux(packet)
+    return path
+
+
+@pytest.mark.slow
+def test_an_hour_in_4k(tmp_path: Path) -> None:
+    clip = hour_in_4k(tmp_path / "hour.mp4")
+    tool = Tool(clip, tmp_path / "p.jsonl")
+    try:
+        page = Page(tool.url, (3840, 2160))
+        try:
+            assert "90000 frames" in page.text("source")
+            for frame in (45_000, 89_999, 12_345, 0):
+                began = time.monotonic()
+                page.go(frame)
+                assert time.monotonic() - began < 30
+            page.go(45_000)  # the start of a turn
+            page.box((400, 900, 240, 240))
+            page.until(lambda: page.boxes() and 1 in page.boxes())
+            page.go(45_010)
+            page.until(lambda: page.boxes()[1]["box"] is not None, 120)
+            assert iou(page.boxes()[1]["box"], (400 + 1200 * (1 - np.cos(2 * np.pi * 10 / 500)), 900, 240, 240)) > 0.8
+        finally:
+            page.driver.quit()
+        tool.kill()
+        with Project(tmp_path / "p.jsonl") as project:
+            assert project.clips[0].frame_count == 90_000 and project.clips[0].rate == Fraction(25)
+            write("cvat", project.clips, tmp_path / "a.xml", tolerance=0.5)
+            (back,) = read("cvat", tmp_path / "a.xml")
+            shown = project.target(1).present
+            assert shown[45_010] and np.abs(back.targets[0].boxes[shown] - project.target(1).boxes[shown]).max() <= 0.51
+    finally:
+        tool.kill()

@@ -1,0 +1,131 @@
+"""tools/benchmark.py as a user runs it, on a tiny model."""
+
+from __future__ import annotations
+
+import json
+import mmap
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.cli.helpers import tiny_model, tool
+from tracker.benchmark.measure import Series, in_pairs, soak, synthetic_clip
+from tracker.benchmark.report import markdown
+from tracker.benchmark.targets import windows
+from tracker.config import Config, ModelConfig, TrackingConfig
+from tracker.geometry import is_valid
+
+
+def test_all_parts_are_measured_and_written(tmp_path: Path) -> None:
+    model = tiny_model(tmp_path / "tiny.safetensors")
+    args = ["--frames", "12", "--threads", "1", "--targets", "1", "3", "--sizes", "360p", "720p", "--compare", "opencv:mil"]
+    done = tool("benchmark", "--model", model, *args, "--soak", "30", "--output", tmp_path / "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "out" / "benchmark.json").read_text())
+    assert set(results["stages"]["1"]) >= {"decode", "crop", "network", "draw", "encode"}
+    assert set(results["compare"]) == {"tiny", "opencv:mil"}
+    assert set(results["targets"]["1"]) == {"1", "3"} and set(results["sizes"]) == {"360p", "720p"}
+    assert results["network"]["reached"] > 0 and results["network"]["peak"] > 0
+    assert results["soak"]["frames"] == 30 and results["soak"]["fresh_ms"] > 0 and results["rss_mb"] > 10
+    assert all(row["wall_p10_ms"] > 0 for row in results["targets"]["1"].values()) and "states" in results["windows"]
+    text = (tmp_path / "out" / "benchmark.md").read_text()
+    assert text.strip() == done.stdout.strip()
+    for title in (
+        "Where a frame goes",
+        "Beside others",
+        "The network",
+        "Several targets in a frame, 1 thread",
+        "Size of the frame",
+        "30 frames",
+    ):
+        assert title in text
+    assert (tmp_path / "out" / "benchmark.png").read_bytes()[:4] == b"\x89PNG"
+    again = tool("benchmark", "--model", model, "--output", tmp_path / "out", cwd=tmp_path)
+    assert again.returncode == 2 and "exists; give another --output" in again.stderr
+
+
+def test_multiples_are_of_the_same_turn() -> None:
+    pace = [1.0, 1.0, 3.0, 3.0, 3.0, 1.0]  # of a machine that is slow now and then
+    ours = Series([2 * p for p in pace], [2 * p for p in pace], list(range(6)))
+    rare = Series([8 * p for p in pace[::2]], [6 * p for p in pace[::2]], [0, 2, 4])
+    rows = in_pairs({"ours": ours, "rare": rare}, skip=0)
+    assert (rows["ours"]["wall_to_first"], rows["rare"]["wall_to_first"], rows["rare"]["cpu_to_first"]) == (1.0, 4.0, 3.0)
+    assert rows["rare"]["wall_median_ms"] == 24e3 and rows["ours"]["wall_median_ms"] == 4e3
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--parts", "speed"], "The part 'speed' is unknown"),
+        (["--parts", "none"], "Nothing to measure"),
+        (["--video", "clip.mp4"], "--video needs --box"),
+        (["--box", "1,2,3,4"], "--box belongs to --video"),
+        (["--sizes", "8K"], "The size '8K' is unknown"),
+        (["--compare", "csrt"], "write opencv:NAME"),
+        (["--compare", "opencv:nano"], "--model-dir"),
+    ],
+)
+def test_mistakes_are_sentences(tmp_path: Path, args: list[str], words: str) -> None:
+    model = tiny_model(tmp_path / "tiny.safetensors")
+    done = tool("benchmark", "--model", model, *args, cwd=tmp_path)
+    assert done.returncode == 2 and words in done.stderr, done.stderr
+
+
+def test_targets_are_timed_on_one_thread_and_on_several(tmp_path: Path) -> None:
+    model = tiny_model(tmp_path / "tiny.safetensors")
+    args = ["--parts", "targets", "--frames", "12", "--targets", "1", "2", "--threads", "1", "2"]
+    full = ["--set", "tracking.steady_size=0", "--set", "tracking.states=false"]
+    done = tool("benchmark", "--model", model, *args, *full, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for words in (
+        "Several targets in a frame, 1 thread\n",
+        "Several targets in a frame, 2 threads\n",
+        "px; states off.",
+        "wall, first = 1",
+    ):
+        assert words in done.stdout
+
+
+def test_what_is_said_of_the_windows_is_what_the_tracker_does() -> None:
+    tracking = TrackingConfig(confidence=(0.0,) * 7, steady_size=0)
+    config = Config(name="m", model=ModelConfig(search_size=193), tracking=tracking)
+    assert windows(config) == "windows of 193 px; states on"
+    config = Config(name="m", model=config.model, tracking=replace(tracking, steady_size=145, states=False))
+    assert windows(config) == "windows of 145 px for targets that hardly move, else 193 px; states off"
+
+
+def test_a_series_leaves_the_warm_up_out() -> None:
+    series = Series(wall=[9.0] * 5 + [1.0, 2.0, 3.0], cpu=[9.0] * 5 + [1.0, 1.0, 4.0])
+    assert series.summary()["wall_median_ms"] == 2000
+    assert series.summary()["cpu_median_ms"] == 1000
+
+
+def test_synthetic_targets_stay_inside() -> None:
+    clip = synthetic_clip(40)
+    assert is_valid(clip.box) and len(clip.images) == 40
+    x, y, w, h = clip.box.astype(int)
+    assert not np.array_equal(clip.images[0][y : y + h, x : x + w], clip.images[30][y : y + h, x : x + w])
+
+
+def test_soak_sees_memory_that_grows() -> None:
+    class Leaky:
+        kept: list[mmap.mmap] = []  # noqa: RUF012
+
+        def init(self, image: np.ndarray, box: np.ndarray) -> None:
+            pass
+
+        def update(self, image: np.ndarray) -> None:
+            # Pages from the system: an array might come out of memory that an earlier test left to the allocator.
+            block = mmap.mmap(-1, 163_840)
+            block.write(b"x" * 163_840)
+            self.kept.append(block)
+
+    found = soak(Leaky(), synthetic_clip(10, 64, 48), 400)  # type: ignore[arg-type]
+    assert found["rss_slope_bytes_per_frame"] > 50_000
+
+
+def test_report_without_parts_is_still_a_report() -> None:
+    facts = {"model": "m", "engine": "e", "command": "c", "clip": "s", "machine": {"date": "d"}, "rss_mb": 1.0}
+    assert markdown(facts).startswith("# Speed of m")

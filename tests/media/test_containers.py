@@ -1,0 +1,282 @@
+"""Odd containers, codecs and pixel formats: read right, from any frame on, or refused with a sentence."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from tests.media.clips import number_of, numbered, write_clip
+from tracker.errors import SourceError
+from tracker.media.sinks.video import VideoSink
+from tracker.media.sources.open import losses, open_source
+
+N = 40
+FIELDS = {"flags": "+ilme+ildct", "x264-params": "tff=1"}
+OPEN_GOP = {"x264-params": "open-gop=1:keyint=10:bframes=3:scenecut=0"}
+ODD: dict[str, dict[str, object]] = {
+    "b-frames.ts": {"more": {"bf": "3"}},
+    "bluray.m2ts": {"more": {"bf": "3"}, "options": {"mpegts_m2ts_mode": "1"}, "form": "mpegts"},
+    "ps.mpg": {"codec": "mpeg2video"},
+    "interlaced.mpg": {"codec": "mpeg2video", "more": {"flags": "+ilme+ildct"}},
+    "interlaced.ts": {"more": FIELDS},
+    "raw.h264": {"more": {"bf": "3"}, "form": "h264"},
+    "raw.hevc": {
+        "codec": "libx265",
+        "more": {"x265-params": "log-level=none:keyint=10:min-keyint=10:open-gop=1:bframes=3"},
+        "form": "hevc",
+    },
+    "open-gop.mp4": {"more": OPEN_GOP},
+    "refresh.mkv": {"more": {"x264-params": "intra-refresh=1:keyint=15"}},
+    "hidden.webm": {
+        "codec": "libvpx",
+        "more": {"b": "400k", "auto-alt-ref": "1", "lag-in-frames": "16", "deadline": "good", "cpu-used": "5"},
+    },
+    "hidden9.webm": {"codec": "libvpx-vp9", "more": {"b": "400k", "auto-alt-ref": "1", "lag-in-frames": "16", "cpu-used": "8"}},
+    "fast.mkv": {"rate": Fraction(1500), "more": {"bf": "2"}},
+    "slow.mkv": {"rate": Fraction(1), "more": {"bf": "3"}},
+    "slow.mp4": {"rate": Fraction(1), "more": {"bf": "3"}},
+    "stills.avi": {"codec": "mjpeg", "pix_fmt": "yuvj420p"},
+    "b-frames.avi": {"codec": "mpeg4", "more": {"bf": "2", "b": "2M"}},
+    "ten-bit.mkv": {"pix_fmt": "yuv422p10le"},
+    "gray.mkv": {"codec": "ffv1", "pix_fmt": "gray"},
+    "bgr.mkv": {"codec": "ffv1", "pix_fmt": "bgr0"},
+    "full-range.mp4": {"pix_fmt": "yuvj420p"},
+    "palette.gif": {"codec": "gif", "pix_fmt": "rgb8"},
+    "alpha.mov": {"codec": "png", "pix_fmt": "rgba"},
+    "animated.png": {"codec": "apng", "pix_fmt": "rgb24", "form": "apng"},
+    "fragments.mp4": {"options": {"movflags": "frag_keyframe+empty_moov"}},
+    "late.mkv": {"stamps": [7000 + 40 * k for k in range(N)], "base": Fraction(1, 1000)},
+    "uneven.mkv": {"stamps": [k * k for k in range(N)], "base": Fraction(1, 1000), "more": {"bf": "2"}},
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_every_frame_from_every_start(tmp_path: Path, name: str) -> None:
+    options = dict(ODD[name])
+    if str(options.get("codec", "libx264")) not in av.codecs_available:
+        pytest.skip(f"this build of PyAV has no encoder {options['codec']}")
+    path = write_clip(tmp_path / name, [numbered(k) for k in range(N)], options.pop("rate", Fraction(25)), **options)  # type: ignore[arg-type]
+    with open_source(path) as source:
+        frames = list(source)
+        assert losses(source) == []
+    assert [number_of(f.image) for f in frames] == list(range(N))
+    assert [f.index for f in frames] == list(range(N))
+    times = [f.timestamp for f in frames]
+    assert times[0] == 0 and all(b is not None and a is not None and b > a for a, b in itertools.pairwise(times))
+    for start in (1, 11, 23, N - 1):
+        with open_source(path, start=start) as source:
+            first = next(source)
+        assert (first.index, first.timestamp) == (start, times[start])
+        assert np.array_equal(first.image, frames[start].image), start
+    with pytest.raises(SourceError, match=f"only {N} frames"):
+        open_source(path, start=N)
+
+
+def test_a_stream_that_begins_between_key_frames(tmp_path: Path) -> None:
+    data = write_clip(tmp_path / "whole.ts", [numbered(k) for k in range(N)], more={"bf": "0"}).read_bytes()
+    path = tmp_path / "joined.ts"
+    path.write_bytes(data[188 * (len(data) // 188 // 5) :])
+    with open_source(path) as source:
+        seen = [number_of(f.image) for f in source]
+    assert seen == list(range(20, N))  # the second key frame
+    with open_source(path, start=7) as source:
+        assert number_of(next(source).image) == 27
+
+
+def damage(path: Path, mark: bytes, length: int) -> Path:
+    data = bytearray(path.read_bytes())
+    at = data.find(mark, len(data) // 2)
+    data[at : at + length] = bytes(length)
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("name", ["d.mkv", "d.avi", "d.mov"])
+def test_a_damaged_packet_costs_its_frame(tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    clip = write_clip(tmp_path / name, [numbered(k) for k in range(N)], codec="mjpeg", pix_fmt="yuvj420p")
+    with open_source(damage(clip, b"\xff\xd8\xff", 600)) as source:
+        frames = list(source)
+        assert losses(source) == ["1 damaged and left out"]
+    seen = [number_of(f.image) for f in frames]
+    assert len(seen) == N - 1 and seen == sorted(set(seen)) and [f.index for f in frames] == list(range(N - 1))
+    assert "a damaged frame is left out" in caplog.text
+    for start in (seen.index(max(s for s in seen if s + 1 not in seen and s < N - 1)) + 1, N - 2):
+        with open_source(clip, start=start) as source:
+            assert number_of(next(source).image) == seen[start]
+
+
+def test_half_a_picture_in_motion_jpeg_is_not_shown(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "d.avi", [numbered(k) for k in range(N)], codec="mjpeg", pix_fmt="yuvj420p")
+    data = bytearray(clip.read_bytes())
+    at = data.find(b"\xff\xd8\xff", len(data) // 2)
+    end = data.find(b"\xff\xd9", at)
+    data[(at + end) // 2 : end - 8] = bytes(end - 8 - (at + end) // 2)
+    clip.write_bytes(data)
+    with open_source(clip) as source:
+        seen = [number_of(f.image) for f in source]
+        assert losses(source) == ["1 damaged and left out"]
+    assert len(seen) == N - 1
+
+
+@pytest.mark.parametrize("part", [0.75, 0.9])
+@pytest.mark.parametrize("name", ["c.mkv", "c.avi", "c.webm"])
+def test_a_file_that_is_cut_short_says_so_after_its_last_frame(tmp_path: Path, name: str, part: float) -> None:
+    codec = {"c.mkv": "libx264", "c.avi": "mjpeg", "c.webm": "libvpx"}[name]
+    path = write_clip(tmp_path / name, [numbered(k) for k in range(N)], codec=codec, pix_fmt="yuvj420p" if codec == "mjpeg" else "yuv420p")
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * part)])
+    seen = []
+    with open_source(path) as source, pytest.raises(SourceError, match=r"failed at frame \d+, after \d+ were delivered.*cut short"):
+        seen.extend(number_of(f.image) for f in source)
+    assert 3 < len(seen) < N and seen == list(range(len(seen)))
+
+
+@pytest.mark.parametrize(
+    "name", ["a:b.mp4", "http:x.mp4", "blank.mp4 ", "é ü.mp4", "100%20.mp4", "%03d.mp4", "new\nline.mp4", "q?[1].mp4", "-x.mp4"]
+)
+def test_names_of_files(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_clip(tmp_path / "plain.mp4", [numbered(k) for k in range(3)]).rename(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    for spec in (
+        name,
+        tmp_path / name,
+        str(tmp_path / name),
+        (tmp_path / name).as_uri(),
+        "FILE://localhost" + (tmp_path / name).as_uri()[7:],
+    ):
+        with open_source(spec) as source:
+            assert [number_of(f.image) for f in source] == [0, 1, 2], spec
+
+
+def test_a_path_of_digits_is_a_file_and_other_machines_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_clip(tmp_path / "p.mp4", [numbered(0)]).rename(tmp_path / "7")
+    monkeypatch.chdir(tmp_path)
+    for spec in (Path("7"), "./7"):
+        with open_source(spec) as source:
+            assert number_of(next(source).image) == 0
+    with pytest.raises(SourceError, match="machine 'nas'"):
+        open_source("file://nas/share/a.mp4")
+
+
+@pytest.mark.parametrize("spec", ["", "   ", None, 3.5, True, -1, ["a.mp4"], b"a.mp4", "a\0b.mp4", "x" * 5000, "~nobody-at-all/a.mp4"])
+def test_what_is_no_source(spec: object) -> None:
+    with pytest.raises(SourceError) as caught:
+        open_source(spec)  # type: ignore[arg-type]
+    assert str(caught.value).endswith((".", "?")) and "\n" not in str(caught.value)
+
+
+def test_pixels_that_are_not_square_are_stored_pixels_and_keep_their_shape(tmp_path: Path) -> None:
+    for rotate, expected in ((0, Fraction(64, 45)), (90, Fraction(45, 64))):
+        path = write_clip(tmp_path / f"pal{rotate}.mp4", [numbered(k) for k in range(3)], aspect=Fraction(64, 45), rotate=rotate)
+        with open_source(path) as source:
+            assert source.info.pixel_aspect == expected
+            assert (source.info.width, source.info.height) == ((96, 64) if not rotate else (64, 96))
+            with VideoSink(tmp_path / f"out{rotate}.mp4", source.info, render=lambda frame, tracks: frame.image) as sink:
+                for frame in source:
+                    sink.write(frame, [])
+        with open_source(tmp_path / f"out{rotate}.mp4") as source:
+            assert source.info.pixel_aspect == expected
+
+
+def mux(path: Path, streams: list[tuple[str, list[np.ndarray], int]]) -> Path:
+    """Several video streams in one file: (codec, images, disposition)."""
+    with av.open(str(path), "w") as container:
+        made = []
+        for codec, images, disposition in streams:
+            stream = container.add_stream(codec, rate=25)
+            stream.height, stream.width = images[0].shape[:2]
+            stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+            stream.disposition = disposition
+            made.append((stream, images))
+        for stream, images in made:
+            for image in images:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
+            container.mux(stream.encode(None))
+    return path
+
+
+def test_a_cover_picture_is_no_video(tmp_path: Path) -> None:
+    cover, film = [np.full((300, 300, 3), 200, np.uint8)], [numbered(k) for k in range(5)]
+    path = mux(tmp_path / "film.mp4", [("mjpeg", cover, 0x400), ("libx264", film, 1)])
+    with open_source(path) as source:
+        assert [number_of(f.image) for f in source] == list(range(5))
+    with pytest.raises(SourceError, match="cover picture"):
+        open_source(mux(tmp_path / "song.mp4", [("mjpeg", cover, 0x400)]))
+
+
+def test_the_default_of_two_videos_is_read_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    small, large = [numbered(9, 48, 32)] * 5, [numbered(k) for k in range(5)]
+    with open_source(mux(tmp_path / "two.mkv", [("libx264", small, 0), ("libx264", large, 1)])) as source:
+        assert [number_of(f.image) for f in source] == list(range(5))
+    assert "holds 2 videos" in caplog.text
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (95, 63), (2, 2000)])
+def test_odd_sizes(tmp_path: Path, size: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
+    with open_source(write_clip(tmp_path / "o.mkv", [image] * 3, codec="ffv1", pix_fmt="bgr0")) as source:
+        assert (source.info.width, source.info.height) == size
+        assert all(np.array_equal(f.image, image) for f in source)
+
+
+def test_a_size_that_changes_on_the_way_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    a = write_clip(tmp_path / "a.ts", [numbered(k) for k in range(10)])
+    b = write_clip(tmp_path / "b.ts", [numbered(k, 192, 128) for k in range(10, 20)])
+    (tmp_path / "ab.ts").write_bytes(a.read_bytes() + b.read_bytes())
+    with open_source(tmp_path / "ab.ts") as source:
+        frames = list(source)
+    assert [number_of(f.image) for f in frames] == list(range(20))
+    assert [f.image.shape[:2] for f in frames[9:11]] == [(64, 96), (128, 192)]
+    assert "changes from 96 x 64 to 192 x 128" in caplog.text
+
+
+JUNK: dict[str, Callable[[Path], bytes]] = {
+    "noise.mp4": lambda folder: np.random.default_rng(0).bytes(5000),
+    "zeros.avi": lambda folder: bytes(5000),
+    "empty.mkv": lambda folder: b"",
+    "page.mp4": lambda folder: b"<html><body>404 not found</body></html>" * 20,
+    "clip.jpg": lambda folder: write_clip(folder / "c.mp4", [numbered(0)] * 3).read_bytes(),
+    "photo.heic": lambda folder: b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200),
+    "cut.gif": lambda folder: b"GIF89a\x10\x00",
+    "head.webm": lambda folder: write_clip(folder / "w.webm", [numbered(0)] * 3, codec="libvpx").read_bytes()[:300],
+}
+
+
+@pytest.mark.parametrize("name", JUNK)
+def test_what_is_no_video_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(JUNK[name](tmp_path))
+    with pytest.raises(SourceError, match="Can't open") as caught:
+        open_source(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_picture_under_a_wrong_name_is_read_as_a_picture(tmp_path: Path) -> None:
+    (tmp_path / "still.mp4").write_bytes(cv2.imencode(".jpg", numbered(5))[1].tobytes())
+    with open_source(tmp_path / "still.mp4") as source:
+        frames = list(source)
+    assert len(frames) == 1 and number_of(frames[0].image) == 5
+    (tmp_path / "still.mp4").write_bytes((tmp_path / "still.mp4").read_bytes()[:-200])
+    with pytest.raises(SourceError, match="cut short"):
+        open_source(tmp_path / "still.mp4")
+
+
+def test_one_jpeg_after_another_is_a_video_under_any_name(tmp_path: Path) -> None:
+    codes = [cv2.imencode(".jpg", numbered(k))[1].tobytes() for k in range(5)]
+    for name in ("a.mjpg", "a.bin"):
+        (tmp_path / name).write_bytes(b"".join(codes))
+        with open_source(tmp_path / name) as source:
+            assert [number_of(f.image) for f in source] == list(range(5))
+
+
+def test_an_animation_in_a_folder_is_not_taken_for_a_picture(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.png", [numbered(k) for k in range(4)], codec="apng", pix_fmt="rgb24", form="apng")
+    with open_source(tmp_path / "a.png") as source:
+        assert [number_of(f.image) for f in source] == [0, 1, 2, 3]
+    with pytest.raises(SourceError, match="an animation"):
+        open_source(tmp_path)

@@ -1,0 +1,172 @@
+"""The online filter: what it learns, when it learns, and that the tracker does without it where it can't have one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.conftest import moving_square
+from tests.runtime.models import random_model
+from tests.tracking.standin import pixel_tracker
+from tracker.runtime.select import build_engine
+from tracker.tracking.confidence import FEATURES, USUAL_ONLINE, confidence_features, probability
+from tracker.tracking.decode import Decoded, weigh_boxes
+from tracker.tracking.online_filter import OnlineFilter
+from tracker.tracking.tracker import SiamTracker
+
+SIDE, CHANNELS = 17, 24
+
+
+def scenery(seed: int = 0) -> np.ndarray:
+    """(C, H, W) background cells of unit length that are a little alike."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(CHANNELS, SIDE, SIDE)).astype(np.float32) + 1.0
+    return x / np.linalg.norm(x, axis=0)
+
+
+def with_thing(background: np.ndarray, thing: np.ndarray, row: int, column: int) -> np.ndarray:
+    out = background.copy()
+    out[:, row - 1 : row + 2, column - 1 : column + 2] = thing[:, None, None]
+    return out
+
+
+def direction(seed: int) -> np.ndarray:
+    v = np.random.default_rng(seed).normal(size=CHANNELS).astype(np.float32)
+    return v / np.linalg.norm(v)
+
+
+def fitted(thing: np.ndarray, gap: int = 1) -> OnlineFilter:
+    places = [(8, 8), (6, 9), (10, 7)]
+    maps = np.stack([with_thing(scenery(k), thing, *place) for k, place in enumerate(places)])
+    return OnlineFilter(maps, places, (3.0, 3.0), channels=16, rate=0.2, gap=gap)
+
+
+@settings(max_examples=25, deadline=None)
+@given(row=st.integers(2, SIDE - 3), column=st.integers(2, SIDE - 3), seed=st.integers(10, 40))
+def test_the_peak_stands_where_the_target_is(row: int, column: int, seed: int) -> None:
+    thing = direction(1)
+    response = fitted(thing).respond(with_thing(scenery(seed), thing, row, column))
+    assert response.shape == (SIDE, SIDE)
+    assert np.unravel_index(int(np.argmax(response)), response.shape) == (row, column)
+
+
+def test_it_learns_to_tell_a_look_alike_from_the_target() -> None:
+    target = direction(1)
+    alike = target + 0.35 * direction(2)
+    alike /= np.linalg.norm(alike)
+    online = fitted(target)
+    both = with_thing(with_thing(scenery(50), target, 8, 5), alike, 8, 12)
+    before = online.respond(both)
+    matched = np.zeros((SIDE, SIDE), np.float32)
+    matched[7:10, 11:14] = 0.9  # the matcher takes it for the target
+    for k in range(30):
+        seen = with_thing(with_thing(scenery(60 + k), target, 8, 5), alike, 8, 12)
+        online.learn(seen, (8, 5), (3.0, 3.0), matched)
+    after = online.respond(both)
+    assert after[8, 12] < before[8, 12] - 0.1
+    assert after[8, 5] > 0.6 and after[8, 5] > 2 * after[8, 12]
+
+
+def test_it_learns_every_gapth_frame_only() -> None:
+    thing = direction(1)
+    online = fitted(thing, gap=3)
+    weights, changed = online.weights.copy(), []
+    for k in range(6):
+        online.learn(with_thing(scenery(70 + k), thing, 8, 8), (8, 8), (3.0, 3.0), np.zeros((SIDE, SIDE), np.float32))
+        changed.append(not np.array_equal(weights, online.weights))
+        weights = online.weights.copy()
+    assert changed == [False, False, True, False, False, True]
+
+
+def test_the_filter_decides_between_places_that_the_matcher_takes_for_equal() -> None:
+    config = replace(pixel_tracker().config, online_weight=0.7, window_influence=0.3)
+    logits = np.full((SIDE, SIDE), -4.0, np.float32)
+    logits[8, 6] = logits[8, 10] = 2.0
+    steps = np.arange(SIDE, dtype=np.float32) * 16
+    boxes = np.stack(np.broadcast_arrays(steps[None] - 30, steps[:, None] - 30, steps[None] + 30, steps[:, None] + 30)).astype(np.float32)
+    for column in (6, 10):
+        online = np.zeros((SIDE, SIDE), np.float32)
+        online[8, column] = 0.9
+        weighed = weigh_boxes(logits, boxes, (60.0, 60.0), config, online)
+        assert np.unravel_index(int(np.argmax(weighed.mixed)), weighed.mixed.shape) == (8, column)
+
+
+def test_features_without_a_filter_are_the_usual_ones_and_old_calibrations_ignore_them() -> None:
+    response = np.full((SIDE, SIDE), 0.1, np.float32)
+    response[8, 8] = 0.9
+    logits = np.log(response / (1 - response))
+    place = Decoded(0.0, 0.0, 60.0, 60.0, 1.0, 0.9, 0.9, (8, 8), response, logits)
+    plain = confidence_features(place, (60.0, 60.0), 16, 257)
+    assert tuple(plain[6:8]) == USUAL_ONLINE and len(plain) == len(FEATURES)
+    online = np.zeros((SIDE, SIDE), np.float32)
+    online[8, 9], online[2, 2] = 0.7, 0.4
+    learnt = confidence_features(replace(place, online=online), (60.0, 60.0), 16, 257)
+    assert learnt[6:8] == pytest.approx([0.7, 0.3])
+    old = (-2.0, 1.0, 0.2, 0.0, 0.0, 0.0, 0.0)
+    assert probability(plain, old) == probability(learnt, old)
+
+
+def test_a_tracker_learns_while_it_tracks_and_not_without_a_weight() -> None:
+    model = random_model("boxes cosine")
+    config = replace(model.config.tracking, online_gap=1, sure_score=0.0)
+    frames, boxes = moving_square(6)
+    for weight in (0.7, 0.0):
+        tracker = SiamTracker(model, build_engine(model, "cpu", "torch"), replace(config, online_weight=weight))
+        tracker.init(frames[0], boxes[0])
+        assert tracker.target is not None
+        assert (tracker.target.filter is not None) == (weight > 0)
+        first = None if tracker.target.filter is None else tracker.target.filter.weights.copy()
+        for frame in frames[1:]:
+            tracker.update(frame)
+        if first is not None and tracker.target.filter is not None:
+            assert not np.array_equal(first, tracker.target.filter.weights)
+
+
+def test_an_engine_without_an_embedding_tracks_without_a_filter() -> None:
+    frames, boxes = moving_square(5)
+    tracker = pixel_tracker(online_weight=0.7)
+    tracker.init(frames[0], boxes[0])
+    for frame in frames[1:]:
+        track = tracker.update(frame)
+    assert tracker.target is not None and tracker.target.filter is None
+    assert np.isfinite(track.box).all()
+
+
+def test_a_target_without_a_filter_gets_one_from_the_first_sure_frame() -> None:
+    """As a known target does that was found in this video."""
+    model = random_model("boxes cosine")
+    tracker = SiamTracker(model, build_engine(model, "cpu", "torch"), replace(model.config.tracking, sure_score=0.0))
+    frames, boxes = moving_square(3)
+    tracker.init(frames[0], boxes[0])
+    assert tracker.target is not None
+    tracker.target.filter = None
+    tracker.update(frames[1])
+    assert tracker.target.filter is not None
+
+
+def test_a_frame_that_is_not_sure_teaches_nothing() -> None:
+    model = random_model("boxes cosine")
+    tracker = SiamTracker(model, build_engine(model, "cpu", "torch"), replace(model.config.tracking, sure_score=1.1, online_gap=1))
+    frames, boxes = moving_square(4)
+    tracker.init(frames[0], boxes[0])
+    assert tracker.target is not None and tracker.target.filter is not None
+    weights = tracker.target.filter.weights.copy()
+    for frame in frames[1:]:
+        tracker.update(frame)
+    assert np.array_equal(weights, tracker.target.filter.weights)
+
+
+def test_without_a_filter_the_score_has_weights_of_its_own() -> None:
+    model = random_model("boxes cosine")
+    config = replace(model.config.tracking, confidence=(50.0,) + (0.0,) * 9, confidence_plain=(-50.0,) + (0.0,) * 9, states=False)
+    frames, boxes = moving_square(3)
+    scores = {}
+    for weight in (0.7, 0.0):
+        tracker = SiamTracker(model, build_engine(model, "cpu", "torch"), replace(config, online_weight=weight))
+        tracker.init(frames[0], boxes[0])
+        scores[weight] = tracker.update(frames[1]).score
+    assert scores[0.7] > 0.99 and scores[0.0] < 0.01

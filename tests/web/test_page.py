@@ -1,0 +1,291 @@
+"""The browser page without a browser: the server over real sockets, and its command line."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import numpy as np
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from tests.conftest import moving_square
+from tests.media.clips import write_clip
+from tests.web.standin import MatchTemplate
+from tracker.cli import live as command
+from tracker.cli.common import run
+from tracker.errors import BoxError
+from tracker.geometry import iou
+from tracker.media.sinks.video import count_frames
+from tracker.media.sources.latest import LatestFrameSource
+from tracker.media.sources.open import SourceBase
+from tracker.model.checkpoint import shipped_models
+from tracker.tracking.tracker import SiamTracker
+from tracker.types import Frame, VideoInfo
+from tracker.web.access import Address, Guard
+from tracker.web.hub import IN_FLIGHT, Hub
+from tracker.web.pictures import unpack
+from tracker.web.server import Site
+from tracker.web.targets import MOST_TARGETS, SingleTrackers, Together
+from tracker.web.worker import Worker
+
+CLIP, TRUTH = moving_square(16)
+
+
+class Endless(SourceBase):
+    """The clip there and back again, 50 frames a second."""
+
+    def __init__(self) -> None:
+        self.info, self.at = VideoInfo("endless", CLIP[0].shape[1], CLIP[0].shape[0]), 0
+
+    def __next__(self) -> Frame:
+        time.sleep(0.02)
+        self.at += 1
+        return Frame(CLIP[place(self.at - 1)], self.at - 1)
+
+
+def place(index: int) -> int:
+    """Which picture of the clip frame `index` of `Endless` shows."""
+    k = index % (2 * len(CLIP) - 2)
+    return min(k, 2 * len(CLIP) - 2 - k)
+
+
+def serve(
+    body: Callable[[TestClient, Worker], Awaitable[None]],
+    *,
+    host: str = "127.0.0.1",
+    token: str | None = None,
+    save_dir: Path | None = None,
+) -> None:
+    """Run `body` against a real server whose worker follows targets in `Endless`."""
+
+    async def session() -> None:
+        hub = Hub({"version": "test"})
+        hub.status(early=True)  # before there is a loop: must not block later wake-ups
+        source = LatestFrameSource(Endless, reconnect_for=0)
+        worker = Worker(source, SingleTrackers(MatchTemplate), hub, save_dir=save_dir)
+        site = Site(hub, worker.submit, Guard(Address(host), token), lambda: worker.recorder.finished)
+        hub.attach(asyncio.get_running_loop())
+        worker.start()
+        try:
+            async with TestClient(TestServer(site.app), cookie_jar=aiohttp.CookieJar(unsafe=True)) as client:
+                await asyncio.wait_for(body(client, worker), 30)
+        finally:
+            worker.stop()
+            await asyncio.to_thread(worker.join)
+        assert worker.error is None
+
+    asyncio.run(session())
+
+
+async def text_of(socket: aiohttp.ClientWebSocketResponse, kind: str) -> dict[str, Any]:
+    """The next text message of a kind; frames on the way are acknowledged."""
+    async for message in socket:
+        if message.type is aiohttp.WSMsgType.TEXT and message.json()["type"] == kind:
+            return dict(message.json())
+        if message.type is aiohttp.WSMsgType.BINARY:
+            await socket.send_json({"type": "ack", "seq": unpack(message.data)[0]["seq"]})
+    raise AssertionError(f"closed before {kind}")
+
+
+async def frame_of(socket: aiohttp.ClientWebSocketResponse, ack: bool = True) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The next frame."""
+    async for message in socket:
+        if message.type is aiohttp.WSMsgType.BINARY:
+            header, parts = unpack(message.data)
+            if ack:
+                await socket.send_json({"type": "ack", "seq": header["seq"]})
+            return header, parts
+    raise AssertionError("closed before a frame")
+
+
+def test_the_token_is_asked_for() -> None:
+    async def body(client: TestClient, worker: Worker) -> None:
+        for path in ("/", "/?token=wrong", "/static/app.js", "/ws", "/recordings/x.mp4"):
+            answer = await client.get(path, allow_redirects=False)
+            assert answer.status == 401 and "token" in await answer.text(), path
+        with pytest.raises(aiohttp.WSServerHandshakeError):
+            await client.ws_connect("/ws")
+        answer = await client.get("/?token=secret", allow_redirects=False)
+        assert answer.status == 303 and answer.headers["Location"] == "/"
+        cookie = answer.headers["Set-Cookie"]
+        assert "HttpOnly" in cookie and "SameSite=Strict" in cookie
+        answer = await client.get("/")
+        assert answer.status == 200 and "Access-Control-Allow-Origin" not in answer.headers
+        async with client.ws_connect("/ws") as socket:
+            await frame_of(socket)
+
+    serve(body, host="0.0.0.0", token="secret")
+
+
+def test_what_is_served_and_to_whom() -> None:
+    async def body(client: TestClient, worker: Worker) -> None:
+        page = await client.get("/")
+        assert page.status == 200 and "default-src 'none'" in page.headers["Content-Security-Policy"]
+        text = await page.text()
+        assert "http://" not in text and "https://" not in text  # nothing from elsewhere
+        for name in ("app.js", "stage.js", "panel.js", "link.js", "app.css", "icon.svg"):
+            assert (await client.get(f"/static/{name}")).status == 200
+        for path in ("/static/../server.py", "/static/%2e%2e%2fserver.py", "/static/nothing.js", "/recordings/%2e%2e%2fx", "/x"):
+            assert (await client.get(path)).status == 404, path
+        assert (await client.post("/", data=b"x")).status == 405
+        assert (await client.get("/", headers={"Host": "evil.example"})).status == 403
+        assert (await client.get("/ws", headers={"Origin": "http://evil.example"})).status == 403
+        async with client.ws_connect("/ws") as socket:
+            await socket.send_str("x" * 5000)
+            async for _ in socket:
+                pass
+            assert socket.close_code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG
+
+    serve(body)
+
+
+def test_boxes_targets_and_their_errors() -> None:
+    async def body(client: TestClient, worker: Worker) -> None:
+        async with client.ws_connect("/ws") as socket:
+            header, parts = await frame_of(socket)
+            assert header["tracks"] == [] and header["size"] == [160, 120] and parts["picture"][:2] == b"\xff\xd8"
+            for box, words in (([500, 0, 10, 10], "outside the frame"), ([1, 1, 0, 5], "no area"), ([1, 2], "four numbers")):
+                await socket.send_json({"type": "target", "box": box, "seq": header["seq"]})
+                notice = await text_of(socket, "notice")
+                assert notice["level"] == "error" and words in notice["text"]
+            await socket.send_json({"type": "target", "box": [1, 1, 9, 9], "seq": 10**9})
+            assert "draw the box again" in (await text_of(socket, "notice"))["text"]
+            await socket.send_json({"type": "record", "on": True})
+            assert "--save-dir" in (await text_of(socket, "notice"))["text"]
+            # Drawn for a third of a second: the target is taken from the held frame, and is where it should be at once.
+            header, _ = await frame_of(socket)
+            await socket.send_json({"type": "hold", "seq": header["seq"]})
+            await asyncio.sleep(0.3)
+            await socket.send_json({"type": "target", "box": list(TRUTH[place(header["index"])]), "seq": header["seq"]})
+            await text_of(socket, "started")
+            seen = 0
+            while seen < 15:
+                header, parts = await frame_of(socket)
+                if header["tracks"]:
+                    seen += 1
+                    track = header["tracks"][0]
+                    assert track["state"] == "tracking" and track["score"] > 0.9
+                    np.testing.assert_allclose(track["box"], TRUTH[place(header["index"])], atol=1)
+                    rows, columns = header["views"]["rows"], header["views"]["columns"]
+                    assert len(parts["response"]) == rows * columns and max(rows, columns) <= 64 and {"template", "search"} <= set(parts)
+            await socket.send_json({"type": "target", "box": [5, 5, 20, 20], "seq": header["seq"], "add": True})
+            await socket.send_json({"type": "show", "views": False})
+            while [t["id"] for t in header["tracks"]] != [0, 1] or "views" in header:
+                header, parts = await frame_of(socket)
+            await socket.send_json({"type": "drop", "id": 0})
+            while [t["id"] for t in header["tracks"]] != [1]:
+                header, parts = await frame_of(socket)
+            await socket.send_json({"type": "clear"})
+            while header["tracks"]:
+                header, parts = await frame_of(socket)
+
+    serve(body)
+
+
+def test_a_slow_browser_gets_newer_frames_not_more() -> None:
+    async def body(client: TestClient, worker: Worker) -> None:
+        async with client.ws_connect("/ws") as slow, client.ws_connect("/ws") as quick:
+            last = -1
+            for _ in range(IN_FLIGHT):
+                header, _ = await frame_of(slow, ack=False)
+                last = header["seq"]
+            for _ in range(25):
+                header, _ = await frame_of(quick)
+            assert header["seq"] >= last + 15 and header["skipped"] <= 10
+            backlog = 0
+            while True:  # nothing was queued for the slow one meanwhile
+                try:
+                    backlog += (await slow.receive(timeout=0.2)).type is aiohttp.WSMsgType.BINARY
+                except asyncio.TimeoutError:
+                    break
+            assert backlog == 0
+            await slow.send_json({"type": "ack", "seq": last})
+            header, _ = await frame_of(slow)
+            assert header["seq"] > last + 15 and header["skipped"] >= 15
+
+    serve(body)
+
+
+def test_recording_over_the_wire(tmp_path: Path) -> None:
+    async def body(client: TestClient, worker: Worker) -> None:
+        async with client.ws_connect("/ws") as socket:
+            header, _ = await frame_of(socket)
+            await socket.send_json({"type": "target", "box": list(TRUTH[place(header["index"])]), "seq": header["seq"]})
+            await socket.send_json({"type": "record", "on": True})
+            for _ in range(12):
+                await frame_of(socket)
+            await socket.send_json({"type": "record", "on": False})
+            status: dict[str, Any] = {}
+            while not status.get("recordings"):
+                status = await text_of(socket, "status")
+            name = next(n for n in status["recordings"] if n.endswith(".mp4"))
+            answer = await client.get(f"/recordings/{name}")
+            assert answer.status == 200 and (await answer.read()) == (tmp_path / name).read_bytes()
+            assert count_frames(tmp_path / name) == len({r["frame"] for r in csv.DictReader((tmp_path / name).with_suffix(".csv").open())})
+
+    serve(body, save_dir=tmp_path)
+
+
+def test_targets_of_the_shipped_model_join_and_leave() -> None:
+    if "siamtrack-n" not in shipped_models():
+        pytest.skip("no weights are shipped")
+    group = Together(SiamTracker.from_pretrained("siamtrack-n", "cpu", engine="onnxruntime"))
+    first = group.add(CLIP[0], TRUTH[0])
+    second = group.add(CLIP[0], np.array([90.0, 10, 30, 30]), passed=CLIP[1:5])
+    tracks = group.update(CLIP[5])
+    assert [t.target_id for t in tracks] == group.ids() == [first, second] == [0, 1]
+    seen = group.views()
+    assert seen is not None and seen[0] == first and group.drop(first) and not group.drop(first) and group.ids() == [second]
+    group.renumber()
+    assert group.ids() == [second] and group.drop(second) and group.views() is None
+    group.renumber()
+    assert group.add(CLIP[0], TRUTH[0], passed=CLIP[1:8]) == 0
+    assert iou(group.update(CLIP[8])[0].box, TRUTH[8]) > 0.5
+
+
+def test_there_is_an_end_of_targets() -> None:
+    group = SingleTrackers(MatchTemplate)
+    for _ in range(MOST_TARGETS):
+        group.add(CLIP[0], TRUTH[0])
+    with pytest.raises(BoxError, match="remove one first"):
+        group.add(CLIP[0], TRUTH[0])
+
+
+# The command
+
+
+def test_wrong_options_are_sentences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("tracker.cli.common.check_model_options", lambda args: None)
+    monkeypatch.setattr("tracker.cli.web.build_group", lambda args: (SingleTrackers(MatchTemplate), "match-template"))
+    clip = str(write_clip(tmp_path / "clip.mp4", CLIP[:3]))
+    (tmp_path / "file").touch()
+
+    def said(*args: str) -> str:
+        assert run(command.main, [clip, "--quiet", *args]) == 2
+        return capsys.readouterr().err
+
+    assert "not an address" in said("--web", "nonsense:port")
+    assert "--save-dir" in said("--web", "--save", str(tmp_path / "out.mp4"))
+    assert "it is a file" in said("--web", "--save-dir", str(tmp_path / "file"))
+    assert "add --web" in said("--save-dir", str(tmp_path))
+    assert "outside the frame" in said("--web", "--box", "900,9,9,9")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert "Can't listen on 127.0.0.1" in said("--web", f"127.0.0.1:{taken.getsockname()[1]}")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert "pip install aiohttp" in said("--web")
+
+
+def test_help_is_quick_and_loads_no_aiohttp() -> None:
+    code = "import sys; import tracker.cli.live as live; live.build_parser(); print(sorted({'aiohttp', 'cv2', 'torch'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

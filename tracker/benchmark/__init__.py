@@ -1,0 +1,1 @@
+"""Measurements of speed; they return plain numbers and print nothing."""

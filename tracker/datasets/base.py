@@ -1,0 +1,313 @@
+"""What every data set reader gives: sequences of frames with their truth; and the parts that all readers share."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.errors import BoxError, ImageError, SiamTrackError, SourceError, reading
+from tracker.files import content_of, read_text
+from tracker.media.boxgrammar import Line, numbers
+from tracker.media.containers import VIDEO_SUFFIXES
+from tracker.media.images import IMAGE_SUFFIXES
+from tracker.media.sources.images import natural_key
+from tracker.types import Image
+
+logger = logging.getLogger(__name__)
+
+CLIPS = VIDEO_SUFFIXES
+
+
+@dataclass(frozen=True)
+class SequenceData:
+    """One annotated sequence of N frames.
+
+    Attributes:
+        name: Its name in the data set and in result files.
+        frames: Paths of the N images, or one path of a video clip.
+        truth: (N, 4) float64 xywh; NaN where there is no annotation.
+        valid: (N,) bool, the frames that count in this data set's protocol.
+        init: (4,) float64 xywh, the box that initialises the tracker in frame 0.
+        size: (width, height) in pixels where the annotation tells it, else (0, 0).
+        attributes: name -> (N,) bool.
+        object_class: Class of the target, "" where unknown.
+        polygons: (N, 8) float64 corners (VOT), else None.
+    """
+
+    name: str
+    frames: tuple[str, ...] = field(repr=False)
+    truth: NDArray[np.float64] = field(repr=False)
+    valid: NDArray[np.bool_] = field(repr=False)
+    init: NDArray[np.float64]
+    size: tuple[int, int] = (0, 0)
+    attributes: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict, repr=False)
+    object_class: str = ""
+    polygons: NDArray[np.float64] | None = field(default=None, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.truth)
+
+    @property
+    def is_clip(self) -> bool:
+        """Whether the frames come out of one video file."""
+        return len(self.frames) == 1 and Path(self.frames[0]).suffix.lower() in CLIPS
+
+    def images(self) -> Iterator[Image]:
+        """The N frames, BGR uint8 H x W x 3, by the readers of `tracker.media`, as tracking and training see them.
+
+        Raises:
+            SourceError: A frame is missing or damaged.
+        """
+        from tracker.media.images import read_image
+        from tracker.media.sources.video import VideoFileSource
+
+        if not self.is_clip:
+            for path in self.frames:
+                try:
+                    image = read_image(path)
+                except ImageError as error:
+                    raise SourceError(f"Sequence {self.name}: {error}") from None
+                yield image
+            return
+        with VideoFileSource(Path(self.frames[0])) as clip:
+            for k in range(len(self)):
+                frame = next(clip, None)
+                if frame is None:
+                    lost = f" ({clip.damaged} damaged ones were left out)" if clip.damaged else ""
+                    raise SourceError(f"The clip {self.frames[0]} ends after {k} frames{lost}, but its boxes are for {len(self)}.")
+                yield frame.image
+
+    def content(self) -> str:
+        """A key of what the sequence holds: its annotation, and name, size, time of change and samples of its pictures."""
+        arrays = [self.truth, self.valid, self.init, np.zeros(0) if self.polygons is None else self.polygons]
+        return content_of(self.frames, b"".join(np.ascontiguousarray(a).tobytes() for a in arrays))
+
+    def frame_size(self) -> tuple[int, int]:
+        """(width, height) in pixels, from the annotation or else from the first frame."""
+        if self.size[0] > 0:
+            return self.size
+        image = next(iter(self.images()))
+        return image.shape[1], image.shape[0]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A benchmark's sequences and its rules.
+
+    Attributes:
+        key: As given to --dataset.
+        title: As shown, with the split and, where it isn't complete, how much of it there is.
+        results_folder: Name of its folder in the got10k interchange layout ("GOT-10k", "OTB2015", ...).
+        layout: Which files hold a tracker's results there: "got10k", "otb" or "vot".
+        rules: Which metrics are the benchmark's own: "got10k", "otb", "lasot", "trackingnet" or "vot".
+        sequences: In the benchmark's order.
+        eao_range: (low, high) sequence lengths over which the expected overlap is averaged (VOT), else None.
+        truth_withheld: True where only the first box is public (GOT-10k test, TrackingNet test): nothing may be measured.
+        failures: Name -> sentence of each sequence that was asked for and can't be read; it is not among `sequences`.
+    """
+
+    key: str
+    title: str
+    results_folder: str
+    layout: Literal["got10k", "otb", "vot"]
+    rules: Literal["got10k", "otb", "lasot", "trackingnet", "vot"]
+    sequences: tuple[SequenceData, ...] = field(repr=False)
+    eao_range: tuple[int, int] | None = None
+    truth_withheld: bool = False
+    failures: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def names(self) -> list[str]:
+        return [s.name for s in self.sequences]
+
+    def select(self, pattern: str) -> Dataset:
+        """The sequences whose names match a glob pattern, or several with commas between them.
+
+        Raises:
+            SourceError: None matches.
+        """
+        kept = tuple(s for s in self.sequences if matches(s.name, pattern))
+        if not kept:
+            some = ", ".join(self.names[:6])
+            raise SourceError(f"No sequence of {self.title} matches {pattern!r}; there are {len(self.sequences)}: {some}, ...")
+        title = self.title if len(kept) == len(self.sequences) else f"{self.title}, {len(kept)} of {len(self.sequences)} sequences"
+        return replace(self, sequences=kept, title=title)
+
+
+Item = tuple[str, Callable[[], SequenceData]]
+"""The name of a sequence, and what reads it."""
+
+
+def matches(name: str, pattern: str | None) -> bool:
+    """Whether a name matches a glob pattern, or one of several with commas between them; None: any does."""
+    return pattern is None or any(fnmatchcase(name, p.strip()) for p in pattern.split(",") if p.strip())
+
+
+def gather(items: Iterable[Item], pattern: str | None, dataset: Dataset) -> Dataset:
+    """A data set with the sequences that are asked for; only these are read, and one that can't be read doesn't hold up the rest.
+
+    Args:
+        items: The sequences that are there.
+        pattern: Glob pattern, or several with commas between them; None for all.
+        dataset: Its facts, without sequences.
+
+    Raises:
+        SourceError: None matches, or none of those that match can be read.
+    """
+    items = list(items)
+    wanted = [item for item in items if matches(item[0], pattern)]
+    if not wanted:
+        some = ", ".join(name for name, _ in items[:6])
+        raise SourceError(f"No sequence of {dataset.title} matches {pattern!r}; there are {len(items)}: {some}, ...")
+    sequences, failures = [], {}
+    for name, read in wanted:
+        try:
+            with reading(lambda why, name=name: SourceError(f"The sequence {name} can't be read: {why}.")):  # type: ignore[misc]
+                sequence = read()
+            if not has_area(sequence.init[None])[0]:
+                raise SourceError(f"The first box of {name} is {sequence.init.tolist()}, which has no area: nothing to start from.")
+            sequences.append(first_box_alone(sequence) if dataset.truth_withheld else sequence)
+        except SiamTrackError as error:
+            failures[name] = str(error)
+    if not sequences:
+        others = f" (so are the other {len(failures) - 1})" if len(failures) > 1 else ""
+        raise SourceError(f"{next(iter(failures.values()))}{others}")
+    for name, sentence in failures.items():
+        logger.warning("Left out: %s: %s", name, sentence)
+    complete = len(sequences) == len(items)
+    title = dataset.title if complete else f"{dataset.title}, {len(sequences)} of {len(items)} sequences"
+    return replace(dataset, title=title, sequences=tuple(sequences), failures=failures)
+
+
+def first_box_alone(sequence: SequenceData) -> SequenceData:
+    """A sequence whose truth is withheld: nothing of it counts, whatever stands in its files behind the given box."""
+    truth = np.full_like(sequence.truth, np.nan)
+    truth[0] = sequence.init
+    return replace(sequence, truth=truth, valid=np.zeros(len(truth), dtype=bool), attributes={})
+
+
+def read_names(path: Path) -> list[str]:
+    """The names in a list.txt, between blanks or line ends.
+
+    Raises:
+        SourceError: It can't be read as text, or is empty.
+    """
+    with reading(lambda why: SourceError(f"The list {path} can't be read: {why}.")):
+        names = annotation_text(path).split()
+    if not names:
+        raise SourceError(f"{path} is empty; expected one sequence name per line.")
+    return names
+
+
+def list_images(folder: Path) -> list[str]:
+    """Paths of the images in a folder, naturally sorted."""
+    if not folder.is_dir():
+        return []
+    files = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]
+    return [str(p) for p in sorted(files, key=lambda p: natural_key(p.name))]
+
+
+def annotation_text(path: Path) -> str:
+    """A text file of a data set: UTF-8, or UTF-16 with its byte order mark, as `tracker.files.read_text` reads it.
+
+    Raises:
+        SourceError: The file is missing or isn't text.
+    """
+    try:
+        return read_text(path)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise SourceError(f"The annotation {path} can't be read: {reason}.") from None
+
+
+def read_table(path: Path, columns: tuple[int, ...] = (4,)) -> NDArray[np.float64]:
+    """Rows of numbers between commas, tabs or spaces; NaN where a value says nan.
+
+    Args:
+        path: Text file.
+        columns: Allowed numbers of columns.
+
+    Returns:
+        (N, C) float64.
+
+    Raises:
+        SourceError: The file is missing or empty, or a line isn't such a row (the message names the line).
+    """
+    text = annotation_text(path)
+    rows: list[list[float]] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = numbers(path, Line(number, line.strip()))
+        except BoxError as error:
+            raise SourceError(f"{path} line {number} isn't numbers between commas: {error}") from None
+        if len(row) not in columns or (rows and len(row) != len(rows[0])):
+            expected = " or ".join(str(c) for c in columns)
+            raise SourceError(f"{path} line {number} has {len(row)} values; expected {expected} in every line, for example 10,20,64,48.")
+        rows.append(row)
+    if not rows:
+        raise SourceError(f"The annotation {path} is empty; expected one line x,y,w,h per frame.")
+    return np.asarray(rows, dtype=np.float64)
+
+
+def read_flags(path: Path, count: int) -> NDArray[np.float64] | None:
+    """One number per frame, on lines or between commas (labels and tags); padded with zeros to `count`; None if absent."""
+    if not path.is_file():
+        return None
+    words = re.split(r"[,;\s]+", annotation_text(path).strip())
+    try:
+        words = re.split(r"[,;\s]+", path.read_text(encoding="utf-8-sig").strip())
+        values = np.asarray([float(w) for w in words if w], dtype=np.float64)
+    except ValueError:
+        raise SourceError(f"{path} holds something else than numbers; expected one number per frame.") from None
+    return np.pad(values, (0, max(0, count - len(values))))[:count]
+
+
+def annotated(truth: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(N,) True where all four values are finite."""
+    return np.asarray(np.isfinite(truth).all(axis=1))
+
+
+def has_area(truth: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(N,) True where the box is finite and has an area."""
+    return annotated(truth) & (truth[:, 2] > 0) & (truth[:, 3] > 0)
+
+
+def derived_attributes(truth: NDArray[np.float64], size: tuple[int, int] = (0, 0)) -> dict[str, NDArray[np.bool_]]:
+    """Attributes that the truth alone tells, by the definitions of OTB (Wu, Lim, Yang, TPAMI 2015, table 2), per frame.
+
+    Args:
+        truth: (N, 4) xywh.
+        size: (width, height) of the frames, or (0, 0) where unknown ("at the border" is left out then).
+
+    Returns:
+        Name -> (N,) bool: "scale variation" (area more than twice or less than half of the first frame's),
+        "aspect change" (aspect ratio beyond a factor 2 of the first frame's, UAV123), "fast motion" (more than 20 px
+        since the frame before), "low resolution" (fewer than 400 px in the box), "at the border" (box cut by the frame).
+    """
+    good = has_area(truth)
+    with np.errstate(all="ignore"):
+        area = truth[:, 2] * truth[:, 3]
+        aspect = truth[:, 2] / truth[:, 3]
+        centre = truth[:, :2] + truth[:, 2:] / 2
+        step = np.linalg.norm(np.diff(centre, axis=0, prepend=centre[:1]), axis=1)
+        step[1:][~good[:-1]] = 0
+        table = {
+            "scale variation": np.abs(np.log2(area / area[0])) > 1,
+            "aspect change": np.abs(np.log2(aspect / aspect[0])) > 1,
+            "fast motion": step > 20,
+            "low resolution": area < 400,
+        }
+        if size[0] > 0:
+            right, bottom = truth[:, 0] + truth[:, 2], truth[:, 1] + truth[:, 3]
+            table["at the border"] = (truth[:, 0] <= 0) | (truth[:, 1] <= 0) | (right >= size[0]) | (bottom >= size[1])
+    return {name: np.asarray(mask & good) for name, mask in table.items()}

@@ -1,0 +1,250 @@
+"""Readers of annotated data sets: each turns a folder in the layout that its authors distribute into tracks.
+
+The got10k package's own classes for LaSOT and TrackingNet fail on current Python (its `datasets/lasot.py` and
+`datasets/trackingnet.py`), so these have readers here, as have OTB and ImageNet-VID, whose classes want every sequence or
+a cache in the working directory. `read_toolkit` takes the classes that do work.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.datasets.tracks import AnnotatedTrack, BadFiles, DataError, gather, read_index, read_table
+from tracker.errors import ConfigError
+from tracker.files import content_of, write_atomic
+from tracker.media.images import IMAGE_SUFFIXES
+from tracker.media.sources.images import natural_key
+
+# First and last frame (from 1) that OTB's annotation is for, where it is not for all images (the benchmark's own list).
+OTB_RANGES = {"david": (300, 770), "football1": (1, 74), "freeman3": (1, 460), "freeman4": (1, 283), "diving": (1, 215)}
+BROKEN = {"LaSOT": "lasot", "TrackingNet": "trackingnet"}
+
+
+def natural(path: Path) -> list[tuple[int, int, str]]:
+    """Sort key that puts 2.jpg before 10.jpg."""
+    return natural_key(path.name)
+
+
+def images_of(folder: Path) -> tuple[Path, ...]:
+    """The pictures of a folder in natural order.
+
+    Raises:
+        DataError: There are none.
+    """
+    files = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES] if folder.is_dir() else []
+    found = sorted((p for p in files if not p.name.startswith(".")), key=natural)
+    if not found:
+        raise DataError(f"The folder {folder} holds no pictures ({', '.join(sorted(IMAGE_SUFFIXES))}).")
+    return tuple(found)
+
+
+def read_otb(root: Path, names: Sequence[str], exclude: Sequence[str], bad: BadFiles) -> list[AnnotatedTrack]:
+    """OTB (Wu, Lim, Yang, TPAMI 2015) and sets in its layout: NAME/img/*.jpg, NAME/groundtruth_rect*.txt (1 to 3 targets)."""
+
+    def read(folder: Path) -> list[AnnotatedTrack]:
+        images = images_of(folder / "img")
+        tracks = []
+        files = [f for f in sorted(folder.glob("groundtruth*.txt")) if f.read_text(encoding="utf-8-sig").strip()]
+        for number, file in enumerate(files, 1):
+            boxes = read_table(file, 0)
+            first, last = OTB_RANGES.get(folder.name.lower(), (1, len(images)))
+            frames = images if len(boxes) == len(images) else images[first - 1 : last]
+            check_count(file, len(boxes), len(frames))
+            name = folder.name if len(files) == 1 else f"{folder.name}.{number}"
+            tracks.append(AnnotatedTrack(name, frames, boxes, clip=folder.name))
+        if not tracks:
+            raise DataError(f"The annotations of {folder} are empty.")
+        return tracks
+
+    folders = sorted(f for f in subfolders(root) if (f / "img").is_dir() and any(f.glob("groundtruth*.txt")))
+    if not folders:
+        raise DataError(f"The folder {root} holds no sequence like ROOT/NAME/img/*.jpg with ROOT/NAME/groundtruth_rect.txt (OTB's layout).")
+    return gather(((f.name, partial(read, f)) for f in folders), root, names, exclude, bad)
+
+
+def read_lasot(root: Path, names: Sequence[str], exclude: Sequence[str], bad: BadFiles, subset: str = "") -> list[AnnotatedTrack]:
+    """LaSOT (Fan et al., CVPR 2019): CLASS/CLASS-N/{img/, groundtruth.txt, full_occlusion.txt, out_of_view.txt}.
+
+    Args:
+        root, names, exclude, bad: As in `gather`.
+        subset: train or test (the split comes from the got10k package), or "" for all that is there.
+    """
+
+    def read(folder: Path) -> list[AnnotatedTrack]:
+        frames = images_of(folder / "img")
+        boxes = read_table(folder / "groundtruth.txt", len(frames))
+        for flag in ("full_occlusion", "out_of_view"):
+            file = folder / f"{flag}.txt"
+            if file.is_file():
+                boxes = np.where(read_table(file, len(frames), 1) > 0, 0.0, boxes)
+        return [AnnotatedTrack(folder.name, frames, boxes, folder.name.rsplit("-", 1)[0])]
+
+    wanted = set(_package_table("lasot.json")[_choice("LaSOT", subset, ("train", "test"))]) if subset else None
+    folders = sorted((f.parent for p in ("*/groundtruth.txt", "*/*/groundtruth.txt") for f in root.glob(p)), key=natural)
+    folders = [f for f in folders if (f / "img").is_dir() and (wanted is None or f.name in wanted)]
+    if not folders:
+        raise DataError(f"The folder {root} holds no {subset} sequence of LaSOT, such as airplane/airplane-1/groundtruth.txt.")
+    return gather(((f.name, partial(read, f)) for f in folders), root, names, exclude, bad)
+
+
+def read_trackingnet(root: Path, names: Sequence[str], exclude: Sequence[str], bad: BadFiles) -> list[AnnotatedTrack]:
+    """TrackingNet's training parts (Mueller et al., ECCV 2018): TRAIN_*/anno/NAME.txt and TRAIN_*/frames/NAME/0.jpg ..."""
+
+    def read(file: Path) -> list[AnnotatedTrack]:
+        frames = images_of(file.parent.parent / "frames" / file.stem)
+        return [AnnotatedTrack(file.stem, frames, read_table(file, len(frames)))]
+
+    files = sorted(root.glob("TRAIN_*/anno/*.txt"))
+    if not files:
+        raise DataError(f"The folder {root} holds no TRAIN_0/anno/*.txt, as TrackingNet's training parts do.")
+    return gather(((f.stem, partial(read, f)) for f in files), root, names, exclude, bad)
+
+
+def read_imagenet_vid(
+    root: Path, names: Sequence[str], exclude: Sequence[str], bad: BadFiles, subset: str = "", store: Path | None = None
+) -> list[AnnotatedTrack]:
+    """ImageNet-VID (Russakovsky et al. 2015): {Data,Annotations}/VID/{train/*/*,val/*}/000000.{JPEG,xml}; several targets a clip.
+
+    Args:
+        root, names, exclude, bad: As in `gather`.
+        subset: train or val, or "" for both.
+        store: Folder for an index of the annotations (a file for each of a million frames); none where None.
+    """
+    parts = [_choice("ImageNet-VID", subset, ("train", "val"))] if subset else ["train", "val"]
+    notes = root / "Annotations" / "VID"
+    folders = sorted(f for p in parts for f in notes.glob("train/*/*" if p == "train" else "val/*") if f.is_dir())
+    if not folders:
+        raise DataError(f"The folder {root} holds no Annotations/VID/train/*/* or Annotations/VID/val/*, as ImageNet-VID does.")
+
+    def read(folder: Path) -> list[AnnotatedTrack]:
+        frames = root / "Data" / "VID" / folder.relative_to(notes)
+        tracks = []
+        for key, (kind, rows) in _indexed(folder, store).items():
+            numbers = sorted(rows, key=int)
+            boxes = np.asarray([rows[n] for n in numbers], dtype=np.float64)
+            paths = tuple(frames / f"{n}.JPEG" for n in numbers)
+            if len(paths) >= 2:
+                if not paths[0].is_file():
+                    raise DataError(f"The image {paths[0]} of {folder.name} is missing.")
+                tracks.append(AnnotatedTrack(f"{folder.name}.{key}", paths, boxes, kind, clip=folder.name))
+        return tracks
+
+    return gather(((f.name, partial(read, f)) for f in folders), root, names, exclude, bad)
+
+
+def _indexed(folder: Path, store: Path | None) -> dict[str, tuple[str, dict[str, list[float]]]]:
+    """track id -> (class, {frame: xywh}) of one clip of ImageNet-VID."""
+    from xml.etree import ElementTree
+
+    files = sorted(folder.glob("*.xml"))
+    mark = content_of(files, str(folder.resolve()).encode())[:12]  # boxes that are corrected are read anew
+    index = store / "imagenet-vid" / f"{folder.name}-{mark}.json" if store else None
+    if index is not None and index.is_file():
+        return {key: (kind, rows) for key, (kind, rows) in read_index(index).items()}
+    found: dict[str, tuple[str, dict[str, list[float]]]] = {}
+    for file in files:
+        try:
+            for item in ElementTree.parse(file).getroot().iter("object"):
+                left, top, right, bottom = (float(item.findtext(f"bndbox/{k}", "")) for k in ("xmin", "ymin", "xmax", "ymax"))
+                rows = found.setdefault(item.findtext("trackid", ""), (item.findtext("name", ""), {}))[1]
+                rows[file.stem] = [left, top, right - left, bottom - top]
+        except (ElementTree.ParseError, ValueError, OSError) as error:
+            raise DataError(f"The annotation {file} can't be read: {error}.") from None
+    if index is not None:
+        write_atomic(index, json.dumps(found))
+    return found
+
+
+def read_toolkit(
+    root: Path, names: Sequence[str], exclude: Sequence[str], bad: BadFiles, dataset: str, options: dict[str, Any]
+) -> list[AnnotatedTrack]:
+    """A data set class of the got10k package: GOT10k, OTB, VOT, DTB70, TColor128, UAV123, NfS, ImageNetVID.
+
+    Args:
+        root, names, exclude, bad: As in `gather`.
+        dataset: Name of the class.
+        options: Its arguments but the folder; nothing is ever downloaded.
+
+    Raises:
+        ConfigError: There is no such class, or it doesn't work.
+        DataError: The class refuses the folder.
+    """
+    import inspect
+    from importlib import import_module
+
+    if dataset in BROKEN:
+        raise ConfigError(f"The got10k package's {dataset} fails on current Python; kind: {BROKEN[dataset]} reads the same folder.")
+    cls: Any = getattr(import_module("got10k.datasets"), dataset, None)
+    if not isinstance(cls, type):
+        raise ConfigError(f"The got10k package has no data set {dataset!r}; there are GOT10k, OTB, VOT, DTB70, TColor128, UAV123, NfS.")
+    known = inspect.signature(cls).parameters
+    fixed = {key: False for key in ("download", "return_meta") if key in known}
+    try:
+        data: Any = cls(str(root), **{**fixed, **options})
+    except Exception as error:  # the package raises bare Exception, AssertionError and more
+        raise DataError(f"The got10k package's {dataset} can't read {root}: {' '.join(repr(error).split())}.") from error
+
+    def read(index: int, name: str) -> list[AnnotatedTrack]:
+        try:
+            files, boxes = data[index][:2]
+        except Exception as error:  # as above
+            raise DataError(f"The got10k package's {dataset} can't read {name} in {root}: {error!r}.") from error
+        boxes = corners_to_boxes(np.asarray(boxes, dtype=np.float64))
+        check_count(root / name, len(boxes), len(files))
+        return [AnnotatedTrack(name, tuple(Path(f) for f in files), boxes)]
+
+    return gather(((n, partial(read, k, n)) for k, n in enumerate(data.seq_names)), root, names, exclude, bad)
+
+
+def corners_to_boxes(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N, 4) xywh as they are; (N, 8) corners of polygons (VOT) -> their upright bounding boxes."""
+    if rows.shape[1] == 4:
+        return rows
+    xs, ys = rows[:, 0::2], rows[:, 1::2]
+    low = np.stack([xs.min(1), ys.min(1)], axis=1)
+    return np.concatenate([low, np.stack([xs.max(1), ys.max(1)], axis=1) - low], axis=1)
+
+
+def check_count(where: Path, boxes: int, frames: int) -> None:
+    """Boxes and frames must be as many.
+
+    Raises:
+        DataError: They are not.
+    """
+    if boxes != frames:
+        raise DataError(f"{where} has {boxes} boxes for {frames} frames; they must be as many.")
+
+
+def subfolders(root: Path) -> Iterator[Path]:
+    """The folders in a folder.
+
+    Raises:
+        DataError: It is none.
+    """
+    if not root.is_dir():
+        raise DataError(f"The folder {root} does not exist; check train.data.material.root and the path of the source.")
+    return (p for p in root.iterdir() if p.is_dir())
+
+
+def _choice(what: str, subset: str, allowed: tuple[str, ...]) -> str:
+    if subset not in allowed:
+        raise ConfigError(f"{what} has no subset {subset!r}; choose {' or '.join(allowed)}.")
+    return subset
+
+
+def _package_table(name: str) -> Any:
+    """A table of the installed got10k package, read without importing it."""
+    import importlib.util
+
+    spec = importlib.util.find_spec("got10k")
+    path = Path(spec.submodule_search_locations[0]) / "datasets" / name if spec and spec.submodule_search_locations else None
+    if path is None or not path.is_file():
+        raise ConfigError(f"The table {name} of the got10k package is needed to tell the subsets apart; `pip install got10k` adds it.")
+    return json.loads(path.read_text(encoding="utf-8"))

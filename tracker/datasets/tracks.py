@@ -1,0 +1,223 @@
+"""Annotated tracks: frames and boxes behind one small interface, whatever layout they lie in (`tracker.datasets.track_readers`)."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.errors import ConfigError, ImageError, SiamTrackError, reading
+from tracker.media import images
+from tracker.types import Image
+
+logger = logging.getLogger(__name__)
+
+
+class DataError(SiamTrackError):
+    """Training data that can't be used: the message names the file."""
+
+
+@dataclass(frozen=True)
+class AnnotatedTrack:
+    """One target through one clip.
+
+    Attributes:
+        name: Unique within its data set.
+        frames: Image files in order.
+        boxes: (N, 4) xywh; rows without area, or not finite, mean that the target is absent.
+        kind: The target's class where it is known, else "".
+        clip: The clip it is in, shared by its other targets; the track's own name where empty.
+        masks: For each frame a picture with the number of the object at each pixel (`masks.read_mask`); () where there are none.
+    """
+
+    name: str
+    frames: tuple[Path, ...] = field(repr=False)
+    boxes: NDArray[np.float64] = field(repr=False)
+    kind: str = ""
+    clip: str = ""
+    masks: tuple[Path, ...] = field(default=(), repr=False)
+    present: NDArray[np.intp] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        good = np.isfinite(self.boxes).all(axis=1) & (self.boxes[:, 2] > 1) & (self.boxes[:, 3] > 1)
+        object.__setattr__(self, "present", np.flatnonzero(good[: len(self.frames)]))
+
+    def image(self, index: int) -> Image:
+        """Frame `index`, BGR uint8.
+
+        Raises:
+            DataError: The file can't be read.
+        """
+        return read_image(self.frames[index])
+
+
+class TrackSet(Protocol):
+    """A data set of tracks."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> AnnotatedTrack: ...
+
+
+class BadFiles:
+    """What happens to data that can't be used.
+
+    Args:
+        policy: stop (its error is raised) or skip (it is reported by name, once, and left out).
+
+    Raises:
+        ConfigError: Another policy.
+    """
+
+    def __init__(self, policy: str = "stop") -> None:
+        if policy not in ("stop", "skip"):
+            raise ConfigError(f"train.data.material.on_bad_file is {policy!r}; it must be stop or skip.")
+        self.policy = policy
+        self.seen: set[str] = set()
+
+    def report(self, error: SiamTrackError) -> None:
+        """Raises the error, or logs it and returns.
+
+        Raises:
+            DataError: Under the policy "stop".
+        """
+        if self.policy == "stop":
+            hint = "" if isinstance(error, _Told) else " (train.data.material.on_bad_file=skip goes on without it.)"
+            raise _Told(f"{error}{hint}") from None
+        if str(error) not in self.seen:
+            self.seen.add(str(error))
+            logger.warning("Left out: %s", error)
+
+
+def read_index(path: Path) -> Any:
+    """What was kept in a json file beside the data.
+
+    Raises:
+        DataError: It is damaged.
+    """
+    with reading(lambda why: DataError(f"The index {path} is damaged ({why}); remove it, it is made again.")):
+        return json.loads(path.read_text(encoding="utf-8"))
+
+
+class _Told(DataError):
+    """An error that says already how to go on."""
+
+
+def read_image(path: Path) -> Image:
+    """A colour image, by the reader that tracking and evaluation use.
+
+    Raises:
+        DataError: Missing or unreadable; the message names the file.
+    """
+    try:
+        return images.read_image(path)
+    except ImageError as error:
+        raise DataError(f"{error} Restore it or take its sequence out.") from None
+
+
+Item = tuple[str, Callable[[], Sequence[AnnotatedTrack]]]
+"""The name of a sequence, and what reads its tracks."""
+
+
+def gather(
+    items: Iterable[Item], where: Path, names: Sequence[str] = ("*",), exclude: Sequence[str] = (), bad: BadFiles | None = None
+) -> list[AnnotatedTrack]:
+    """Reads the sequences whose names match.
+
+    Args:
+        items: The sequences that are there.
+        where: Their folder, for errors.
+        names: Glob patterns of the sequences to take.
+        exclude: Glob patterns of the sequences to leave out (a validation split).
+        bad: What to do with a sequence that can't be read, or whose target shows in fewer than two frames; stops where None.
+
+    Raises:
+        DataError: Nothing matches, or nothing that matches can be used.
+    """
+    bad = bad or BadFiles()
+    tracks: list[AnnotatedTrack] = []
+    matched = 0
+    for name, read in items:
+        if not any(fnmatch(name, p) for p in names) or any(fnmatch(name, p) for p in exclude):
+            continue
+        matched += 1
+        try:
+            with reading(lambda why, name=name: DataError(f"The sequence {name} of {where} can't be read: {why}.")):  # type: ignore[misc]
+                found = read()
+            for track in found:
+                if len(track.present) < 2:
+                    raise DataError(f"The track {track.name} in {where} shows its target in {len(track.present)} frames; two are needed.")
+                tracks.append(track)
+        except DataError as error:
+            bad.report(error)
+    if not matched:
+        raise DataError(f"No sequence of {where} matches {', '.join(names)} (without {', '.join(exclude) or 'nothing'}).")
+    if not tracks:
+        raise DataError(f"None of the {matched} sequences of {where} can be used; the warnings above say why.")
+    return tracks
+
+
+def read_got10k(
+    root: Path, names: Sequence[str] = ("*",), exclude: Sequence[str] = (), bad: BadFiles | None = None
+) -> list[AnnotatedTrack]:
+    """Tracks of a GOT-10k folder (`list.txt`, one folder for each sequence with `groundtruth.txt` and `absence.label`).
+
+    Args:
+        root: The subset's folder, such as data/got/train.
+        names, exclude, bad: As in `gather`.
+
+    Raises:
+        DataError: The folder or its list is missing, or nothing matches.
+    """
+    listing = root / "list.txt"
+    if not listing.is_file():
+        raise DataError(f"The folder {root} holds no list.txt; a GOT-10k subset has one, with a sequence's name on each line.")
+
+    def read(name: str) -> list[AnnotatedTrack]:
+        folder = root / name
+        frames = tuple(sorted(folder.glob("*.jpg")))
+        if not frames:
+            raise DataError(f"The sequence {folder} holds no .jpg frames.")
+        boxes = read_table(folder / "groundtruth.txt", len(frames))
+        absent = folder / "absence.label"
+        if absent.is_file():
+            boxes = np.where(read_table(absent, len(frames), 1) > 0, 0.0, boxes)
+        meta = folder / "meta_info.ini"
+        lines = meta.read_text(encoding="utf-8", errors="replace").splitlines() if meta.is_file() else []
+        kinds = [line.split(":", 1)[1].strip() for line in lines if line.startswith("object_class:")]
+        return [AnnotatedTrack(name, frames, boxes, kinds[0] if kinds else "")]
+
+    with reading(lambda why: DataError(f"The list {listing} can't be read: {why}.")):
+        listed = listing.read_text(encoding="utf-8-sig").split()
+    return gather(((n, lambda n=n: read(n)) for n in listed), root, names, exclude, bad)  # type: ignore[misc]
+
+
+def read_table(path: Path, rows: int, columns: int = 4) -> NDArray[np.float64]:
+    """Numbers in lines, between commas, semicolons, tabs or spaces.
+
+    Args:
+        path: The file.
+        rows: How many lines there must be (0: any number).
+        columns: Numbers in a line.
+
+    Returns:
+        (rows, columns) float64.
+
+    Raises:
+        DataError: The file is missing, holds something else, or has another number of lines.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        values = [float(v) for v in text.replace(",", " ").replace(";", " ").split()]
+    except (OSError, ValueError) as error:
+        raise DataError(f"The file {path} can't be read as numbers: {error}.") from None
+    if len(values) % columns or (rows and len(values) != rows * columns):
+        raise DataError(f"The file {path} holds {len(values)} numbers; {rows or 'N'} frames with {columns} each are expected.")
+    return np.asarray(values, dtype=np.float64).reshape(-1, columns)

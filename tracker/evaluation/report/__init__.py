@@ -1,0 +1,1 @@
+"""Results as one page, with plots and tables beside it."""

@@ -1,0 +1,1 @@
+"""Disturbed clips: how honest the score is, and how it is calibrated."""

@@ -1,0 +1,222 @@
+"""Fits the score of a model on disturbed clips: which features, in which proportion, tell a box on the target from others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.config import TrackingConfig
+from tracker.evaluation.robustness.perturb import DisturbedClip
+from tracker.files import atomic_path
+from tracker.geometry import cxcywh_to_xywh, iou
+from tracker.tracking.confidence import FEATURES, OVERLAP, evidence, fit, probability, reliability
+from tracker.tracking.core import Core
+from tracker.tracking.motion import CameraMotion
+from tracker.tracking.observation import Observation
+from tracker.tracking.observer import observe
+from tracker.tracking.redetection import search
+from tracker.tracking.redetection_search import Redetection
+
+if TYPE_CHECKING:
+    from tracker.model.checkpoint import LoadedModel
+    from tracker.runtime.base import Engine
+
+KEEPING = ("states", "uncertain", "sure", "lost", "redetect", "verification", "bank")
+MISSES = 3
+"""Frames in a row off the target after which the sampler puts itself back."""
+SEARCH_EVERY = 5
+"""In every so many frames windows beyond the last place are searched too, and likenesses computed."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Readings with the truth about them.
+
+    Attributes:
+        features: (N, F).
+        right: (N,) whether the box was on the target.
+        absent: (N,) whether the target was not there.
+        searched: (N,) whether the place came from a search beyond the last place.
+        likeness: (N,) cosine with the first view, NaN where it was not computed.
+        source: (N,) number of the clip before it was disturbed: one clip's variants are left out together.
+    """
+
+    features: NDArray[np.float64]
+    right: NDArray[np.bool_]
+    absent: NDArray[np.bool_]
+    searched: NDArray[np.bool_]
+    likeness: NDArray[np.float64]
+    source: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.right)
+
+
+def sample(clips: Iterable[DisturbedClip], model: LoadedModel, engine: Engine, progress: Callable[[str], None] | None = None) -> Samples:
+    """Runs over clips and notes, in every frame, what was read and whether it was right.
+
+    The target is looked for as in tracking. While it is absent the place is held, as for a LOST target, and the frame is
+    searched. Where it comes back, or was left for `MISSES` frames, the place is set from the truth.
+    """
+    config = replace(model.config.tracking, states=False, redetect_margin=-99.0, redetect_budget_ms=0.0, bank_size=0)
+    core = Core(model, engine, config)
+    rows: list[tuple[NDArray[np.float64], bool, bool, bool, float, int]] = []
+    numbers: dict[str, int] = {}
+    for clip in clips:
+        rows += _sample_clip(core, clip, numbers.setdefault(clip.name, len(numbers)))
+        if progress is not None:
+            progress(f"{clip.name} ({clip.kind})")
+    columns = list(zip(*rows, strict=True))
+    return Samples(
+        np.stack(columns[0]),
+        np.array(columns[1], np.bool_),
+        np.array(columns[2], np.bool_),
+        np.array(columns[3], np.bool_),
+        np.array(columns[4], np.float64),
+        np.array(columns[5], np.int64),
+    )
+
+
+def _sample_clip(core: Core, clip: DisturbedClip, number: int) -> list[tuple[NDArray[np.float64], bool, bool, bool, float, int]]:
+    rows: list[tuple[NDArray[np.float64], bool, bool, bool, float, int]] = []
+    target, misses, was_absent, camera = None, 0, False, CameraMotion()
+    for k, frame in enumerate(clip.images()):
+        truth, present, absent = clip.truth[k], bool(clip.present[k]), bool(clip.absent[k])
+        if target is None:
+            target = core.start(frame, truth)
+            core.predict([], frame, camera)
+            continue
+        if present and (was_absent or misses >= MISSES):
+            target.centre, target.size, misses = truth[:2] + truth[2:] / 2, np.maximum(truth[2:], 1.0), 0
+            target.motion.forget()
+        was_absent = absent or (was_absent and not present)
+        core.predict([target], frame, camera)
+        near = observe(core, [target], frame).observations[0]
+        if not present and not absent:
+            continue
+
+        seen = [(near, False)]
+        closely = k % SEARCH_EVERY == 0
+        if closely:
+            far = search(core, target, Redetection(), frame, (frame.shape[1], frame.shape[0]))
+            seen += [(far, True)] if far is not None else []
+        for observation, searched in seen:
+            right = present and _overlap(observation, truth) >= OVERLAP
+            likeness = core.likeness(target, observation, frame) if closely else np.nan
+            rows.append((observation.confidence_features, right, absent, searched, likeness, number))
+            if not searched:
+                misses = 0 if right or absent else misses + 1
+        if present:
+            target.follow(near.found, near.crop, core.config, (frame.shape[1], frame.shape[0]))
+            if misses == 0:  # as in tracking: from places that are sure
+                core.learn(target, near, frame)
+                target.update_reference_logit(near.logit, core.config.peak_fall, near.online)
+    return rows
+
+
+def _overlap(observation: Observation, truth: NDArray[np.float64]) -> float:
+    return float(iou(cxcywh_to_xywh(np.concatenate(observation.place)), truth))
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a calibration found.
+
+    Attributes:
+        values: Fields of `TrackingConfig`: the weights of the score.
+        error: Expected calibration error over clips that the fit had not seen (leave one in five out).
+        curve: (mean score, share right, count) for each bin, of the same clips.
+        auc: Probability that a right box scores above a wrong one, of the same clips.
+        samples, right: How many there were.
+        scores: (N,) scores of clips that the fit had not seen.
+    """
+
+    values: dict[str, object]
+    error: float
+    curve: list[tuple[float, float, int]]
+    auc: float
+    samples: int
+    right: int
+    scores: NDArray[np.float64]
+
+
+def calibrate(samples: Samples, folds: int = 5) -> Calibration:
+    """Fits score and verification, and tells how good the score is on clips that the fit had not seen."""
+    scores = np.zeros(len(samples))
+    names = np.unique(samples.source)
+    for fold in range(folds):
+        held = np.isin(samples.source, names[fold::folds])
+        if held.any() and not held.all():
+            scores[held] = probability(samples.features[held], fit(samples.features[~held], samples.right[~held]))
+    curve, error = reliability(scores, samples.right)
+    values: dict[str, object] = {**thresholds(), "confidence": fit(samples.features, samples.right)}
+    values["confidence_plain"] = fit_plain(samples)
+    close = np.isfinite(samples.likeness)
+    if close.any():
+        seen = evidence(scores[close], samples.likeness[close], samples.searched[close])
+        values["verification"] = fit(seen, samples.right[close])
+    return Calibration(values, error, curve, rank_auc(scores, samples.right), len(samples), int(samples.right.sum()), scores)
+
+
+def fit_plain(samples: Samples) -> tuple[float, ...]:
+    """Weights of the score for targets of which nothing was learnt yet: only what the response itself says counts."""
+    kept = [k for k, name in enumerate(FEATURES) if name not in ("online", "online_margin", "drop", "online_drop")]
+    bias, *some = fit(samples.features[:, kept], samples.right)
+    weights = np.zeros(len(FEATURES))
+    weights[kept] = some
+    return (bias, *(float(w) for w in weights))
+
+
+def thresholds() -> dict[str, object]:
+    """The fields of `TrackingConfig` for keeping a target, at this version's defaults: they belong to the scores of a calibration."""
+    default = TrackingConfig()
+    return {f.name: getattr(default, f.name) for f in fields(default) if f.name.split("_")[0] in KEEPING}
+
+
+def rank_auc(scores: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
+    """Probability that a right one scores above a wrong one (area under the ROC curve); NaN without one of both."""
+    good, bad = int(right.sum()), int((~right).sum())
+    if not good or not bad:
+        return float("nan")
+    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    rank = (np.cumsum(counts) - (counts - 1) / 2)[place]
+    return float((rank[right].sum() - good * (good + 1) / 2) / (good * bad))
+
+
+def quantiles(values: NDArray[np.float64]) -> dict[str, float]:
+    """Some quantiles, for a report."""
+    kept = values[np.isfinite(values)]
+    return {f"{100 * q:g} %": float(np.quantile(kept, q)) for q in (0.01, 0.05, 0.5, 0.95, 0.99)} if len(kept) else {}
+
+
+def plot_reliability(curve: list[tuple[float, float, int]], error: float, path: Path, title: str) -> None:
+    """Draws the reliability diagram: score against share of right boxes, and how many boxes have which score."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.2, 5.6), dpi=120, layout="constrained")
+    top, low = figure.subplots(2, 1, height_ratios=[3.2, 1], sharex=True)
+    scores, shares, counts = (np.array(column) for column in zip(*curve, strict=True))
+    top.plot([0, 1], [0, 1], color="0.7", linestyle="--", label="perfect")
+    top.plot(scores, shares, marker="o", color="#1f77b4", label=f"measured (calibration error {error:.3f})")
+    top.set_ylabel(f"share of boxes with IoU >= {OVERLAP:g}")
+    top.set_title(title)
+    top.legend(loc="upper left", frameon=False)
+    low.bar(scores, counts / counts.sum(), width=0.07, color="#1f77b4")
+    low.set_ylabel("share of frames")
+    low.set_xlabel("score")
+    for axis in (top, low):
+        axis.set_xlim(0, 1)
+        axis.spines[["top", "right"]].set_visible(False)
+    top.set_ylim(0, 1)
+    with atomic_path(path) as part:
+        figure.savefig(part)
+
+
+def config_with(base: TrackingConfig, calibration: Calibration) -> TrackingConfig:
+    """The constants with the calibrated ones in them."""
+    return replace(base, **calibration.values)  # type: ignore[arg-type]

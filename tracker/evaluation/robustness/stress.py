@@ -1,0 +1,221 @@
+"""How honest is the tracker? Disturbed clips, tracked with all parts and with each part switched off, counted and tabulated."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.config import TrackingConfig
+from tracker.evaluation.robustness.perturb import DisturbedClip
+from tracker.geometry import iou
+from tracker.metrics.success import success_curve
+from tracker.tracking.confidence import OVERLAP
+
+if TYPE_CHECKING:
+    from tracker.model.checkpoint import LoadedModel
+    from tracker.runtime.base import Engine
+
+logger = logging.getLogger(__name__)
+
+WITHIN = 15
+"""Frames in which a target that came back has to be found."""
+
+PARTS: dict[str, dict[str, Any]] = {
+    "all parts": {},
+    "without states": {"states": False},
+    "without search": {"redetect": False},
+    "without template bank": {"bank_size": 0},
+    "without margin test": {"redetect_margin": -99.0},
+    "without likeness test": {"verification": (), "redetect_drop": 99.0},
+    "without confirmation": {"redetect_frames": 1, "redetect_evidence": 0.0},
+    "without slow usual response": {"peak_fall": 0.1},
+    "without look elsewhere": {"distractor_frames": 0},
+    "without trail": {"lost_follow_frames": 0},
+    "without online filter": {"online_weight": 0.0},
+    "without small window": {"steady_size": 0},
+}
+"""What is switched off in each row of the table."""
+
+
+@dataclass(frozen=True)
+class ClipRun:
+    """One clip, tracked.
+
+    Attributes:
+        name, kind: Of the clip.
+        overlap: (N,) IoU of the box with the truth; NaN where there is none.
+        visible: (N,) whether a box was reported.
+        score: (N,) scores.
+        present, absent: (N,) of the clip.
+        absences: (start, back) frames.
+    """
+
+    name: str
+    kind: str
+    overlap: NDArray[np.float64]
+    visible: NDArray[np.bool_]
+    score: NDArray[np.float64]
+    present: NDArray[np.bool_]
+    absent: NDArray[np.bool_]
+    absences: list[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Count:
+    """A row of the table; None where nothing of the kind happened.
+
+    Attributes:
+        part, kind: What was switched off; which disturbance ("all" of them, or "none": the clips as they are).
+        frames: All frames but the first of each clip.
+        absent_frames: Those without the target.
+        false_tracks: Share of these in which a box was reported.
+        absences: How often the target came back.
+        reacquired: Share of these in which a box on the target (IoU >= 0.3) was reported within `WITHIN` frames.
+        kept: Share of the frames with the target in which a box on it was reported.
+        falsely_lost: Share of them in which no box was reported.
+        auc: Mean over clips of the area under the success curve, frames with the target; the last box counts while LOST.
+        auc_reported: The same, but a frame without a reported box counts as no overlap.
+    """
+
+    part: str
+    kind: str
+    frames: int
+    absent_frames: int
+    false_tracks: float | None
+    absences: int
+    reacquired: float | None
+    kept: float | None
+    falsely_lost: float | None
+    auc: float | None
+    auc_reported: float | None
+
+
+def track_clip(clip: DisturbedClip, model: LoadedModel, engine: Engine, config: TrackingConfig) -> ClipRun:
+    """Tracks a clip from the truth of its first frame, without a time limit for the search so that a run can be repeated."""
+    from tracker.tracking.tracker import SiamTracker
+
+    tracker = SiamTracker(model, engine, replace(config, redetect_budget_ms=0.0))
+    boxes, visible, scores = np.zeros((len(clip), 4)), np.ones(len(clip), np.bool_), np.ones(len(clip))
+    for k, image in enumerate(clip.images()):
+        if k == 0:
+            boxes[0] = clip.truth[0]
+            tracker.init(image, boxes[0])
+            continue
+        track = tracker.update(image, index=k)
+        boxes[k], visible[k], scores[k] = track.box, track.visible, track.score
+    overlap = np.where(clip.present, iou(boxes, clip.truth), np.nan)
+    return ClipRun(clip.name, clip.kind, overlap, visible, scores, clip.present, clip.absent, clip.absences())
+
+
+def count(runs: Sequence[ClipRun], part: str, kind: str) -> Count:
+    """The numbers of some clips, frames pooled (but the AUC, which is a mean over clips as in one-pass evaluation)."""
+    absent = sum(int(r.absent[1:].sum()) for r in runs)
+    reported = sum(int((r.absent & r.visible)[1:].sum()) for r in runs)
+    present = sum(int(r.present[1:].sum()) for r in runs)
+    with np.errstate(invalid="ignore"):
+        on = [r.visible & (r.overlap >= OVERLAP) for r in runs]
+    back = [bool(hit[end : end + WITHIN].any()) for r, hit in zip(runs, on, strict=True) for _, end in r.absences]
+    seen = [r.overlap[1:][r.present[1:]] for r in runs]
+    told = [np.where(r.visible, r.overlap, 0.0)[1:][r.present[1:]] for r in runs]
+    return Count(
+        part=part,
+        kind=kind,
+        frames=sum(len(r.visible) - 1 for r in runs),
+        absent_frames=absent,
+        false_tracks=reported / absent if absent else None,
+        absences=len(back),
+        reacquired=float(np.mean(back)) if back else None,
+        kept=sum(int((hit & r.present)[1:].sum()) for r, hit in zip(runs, on, strict=True)) / present if present else None,
+        falsely_lost=sum(int((r.present & ~r.visible)[1:].sum()) for r in runs) / present if present else None,
+        auc=_auc(seen),
+        auc_reported=_auc(told),
+    )
+
+
+def _auc(overlaps: Sequence[NDArray[np.float64]]) -> float | None:
+    values = [float(np.mean(success_curve(o))) for o in overlaps if len(o)]
+    return float(np.mean(values)) if values else None
+
+
+def stress(
+    clips: Callable[[], Iterable[DisturbedClip]],
+    model: LoadedModel,
+    engine: Engine,
+    parts: Sequence[str],
+    progress: Callable[[str, ClipRun], None] | None = None,
+    config: TrackingConfig | None = None,
+) -> list[Count]:
+    """Tracks all clips with each part switched off.
+
+    Args:
+        clips: Gives the clips, anew for each call (they are made when asked for).
+        model, engine: What tracks.
+        parts: Keys of `PARTS`.
+        progress: Called after each clip.
+        config: Instead of the model's own.
+
+    Returns:
+        For each part a row for each kind of disturbance, one for all, one for undisturbed clips.
+    """
+    base = config or model.config.tracking
+    runs: dict[str, list[ClipRun]] = {part: [] for part in parts}
+    for clip in clips():
+        for part in parts:
+            run = track_clip(clip, model, engine, replace(base, **PARTS[part]))
+            runs[part].append(run)
+            if progress is not None:
+                progress(part, run)
+    rows = []
+    for part, done in runs.items():
+        kinds = list(dict.fromkeys(r.kind for r in done))
+        rows += [count([r for r in done if r.kind == kind], part, kind) for kind in kinds]
+        disturbed = [r for r in done if r.kind != "none"]
+        if disturbed:
+            rows.append(count(disturbed, part, "all"))
+    return rows
+
+
+def as_dicts(rows: Sequence[Count]) -> list[dict[str, Any]]:
+    """Rows for json."""
+    return [asdict(row) for row in rows]
+
+
+def markdown(rows: Sequence[Count]) -> str:
+    """Two tables: each part switched off, over all disturbances; and each kind of disturbance, with all parts on."""
+
+    def percent(value: float | None) -> str:
+        return "-" if value is None else f"{100 * value:.1f} %"
+
+    def area(value: float | None) -> str:
+        return "-" if value is None else f"{value:.4f}"
+
+    plain = {row.part: row for row in rows if row.kind == "none"}
+    lines = [
+        "| parts | box reported while absent | back within 15 frames | on the target | no box though present | AUC, clips as they are "
+        "| the same, LOST counts 0 |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        if row.kind == "all":
+            own = plain.get(row.part)
+            shares = " | ".join(percent(v) for v in (row.false_tracks, row.reacquired, row.kept, row.falsely_lost))
+            lines.append(f"| {row.part} | {shares} | {area(own.auc if own else None)} | {area(own.auc_reported if own else None)} |")
+    lines += [
+        "",
+        "| disturbance (all parts on) | frames without target | box reported while absent | times it came back | back within 15 frames "
+        "| on the target | no box though present |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    first = next((row.part for row in rows), "")
+    for row in rows:
+        if row.part == first:
+            lines.append(
+                f"| {row.kind} | {row.absent_frames} | {percent(row.false_tracks)} | {row.absences} | {percent(row.reacquired)} "
+                f"| {percent(row.kept)} | {percent(row.falsely_lost)} |"
+            )
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,246 @@
+"""Tracking the sequences of a data set: one function for one sequence, wherever it runs."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.datasets.base import Dataset, SequenceData, has_area
+from tracker.errors import SourceError
+from tracker.evaluation.specs import RunTracker, TrackerSpec, digest
+from tracker.metrics import result_files
+from tracker.metrics.results import FAILURE, INIT, SKIPPED, TRACKED, SequenceResult, load_result, record_path, save_result
+from tracker.metrics.vot import RESTART, region_overlap
+from tracker.types import Box, Image
+
+logger = logging.getLogger(__name__)
+
+Protocol = Literal["ope", "supervised"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One tracker on one sequence; picklable.
+
+    Attributes:
+        spec: How to build the tracker.
+        sequence: Where its frames are, and the truth.
+        dataset: Title, for the result.
+        protocol: "ope" or "supervised".
+        fingerprint: Key of tracker, settings, code and protocol.
+        content: Key of the sequence's annotation and pictures.
+    """
+
+    spec: TrackerSpec
+    sequence: SequenceData
+    dataset: str
+    protocol: Protocol
+    fingerprint: str
+    content: str = ""
+
+
+_built: dict[TrackerSpec, RunTracker] = {}
+"""The trackers of this process: building takes longer than a short sequence, and `init` starts afresh."""
+
+
+def evaluate_sequence(task: Task) -> SequenceResult:
+    """Run a tracker over a sequence. Never raises for what the tracker or the images do: see `SequenceResult.error`.
+
+    Raises:
+        SiamTrackError: The tracker can't even be built.
+    """
+    tracker = _built.get(task.spec)
+    if tracker is None:
+        tracker = _built[task.spec] = task.spec.build()
+    recorder = _Recorder(task)
+    try:
+        (_supervised if task.protocol == "supervised" else _one_pass)(tracker, task.sequence, recorder)
+    except Exception as error:  # the tracker is anybody's code: report it and go on with the next sequence
+        logger.debug("%s crashed on %s", task.spec.label, task.sequence.name, exc_info=True)
+        _built.pop(task.spec, None)  # its state can't be trusted any more
+        who = "the data" if isinstance(error, SourceError) else type(error).__name__
+        recorder.error = f"{who} in frame {recorder.frame}: {' '.join(str(error).split())}"
+    return recorder.result()
+
+
+def _one_pass(tracker: RunTracker, sequence: SequenceData, out: _Recorder) -> None:
+    """One pass: the first box initialises, nothing is corrected afterwards. Frames before it (VOT, target not shown) are passed over."""
+    start = int(np.argmax(has_area(sequence.truth)))
+    for k, image in out.frames(sequence):
+        if k == start:
+            out.timed(lambda image=image: tracker.init(image, sequence.init))  # type: ignore[misc]
+            out.boxes[k] = sequence.init
+        elif k > start:
+            out.track(tracker, image)
+
+
+def _supervised(tracker: RunTracker, sequence: SequenceData, out: _Recorder) -> None:
+    """VOT: initialise, and again `RESTART` frames after a failure (overlap 0).
+
+    Frames without a region (NaN, or no area) count for nothing: no failure there, and no start, which waits for the next region.
+    """
+    regions = sequence.truth if sequence.polygons is None else sequence.polygons
+    shown = has_area(sequence.truth)
+    start = 0
+    for k, image in out.frames(sequence):
+        if k == start and not shown[k]:
+            start += 1
+        if k < start:
+            out.codes[k] = SKIPPED
+        elif k == start:
+            box = sequence.truth[k]
+            out.timed(lambda image=image, box=box: tracker.init(image, box))  # type: ignore[misc]
+            out.codes[k] = INIT
+        else:
+            out.track(tracker, image)
+            out.codes[k] = TRACKED
+            if shown[k] and region_overlap(out.boxes[k], regions[k], out.size) <= 0:
+                out.boxes[k] = np.nan
+                out.codes[k] = FAILURE
+                start = k + RESTART
+
+
+class _Recorder:
+    """Collects what happens frame by frame."""
+
+    def __init__(self, task: Task) -> None:
+        count = len(task.sequence)
+        self.task = task
+        self.error = ""
+        self.frame = 0
+        self.size = (0, 0)
+        self.boxes = np.full((count, 4), np.nan)
+        self.times = np.full(count, np.nan)
+        self.decode_times = np.full(count, np.nan)
+        self.scores = np.full(count, np.nan)
+        self.lost = np.zeros(count, dtype=bool)
+        self.codes = np.zeros(count, dtype=np.int8)
+
+    def frames(self, sequence: SequenceData) -> Iterator[tuple[int, Image]]:
+        """(index, image), with the time of decoding recorded."""
+        images = sequence.images()
+        for k in range(len(sequence)):
+            self.frame = k
+            begin = time.perf_counter()
+            image = next(images)
+            self.decode_times[k] = time.perf_counter() - begin
+            if k == 0:
+                self.size = (image.shape[1], image.shape[0])
+            yield k, image
+
+    def timed(self, call: Callable[[], object]) -> object:
+        """Run one call of the tracker on the clock of the present frame."""
+        begin = time.perf_counter()
+        value = call()
+        self.times[self.frame] = time.perf_counter() - begin
+        return value
+
+    def track(self, tracker: RunTracker, image: Image) -> None:
+        """One update; its box, score and state are recorded."""
+        value = self.timed(lambda: tracker.update(image))
+        box: NDArray[np.float64] | Box = np.asarray(getattr(value, "box", value), dtype=np.float64).reshape(-1)
+        if box.shape != (4,) or not np.isfinite(box).all():
+            raise ValueError(f"the tracker gave {box.tolist()}, which isn't a box of four finite numbers")
+        k = self.frame
+        self.boxes[k] = box
+        self.scores[k] = float(getattr(value, "score", np.nan))
+        self.lost[k] = not getattr(value, "visible", True) or bool(getattr(tracker, "lost", False))
+
+    def result(self) -> SequenceResult:
+        """The record. Boxes and times are rounded as the interchange files are, so that both give the same numbers."""
+        task, supervised = self.task, self.task.protocol == "supervised"
+        return SequenceResult(
+            tracker=task.spec.label,
+            dataset=task.dataset,
+            sequence=task.sequence.name,
+            boxes=np.round(self.boxes, 4 if supervised else 3),
+            truth=task.sequence.truth,
+            valid=task.sequence.valid,
+            times=np.round(self.times, 8),
+            decode_times=np.round(self.decode_times, 8),
+            scores=self.scores,
+            lost=self.lost,
+            size=self.size,
+            attributes=task.sequence.attributes,
+            object_class=task.sequence.object_class,
+            frames=task.sequence.frames,
+            codes=self.codes if supervised else None,
+            polygons=task.sequence.polygons,
+            error=self.error,
+            fingerprint=task.fingerprint,
+            content=task.content,
+        )
+
+
+def make_tasks(dataset: Dataset, specs: list[TrackerSpec], protocol: Protocol) -> list[Task]:
+    """One task per tracker and sequence, with the key of its result: model, configuration, code, protocol; and that of its data."""
+    tasks = []
+    contents = {sequence.name: sequence.content() for sequence in dataset.sequences}
+    for spec in specs:
+        key = digest([spec.fingerprint(), dataset.key, dataset.results_folder, protocol])
+        tasks += [Task(spec, sequence, dataset.title, protocol, key, contents[sequence.name]) for sequence in dataset.sequences]
+    return tasks
+
+
+@dataclass
+class RunStore:
+    """The folder of a run: which results are there already, and where new ones go.
+
+    Attributes:
+        output: The evaluation's folder.
+        dataset: Its data set.
+    """
+
+    output: Path
+    dataset: Dataset
+
+    def folder(self, label: str) -> Path:
+        """A tracker's folder in the interchange layout."""
+        return self.output / "results" / self.dataset.results_folder / label
+
+    def load(self, task: Task) -> SequenceResult | None:
+        """The stored result of a task, or None where there is none that was made by the same model, configuration, code and data."""
+        path = record_path(self.output, task.spec.label, task.fingerprint, task.sequence.name)
+        if not path.is_file():
+            return None
+        try:
+            result = load_result(path)
+        except SourceError as error:
+            logger.warning("%s", error)
+            return None
+        sequence = task.sequence
+        if result.content != task.content:  # pictures repaired, boxes corrected, or a record from before contents were kept
+            return None
+        same = result.fingerprint == task.fingerprint and len(result) == len(sequence) and not result.error
+        if not same or not np.array_equal(result.truth[0], sequence.truth[0], equal_nan=True):
+            return None
+        return replace(
+            result,
+            truth=sequence.truth,
+            valid=sequence.valid,
+            attributes=sequence.attributes,
+            frames=sequence.frames,
+            polygons=sequence.polygons,
+            object_class=sequence.object_class,
+            dataset=task.dataset,
+        )
+
+    def save(self, result: SequenceResult) -> None:
+        """Write a result, both as a record and as interchange files; not one that ended in a crash, so that a second run tries again."""
+        if result.error:
+            return
+        result_files.write(self.folder(result.tracker), self.dataset.layout, result)
+        save_result(record_path(self.output, result.tracker, result.fingerprint, result.sequence), result)
+
+    def restore(self, result: SequenceResult) -> None:
+        """Write the interchange files of a stored result again if somebody removed them."""
+        folder = self.folder(result.tracker)
+        if not all(path.is_file() for path in result_files.paths(folder, self.dataset.layout, result.sequence)):
+            result_files.write(folder, self.dataset.layout, result)

@@ -1,0 +1,1 @@
+"""The search for tracking settings on a validation split."""

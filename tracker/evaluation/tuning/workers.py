@@ -1,0 +1,250 @@
+"""The work inside a search of tracking constants: one tracker, one sequence, one score; in several processes.
+
+Every process loads the network once and builds a tracker around it for each set of constants. Decoded frames are kept as
+.npy files that all processes map, so that the operating system holds them once.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from itertools import islice
+from multiprocessing import connection, get_context, parent_process
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tracker.config import TrackingConfig
+from tracker.datasets.base import SequenceData
+from tracker.errors import SourceError
+from tracker.evaluation.workers import ONE_THREAD
+from tracker.files import atomic
+from tracker.metrics.success import exact_iou, success_curve
+from tracker.types import Box, Image
+
+if TYPE_CHECKING:
+    from tracker.model.checkpoint import LoadedModel
+    from tracker.runtime.base import Engine
+
+logger = logging.getLogger(__name__)
+
+
+class Followed(Protocol):
+    """What `update` gives; only the box is looked at."""
+
+    @property
+    def box(self) -> Box:
+        """(4,) xywh in pixels."""
+
+
+class Follower(Protocol):
+    """What is tuned: `tracker.tracking.tracker.SiamTracker` or anything with these two methods."""
+
+    def init(self, image: ArrayLike, box: ArrayLike) -> None:
+        """Takes the target from the first frame."""
+
+    def update(self, image: ArrayLike) -> Followed:
+        """Finds it in the next frame."""
+
+
+class Factory(Protocol):
+    """Makes a tracker with the given constants. It is sent to the worker processes, so it must pickle."""
+
+    def __call__(self, constants: TrackingConfig) -> Follower:
+        """A tracker ready for `init`."""
+
+
+@lru_cache(maxsize=1)
+def _loaded(model: str, device: str, engine: str) -> tuple[LoadedModel, Engine]:
+    from tracker.model.checkpoint import load_model
+    from tracker.runtime.select import build_engine
+
+    loaded = load_model(model)
+    return loaded, build_engine(loaded, device=device, engine=engine)
+
+
+@dataclass(frozen=True)
+class SiamFactory:
+    """Trackers around one network, which each process loads once.
+
+    Attributes:
+        model, device, engine: As in `SiamTracker.from_pretrained`.
+    """
+
+    model: str
+    device: str = "cpu"
+    engine: str = "auto"
+
+    def __call__(self, constants: TrackingConfig) -> Follower:
+        from tracker.tracking.tracker import SiamTracker
+
+        return SiamTracker(*_loaded(self.model, self.device, self.engine), constants)
+
+
+@dataclass(frozen=True)
+class FrameCache:
+    """Decoded frames on disk, whole sequences until the room is used up; the rest is decoded every time.
+
+    Attributes:
+        folder: Where the files lie; None keeps nothing.
+        room: Bytes in all.
+    """
+
+    folder: Path | None = None
+    room: int = 0
+
+    def frames(self, sequence: SequenceData, count: int) -> Iterator[Image]:
+        """The first `count` frames of a sequence, from the cache where they are in it, else decoded and cached if there is room."""
+        if self.folder is None:
+            yield from islice(sequence.images(), count)
+            return
+        path = self.folder / f"{sequence.name}-{count}.npy"
+        if path.is_file():
+            yield from np.load(path, mmap_mode="r")
+            return
+        images = islice(sequence.images(), count)
+        first = next(images)
+        used = sum(p.stat().st_size for p in self.folder.glob("*.npy"))
+        if used + first.nbytes * count > self.room:
+            yield first
+            yield from images
+            return
+        block = np.empty((count, *first.shape), np.uint8)
+        block[0] = first
+        for k, image in enumerate(images, 1):
+            if image.shape != first.shape:  # a sequence whose frames change size: rare, and not worth keeping
+                yield from islice(sequence.images(), count)
+                return
+            block[k] = image
+        with atomic(path) as file:
+            np.save(file, block)
+        yield from block
+
+
+@dataclass(frozen=True)
+class SequenceScore:
+    """How well a sequence was tracked. ao: mean IoU without frame 1; auc: success AUC without frame 1; both in [0, 1]."""
+
+    sequence: str
+    ao: float
+    auc: float
+
+
+def score_sequence(
+    factory: Factory, constants: TrackingConfig, sequence: SequenceData, max_frames: int | None = None, cache: FrameCache | None = None
+) -> SequenceScore:
+    """Track the first frames of a sequence once and score them.
+
+    Args:
+        factory: Makes the tracker.
+        constants: How it tracks.
+        sequence: Frames and truth; frames that are not `valid` don't count.
+        max_frames: Cap on the frames that are used.
+        cache: Of decoded frames.
+    """
+    count = min(len(sequence), max_frames or len(sequence))
+    boxes = np.full((count, 4), np.nan)
+    tracker = factory(constants)
+    size = (0, 0)
+    for k, image in enumerate((cache or FrameCache()).frames(sequence, count)):
+        if k == 0:
+            size = (image.shape[1], image.shape[0])
+            tracker.init(image, sequence.init)
+        else:
+            boxes[k] = tracker.update(image).box
+    counted = sequence.valid[:count] & np.isfinite(sequence.truth[:count]).all(axis=1)
+    counted[0] = False
+    ious = exact_iou(boxes[counted], sequence.truth[:count][counted], size)
+    return SequenceScore(sequence.name, float(ious.mean()), float(success_curve(ious).mean()))
+
+
+@dataclass
+class _Worker:
+    factory: Factory
+    sequences: Mapping[str, SequenceData]
+    max_frames: int | None
+    cache: FrameCache
+
+
+_worker: list[_Worker] = []
+
+
+def _start(worker: _Worker, threads: int) -> None:
+    """Runs once in every process. The parent alone answers Ctrl-C; a process whose parent was killed ends itself."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=lambda: (connection.wait([parent.sentinel]), os._exit(1)), daemon=True).start()
+    os.environ.update({name: str(threads) for name in ONE_THREAD})
+    import cv2
+
+    cv2.setNumThreads(threads)
+    _worker[:] = [worker]
+
+
+def _score(name: str, constants: TrackingConfig) -> SequenceScore:
+    w = _worker[0]
+    return score_sequence(w.factory, constants, w.sequences[name], w.max_frames, w.cache)
+
+
+@dataclass
+class Pool:
+    """Worker processes that score sequences; use it in a `with`.
+
+    Attributes:
+        factory, max_frames, cache: As in `score_sequence`.
+        sequences: All that may be asked for.
+        workers: Processes.
+        threads: Threads of the network in each.
+    """
+
+    factory: Factory
+    sequences: Sequence[SequenceData]
+    workers: int = 1
+    threads: int = 1
+    max_frames: int | None = None
+    cache: FrameCache = field(default_factory=FrameCache)
+
+    def __enter__(self) -> Pool:
+        # The slim copies are what travels: attributes and polygons aren't needed for a score.
+        slim = {s.name: replace(s, attributes={}, polygons=None) for s in self.sequences}
+        worker = _Worker(self.factory, slim, self.max_frames, self.cache)
+        self._executor = ProcessPoolExecutor(self.workers, get_context("spawn"), _start, (worker, self.threads))
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def scores(self, names: Sequence[str], constants: TrackingConfig) -> Iterator[SequenceScore]:
+        """Scores in the order of `names`, as they become known; leaving the iterator early cancels what hasn't begun.
+
+        Raises:
+            SourceError: The workers died (killed for memory, for example).
+        """
+        from concurrent.futures.process import BrokenProcessPool
+
+        futures: list[Future[SequenceScore]] = []
+        try:
+            # Only a little ahead of what is asked for, so that a pruned trial wastes little.
+            ahead = 0
+            for k in range(len(names)):
+                while ahead < min(len(names), k + self.workers + 1):
+                    futures.append(self._executor.submit(_score, names[ahead], constants))
+                    ahead += 1
+                yield futures[k].result()
+        except BrokenProcessPool:
+            raise SourceError(
+                f"A worker process died while it tracked one of {', '.join(names[max(0, ahead - 3) : ahead])}; "
+                "most often the memory was used up: use fewer --workers or a smaller --max-frames. The search can be resumed."
+            ) from None
+        finally:
+            for future in futures:
+                future.cancel()

@@ -1,0 +1,1 @@
+"""Where results go: annotated videos and files of boxes."""

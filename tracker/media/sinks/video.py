@@ -1,0 +1,267 @@
+"""Annotated video: H.264 in MP4 that any browser plays, and that plays even if the program is killed while it writes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+
+from tracker.errors import OutputError
+from tracker.files import Growing, atomic_path
+from tracker.media.images import fit_into
+from tracker.media.sinks.base import SinkBase, check_video_name, check_writable
+from tracker.types import Frame, Image, Track, VideoInfo
+
+logger = logging.getLogger(__name__)
+
+Render = Callable[[Frame, Sequence[Track]], Image]
+
+ENCODERS = {
+    # zerolatency: nothing stays inside the encoder, so that every frame written is in the file even after kill -9.
+    "libx264": {"preset": "veryfast", "tune": "zerolatency"},
+    "libopenh264": {"allow_skip_frames": "0"},
+    "mpeg4": {"qscale": "4"},
+}
+"""Encoders in order of preference, with their options."""
+
+FRAGMENTS = {"movflags": "frag_every_frame+empty_moov+default_base_moof", "flush_packets": "1"}
+"""While it is written each frame is a fragment of its own, complete on disk; closing rewrites the file as a plain MP4."""
+
+CLUSTERS = {"cluster_time_limit": "100", "flush_packets": "1"}
+"""Matroska writes whole clusters: one of a tenth of a second is all that kill -9 can take."""
+
+DEFAULT_RATE = Fraction(25)
+LIVE_CLOCK = 90_000
+QUEUE = 8
+SNAP = 0.1
+
+
+def pick_encoder() -> str:
+    """The best encoder of this build of FFmpeg; a poorer one is named in the log.
+
+    Raises:
+        OutputError: It has none.
+    """
+    for name in ENCODERS:
+        try:
+            av.codec.Codec(name, "w")
+        except av.codec.codec.UnknownCodecError:
+            continue
+        if name == "mpeg4":
+            logger.warning("PyAV has no H.264 encoder here: the video is written as MPEG-4 part 2, which browsers don't play.")
+        return name
+    raise OutputError(f"This build of PyAV has no video encoder ({', '.join(ENCODERS)}); install av from its wheel: pip install av.")
+
+
+class Clock:
+    """Time stamps of the written frames in ticks: the source's own, on the exact grid of its rate where they lie on it.
+
+    Args:
+        rate: Frames per second, or None for a live source: real time stamps at 90 kHz.
+    """
+
+    def __init__(self, rate: Fraction | None) -> None:
+        self.rate = rate
+        if rate is not None and rate.numerator > 1_000_000:
+            rate = rate.limit_denominator(1001)
+        fine = 1000 if rate and rate.numerator < 10_000 else 1
+        self.base = Fraction(1, rate.numerator * fine) if rate else Fraction(1, LIVE_CLOCK)
+        self.step = rate.denominator * fine if rate else LIVE_CLOCK // 30
+        self._first: Frame | None = None
+        self._last = -1
+
+    def ticks(self, frame: Frame) -> int:
+        """Ticks since the first frame, always more than for the frame before."""
+        first = self._first = self._first or frame
+        if frame.timestamp is None or first.timestamp is None:
+            ticks = (frame.index - first.index) * self.step
+        else:
+            exact = (frame.timestamp - first.timestamp) / self.base
+            frames = round(exact / self.step)
+            # A container that rounds to milliseconds must not make a constant rate jitter.
+            ticks = frames * self.step if self.rate and abs(exact - frames * self.step) < SNAP * self.step else round(exact)
+        self._last = max(ticks, self._last + 1)
+        return self._last
+
+
+class VideoSink(SinkBase):
+    """A video of the frames with what `render` draws on them; encoding runs in a thread beside the tracker.
+
+    Size and time base are those of the first frame. Odd sizes are padded by one line (H.264's chroma needs even ones), a
+    frame of another size is fitted into the first one's with black bars. The pixels have the shape of the source's on the screen.
+
+    Args:
+        path: .mp4, .m4v, .mov or .mkv.
+        info: The source, for its frame rate; without one, or for a folder, it is 25 per second. Live: real time stamps.
+        render: Makes the picture to write from frame and tracks; default `tracker.media.draw.draw_tracks`.
+        overwrite: Whether an existing file may be replaced.
+        quality: Constant rate factor of x264: 18 looks lossless, 23 is usual, 30 is small.
+
+    Raises:
+        OutputError: The path can't be written; from `write` or `close`: the encoder failed or the disk is full.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        info: VideoInfo | None = None,
+        *,
+        render: Render | None = None,
+        overwrite: bool = False,
+        quality: int = 23,
+    ) -> None:
+        from tracker.media.draw import draw_tracks
+
+        self.path, self.encoder, self.frames = check_writable(check_video_name(path), overwrite), pick_encoder(), 0
+        self._render, self._quality = render or draw_tracks, quality
+        live = info is not None and info.live
+        self._aspect = info.pixel_aspect if info is not None else Fraction(1)
+        self._clock = Clock(None if live else (info.frame_rate if info and info.frame_rate else DEFAULT_RATE))
+        self._queue: queue.Queue[tuple[Image, int] | None] = queue.Queue(QUEUE)
+        self._error: BaseException | None = None
+        self._thread: threading.Thread | None = None
+        self._container: Any = None
+        self._closed = self._reported = False
+        self._growing = Growing(self.path)
+
+    @property
+    def where(self) -> Path:
+        """The file that holds the frames now: the output itself, or the one beside it that will take its place."""
+        return self._growing.where
+
+    def write(self, frame: Frame, tracks: Sequence[Track]) -> None:
+        if self._closed:
+            raise OutputError(f"{self.path} is closed: no frame can be added.")
+        image, ticks = self._render(frame, tracks), self._clock.ticks(frame)
+        if self._thread is None:
+            self._open(image.shape[1], image.shape[0])
+            self._thread = threading.Thread(target=self._run, name="siamtrack-encode", daemon=True)
+            self._thread.start()
+        if image is frame.image:  # nothing was drawn: the caller may go on to use its picture
+            image = image.copy()
+        self._put((image, ticks))
+        self.frames += 1
+
+    def _put(self, item: tuple[Image, int] | None) -> None:
+        while True:
+            self._check()
+            try:
+                return self._queue.put(item, timeout=0.5)
+            except queue.Full:
+                continue
+
+    def _check(self) -> None:
+        if self._error is not None:
+            error, self._reported = self._error, True
+            raise OutputError(
+                f"Writing {self.path} failed: {getattr(error, 'strerror', None) or error}; what was written is in {self._growing.now}."
+            ) from error
+
+    def _open(self, width: int, height: int) -> None:
+        self._size = (width + width % 2, height + height % 2)
+        options = CLUSTERS if self.path.suffix.lower() == ".mkv" else FRAGMENTS
+        try:
+            self._container = av.open(str(self._growing.now), "w", options=dict(options))
+        except (av.FFmpegError, OSError) as error:
+            raise OutputError(f"Can't write {self.path}: {error.strerror or error}.") from None
+        extra = {"crf": str(self._quality)} if self.encoder == "libx264" else {}
+        rate = self._clock.rate or Fraction(30)
+        stream: Any = self._container.add_stream(self.encoder, rate=rate, options={**ENCODERS[self.encoder], **extra})
+        stream.width, stream.height, stream.pix_fmt = *self._size, "yuv420p"
+        context = stream.codec_context
+        if self._aspect != 1:
+            context.sample_aspect_ratio = self._aspect
+        context.time_base, context.gop_size = self._clock.base, max(1, round(2 * rate))
+        context.thread_count = min(4, os.cpu_count() or 1)
+        # OpenCV converts by BT.601 in limited range; said in the stream, so that players don't guess BT.709 for large pictures.
+        context.colorspace, context.color_range, context.color_primaries, context.color_trc = 6, 1, 1, 1
+        self._stream = stream
+
+    def _run(self) -> None:
+        try:
+            while (item := self._queue.get()) is not None:
+                self._encode(*item)
+            for packet in self._stream.encode(None):
+                self._container.mux(packet)
+        except BaseException as error:  # handed to the writer's thread, which raises it
+            self._error = error
+
+    def _encode(self, image: Image, ticks: int) -> None:
+        width, height = self._size
+        if image.shape[0] + image.shape[0] % 2 != height or image.shape[1] + image.shape[1] % 2 != width:
+            image = fit_into(image, width, height)
+        if image.shape[:2] != (height, width):
+            image = np.asarray(cv2.copyMakeBorder(image, 0, height - image.shape[0], 0, width - image.shape[1], cv2.BORDER_REPLICATE))
+        planes: Any = cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420)
+        frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+        frame.pts, frame.time_base = ticks, self._clock.base
+        for packet in self._stream.encode(frame):
+            self._container.mux(packet)
+
+    def close(self, complete: bool = True) -> None:
+        """Finish the file and open it again to see that every frame is there; then it takes the place of an old one.
+
+        Args:
+            complete: False: the work was broken off, an old file stays and the new one is left beside it.
+
+        Raises:
+            OutputError: The encoder failed, or the file holds another number of frames than were written.
+        """
+        if self._closed:
+            return
+        if self._thread is None:
+            self._closed = True
+            logger.warning("No frame came, so %s was not written.", self.path)
+            return
+        try:
+            told = self._reported  # `write` raised it already: then only give the file back
+            if self._error is None:
+                self._put(None)
+                self._thread.join()
+            self._container.close()
+            if told:
+                return
+            self._check()
+        except (av.FFmpegError, OSError) as error:
+            raise OutputError(f"Writing {self.path} failed: {error.strerror or error}.") from None
+        finally:
+            self._closed = True
+        now = self._growing.now
+        if self.path.suffix.lower() != ".mkv":
+            _defragment(now)
+        found = count_frames(now)
+        if found != self.frames:
+            raise OutputError(f"{now} holds {found} frames, but {self.frames} were written; is the disk full?")
+        try:
+            self._growing.finish(complete)
+        except OSError as error:
+            raise OutputError(f"Can't put {now} in the place of {self.path}: {error.strerror or error}.") from None
+
+
+def _defragment(path: Path) -> None:
+    """Rewrite a fragmented MP4 with its index in front, without encoding anew; left as it is (and playable) if that fails."""
+    try:
+        with atomic_path(path) as part, av.open(str(path)) as source, av.open(str(part), "w", options={"movflags": "faststart"}) as target:
+            stream = source.streams.video[0]
+            out = target.add_stream_from_template(stream)
+            for packet in source.demux(stream):
+                if packet.dts is not None:
+                    packet.stream = out
+                    target.mux(packet)
+    except (av.FFmpegError, OSError, OutputError) as error:
+        logger.warning("%s stays a fragmented MP4 (it plays all the same): rewriting it failed: %s", path, error)
+
+
+def count_frames(path: str | Path) -> int:
+    """How many frames a video file holds, counted in the file itself (not read from its header)."""
+    with av.open(str(path)) as container:
+        return sum(1 for packet in container.demux(container.streams.video[0]) if packet.size)

@@ -1,0 +1,1 @@
+"""Where frames come from: videos, images, cameras and streams."""

@@ -1,0 +1,156 @@
+"""One door to everything that gives frames: files, folders, cameras, streams."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol, TypeVar, runtime_checkable
+
+from tracker.errors import SourceError
+from tracker.media.addresses import PRINTF, check_path, exists, local, parse
+from tracker.media.addresses import check_there as check_there
+from tracker.types import Frame, VideoInfo
+
+S = TypeVar("S")
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Frames in order, until StopIteration ("ended") or SourceError ("failed in the middle")."""
+
+    @property
+    def info(self) -> VideoInfo: ...
+
+    def __enter__(self: S) -> S: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+    def __iter__(self) -> Iterator[Frame]: ...
+
+    def __next__(self) -> Frame: ...
+
+    def close(self) -> None:
+        """Give back file, thread or camera; safe to call twice."""
+        ...
+
+
+class SourceBase:
+    """Context manager and iterator, for the sources to inherit."""
+
+    def __enter__(self: S) -> S:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self
+
+    def __next__(self) -> Frame:
+        raise StopIteration
+
+    def close(self) -> None:
+        """Nothing to give back unless a subclass says so."""
+
+
+def losses(source: Source) -> list[str]:
+    """What a source left out so far, as phrases for a summary: frames dropped because newer ones came, damaged frames."""
+    dropped, damaged = int(getattr(source, "dropped", 0)), int(getattr(source, "damaged", 0))
+    return [f"{dropped} dropped"] * bool(dropped) + [f"{damaged} damaged and left out"] * bool(damaged)
+
+
+def open_source(
+    spec: str | int | Path,
+    *,
+    start: int = 0,
+    live: bool | None = None,
+    prefetch: int = 0,
+    reconnect_for: float = 30.0,
+    timeout: float = 10.0,
+    on_state: Callable[[str, str], None] | None = None,
+) -> Source:
+    """Open a source of frames; it is known to give at least one when this returns.
+
+    Args:
+        spec: A video file, an image, a folder of images, a glob (`dir/*.png`), a printf pattern (`dir/img_%04d.jpg`), a camera
+            index (0 or "0"), or a URL (rtsp, http, udp, tcp, ...). Digits alone are a camera; a file so named is `./0`, or a `Path`.
+        start: Index of the first frame to deliver (files and images); frames keep their own index and timestamp.
+        live: True: only the newest frame, older ones are dropped and counted (a file is then played at its own speed);
+            False: every frame in order; None: True for cameras and endless streams, False for the rest.
+        prefetch: Decode up to so many frames ahead in a thread (not for live sources); 0 decodes when asked.
+        reconnect_for: Seconds that a camera or stream is tried again where it isn't there yet, and a live one after it broke; 0 never.
+        timeout: Seconds to wait for a stream to open, or for its next frame.
+        on_state: Called with (state, sentence) when a live source connects, breaks, reconnects or ends.
+
+    Returns:
+        A `Source`: context manager, iterator of `Frame`, `.info`.
+
+    Raises:
+        SourceError: It can't be opened, or has no frame number `start`. Iteration raises it for a failure in the middle.
+    """
+    if start < 0:
+        raise SourceError(f"The start frame {start} is negative; frames are counted from 0.")
+    kind, text = parse(spec)
+    if kind == "camera":
+        return _open_device(lambda: _camera(int(text)), f"camera {text}", start, live, reconnect_for, on_state)
+    if kind == "url":
+        return _open_device(lambda: _stream(text, timeout, live is not False), text, start, live, reconnect_for, on_state)
+    source = _open_path(text, start)
+    if live:
+        from tracker.media.sources.latest import LatestFrameSource, Paced
+
+        return LatestFrameSource(lambda: Paced(source), reconnect_for=0.0, on_state=on_state)
+    if prefetch > 0:
+        from tracker.media.sources.prefetch import PrefetchSource
+
+        return PrefetchSource(source, prefetch)
+    return source
+
+
+def _camera(index: int) -> Source:
+    from tracker.media.sources.stream import CameraSource
+
+    return CameraSource(index)
+
+
+def _stream(url: str, timeout: float, hurry: bool) -> Source:
+    from tracker.media.sources.stream import StreamSource
+
+    return StreamSource(url, timeout=timeout, hurry=hurry)
+
+
+def _open_device(
+    opener: Callable[[], Source],
+    text: str,
+    start: int,
+    live: bool | None,
+    reconnect_for: float,
+    on_state: Callable[[str, str], None] | None,
+) -> Source:
+    """A camera or URL, behind a newest-frame-only buffer unless it ends by itself or the caller wants every frame."""
+    from tracker.media.sources.latest import LatestFrameSource, open_patiently
+    from tracker.media.sources.stream import hide_password, skip
+
+    first: list[Source] = [open_patiently(opener, reconnect_for, on_state)]
+    if live is False or (live is None and not first[0].info.live):
+        return skip(first[0], start)
+    if start:
+        first[0].close()
+        raise SourceError(f"{hide_password(text)} is live: it has no frame {start} to start from; leave the start frame at 0.")
+    return LatestFrameSource(lambda: first.pop() if first else opener(), reconnect_for=reconnect_for, on_state=on_state)
+
+
+def _open_path(text: str, start: int) -> Source:
+    from tracker.media.sources.images import ImagesSource, is_picture, list_folder, list_glob, list_printf
+
+    check_path(text)
+    path = local(text)
+    if not exists(path):
+        return ImagesSource(list_printf(path) if PRINTF.search(path.name) else list_glob(path), text, start)
+    if path.is_dir():
+        return ImagesSource(list_folder(path), text, start)
+    if is_picture(path):
+        return ImagesSource([path], text, start)
+    from tracker.media.sources.video import VideoFileSource
+
+    return VideoFileSource(path, start)

@@ -1,0 +1,1 @@
+"""Measures of tracking results, and the files that hold these: below training and evaluation."""

@@ -1,0 +1,333 @@
+"""Energies and heads as ONNX nodes: what the template alone decides goes into one matrix, the rest meets the search.
+
+The matrix ("embedding") has a row for each template cell, rounded up to a multiple of 8 with empty rows, and after these
+(boxes head) a row for each channel of the head. Its first C + F columns multiply the channels of a search cell (F: the fine ones);
+the columns after them say of each row how it is to be read (see `Column`).
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.model.checkpoint import FINE_SHARE, USUAL_SIZE
+
+if TYPE_CHECKING:
+    from tracker.runtime.onnx.network import Array, Network
+
+EPS = 1e-6  # tracker.model.energies.EPS
+NORM_EPS = 1e-12  # of torch.nn.functional.normalize
+NEVER = -1e30  # an offset that loses every maximum
+
+
+class Column(IntEnum):
+    """Columns after the C + F of the channels."""
+
+    WEIGHT = 0  # the cell's weight in the response (boxes: they add up to 1)
+    INSIDE = 1  # added before the maximum over the target's cells
+    AROUND = 2  # added before the maximum over the other cells
+    SQUARE = 3  # the cell's squared length (classic: of the whole template)
+    # In the rows of the head's channels (boxes relative to the template's target):
+    SHIFT = 0  # added to the channel, its bias included
+    HALF = 1  # first four rows: half the target's sides in pixels, left, top, right, bottom
+
+
+class HeadGraph:
+    """What both heads need.
+
+    Args:
+        net: The network.
+        side: Cells along one side of a search; None: any. A known one leaves no shape to be computed in a frame.
+    """
+
+    def __init__(self, net: Network, side: int | None = None) -> None:
+        self.net, self.g, self.side = net, net.g, side
+        self.cells = net.cells**2
+        self.slots = -(-self.cells // 8) * 8
+        self.rows = self.slots
+        self.read = net.channels + net.fine
+        self.columns = self.read + len(Column)
+        self.channels = self.read + int(net.padded)
+
+    def features(self, z: str, fine: str | None, target: str) -> str:
+        """`Matcher.embed_template`: (B, C, n, n), with a padded backbone (B, C + F + 1, n, n)."""
+        if self.net.padded:
+            return self.g.op("Concat", *([z] if fine is None else [z, fine]), self.coverage(target), axis=1)
+        # All cells count. `target` stays an input, so that the files of all models are used alike.
+        nothing = self.g.op("Mul", self.total(target, 1), self.g.const(0.0))
+        return self.g.op("Add", z, self.g.op("Unsqueeze", nothing, self.net.ints(2, 3)))
+
+    def split(self, features: str) -> tuple[str, str]:
+        """(B, n*n, C + F) cells and (B, n*n, 1) weights."""
+        g, net = self.g, self.net
+        flat = g.op("Transpose", self.flat(features), perm=(0, 2, 1))
+        if not net.padded:
+            ones = g.op("Mul", g.op("Slice", flat, net.ints(0), net.ints(1), net.ints(2)), g.const(0.0))
+            return flat, g.op("Add", ones, g.const(1.0))
+        cells = g.op("Slice", flat, net.ints(0), net.ints(self.read), net.ints(2))
+        return cells, g.op("Slice", flat, net.ints(self.read), net.ints(self.read + 1), net.ints(2))
+
+    def coverage(self, target: str) -> str:
+        """tracker.model.heads.coverage: (B, 2) target sizes -> (B, 1, n, n)."""
+        net, g = self.net, self.g
+        steps = (np.arange(net.cells) - (net.cells - 1) / 2) * net.stride
+        half = g.op("Clip", target, g.const(2.0), g.const(float(net.config.template_size)))
+        half = g.op("Mul", g.op("Unsqueeze", half, net.ints(2)), g.const(0.5))
+        low = g.op("Max", g.const(steps - net.stride / 2), g.op("Neg", half))
+        high = g.op("Min", g.const(steps + net.stride / 2), half)
+        share = g.op("Clip", g.op("Div", g.op("Sub", high, low), g.const(float(net.stride))), g.const(0.0), g.const(1.0))
+        rows = g.op("Unsqueeze", g.op("Gather", share, g.const(1, "int64"), axis=1), net.ints(2))
+        columns = g.op("Unsqueeze", g.op("Gather", share, g.const(0, "int64"), axis=1), net.ints(1))
+        return g.op("Unsqueeze", g.op("Mul", rows, columns), net.ints(1))
+
+    def flat(self, x: str) -> str:
+        """(B, C, H, W) -> (B, C, H*W)."""
+        return self.g.op("Reshape", x, self.net.ints(0, 0, -1))
+
+    def total(self, x: str, *axes: int) -> str:
+        return self.g.op("ReduceSum", x, self.net.ints(*axes), keepdims=1)
+
+    def unit(self, x: str, axis: int, eps: float) -> str:
+        """x over its length along an axis."""
+        norm = self.g.op("ReduceL2", x, axes=(axis,), keepdims=1)
+        return self.g.op("Div", x, self.g.op("Max", norm, self.g.const(eps)))
+
+    def filled(self, x: str, value: float = 0.0) -> str:
+        """(B, n*n, k) -> (B, slots, k)."""
+        return self.g.op("Pad", x, self.net.ints(0, 0, 0, 0, self.slots - self.cells, 0), self.g.const(value))
+
+    def channels_of(self, embedding: str) -> str:
+        return self.g.op("Slice", embedding, self.net.ints(0), self.net.ints(self.read), self.net.ints(2))
+
+    def column(self, embedding: str, column: Column, first: int = 0, last: int | None = None) -> str:
+        """(B, slots, 1), or the rows first ... last - 1."""
+        at = self.read + column
+        net = self.net
+        return self.g.op("Slice", embedding, net.ints(first, at), net.ints(last or self.slots, at + 1), net.ints(1, 2))
+
+    def extent(self, x: str) -> str:
+        """(2,) int64: H, W of x, a map of the search."""
+        if self.side:
+            return self.net.ints(self.side, self.side)
+        return self.g.op("Shape", x, start=2, end=4)
+
+    def shape(self, x: str, channels: int) -> str:
+        """(4,) int64: -1, channels, H, W of x."""
+        return self.g.op("Concat", self.net.ints(-1, channels), self.extent(x), axis=0)
+
+    def aligned(self, products: str, x: str) -> str:
+        """(B, slots, H*W) -> (B, slots, h, w): each cell's map, moved to where the template's centre is."""
+        n, net = self.net.cells, self.net
+        down, across = np.divmod(np.arange(self.cells), n)
+        if self.side and self.slots > self.cells:
+            return self._looked_up(products, down, across)
+        kernel = np.zeros((self.slots, 1, n, n), np.float32)
+        kernel[np.arange(self.cells), 0, down, across] = 1
+        maps = self.g.op("Reshape", products, self.shape(x, self.slots))
+        return net.conv(maps, kernel, None, pad=n // 2 if net.padded else 0, groups=self.slots)
+
+    def _looked_up(self, products: str, down: NDArray[np.int64], across: NDArray[np.int64]) -> str:
+        """`aligned` by the numbers of the products, a fraction of what a convolution with one-hot kernels takes.
+
+        Args:
+            products: (B, slots, H*W); an empty row of it gives what lies outside the search.
+            down, across: (cells,) where each cell stands in the template.
+        """
+        g, net, side = self.g, self.net, self.side
+        assert side
+        pad = net.cells // 2 if net.padded else 0
+        at = np.arange(side + 2 * pad - net.cells + 1) - pad
+        rows, columns = at[None, :, None] + down[:, None, None], at[None, None, :] + across[:, None, None]
+        inside = (rows >= 0) & (rows < side) & (columns >= 0) & (columns < side)
+        places = (np.arange(self.cells)[:, None, None] * side + rows) * side + columns
+        places = np.where(inside, places, self.cells * side**2).reshape(1, -1)
+        places = np.pad(places, ((0, 0), (0, (self.slots - self.cells) * len(at) ** 2)), constant_values=self.cells * side**2)
+        # GatherElements wants numbers for each search of the batch; Gather doesn't, and takes as long as the convolution.
+        wanted = g.op("Concat", g.op("Shape", products, end=1), net.ints(places.size), axis=0)
+        moved = g.op("GatherElements", g.op("Reshape", products, net.ints(0, -1)), g.op("Expand", g.const(places, "int32"), wanted), axis=1)
+        return g.op("Reshape", moved, net.ints(0, self.slots, len(at), len(at)))
+
+
+class ClassicHeadGraph(HeadGraph):
+    """`Energy.window` and ClassicHead: the response alone."""
+
+    def template(self, features: str) -> str:
+        """(B, rows, columns)."""
+        g = self.g
+        cells, weight = self.split(features)
+        weighted = g.op("Mul", cells, weight)
+        square = self.total(g.op("Mul", weighted, cells), 1, 2)
+        square = g.op("Add", g.op("Mul", weight, g.const(0.0)), square)  # one for each row
+        return self.filled(g.op("Concat", weighted, weight, weight, weight, square, axis=2))
+
+    def search(self, embedding: str, x: str, fine: str | None, features: bool) -> None:
+        """Adds the output `score`."""
+        g, s, energy = self.g, self.net.state, self.net.config.energy
+        response = self._slide(self.channels_of(embedding), x)
+        if energy != "dot":
+            norm_x = self._slide(self.column(embedding, Column.WEIGHT), self.total(g.op("Mul", x, x), 1))
+            first = g.op("Slice", self.column(embedding, Column.SQUARE), self.net.ints(0), self.net.ints(1), self.net.ints(1))
+            if energy == "cosine":
+                product = g.op("Mul", g.op("Max", norm_x, g.const(0.0)), first)
+                response = g.op("Div", response, g.op("Sqrt", g.op("Add", product, g.const(EPS))))
+            else:
+                response = g.op("Sub", g.op("Sub", g.op("Mul", response, g.const(2.0)), first), norm_x)
+        score = g.op("Add", g.op("Mul", response, g.const(s["head.scale"])), g.const(s["head.bias"]))
+        g.output(score, "score", "float32", ("batch", "rows", "columns"))
+
+    def _slide(self, rows: str, x: str) -> str:
+        """(B, h, w) sum over the template's cells of their products with the search, each moved to the centre."""
+        return self.g.op("ReduceSum", self.aligned(self.g.op("MatMul", rows, self.flat(x)), x), self.net.ints(1), keepdims=0)
+
+
+class BoxHeadGraph(HeadGraph):
+    """BoxHead; see tracker.model.heads for what it computes.
+
+    Its first layer is linear in maps that are themselves linear in the unit search features x: template cells times x,
+    mean template times x, x. So one matrix product gives all of them, and only what is moved or maximised needs more.
+    """
+
+    def __init__(self, net: Network, side: int | None = None) -> None:
+        super().__init__(net, side)
+        weight, self.bias = net.fold("head.mix", "head.mix_bn", 1e-5)
+        cut = np.cumsum([net.channels, net.channels, self.cells, self.cells, 3, net.fine, net.fine])
+        parts = np.split(weight[:, :, 0, 0], cut, axis=1)
+        self.match, self.own, self.similar, self.moved, self.extra, self.match_fine, self.own_fine, self.size = parts
+        self.rows = self.slots + len(self.bias)
+
+    def template(self, features: str) -> str:
+        """(B, rows, columns)."""
+        g, net = self.g, self.net
+        cells, weight = self.split(features)
+        fine = None
+        if net.fine:
+            whole = cells
+            cells = g.op("Slice", whole, net.ints(0), net.ints(net.channels), net.ints(2))
+            fine = self._fine_context(g.op("Slice", whole, net.ints(net.channels), net.ints(self.read), net.ints(2)), weight)
+        mean = self.unit(self.total(g.op("Mul", cells, weight), 1), 2, NORM_EPS)  # (B, 1, C); the length cancels the division
+        gain = np.float32(net.channels**0.5)
+        context = g.op("Add", g.op("Mul", mean, g.const(self.match * gain)), g.const(self.own * gain * 0.3))
+        if net.config.energy == "cosine":
+            cells = self.unit(cells, 2, EPS)
+            context = g.op("Add", context, g.op("MatMul", g.const(self.similar), cells))
+        share = g.op("Div", weight, self.total(weight, 1))
+        around = g.op("Mul", weight, g.const(-4.0))
+        inside = g.op("Sub", g.const(-4.0), around)
+        square = self.total(g.op("Mul", cells, cells), 2)
+        columns = [self.filled(share), self.filled(inside, NEVER), self.filled(around, NEVER), self.filled(square)]
+        top, bottom = self.filled(cells), context
+        if fine is not None:
+            top = g.op("Pad", top, net.ints(0, 0, 0, 0, 0, net.fine))
+            bottom = g.op("Concat", bottom, fine, axis=2)
+        top = g.op("Concat", top, *columns, axis=2)
+        if net.config.relative_boxes:
+            bottom = g.op("Concat", bottom, *self._size_columns(weight), axis=2)
+        else:
+            bottom = g.op("Pad", bottom, net.ints(0, 0, 0, 0, 0, len(Column)))
+        return g.op("Concat", top, bottom, axis=1)
+
+    def _size_columns(self, weight: str) -> list[str]:
+        """The columns SHIFT and HALF, and an empty rest, of the rows of the head's channels: (B, head channels, 1), ... 2)."""
+        g, net = self.g, self.net
+        n, width = net.cells, len(self.bias)
+        shares = g.op("Reshape", weight, net.ints(0, n, n))
+        middle = g.const(n // 2, "int64")
+        row, column = g.op("Gather", shares, middle, axis=1), g.op("Gather", shares, middle, axis=2)  # (B, n)
+        size = g.op("Concat", self.total(row, 1), self.total(column, 1), axis=1)
+        size = g.op("Unsqueeze", g.op("Div", size, g.op("Slice", row, net.ints(n // 2), net.ints(n // 2 + 1), net.ints(1))), net.ints(2))
+        usual = g.op("Log", g.op("Mul", size, g.const(1 / USUAL_SIZE)))
+        half = g.op("Mul", g.op("Concat", size, size, axis=1), g.const(net.stride / 2))
+        half = g.op("Pad", half, net.ints(0, 0, 0, 0, width - 4, 0))
+        shift = g.op("Add", g.op("MatMul", g.const(self.size), usual), g.const(self.bias[:, None]))
+        return [shift, half, g.op("Mul", g.op("Concat", shift, shift, axis=2), g.const(0.0))]
+
+    def _fine_context(self, cells: str, weight: str) -> str:
+        """(B, head channels, F): what the first layer does with the fine channels of a search cell, for this target."""
+        g, gain = self.g, np.float32((self.net.fine / 4) ** 0.5 / FINE_SHARE)  # the search has them times that share
+        like = self.unit(self.total(g.op("Mul", cells, weight), 1), 2, NORM_EPS)
+        return g.op("Add", g.op("Mul", like, g.const(self.match_fine * gain * 2)), g.const(self.own_fine * gain * 0.3))
+
+    def search(self, embedding: str, x: str, fine: str | None, features: bool) -> None:
+        """Adds the outputs `score` and `boxes`, and `features` where they are asked for."""
+        g, net, s = self.g, self.net, self.net.state
+        norm = g.op("Max", g.op("ReduceL2", x, axes=(1,), keepdims=1), g.const(NORM_EPS))
+        name = "features" if features else ""
+        unit = g.op("Div", x, norm, name="" if fine else name)
+        read = unit if fine is None else g.op("Concat", unit, fine, axis=1, name=name)
+        products = g.op("MatMul", self.channels_of(embedding), self.flat(read))
+        similar = g.op("Slice", products, net.ints(0), net.ints(self.slots), net.ints(1))
+        context = g.op("Slice", products, net.ints(self.slots), net.ints(self.rows), net.ints(1))
+        if net.config.energy != "cosine":
+            similar = g.op("Mul", similar, self.flat(norm))
+        if net.config.energy == "euclidean":
+            squares = g.op("Add", self.column(embedding, Column.SQUARE), self.flat(g.op("Mul", norm, norm)))
+            similar = g.op("Sub", g.op("Mul", similar, g.const(2.0)), squares)
+            # Empty rows must stay 0.
+            similar = g.op("Mul", similar, g.const((np.arange(self.slots) < self.cells)[:, None]))
+        moved = self.flat(self.aligned(similar, x))
+        share = g.op("Reshape", self.column(embedding, Column.WEIGHT), net.ints(0, 1, -1))
+        response = g.op("MatMul", share, moved)
+        peaks = [
+            g.op("ReduceMax", g.op("Add", similar, self.column(embedding, part)), axes=(1,), keepdims=1)
+            for part in (Column.INSIDE, Column.AROUND)
+        ]
+        parts, weights = [moved, response, *peaks], [self._wide(self.moved), self.extra]
+        if net.config.energy != "cosine":
+            parts, weights = [similar, *parts], [self._wide(self.similar), *weights]
+        mixed = g.op("MatMul", g.const(np.concatenate(weights, axis=1)), g.op("Concat", *parts, axis=1))
+        relative = net.config.relative_boxes
+        bias = self.column(embedding, Column.SHIFT, self.slots, self.rows) if relative else g.const(self.bias[:, None])
+        y = g.op("Relu", g.op("Add", g.op("Add", mixed, context), bias))
+        y = g.op("Reshape", y, self.shape(x, len(self.bias)))
+        for k in range(net.config.head_layers):
+            y = self._layer(y, f"head.shared.{k}")
+        # The branches of score and sides read the same map: both layers of the two are one convolution each.
+        first, second = self._branches()
+        y = net.conv(net.conv(y, *first, pad=1, act="relu"), *second)
+        score = g.op("Slice", y, net.ints(0), net.ints(1), net.ints(1))
+        score = g.op("Add", self.flat(score), g.op("Mul", response, g.const(s["head.scale"])))
+        score = g.op("Reshape", score, g.op("Concat", net.ints(-1), self.extent(x), axis=0))
+        sides = g.op("Slice", y, net.ints(1), net.ints(5), net.ints(1))
+        sides = g.op("Exp", g.op("Clip", sides, g.const(-6.0), g.const(4.0)))
+        signs = np.array([-1, -1, 1, 1])[:, None, None] * (1 if net.config.relative_boxes else net.stride)
+        sides = g.op("Mul", sides, g.const(signs))
+        if net.config.relative_boxes:
+            half = self.column(embedding, Column.HALF, self.slots, self.slots + 4)
+            sides = g.op("Mul", sides, g.op("Unsqueeze", half, net.ints(3)))
+        g.output(score, "score", "float32", ("batch", "rows", "columns"))
+        g.output(g.op("Add", sides, self._grid(x)), "boxes", "float32", ("batch", 4, "rows", "columns"))
+        if features:
+            g.output(read, "features", "float32", ("batch", self.read, "rows", "columns"))
+
+    def _branches(self) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        """Weights and biases of the first and of the second layer of the two branches, in one: the score's channel, then the sides'."""
+        net, s = self.net, self.net.state
+        score, boxes = (net.fold(f"head.{name}.0.0", f"head.{name}.0.1", 1e-5) for name in ("score", "boxes"))
+        first = np.concatenate([score[0], boxes[0]]), np.concatenate([score[1], boxes[1]])
+        width = len(score[1])
+        second = np.zeros((5, 2 * width, 1, 1), np.float32)
+        second[:1, :width], second[1:, width:] = s["head.score.1.weight"], s["head.boxes.1.weight"]
+        return first, (second, np.concatenate([s["head.score.1.bias"] + s["head.bias"], s["head.boxes.1.bias"]]))
+
+    def _wide(self, weight: np.ndarray) -> np.ndarray:
+        """Zero columns for the empty rows."""
+        return np.pad(weight, ((0, 0), (0, self.slots - self.cells)))
+
+    def _layer(self, x: str, at: str) -> str:
+        return self.net.conv(x, *self.net.fold(f"{at}.0", f"{at}.1", 1e-5), pad=1, act="relu")
+
+    def _grid(self, x: str) -> str:
+        """(1, 4, H, W): x, y, x, y of the cells in pixels; cell i of a padded backbone is pixel index stride * i."""
+        g, net = self.g, self.net
+        extent = self.extent(x)
+        full = g.op("Concat", net.ints(1, 1), extent, axis=0)
+        parts = []
+        for axis, keep in ((1, (0, 1, 2)), (0, (0, 1, 3))):
+            count = g.op("Gather", extent, g.const(axis, "int64"), axis=0)
+            steps = g.op("Cast", g.op("Range", g.const(0, "int64"), count, g.const(1, "int64")), to=1)
+            steps = g.op("Add", g.op("Mul", steps, g.const(float(net.stride))), g.const(0.5))
+            parts.append(g.op("Expand", g.op("Unsqueeze", steps, net.ints(*keep)), full))
+        return g.op("Concat", *parts, *parts, axis=1)

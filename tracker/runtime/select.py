@@ -1,0 +1,125 @@
+"""The compute behind the tracker: one small protocol, one file for each engine."""
+
+from __future__ import annotations
+
+import ctypes.util
+import importlib.util
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from tracker.errors import DeviceError, reading, shown
+from tracker.model.checkpoint import misfit
+from tracker.runtime.base import Engine, Response
+
+if TYPE_CHECKING:
+    from tracker.model.checkpoint import LoadedModel
+
+__all__ = ["ENGINES", "Engine", "Response", "build_engine", "default_threads"]
+
+logger = logging.getLogger(__name__)
+
+ENGINES = ("auto", "torch", "onnxruntime", "openvino", "cuda")
+
+
+# Engines that run on one kind of device alone.
+HOMES = {
+    "onnxruntime": ("cpu", "the engine onnxruntime runs there"),
+    "openvino": ("cpu", "the engine openvino runs there"),
+    "cuda": ("cuda", "the engine cuda runs there"),
+}
+
+
+def default_threads(most: int | None = 4) -> int:
+    """Threads of one engine: OMP_NUM_THREADS where it is set, else the cores of this process, at most `most` (None: all)."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    if wanted.isdigit() and int(wanted) > 0:
+        return int(wanted)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores if most is None else min(cores, most)
+
+
+def build_engine(model: LoadedModel, device: str = "auto", engine: str = "auto", threads: int | None = None) -> Engine:
+    """The engine for a model.
+
+    Args:
+        model: From `tracker.model.checkpoint.load_model`.
+        device: auto, cpu, cuda or cuda:N.
+        engine: auto (the fastest that is there, which is logged with the reason), or a name of `ENGINES`.
+        threads: CPU threads within one operation, and those that several targets are spread over. None: `default_threads()`
+            for the one, all cores (or OMP_NUM_THREADS) for the other.
+
+    Raises:
+        DeviceError: The device or engine is unknown or not there.
+    """
+    if not isinstance(device, str):
+        raise DeviceError(f"The device {shown(device)} is unknown; it is auto, cpu, cuda or cuda:N.")
+    if not isinstance(engine, str) or engine not in ENGINES:
+        raise DeviceError(f"The engine {engine!r} is unknown; there are {', '.join(ENGINES)}.")
+    if device == "auto":
+        device, reason = HOMES[engine] if engine in HOMES else find_device()
+        logger.info("device auto: %s (%s)", device, reason)
+    if engine == "auto":
+        engine, reason = _choose(device, model.config.model.backbone)
+        logger.info("engine auto: %s (%s)", engine, reason)
+    kind = device.split(":")[0]
+    if engine in HOMES and kind != HOMES[engine][0]:
+        raise DeviceError(f"The engine {engine} runs on {HOMES[engine][0]}, not on {device!r}; give --device auto, or --engine torch.")
+    threads, parallel_threads = (threads, threads) if threads else (default_threads(), default_threads(None))
+    with reading(lambda why: misfit(model.path, why)):  # arrays of other shapes show where the graphs are built
+        return _build(model, device, engine, threads, parallel_threads)
+
+
+def _build(model: LoadedModel, device: str, engine: str, threads: int, parallel_threads: int) -> Engine:
+    """The engine of a name that is known."""
+    sizes = (model.config.tracking.steady_size,)
+    if engine == "onnxruntime":
+        from tracker.runtime.onnxruntime_engine import OnnxEngine
+
+        return OnnxEngine(model.config.model, model.state, threads, sizes=sizes, parallel_threads=parallel_threads)
+    if engine == "openvino":
+        from tracker.runtime.openvino_engine import OpenVinoEngine
+
+        return OpenVinoEngine(model.config.model, model.state, threads, sizes=sizes)
+    from tracker.runtime.cuda_engine import CudaEngine, check_device
+
+    if engine == "cuda":
+        return CudaEngine(model.module, device)
+    from tracker.runtime.torch_engine import TorchEngine
+
+    check_device(device)
+    return TorchEngine(model.module, device)
+
+
+def nvidia_driver() -> bool:
+    """Whether this machine shows an NVIDIA driver: a look at the file system, without importing torch (a second or two)."""
+    if sys.platform == "win32":
+        return ctypes.util.find_library("nvcuda") is not None
+    return any(os.path.exists(path) for path in ("/dev/nvidiactl", "/dev/dxg", "/dev/nvhost-ctrl"))
+
+
+def find_device() -> tuple[str, str]:
+    """cuda where there is a card that torch can use, else cpu; and why."""
+    if not nvidia_driver():
+        return "cpu", "no NVIDIA driver here"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda", torch.cuda.get_device_name()
+    return "cpu", "there is an NVIDIA driver, but this torch can't use it: it was built without CUDA, or for a newer driver"
+
+
+def _choose(device: str, backbone: str) -> tuple[str, str]:
+    """The fastest engine for a device, and why."""
+    from tracker.runtime.onnx.network import STRIDES
+
+    if device.split(":")[0] == "cuda":
+        return "cuda", "half precision and CUDA graphs"
+    if device != "cpu":
+        return "torch", f"it knows what {device} is"
+    if importlib.util.find_spec("onnxruntime") is None:
+        return "torch", "onnxruntime, which is faster on a CPU, is not installed"
+    if backbone not in STRIDES:
+        return "torch", f"the backbone {backbone} has no ONNX graph"
+    return "onnxruntime", "the fastest on a CPU"

@@ -1,0 +1,93 @@
+"""Places given out jointly: which target takes which, so that no two take the same."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.tracking.observation import Observation
+
+SAME = 0.5
+"""Two places nearer than this, in sqrt(w h), are one."""
+MOTION = 3.0
+"""Price of a place off the expected one: logits for (distance / sqrt(w h)) squared."""
+HIDDEN = -1.0
+"""Value of being hidden, in logits: worse than a place with a score of about 0.27."""
+LARGEST_GROUP = 5
+"""Larger groups are settled greedily: the surest target first."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A place that a target may take; `observation` None: it is hidden.
+
+    Attributes:
+        observation: What would be settled.
+        centre: (2,) frame pixels.
+        reach: Distance below which another place is the same, pixels.
+        value: Logits, less the price of the motion.
+    """
+
+    observation: Observation | None
+    centre: NDArray[np.float64]
+    reach: float
+    value: float
+
+
+def clash(a: Choice, b: Choice) -> bool:
+    """Whether two choices are the same place."""
+    return (
+        a.observation is not None and b.observation is not None and math.dist(a.centre.tolist(), b.centre.tolist()) < min(a.reach, b.reach)
+    )
+
+
+def groups_of(options: Sequence[Sequence[Choice]]) -> list[list[int]]:
+    """Targets whose first choices clash, joined with those that clash with any other choice of theirs; groups of two or more."""
+    parent = list(range(len(options)))
+
+    def root(k: int) -> int:
+        while parent[k] != k:
+            k = parent[k]
+        return k
+
+    for a, b in itertools.combinations(range(len(options)), 2):
+        if options[a] and options[b] and clash(options[a][0], options[b][0]):
+            parent[root(a)] = root(b)
+    started = {root(k) for k in range(len(options)) if sum(root(j) == root(k) for j in range(len(options))) > 1}
+    for k in range(len(options)):
+        if root(k) in started or not options[k]:
+            continue
+        for j in range(len(options)):
+            if root(j) in started and any(clash(options[k][0], c) for c in options[j]):
+                parent[root(k)] = root(j)
+                break
+    groups: dict[int, list[int]] = {}
+    for k in range(len(options)):
+        groups.setdefault(root(k), []).append(k)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def assign(options: Sequence[Sequence[Choice]]) -> list[Choice]:
+    """One choice for each target, none clashing, of the largest total value."""
+    if len(options) <= LARGEST_GROUP:
+        best: tuple[float, tuple[Choice, ...]] | None = None
+        for picks in itertools.product(*options):
+            if any(clash(a, b) for a, b in itertools.combinations(picks, 2)):
+                continue
+            value = sum(pick.value for pick in picks)
+            if best is None or value > best[0]:
+                best = (value, picks)
+        assert best is not None  # all hidden never clashes
+        return list(best[1])
+    taken: list[Choice] = []
+    result: dict[int, Choice] = {}
+    for k in sorted(range(len(options)), key=lambda k: -options[k][0].value):
+        free = [c for c in options[k] if not any(clash(c, other) for other in taken)]
+        result[k] = max(free, key=lambda c: c.value)
+        taken.append(result[k])
+    return [result[k] for k in range(len(options))]

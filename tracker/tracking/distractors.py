@@ -1,0 +1,82 @@
+"""What stood elsewhere while the target was in sight is another: a search for a LOST target must not end at it.
+
+Look-alikes that never came near the target were never learnt by its online filter, and to the matcher some of them (team-mates, other
+runners) are as good as the target. But one thing isn't at two places: if something as alike stood near a found place in a
+frame in which the target was surely seen somewhere else, that is what was found. Associating all peaks of all frames says the same
+(KeepTrack: Mayer et al., "Learning Target Candidate Association to Keep Track of What Not to Track", ICCV 2021); here a
+frame of before is kept, and asked only when a search has found something: tracking pays for nothing but the copy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.crops import Crop
+from tracker.tracking.confidence import outside
+from tracker.tracking.decode import Map
+from tracker.types import Image
+
+Vector = NDArray[np.float64]
+
+REACH, DRIFT = 0.75, 0.1
+"""How far from where another was seen last it may be found, in sqrt(w h), and how much farther with each frame since."""
+
+ALIKE = 0.0
+"""Least logit of another in the kept frame: the matcher alone must take it for the target, rather than not. Where even the target's
+own response is weak, everything is as alike, and nothing follows from it."""
+
+
+@dataclass
+class DistractorMemory:
+    """A frame in which a target was surely seen, and the others that were told from it.
+
+    Attributes:
+        frame: The picture, a copy.
+        centre, size: (2,) x, y and w, h of the target in it.
+        age: Age of the target in it, frames.
+        others: Where each of the others was seen last, and the age of the target then.
+    """
+
+    frame: Image
+    centre: Vector
+    size: Vector
+    age: int
+    others: list[tuple[Vector, int]] = field(default_factory=list)
+
+    def shows_distractor(self, logits: Map, crop: Crop, stride: int, place: Vector, least: float) -> bool:
+        """Whether something as alike stood near a found place, clear of the target and nearer than the target itself.
+
+        Args:
+            logits: (H, W) response of a window of the kept frame.
+            crop: The window.
+            stride: Crop pixels for one cell.
+            place: (2,) what was found now, frame pixels.
+            least: Logit from which on something is as alike.
+        """
+        x, y, w, h = crop.to_crop(np.concatenate([self.centre - self.size / 2, self.size]))
+        clear = np.where(outside(logits.shape, (x, y, x + w, y + h), stride, crop.size), logits, -np.inf)
+        row, column = divmod(int(np.argmax(clear)), logits.shape[1])
+        if clear[row, column] < max(least, ALIKE):
+            return False
+        away = (np.array([column, row]) - (np.array(logits.shape[::-1]) - 1) / 2) * stride
+        other = np.array([crop.left, crop.top]) + (crop.size / 2 + away) / crop.scale
+        return bool(np.linalg.norm(place - other) < np.linalg.norm(place - self.centre))
+
+    def claims(self, place: Vector, age: int, longest: int) -> bool:
+        """Whether a place (2,) is where one of the others has got to; it is followed there.
+
+        Args:
+            place: Frame pixels.
+            age: Age of the target now.
+            longest: Frames after which one that was not seen is forgotten.
+        """
+        self.others = [(centre, seen) for centre, seen in self.others if age - seen <= longest]
+        scale = float(np.sqrt(np.prod(self.size)))
+        for k, (centre, seen) in enumerate(self.others):
+            if float(np.linalg.norm(place - centre)) <= (REACH + DRIFT * (age - seen)) * scale:
+                self.others[k] = (place, age)
+                return True
+        return False

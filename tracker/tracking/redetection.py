@@ -1,0 +1,143 @@
+"""A LOST target: where it was last, on its trail, and anywhere by search; and what has to speak for a place that was found."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tracker.crops import Crop
+from tracker.tracking.confidence import FEATURES, verified
+from tracker.tracking.observation import Observation, clean
+from tracker.tracking.redetection_search import Redetection, best_candidate, log_odds
+from tracker.tracking.state_machine import found
+from tracker.tracking.target import Target
+from tracker.types import Image
+
+if TYPE_CHECKING:
+    from tracker.tracking.core import Core
+
+CLEARLY_BETTER = 1.0
+"""Logits above the target's usual response."""
+LEAST_HOPE = 0.1
+"""Score below which a second look at a place isn't worth its time."""
+
+
+def redetect_lost(core: Core, target: Target, near: Observation, frame: Image, wider: bool) -> Observation:
+    """A LOST target: at its last place, at a place that waits for confirmation, or anywhere by search.
+
+    Args:
+        core: The steps of a frame.
+        target: Changed in place.
+        near: What was read where the target is expected.
+        frame: The picture.
+        wider: Whether windows beyond the last place may be searched now.
+
+    Returns:
+        The observation that the track's score comes from.
+    """
+    extent = (frame.shape[1], frame.shape[0])
+    redetection = target.redetection = target.redetection or Redetection()
+    target.fit(core.config, extent)
+    observation = _verify(core, target, near, frame, redetection.far)
+    followed = redetection.trail and redetection.pending is None
+    if (
+        redetection.strays(observation.place[0], target.centre, target.size)
+        and _found(core, target, observation, False)
+        and _is_distractor(core, target, observation)
+    ):
+        observation = replace(observation, score=0.0)
+    if followed and near.found.score >= LEAST_HOPE:  # the best guess; where nothing answers it stays
+        target.follow(near.found, near.crop, core.config, extent)
+    if _on_trail(core, target, redetection, observation, extent):
+        return observation
+    if not _found(core, target, observation, redetection.far) and redetection.pending is None and wider and core.config.redetect:
+        far = search(core, target, redetection, frame, extent)
+        if far is not None:
+            checked = _verify(core, target, far, frame, True)
+            if _found(core, target, checked, True) and not _is_distractor(core, target, checked):
+                observation, redetection.far = checked, True
+    if not _found(core, target, observation, redetection.far):
+        redetection.forget()
+        return observation
+    redetection.hits += 1
+    redetection.pending = observation.place
+    redetection.evidence += log_odds(observation.score) - log_odds(core.config.redetect_score * target.belief.level)
+    if redetection.hits >= core.config.redetect_frames and redetection.evidence >= core.config.redetect_evidence:
+        target.lock(*observation.place, found(target.belief), core.config, extent)
+    return observation
+
+
+def _on_trail(core: Core, target: Target, redetection: Redetection, observation: Observation, extent: tuple[int, int]) -> bool:
+    """Follows a target that has just been lost from where it was read last; whether it is sure again there."""
+    redetection.frames += 1
+    if (
+        not redetection.trail or redetection.far or redetection.frames > core.config.lost_follow_frames
+    ):  # a place found by search has to bring its own evidence
+        return False
+    sure = target.belief.relative(observation.score) >= core.config.sure_score and _as_usual(core, target, observation, False)
+    redetection.held = redetection.held + 1 if sure else 0
+    if redetection.held >= core.config.redetect_frames:
+        target.lock(*observation.place, found(target.belief), core.config, extent)
+        return True
+    return False
+
+
+def _found(core: Core, target: Target, observation: Observation, far: bool) -> bool:
+    """Whether an observation speaks for the target: probable enough, and about as alike as the target used to be."""
+    enough = target.belief.relative(observation.score) >= core.config.redetect_score
+    return enough and _as_usual(core, target, observation, far)
+
+
+def _as_usual(core: Core, target: Target, observation: Observation, far: bool) -> bool:
+    lost_for = target.redetection.frames if target.redetection else 0
+    most = core.config.redetect_drop * (1 if far else 1.5) + core.config.redetect_drop_growth * lost_for
+    if target.drop(observation.logit) > most:
+        return False
+    if observation.found.online is None:
+        return True
+    online, lead = (observation.confidence_features[FEATURES.index(name)] for name in ("online", "online_margin"))
+    return bool(online >= core.config.redetect_online and lead >= core.config.redetect_online_margin)
+
+
+def _verify(core: Core, target: Target, observation: Observation, frame: Image, searched: bool) -> Observation:
+    """The observation with the probability that it is the target as its score; hopeless ones are spared the second look."""
+    if not core.config.verification or observation.score < LEAST_HOPE:
+        return observation
+    likeness = core.likeness(target, observation, frame)
+    return replace(observation, score=float(verified(observation.score, likeness, searched, core.config.verification)))
+
+
+def search(core: Core, target: Target, redetection: Redetection, frame: Image, extent: tuple[int, int]) -> Observation | None:
+    """Searches the windows of this frame and looks again, closely, at the best place in them."""
+    begun = time.perf_counter()
+    side = core.side(target.sure_size)
+    windows = redetection.next_windows(target.sure_centre, side, extent, (core.sizes[0], core.window), core.config)
+    response = clean(core.engine.match(target.bank.first, [crop.cut(frame, target.fill) for crop, _ in windows]))
+    redetection.took(time.perf_counter() - begun, len(windows))
+    best = best_candidate(response.score, response.boxes, windows, target.sure_size, core.stride, core.config)
+    if best is None or best.margin < core.config.redetect_margin:
+        return None
+    size = np.clip(best.size, core.config.min_size, np.maximum(np.asarray(extent, dtype=np.float64), core.config.min_size))
+    region = core.search_region(target, frame, (np.clip(best.centre, 0, extent), size))
+    return core.read(target, region, core.match(target, region))
+
+
+def _is_distractor(core: Core, target: Target, observation: Observation) -> bool:
+    """Whether what was found is another, that stood there when the target was surely seen at its own place."""
+    kept, place, longest = target.distractors, observation.place[0], core.config.distractor_frames
+    # What answers the first view clearly better than what was followed of late is no look-alike: then that was one.
+    if kept is None or target.drop(observation.logit) < -CLEARLY_BETTER:
+        return False
+    if kept.claims(place, target.age, longest):
+        return True
+    if target.age - kept.age > longest:  # things have moved on since
+        return False
+    crop = Crop.around(place, core.side(kept.size) * core.sizes[1] / core.sizes[0], core.sizes[1])
+    response = clean(core.engine.match(target.bank.first, [crop.cut(kept.frame, target.fill)]))
+    if not kept.shows_distractor(response.score[0], crop, core.stride, place, observation.logit - core.config.redetect_drop):
+        return False
+    kept.others.append((place, target.age))
+    return True

@@ -1,0 +1,192 @@
+"""The search for a LOST target: windows in a growing ring around its last place, then over the whole frame, a few in each frame.
+
+The matcher is fully convolutional, so a window may be larger than the usual search crop; the frame is tiled by such windows
+at the scale at which the target had its usual size, with an overlap of one template. The nearest come first. Every second
+sweep looks for a target that is larger or smaller. What is found has to be confirmed by `tracker.tracking.core`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.config import TrackingConfig
+from tracker.crops import Crop
+from tracker.tracking.decode import sigmoid, weigh_boxes
+
+Vector = NDArray[np.float64]
+LONGEST_SWEEP = 128
+"""Windows in one sweep at most; the far ones of a huge frame with a tiny target are left out."""
+
+JUMP = 0.75
+"""Step on the trail of a LOST target, in sqrt(w h), from which on it may lead to another."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A place that may be the target.
+
+    Attributes:
+        centre, size: (2,) frame pixels.
+        logit: Score there after the penalty on its size.
+        margin: How far that is above the best other place of the same windows, in logits.
+    """
+
+    centre: Vector
+    size: Vector
+    logit: float
+    margin: float
+
+
+@dataclass
+class Redetection:
+    """Where a search stands.
+
+    Attributes:
+        queue: Windows that are still to be searched in this sweep, nearest first, with the size factor they look for.
+        sweep: Number of sweeps begun.
+        pending: Centre and size of a place that waits for confirmation.
+        hits: Frames in a row in which it was confirmed.
+        evidence: What spoke for it in these frames: log-odds above the threshold.
+        far: Whether it came from the windows, not from the last place.
+        trail: Whether the target is still followed from where it was seen last: the best guess.
+        held: Frames in a row in which it was sure there.
+        frames: Frames since it was lost.
+        strayed: Whether what is followed there has jumped: it may be another from then on.
+        tile_seconds: Smoothed time for one window.
+    """
+
+    queue: list[tuple[Crop, float]] = field(default_factory=list)
+    sweep: int = 0
+    pending: tuple[Vector, Vector] | None = None
+    hits: int = 0
+    evidence: float = 0.0
+    far: bool = False
+    trail: bool = False
+    held: int = 0
+    frames: int = 0
+    strayed: bool = False
+    tile_seconds: float = 0.0
+
+    def next_windows(
+        self, centre: Vector, side: float, frame: tuple[int, int], sizes: tuple[int, int], config: TrackingConfig
+    ) -> list[tuple[Crop, float]]:
+        """The windows of this frame, at least one.
+
+        Args:
+            centre: (2,) last place.
+            side: Side of a template window around the target, frame pixels.
+            frame: (width, height) in pixels.
+            sizes: Sides of a template crop and of these windows in crop pixels.
+            config: Number of windows and budget.
+        """
+        count = max(config.redetect_tiles, 1)
+        if config.redetect_budget_ms > 0 and self.tile_seconds > 0:
+            count = int(np.clip(config.redetect_budget_ms / 1e3 / self.tile_seconds, 1, count))
+        if not self.queue:
+            factor = self.factor(config.redetect_scale_step)
+            self.queue = [(crop, factor) for crop in tiles(centre, side * factor, frame, sizes[0], sizes[1])]
+            self.sweep += 1
+        now, self.queue = self.queue[:count], self.queue[count:]
+        return now
+
+    def factor(self, step: float) -> float:
+        """Size factor of the next sweep: 1, larger, 1, smaller, 1, larger twice, ..."""
+        if self.sweep % 2 == 0:
+            return 1.0
+        turn = self.sweep // 2
+        exponent = (turn // 2 % 2 + 1) * (1 if turn % 2 == 0 else -1)
+        return float(step**exponent)
+
+    def strays(self, place: Vector, last: Vector, size: Vector) -> bool:
+        """Whether a place (2,), seen from the last one, is questioned: not on an unbroken trail, nor once it waits for confirmation."""
+        if self.pending is not None:
+            return False
+        if self.trail:
+            self.strayed = self.strayed or float(np.linalg.norm(place - last)) > JUMP * float(np.sqrt(np.prod(size)))
+        return self.strayed or not self.trail
+
+    def forget(self) -> None:
+        """The pending place was not confirmed."""
+        self.pending, self.hits, self.evidence, self.far = None, 0, 0.0, False
+
+    def took(self, seconds: float, count: int) -> None:
+        """Notes the time that `count` windows took."""
+        each = seconds / max(count, 1)
+        self.tile_seconds = each if self.tile_seconds == 0 else 0.7 * self.tile_seconds + 0.3 * each
+
+
+def tiles(centre: Vector, side: float, frame: tuple[int, int], template: int, size: int) -> list[Crop]:
+    """Windows that cover the frame, nearest to `centre` first; neighbours overlap by one template window.
+
+    Args:
+        centre: (2,) x, y.
+        side: Side of a template window around the target, frame pixels.
+        frame: (width, height) in pixels.
+        template: Side of a template crop in crop pixels.
+        size: Side of the windows in crop pixels.
+    """
+    window = side * size / template
+    step = max(window - side, side)
+
+    def along(length: float) -> Vector:
+        count = max(int(np.ceil((length - window) / step)) + 1, 1)
+        return np.linspace(window / 2, length - window / 2, count) if count > 1 else np.array([length / 2])
+
+    x, y = np.meshgrid(along(frame[0]), along(frame[1]))
+    places = np.stack([x.ravel(), y.ravel()], axis=1)
+    order = np.argsort(np.linalg.norm(places - centre, axis=1), kind="stable")[:LONGEST_SWEEP]
+    return [Crop.around(places[k], window, size) for k in order]
+
+
+def best_candidate(
+    scores: NDArray[np.float32],
+    boxes: NDArray[np.float32] | None,
+    windows: Sequence[tuple[Crop, float]],
+    size: Vector,
+    stride: int,
+    config: TrackingConfig,
+) -> Candidate | None:
+    """The best place in some windows and its lead over the next one.
+
+    Args:
+        scores: (T, H, W) logits.
+        boxes: (T, 4, H, W) xyxy in window pixels, or None (classic head: the size stays).
+        windows: T windows and their size factors.
+        size: (2,) size of the target where it was seen last, frame pixels.
+        stride: Window pixels for one cell.
+        config: Size penalty.
+    """
+    values, centres, extents = [], [], []
+    for k, (crop, factor) in enumerate(windows):
+        expected = size * factor * crop.scale
+        if boxes is not None:
+            value = weigh_boxes(scores[k], boxes[k], (float(expected[0]), float(expected[1])), config).weighted
+            corners = boxes[k].astype(np.float64).transpose(1, 2, 0)
+            middle, extent = (corners[..., :2] + corners[..., 2:]) / 2, np.maximum(corners[..., 2:] - corners[..., :2], 1.0)
+        else:
+            value = sigmoid(scores[k])
+            rows, columns = np.indices(value.shape)
+            away = np.stack([columns - (value.shape[1] - 1) / 2, rows - (value.shape[0] - 1) / 2], axis=-1)
+            middle, extent = crop.size / 2 + away * stride, np.broadcast_to(expected, (*value.shape, 2))
+        values.append(value.ravel())
+        centres.append((middle / crop.scale + (crop.left, crop.top)).reshape(-1, 2))
+        extents.append((extent / crop.scale).reshape(-1, 2))
+    if not values:
+        return None
+    value, centre, extent = np.concatenate(values), np.concatenate(centres), np.concatenate(extents)
+    best = int(np.argmax(value))
+    reach = 0.75 * float(np.sqrt(np.prod(extent[best])))
+    others = value[np.linalg.norm(centre - centre[best], axis=1) > reach]
+    second = float(others.max()) if len(others) else 0.0
+    peak = log_odds(float(value[best]))
+    return Candidate(centre[best], extent[best], peak, peak - log_odds(second))
+
+
+def log_odds(p: float) -> float:
+    """log(p / (1 - p)), within bounds."""
+    p = float(np.clip(p, 1e-6, 1 - 1e-6))
+    return float(np.log(p / (1 - p)))

@@ -1,0 +1,242 @@
+"""The template bank: the first view of the target, and few later ones; kept embedded, saved to a file, compared."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tracker.config import TrackingConfig
+from tracker.errors import SourceError, observation
+from tracker.files import as_path, atomic, is_file
+from tracker.geometry import MOST
+from tracker.runtime.base import Engine
+from tracker.types import Image
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+
+PATIENCE = 4
+"""Gaps at most between two looks at a target that has shown nothing new: a look costs as much as a frame."""
+
+
+@dataclass(frozen=True)
+class TemplateView:
+    """One view of the target.
+
+    Attributes:
+        picture: Template crop, BGR uint8 n x n x 3.
+        target: (2,) float32 width and height of the target in crop pixels.
+        frame: Frames after the first view.
+    """
+
+    picture: Image
+    target: NDArray[np.float32]
+    frame: int = 0
+
+
+@dataclass
+class TemplateBank:
+    """Views of one target and their embeddings, the first view always first.
+
+    Attributes:
+        views: What is kept.
+        templates: Their embeddings, as the engine wants them.
+        host: (K, C, h, w) float32, the same for comparison.
+        first: The first view's embedding alone, as the engine wants it.
+        uncompared_channels: How many of the last channels of an embedding are not compared; the last of them is the
+            target's share of each cell
+            (padded backbones). 0: none, and all cells count.
+        gaps: How many times the usual gap the next look waits: twice as long after each that showed nothing new.
+    """
+
+    views: list[TemplateView]
+    templates: Any
+    host: NDArray[np.float32]
+    first: Any
+    uncompared_channels: int
+    gaps: int = 1
+
+    @classmethod
+    def of(
+        cls, engine: Engine, views: list[TemplateView], host: NDArray[np.float32] | None = None, *, uncompared_channels: int
+    ) -> TemplateBank:
+        """A bank of views; `host` are their embeddings where they are known already."""
+        if host is None:
+            templates = engine.embed_template([v.picture for v in views], np.stack([v.target for v in views]))
+            host = engine.to_host(templates)
+        else:
+            templates = engine.from_host(host)
+        first = templates if len(views) == 1 else engine.from_host(host[:1])
+        return cls(views, templates, host, first, uncompared_channels)
+
+    def __len__(self) -> int:
+        return len(self.views)
+
+    def wants(self, frame: int, score: float, config: TrackingConfig) -> bool:
+        """Whether a view of this frame, found with this score, may be looked at: sure, and long after the one before."""
+        return config.bank_size > 0 and score >= config.bank_score and frame - self.views[-1].frame >= config.bank_gap * self.gaps
+
+    def add_if_new(self, engine: Engine, view: TemplateView, config: TrackingConfig) -> bool:
+        """Keeps a view if it shows something new.
+
+        A full bank gives up the later view that is most like another one; the first view always stays.
+
+        Returns:
+            Whether it was kept.
+        """
+        fresh = engine.to_host(engine.embed_template([view.picture], view.target[None]))
+        alike = similarity(self.host, fresh, self.uncompared_channels)[:, 0]
+        if alike.max() > config.bank_similarity or alike[0] < config.bank_least:
+            # Nothing new, or nothing to be trusted. The gap counts from here: a steady target costs no embedding a frame.
+            self.views[-1] = TemplateView(self.views[-1].picture, self.views[-1].target, view.frame)
+            self.gaps = min(2 * self.gaps, PATIENCE)
+            return False
+        views, host = [*self.views, view], np.concatenate([self.host, fresh])
+        if len(views) > 1 + config.bank_size:
+            among = similarity(host, host, self.uncompared_channels) - 2 * np.eye(len(host))
+            drop = 1 + int(np.argmax(among[1:].max(axis=1)))
+            views, host = [v for k, v in enumerate(views) if k != drop], np.delete(host, drop, axis=0)
+        self.views, self.host, self.gaps = views, host, 1
+        self.templates = engine.from_host(host)
+        return True
+
+    def likeness(self, embedding: NDArray[np.float32]) -> float:
+        """The largest similarity of one embedding (1, C, h, w) to the views."""
+        return float(similarity(self.host, embedding, self.uncompared_channels).max())
+
+
+def similarity(a: NDArray[np.float32], b: NDArray[np.float32], uncompared_channels: int) -> NDArray[np.float64]:
+    """How alike embedded templates are: the mean cosine of cells at the same place, over the target's cells.
+
+    Args:
+        a: (K, C, h, w) embeddings.
+        b: (M, C, h, w).
+        uncompared_channels: How many of the last channels are not compared, the last being the target's share of each
+            cell; 0: none, all cells count.
+
+    Returns:
+        (K, M) in [-1, 1].
+    """
+
+    def split(x: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        z = np.asarray(x, dtype=np.float64).reshape(*x.shape[:2], -1)
+        z, share = (z[:, :-uncompared_channels], z[:, -1]) if uncompared_channels else (z, np.ones_like(z[:, -1]))
+        return z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-6), share
+
+    (p, u), (q, v) = split(a), split(b)
+    cosine = np.einsum("kcn,mcn->kmn", p, q)
+    weight = np.sqrt(u[:, None] * v[None])
+    return np.asarray((cosine * weight).sum(-1) / np.maximum(weight.sum(-1), 1e-6))
+
+
+def save_target(path: str | Path, bank: TemplateBank, size: ArrayLike, frame: tuple[int, int], model: str) -> None:
+    """Writes a known target: its views, their embeddings, its size; no code, plain arrays.
+
+    Args:
+        path: An .npz file.
+        bank: What is known.
+        size: (2,) w, h in pixels of the video it comes from.
+        frame: (width, height) of that video.
+        model: Fingerprint of the weights, so that embeddings of another model are not taken for this one's.
+    """
+    file = Path(path)
+    header = json.dumps({"format": FORMAT, "model": model, "frame": list(frame)})
+    with atomic(file) as out:
+        np.savez_compressed(
+            out,
+            header=np.frombuffer(header.encode(), np.uint8),
+            pictures=np.stack([v.picture for v in bank.views]),
+            targets=np.stack([v.target for v in bank.views]),
+            embeddings=bank.host,
+            size=np.asarray(size, dtype=np.float64),
+        )
+
+
+@dataclass(frozen=True)
+class KnownTarget:
+    """A target from a file.
+
+    Attributes:
+        views: At least one.
+        embeddings: (K, C, h, w) float32 by the model `model`.
+        size: (2,) w, h where it was seen last, pixels.
+        frame: (width, height) of that video.
+        model: Fingerprint of the weights behind the embeddings.
+    """
+
+    views: list[TemplateView]
+    embeddings: NDArray[np.float32]
+    size: NDArray[np.float64]
+    frame: tuple[int, int]
+    model: str
+
+    def bank(self, engine: Engine, model: str, template_size: int, uncompared_channels: int) -> TemplateBank:
+        """The bank for an engine: the stored embeddings if the same weights made them, else the pictures are embedded anew."""
+        if model == self.model and self._fits(engine):
+            return TemplateBank.of(engine, list(self.views), self.embeddings, uncompared_channels=uncompared_channels)
+        logger.warning("The saved target was made with other weights: its %d pictures are embedded anew.", len(self.views))
+        import cv2
+
+        views = []
+        for view in self.views:
+            factor = template_size / view.picture.shape[0]
+            picture = view.picture if factor == 1 else cv2.resize(view.picture, (template_size, template_size))
+            views.append(TemplateView(picture, (view.target * factor).astype(np.float32), view.frame))  # type: ignore[arg-type]
+        return TemplateBank.of(engine, views, uncompared_channels=uncompared_channels)
+
+    def _fits(self, engine: Engine) -> bool:
+        """Whether the stored embeddings have the shape of this engine's.
+
+        Raises:
+            SourceError: They haven't, though the same weights made them.
+        """
+        first = self.views[0]
+        shape = engine.to_host(engine.embed_template([first.picture], first.target[None])).shape
+        if shape[1:] != self.embeddings.shape[1:]:
+            raise SourceError(
+                f"The saved target holds embeddings of shape {self.embeddings.shape[1:]}; the model gives {shape[1:]}: save it again."
+            )
+        return True
+
+
+def load_target(path: str | Path) -> KnownTarget:
+    """A target that `save_target` wrote.
+
+    Raises:
+        SourceError: The file is missing, or isn't such a file.
+    """
+    file = as_path(path, SourceError, "target")
+    if not is_file(file):
+        raise SourceError(f"The target {file} does not exist; --save-target writes one while tracking.")
+    with observation(lambda why: SourceError(f"The file {file} is not a saved target ({why}); --save-target writes one.")):
+        with np.load(file, allow_pickle=False) as data:
+            header = json.loads(bytes(data["header"]))
+            pictures, targets = data["pictures"], data["targets"].astype(np.float32)
+            embeddings, size = data["embeddings"].astype(np.float32), data["size"].astype(np.float64)
+        frame = np.asarray(header["frame"], dtype=np.float64)
+        wrong = _wrong(header, pictures, targets, embeddings, size, frame)
+        if wrong:
+            raise SourceError(f"The file {file} is not a target of format {FORMAT}: {wrong}; save it again with this version.")
+        views = [TemplateView(p, t, k) for k, (p, t) in enumerate(zip(pictures, targets, strict=True))]
+        return KnownTarget(views, embeddings, size, (int(frame[0]), int(frame[1])), str(header["model"]))
+
+
+def _wrong(header: Any, pictures: Any, targets: Any, embeddings: Any, size: Any, frame: Any) -> str:
+    """What of a saved target can't be used; "" where all can."""
+    count, side = len(pictures), pictures.shape[1] if pictures.ndim == 4 else 0
+    checks = {
+        "its format": header["format"] == FORMAT and isinstance(header["model"], str),
+        "its pictures": pictures.dtype == np.uint8 and 0 < count <= 1000 and 0 < side <= 4096 and pictures.shape == (count, side, side, 3),
+        "their targets": targets.shape == (count, 2) and bool((targets > 0).all() and (targets <= MOST).all()),
+        "their embeddings": embeddings.ndim == 4 and len(embeddings) == count and bool(np.isfinite(embeddings).all()),
+        "its size": size.shape == (2,) and bool((size > 0).all() and (size <= MOST).all()),
+        "its frame": frame.shape == (2,) and bool((frame >= 1).all() and (frame <= MOST).all()),
+    }
+    return ", ".join(name for name, good in checks.items() if not good)

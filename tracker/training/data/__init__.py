@@ -1,0 +1,1 @@
+"""From annotated material to batches of pairs."""

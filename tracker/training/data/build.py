@@ -1,0 +1,52 @@
+"""Batches of pairs by number: the same seed and step give the same pairs, on one process or on many.
+
+Two sources: `CachedPairs` reads samples that `tools/prepare.py` kept (pictures or frozen features), `LivePairs` makes
+them anew from the raw material. Both draw genuine and negative pairs in the ratio that the recipe sets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tracker.config import Config, merge
+from tracker.datasets.tracks import DataError
+from tracker.training.data.batch import PairSource
+from tracker.training.data.cache import INDEX, fingerprint, read_index
+from tracker.training.data.pairs import CachedPairs, LivePairs, SamplePairs
+from tracker.training.data.sampling import PairBatch, PairConfig
+
+__all__ = ["CachedPairs", "LivePairs", "PairBatch", "PairConfig", "SamplePairs", "build_pair_source", "pair_config"]
+
+
+def pair_config(section: Mapping[str, Any]) -> PairConfig:
+    """The typed `train.data` section.
+
+    Raises:
+        ConfigError: Unknown key, wrong type.
+    """
+    return merge(PairConfig(), section, where="train.data")
+
+
+def build_pair_source(config: Config, seed: int) -> PairSource:
+    """The batches that a recipe asks for (`train.data`, `train.batch_size`).
+
+    Raises:
+        ConfigError, DataError: With the value, the reason and the next step.
+    """
+    pairs = pair_config(config.train.get("data", {}))
+    batch_size = int(config.train.get("batch_size", 32))
+    if not pairs.use_cache:
+        return LivePairs(pairs, config, batch_size, seed)
+    index = Path(pairs.cache.path) / INDEX
+    if not index.is_file():
+        raise DataError(f"There is no prepared cache in {pairs.cache.path}; run tools/prepare.py with this configuration first.")
+    made = read_index(index).get("fingerprint")
+    mark = fingerprint(pairs.cache, pairs.material, config.model)
+    if made != mark:
+        raise DataError(
+            f"The cache {pairs.cache.path} was made from another recipe ({made}, this one is {mark}); "
+            "run tools/prepare.py again with another path."
+        )
+    return CachedPairs(pairs, batch_size, seed)

@@ -1,0 +1,334 @@
+"""Samples cut once and kept: as JPEG pictures, or as features of the frozen lower stages of a backbone.
+
+Decoding, warping and the lower stages are most of the cost of a training step on a CPU. A cache is a folder of shards, each
+decided by (seed, shard number) alone, so that an interrupted preparation goes on where it stopped, and several processes
+share the work. `cache.json` holds the fingerprint of what it was made from; another recipe is refused, never mixed in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.config import ModelConfig, to_dict
+from tracker.datasets.tracks import DataError
+from tracker.errors import OutputError
+from tracker.files import atomic, content_of, write_atomic
+from tracker.settings import LARGEST, LARGEST_SEED, Checked, setting
+from tracker.training.data.mixture import Mixture
+from tracker.training.data.samples import Sample
+from tracker.training.data.sources import DataConfig, build_mixture
+from tracker.types import Image
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from tracker.model.backbones import Backbone
+
+logger = logging.getLogger(__name__)
+
+INDEX = "cache.json"
+LATER = {"distractors": 0.0}
+"""Fields of DataConfig that came after the first caches, and the values that change nothing."""
+
+
+@dataclass(frozen=True)
+class CacheConfig(Checked, section="train.data.cache"):
+    """What to keep."""
+
+    path: str = setting("cache", help="Folder of the cache.")
+    stage: int = setting(
+        0,
+        0,
+        64,
+        "stages",
+        "0 keeps pictures; k keeps the output of the backbone's first k stages, which must stay frozen in training.",
+    )
+    groups: int = setting(20000, 1, LARGEST, "groups", "How many are kept.")
+    shard: int = setting(100, 1, 1_000_000, "groups", "In one file.")
+    quality: int = setting(92, 1, 100, help="JPEG quality of pictures.")
+    seed: int = setting(0, 0, LARGEST_SEED, help="Decides every sample.")
+    weights: str = setting(
+        "",
+        help="""Model whose backbone gives the features of a stage above 0: a shipped model or a checkpoint; "": the ImageNet
+        weights. Training must then start from the same (tools/train.py --init).""",
+    )
+    teacher: str = setting("", help='Model whose embedding of each search is kept for the loss "distillation"; "": none.')
+
+
+def fingerprint(cache: CacheConfig, data: DataConfig, model: ModelConfig) -> str:
+    """A short hash of all that decides the content of a cache (not where it lies, nor how many samples it holds)."""
+    what: dict[str, Any] = {"cache": to_dict(cache), "data": to_dict(data)}
+    for key in ("path", "groups"):
+        del what["cache"][key]
+    if not cache.weights or cache.stage == 0:
+        del what["cache"]["weights"]
+    if not cache.teacher:
+        del what["cache"]["teacher"]
+    for key in ("root", "on_bad_file"):  # where it lies, and what is left out of it, is not what it is made of
+        del what["data"][key]
+    for key, default in LATER.items():  # a recipe that doesn't use what came later keeps its caches
+        if what["data"][key] == default:
+            del what["data"][key]
+    keys = ("template_size", "search_size", "backbone") if cache.stage or cache.teacher else ("template_size", "search_size")
+    what["model"] = {key: getattr(model, key) for key in keys}
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def material_key(cache: CacheConfig, mixture: Mixture) -> str:
+    """A key of what a cache is cut from: pictures, boxes, and the weights behind its features."""
+    from tracker.model.checkpoint import find_weights
+
+    used = [name for name in (cache.weights if cache.stage else "", cache.teacher) if name]
+    return content_of([find_weights(name) for name in used], mixture.content().encode())
+
+
+def read_index(index: Path) -> dict[str, str]:
+    """What `cache.json` says of its recipe and its material; nothing where it is damaged, so that the cache is made anew."""
+    try:
+        known = json.loads(index.read_text(encoding="utf-8"))
+        return {key: str(known[key]) for key in ("fingerprint", "content") if key in known}
+    except (OSError, ValueError, TypeError, RecursionError):
+        logger.warning("%s can't be read; the cache is taken for one of another recipe.", index)
+        return {}
+
+
+def open_index(cache: CacheConfig, data: DataConfig, model: ModelConfig, content: str = "") -> Path:
+    """The cache's folder, made if it isn't there; shards that were cut from other pictures or boxes are removed.
+
+    Args:
+        cache, data, model: The recipe.
+        content: `material_key` of the material as it is now; "" doesn't look at it.
+
+    Raises:
+        OutputError: It holds a cache of another recipe, or can't be written.
+    """
+    folder, mark = Path(cache.path), fingerprint(cache, data, model)
+    index = folder / INDEX
+    known = read_index(index) if index.is_file() else {}
+    if known.get("fingerprint", mark) != mark:
+        raise OutputError(
+            f"The cache {folder} was made from another recipe ({known['fingerprint']}, this one is {mark}); "
+            "remove it or name another train.data.cache.path."
+        )
+    if known.get("fingerprint") == mark and known.get("content", content) == content:
+        if "content" not in known and content:
+            logger.warning("%s doesn't say what its shards were cut from; they are taken for those of the data as they are now.", index)
+        elif known.get("content", "") or not content:
+            return folder
+    elif index.is_file():
+        logger.warning("The data behind the cache %s changed (pictures, boxes or weights): its shards are made again.", folder)
+        for shard in folder.glob("shard_*.npz"):
+            shard.unlink()
+    table = {"fingerprint": mark, "content": content, "cache": to_dict(cache), "data": to_dict(data)}
+    write_atomic(index, json.dumps(table, indent=1))
+    return folder
+
+
+def _known(index: Path) -> str | None:
+    """The fingerprint in a cache's index; None where there is none, or the file is empty or damaged."""
+    try:
+        content = json.loads(index.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    mark = content.get("fingerprint") if isinstance(content, dict) else None
+    return mark if isinstance(mark, str) else None
+
+
+def frame_store(cache: CacheConfig) -> Path:
+    """Folder for the decoded frames of videos: beside the cache, shared by all caches there."""
+    return Path(cache.path).parent / "frames"
+
+
+def shard_path(folder: Path, number: int) -> Path:
+    """The file of one shard."""
+    return folder / f"shard_{number:05d}.npz"
+
+
+class ShardMaker:
+    """Makes shards; one in each process.
+
+    Args:
+        cache, data, model: The recipe.
+        context: Margin around the box, as a share of w + h.
+        store: Folder for the decoded frames of videos; beside the cache where None.
+    """
+
+    def __init__(self, cache: CacheConfig, data: DataConfig, model: ModelConfig, context: float, store: Path | None = None) -> None:
+        self.cache, self.model = cache, model
+        self.mixture = build_mixture(data, model, context, store or frame_store(cache))
+        self.embed = frozen_stages(model.backbone, cache.stage, cache.weights) if cache.stage else None
+        self.teach = taught(cache.teacher, model) if cache.teacher else None
+
+    def make(self, number: int) -> Path:
+        """Writes shard `number`, atomically; one that is there already stays."""
+        path = shard_path(Path(self.cache.path), number)
+        if path.is_file():
+            return path
+        count = min(self.cache.shard, self.cache.groups - number * self.cache.shard)
+        samples = [self.mixture.sample(np.random.default_rng([self.cache.seed, number, k])) for k in range(count)]
+        arrays = self.arrays(samples)
+        try:
+            with atomic(path) as file:
+                np.savez(file, **arrays)  # type: ignore[arg-type]
+        except OutputError as error:
+            raise OutputError(f"The shard {path} can't be written: {error} The shards before it are kept; run the command again.") from None
+        return path
+
+    def arrays(self, samples: Sequence[Sample]) -> dict[str, NDArray[Any]]:
+        """What a shard holds of its samples; see `tracker.training.data.shards`."""
+        arrays: dict[str, NDArray[Any]] = sample_labels(samples)
+        for name in ("templates", "searches"):
+            pictures = [getattr(g, name) for g in samples]
+            arrays.update(embed_views(name, pictures, self.embed) if self.embed else self._jpegs(name, pictures))
+        if self.teach:
+            arrays.update(embed_views("wanted", [g.searches for g in samples], self.teach))
+        return arrays
+
+    def _jpegs(self, name: str, pictures: Sequence[Sequence[Image]]) -> dict[str, NDArray[Any]]:
+        codes = [cv2.imencode(".jpg", p, [cv2.IMWRITE_JPEG_QUALITY, self.cache.quality])[1] for views in pictures for p in views]
+        ends = np.cumsum([len(c) for c in codes])
+        return {name: np.concatenate(codes), f"{name}_ends": ends.reshape(len(pictures), -1)}
+
+
+def sample_labels(samples: Sequence[Sample]) -> dict[str, NDArray[Any]]:
+    """Everything of some samples but the pictures."""
+    return {
+        "targets": np.stack([g.targets for g in samples]),
+        "boxes": np.stack([g.boxes for g in samples]),
+        "present": np.stack([g.present for g in samples]),
+        "tracks": np.array([track_number(g.identity) for g in samples], dtype=np.int64),
+        "kinds": np.array([track_number(g.kind) if g.kind else 0 for g in samples], dtype=np.int64),
+    }
+
+
+def track_number(label: str) -> int:
+    """A number for a target's label, the same on every machine."""
+    return int.from_bytes(hashlib.sha256(label.encode()).digest()[:7], "big")
+
+
+Embed = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+"""Pictures (N, H, W, 3) BGR uint8 -> features (N, C, h, w)."""
+
+
+def embed_views(name: str, pictures: Sequence[Sequence[Image]], embed: Embed) -> dict[str, NDArray[Any]]:
+    """What a function says of the pictures of some samples: {name: (G, views, C, h, w) float16}."""
+    return {name: np.stack([embed(np.stack(views)).astype(np.float16) for views in pictures])}
+
+
+def taught(teacher: str, model: ModelConfig) -> Embed:
+    """What a teacher says of the cells that a model's embedding of a search has, as a function on searches.
+
+    Raises:
+        ConfigError: The teacher can't be used.
+    """
+    from tracker.training.losses.teacher import Teacher, embedding_grid
+
+    master, grid = Teacher(teacher), embedding_grid(model.backbone, model.search_size)
+    return compiled(master.model, lambda x: master.targets(x, grid))
+
+
+def frozen_stages(backbone: str, stage: int, weights: str = "") -> Embed:
+    """The first stages of a backbone with its ImageNet weights, or with those of a model, as a function on pictures.
+
+    Args:
+        backbone: Its name.
+        stage: How many.
+        weights: A shipped model or a checkpoint; "": ImageNet.
+
+    Raises:
+        DataError: The backbone has no such weights.
+        WeightsError: They are missing.
+    """
+    from tracker.model.backbones import build_backbone
+
+    if weights:
+        from tracker.model.checkpoint import NORMED, load_model
+
+        model = load_model(weights)
+        if model.config.model.backbone != backbone.removesuffix(NORMED):
+            raise DataError(
+                f"train.data.cache.weights={weights} has the backbone {model.config.model.backbone!r}, this recipe {backbone!r}; "
+                "take a model of the same backbone."
+            )
+        return compiled_stages(model.module.backbone, stage)
+    network = build_backbone(backbone)
+    load = getattr(network, "load_imagenet", None)
+    if load is None:
+        raise DataError(f"The backbone {backbone!r} has no pretrained stages to freeze; set train.data.cache.stage=0.")
+    load()
+    return compiled_stages(network, stage)
+
+
+def compiled_stages(network: Backbone, stage: int) -> Embed:
+    """The first stages of a backbone, with the weights that it has, as a function on pictures; see `compiled`."""
+    return compiled(network, lambda x: network(x, 0, stage))
+
+
+def compiled(network: nn.Module, forward: Callable[[Tensor], Tensor]) -> Embed:
+    """What a network makes of pictures, as a function on them.
+
+    Runs through ONNX Runtime, which is about three times as fast as torch eager on a CPU; through torch, and says so, where
+    the package onnx, which torch needs to write a graph, is not installed.
+
+    Args:
+        network: Whose weights are used.
+        forward: (B, 3, H, W) BGR 0..255 float -> (B, C, h, w), by that network.
+    """
+    import importlib.util
+
+    import torch
+    from torch import nn
+
+    class Lower(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.trunk = network
+
+        def forward(self, x: Tensor) -> Tensor:
+            return forward(x.permute(0, 3, 1, 2).float())
+
+    lower = Lower().eval()
+    if importlib.util.find_spec("onnx") is not None:
+        return _session(lower)
+    logger.warning("The frozen stages run in torch: `pip install onnx` makes them about three times as fast.")
+
+    def embed(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        with torch.no_grad():
+            return cast("NDArray[np.float32]", lower(torch.from_numpy(pictures)).numpy())
+
+    return embed
+
+
+def _session(lower: nn.Module) -> Embed:
+    """A module on pictures, exported and run by ONNX Runtime."""
+    import io
+
+    import onnxruntime
+    import torch
+
+    buffer = io.BytesIO()
+    axes = {"x": {0: "n", 1: "h", 2: "w"}, "y": {0: "n", 2: "h", 3: "w"}}
+    torch.onnx.export(
+        lower,
+        (torch.zeros(1, 129, 129, 3, dtype=torch.uint8),),
+        cast(Any, buffer),
+        input_names=["x"],
+        output_names=["y"],
+        dynamic_axes=axes,
+        dynamo=False,
+        opset_version=17,
+    )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(buffer.getvalue(), options, providers=["CPUExecutionProvider"])
+    return lambda pictures: cast("NDArray[np.float32]", session.run(None, {"x": pictures})[0])

@@ -1,0 +1,72 @@
+"""Several sources of views, each with a share, and look-alikes among all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tracker.datasets.tracks import BadFiles, DataError
+from tracker.files import content_of
+from tracker.training.data.augment import Rng
+from tracker.training.data.samples import Sample, SampleMaker
+
+ATTEMPTS = 50
+"""Samples in a row that may fall on files that can't be used, under the policy "skip"."""
+
+
+class Mixture:
+    """Several makers, each with a share; which one makes a sample is drawn from the sample's own seed.
+
+    Args:
+        parts: (name, weight, maker).
+        bad: What to do when a sample falls on a file that can't be read; another one is drawn where it says skip.
+    """
+
+    def __init__(self, parts: Sequence[tuple[str, float, SampleMaker]], bad: BadFiles | None = None) -> None:
+        self.parts = list(parts)
+        self.bad = bad or BadFiles()
+        total = sum(weight for _, weight, _ in self.parts)
+        self._shares = np.cumsum([weight / total for _, weight, _ in self.parts])
+        self._kinds: dict[str, list[tuple[int, int, str]]] | None = None
+
+    def sample(self, rng: Rng) -> Sample:
+        """The sample that a generator decides.
+
+        Raises:
+            DataError: A file can't be read; under "skip": too many in a row.
+        """
+        for _ in range(ATTEMPTS):
+            part = int(np.searchsorted(self._shares, rng.random(), side="right"))
+            try:
+                return self.parts[min(part, len(self.parts) - 1)][2].sample(rng)
+            except DataError as error:
+                self.bad.report(error)
+        raise DataError(f"{ATTEMPTS} samples in a row fell on files that can't be read; the warnings above name them.")
+
+    def content(self) -> str:
+        """A key of the pictures and boxes that samples are cut from (`tracker.files.content_of`)."""
+        files: list[Path] = []
+        boxes: list[bytes] = []
+        for name, _, maker in self.parts:
+            paths, more = maker.material()
+            files += paths
+            boxes += [name.encode(), more]
+        return content_of(files, b"\0".join(boxes))
+
+    def rival(self, sample: Sample, rng: Rng) -> Sample | None:
+        """A sample of another target of the same kind, or None where there is none."""
+        if self._kinds is None:
+            self._kinds = {}
+            for p, (_, _, maker) in enumerate(self.parts):
+                for item, (kind, identity) in enumerate(maker.items()):
+                    self._kinds.setdefault(kind, []).append((p, item, identity))
+        known = [row for row in self._kinds.get(sample.kind, ()) if row[2] != sample.identity] if sample.kind else []
+        for _ in range(min(ATTEMPTS, len(known))):
+            p, item, _ = known[int(rng.integers(len(known)))]
+            try:
+                return self.parts[p][2].make(item, rng)
+            except DataError as error:
+                self.bad.report(error)
+        return None

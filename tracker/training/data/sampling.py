@@ -1,0 +1,123 @@
+"""What a batch of pairs is, and which pairs are in it: a pure function of seed and step, shared out among processes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tracker.errors import ConfigError
+from tracker.settings import Checked, setting
+from tracker.training.data.cache import CacheConfig
+from tracker.training.data.sources import DataConfig
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """B pairs.
+
+    Attributes:
+        template: (B, 3, n, n) BGR 0..255 float32, or cached features of the template.
+        search: (B, 3, m, m), or cached features.
+        template_size: (B, 2) width and height of the target in template-crop pixels.
+        box: (B, 4) xyxy of the target in search-crop pixels (of the other target for a negative pair).
+        positive: (B,) bool; False for a negative pair: the template's target is not in the search.
+        track: (B,) int64 identity of the template's target.
+        start: Stage of the backbone at which the tensors enter; 0 for pictures.
+        distillation_target: (B, D, h, w) what a teacher says of the cells of the search, where the cache holds it.
+    """
+
+    template: Tensor
+    search: Tensor
+    template_size: Tensor
+    box: Tensor
+    positive: Tensor
+    track: Tensor
+    start: int = 0
+    distillation_target: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class PairConfig(Checked, section="train.data"):
+    """The `train.data` section of a recipe."""
+
+    negative_pairs: float = setting(0.15, 0, 1, help="Share of pairs whose search shows another target.")
+    same_kind: float = setting(0.0, 0, 1, help="Share of these whose other target is of the same kind (class), where there is one.")
+    distinct: bool = setting(True, help="A negative pair is never the template's own target at another time. False: it may be, by chance.")
+    box_jitter: float = setting(
+        0.0,
+        0,
+        2,
+        help="""Standard deviation of the logarithm of what the boxes of a pair, in template and search alike, are wider and
+        higher than annotated: the head learns to give the kind of box that it was shown (`model.relative_boxes`).""",
+    )
+    use_cache: bool = setting(True, help="False makes views anew for every step.")
+    material: DataConfig = setting(factory=DataConfig, help="What the views are made of.")
+    cache: CacheConfig = setting(factory=CacheConfig, help="Where prepared views lie; used where `use_cache`.")
+
+
+@dataclass(frozen=True)
+class Pick:
+    """One pair: sample and view of the template, sample and view of the search."""
+
+    sample: int
+    template: int
+    other: int
+    search: int
+
+
+def draw(seed: int, step: int, batch: int, samples: int, views: tuple[int, int], negative_pairs: float) -> list[Pick]:
+    """The picks of the whole batch of one step, before it is shared out."""
+    rng = np.random.default_rng([seed, step])
+    picks = []
+    for _ in range(batch):
+        sample = int(rng.integers(samples))
+        other = int(rng.integers(samples)) if rng.random() < negative_pairs else sample
+        picks.append(Pick(sample, int(rng.integers(views[0])), other, int(rng.integers(views[1]))))
+    return picks
+
+
+def jitter_boxes(
+    size: NDArray[np.float32], box: NDArray[np.float32], strength: float, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The boxes of a pair as another person would have drawn them: both wider, or higher, by the same factors.
+
+    Args:
+        size: (2,) width and height of the target in the template.
+        box: (4,) xyxy in the search.
+        strength: Standard deviation of the factors' logarithms.
+        rng: Decides the factors.
+
+    Returns:
+        Both, around the same centres.
+    """
+    factor = np.exp(np.clip(rng.normal(size=2), -2, 2) * strength)
+    centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2 * factor
+    return (size * factor).astype(np.float32), np.concatenate([centre - half, centre + half]).astype(np.float32)
+
+
+def share_of(total: int, rank: int, world: int) -> slice:
+    """The part of a batch that belongs to a rank; the parts join to the whole."""
+    if total % world:
+        raise ConfigError(f"The batch of {total} pairs can't be shared by {world} processes; take a multiple of {world}.")
+    return slice(rank * total // world, (rank + 1) * total // world)
+
+
+def collate(rows: list[tuple[Any, ...]], start: int, target: Sequence[NDArray[Any]] = ()) -> PairBatch:
+    """The batch of some pairs, each in the order of `PairBatch`'s fields up to `track`."""
+    templates, searches, sizes, boxes, positive, tracks = zip(*rows, strict=True)
+    return PairBatch(
+        template=torch.from_numpy(np.stack(templates)).float(),
+        search=torch.from_numpy(np.stack(searches)).float(),
+        template_size=torch.from_numpy(np.stack(sizes)).float(),
+        box=torch.from_numpy(np.stack(boxes)).float(),
+        positive=torch.tensor(positive),
+        track=torch.from_numpy(np.array(tracks, dtype=np.int64)),
+        start=start,
+        distillation_target=torch.from_numpy(np.stack(target)) if target else None,
+    )

@@ -1,0 +1,170 @@
+"""Which material a training run sees, from the `train.data` section of a recipe to a mixture of views."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tracker.config import ModelConfig, merge
+from tracker.datasets.stills import Cutouts, Scenery, read_coco
+from tracker.datasets.tracks import AnnotatedTrack, BadFiles, read_got10k
+from tracker.errors import ConfigError
+from tracker.settings import LARGEST, Checked, setting
+from tracker.training.data.augment import AugmentConfig
+from tracker.training.data.mixture import Mixture
+from tracker.training.data.samples import SampleMaker, ViewConfig
+from tracker.training.data.views import ClipViews, PhotoViews, StillViews
+
+
+@dataclass(frozen=True)
+class SourceConfig(Checked, section="train.data.material.sources"):
+    """One part of the mixture."""
+
+    kind: str = setting(
+        "clips",
+        help="""What lies at the path. clips (or got10k): a GOT-10k subset; lasot, trackingnet, imagenet-vid, otb, davis: these
+        layouts; folder: clips of one's own with a box file each; toolkit: a data set class of the got10k package; videos: clips
+        without boxes; boxed: COCO json; paste: cutouts over scenery; photos: pictures without boxes.""",
+    )
+    path: str = setting("", help="Folder or file, relative to the data root.")
+    weight: float = setting(1.0, 0, 1e6, above=True, help="Share of the samples, against the other parts.")
+    names: list[str] = setting(factory=lambda: ["*"], help="Clips only: glob patterns of sequences to take.")
+    exclude: list[str] = setting(factory=list, help="Clips only: glob patterns of sequences to leave out.")
+    subset: str = setting("", help="lasot, imagenet-vid: which part; all where empty.")
+    every: int = setting(1, 1, LARGEST, "frames", "folder, videos: takes every n-th frame.")
+    limit: int = setting(0, 0, LARGEST, "frames", "folder, videos: takes at most so many of a clip; 0: all.")
+    tracker: str = setting("flow", help="videos: what follows regions: flow (median flow, no weights) or a shipped model or checkpoint.")
+    tracks: int = setting(12, 1, 100_000, "tracks", "videos: wanted from each clip.")
+    length: int = setting(20, 2, LARGEST, "frames", "videos: of a track.")
+    dataset: str = setting("", help="toolkit: name of the class.")
+    options: dict[str, Any] = setting(factory=dict, help="toolkit: its arguments.")
+
+
+@dataclass(frozen=True)
+class DataConfig(Checked, section="train.data.material"):
+    """The material."""
+
+    root: str = setting("data", help="Folder that the paths below are relative to.")
+    scenery: str = setting(
+        "stills/photos",
+        help="""Folder of photos: backgrounds, occluders, and what fills the outside of stills. "": none (clips don't need it).""",
+    )
+    sources: list[dict[str, Any]] = setting(factory=list, help="Parts of the mixture; each a mapping as in `SourceConfig`.")
+    templates: int = setting(2, 1, 1000, "views", "Templates in one group.")
+    searches: int = setting(4, 1, 1000, "views", "Searches in one group.")
+    frame_range: int = setting(60, 1, LARGEST, "frames", "Largest distance of two views in a clip.")
+    augment: AugmentConfig = setting(factory=AugmentConfig, help="How much views differ.")
+    distractors: float = setting(
+        0.0,
+        0,
+        1,
+        help="""Share of the searches of clips and boxed stills that look at something else in the same frame: another target
+        where there is one. Where the target is out of view then, the pair is a negative pair.""",
+    )
+    on_bad_file: str = setting(
+        "stop",
+        choices=("stop", "skip"),
+        help="What to do with an unreadable picture or an empty track. It is named either way.",
+    )
+
+
+def build_mixture(data: DataConfig, model: ModelConfig, context: float = 0.5, store: Path = Path("cache/frames")) -> Mixture:
+    """The makers that a recipe names.
+
+    Args:
+        data: The recipe's material.
+        model: Sizes of the crops.
+        context: Margin around the box, as a share of w + h.
+        store: Folder for the decoded frames of videos, and for what was found in them.
+
+    Raises:
+        ConfigError: No sources, an unknown kind or key.
+        DataError: Files that are missing; the message names them.
+    """
+    if not data.sources:
+        raise ConfigError("The recipe names no training data; list sources under train.data.material.sources (kind, path, weight).")
+    root = Path(data.root).expanduser()
+    if not root.is_dir():
+        raise ConfigError(f"The data root {root} does not exist; set train.data.material.root=FOLDER.")
+    view = ViewConfig(
+        template_size=model.template_size,
+        search_size=model.search_size,
+        context=context,
+        templates=data.templates,
+        searches=data.searches,
+        frame_range=data.frame_range,
+        distractors=data.distractors,
+        augment=data.augment,
+    )
+    scenery = Scenery(root / data.scenery) if data.scenery else None
+    bad = BadFiles(data.on_bad_file)
+    parts: list[tuple[str, float, SampleMaker]] = []
+    for raw in data.sources:
+        source = merge(SourceConfig(), raw, where="train.data.material.sources")
+        maker = _still_maker(source, root / source.path, view, scenery)
+        if maker is None:
+            maker = ClipViews(read_tracks(source, root / source.path, store, bad), view, scenery)
+        parts.append((f"{source.kind}:{source.path}", source.weight, maker))
+    return Mixture(parts, bad)
+
+
+def _still_maker(source: SourceConfig, path: Path, view: ViewConfig, scenery: Scenery | None) -> SampleMaker | None:
+    """The maker of a source of still pictures; None for any other kind."""
+    if source.kind not in ("boxed", "paste", "photos"):
+        return None
+    if source.kind == "photos":
+        return PhotoViews(view, Scenery(path))
+    if scenery is None:
+        raise ConfigError(
+            f"The data source {source.kind}:{source.path} needs photos as backgrounds; name a folder in train.data.material.scenery."
+        )
+    if source.kind == "boxed":
+        return StillViews(read_coco(path), view, scenery)
+    from tracker.training.data.copy_paste import PasteViews
+
+    coco = path / "boxed" / "instances.json"
+    return PasteViews(Cutouts(path / "cutouts", read_coco(coco) if coco.is_file() else []), view, scenery)
+
+
+def read_tracks(source: SourceConfig, path: Path, store: Path, bad: BadFiles | None = None) -> list[AnnotatedTrack]:
+    """The tracks of a source of clips.
+
+    Args:
+        source: Its kind and options.
+        path: Its folder, or one clip.
+        store: Folder for decoded frames.
+        bad: What to do with what can't be used; stops where None.
+
+    Raises:
+        ConfigError: An unknown kind.
+        DataError: Nothing there that can be used.
+    """
+    from tracker.datasets import clips, davis, track_readers
+
+    bad = bad or BadFiles()
+    names, exclude = source.names, source.exclude
+
+    def videos() -> list[AnnotatedTrack]:
+        from tracker.training.data.pseudo_labels import pseudo_tracks
+
+        found = clips.read_unlabelled(path, names, exclude, bad, store, source.every, source.limit)
+        return pseudo_tracks(found, source, store, bad)
+
+    kinds: dict[str, Callable[[], list[AnnotatedTrack]]] = {
+        "clips": lambda: read_got10k(path, names, exclude, bad),
+        "got10k": lambda: read_got10k(path, names, exclude, bad),
+        "lasot": lambda: track_readers.read_lasot(path, names, exclude, bad, source.subset),
+        "trackingnet": lambda: track_readers.read_trackingnet(path, names, exclude, bad),
+        "imagenet-vid": lambda: track_readers.read_imagenet_vid(path, names, exclude, bad, source.subset, store),
+        "otb": lambda: track_readers.read_otb(path, names, exclude, bad),
+        "davis": lambda: davis.read_davis(path, names, exclude, bad, store),
+        "folder": lambda: clips.read_folder(path, names, exclude, bad, store, source.every, source.limit),
+        "toolkit": lambda: track_readers.read_toolkit(path, names, exclude, bad, source.dataset, dict(source.options)),
+        "videos": videos,
+    }
+    if source.kind not in kinds:
+        known = ", ".join([*kinds, "boxed", "paste", "photos"])
+        raise ConfigError(f"The data source kind {source.kind!r} is unknown; there are {known}.")
+    return kinds[source.kind]()

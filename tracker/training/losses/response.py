@@ -1,0 +1,145 @@
+"""Losses on the response map: balanced logistic, focal, and focal with a Gaussian target."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tracker.errors import ConfigError
+from tracker.training.data.batch import Match, PairBatchLike
+from tracker.training.losses.base import Criterion, register
+from tracker.training.losses.labels import NEGATIVE, POSITIVE, LabelRule, label_map, masked_mean, response_grid
+from tracker.training.losses.mining import hardest
+
+
+@register("logistic")
+class BalancedLogistic(Criterion):
+    """log(1 + exp(-y v)) on every cell, target cells and ground cells weighing half each (Bertinetto et al. 2016, "Fully-
+    Convolutional Siamese Networks for Object Tracking", equations 1 and 5, labels by radius from the true centre).
+
+    Args:
+        radius, inside, ignore: Which cells are target (`LabelRule`).
+        hard_share: Share in (0, 1] of each map's ground cells that count: the hardest ones.
+        negative_pair_weight: Weight of a pair without target; its map has ground cells only.
+        reduction: See `Criterion`.
+    """
+
+    def __init__(
+        self,
+        radius: float = 16.0,
+        inside: float | None = None,
+        ignore: float = 0.0,
+        hard_share: float = 1.0,
+        negative_pair_weight: float = 1.0,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(reduction)
+        self.rule = LabelRule(radius, inside, ignore)
+        self.hard_share = _share(hard_share)
+        self.negative_pair_weight = negative_pair_weight
+
+    def terms(self, output: Match, batch: PairBatchLike) -> tuple[Tensor, Tensor]:
+        labels = label_map(response_grid(output), batch.box, batch.positive, self.rule)
+        score = output.score[:, 0]
+        ground = F.softplus(score)
+        negative = labels == NEGATIVE
+        if self.hard_share < 1:
+            negative = hardest(ground.detach(), negative, self.hard_share)
+        halves = 0.5 * masked_mean(F.softplus(-score), labels == POSITIVE) + 0.5 * masked_mean(ground, negative)
+        values = torch.where(batch.positive, halves, halves * self.negative_pair_weight)
+        return values, torch.ones_like(values)
+
+
+@register("focal")
+class Focal(Criterion):
+    """-alpha_t (1 - p_t)^gamma log p_t, summed over cells, divided by the number of target cells in the batch (Lin et al.
+    2017, "Focal Loss for Dense Object Detection", equation 5; section 4.1 for the division).
+
+    Args:
+        alpha: Weight of target cells in (0, 1); ground cells weigh 1 - alpha.
+        gamma: How much easy cells are discounted; 0 is cross entropy.
+        radius, inside, ignore: Which cells are target (`LabelRule`).
+        negative_pair_weight: Weight of a pair without target.
+        reduction: See `Criterion`.
+    """
+
+    def __init__(
+        self,
+        alpha: float = 0.25,
+        gamma: float = 2.0,
+        radius: float = 16.0,
+        inside: float | None = None,
+        ignore: float = 0.0,
+        negative_pair_weight: float = 1.0,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(reduction)
+        if not 0 < alpha < 1 or gamma < 0:
+            raise ConfigError(f"The focal loss has alpha={alpha:g}, gamma={gamma:g}; alpha must be in (0, 1), gamma at least 0.")
+        self.rule = LabelRule(radius, inside, ignore)
+        self.alpha, self.gamma, self.negative_pair_weight = alpha, gamma, negative_pair_weight
+
+    def terms(self, output: Match, batch: PairBatchLike) -> tuple[Tensor, Tensor]:
+        labels = label_map(response_grid(output), batch.box, batch.positive, self.rule)
+        score = output.score[:, 0]
+        p = torch.sigmoid(score)
+        target = self.alpha * (1 - p) ** self.gamma * F.softplus(-score)
+        ground = (1 - self.alpha) * p**self.gamma * F.softplus(score)
+        cells = torch.where(labels == POSITIVE, target, torch.where(labels == NEGATIVE, ground, torch.zeros_like(ground)))
+        values = cells.flatten(1).sum(1)
+        values = torch.where(batch.positive, values, values * self.negative_pair_weight)
+        return values, (labels == POSITIVE).flatten(1).sum(1).to(values.dtype)
+
+
+@register("gaussian-focal")
+class GaussianFocal(Criterion):
+    """Focal loss against a Gaussian bump around the centre: -(1 - p)^a log p at the peak, -(1 - y)^b p^a log(1 - p)
+    elsewhere, divided by the number of peaks (Law and Deng 2018, "CornerNet", equation 1, with centres for corners).
+
+    Args:
+        alpha: The exponent a, CornerNet's 2.
+        beta: The exponent b, CornerNet's 4: how much cells near the centre are forgiven.
+        sigma: Standard deviation of the bump as a share of the target's width and height, never below half a stride.
+        negative_pair_weight: Weight of a pair without target, whose y is 0 everywhere.
+        reduction: See `Criterion`.
+    """
+
+    def __init__(
+        self, alpha: float = 2.0, beta: float = 4.0, sigma: float = 1 / 6, negative_pair_weight: float = 1.0, reduction: str = "mean"
+    ) -> None:
+        super().__init__(reduction)
+        if alpha < 0 or beta < 0 or sigma <= 0:
+            raise ConfigError(f"gaussian-focal has alpha={alpha:g}, beta={beta:g}, sigma={sigma:g}; none may be negative, sigma not 0.")
+        self.alpha, self.beta, self.sigma, self.negative_pair_weight = alpha, beta, sigma, negative_pair_weight
+
+    def target(self, output: Match, batch: PairBatchLike) -> Tensor:
+        """(B, H, W) in [0, 1]: 1 in the cell nearest to the target's centre, 0 in negative pairs."""
+        grid = response_grid(output)
+        box = batch.box.to(grid.xs.dtype)
+        centre, size = (box[:, :2] + box[:, 2:]) / 2, box[:, 2:] - box[:, :2]
+        sigma = (self.sigma * size).clamp(min=grid.stride / 2)
+        dx = (grid.xs[None, None, :] - centre[:, 0, None, None]) / sigma[:, 0, None, None]
+        dy = (grid.ys[None, :, None] - centre[:, 1, None, None]) / sigma[:, 1, None, None]
+        bump = torch.exp(-(dx.square() + dy.square()) / 2)
+        # A radius far below the mesh leaves the nearest cell alone: the peak.
+        peak = label_map(grid, box, batch.positive, LabelRule(radius=1e-6)) == POSITIVE
+        bump = torch.where(peak, torch.ones_like(bump), bump.clamp(max=1 - 1e-6))
+        return torch.where(batch.positive[:, None, None], bump, torch.zeros_like(bump))
+
+    def terms(self, output: Match, batch: PairBatchLike) -> tuple[Tensor, Tensor]:
+        y = self.target(output, batch)
+        score = output.score[:, 0]
+        p = torch.sigmoid(score)
+        peak = y == 1
+        at_peak = (1 - p) ** self.alpha * F.softplus(-score)
+        elsewhere = (1 - y) ** self.beta * p**self.alpha * F.softplus(score)
+        values = torch.where(peak, at_peak, elsewhere).flatten(1).sum(1)
+        values = torch.where(batch.positive, values, values * self.negative_pair_weight)
+        return values, peak.flatten(1).sum(1).to(values.dtype)
+
+
+def _share(value: float) -> float:
+    if not 0 < value <= 1:
+        raise ConfigError(f"The share of hard cells {value:g} is not in (0, 1]; 1 keeps all.")
+    return value

@@ -1,0 +1,118 @@
+"""What a run is made of between two steps: captured for a checkpoint, restored from one, summed up for a model card."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from tracker.config import renamed
+from tracker.errors import WeightsError
+from tracker.training import distributed
+from tracker.training.checkpoint import FORMAT, random_states, read_checkpoint, restore_random_states
+
+if TYPE_CHECKING:
+    from tracker.training.trainer import Trainer
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended.
+
+    Attributes:
+        step: Steps done, all invocations together.
+        pairs: Pairs seen, all processes and invocations together.
+        seconds: Wall time, all invocations together.
+        stopped: finished, max-steps, max-minutes or signal.
+        signal: The signal's number, or 0.
+        metrics: The last validation, or {}.
+        best: The best validation with its "step", or {}.
+    """
+
+    step: int
+    pairs: int
+    seconds: float
+    stopped: str
+    signal: int = 0
+    metrics: dict[str, float] = field(default_factory=dict)
+    best: dict[str, float] = field(default_factory=dict)
+
+
+def capture(trainer: Trainer) -> dict[str, Any]:
+    """Everything that the next step depends on, and where it came from."""
+    return {
+        "format": FORMAT,
+        "model": trainer.model.state_dict(),
+        "ema": trainer.ema.state_dict() if trainer.ema is not None else None,
+        "optimizer": trainer.optimizer.state_dict(),
+        "schedule": trainer.schedule.state_dict(),
+        "step": trainer.step,
+        "pairs": trainer.pairs,
+        "seconds": trainer.seconds,
+        "best": trainer.best,
+        "metrics": trainer.metrics,
+        "recorder": trainer.recorder.state_dict(),
+        "random": random_states(),
+        "config": trainer.full_config,
+        "git": trainer.git,
+        "torch": str(torch.__version__),
+    }
+
+
+def restore(trainer: Trainer, path: Path) -> None:
+    """Makes a run what it was when a checkpoint was written; rank 0 reads it for all.
+
+    Raises:
+        WeightsError: The checkpoint is missing, damaged, or of another model or optimiser.
+    """
+    state = distributed.from_first(lambda: read_checkpoint(path))
+    groups = [(g["base_lr"], g["base_momentum"], g["weight_decay"]) for g in trainer.optimizer.param_groups]
+    try:
+        trainer.model.load_state_dict(state["model"])
+        trainer.optimizer.load_state_dict(state["optimizer"])
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise WeightsError(f"The checkpoint {path} does not fit this recipe's model or optimiser: {reason}") from None
+    # The recipe decides, also where it was changed since; what changed is said.
+    for group, (rate, momentum, decay) in zip(trainer.optimizer.param_groups, groups, strict=True):
+        group.update(base_lr=rate, base_momentum=momentum, weight_decay=decay)
+    for line in differences(renamed(state["config"]), trainer.full_config):
+        log.warning("Resumed with another setting: %s.", line)
+    if (trainer.ema is None) != (state["ema"] is None):
+        raise WeightsError(f"The checkpoint {path} and the recipe disagree on train.ema_decay: one has averaged weights, the other none.")
+    if trainer.ema is not None:
+        trainer.ema.load_state_dict(state["ema"])
+    trainer.step, trainer.pairs, trainer.seconds = state["step"], state["pairs"], state["seconds"]
+    trainer.best, trainer.metrics = state["best"], state["metrics"]
+    trainer.recorder.load_state_dict(state["recorder"])
+    if trainer.own_process:
+        restore_random_states(state["random"])
+
+
+def facts(trainer: Trainer) -> dict[str, Any]:
+    """What a model card wants to know; json values."""
+    return {
+        "step": trainer.step,
+        "pairs": trainer.pairs,
+        "seconds": round(trainer.seconds, 1),
+        "seed": trainer.config.seed,
+        "git": trainer.git,
+        "processes": distributed.world(),
+        "device": str(trainer.device),
+        "metrics": trainer.metrics,
+    }
+
+
+def differences(old: Any, new: Any, prefix: str = "") -> list[str]:
+    """ "key was A, is B" for each leaf in which two nested mappings differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        lines = []
+        for key in dict.fromkeys([*old, *new]):
+            lines.extend(differences(old.get(key), new.get(key), f"{prefix}{key}."))
+        return lines
+    return [] if old == new else [f"{prefix[:-1]} was {old}, is {new}"]

@@ -1,0 +1,1 @@
+"""Pictures of training material and of what a model makes of it."""

@@ -1,0 +1,108 @@
+"""Pictures of training: pairs with their labels, responses beside them. cv2 and numpy."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tracker.training.data.batch import Match, PairBatchLike
+from tracker.training.losses.labels import IGNORED, POSITIVE, LabelRule, label_map, response_grid
+
+Picture = NDArray[np.uint8]
+GREEN, RED, GRAY, WHITE = (80, 220, 60), (60, 60, 240), (150, 150, 150), (255, 255, 255)
+SIDE = 192
+"""Pixels of one tile."""
+
+
+def draw_pairs(
+    batch: PairBatchLike, output: Match | None, limit: int = 16, rule: LabelRule | None = None, responses: bool = True
+) -> Picture:
+    """One row of tiles for each pair: template, search with the true box (green), response with the predicted box (red).
+
+    Args:
+        batch: With images (start 0) both crops are drawn; cached features have no picture, only a response.
+        output: The model's answer, or None for the pairs alone.
+        limit: Pairs to draw.
+        responses: Whether to draw the responses (False: `output` only says where the cells lie, and may be of one pair).
+        rule: Draws the labels that this rule gives to the cells of the response (green target, gray ignored).
+
+    Returns:
+        BGR uint8 picture.
+    """
+    rows = []
+    count = min(limit, int(batch.positive.shape[0]))
+    for i in range(count):
+        tiles: list[Picture] = []
+        if batch.start == 0:
+            tiles += [_template(batch, i), _search(batch, output, i, rule)]
+        if output is not None and responses:
+            tiles.append(_response(batch, output, i))
+        if not tiles:
+            raise ValueError("cached features without a response leave nothing to draw")
+        text = f"{'target' if bool(batch.positive[i]) else 'IMPOSTOR'} {int(batch.track[i]) % 10000}"
+        cv2.putText(tiles[0], text, (4, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0, 0, 0), 3, cv2.LINE_AA)
+        cv2.putText(tiles[0], text, (4, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.42, WHITE if batch.positive[i] else RED, 1, cv2.LINE_AA)
+        rows.append(np.concatenate([_framed(tile) for tile in tiles], axis=1))
+    columns = max(1, round((count * rows[0].shape[0] / rows[0].shape[1]) ** 0.5))
+    while len(rows) % columns:
+        rows.append(np.zeros_like(rows[0]))
+    stacks = [np.concatenate(rows[k::columns], axis=0) for k in range(columns)]
+    return np.ascontiguousarray(np.concatenate(stacks, axis=1))
+
+
+def _image(crop: torch.Tensor) -> Picture:
+    """(3, H, W) BGR 0..255 -> tile."""
+    array = crop.detach().float().cpu().clamp(0, 255).permute(1, 2, 0).numpy().astype(np.uint8)
+    return cv2.resize(np.ascontiguousarray(array), (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.uint8)
+
+
+def _template(batch: PairBatchLike, i: int) -> Picture:
+    tile = _image(batch.template[i])
+    scale = SIDE / batch.template.shape[-1]
+    w, h = (batch.template_size[i].float().cpu() * scale).tolist()
+    _rectangle(tile, (SIDE / 2 - w / 2, SIDE / 2 - h / 2, SIDE / 2 + w / 2, SIDE / 2 + h / 2), GREEN)
+    return tile
+
+
+def _search(batch: PairBatchLike, output: Match | None, i: int, rule: LabelRule | None) -> Picture:
+    tile = _image(batch.search[i])
+    scale = SIDE / batch.search.shape[-1]
+    if output is not None and rule is not None:
+        grid = response_grid(output)
+        labels = label_map(grid, batch.box[i : i + 1], batch.positive[i : i + 1], rule)[0].cpu().numpy()
+        xs, ys = (grid.xs * scale).tolist(), (grid.ys * scale).tolist()
+        for r, c in zip(*np.nonzero(labels), strict=True):
+            colour = {POSITIVE: GREEN, IGNORED: GRAY}[int(labels[r, c])]
+            cv2.circle(tile, (round(xs[c]), round(ys[r])), 2, colour, -1, cv2.LINE_AA)
+    if bool(batch.positive[i]):
+        _rectangle(tile, (batch.box[i].float().cpu() * scale).tolist(), GREEN)
+    return tile
+
+
+def _response(batch: PairBatchLike, output: Match, i: int) -> Picture:
+    """The response where its cells lie in the search crop, and the box of its peak."""
+    score = torch.sigmoid(output.score[i, 0].detach().float()).cpu().numpy()
+    scale = SIDE / output.search_size
+    tile = np.zeros((SIDE, SIDE, 3), np.uint8)
+    low = max(0, round((output.offset - output.stride / 2) * scale))
+    side = min(SIDE - low, round(score.shape[0] * output.stride * scale))
+    heat = cv2.applyColorMap((score * 255).astype(np.uint8), cv2.COLORMAP_VIRIDIS)
+    tile[low : low + side, low : low + side] = cv2.resize(heat, (side, side), interpolation=cv2.INTER_NEAREST)
+    if bool(batch.positive[i]):
+        _rectangle(tile, (batch.box[i].float().cpu() * scale).tolist(), GREEN)
+    if output.boxes is not None:
+        peak = np.unravel_index(int(score.argmax()), score.shape)
+        _rectangle(tile, (output.boxes[i, :, peak[0], peak[1]].detach().float().cpu() * scale).tolist(), RED)
+    cv2.putText(tile, f"{score.max():.2f}", (4, SIDE - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.42, WHITE, 1, cv2.LINE_AA)
+    return tile
+
+
+def _rectangle(tile: Picture, box: tuple[float, ...] | list[float], colour: tuple[int, int, int]) -> None:
+    left, top, right, bottom = (round(v) for v in box)
+    cv2.rectangle(tile, (left, top), (right, bottom), colour, 1, cv2.LINE_AA)
+
+
+def _framed(tile: Picture) -> Picture:
+    return cv2.copyMakeBorder(tile, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=(40, 40, 40)).astype(np.uint8)
