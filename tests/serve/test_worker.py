@@ -22,7 +22,7 @@ from tests.cli.helpers import tiny_model, write_video
 from tests.tracking.standin import CALIBRATED, ground, pixel_tracker, put, thing
 from tracker.geometry import iou
 from tracker.media.sources.open import open_source
-from tracker.serve.batching import see_many
+from tracker.serve.batching import observe_many
 from tracker.serve.config import BatchConfig, LimitsConfig
 from tracker.serve.messages import pack, unpack
 from tracker.serve.plan import Plan
@@ -140,7 +140,7 @@ def test_a_look_for_many_streams_is_the_look_for_each() -> None:
         a.start(name, first[0], box)
     b.start("one", second[0], BOXES["one"])
     jobs = [(list(a.targets.values()), first[1]), (list(b.targets.values()), second[1])]
-    together = see_many(tracker.core, jobs, 64)
+    together = observe_many(tracker.core, jobs, 64)
     for (targets, frame), sight in zip(jobs, together, strict=True):
         for got, wanted in zip(sight.readings, see(tracker.core, targets, frame).readings, strict=True):
             np.testing.assert_array_equal(got.found.logits, wanted.found.logits)
@@ -156,7 +156,7 @@ def test_one_network_call_takes_windows_of_several_streams() -> None:
         targets.start("one", images[0], BOXES["one"])
         streams.append((list(targets.targets.values()), images[1]))
     tracker.engine.calls.clear()  # type: ignore[attr-defined]
-    see_many(tracker.core, streams, 64)
+    observe_many(tracker.core, streams, 64)
     assert tracker.engine.calls[0] == (3, 3)  # type: ignore[attr-defined]
 
 
@@ -300,7 +300,7 @@ def test_the_engine_of_a_gpu_gets_few_sizes_of_batch(tmp_path: Path) -> None:
     sizes: list[int] = []
     match = tracker.engine.match
     tracker.engine.match = lambda z, x: sizes.append(len(x)) or match(z, x)  # type: ignore[method-assign,func-returns-value]
-    together = see_many(tracker.core, jobs, 64)
+    together = observe_many(tracker.core, jobs, 64)
     assert sizes[0] == 4
     for (targets, frame), sight in zip(jobs, together, strict=True):
         alone = see(tracker.core, targets, frame).readings[0]

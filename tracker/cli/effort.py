@@ -57,14 +57,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise ConfigError(f"The goal {args.goal:g} is no overlap to reach; give a number between 0 and 1, such as 0.8.")
     from tracker.annotate.simulate import OpenCVFollower, table
     from tracker.datasets.registry import load_dataset
-    from tracker.evaluation.baselines import OpenCVTracker
+    from tracker.evaluation.baselines import OpenCVBaseline
 
     others: dict[str, Follower] = {}
     for text in args.compare:
         kind, _, name = text.partition(":")
         if kind != "opencv" or not name:
             raise ConfigError(f"--compare {text!r} isn't known; write opencv:NAME, for example opencv:nano.")
-        others[text] = OpenCVFollower(OpenCVTracker(name, args.model_dir))
+        others[text] = OpenCVFollower(OpenCVBaseline(name, args.model_dir))
     dataset = load_dataset(args.dataset, args.root)
     if args.sequences:
         dataset = dataset.select(args.sequences)

@@ -180,8 +180,7 @@ class VideoSearch:
 
     def _target(self, thing: str) -> Any:
         """A thing as a known target of the tracker: at most four of its views, the first included."""
-        from tracker.tracking.template_memory import KnownTarget, TemplateBank
-        from tracker.tracking.template_memory import View as TemplateView
+        from tracker.tracking.template_memory import KnownTarget, TemplateBank, TemplateView
         from tracker.tracking.tracker import fingerprint
 
         core = self.tracker.core
@@ -189,7 +188,7 @@ class VideoSearch:
         chosen = [shown[int(k)] for k in np.unique(np.linspace(0, len(shown) - 1, 4).round())]
         n = core.sizes[0]
         views = [TemplateView(_sized(v.picture, n), np.array(v.target, np.float32) * n / v.picture.shape[0]) for v in chosen]
-        host: NDArray[np.float32] = TemplateBank.of(core.engine, views, aside=core.aside).host
+        host: NDArray[np.float32] = TemplateBank.of(core.engine, views, uncompared_channels=core.uncompared_channels).host
         size = np.array(chosen[0].size, np.float64)
         return KnownTarget(views, host, size, chosen[0].frame, fingerprint(self.tracker.model))
 

@@ -19,7 +19,7 @@ from tracker.training import distributed
 from tracker.training.checkpoint import read_checkpoint, write_checkpoint
 from tracker.training.config import TrainConfig
 from tracker.training.data.batch import Validate
-from tracker.training.run_logger import Recorder
+from tracker.training.run_logger import RunLogger
 from tracker.training.run_state import capture
 from tracker.training.trainer import LAST, Export, Trainer
 
@@ -64,7 +64,7 @@ class MatchTrainer(Trainer):
             progress=progress,
         )
         self.objective = cast(Any, MatchObjective(config, width_of(model)).to(self.device))
-        self.recorder = Recorder(self.folder, list(MatchObjective.keys), config.train)
+        self.recorder = RunLogger(self.folder, list(MatchObjective.keys), config.train)
 
     def _forward(self, batch: Any) -> Any:
         assert isinstance(batch, MatchBatch)

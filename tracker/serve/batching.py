@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from tracker.runtime.base import Engine, Response
 from tracker.tracking.core import Core
-from tracker.tracking.observation import Look, Reading, clean
-from tracker.tracking.observer import Sight
+from tracker.tracking.observation import Observation, SearchRegion, clean
+from tracker.tracking.observer import FrameObservations
 from tracker.tracking.target import Target
 from tracker.types import Image, Timing
 
@@ -17,7 +17,7 @@ Job = tuple[Sequence[Target], Image]
 """The targets of one stream, and its frame."""
 
 
-def see_many(core: Core, jobs: Sequence[Job], call: int) -> list[Sight]:
+def observe_many(core: Core, jobs: Sequence[Job], call: int) -> list[FrameObservations]:
     """Looks for all targets of all streams; those that a small window leaves in doubt are looked for once more in the
     full one.
 
@@ -29,39 +29,39 @@ def see_many(core: Core, jobs: Sequence[Job], call: int) -> list[Sight]:
         call: Windows at most in one network call.
 
     Returns:
-        A Sight for each job; its timing is its share of the whole by number of targets.
+        A FrameObservations for each job; its timing is its share of the whole by number of targets.
     """
     owners = [(target, frame) for targets, frame in jobs for target in targets]
-    looks: dict[int, Look] = {}
-    readings: dict[int, Reading] = {}
+    regions: dict[int, SearchRegion] = {}
+    observations: dict[int, Observation] = {}
     crop = network = decode = 0.0
     numbers: Sequence[int] = range(len(owners))
     for wide in (False, True):
         begun = time.perf_counter()
-        cut = {k: core.look(owners[k][0], owners[k][1], wide=wide) for k in numbers}
-        for look in cut.values():
-            _ = look.pictures  # cut here, so that the time counts as cutting
+        cut = {k: core.search_region(owners[k][0], owners[k][1], wide=wide) for k in numbers}
+        for region in cut.values():
+            _ = region.pictures  # cut here, so that the time counts as cutting
         matching = time.perf_counter()
         found = _match(core, {k: owners[k][0] for k in numbers}, cut, call)
         matched = time.perf_counter()
         for k in numbers:
-            looks[k], readings[k] = cut[k], core.read(owners[k][0], cut[k], found[k])
+            regions[k], observations[k] = cut[k], core.read(owners[k][0], cut[k], found[k])
         crop, network, decode = (
             crop + matching - begun,
             network + matched - matching,
             decode + time.perf_counter() - matched,
         )
-        numbers = [k for k in numbers if core.doubts(owners[k][0], readings[k])]
+        numbers = [k for k in numbers if core.doubts(owners[k][0], observations[k])]
         if not numbers:
             break
-    sights, at = [], 0
+    observed, at = [], 0
     for targets, _ in jobs:
         mine = range(at, at + len(targets))
         share = len(targets) / max(len(owners), 1)
         timing = Timing(crop * share, network * share, decode * share)
-        sights.append(Sight([looks[k] for k in mine], [readings[k] for k in mine], timing))
+        observed.append(FrameObservations([regions[k] for k in mine], [observations[k] for k in mine], timing))
         at += len(targets)
-    return sights
+    return observed
 
 
 def batch_size(engine: Engine, count: int) -> int:
@@ -72,30 +72,30 @@ def batch_size(engine: Engine, count: int) -> int:
     return 1 << (count - 1).bit_length() if engine.name == "cuda" else count
 
 
-def _match(core: Core, targets: dict[int, Target], looks: dict[int, Look], call: int) -> dict[int, Response]:
+def _match(core: Core, targets: dict[int, Target], regions: dict[int, SearchRegion], call: int) -> dict[int, Response]:
     """The responses by number: windows of one size together, as many in a call as may be; a target with a bank has a
     call of its own."""
     responses: dict[int, Response] = {}
     groups: dict[int, list[int]] = {}
-    for k, look in looks.items():
+    for k, region in regions.items():
         if core.needs_bank(targets[k]):
-            responses[k] = core.match(targets[k], look)
+            responses[k] = core.match(targets[k], region)
         else:
-            groups.setdefault(look.crops[0].size, []).append(k)
+            groups.setdefault(region.crops[0].size, []).append(k)
     for together in groups.values():
-        each = len(looks[together[0]].crops)
+        each = len(regions[together[0]].crops)
         step = max(1, call // each)
         for part in (together[at : at + step] for at in range(0, len(together), step)):
             if len(part) == 1:
-                responses[part[0]] = core.match(targets[part[0]], looks[part[0]])
+                responses[part[0]] = core.match(targets[part[0]], regions[part[0]])
                 continue
-            templates = [targets[k].bank.first for k in part for _ in looks[k].crops]
-            pictures = [picture for k in part for picture in looks[k].pictures]
+            templates = [targets[k].bank.first for k in part for _ in regions[k].crops]
+            pictures = [picture for k in part for picture in regions[k].pictures]
             more = batch_size(core.engine, len(pictures)) - len(pictures)
             templates, pictures = templates + templates[-1:] * more, pictures + pictures[-1:] * more
             found = clean(core.engine.match(core.engine.stack(templates), pictures))
             at = 0
             for k in part:
-                responses[k] = found[at : at + len(looks[k].crops)]
-                at += len(looks[k].crops)
+                responses[k] = found[at : at + len(regions[k].crops)]
+                at += len(regions[k].crops)
     return responses

@@ -15,7 +15,7 @@ from tracker.serve.detections import fresh, open_detections
 from tracker.serve.reader import Reader
 from tracker.serve.recording import Recording
 from tracker.serve.targets import StreamTargets
-from tracker.tracking.observer import Sight
+from tracker.tracking.observer import FrameObservations
 from tracker.tracking.template_memory import load_target
 from tracker.types import Frame, Track, TrackState
 
@@ -110,11 +110,11 @@ class Stream:
         self._leave()
         return Frame(to_bgr8(frame.image), frame.index, frame.timestamp, frame.name), came
 
-    def follow(self, frame: Frame, sight: Sight | None) -> list[Track]:
+    def follow(self, frame: Frame, observed: FrameObservations | None) -> list[Track]:
         """The tracks of a frame: of those that were looked for, then of those that start in it."""
         targets = self.targets
         assert targets is not None
-        tracks = [] if sight is None else targets.follow(frame.image, sight, frame.index, frame.timestamp)
+        tracks = [] if observed is None else targets.follow(frame.image, observed, frame.index, frame.timestamp)
         self._begin(frame)
         self._detect(frame)
         tracks += self._started

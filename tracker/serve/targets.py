@@ -14,33 +14,34 @@ import numpy as np
 from tracker.errors import SiamTrackError
 from tracker.geometry import check_box
 from tracker.tracking.core import Core
+from tracker.tracking.motion import CameraMotion
 from tracker.tracking.multi import MultiTracker
-from tracker.tracking.observer import Sight
-from tracker.tracking.parallel import Spread
+from tracker.tracking.observer import FrameObservations
+from tracker.tracking.parallel import ParallelTargets
 from tracker.tracking.state_machine import Belief
 from tracker.tracking.target import Target
-from tracker.tracking.template_memory import KnownTarget, View
+from tracker.tracking.template_memory import KnownTarget, TemplateView
 from tracker.tracking.tracker import SiamTracker
 from tracker.types import Image, Track, TrackState
 
 logger = logging.getLogger(__name__)
 
 VECTORS = ("centre", "size", "first_size", "sure_centre", "sure_size", "velocity")
-NUMBERS = ("unrest", "peak", "sights", "age", "found_at")
+NUMBERS = ("recent_motion", "reference_logit", "reference_frames", "online_peak", "online_sights", "age", "found_at")
 
 
-class TakenLook(Spread):
-    """In the place of `Spread`: the look was taken already, together with those of other streams."""
+class TakenObservations(ParallelTargets):
+    """In the place of `ParallelTargets`: the look was taken already, together with those of other streams."""
 
     def __init__(self, core: Core) -> None:
         super().__init__(core, 1)
-        self.sight: Sight | None = None
+        self.observed: FrameObservations | None = None
 
-    def see(self, targets: Sequence[Target], frame: Image) -> Sight:
-        if self.sight is None:
+    def observe(self, targets: Sequence[Target], frame: Image) -> FrameObservations:
+        if self.observed is None:
             raise SiamTrackError("The batcher has not looked for these targets yet.")
-        sight, self.sight = self.sight, None
-        return sight
+        observed, self.observed = self.observed, None
+        return observed
 
 
 class StreamTargets(MultiTracker):
@@ -57,8 +58,8 @@ class StreamTargets(MultiTracker):
 
     def __init__(self, single: SiamTracker, fingerprint: str) -> None:
         super().__init__(single, 1)
-        self.taken = TakenLook(self.core)
-        self.spread = self.taken
+        self.taken = TakenObservations(self.core)
+        self.parallel = self.taken
         self.names: dict[int, str] = {}
         self.may_search = True
         self._fingerprint = fingerprint
@@ -100,9 +101,18 @@ class StreamTargets(MultiTracker):
         del self.names[number]
         self._saved.pop(number, None)
 
-    def follow(self, frame: Image, sight: Sight, index: int, timestamp: float | None) -> list[Track]:
+    def predict(self, frame: Image) -> list[Target]:
+        """The targets, each expected where its motion takes it in this frame: before the batcher looks for them."""
+        targets = list(self.targets.values())
+        self.core.predict(targets, frame, self.camera)
+        return targets
+
+    def _predict(self, targets: Sequence[Target], frame: Image) -> None:
+        """Done before the batcher looked (`predict`)."""
+
+    def follow(self, frame: Image, observed: FrameObservations, index: int, timestamp: float | None) -> list[Track]:
         """The tracks of a frame whose look was taken by the batcher."""
-        self.taken.sight = sight
+        self.taken.observed = observed
         return self.update(frame, index=index, timestamp=timestamp)
 
     def save(self, name: str) -> tuple[dict[str, Any], bytes]:
@@ -135,9 +145,9 @@ class StreamTargets(MultiTracker):
                 )
             at = {key: np.asarray(values[key], dtype=np.float64).reshape(2) for key in VECTORS}
             belief = Belief(**{**values["belief"], "state": TrackState(values["belief"]["state"])})
-            seen = [View(p, t, 0) for p, t in zip(pictures, sizes, strict=True)]
+            seen = [TemplateView(p, t, 0) for p, t in zip(pictures, sizes, strict=True)]
             known = KnownTarget(seen, host, at["size"], (1, 1), str(values["model"]))
-            bank = known.bank(self.engine, self._fingerprint, self.core.sizes[0], self.core.aside)
+            bank = known.bank(self.engine, self._fingerprint, self.core.sizes[0], self.core.uncompared_channels)
             fill = tuple(float(v) for v in values["fill"])
             target = Target(at["centre"], at["size"], at["first_size"], fill, bank, belief)  # type: ignore[arg-type]
             for key in ("sure_centre", "sure_size", "velocity"):
@@ -150,6 +160,8 @@ class StreamTargets(MultiTracker):
         return self._put(name, target)
 
     def _put(self, name: str, target: Target) -> int:
+        if not self.targets:
+            self.camera = CameraMotion()
         number, self._next = self._next, self._next + 1
         self.targets[number], self.names[number] = target, name
         return number

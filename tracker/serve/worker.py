@@ -17,7 +17,7 @@ from importlib import import_module
 from typing import Any
 
 from tracker.errors import SiamTrackError
-from tracker.serve.batching import see_many
+from tracker.serve.batching import observe_many
 from tracker.serve.config import parse_stream, parse_target
 from tracker.serve.messages import pack, unpack
 from tracker.serve.plan import Plan
@@ -224,8 +224,8 @@ class Worker:
         core = self._cores.get()
         try:
             taken = [(stream, got) for stream in streams if (got := stream.take()) is not None]
-            jobs = [(list(s.targets.targets.values()) if s.targets else [], frame.image) for s, (frame, _) in taken]
-            sights = see_many(core, jobs, self._call) if any(targets for targets, _ in jobs) else [None] * len(jobs)
+            jobs = [(s.targets.predict(frame.image) if s.targets else [], frame.image) for s, (frame, _) in taken]
+            sights = observe_many(core, jobs, self._call) if any(targets for targets, _ in jobs) else [None] * len(jobs)
         finally:
             self._cores.put(core)
         lines = []

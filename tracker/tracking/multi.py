@@ -107,6 +107,10 @@ class MultiTracker:
             self.camera = CameraMotion()
             self.core.predict([], frame, self.camera)
 
+    def _predict(self, targets: Sequence[Target], frame: Image) -> None:
+        """Expects the targets where their motion takes them in this frame."""
+        self.core.predict(targets, frame, self.camera)
+
     def _follow(self, target: Target) -> int:
         """Takes one more target in, and gives it its id."""
         number, self._next = self._next, self._next + 1
@@ -165,7 +169,7 @@ class MultiTracker:
         if not self.targets:
             return []
         numbers, targets = list(self.targets), list(self.targets.values())
-        self.core.predict(targets, frame, self.camera)
+        self._predict(targets, frame)
         observed = self.parallel.observe(targets, frame)
         near, begun = observed.observations, time.perf_counter()
         chosen = self._share_out(targets, near)

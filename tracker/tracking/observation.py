@@ -77,7 +77,7 @@ class Observation:
     @property
     def online(self) -> float | None:
         """The online filter's response there, or None without a filter."""
-        return None if self.found.online is None else float(self.features[FEATURES.index("online")])
+        return None if self.found.online is None else float(self.confidence_features[FEATURES.index("online")])
 
     @property
     def place(self) -> tuple[Vector, Vector]:

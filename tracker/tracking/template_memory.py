@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tracker.config import TrackingConfig
-from tracker.errors import SourceError, observation
+from tracker.errors import SourceError, reading
 from tracker.files import as_path, atomic, is_file
 from tracker.geometry import MOST
 from tracker.runtime.base import Engine
@@ -215,7 +215,7 @@ def load_target(path: str | Path) -> KnownTarget:
     file = as_path(path, SourceError, "target")
     if not is_file(file):
         raise SourceError(f"The target {file} does not exist; --save-target writes one while tracking.")
-    with observation(lambda why: SourceError(f"The file {file} is not a saved target ({why}); --save-target writes one.")):
+    with reading(lambda why: SourceError(f"The file {file} is not a saved target ({why}); --save-target writes one.")):
         with np.load(file, allow_pickle=False) as data:
             header = json.loads(bytes(data["header"]))
             pictures, targets = data["pictures"], data["targets"].astype(np.float32)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tracker.config import TrackingConfig
-from tracker.errors import SiamTrackError, observation, shown
+from tracker.errors import SiamTrackError, reading, shown
 from tracker.media.images import to_bgr8
 from tracker.model.checkpoint import misfit
 from tracker.runtime.base import Engine
@@ -102,7 +102,7 @@ class SiamTracker:
             WeightsError: They don't.
         """
         template, search = self.core.sizes
-        with observation(lambda why: misfit(self.model.path, why)):
+        with reading(lambda why: misfit(self.model.path, why)):
             targets = np.full((1, 2), template / 2, np.float32)
             embedded = self.engine.embed_template([np.zeros((template, template, 3), np.uint8)], targets)
             self.engine.match(embedded, [np.zeros((search, search, 3), np.uint8)])
