@@ -61,10 +61,6 @@ def test_iou_broadcasts() -> None:
     assert np.allclose(grid, 1 / 3)
 
 
-def test_centre_distance_is_euclidean() -> None:
-    assert geometry.centre_distance([0, 0, 2, 2], [3, 4, 2, 2]) == pytest.approx(5)
-
-
 def test_validity() -> None:
     given_boxes = [[0, 0, 1, 1], [0, 0, 0, 1], [np.inf, 0, 1, 1], [-5, -5, 1, 1]]
     assert geometry.is_valid(given_boxes).tolist() == [True, False, False, True]

@@ -60,11 +60,6 @@ def iou(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
     return np.asarray(np.nan_to_num(out, nan=0.0, posinf=0.0, neginf=0.0))
 
 
-def centre_distance(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
-    """(...) Euclidean distance in pixels between the centres of xywh boxes."""
-    return np.asarray(np.linalg.norm(xywh_to_cxcywh(a)[..., :2] - xywh_to_cxcywh(b)[..., :2], axis=-1))
-
-
 def clip_box(box: ArrayLike, width: float, height: float) -> Boxes:
     """The part of xywh boxes inside a width x height frame; a box outside collapses to zero size at the border."""
     b = xywh_to_xyxy(box)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,3 +110,20 @@ class Track:
     def visible(self) -> bool:
         """Whether `box` says where the target is now (False when LOST)."""
         return self.state is not TrackState.LOST
+
+    @property
+    def xyxy(self) -> Box:
+        """(4,) left, top, right, bottom in pixels of the frame."""
+        x, y, w, h = self.box
+        return np.array([x, y, x + w, y + h], dtype=np.float64)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for json: all but the response map and the timing."""
+        return {
+            "index": self.index,
+            "timestamp": self.timestamp,
+            "id": self.target_id,
+            "box": [float(value) for value in self.box],
+            "score": float(self.score),
+            "state": self.state.value,
+        }

@@ -15,7 +15,7 @@ from tracker.config import TrackingConfig
 from tracker.errors import SourceError
 from tracker.geometry import iou
 from tracker.tracking.confidence import FEATURES, confidence_features, fit, outside, probability, reliability, verified
-from tracker.tracking.decode import decode_boxes
+from tracker.tracking.decode import Decoded, weigh_boxes
 from tracker.tracking.redetection_search import Redetection, best_candidate, tiles
 from tracker.tracking.state_machine import Belief, next_belief
 from tracker.tracking.template_memory import TemplateBank, TemplateView, load_target, similarity
@@ -84,6 +84,12 @@ def peak_maps(second: float = -4.0) -> tuple[np.ndarray, np.ndarray]:
     at = (np.arange(9) * 8 + 0.5).astype(np.float32)
     zero = np.zeros((9, 9), np.float32)
     return logits, np.stack([at[None] - 6 + zero, at[:, None] - 6 + zero, at[None] + 6 + zero, at[:, None] + 6 + zero])
+
+
+def decode_boxes(logits: np.ndarray, boxes: np.ndarray, size: tuple[int, int], crop: int, config: TrackingConfig) -> Decoded:
+    weighed = weigh_boxes(logits, boxes, size, config)
+    row, column = divmod(int(np.argmax(weighed.mixed)), weighed.mixed.shape[1])
+    return weighed.at((row, column), crop)
 
 
 def test_features_tell_a_peak_from_two() -> None:

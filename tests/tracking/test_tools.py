@@ -17,7 +17,7 @@ from tests.runtime.models import untrained_file
 from tests.tracking.standin import ground, pixel_tracker, put, thing
 from tracker.config import ModelConfig
 from tracker.datasets.base import SequenceData
-from tracker.evaluation.robustness.perturb import KINDS, DisturbedClip, Footage, disturb, disturbed_clips, read_footage
+from tracker.evaluation.robustness.perturb import KINDS, DisturbedClip, Footage, disturb, read_footage
 from tracker.evaluation.robustness.stress import ClipRun, count, markdown, track_clip
 from tracker.tracking.confidence import FEATURES
 
@@ -73,7 +73,7 @@ def test_a_target_that_leaves_comes_back_elsewhere(two: tuple[Footage, Footage])
 def test_a_clip_that_is_too_short_is_left_out(two: tuple[Footage, Footage]) -> None:
     short = footage(0, 20)
     assert disturb(short, two[1], "cut") is None
-    assert [c.kind for c in disturbed_clips([short, two[1]], ["none", "cut"])] == ["none", "none", "cut"]
+    assert disturb(short, two[1], "none") is not None and disturb(two[1], short, "cut") is not None
 
 
 def test_footage_is_read_from_a_sequence(tmp_path: Path, two: tuple[Footage, Footage]) -> None:

@@ -19,7 +19,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from tests.conftest import moving_square
 from tests.media.clips import write_clip
-from tests.web.standin import MatchTemplate
+from tests.web.standin import MatchTemplate, SingleTrackers
 from tracker.cli import live as command
 from tracker.cli.common import run
 from tracker.errors import BoxError
@@ -34,7 +34,7 @@ from tracker.web.access import Address, Guard
 from tracker.web.hub import IN_FLIGHT, Hub
 from tracker.web.pictures import unpack
 from tracker.web.server import Site
-from tracker.web.targets import MOST_TARGETS, SingleTrackers, Together
+from tracker.web.targets import MOST_TARGETS, Together
 from tracker.web.worker import Worker
 
 CLIP, TRUTH = moving_square(16)

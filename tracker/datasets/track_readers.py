@@ -16,14 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tracker.datasets.otb import RANGES
 from tracker.datasets.tracks import AnnotatedTrack, BadFiles, DataError, gather, read_index, read_table
 from tracker.errors import ConfigError
 from tracker.files import content_of, write_atomic
 from tracker.media.images import IMAGE_SUFFIXES
 from tracker.media.sources.images import natural_key
 
-# First and last frame (from 1) that OTB's annotation is for, where it is not for all images (the benchmark's own list).
-OTB_RANGES = {"david": (300, 770), "football1": (1, 74), "freeman3": (1, 460), "freeman4": (1, 283), "diving": (1, 215)}
 BROKEN = {"LaSOT": "lasot", "TrackingNet": "trackingnet"}
 
 
@@ -54,7 +53,7 @@ def read_otb(root: Path, names: Sequence[str], exclude: Sequence[str], bad: BadF
         files = [f for f in sorted(folder.glob("groundtruth*.txt")) if f.read_text(encoding="utf-8-sig").strip()]
         for number, file in enumerate(files, 1):
             boxes = read_table(file, 0)
-            first, last = OTB_RANGES.get(folder.name.lower(), (1, len(images)))
+            first, last = RANGES.get(folder.name.lower(), (1, len(images)))
             frames = images if len(boxes) == len(images) else images[first - 1 : last]
             check_count(file, len(boxes), len(frames))
             name = folder.name if len(files) == 1 else f"{folder.name}.{number}"
@@ -87,7 +86,7 @@ def read_lasot(root: Path, names: Sequence[str], exclude: Sequence[str], bad: Ba
         return [AnnotatedTrack(folder.name, frames, boxes, folder.name.rsplit("-", 1)[0])]
 
     wanted = set(_package_table("lasot.json")[_choice("LaSOT", subset, ("train", "test"))]) if subset else None
-    folders = sorted((f.parent for p in ("*/groundtruth.txt", "*/*/groundtruth.txt") for f in root.glob(p)), key=natural)
+    folders = sorted((f.parent for p in ("*/groundtruth.txt", "*/*/groundtruth.txt") for f in root.glob(p)), key=natural_key)
     folders = [f for f in folders if (f / "img").is_dir() and (wanted is None or f.name in wanted)]
     if not folders:
         raise DataError(f"The folder {root} holds no {subset} sequence of LaSOT, such as airplane/airplane-1/groundtruth.txt.")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,14 +56,6 @@ class AnnotatedTrack:
             DataError: The file can't be read.
         """
         return read_image(self.frames[index])
-
-
-class TrackSet(Protocol):
-    """A data set of tracks."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> AnnotatedTrack: ...
 
 
 class BadFiles:

@@ -25,7 +25,8 @@ def to_bgr8(image: Any) -> Image:
     Float images are refused: whether a dark one runs to 1 or to 255 can't be told from its values.
 
     Args:
-        image: H x W, H x W x 1, H x W x 3 (BGR) or H x W x 4 (BGRA) array of bool, uint8 or uint16.
+        image: H x W, H x W x 1, H x W x 3 (BGR) or H x W x 4 (BGRA) array of bool, uint8 or uint16; a PIL image (RGB is turned
+            into BGR); or a torch tensor of uint8, BGR, H x W x 3 or 3 x H x W.
 
     Returns:
         H x W x 3 BGR uint8, contiguous; the array itself, not a copy, when it is that already.
@@ -34,7 +35,7 @@ def to_bgr8(image: Any) -> Image:
         ImageError: Not such an array, or without pixels.
     """
     if not isinstance(image, np.ndarray):
-        raise ImageError(f"The image is a {type(image).__name__}, not a numpy array; give H x W x 3 BGR uint8.")
+        image = _array_of(image)
     if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and image.size and image.flags.c_contiguous:
         return image  # what every frame of a video is
     shape = " x ".join(str(n) for n in image.shape) or "scalar"
@@ -55,6 +56,17 @@ def to_bgr8(image: Any) -> Image:
     if image.ndim == 2 or image.shape[2] == 1:
         return np.ascontiguousarray(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_GRAY2BGR))
     return np.ascontiguousarray(image[..., :3])
+
+
+def _array_of(image: Any) -> NDArray[Any]:
+    """The array of a PIL image or a torch tensor, told by their methods: neither package is imported for it."""
+    if hasattr(image, "convert") and hasattr(image, "getbands"):
+        return np.ascontiguousarray(np.asarray(image.convert("RGB"))[..., ::-1])
+    if hasattr(image, "detach") and hasattr(image, "cpu"):
+        array = np.asarray(image.detach().cpu().numpy())
+        channels_first = array.ndim == 3 and array.shape[0] == 3 and array.shape[2] != 3
+        return np.ascontiguousarray(array.transpose(1, 2, 0)) if channels_first else array
+    raise ImageError(f"The image is a {type(image).__name__}, not a numpy array; give H x W x 3 BGR uint8, a PIL image or a torch tensor.")
 
 
 def read_image(path: str | Path) -> Image:

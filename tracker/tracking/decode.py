@@ -1,6 +1,6 @@
 """From a response map to the next box: window, penalties, sub-pixel peak, damping. numpy only.
 
-Two ways, by the head: `decode_boxes` reads one box for each cell (SiamRPN, Li et al. 2018, section 4.3: penalty and cosine
+Two ways, by the head: `weigh_boxes` reads one box for each cell (SiamRPN, Li et al. 2018, section 4.3: penalty and cosine
 window), `decode_scales` compares a pyramid of search scales (SiamFC, Bertinetto et al. 2016, section 3.2).
 """
 
@@ -117,7 +117,10 @@ def weigh_boxes(
     """Penalties on a response with boxes.
 
     Args:
-        logits, boxes, size, config: As in `decode_boxes`.
+        logits: (H, W) score logits.
+        boxes: (4, H, W) xyxy in search-crop pixels.
+        size: Width and height of the target in the frame before, in search-crop pixels.
+        config: Window influence and scale penalty k in exp(-k (change - 1)).
         online: (H, W) response of the online filter, where there is one.
         cells: Side of the cosine window: a response smaller than that meets the middle of it. 0: as large as the response.
     """
@@ -135,21 +138,6 @@ def weigh_boxes(
     window = _middle_of_window(*response.shape, cells)
     mixed = (1 - config.window_influence) * chosen + config.window_influence * window
     return Weighed(logits, boxes, response, weighted, mixed, online)
-
-
-def decode_boxes(logits: Map, boxes: Map, size: tuple[float, float], crop: int, config: TrackingConfig) -> Decoded:
-    """One box from a response with boxes.
-
-    Args:
-        logits: (H, W) score logits.
-        boxes: (4, H, W) xyxy in search-crop pixels.
-        size: Width and height of the target in the frame before, in search-crop pixels.
-        crop: Side of the search crop in pixels.
-        config: Window influence and scale penalty k in exp(-k (change - 1)).
-    """
-    weighed = weigh_boxes(logits, boxes, size, config)
-    row, column = divmod(int(np.argmax(weighed.mixed)), weighed.mixed.shape[1])
-    return weighed.at((row, column), crop)
 
 
 def decode_scales(logits: NDArray[np.float32], factors: NDArray[np.float64], stride: int, config: TrackingConfig) -> Decoded:

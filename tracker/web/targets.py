@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
 from tracker.errors import BoxError
-from tracker.loop import SingleTracker
 from tracker.media.draw import NetworkViewsLike
 from tracker.types import Box, Image, Track
 
@@ -93,54 +90,3 @@ class Together:
     def views(self) -> tuple[int, NetworkViewsLike] | None:
         views = self._multi.views
         return None if views is None or not self._multi.targets else (next(iter(self._multi.targets)), views)
-
-
-class SingleTrackers:
-    """A `TargetGroup` out of single trackers of any kind (a SiamTracker gets `Together`); those of dropped targets are used again.
-
-    Args:
-        build: Makes a tracker; further ones should share their network with the first.
-    """
-
-    def __init__(self, build: Callable[[], SingleTracker]) -> None:
-        self._build = build
-        self._active: dict[int, SingleTracker] = {}
-        self._spare: list[SingleTracker] = []
-        self._numbers = itertools.count()
-
-    def add(self, image: Image, box: Box, passed: Iterable[Image] = ()) -> int:
-        check_room(len(self._active))
-        if not self._spare:
-            self._spare.append(self._build())
-        tracker = self._spare[-1]  # stays a spare one where this box can't be tracked
-        tracker.init(image, box)
-        for later in passed:
-            tracker.update(later)
-        self._spare.remove(tracker)
-        number = next(self._numbers)
-        self._active[number] = tracker
-        return number
-
-    def drop(self, target_id: int) -> bool:
-        tracker = self._active.pop(target_id, None)
-        if tracker is not None:
-            self._spare.append(tracker)
-        return tracker is not None
-
-    def update(self, image: Image, *, index: int = 0, timestamp: float | None = None) -> list[Track]:
-        return [
-            replace(tracker.update(image, index=index, timestamp=timestamp), target_id=number) for number, tracker in self._active.items()
-        ]
-
-    def ids(self) -> list[int]:
-        return list(self._active)
-
-    def renumber(self) -> None:
-        if not self._active:
-            self._numbers = itertools.count()
-
-    def views(self) -> tuple[int, NetworkViewsLike] | None:
-        for number, tracker in self._active.items():
-            views = getattr(tracker, "views", None)
-            return None if views is None else (number, views)
-        return None

@@ -188,12 +188,6 @@ def rank_auc(scores: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
     return float((rank[right].sum() - good * (good + 1) / 2) / (good * bad))
 
 
-def quantiles(values: NDArray[np.float64]) -> dict[str, float]:
-    """Some quantiles, for a report."""
-    kept = values[np.isfinite(values)]
-    return {f"{100 * q:g} %": float(np.quantile(kept, q)) for q in (0.01, 0.05, 0.5, 0.95, 0.99)} if len(kept) else {}
-
-
 def plot_reliability(curve: list[tuple[float, float, int]], error: float, path: Path, title: str) -> None:
     """Draws the reliability diagram: score against share of right boxes, and how many boxes have which score."""
     from matplotlib.figure import Figure
@@ -215,8 +209,3 @@ def plot_reliability(curve: list[tuple[float, float, int]], error: float, path: 
     top.set_ylim(0, 1)
     with atomic_path(path) as part:
         figure.savefig(part)
-
-
-def config_with(base: TrackingConfig, calibration: Calibration) -> TrackingConfig:
-    """The constants with the calibrated ones in them."""
-    return replace(base, **calibration.values)  # type: ignore[arg-type]

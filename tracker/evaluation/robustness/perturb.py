@@ -176,16 +176,6 @@ def disturb(footage: Footage, other: Footage, kind: str, seed: int = 0, longest:
     return DisturbedClip(footage.name, kind, truth, valid & ~inside, inside, footage, other, patches=patches)
 
 
-def disturbed_clips(footages: Sequence[Footage], kinds: Sequence[str], seed: int = 0, longest: int = LONGEST) -> Iterator[DisturbedClip]:
-    """Every clip with every kind of disturbance; the scenery of a clip comes from the next one."""
-    for k, footage in enumerate(footages):
-        other = footages[(k + 1) % len(footages)]
-        for kind in kinds:
-            clip = disturb(footage, other, kind, seed, longest)
-            if clip is not None:
-                yield clip
-
-
 def _companion_path(footage: Footage, rng: np.random.Generator) -> NDArray[np.float64]:
     """(N, 4) xywh of another thing that moves around the target all the time, at one to two times its size."""
     box, n = footage.truth, len(footage)
