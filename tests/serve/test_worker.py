@@ -29,7 +29,7 @@ from tracker.serve.plan import Plan
 from tracker.serve.targets import StreamTargets
 from tracker.serve.worker import Worker
 from tracker.tracking.multi import MultiTracker
-from tracker.tracking.observer import see
+from tracker.tracking.observer import observe
 
 
 def pictures(frames: int = 12, seed: int = 1, gone_from: int = 10_000) -> list[np.ndarray]:
@@ -141,8 +141,8 @@ def test_a_look_for_many_streams_is_the_look_for_each() -> None:
     b.start("one", second[0], BOXES["one"])
     jobs = [(list(a.targets.values()), first[1]), (list(b.targets.values()), second[1])]
     together = observe_many(tracker.core, jobs, 64)
-    for (targets, frame), sight in zip(jobs, together, strict=True):
-        for got, wanted in zip(sight.readings, see(tracker.core, targets, frame).readings, strict=True):
+    for (targets, frame), observed in zip(jobs, together, strict=True):
+        for got, wanted in zip(observed.observations, observe(tracker.core, targets, frame).observations, strict=True):
             np.testing.assert_array_equal(got.found.logits, wanted.found.logits)
             assert got.score == wanted.score
 
@@ -302,6 +302,6 @@ def test_the_engine_of_a_gpu_gets_few_sizes_of_batch(tmp_path: Path) -> None:
     tracker.engine.match = lambda z, x: sizes.append(len(x)) or match(z, x)  # type: ignore[method-assign,func-returns-value]
     together = observe_many(tracker.core, jobs, 64)
     assert sizes[0] == 4
-    for (targets, frame), sight in zip(jobs, together, strict=True):
-        alone = see(tracker.core, targets, frame).readings[0]
-        np.testing.assert_allclose(sight.readings[0].found.logits, alone.found.logits, atol=1e-3)
+    for (targets, frame), observed in zip(jobs, together, strict=True):
+        alone = observe(tracker.core, targets, frame).observations[0]
+        np.testing.assert_allclose(observed.observations[0].found.logits, alone.found.logits, atol=1e-3)

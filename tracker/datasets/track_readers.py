@@ -86,7 +86,7 @@ def read_lasot(root: Path, names: Sequence[str], exclude: Sequence[str], bad: Ba
         return [AnnotatedTrack(folder.name, frames, boxes, folder.name.rsplit("-", 1)[0])]
 
     wanted = set(_package_table("lasot.json")[_choice("LaSOT", subset, ("train", "test"))]) if subset else None
-    folders = sorted((f.parent for p in ("*/groundtruth.txt", "*/*/groundtruth.txt") for f in root.glob(p)), key=natural_key)
+    folders = sorted((f.parent for p in ("*/groundtruth.txt", "*/*/groundtruth.txt") for f in root.glob(p)), key=natural)
     folders = [f for f in folders if (f / "img").is_dir() and (wanted is None or f.name in wanted)]
     if not folders:
         raise DataError(f"The folder {root} holds no {subset} sequence of LaSOT, such as airplane/airplane-1/groundtruth.txt.")
