@@ -158,7 +158,7 @@ def test_verify_answers_mistakes_in_a_sentence(model: Path, tmp_path: Path) -> N
     (tmp_path / "b.png").write_text("no picture")
     for args, word in (
         ((tmp_path / "a.png",), "two pictures"),
-        ((tmp_path / "a.png", tmp_path / "b.png"), "no picture"),
+        ((tmp_path / "a.png", tmp_path / "b.png"), "is damaged, empty or not an image"),
         ((tmp_path / "a.png", tmp_path / "c.png"), "does not exist"),
         ((tmp_path / "a.png", tmp_path / "a.png", "--query-box", "1,1,5,5"), "--box is needed"),
         ((tmp_path / "a.png", tmp_path / "a.png", "--box", "1,1,5,5"), "--query-box is needed"),

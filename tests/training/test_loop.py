@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from tests.training.standin import SETTINGS, ToyMatcher, ToySource, toy_run
+from tracker import files
 from tracker.errors import ConfigError, OutputError, SourceError, TrainingError, WeightsError
-from tracker.training import checkpoint
 from tracker.training.checkpoint import read_checkpoint, write_checkpoint
 from tracker.training.config import train_config
 from tracker.training.data.batch import as_match
@@ -181,15 +181,16 @@ def test_out_of_disk_keeps_the_old_checkpoint(tmp_path: Path, monkeypatch: pytes
 
 @pytest.mark.parametrize("policy", ["stop", "continue"])
 def test_out_of_disk_stops_or_goes_on_as_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: str) -> None:
-    real, calls = checkpoint._sync_folder, []
+    real, calls = files._sync, []
 
-    def sometimes(folder: Path) -> None:
-        calls.append(folder)
-        if len(calls) == 2:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        real(folder)
+    def sometimes(path: Path) -> None:
+        if path == tmp_path:
+            calls.append(path)
+            if len(calls) == 2:
+                raise OSError(errno.ENOSPC, "No space left on device")
+        real(path)
 
-    monkeypatch.setattr(checkpoint, "_sync_folder", sometimes)
+    monkeypatch.setattr(files, "_sync", sometimes)
     run = trainer(tmp_path, steps=24, on_full_disk=policy)
     if policy == "stop":
         with pytest.raises(OutputError, match="disk is full"):

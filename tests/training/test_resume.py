@@ -99,7 +99,7 @@ def test_a_polite_signal_writes_a_checkpoint_at_the_step_in_hand(whole: Path, tm
     config = train_config({**SETTINGS, "steps": STEPS})
     torch.manual_seed(0)
     before = signal.getsignal(number)
-    result = Trainer(ToyMatcher(DROPOUT), source, config, tmp_path).run()
+    result = Trainer(ToyMatcher(DROPOUT), source, config, tmp_path, own_process=True).run()
     assert (result.stopped, result.signal, result.step) == ("signal", number, 11)
     assert signal.getsignal(number) == before and torch.load(tmp_path / "last.pt", weights_only=True)["step"] == 11
     finish(tmp_path)
