@@ -70,7 +70,7 @@ def test_own_things_from_training_to_search(trained: tuple[Path, Path], capsys: 
     assert match_test.test([str(model), "--protocol", "verification", "--path", str(folder / "unseen"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["genuine"] == 15
     assert match_test.calibrate([str(model), "--path", str(folder / "unseen")]) == 0
-    assert "15 genuine and 90 negative pairs" in capsys.readouterr().out
+    assert "15 genuine and 90 impostor pairs" in capsys.readouterr().out
 
 
 def test_a_run_is_not_overwritten_and_goes_on(trained: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:

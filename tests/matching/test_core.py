@@ -225,12 +225,12 @@ def test_collapse_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> N
 
 @given(st.lists(st.floats(-1, 1), min_size=2, max_size=30), st.lists(st.floats(-1, 1), min_size=2, max_size=30))
 @settings(max_examples=80, deadline=None)
-def test_error_rates_keep_their_word(genuine: list[float], negative_pair: list[float]) -> None:
-    result = verification([*genuine, *negative_pair], [True] * len(genuine) + [False] * len(negative_pair))
+def test_error_rates_keep_their_word(genuine: list[float], impostor: list[float]) -> None:
+    result = verification([*genuine, *impostor], [True] * len(genuine) + [False] * len(impostor))
     assert 0 <= result.eer <= 1 and 0 <= result.auc <= 1
     for rate in (0.5, 0.1):
-        assert np.mean(np.array(negative_pair) >= threshold_at(negative_pair, rate)) <= rate
-    if min(genuine) > max(negative_pair):
+        assert np.mean(np.array(impostor) >= threshold_at(impostor, rate)) <= rate
+    if min(genuine) > max(impostor):
         assert result.eer == 0 and result.auc == 1
 
 
@@ -251,7 +251,7 @@ def test_calibration_is_monotone_and_keeps_the_rate() -> None:
     assert np.mean(similarity[400:] >= found.threshold(0.01)) == pytest.approx(0.01, abs=0.002)
     assert found.threshold(0.01) < found.threshold(0.005) < found.threshold(0.001)
     assert Calibration.from_dict(found.to_dict()) == found
-    with pytest.raises(ConfigError, match="can't be told from 4000 negative pairs"):
+    with pytest.raises(ConfigError, match="can't be told from 4000 impostor pairs"):
         found.threshold(1e-5)
     with pytest.raises(ConfigError, match="pairs of both kinds"):
         calibrate([0.1, 0.2, 0.3], [True, True, True])

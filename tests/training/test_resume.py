@@ -115,7 +115,7 @@ def test_a_crash_between_checkpoints_costs_nothing_but_time(whole: Path, tmp_pat
 
     torch.manual_seed(0)
     with pytest.raises(ZeroDivisionError):
-        Trainer(ToyMatcher(DROPOUT), Crash(8), train_config({**SETTINGS, "steps": STEPS}), tmp_path).run()
+        Trainer(ToyMatcher(DROPOUT), Crash(8), train_config({**SETTINGS, "steps": STEPS}), tmp_path, own_process=True).run()
     assert curve(tmp_path)[-1][0] == "24" and torch.load(tmp_path / "last.pt", weights_only=True)["step"] == 21
     finish(tmp_path)
     assert curve(tmp_path) == curve(whole)

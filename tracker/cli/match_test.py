@@ -115,7 +115,7 @@ def calibrate(argv: Sequence[str] | None = None) -> int:
         found = _fit(Matcher.of(stored), args.path, args.limit)
         save_matcher(args.model, stored.twins, stored.name, found, stored.notes)
     assert found is not None
-    print(f"{args.model}: {found.genuine} genuine and {found.negative_pair} negative pairs, equal error rate {found.eer:.3f}; written")
+    print(f"{args.model}: {found.genuine} genuine and {found.impostor} impostor pairs, equal error rate {found.eer:.3f}; written")
     return DONE
 
 

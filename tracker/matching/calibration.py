@@ -22,10 +22,10 @@ class Calibration:
     """What a similarity means.
 
     Attributes:
-        weight, bias: The probability that a pair is the same is 1 / (1 + exp(-(weight s + bias))), genuine and negative pairs being
+        weight, bias: The probability that a pair is the same is 1 / (1 + exp(-(weight s + bias))), genuine and impostor pairs being
             as frequent as each other.
         thresholds: (rate, similarity) pairs, the rate falling: at or above the similarity a pair is accepted.
-        genuine, negative pair: Pairs it was fitted on; a rate below 1 / negative pair can't be told from them.
+        genuine, impostor: Pairs it was fitted on; a rate below 1 / impostor can't be told from them.
         eer: Equal error rate on these pairs.
         on: Which pairs: "kept" (identities not trained on) or "trained" (then it is optimistic).
     """
@@ -34,7 +34,7 @@ class Calibration:
     bias: float
     thresholds: tuple[tuple[float, float], ...]
     genuine: int
-    negative_pair: int
+    impostor: int
     eer: float
     on: str = "kept"
 
@@ -51,11 +51,11 @@ class Calibration:
         """
         if not 0 < rate <= 0.5:
             raise ConfigError(f"The false-accept rate is {rate:g}; it must be above 0 and at most 0.5, for example 0.01.")
-        known = [(r, s) for r, s in self.thresholds if r * self.negative_pair >= 1]
+        known = [(r, s) for r, s in self.thresholds if r * self.impostor >= 1]
         if not known or rate < known[-1][0] * 0.999:
-            least = known[-1][0] if known else 1 / max(self.negative_pair, 1)
+            least = known[-1][0] if known else 1 / max(self.impostor, 1)
             raise ConfigError(
-                f"A false-accept rate of {rate:g} can't be told from {self.negative_pair} negative pairs; "
+                f"A false-accept rate of {rate:g} can't be told from {self.impostor} impostor pairs; "
                 f"ask for at least {least:g}, or calibrate on more."
             )
         logs = np.log([r for r, _ in known])[::-1]
@@ -79,7 +79,7 @@ class Calibration:
                 float(values["bias"]),
                 pairs,
                 int(values["genuine"]),
-                int(values["negative pair"]),
+                int(values["impostor"]),
                 float(values["eer"]),
                 str(values.get("on", "kept")),
             )
@@ -105,11 +105,11 @@ def calibrate(similarity: ArrayLike, same: ArrayLike, on: str = "kept") -> Calib
         ConfigError: Not two of each kind at least.
     """
     s, y = np.asarray(similarity, np.float64), np.asarray(same, bool)
-    genuine, negative_pair = int(y.sum()), int((~y).sum())
-    if genuine < 2 or negative_pair < 2:
-        raise ConfigError(f"A calibration needs pairs of both kinds; there are {genuine} genuine and {negative_pair} negative pairs.")
-    target = np.where(y, (genuine + 1) / (genuine + 2), 1 / (negative_pair + 2))
-    w = np.where(y, 0.5 / genuine, 0.5 / negative_pair)
+    genuine, impostor = int(y.sum()), int((~y).sum())
+    if genuine < 2 or impostor < 2:
+        raise ConfigError(f"A calibration needs pairs of both kinds; there are {genuine} genuine and {impostor} impostor pairs.")
+    target = np.where(y, (genuine + 1) / (genuine + 2), 1 / (impostor + 2))
+    w = np.where(y, 0.5 / genuine, 0.5 / impostor)
     mean, scale = float(s.mean()), float(s.std()) or 1.0
     x = np.stack([(s - mean) / scale, np.ones_like(s)], axis=1)
     beta = np.array([1.0, 0.0])
@@ -125,4 +125,4 @@ def calibrate(similarity: ArrayLike, same: ArrayLike, on: str = "kept") -> Calib
     result = verification(s, y)
     levels = tuple((rate, threshold_at(s[~y], rate)) for rate in RATES)
     finite = tuple((rate, cut) for rate, cut in levels if math.isfinite(cut))
-    return Calibration(weight, float(beta[1]) - weight * mean, finite, genuine, negative_pair, result.eer, on)
+    return Calibration(weight, float(beta[1]) - weight * mean, finite, genuine, impostor, result.eer, on)

@@ -15,11 +15,11 @@ class Verification:
     """How well a similarity tells the same from another.
 
     Attributes:
-        eer: Equal error rate: where as large a share of genuine pairs is refused as of negative pairs accepted.
+        eer: Equal error rate: where as large a share of genuine pairs is refused as of impostor pairs accepted.
         threshold: The similarity there.
-        auc: Chance that a genuine pair is more alike than a negative pair (ties count half).
+        auc: Chance that a genuine pair is more alike than a impostor (ties count half).
         accepted: For each false-accept rate asked for, the share of genuine pairs accepted there.
-        genuine, negative pair: How many pairs.
+        genuine, impostor: How many pairs.
     """
 
     eer: float
@@ -27,7 +27,7 @@ class Verification:
     auc: float
     accepted: dict[float, float]
     genuine: int
-    negative_pair: int
+    impostor: int
 
 
 def verification(similarity: ArrayLike, same: ArrayLike, rates: tuple[float, ...] = (0.1, 0.01, 0.001)) -> Verification:
@@ -42,12 +42,12 @@ def verification(similarity: ArrayLike, same: ArrayLike, rates: tuple[float, ...
         ValueError: Not both kinds of pairs.
     """
     values, labels = np.asarray(similarity, np.float64), np.asarray(same, bool)
-    genuine, negative_pair = np.sort(values[labels]), np.sort(values[~labels])
-    if not len(genuine) or not len(negative_pair):
-        raise ValueError("verification needs genuine and negative pairs")
+    genuine, impostor = np.sort(values[labels]), np.sort(values[~labels])
+    if not len(genuine) or not len(impostor):
+        raise ValueError("verification needs genuine and impostor pairs")
     cuts = np.unique(values)
     refused = np.searchsorted(genuine, cuts, side="left") / len(genuine)
-    accepted = 1 - np.searchsorted(negative_pair, cuts, side="left") / len(negative_pair)
+    accepted = 1 - np.searchsorted(impostor, cuts, side="left") / len(impostor)
     # Refusals rise and acceptances fall with the cut; between the two cuts around their crossing the rate is interpolated.
     gap = refused - accepted
     k = int(np.argmax(gap >= 0)) if (gap >= 0).any() else len(cuts) - 1
@@ -57,20 +57,20 @@ def verification(similarity: ArrayLike, same: ArrayLike, rates: tuple[float, ...
         cut = float(cuts[k - 1] + t * (cuts[k] - cuts[k - 1]))
     else:
         eer, cut = float((refused[k] + accepted[k]) / 2), float(cuts[k])
-    rank = np.searchsorted(negative_pair, genuine, side="left") + np.searchsorted(negative_pair, genuine, side="right")
-    auc = float(rank.mean() / 2 / len(negative_pair))
-    shares = {rate: float((genuine >= threshold_at(negative_pair, rate)).mean()) for rate in rates}
-    return Verification(eer, cut, auc, shares, len(genuine), len(negative_pair))
+    rank = np.searchsorted(impostor, genuine, side="left") + np.searchsorted(impostor, genuine, side="right")
+    auc = float(rank.mean() / 2 / len(impostor))
+    shares = {rate: float((genuine >= threshold_at(impostor, rate)).mean()) for rate in rates}
+    return Verification(eer, cut, auc, shares, len(genuine), len(impostor))
 
 
-def threshold_at(negative_pair: ArrayLike, rate: float) -> float:
-    """The least similarity that at most a share `rate` of negative pairs reaches.
+def threshold_at(impostor: ArrayLike, rate: float) -> float:
+    """The least similarity that at most a share `rate` of impostor pairs reaches.
 
     Args:
-        negative pair: (N,) similarities of negative pairs.
+        impostor: (N,) similarities of impostor pairs.
         rate: False-accept rate in [0, 1].
     """
-    values = np.sort(np.asarray(negative_pair, np.float64))
+    values = np.sort(np.asarray(impostor, np.float64))
     allowed = int(np.floor(rate * len(values) + 1e-9))
     if allowed >= len(values):
         return float("-inf")

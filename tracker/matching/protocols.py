@@ -119,7 +119,7 @@ def _verified(similarity: NDArray[np.float64], same: NDArray[np.bool_]) -> dict[
     result = verification(similarity, same)
     out = {"eer": result.eer, "auc": result.auc, "threshold": result.threshold}
     out.update({f"accepted_at_{rate:g}": share for rate, share in result.accepted.items()})
-    return {**out, "genuine": float(result.genuine), "negative pair": float(result.negative_pair), "accuracy": 1 - result.eer}
+    return {**out, "genuine": float(result.genuine), "impostor": float(result.impostor), "accuracy": 1 - result.eer}
 
 
 def functions_of(twins: Twins, batch: int = 128) -> tuple[Embed, Compare]:
