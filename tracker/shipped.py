@@ -18,8 +18,8 @@ def folder() -> Path:
 
 
 def names() -> list[str]:
-    """Their names, such as siamtrack-s."""
-    return sorted(path.stem for path in folder().glob("*.yaml"))
+    """Their names, such as siamtrack-s; recipes of matchers (match-*) are of another kind (`tracker.matching`)."""
+    return sorted(path.stem for path in folder().glob("*.yaml") if not path.stem.startswith("match-"))
 
 
 def find(wanted: str | Path) -> Path:

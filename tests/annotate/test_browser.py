@@ -41,7 +41,7 @@ class Tool:
     def __init__(self, clip: Path, project: Path, **env: str) -> None:
         self.command = [
             sys.executable,
-            str(ROOT / "tests" / "annotate_standin.py"),
+            str(ROOT / "tests" / "annotate" / "standin.py"),
             str(clip),
             "--project",
             str(project),

@@ -269,7 +269,7 @@ def test_key_files_are_read_or_refused_in_a_sentence(tmp_path: Path) -> None:
 
 
 def run(*args: object, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "tests" / "annotate_standin.py"), *map(str, args)]
+    command = [sys.executable, str(ROOT / "tests" / "annotate" / "standin.py"), *map(str, args)]
     return subprocess.run(command, cwd=cwd, env={**os.environ, "OMP_NUM_THREADS": "1", **env}, capture_output=True, text=True, timeout=120)
 
 
@@ -297,7 +297,7 @@ def test_the_tool_from_files_to_files(clip_file: Path, tmp_path: Path) -> None:
 
 def test_killed_at_any_moment_the_tool_goes_on_where_it_was(clip_file: Path, tmp_path: Path) -> None:
     (tmp_path / "keys.csv").write_text("frame,x,y,w,h\n" + "".join(f"{k},{','.join(map(str, boxes(2)[k]))}\n" for k in (10, 30, 50)))
-    command = [sys.executable, str(ROOT / "tests" / "annotate_standin.py"), str(clip_file), "--headless", "keys.csv"]
+    command = [sys.executable, str(ROOT / "tests" / "annotate" / "standin.py"), str(clip_file), "--headless", "keys.csv"]
     for delay in (0.0, 0.25, 0.5):
         process = subprocess.Popen(
             command, cwd=tmp_path, env={**os.environ, "STANDIN_DELAY": "0.01"}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE

@@ -49,6 +49,8 @@ def write_clip(
         stream.pix_fmt = pix_fmt
         if aspect:
             stream.codec_context.sample_aspect_ratio = aspect
+        if rotate and path.suffix not in TRACK_HEADERS:
+            stream.set_display_rotation(rotate)
         stream.codec_context.gop_size = 20
         stream.codec_context.time_base = base or 1 / rate
         for k, image in enumerate(images):
@@ -59,9 +61,13 @@ def write_clip(
             frame.pts, frame.time_base = (stamps[k] if stamps else k), base or 1 / rate
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    if rotate:
+    if rotate and path.suffix in TRACK_HEADERS:
         write_rotation(path, rotate)
     return path
+
+
+TRACK_HEADERS = (".mp4", ".mov")
+"""Suffixes of files whose track header holds the turn."""
 
 
 def write_rotation(path: Path, degrees: int) -> None:

@@ -65,7 +65,7 @@ def tool(clip: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], st
     """The tool with its page: process, address, folder of recordings."""
     folder = tmp_path / "recordings"
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / "tests" / "web_standin.py"), str(clip), "--web", "127.0.0.1:0", "--save-dir", str(folder)],
+        [sys.executable, str(ROOT / "tests" / "web" / "standin.py"), str(clip), "--web", "127.0.0.1:0", "--save-dir", str(folder)],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert process.stdout is not None

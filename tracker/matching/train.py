@@ -15,6 +15,7 @@ from tracker.matching.batches import MatchBatch, MatchSource
 from tracker.matching.config import MatchConfig
 from tracker.matching.objective import Embedded, MatchObjective
 from tracker.matching.twins import Twins
+from tracker.model.random import DrawFrom
 from tracker.training import distributed
 from tracker.training.checkpoint import read_checkpoint, write_checkpoint
 from tracker.training.config import TrainConfig
@@ -103,13 +104,12 @@ def width_of(model: Twins) -> int:
 
 
 def initial_twins(config: MatchConfig, seed: int | None = None) -> Twins:
-    """Twins with fresh weights, or with those of `config.start`; the state of torch's generator stays as it was.
+    """Twins with fresh weights, or with those of `config.start`; torch's own generator is not touched.
 
     Raises:
         ConfigError, WeightsError: The model can't be built, or the start doesn't fit.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.train.seed if seed is None else seed)
+    with DrawFrom(config.train.seed if seed is None else seed):
         twins = Twins(config.model)
     if config.start:
         from tracker.matching.store import fill

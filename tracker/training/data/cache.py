@@ -114,7 +114,13 @@ def open_index(cache: CacheConfig, data: DataConfig, model: ModelConfig, content
     """
     folder, mark = Path(cache.path), fingerprint(cache, data, model)
     index = folder / INDEX
-    known = read_index(index) if index.is_file() else {}
+    damaged = index.is_file() and _known(index) is None
+    if damaged and next(folder.glob("shard_*.npz"), None) is not None:
+        raise OutputError(
+            f"The cache {folder} holds shards, but {INDEX}, which says of what recipe, is damaged; "
+            "remove the folder or name another train.data.cache.path."
+        )
+    known = read_index(index) if index.is_file() and not damaged else {}
     if known.get("fingerprint", mark) != mark:
         raise OutputError(
             f"The cache {folder} was made from another recipe ({known['fingerprint']}, this one is {mark}); "
@@ -125,7 +131,7 @@ def open_index(cache: CacheConfig, data: DataConfig, model: ModelConfig, content
             logger.warning("%s doesn't say what its shards were cut from; they are taken for those of the data as they are now.", index)
         elif known.get("content", "") or not content:
             return folder
-    elif index.is_file():
+    elif index.is_file() and not damaged:
         logger.warning("The data behind the cache %s changed (pictures, boxes or weights): its shards are made again.", folder)
         for shard in folder.glob("shard_*.npz"):
             shard.unlink()
