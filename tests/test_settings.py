@@ -88,10 +88,6 @@ def test_what_is_shipped_and_what_was_stored_still_loads() -> None:
         assert merge(Config(), json.loads(json.dumps(to_dict(model.config)))) == model.config
     every = list(ROOT.glob("configs/*.yaml")) or list(ROOT.glob("tracker/recipes/*.yaml"))
     recipes = [path for path in every if not path.stem.startswith("match-")]
-        path
-        for path in list(ROOT.glob("configs/*.yaml")) or list(ROOT.glob("tracker/recipes/*.yaml"))
-        if not path.stem.startswith("match-")
-    ]
     assert recipes and all(load_config(path).name for path in recipes)
 
 

@@ -296,7 +296,7 @@ def shards(bench: Bench, rng: Rng) -> None:
     path = bench.folder / "shard.npz"
     path.write_bytes(data if rng.random() < 0.5 else damaged_bytes(data, rng))
     shard = Shard(path)
-    for group in range(shard.groups):
+    for group in range(shard.samples):
         shard.view("searches", group, shard.views[1] - 1)
 
 

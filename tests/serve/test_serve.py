@@ -184,6 +184,7 @@ def test_control_over_http(place: Path, tmp_path: Path) -> None:
         service.ask("api/streams/one/targets/a", "DELETE")
         service.until(lambda: {t["id"] for t in service.results("one")[-1]["targets"]} == {"b"})
         assert service.ask("api/streams/one/picture")[:2] == b"\xff\xd8"
+        service.until(lambda: service.ask("api/streams/one")["frames"] > 0)
         state = service.ask("api/streams/one")
         assert state["state"] == "live" and state["width"] == 240 and state["frames"] > 0
         page = service.ask("")
