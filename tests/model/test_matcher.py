@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tracker.model.backbone_specs import SPECS
 
 from tracker.config import Config, ModelConfig
 from tracker.errors import ConfigError, WeightsError
@@ -58,15 +57,6 @@ def pictures(
 
 def test_every_backbone_of_the_registry_is_covered() -> None:
     assert {c.backbone for c in CONFIGS.values()} | {"efficientnet-lite0"} == set(BACKBONES)
-
-
-@pytest.mark.parametrize("name", sorted(BACKBONES))
-def test_the_facts_of_a_backbone_are_those_of_its_module(name: str) -> None:
-    spec, module = SPECS[name], build_backbone(name).eval()
-    assert (spec.stride, spec.padded) == (module.stride, module.padded)
-    with torch.no_grad():
-        assert [module(torch.zeros(1, 3, side, side)).shape[-1] for side in (127, 129)] == [spec.cells(127), spec.cells(129)]
-    assert spec.fine_channels == module.fine_channels
 
 
 def test_fine_cells_lie_at_and_right_below_their_coarse_cell() -> None:
