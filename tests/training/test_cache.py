@@ -181,12 +181,12 @@ def test_prepare_with_two_processes_tells_of_bad_files(tmp_path: Path) -> None:
     clips = own_clips(tmp_path / "clips")
     file = yaml_of(tmp_path, clips)
     assert prepare(tmp_path, "--config", str(file), "--workers", "2").returncode == 0
-    for frame in (tmp_path / "frames").glob("*/*.jpg"):
+    for frame in (tmp_path / "frames").glob("*/*.png"):
         frame.write_bytes(b"broken")
     for shard in (tmp_path / "cache").glob("shard*"):
         shard.unlink()
     stopped = prepare(tmp_path, "--config", str(file), "--workers", "2")
-    assert stopped.returncode == 2 and ".jpg can't be read" in stopped.stderr and "Traceback" not in stopped.stderr
+    assert stopped.returncode == 2 and ".png can't be decoded" in stopped.stderr and "Traceback" not in stopped.stderr
 
 
 def test_prepare_preview_and_measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
