@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from tracker.config import merge, read_yaml
 from tracker.errors import ConfigError
-from tracker.files import suggest
+from tracker.files import is_file, suggest
 
 T = TypeVar("T")
 
@@ -261,6 +261,8 @@ def load_serve_config(path: str | Path) -> ServeConfig:
         ConfigError: Missing or malformed file, unknown key (with the nearest known one), value of a wrong type or out
             of bounds.
     """
+    if not is_file(path):
+        raise ConfigError(f"The file {path} does not exist; name a file that lists streams, docs/serve.md has one to start from.")
     values = read_yaml(path)
     streams = values.pop("streams", None) or {}
     if not isinstance(streams, dict):
