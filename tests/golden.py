@@ -36,7 +36,12 @@ DEMO_BOXES = ((288, 143, 115, 40), (60, 60, 50, 50), (500, 250, 60, 40))
 def row(track: Track) -> list[Any]:
     """A track as numbers that json keeps to the last bit."""
     response = np.ascontiguousarray(track.response, dtype=np.float32)
-    return [*map(float, track.box), float(track.score), track.state.value, hashlib.sha256(response.tobytes()).hexdigest()[:16]]
+    return [
+        *map(float, track.box),
+        float(track.score),
+        track.state.value,
+        hashlib.sha256(response.tobytes()).hexdigest()[:16],
+    ]
 
 
 def demo_frames(count: int) -> Iterator[np.ndarray]:
@@ -97,7 +102,8 @@ def main(argv: list[str] | None = None) -> int:
             if not same:
                 old = known.get(name, [])
                 at = next(
-                    (k for k, (a, b) in enumerate(zip(old, json.loads(json.dumps(rows)), strict=False)) if a != b), min(len(old), len(rows))
+                    (k for k, (a, b) in enumerate(zip(old, json.loads(json.dumps(rows)), strict=False)) if a != b),
+                    min(len(old), len(rows)),
                 )
                 verdict += f" from row {at}"
         print(f"{name}: {len(rows)} boxes {states} {verdict}", flush=True)
@@ -105,7 +111,10 @@ def main(argv: list[str] | None = None) -> int:
         args.file.write_text(json.dumps(result))
         return 0
     missing = sorted(set(known) - set(result))
-    print(f"{len(result) - different} of {len(result)} runs are the same to the last bit" + (f"; missing: {missing}" if missing else ""))
+    print(
+        f"{len(result) - different} of {len(result)} runs are the same to the last bit"
+        + (f"; missing: {missing}" if missing else "")
+    )
     return 1 if different or missing else 0
 
 

@@ -53,7 +53,9 @@ def rows_of(path: Path) -> int:
     assert not text or text.endswith("\n"), f"{path.name} ends in {text[-30:]!r}"
     lines = text.splitlines()
     assert not lines or lines[0] == HEADER, f"{path.name} begins with {lines[0]!r}"
-    assert [line.split(",")[0] for line in lines[1:]] == [str(k) for k in range(len(lines) - 1)], f"{path.name}: frames out of order"
+    assert [line.split(",")[0] for line in lines[1:]] == [str(k) for k in range(len(lines) - 1)], (
+        f"{path.name}: frames out of order"
+    )
     return max(len(lines) - 1, 0)
 
 
@@ -132,12 +134,16 @@ def full_disk() -> Counter[str]:
     found: Counter[str] = Counter()
     for pages in range(4):
         with tempfile.TemporaryDirectory() as name:
-            if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", name], capture_output=True, check=False).returncode:
+            if subprocess.run(
+                ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", name], capture_output=True, check=False
+            ).returncode:
                 return Counter(["not tried: needs root"])
             try:
                 folder = Path(name)
                 (folder / "fill").write_bytes(bytes(4096 * (4 - pages)))
-                done = subprocess.run(command("--quiet"), cwd=folder, env=environment(), capture_output=True, text=True, check=False)
+                done = subprocess.run(
+                    command("--quiet"), cwd=folder, env=environment(), capture_output=True, text=True, check=False
+                )
                 found[verdict(folder, done.returncode, done.stderr, False)] += 1
             finally:
                 subprocess.run(["umount", name], check=False)
@@ -160,7 +166,9 @@ def main() -> int:
             number, overwrite = ways[k % len(ways)]
             runs.append((number, overwrite, pool.submit(ended, number, args.seed + k, seconds, overwrite)))
         for k, (number, overwrite, run) in enumerate(runs):
-            what = f"{signal.Signals(number).name}, {'--overwrite of a file that is there' if overwrite else 'a new file'}"
+            what = (
+                f"{signal.Signals(number).name}, {'--overwrite of a file that is there' if overwrite else 'a new file'}"
+            )
             table.setdefault(what, Counter())[run.result()] += 1
             if k % 10 == 9:
                 print(k + 1, {name: dict(found) for name, found in table.items()}, file=sys.stderr, flush=True)

@@ -93,7 +93,9 @@ def test_the_option_decides(tmp_path: Path) -> None:
         init_boxes(rows, 1)
     assert init_boxes(rows, 1, first=0)[0][0].tolist() == [5, 6, 7, 8]
     assert init_boxes(rows, 1, first=1)[0][0].tolist() == [1, 2, 3, 4]
-    assert init_boxes(file(tmp_path, "1,2,3,4\n"), 40)[0][0].tolist() == [1, 2, 3, 4], "a single row is for the first frame"
+    assert init_boxes(file(tmp_path, "1,2,3,4\n"), 40)[0][0].tolist() == [1, 2, 3, 4], (
+        "a single row is for the first frame"
+    )
 
 
 def test_every_target_is_there(tmp_path: Path) -> None:
@@ -156,7 +158,9 @@ def test_training_and_evaluation_take_the_same_frames(tmp_path: Path) -> None:
     boxes = file(tmp_path, HEAD + "".join(f"{k},,3,{k},2,30,40,1,tracking\n" for k in (5, 6)), "b.csv")
     (track,) = read_clip(clip, boxes, tmp_path / "store")
     assert track.present.tolist() == [5, 6] and track.boxes[5].tolist() == [5, 2, 30, 40]
-    (clip / "boxes.csv").write_text(HEAD + "".join(f"{k},,{t},{k},2,30,40,1,tracking\n" for k in (0, 6) for t in (1, 2)))
+    (clip / "boxes.csv").write_text(
+        HEAD + "".join(f"{k},,{t},{k},2,30,40,1,tracking\n" for k in (0, 6) for t in (1, 2))
+    )
     data = load_dataset("folder", tmp_path)
     assert data.names == ["clip.1", "clip.2"] and np.flatnonzero(data.sequences[0].valid).tolist() == [0, 6]
 

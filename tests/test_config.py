@@ -49,5 +49,7 @@ def test_a_wrong_change_is_a_sentence(recipe: Path, text: str, said: str) -> Non
 def test_a_key_that_yaml_takes_for_a_boolean_is_a_sentence(tmp_path: Path) -> None:
     path = tmp_path / "r.yaml"
     path.write_text("train:\n  losses:\n    - {name: contrastive, options: {on: energy}}\n")
-    with pytest.raises(ConfigError, match=r"the key True is not a word; yaml reads on, off, yes and no as true and false"):
+    with pytest.raises(
+        ConfigError, match=r"the key True is not a word; yaml reads on, off, yes and no as true and false"
+    ):
         load_config(path)

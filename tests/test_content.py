@@ -24,7 +24,9 @@ from tracker.metrics.results import FAILURE, INIT, SKIPPED, TRACKED, load_result
 from tracker.metrics.vot import overlaps, vot_metrics
 
 
-def run(dataset: Dataset, output: Path, protocol: str = "ope", who: str = "python:tests.evaluation.trees:Drifter") -> int:
+def run(
+    dataset: Dataset, output: Path, protocol: str = "ope", who: str = "python:tests.evaluation.trees:Drifter"
+) -> int:
     """Evaluates what isn't stored; how many sequences that were."""
     store, made = RunStore(output, dataset), 0
     for task in make_tasks(dataset, [parse_tracker(who, None)], protocol):  # type: ignore[arg-type]
@@ -81,8 +83,16 @@ def test_content_of_files(tmp_path: Path) -> None:
 
 def test_code_of_new_subpackages_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = {p.relative_to(specs.PACKAGE).as_posix() for p in specs.sources()}
-    assert {"tracking/core.py", "evaluation/runner.py", "evaluation/baselines.py", "datasets/base.py", "crops.py"} <= names
-    assert not any(name.startswith(("cli/", "web/", "training/")) or name == "evaluation/report/build.py" for name in names)
+    assert {
+        "tracking/core.py",
+        "evaluation/runner.py",
+        "evaluation/baselines.py",
+        "datasets/base.py",
+        "crops.py",
+    } <= names
+    assert not any(
+        name.startswith(("cli/", "web/", "training/")) or name == "evaluation/report/build.py" for name in names
+    )
     monkeypatch.setattr(specs, "PACKAGE", tmp_path)
     versions = []
     for path in ("tracking/parts/deep/a.py", "runtime/onnx/b.py", "media/sources/c.py", "datasets/d.py", "cli/e.py"):

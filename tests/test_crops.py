@@ -59,7 +59,9 @@ def test_the_pixels_near_a_window_are_all_that_it_needs(left: float, top: float,
     shift = 0.5 / crop.scale - 0.5
     matrix = np.array([[1 / crop.scale, 0, left + shift], [0, 1 / crop.scale, top + shift]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    whole = cv2.warpAffine(image, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=(10, 20, 30))
+    whole = cv2.warpAffine(
+        image, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=(10, 20, 30)
+    )
     assert np.abs(crop.cut(image, (10.0, 20.0, 30.0)).astype(int) - whole).max() <= 2
 
 
@@ -86,7 +88,11 @@ def test_mean_colour() -> None:
 @settings(deadline=None, max_examples=60)
 @given(places, places, st.floats(4, 400, width=32), st.integers(16, 300))
 def test_the_warp_is_opencvs_within_a_grey_level(x: float, y: float, side: float, size: int) -> None:
-    image, crop, fill = cv2.cvtColor(ground(240, 160), cv2.COLOR_BGR2BGRA), Crop.around((x, y), side, size), (10.0, 20.0, 30.0, 0.0)
+    image, crop, fill = (
+        cv2.cvtColor(ground(240, 160), cv2.COLOR_BGR2BGRA),
+        Crop.around((x, y), side, size),
+        (10.0, 20.0, 30.0, 0.0),
+    )
     shift = 0.5 / crop.scale - 0.5
     matrix = np.array([[1 / crop.scale, 0, crop.left + shift], [0, 1 / crop.scale, crop.top + shift]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
@@ -99,6 +105,12 @@ def test_a_view_is_written_to_as_well() -> None:
     crop = Crop.around((60, 60), 80, 50)
     crop.cut(ground(), (0, 0, 0), canvas[3:53, 4:54])
     assert np.array_equal(canvas[3:53, 4:54], crop.cut(ground(), (0, 0, 0)))
-    crop = Crop.around((60, 60), 200, 50)  # fewer pixels than the window has: warped from three channels, straight into the view
+    crop = Crop.around(
+        (60, 60), 200, 50
+    )  # fewer pixels than the window has: warped from three channels, straight into the view
     crop.cut(ground(), (0, 0, 0), canvas[3:53, 4:54])
-    assert np.array_equal(canvas[3:53, 4:54], crop.cut(ground(), (0, 0, 0))) and not canvas[:3].any() and not canvas[:, 54:].any()
+    assert (
+        np.array_equal(canvas[3:53, 4:54], crop.cut(ground(), (0, 0, 0)))
+        and not canvas[:3].any()
+        and not canvas[:, 54:].any()
+    )

@@ -26,10 +26,41 @@ from tracker.training.data.cache import read_index
 from tracker.training.data.shards import Shard
 
 FRAMES, BOXES = moving_square(6)
-BAD_BOXES = [(1, 2, 3), "abc", (1, 2, 3, "x"), None, (1j, 2, 3, 4), (10**400, 2, 3, 4), {}, np.zeros(4, complex), ["1", "2", "3", "4"]]
-BAD_BOXES += [(1, 2, 3, np.inf), (1, 2, 1e308, 1e308), (1, 2, -3, 4), (1, 2, 3, np.nan), (500, 500, 5, 5), [[1, 2], [3]], object()]
-BAD_IMAGES: list[Any] = [None, "a.png", [[1, 2]], np.uint8(3), np.zeros(5, np.uint8), np.zeros((0, 5, 3), np.uint8), np.zeros((5, 5, 3))]
-BAD_IMAGES += [np.zeros((5, 5, 2), np.uint8), np.zeros((5, 5, 3), object), np.zeros((5, 5, 3), complex), np.zeros((5, 5, 3), ">u2")]
+BAD_BOXES = [
+    (1, 2, 3),
+    "abc",
+    (1, 2, 3, "x"),
+    None,
+    (1j, 2, 3, 4),
+    (10**400, 2, 3, 4),
+    {},
+    np.zeros(4, complex),
+    ["1", "2", "3", "4"],
+]
+BAD_BOXES += [
+    (1, 2, 3, np.inf),
+    (1, 2, 1e308, 1e308),
+    (1, 2, -3, 4),
+    (1, 2, 3, np.nan),
+    (500, 500, 5, 5),
+    [[1, 2], [3]],
+    object(),
+]
+BAD_IMAGES: list[Any] = [
+    None,
+    "a.png",
+    [[1, 2]],
+    np.uint8(3),
+    np.zeros(5, np.uint8),
+    np.zeros((0, 5, 3), np.uint8),
+    np.zeros((5, 5, 3)),
+]
+BAD_IMAGES += [
+    np.zeros((5, 5, 2), np.uint8),
+    np.zeros((5, 5, 3), object),
+    np.zeros((5, 5, 3), complex),
+    np.zeros((5, 5, 3), ">u2"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -125,8 +156,23 @@ def test_arguments_of_a_wrong_kind() -> None:
             SiamTracker.from_pretrained("siamtrack-n", **options)  # type: ignore[arg-type]
 
 
-HEADERS = ["", "nan", "[]", "5", "{}", '"config"', '{"config": null}', '{"config": 5}', '{"config": {"tracking": {"context": NaN}}}']
-HEADERS += ['{"config": {"model": []}}', '{"config": {"name": "${x"}}', '{"config": {"model": {"backbone": "x"}}}', "[" * 3000]
+HEADERS = [
+    "",
+    "nan",
+    "[]",
+    "5",
+    "{}",
+    '"config"',
+    '{"config": null}',
+    '{"config": 5}',
+    '{"config": {"tracking": {"context": NaN}}}',
+]
+HEADERS += [
+    '{"config": {"model": []}}',
+    '{"config": {"name": "${x"}}',
+    '{"config": {"model": {"backbone": "x"}}}',
+    "[" * 3000,
+]
 
 
 @pytest.mark.parametrize("text", HEADERS, ids=lambda t: t[:40])
@@ -147,7 +193,12 @@ def test_arrays_of_another_shape_or_kind(tmp_path: Path, engine: str) -> None:
     path = tiny_model(tmp_path / "m.safetensors")
     metadata, state = read_safetensors(path)
     key = next(k for k in state if k.endswith("running_var"))
-    for change in (state[key][: len(state[key]) // 2].copy(), np.zeros(0, np.float32), state[key][None].repeat(2, 0), state[key] * np.nan):
+    for change in (
+        state[key][: len(state[key]) // 2].copy(),
+        np.zeros(0, np.float32),
+        state[key][None].repeat(2, 0),
+        state[key] * np.nan,
+    ):
         save_file({**state, key: change}, path, metadata=metadata)
         with pytest.raises(WeightsError):
             SiamTracker.from_pretrained(path, "cpu", engine=engine)
@@ -178,8 +229,16 @@ def test_saved_targets(single: SiamTracker, tmp_path: Path) -> None:
     changes += [head({**header, "frame": frame}) for frame in ([1], None, [1e400, 2], [0, 5], "ab", [1, 2, 3])]
     changes += [{"embeddings": arrays["embeddings"][:, :5]}, {"embeddings": arrays["embeddings"] * np.nan}]
     other = head({**header, "model": "x"})
-    changes += [{**other, "pictures": np.zeros((1, 0, 0, 3), np.uint8)}, {**other, "targets": np.zeros(1)}, {"size": np.array([1, np.inf])}]
-    changes += [{"pictures": arrays["pictures"][..., :2]}, {"targets": -arrays["targets"]}, {"size": np.array([1e30, 1])}]
+    changes += [
+        {**other, "pictures": np.zeros((1, 0, 0, 3), np.uint8)},
+        {**other, "targets": np.zeros(1)},
+        {"size": np.array([1, np.inf])},
+    ]
+    changes += [
+        {"pictures": arrays["pictures"][..., :2]},
+        {"targets": -arrays["targets"]},
+        {"size": np.array([1e30, 1])},
+    ]
     for change in changes:
         np.savez_compressed(tmp_path / "x.npz", **{**arrays, **change})
         with pytest.raises(SourceError):
@@ -191,7 +250,8 @@ def test_saved_targets(single: SiamTracker, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("read", "kind"), [(Shard, DataError), (read_checkpoint, WeightsError), (load_target, SourceError), (load_model, WeightsError)]
+    ("read", "kind"),
+    [(Shard, DataError), (read_checkpoint, WeightsError), (load_target, SourceError), (load_model, WeightsError)],
 )
 def test_bytes_that_are_nothing(tmp_path: Path, read: Callable[[Path], Any], kind: type[SiamTrackError]) -> None:
     for k, data in enumerate((b"", b"PK\x03\x04", b"x" * 100, bytes(1000), b"\x80\x05K\x05.")):

@@ -48,7 +48,11 @@ def test_start_skips_frames_and_keeps_their_numbers() -> None:
 
 def test_frames_carry_their_own_index_and_time() -> None:
     frames = (Frame(image, index=10 + k, timestamp=k / 25) for k, image in enumerate(pictures(3)))
-    assert [(t.index, t.timestamp) for t in track(frames, (1, 1, 9, 9), tracker=Still())] == [(10, 0.0), (11, 0.04), (12, 0.08)]
+    assert [(t.index, t.timestamp) for t in track(frames, (1, 1, 9, 9), tracker=Still())] == [
+        (10, 0.0),
+        (11, 0.04),
+        (12, 0.08),
+    ]
 
 
 def test_frames_are_read_one_at_a_time() -> None:
@@ -65,7 +69,9 @@ def test_frames_are_read_one_at_a_time() -> None:
     assert len(read) <= 3
 
 
-def test_an_image_folder_is_read_in_natural_order(image_folder: Path, clip: tuple[list[np.ndarray], np.ndarray]) -> None:
+def test_an_image_folder_is_read_in_natural_order(
+    image_folder: Path, clip: tuple[list[np.ndarray], np.ndarray]
+) -> None:
     tracks = list(track(image_folder, clip[1][0], tracker=Still()))
     assert [t.index for t in tracks] == list(range(12))
 

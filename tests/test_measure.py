@@ -33,7 +33,16 @@ def tracks(frames: int = 20, noise: float = 0.0) -> list[Track]:
     rng = np.random.default_rng(0)
     out = []
     for k in range(frames):
-        out.append(Track(np.array([10.0 + 4 * k, 20, 30, 20]) + noise * rng.standard_normal(4), 0.9, TrackState.TRACKING, k, k / 10, 0))
+        out.append(
+            Track(
+                np.array([10.0 + 4 * k, 20, 30, 20]) + noise * rng.standard_normal(4),
+                0.9,
+                TrackState.TRACKING,
+                k,
+                k / 10,
+                0,
+            )
+        )
         state = TrackState.LOST if 5 <= k < 8 else TrackState.TRACKING
         out.append(Track(np.array([200.0, 20 + 2 * k, 30, 20]), 0.5, state, k, k / 10, 1))
     return out
@@ -53,7 +62,9 @@ def test_a_still_box_is_calm_and_a_moving_one_is_not_left_behind() -> None:
     still = np.array([50.0, 60, 40, 30]) + 0.6 * rng.standard_normal((200, 4))
     assert jitter(smooth(still)) < 0.3 * jitter(still)
     k = np.arange(200)[:, None]
-    path = np.concatenate([100 + 80 * np.sin(k / 15), 100 + 60 * np.cos(k / 20), 40 + 10 * np.sin(k / 30), 30 + 0 * k], axis=1)
+    path = np.concatenate(
+        [100 + 80 * np.sin(k / 15), 100 + 60 * np.cos(k / 20), 40 + 10 * np.sin(k / 30), 30 + 0 * k], axis=1
+    )
     assert iou(smooth(path), path).min() > 0.9
     assert (
         iou(smooth(path + 0.6 * rng.standard_normal(path.shape)), path).mean()
@@ -79,7 +90,9 @@ def test_zones() -> None:
     assert zone.holds(points).tolist() == [True, False, True, False, True]
     (row,) = time_in_zones(points, np.arange(5) / 5, [zone])
     assert row == {"zone": "door", "frames": 3.0, "seconds": pytest.approx(0.6), "entries": 3, "first": 0.0}
-    hollow = Zone("c", np.array([(0, 0), (100, 0), (100, 100), (60, 100), (60, 40), (40, 40), (40, 100), (0, 100)], dtype=float))
+    hollow = Zone(
+        "c", np.array([(0, 0), (100, 0), (100, 100), (60, 100), (60, 40), (40, 40), (40, 100), (0, 100)], dtype=float)
+    )
     assert hollow.holds(np.array([(50.0, 80), (20, 80)])).tolist() == [False, True]
     for wrong in ("door", "door=1,2,3,4", "=1,2,3,4,5,6", "a=x,y,1,2,3,4"):
         with pytest.raises(SiamTrackError, match="not a zone"):
@@ -88,7 +101,9 @@ def test_zones() -> None:
 
 def test_the_report_of_a_csv(tmp_path: Path) -> None:
     write_csv(tmp_path / "t.csv", tracks())
-    done = tool("report", "t.csv", "--length", "0,0,100,0=2m", "--zone", "left=0,0,60,0,60,100,0,100", "--smooth", cwd=tmp_path)
+    done = tool(
+        "report", "t.csv", "--length", "0,0,100,0=2m", "--zone", "left=0,0,60,0,60,100,0,100", "--smooth", cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     assert "jitter" in done.stdout
     folder = tmp_path / "t-report"
@@ -139,8 +154,15 @@ def test_mot_metrics_by_trackeval() -> None:
     from tracker.interop.mot_metrics import mot_metrics
 
     perfect = mot_metrics(truth, truth)
-    assert perfect["hota"] == pytest.approx(1) and perfect["idf1"] == 1 and perfect["mota"] == 1 and perfect["switches"] == 0
-    swapped = [t if t.index < 10 else Track(t.box, t.score, t.state, t.index, t.timestamp, 1 - t.target_id) for t in truth]
+    assert (
+        perfect["hota"] == pytest.approx(1)
+        and perfect["idf1"] == 1
+        and perfect["mota"] == 1
+        and perfect["switches"] == 0
+    )
+    swapped = [
+        t if t.index < 10 else Track(t.box, t.score, t.state, t.index, t.timestamp, 1 - t.target_id) for t in truth
+    ]
     worse = mot_metrics(truth, swapped)
     assert worse["switches"] == 2 and worse["idf1"] < 0.7 and worse["deta"] == pytest.approx(1)
 
@@ -149,7 +171,9 @@ def test_detections_pick_the_targets(tmp_path: Path) -> None:
     (tmp_path / "d.csv").write_text("frame,x1,y1,x2,y2,score\n0,10,20,40,60,0.9\n0,1,1,5,5,0.2\n1,7,7,9,9,0.9\n")
     assert [b.tolist() for b in read_detections(tmp_path / "d.csv")] == [[10, 20, 30, 40], [1, 1, 4, 4]]
     assert [b.tolist() for b in read_detections(tmp_path / "d.csv", 0, 0.5)] == [[10, 20, 30, 40]]
-    (tmp_path / "r.json").write_text(json.dumps([{"image_id": 3, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.9}]))
+    (tmp_path / "r.json").write_text(
+        json.dumps([{"image_id": 3, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.9}])
+    )
     assert read_detections(tmp_path / "r.json")[0].tolist() == [1, 2, 3, 4]
     with pytest.raises(BoxError, match="no box in frame 5"):
         read_detections(tmp_path / "d.csv", 5)
@@ -173,7 +197,18 @@ def test_many_clips_one_damaged_killed_and_resumed(tmp_path: Path) -> None:
         (tmp_path / "boxes" / f"c{k}.txt").write_text(",".join(map(str, boxes[0])) + "\n")
     (tmp_path / "clips" / "c2.mp4").write_bytes(b"no video")
     (tmp_path / "boxes" / "c4.txt").unlink()
-    command = ["track", "clips/*.mp4", "--init-dir", "boxes", "--output", "out", "--model", str(model), "--workers", "2"]
+    command = [
+        "track",
+        "clips/*.mp4",
+        "--init-dir",
+        "boxes",
+        "--output",
+        "out",
+        "--model",
+        str(model),
+        "--workers",
+        "2",
+    ]
     process = subprocess.Popen(
         [sys.executable, "-m", "tracker.cli.__main__", *command], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         env=environment(PYTHONPATH=str(Path(__file__).parents[1])), start_new_session=True,
@@ -201,7 +236,19 @@ def test_track_takes_detections_and_calms_boxes(tmp_path: Path) -> None:
     for k, image in enumerate(images):
         cv2.imwrite(str(folder / f"{k}.png"), image)
     (tmp_path / "d.csv").write_text("frame,x,y,w,h\n0,20,30,28,28\n0,60,60,20,20\n")
-    done = tool("track", "frames", "--detections", "d.csv", "--save-boxes", "o.csv", "--smooth", 2, "--model", model, cwd=tmp_path)
+    done = tool(
+        "track",
+        "frames",
+        "--detections",
+        "d.csv",
+        "--save-boxes",
+        "o.csv",
+        "--smooth",
+        2,
+        "--model",
+        model,
+        cwd=tmp_path,
+    )
     assert done.returncode == 0, done.stderr
     rows = read_tracks(tmp_path / "o.csv")
     assert [(t.index, t.target_id) for t in rows] == [(k, n) for k in range(6) for n in range(2)]

@@ -100,10 +100,20 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def track(place: Path, cwd: Path, *args: object) -> list[str]:
     model = ["--model", str(place / "tiny.safetensors"), "--save-boxes", "a.csv"]
-    return [sys.executable, str(ROOT / "tools" / "track.py"), str(place / "clip.mp4"), "--box", BOX, *model, *map(str, args)]
+    return [
+        sys.executable,
+        str(ROOT / "tools" / "track.py"),
+        str(place / "clip.mp4"),
+        "--box",
+        BOX,
+        *model,
+        *map(str, args),
+    ]
 
 
-@pytest.mark.parametrize("tail", ["2>/dev/null | true", "2>&1 | true", "2>&-", "<&- >&- 2>&-", ">/dev/full 2>/dev/full"])
+@pytest.mark.parametrize(
+    "tail", ["2>/dev/null | true", "2>&1 | true", "2>&-", "<&- >&- 2>&-", ">/dev/full 2>/dev/full"]
+)
 def test_messages_that_nobody_reads_stop_nothing(place: Path, tmp_path: Path, tail: str) -> None:
     line = " ".join(f"'{word}'" for word in track(place, tmp_path)) + f" {tail}; echo ${{PIPESTATUS[0]}} >code"
     subprocess.run(["bash", "-c", line], cwd=tmp_path, env=environment(), check=True)

@@ -127,13 +127,17 @@ check("training", before)
 
 @pytest.mark.parametrize("threads", [0, 1, 2, 8, 16])
 def test_32_threads_cut_crops(threads: int) -> None:
-    done = subprocess.run([sys.executable, "-c", STRESS, str(threads)], cwd=ROOT, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(
+        [sys.executable, "-c", STRESS, str(threads)], cwd=ROOT, capture_output=True, text=True, timeout=240
+    )
     assert done.returncode == 0, done.stderr[-2000:]
 
 
 @pytest.mark.parametrize("way", [pytest.param(way, marks=[pytest.mark.slow] * (way == "training")) for way in WAYS])
 def test_settings_of_the_process_stay(way: str) -> None:
-    files = f"CLIP, RECIPE = {str(ROOT / 'demo' / 'helicopter.mp4')!r}, {str(ROOT / 'configs' / 'siamtrack-s.yaml')!r}\n"
+    files = (
+        f"CLIP, RECIPE = {str(ROOT / 'demo' / 'helicopter.mp4')!r}, {str(ROOT / 'configs' / 'siamtrack-s.yaml')!r}\n"
+    )
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", TRACKED + files + WAYS[way]]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
@@ -180,7 +184,13 @@ def changes(path: Path) -> set[str]:
             environment = text.startswith(("os.environ[", "del os.environ")) or target in (
                 "os.environ.update", "os.environ.setdefault", "os.environ.pop", "os.unsetenv"
             )  # fmt: skip
-            seeds = target in ("random.seed", "np.random.seed", "torch.manual_seed", "torch.random.manual_seed", "torch.cuda.manual_seed")
+            seeds = target in (
+                "random.seed",
+                "np.random.seed",
+                "torch.manual_seed",
+                "torch.random.manual_seed",
+                "torch.cuda.manual_seed",
+            )
             handler = target in ("signal.signal", "signal.setitimer", "signal.alarm")
             if name in FORBIDDEN or environment or seeds or handler or target == "torch.set_grad_enabled":
                 found.add(f"{path.relative_to(ROOT / 'tracker').as_posix()}:{inner}")

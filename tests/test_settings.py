@@ -21,7 +21,10 @@ from tracker.model.checkpoint import load_model, shipped_models
 from tracker.settings import KEY, fields_of
 
 NUMBERS = [
-    (cls, name, kind, facts) for cls in sections() for name, kind, facts in fields_of(cls) if "int" in str(kind) or "float" in str(kind)
+    (cls, name, kind, facts)
+    for cls in sections()
+    for name, kind, facts in fields_of(cls)
+    if "int" in str(kind) or "float" in str(kind)
 ]
 OTHERS = [(cls, name, kind) for cls in sections() for name, kind, _ in fields_of(cls) if kind in (str, bool)]
 IDS = [f"{cls.__name__}.{name}" for cls, name, *_ in NUMBERS]
@@ -30,7 +33,9 @@ IDS = [f"{cls.__name__}.{name}" for cls, name, *_ in NUMBERS]
 def test_every_field_says_what_it_is_and_what_it_may_be() -> None:
     for cls in sections():
         for item in dataclasses.fields(cls):
-            assert KEY in item.metadata, f"{cls.__name__}.{item.name} is a plain field; write it as setting(default, low, high, unit, help)"
+            assert KEY in item.metadata, (
+                f"{cls.__name__}.{item.name} is a plain field; write it as setting(default, low, high, unit, help)"
+            )
             assert item.metadata[KEY].help, f"{cls.__name__}.{item.name} doesn't say what it is"
     for cls, name, _, facts in NUMBERS:
         assert facts.low is not None and facts.high is not None, f"{cls.__name__}.{name} has no bounds"
@@ -70,13 +75,17 @@ def test_bounds_hold_on_every_road(tmp_path: Path) -> None:
         lambda: dataclasses.replace(TrackingConfig(), min_size=math.inf),
         lambda: SiamTracker.from_pretrained("siamtrack-n", "cpu", overrides=["tracking.min_size=.inf"]),
     ):
-        with pytest.raises(ConfigError, match=r"tracking\.min_size is inf; it must be a finite number from 0\.5 to 512 pixels"):
+        with pytest.raises(
+            ConfigError, match=r"tracking\.min_size is inf; it must be a finite number from 0\.5 to 512 pixels"
+        ):
             road()
 
 
 @pytest.mark.parametrize(("name", "size"), [("steady_size", 65), ("redetect_size", 65)])
 def test_a_window_holds_the_template(name: str, size: int) -> None:
-    with pytest.raises(ConfigError, match=f"{name} is 65; a search window must be at least as large as the template, which is 129"):
+    with pytest.raises(
+        ConfigError, match=f"{name} is 65; a search window must be at least as large as the template, which is 129"
+    ):
         Config(tracking=TrackingConfig(**{name: size}))  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="search crop must be at least as large as the template"):
         ModelConfig(template_size=257, search_size=129)
@@ -110,7 +119,9 @@ def test_the_page_is_up_to_date() -> None:
 def test_the_command_prints_settings(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["settings", "tracking.min_size"]) == 0
     said = capsys.readouterr().out
-    assert said.splitlines()[0] == "tracking.min_size = 4   (from 0.5 to 512 pixels)" and "Smallest side of a box." in said
+    assert (
+        said.splitlines()[0] == "tracking.min_size = 4   (from 0.5 to 512 pixels)" and "Smallest side of a box." in said
+    )
     assert main(["settings", "tracking.min_sise"]) == 2
     assert "Did you mean 'tracking.min_size'?" in capsys.readouterr().err
     assert len(list(rows())) > 150

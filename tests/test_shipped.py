@@ -47,7 +47,9 @@ def test_paths_are_not_guessed(wrong: str, tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize("command", ["train", "prepare", "ablate"])
 def test_commands_guess_too(command: str, tmp_path: Path) -> None:
     line = [sys.executable, "-m", "tracker.cli", command, "--config", "siamtrack-x"]
-    done = subprocess.run(line, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        line, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 2 and "Did you mean" in done.stderr and "Traceback" not in done.stderr
 
 

@@ -41,7 +41,9 @@ class ModelConfig(Checked, section="model"):
     backbone: str = setting("efficientnet-lite0", help="Name in `tracker.model.backbones.BACKBONES`.")
     neck_channels: int = setting(112, 0, 4096, "channels", "Width of the 1x1 neck; 0 leaves the neck out.")
     energy: str = setting("cosine", choices=("dot", "cosine", "euclidean"), help="How two embeddings are compared.")
-    head: str = setting("boxes", choices=("classic", "boxes"), help="Scale and bias on the response, or a box for each cell too.")
+    head: str = setting(
+        "boxes", choices=("classic", "boxes"), help="Scale and bias on the response, or a box for each cell too."
+    )
     template_size: int = setting(129, 33, 1023, "pixels", "Side of the template crop.")
     search_size: int = setting(257, 33, 1023, "pixels", "Side of the search crop; at least `template_size`.")
     head_channels: int = setting(96, 1, 4096, "channels", "Width of the `boxes` head.")
@@ -52,7 +54,11 @@ class ModelConfig(Checked, section="model"):
         the one that was drawn (with or without arms, tail, shadow). False: counted in cells.""",
     )
     response_scale: float = setting(
-        10.0, 0, 1e6, above=True, help="Initial factor on the energy (0.001 for raw AlexNet features, as in siamfc-pytorch)."
+        10.0,
+        0,
+        1e6,
+        above=True,
+        help="Initial factor on the energy (0.001 for raw AlexNet features, as in siamfc-pytorch).",
     )
 
     def __post_init__(self) -> None:
@@ -82,10 +88,15 @@ class TrackingConfig(Checked, section="tracking"):
     )
     size_lr: float = setting(0.4, 0, 1, help="Share of the new size in the reported one (SiamFC's scale damping).")
     upsampling: int = setting(
-        16, 1, 32, help="Classic: bicubic up-sampling factor of the response; 1 uses a sub-pixel quadratic peak instead."
+        16,
+        1,
+        32,
+        help="Classic: bicubic up-sampling factor of the response; 1 uses a sub-pixel quadratic peak instead.",
     )
     min_size: float = setting(4.0, 0.5, 512, "pixels", "Smallest side of a box.")
-    max_growth: float = setting(12.0, 1, 1000, help="The box's sqrt(w h) stays within [1/max_growth, max_growth] of that of the first one.")
+    max_growth: float = setting(
+        12.0, 1, 1000, help="The box's sqrt(w h) stays within [1/max_growth, max_growth] of that of the first one."
+    )
     steady_size: int = setting(
         0,
         33,
@@ -95,8 +106,12 @@ class TrackingConfig(Checked, section="tracking"):
         looked at once more in the full `model.search_size`. 0: always the full one.""",
         off=0,
     )
-    steady_step: float = setting(0.25, 0, 10, help="How much is little: the largest step of late, as a share of sqrt(w h).")
-    steady_score: float = setting(0.7, 0, 2, help="How well is well: score at least, as a share of the target's usual one.")
+    steady_step: float = setting(
+        0.25, 0, 10, help="How much is little: the largest step of late, as a share of sqrt(w h)."
+    )
+    steady_score: float = setting(
+        0.7, 0, 2, help="How well is well: score at least, as a share of the target's usual one."
+    )
     confidence: tuple[float, ...] = setting(
         (),
         -1e6,
@@ -114,8 +129,12 @@ class TrackingConfig(Checked, section="tracking"):
         still to be found, `online_weight` 0). Empty: `confidence` serves there too.""",
     )
     states: bool = setting(True, help="Whether UNCERTAIN and LOST exist; without them every track is TRACKING.")
-    uncertain_score: float = setting(0.63, 0, 2, help="Below it the target is UNCERTAIN: it is followed, but nothing is learnt.")
-    sure_score: float = setting(0.8, 0, 2, help="At or above it, for `sure_frames` frames in a row, an UNCERTAIN target is TRACKING again.")
+    uncertain_score: float = setting(
+        0.63, 0, 2, help="Below it the target is UNCERTAIN: it is followed, but nothing is learnt."
+    )
+    sure_score: float = setting(
+        0.8, 0, 2, help="At or above it, for `sure_frames` frames in a row, an UNCERTAIN target is TRACKING again."
+    )
     sure_frames: int = setting(1, 1, 1_000_000, "frames", "See `sure_score`.")
     lost_score: float = setting(
         0.5,
@@ -166,9 +185,14 @@ class TrackingConfig(Checked, section="tracking"):
         was found is the target (`confidence.verified`). Empty: the score alone decides.""",
     )
     redetect_score: float = setting(
-        0.8, 0, 1, help="That probability which counts for a found place; below it, what spoke for the place is forgotten."
+        0.8,
+        0,
+        1,
+        help="That probability which counts for a found place; below it, what spoke for the place is forgotten.",
     )
-    redetect_frames: int = setting(2, 1, 1_000_000, "frames", "Frames in a row in which a place has to count before it is locked on.")
+    redetect_frames: int = setting(
+        2, 1, 1_000_000, "frames", "Frames in a row in which a place has to count before it is locked on."
+    )
     redetect_evidence: float = setting(
         4.0,
         -1000,
@@ -194,7 +218,9 @@ class TrackingConfig(Checked, section="tracking"):
         help="""Least response of the online filter at a found place: a look-alike that was in sight before has been learnt as
         background.""",
     )
-    redetect_online_margin: float = setting(0.15, -100, 100, help="Least lead of that response over all places clear of the found one.")
+    redetect_online_margin: float = setting(
+        0.15, -100, 100, help="Least lead of that response over all places clear of the found one."
+    )
     redetect_margin: float = setting(
         0.5,
         -100,
@@ -221,7 +247,12 @@ class TrackingConfig(Checked, section="tracking"):
         tools set 40 for cameras and streams.""",
     )
     redetect_size: int = setting(
-        0, 33, 1023, "crop pixels", "Side of these windows, at least that of the template; 0: one and a half search crops.", off=0
+        0,
+        33,
+        1023,
+        "crop pixels",
+        "Side of these windows, at least that of the template; 0: one and a half search crops.",
+        off=0,
     )
     redetect_scale_step: float = setting(
         1.4, 1, 10, help="Every second sweep over the frame looks for a target this factor larger or smaller."
@@ -234,10 +265,16 @@ class TrackingConfig(Checked, section="tracking"):
         help="Share of the later views in the response while tracking (boxes head); 0: they serve re-detection alone.",
     )
     bank_gap: int = setting(
-        25, 0, 1_000_000, "frames", "At least between two views; up to four times as many while the target shows nothing new."
+        25,
+        0,
+        1_000_000,
+        "frames",
+        "At least between two views; up to four times as many while the target shows nothing new.",
     )
     bank_score: float = setting(0.9, 0, 2, help="Score at least of a view that is kept.")
-    bank_similarity: float = setting(0.8, -2, 2, help="A view more alike than this (cosine) to one that is kept adds nothing.")
+    bank_similarity: float = setting(
+        0.8, -2, 2, help="A view more alike than this (cosine) to one that is kept adds nothing."
+    )
     bank_least: float = setting(0.45, -2, 2, help="A view less alike than this to the first one is not trusted.")
     online_weight: float = setting(
         0.7,
@@ -247,7 +284,9 @@ class TrackingConfig(Checked, section="tracking"):
     )
     online_rate: float = setting(0.05, 0, 1, help="Share of a new frame in what the filter is fitted to.")
     online_gap: int = setting(4, 1, 1_000_000, "frames", "Between two updates of the filter.")
-    online_channels: int = setting(32, 1, 4096, "channels", "Principal components of the embedding that the filter reads.")
+    online_channels: int = setting(
+        32, 1, 4096, "channels", "Principal components of the embedding that the filter reads."
+    )
     motion: bool = setting(
         True,
         help="""Whether the search window is centred where the camera's shift and the target's own velocity take it, once one of
@@ -302,7 +341,12 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = (), b
     Raises:
         ConfigError: Missing or malformed file, unknown key (with the nearest known one), value of a wrong type.
     """
-    return merge(base or Config(), read_yaml(path) if path is not None else {}, overrides, where=str(path) if path else "the overrides")
+    return merge(
+        base or Config(),
+        read_yaml(path) if path is not None else {},
+        overrides,
+        where=str(path) if path else "the overrides",
+    )
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
@@ -320,7 +364,11 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise ConfigError(f"The configuration {file} holds a {type(loaded).__name__}; it must hold keys and values.")
     for key in _odd_keys(loaded):
-        hint = "; yaml reads on, off, yes and no as true and false, quotes keep them words" if isinstance(key, bool) else ""
+        hint = (
+            "; yaml reads on, off, yes and no as true and false, quotes keep them words"
+            if isinstance(key, bool)
+            else ""
+        )
         raise ConfigError(f"In {file}: the key {key!r} is not a word{hint}.")
     return typing.cast("dict[str, Any]", loaded)
 
@@ -398,7 +446,9 @@ def merge(base: T, values: Mapping[str, Any], overrides: Sequence[str] = (), whe
         raise ConfigError(f"The overrides {shown(overrides)} are no list of key=value texts.")
     for text in overrides:
         if not isinstance(text, str) or "=" not in text:
-            raise ConfigError(f"The override {shown(text)} is not of the form key=value, for example tracking.window_influence=0.2.")
+            raise ConfigError(
+                f"The override {shown(text)} is not of the form key=value, for example tracking.window_influence=0.2."
+            )
     if not isinstance(values, Mapping):
         raise ConfigError(f"In {where}: {shown(values)} stands where keys and values are expected.")
     known = _known_keys(type(base))
@@ -419,7 +469,11 @@ def _override(values: Any, text: str, where: str) -> None:
     from omegaconf import OmegaConf
 
     key, value = text.split("=", 1)
-    with reading(lambda reason: ConfigError(f"In {where}: the value of the override {shown(text)} is not readable yaml: {reason}")):
+    with reading(
+        lambda reason: ConfigError(
+            f"In {where}: the value of the override {shown(text)} is not readable yaml: {reason}"
+        )
+    ):
         check_yaml(value)
         parsed = OmegaConf.from_dotlist([f"value={value}"]).value
     reason = f"In {where}: the override {shown(text)} names no place of a list or section that is there"

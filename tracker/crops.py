@@ -72,7 +72,9 @@ class Crop:
         if self.scale < LEAST_WIDENED:
             return self._warp(image, 0, 0, fill, out)
         # OpenCV warps four channels in less than half the time of three, and the window's own pixels are few.
-        (left, right), (top, bottom) = (self._span(at, n) for at, n in ((self.left, image.shape[1]), (self.top, image.shape[0])))
+        (left, right), (top, bottom) = (
+            self._span(at, n) for at, n in ((self.left, image.shape[1]), (self.top, image.shape[0]))
+        )
         part: Image = cv2.cvtColor(image[top:bottom, left:right], cv2.COLOR_BGR2BGRA)  # type: ignore[assignment]
         return cv2.cvtColor(self._warp(part, left, top, (*fill, 0.0)), cv2.COLOR_BGRA2BGR, dst=out)  # type: ignore[return-value]
 

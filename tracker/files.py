@@ -193,7 +193,11 @@ def content_of(files: Sequence[str | Path], more: bytes = b"") -> str:
             key.update(f"\0{path.name}\0{facts.st_size}\0{facts.st_mtime_ns}\0".encode(errors="surrogateescape"))
             with open(path, "rb") as file:
                 for k in range(samples):
-                    file.seek((facts.st_size - SAMPLE) * k // max(samples - 1, 1) if facts.st_size > samples * SAMPLE else k * SAMPLE)
+                    file.seek(
+                        (facts.st_size - SAMPLE) * k // max(samples - 1, 1)
+                        if facts.st_size > samples * SAMPLE
+                        else k * SAMPLE
+                    )
                     key.update(file.read(SAMPLE))
         except OSError:
             key.update(f"\0{path.name}\0missing".encode(errors="surrogateescape"))
@@ -239,5 +243,7 @@ def read_text(path: str | Path) -> str:
         raise ValueError(f"it is not a text file in UTF-8 or UTF-16 (line {line}); save it as UTF-8") from None
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
-        raise ValueError(f"it is not a text file, or UTF-16 without its byte order mark (line {line}); save it as UTF-8")
+        raise ValueError(
+            f"it is not a text file, or UTF-16 without its byte order mark (line {line}); save it as UTF-8"
+        )
     return text

@@ -90,7 +90,9 @@ def numbers_of(box: ArrayLike | Sequence[float]) -> Boxes:
             raise TypeError(values.dtype)
         return np.asarray(values, dtype=np.float64)
     except Exception:  # __array__ of anybody's class can raise anything
-        raise BoxError(f"The box {shown(box)} is not four numbers; give it as x,y,w,h in pixels, for example 10,20,64,48.") from None
+        raise BoxError(
+            f"The box {shown(box)} is not four numbers; give it as x,y,w,h in pixels, for example 10,20,64,48."
+        ) from None
 
 
 def rows_of(boxes: ArrayLike | Sequence[Box]) -> list[Box]:
@@ -108,7 +110,9 @@ def rows_of(boxes: ArrayLike | Sequence[Box]) -> list[Box]:
     if values.size == 0 and values.ndim in (1, 2):
         return []
     if values.ndim != 2 or values.shape[1] != 4:
-        raise BoxError(f"A box is four numbers x,y,w,h and several boxes are rows of four; this has the shape {values.shape}.")
+        raise BoxError(
+            f"A box is four numbers x,y,w,h and several boxes are rows of four; this has the shape {values.shape}."
+        )
     return list(values)
 
 
@@ -127,7 +131,9 @@ def check_box(box: ArrayLike | Sequence[float], width: int, height: int) -> Box:
     """
     values = numbers_of(box).reshape(-1)
     if values.shape != (4,):
-        raise BoxError(f"The box {shown(box)} has {values.size} values; give four, x,y,w,h in pixels, for example 10,20,64,48.")
+        raise BoxError(
+            f"The box {shown(box)} has {values.size} values; give four, x,y,w,h in pixels, for example 10,20,64,48."
+        )
     text = ",".join(f"{v:g}" for v in values)
     if not np.isfinite(values).all():
         raise BoxError(f"The box {text} holds a value that is not finite; give four finite numbers x,y,w,h in pixels.")

@@ -91,7 +91,10 @@ def begin(targets: Targets, frame: Frame, boxes: Sequence[Box]) -> list[Track]:
     height, width = to_bgr8(frame.image).shape[:2]
     checked = [check_box(box, width, height) for box in boxes]
     targets.init(frame.image, checked)
-    return [Track(box=box, score=1.0, index=frame.index, timestamp=frame.timestamp, target_id=k) for k, box in enumerate(checked)]
+    return [
+        Track(box=box, score=1.0, index=frame.index, timestamp=frame.timestamp, target_id=k)
+        for k, box in enumerate(checked)
+    ]
 
 
 def follow(frames: Iterable[Frame], targets: Targets, boxes: Sequence[Box]) -> Iterator[tuple[Frame, list[Track]]]:
@@ -172,6 +175,10 @@ def open_frames(source: Source, start: int = 0) -> AbstractContextManager[Iterab
     except TypeError:
         items = None
     if items is None or isinstance(source, bytes):
-        raise SourceError(f"The source {shown(source)} is no file, folder, address or camera, and can't be gone through frame by frame.")
-    numbered = (item if isinstance(item, Frame) else Frame(image=to_bgr8(item), index=k) for k, item in enumerate(items))
+        raise SourceError(
+            f"The source {shown(source)} is no file, folder, address or camera, and can't be gone through frame by frame."
+        )
+    numbered = (
+        item if isinstance(item, Frame) else Frame(image=to_bgr8(item), index=k) for k, item in enumerate(items)
+    )
     return nullcontext(itertools.islice(numbered, int(start), None))

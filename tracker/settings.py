@@ -154,7 +154,11 @@ def _wrong(value: Any, kind: Any, facts: Setting) -> str:
     """What a value should be and isn't; "" where it is right."""
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         return "" if isinstance(value, kind) else f"a section like {kind.__name__}"
-    kinds = {kind, *typing.get_args(kind)} if typing.get_origin(kind) not in (list, tuple, dict) else {typing.get_origin(kind)}
+    kinds = (
+        {kind, *typing.get_args(kind)}
+        if typing.get_origin(kind) not in (list, tuple, dict)
+        else {typing.get_origin(kind)}
+    )
     if bool in kinds:
         return "" if isinstance(value, bool) else "true or false"
     if int in kinds:

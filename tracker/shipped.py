@@ -39,6 +39,10 @@ def find(wanted: str | Path) -> Path:
         return shipped
     if path.suffix in SUFFIXES or len(path.parts) > 1:
         what = "it is a folder" if path.is_dir() else "there is no such file"
-        raise ConfigError(f"The configuration {path} does not exist: {what}; the shipped ones are called {', '.join(names())}.")
+        raise ConfigError(
+            f"The configuration {path} does not exist: {what}; the shipped ones are called {', '.join(names())}."
+        )
     hint = suggest(str(wanted), names())
-    raise ConfigError(f"The configuration {str(wanted)!r} does not exist.{hint} Name a file, or one of {', '.join(names())}.")
+    raise ConfigError(
+        f"The configuration {str(wanted)!r} does not exist.{hint} Name a file, or one of {', '.join(names())}."
+    )

@@ -31,7 +31,9 @@ SIZE = (320, 240)
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(not (Path(CHROMIUM).exists() and Path(DRIVER).exists()), reason="chromium or chromedriver is not installed"),
+    pytest.mark.skipif(
+        not (Path(CHROMIUM).exists() and Path(DRIVER).exists()), reason="chromium or chromedriver is not installed"
+    ),
 ]
 
 
@@ -53,7 +55,9 @@ class Tool:
         self.start()
 
     def start(self) -> None:
-        self.process = subprocess.Popen([*self.command, f"127.0.0.1:{self.port}"], stdout=subprocess.PIPE, text=True, env=self.env)
+        self.process = subprocess.Popen(
+            [*self.command, f"127.0.0.1:{self.port}"], stdout=subprocess.PIPE, text=True, env=self.env
+        )
         assert self.process.stdout is not None
         found = re.search(r"http://127\.0\.0\.1:(\d+)/", self.process.stdout.readline())
         assert found, "the tool did not start"
@@ -110,11 +114,13 @@ class Page:
         from selenium.webdriver.common.actions.pointer_input import PointerInput
 
         a, b = self.at(*start), self.at(*end)
-        actions = ActionBuilder(self.driver, mouse=PointerInput("touch" if touch else "mouse", "finger" if touch else "mouse"))
+        actions = ActionBuilder(
+            self.driver, mouse=PointerInput("touch" if touch else "mouse", "finger" if touch else "mouse")
+        )
         pointer = actions.pointer_action
-        pointer.move_to_location(*a).pointer_down().move_to_location((a[0] + b[0]) // 2, (a[1] + b[1]) // 2).move_to_location(
-            *b
-        ).pointer_up()
+        pointer.move_to_location(*a).pointer_down().move_to_location(
+            (a[0] + b[0]) // 2, (a[1] + b[1]) // 2
+        ).move_to_location(*b).pointer_up()
         actions.perform()
 
     def box(self, box: tuple[float, ...], touch: bool = False) -> None:
@@ -128,7 +134,9 @@ class Page:
     def go(self, frame: int) -> None:
         script = "const f = document.getElementById('frame'); f.value = arguments[0]; f.dispatchEvent(new Event('change')); f.blur()"
         self.driver.execute_script(script, frame)
-        self.until(lambda: self.driver.execute_script("return document.getElementById('view').dataset.frame") == str(frame))
+        self.until(
+            lambda: self.driver.execute_script("return document.getElementById('view').dataset.frame") == str(frame)
+        )
 
     def idle(self) -> None:
         self.until(lambda: "All tracked" in self.text("work-text"))
@@ -148,7 +156,9 @@ def page(tool: Tool) -> Iterator[Page]:
     made.driver.quit()
 
 
-def test_three_targets_by_mouse_finger_and_keyboard_with_corrections_undo_and_approval(tool: Tool, page: Page, tmp_path: Path) -> None:
+def test_three_targets_by_mouse_finger_and_keyboard_with_corrections_undo_and_approval(
+    tool: Tool, page: Page, tmp_path: Path
+) -> None:
     from selenium.webdriver.common.keys import Keys
 
     page.box(truth(0, 0))
@@ -186,7 +196,9 @@ def test_three_targets_by_mouse_finger_and_keyboard_with_corrections_undo_and_ap
     assert page.boxes()[1]["flags"] & 1, "hidden, bridged between both sides of the pillar"
     page.keys("a")
     page.until(lambda: page.boxes()[1]["flags"] & 2)
-    script = "const e = document.getElementById(arguments[0]); e.value = arguments[1]; e.dispatchEvent(new Event('change'))"
+    script = (
+        "const e = document.getElementById(arguments[0]); e.value = arguments[1]; e.dispatchEvent(new Event('change'))"
+    )
     page.driver.execute_script(script, "name", "the first")
     page.until(lambda: "the first" in page.text("targets"))
     page.driver.execute_script(
@@ -244,11 +256,15 @@ def hour_in_4k(path: Path, seconds: int = 3600, rate: int = 25) -> Path:
     """An hour of 4K: twenty seconds are encoded, and their packets repeated; a patch goes there and back in each."""
     width, height, part = 3840, 2160, 20 * rate
     rng = np.random.default_rng(0)
-    ground = cv2.resize(rng.integers(60, 190, (54, 96, 3), dtype=np.uint8), (width, height), interpolation=cv2.INTER_CUBIC)
+    ground = cv2.resize(
+        rng.integers(60, 190, (54, 96, 3), dtype=np.uint8), (width, height), interpolation=cv2.INTER_CUBIC
+    )
     patch = cv2.resize(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8), (240, 240), interpolation=cv2.INTER_NEAREST)
     short = path.with_name("part.mp4")
     with av.open(str(short), "w") as container:
-        stream = container.add_stream("libx264", rate=rate, options={"preset": "ultrafast", "crf": "30", "g": "50", "bf": "0"})
+        stream = container.add_stream(
+            "libx264", rate=rate, options={"preset": "ultrafast", "crf": "30", "g": "50", "bf": "0"}
+        )
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for k in range(part):
             image = ground.copy()

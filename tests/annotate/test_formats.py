@@ -105,7 +105,10 @@ def test_sequences_come_back(name: str, clip: Clip, tmp_path_factory: pytest.Tem
         match = [g for g in left if np.allclose(np.nan_to_num(g.boxes), np.nan_to_num(target.boxes), atol=0.0011)]
         assert match, name
         if name != "otb":
-            assert any((g.occluded == target.occluded).all() or (g.occluded == (target.occluded & target.present)).all() for g in match)
+            assert any(
+                (g.occluded == target.occluded).all() or (g.occluded == (target.occluded & target.present)).all()
+                for g in match
+            )
 
 
 @FAST
@@ -164,7 +167,9 @@ def test_supervision_reads_yolo_and_voc(name: str, walk: Clip, tmp_path: Path) -
     out = tmp_path / "out"
     write(name, [walk], out, pictures=True)
     if name == "yolo":
-        data = sv.DetectionDataset.from_yolo(str(out / "images/train"), str(out / "labels/train"), str(out / "data.yaml"))
+        data = sv.DetectionDataset.from_yolo(
+            str(out / "images/train"), str(out / "labels/train"), str(out / "data.yaml")
+        )
     else:
         data = sv.DetectionDataset.from_pascal_voc(str(out / "JPEGImages"), str(out / "Annotations"))
     assert sorted(data.classes) == ["car", "dog"]
@@ -208,7 +213,10 @@ def test_others_cvat_and_label_studio_files_are_read(tmp_path: Path) -> None:
     (tmp_path / "ls.json").write_text(json.dumps([task]))
     (clip,) = read("label-studio", tmp_path / "ls.json")
     assert clip.name == "street" and clip.targets[0].label == "bike"
-    assert clip.targets[0].boxes[2].tolist() == [64, 120, 32, 48] and clip.targets[0].present.tolist() == [True] * 5 + [False] * 3
+    assert (
+        clip.targets[0].boxes[2].tolist() == [64, 120, 32, 48]
+        and clip.targets[0].present.tolist() == [True] * 5 + [False] * 3
+    )
 
 
 def test_mistakes_are_sentences(walk: Clip, tmp_path: Path) -> None:

@@ -40,7 +40,16 @@ def test_label_studio_asks_and_gets_a_track(tmp_path: Path) -> None:
     server = load(FOLDER / "label_studio" / "server.py")
     walk(tmp_path / "upload_walk.mp4", pillar=False)
     x, y, w, h = boxes(1)[30]
-    item = {"frame": 31, "enabled": True, "rotation": 0, "x": x / 3.2, "y": y / 2.4, "width": w / 3.2, "height": h / 2.4, "time": 1.2}
+    item = {
+        "frame": 31,
+        "enabled": True,
+        "rotation": 0,
+        "x": x / 3.2,
+        "y": y / 2.4,
+        "width": w / 3.2,
+        "height": h / 2.4,
+        "time": 1.2,
+    }
     drawn = {
         "id": "abc", "type": "videorectangle", "from_name": "box", "to_name": "video",
         "value": {"framesCount": 60, "duration": 2.4, "sequence": [item], "labels": ["Car"]},

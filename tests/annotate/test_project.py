@@ -61,7 +61,9 @@ def test_a_project_is_read_back_as_it_was_left_and_is_readable(tmp_path: Path) -
     project, car = begun(tmp_path / "p.jsonl")
     project.set_key(car, 5, BOX)
     project.set_key(car, 9, None)
-    project.write_track(car, Stretch(5, 9, 6, 8), 6, np.tile(BOX, (3, 1)), np.full(3, 0.7), np.array([False, True, False]))
+    project.write_track(
+        car, Stretch(5, 9, 6, 8), 6, np.tile(BOX, (3, 1)), np.full(3, 0.7), np.array([False, True, False])
+    )
     project.approve(car, 0, 20)
     before = picture(project)
     project.close()
@@ -108,7 +110,10 @@ def test_damage_in_the_middle_other_files_and_a_second_program_are_said(tmp_path
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
-        st.tuples(st.sampled_from(["key", "out", "unkey", "approve", "track", "undo", "edit", "new", "drop"]), st.integers(0, 49)),
+        st.tuples(
+            st.sampled_from(["key", "out", "unkey", "approve", "track", "undo", "edit", "new", "drop"]),
+            st.integers(0, 49),
+        ),
         max_size=15,
     )
 )
@@ -137,7 +142,9 @@ def test_whatever_is_done_the_file_gives_it_back_and_undo_goes_back_to_the_start
                 project.drop_target(one)
             elif what == "track" and (todo := project.pending(one)):
                 s = todo[0]
-                project.write_track(one, s, s.first, np.tile(BOX, (s.length, 1)), np.full(s.length, 0.5), np.zeros(s.length, bool))
+                project.write_track(
+                    one, s, s.first, np.tile(BOX, (s.length, 1)), np.full(s.length, 0.5), np.zeros(s.length, bool)
+                )
     before = picture(project)
     project.close()
     with Project(path) as again:
@@ -221,7 +228,9 @@ def test_a_correction_tracks_only_what_it_touches(clip_file: Path) -> None:
     keys[20] = boxes(2)[20]
     for stretch in stretches(keys, 60):
         machine.track(keys, stretch)
-    assert machine.tracked - before == 40, "forward and backward from the new box; what came from its neighbours is known"
+    assert machine.tracked - before == 40, (
+        "forward and backward from the new box; what came from its neighbours is known"
+    )
     frames.close()
 
 
@@ -270,13 +279,25 @@ def test_key_files_are_read_or_refused_in_a_sentence(tmp_path: Path) -> None:
 
 def run(*args: object, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "tests" / "annotate" / "standin.py"), *map(str, args)]
-    return subprocess.run(command, cwd=cwd, env={**os.environ, "OMP_NUM_THREADS": "1", **env}, capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        command, cwd=cwd, env={**os.environ, "OMP_NUM_THREADS": "1", **env}, capture_output=True, text=True, timeout=120
+    )
 
 
 def test_the_tool_from_files_to_files(clip_file: Path, tmp_path: Path) -> None:
     rows = [f"{k},{n},patch,{','.join(map(str, boxes(n)[k]))}" for n in (1, 2) for k in (0, 59)]
     (tmp_path / "keys.csv").write_text("\n".join(["frame,id,class,x,y,w,h", *rows]) + "\n")
-    done = run(clip_file, "--headless", "keys.csv", "--export", "yolo=labels", "--export", "csv=all.csv", "--pictures", cwd=tmp_path)
+    done = run(
+        clip_file,
+        "--headless",
+        "keys.csv",
+        "--export",
+        "yolo=labels",
+        "--export",
+        "csv=all.csv",
+        "--pictures",
+        cwd=tmp_path,
+    )
     assert done.returncode == 0, done.stderr
     assert "2 key boxes, boxes in 60 of 60 frames" in done.stdout and "no tracks" in done.stdout
     assert len(list((tmp_path / "labels" / "labels" / "train").glob("*.txt"))) == 60
@@ -296,11 +317,23 @@ def test_the_tool_from_files_to_files(clip_file: Path, tmp_path: Path) -> None:
 
 
 def test_killed_at_any_moment_the_tool_goes_on_where_it_was(clip_file: Path, tmp_path: Path) -> None:
-    (tmp_path / "keys.csv").write_text("frame,x,y,w,h\n" + "".join(f"{k},{','.join(map(str, boxes(2)[k]))}\n" for k in (10, 30, 50)))
-    command = [sys.executable, str(ROOT / "tests" / "annotate" / "standin.py"), str(clip_file), "--headless", "keys.csv"]
+    (tmp_path / "keys.csv").write_text(
+        "frame,x,y,w,h\n" + "".join(f"{k},{','.join(map(str, boxes(2)[k]))}\n" for k in (10, 30, 50))
+    )
+    command = [
+        sys.executable,
+        str(ROOT / "tests" / "annotate" / "standin.py"),
+        str(clip_file),
+        "--headless",
+        "keys.csv",
+    ]
     for delay in (0.0, 0.25, 0.5):
         process = subprocess.Popen(
-            command, cwd=tmp_path, env={**os.environ, "STANDIN_DELAY": "0.01"}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            command,
+            cwd=tmp_path,
+            env={**os.environ, "STANDIN_DELAY": "0.01"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
         )
         until = time.monotonic() + 30
         while not (tmp_path / "walk.annotations.jsonl").exists() and time.monotonic() < until:

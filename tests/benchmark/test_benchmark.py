@@ -20,7 +20,20 @@ from tracker.geometry import is_valid
 
 def test_all_parts_are_measured_and_written(tmp_path: Path) -> None:
     model = tiny_model(tmp_path / "tiny.safetensors")
-    args = ["--frames", "12", "--threads", "1", "--targets", "1", "3", "--sizes", "360p", "720p", "--compare", "opencv:mil"]
+    args = [
+        "--frames",
+        "12",
+        "--threads",
+        "1",
+        "--targets",
+        "1",
+        "3",
+        "--sizes",
+        "360p",
+        "720p",
+        "--compare",
+        "opencv:mil",
+    ]
     done = tool("benchmark", "--model", model, *args, "--soak", "30", "--output", tmp_path / "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     results = json.loads((tmp_path / "out" / "benchmark.json").read_text())
@@ -51,7 +64,11 @@ def test_multiples_are_of_the_same_turn() -> None:
     ours = Series([2 * p for p in pace], [2 * p for p in pace], list(range(6)))
     rare = Series([8 * p for p in pace[::2]], [6 * p for p in pace[::2]], [0, 2, 4])
     rows = in_pairs({"ours": ours, "rare": rare}, skip=0)
-    assert (rows["ours"]["wall_to_first"], rows["rare"]["wall_to_first"], rows["rare"]["cpu_to_first"]) == (1.0, 4.0, 3.0)
+    assert (rows["ours"]["wall_to_first"], rows["rare"]["wall_to_first"], rows["rare"]["cpu_to_first"]) == (
+        1.0,
+        4.0,
+        3.0,
+    )
     assert rows["rare"]["wall_median_ms"] == 24e3 and rows["ours"]["wall_median_ms"] == 4e3
 
 

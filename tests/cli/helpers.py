@@ -55,14 +55,18 @@ def write_video(path: Path, images: list[np.ndarray], rate: Fraction = Fraction(
 
 def environment(**more: str) -> dict[str, str]:
     """No display, one thread."""
-    env = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY", "SIAMTRACK_DEBUG")}
+    env = {
+        key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY", "SIAMTRACK_DEBUG")
+    }
     return env | {"OMP_NUM_THREADS": "1"} | more
 
 
 def tool(name: str, *args: object, cwd: Path, timeout: float = 240, **env: str) -> subprocess.CompletedProcess[str]:
     """`python tools/NAME.py ARGS` from another folder, without a display."""
     command = [sys.executable, str(ROOT / "tools" / f"{name}.py"), *map(str, args)]
-    return subprocess.run(command, cwd=cwd, env=environment(**env), capture_output=True, text=True, timeout=timeout, check=False)
+    return subprocess.run(
+        command, cwd=cwd, env=environment(**env), capture_output=True, text=True, timeout=timeout, check=False
+    )
 
 
 def frames_in(path: Path) -> int:

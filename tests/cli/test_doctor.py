@@ -32,7 +32,9 @@ def test_the_doctor_says_what_is_there(tmp_path: Path) -> None:
 def test_the_doctor_survives_missing_packages(tmp_path: Path) -> None:
     block = "import sys\nfor name in ('cv2', 'torch', 'av', 'onnxruntime', 'numpy'):\n    sys.modules[name] = None\n"
     code = f"{block}from tracker.cli.doctor import main\nraise SystemExit(main([]))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
     assert "Tracking can't run: " in done.stdout and "torch" in done.stdout.splitlines()[-1]
 

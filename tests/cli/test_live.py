@@ -34,7 +34,16 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 def test_a_file_plays_at_its_own_speed(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    args = ["--box", BOX, "--model", place / "tiny.safetensors", "--save", tmp_path / "o.mp4", "--save-boxes", tmp_path / "o.csv"]
+    args = [
+        "--box",
+        BOX,
+        "--model",
+        place / "tiny.safetensors",
+        "--save",
+        tmp_path / "o.mp4",
+        "--save-boxes",
+        tmp_path / "o.csv",
+    ]
     assert run(live.main, [str(place / "clip.mp4"), "--no-show", *map(str, args)]) == 0
     summary = capsys.readouterr().out.splitlines()[-1]
     assert "dropped" in summary and "latency" in summary and "wrote" in summary
@@ -58,7 +67,12 @@ def test_a_file_plays_at_its_own_speed(place: Path, tmp_path: Path, capsys: pyte
     ],
 )
 def test_one_sentence_and_exit_code_2(
-    place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], source: str, args: list[str], says: str
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    source: str,
+    args: list[str],
+    says: str,
 ) -> None:
     monkeypatch.chdir(place)
     monkeypatch.delenv("DISPLAY", raising=False)
@@ -71,7 +85,9 @@ def test_one_sentence_and_exit_code_2(
 
 
 def serve(port: int) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "tests.media.stream_server", "tcp", str(port)], cwd=ROOT, env=environment())
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.media.stream_server", "tcp", str(port)], cwd=ROOT, env=environment()
+    )
 
 
 def wait_for_port(port: int) -> None:
@@ -90,7 +106,15 @@ def test_a_stream_that_dies_and_comes_back(place: Path, tmp_path: Path) -> None:
         port = free.getsockname()[1]
     server = serve(port)
     wait_for_port(port)
-    command = [sys.executable, str(ROOT / "tools" / "live.py"), f"tcp://127.0.0.1:{port}", "--box", "50,40,60,60", "--reconnect", "40"]
+    command = [
+        sys.executable,
+        str(ROOT / "tools" / "live.py"),
+        f"tcp://127.0.0.1:{port}",
+        "--box",
+        "50,40,60,60",
+        "--reconnect",
+        "40",
+    ]
     process = subprocess.Popen(
         [*command, "--model", str(place / "tiny.safetensors"), "--save-boxes", "o.csv", "--save", "o.mp4", "--no-show"],
         cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -101,7 +125,9 @@ def test_a_stream_that_dies_and_comes_back(place: Path, tmp_path: Path) -> None:
         def wait_for(count: int) -> None:
             while len(rows(tmp_path / "o.csv")) < count and process.poll() is None and time.monotonic() < deadline:
                 time.sleep(0.1)
-            assert len(rows(tmp_path / "o.csv")) >= count, process.communicate(timeout=30) if process.poll() is not None else "too slow"
+            assert len(rows(tmp_path / "o.csv")) >= count, (
+                process.communicate(timeout=30) if process.poll() is not None else "too slow"
+            )
 
         wait_for(5)
         server.kill()
@@ -154,7 +180,10 @@ def test_track_reads_streams_too(place: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_track_reads_a_video_from_a_web_server(place: Path, tmp_path: Path) -> None:
-    with av.open(str(place / "clip.mp4")) as source, av.open(str(place / "web.mp4"), "w", options={"movflags": "faststart"}) as target:
+    with (
+        av.open(str(place / "clip.mp4")) as source,
+        av.open(str(place / "web.mp4"), "w", options={"movflags": "faststart"}) as target,
+    ):
         stream = target.add_stream_from_template(source.streams.video[0])
         for packet in source.demux(video=0):
             if packet.dts is not None:
@@ -177,9 +206,12 @@ def test_help(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "live", "budget"), [([], True, 40.0), ([], False, 0.0), (["--set", "tracking.redetect_budget_ms=9"], True, 9.0)]
+    ("options", "live", "budget"),
+    [([], True, 40.0), ([], False, 0.0), (["--set", "tracking.redetect_budget_ms=9"], True, 9.0)],
 )
-def test_the_search_is_limited_in_time_where_frames_do_not_wait(options: list[str], live: bool, budget: float, tmp_path: Path) -> None:
+def test_the_search_is_limited_in_time_where_frames_do_not_wait(
+    options: list[str], live: bool, budget: float, tmp_path: Path
+) -> None:
     tiny_model(tmp_path / "tiny.safetensors")
     parser = Parser()
     add_model_options(parser)

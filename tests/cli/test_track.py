@@ -51,18 +51,33 @@ def here(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def tracked(place: Path, *args: object, source: object = None) -> int:
     """The command in this process, with the tiny model."""
-    return run(track.main, [str(source or place / "clip.mp4"), "--model", str(place / "tiny.safetensors"), *map(str, args)])
+    return run(
+        track.main, [str(source or place / "clip.mp4"), "--model", str(place / "tiny.safetensors"), *map(str, args)]
+    )
 
 
 # ---- as a process
 
 
 def test_the_main_way(place: Path, tmp_path: Path) -> None:
-    args = ["--box", BOX, "--save", "out.mp4", "--save-boxes", "out.csv", "--save-boxes", "out.jsonl", "--save-boxes", "out.txt"]
+    args = [
+        "--box",
+        BOX,
+        "--save",
+        "out.mp4",
+        "--save-boxes",
+        "out.csv",
+        "--save-boxes",
+        "out.jsonl",
+        "--save-boxes",
+        "out.txt",
+    ]
     done = tool("track", place / "clip.mp4", *args, "--model", place / "tiny.safetensors", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     summary = done.stdout.splitlines()[-1]
-    assert summary.startswith("12 frames, ") and " fps" in summary and "mean score" in summary and "lost in 0" in summary
+    assert (
+        summary.startswith("12 frames, ") and " fps" in summary and "mean score" in summary and "lost in 0" in summary
+    )
     assert all(name in summary for name in ("out.mp4", "out.csv", "out.jsonl", "out.txt"))
     assert frames_in(tmp_path / "out.mp4") == 12
     with av.open(str(tmp_path / "out.mp4")) as container:
@@ -92,7 +107,9 @@ def test_ctrl_c_leaves_valid_files(place: Path, tmp_path: Path) -> None:
         cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not ((tmp_path / "out.csv").exists() and (tmp_path / "out.csv").stat().st_size > 300):
+    while time.monotonic() < deadline and not (
+        (tmp_path / "out.csv").exists() and (tmp_path / "out.csv").stat().st_size > 300
+    ):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
@@ -106,13 +123,19 @@ def test_ctrl_c_leaves_valid_files(place: Path, tmp_path: Path) -> None:
 
 def test_help_and_import_load_nothing_heavy() -> None:
     code = "import sys, tracker, tracker.cli.track as t; t.build_parser().format_help(); print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=60, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, cwd=ROOT, timeout=60, capture_output=True, text=True
+    )
     assert not {"torch", "cv2", "numpy", "av", "onnxruntime", "omegaconf", "tqdm"} & set(done.stdout.split())
 
 
 def test_the_console_script_imports_its_command_only(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "tracker.cli", "track", "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60
+        [sys.executable, "-X", "importtime", "-m", "tracker.cli", "track", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == 0 and "--save-boxes" in done.stdout
     assert "tracker.cli.live" not in done.stderr and "torch" not in done.stderr and "cv2" not in done.stderr
@@ -123,7 +146,10 @@ def test_the_console_script_imports_its_command_only(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("source", ["clip.mp4", "frames", "frames/*.png", "frames/%d.png"])
 def test_every_kind_of_source(place: Path, here: Path, source: str) -> None:
-    assert tracked(place, "--init-file", place / "boxes.txt", "--save-boxes", "out.csv", "--quiet", source=place / source) == 0
+    assert (
+        tracked(place, "--init-file", place / "boxes.txt", "--save-boxes", "out.csv", "--quiet", source=place / source)
+        == 0
+    )
     assert len(Path("out.csv").read_text().splitlines()) == 13
 
 
@@ -142,15 +168,32 @@ def test_start_and_end(place: Path, here: Path) -> None:
 
 def test_several_targets(place: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (
-        tracked(place, "--box", BOX, "--box", "100,60,30,30", "--save-boxes", "out.txt", "--save-boxes", "out.csv", "--save", "o.mp4") == 0
+        tracked(
+            place,
+            "--box",
+            BOX,
+            "--box",
+            "100,60,30,30",
+            "--save-boxes",
+            "out.txt",
+            "--save-boxes",
+            "out.csv",
+            "--save",
+            "o.mp4",
+        )
+        == 0
     )
     assert {key: len(boxes) for key, boxes in read_all_boxes("out.csv").items()} == {0: 12, 1: 12}
-    assert {key: len(boxes) for key, boxes in read_all_boxes("out.txt").items()} == {0: 12, 1: 12}, "a .txt of several is MOT"
+    assert {key: len(boxes) for key, boxes in read_all_boxes("out.txt").items()} == {0: 12, 1: 12}, (
+        "a .txt of several is MOT"
+    )
     assert tracked(place, "--box", BOX, "--box", "100,60,30,30", "--save-boxes", "n.txt", "--format", "otb") == 2
     assert "holds one target" in capsys.readouterr().err and not Path("n.txt").exists()
 
 
-def test_a_target_is_saved_and_found_in_another_video(place: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_target_is_saved_and_found_in_another_video(
+    place: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert tracked(place, "--box", BOX, "--save-target", "square.npz", "--max-frames", 3) == 0
     assert "wrote square.npz" in capsys.readouterr().out and Path("square.npz").exists()
     assert tracked(place, "--find", "square.npz", "--save-boxes", "out.csv", source=place / "frames") == 0
@@ -167,7 +210,9 @@ def test_response_view_is_wider_than_the_frame(place: Path, here: Path) -> None:
     assert frame.height == 480 and frame.width == 640 + 160
 
 
-def test_without_any_output_and_display_the_video_is_written(place: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_any_output_and_display_the_video_is_written(
+    place: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert tracked(place, "--box", BOX, "--max-frames", 2) == 0
     assert "the video goes to clip_tracked.mp4" in capsys.readouterr().out
     assert frames_in(Path("clip_tracked.mp4")) == 2
@@ -252,9 +297,17 @@ BAD: list[tuple[str, list[str], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("source", "args", "says"), BAD, ids=[f"{source} {' '.join(args[-2:])}" for source, args, _ in BAD])
+@pytest.mark.parametrize(
+    ("source", "args", "says"), BAD, ids=[f"{source} {' '.join(args[-2:])}" for source, args, _ in BAD]
+)
 def test_one_sentence_and_exit_code_2(
-    broken: Path, here: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], source: str, args: list[str], says: str
+    broken: Path,
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    source: str,
+    args: list[str],
+    says: str,
 ) -> None:
     monkeypatch.chdir(broken)
     before = {path: path.stat().st_mtime_ns for path in broken.rglob("*")}
@@ -283,7 +336,9 @@ def test_an_unwritable_folder(broken: Path, here: Path, capsys: pytest.CaptureFi
     assert "no permission" in capsys.readouterr().err
 
 
-def test_failing_in_the_middle_keeps_what_was_written(place: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_failing_in_the_middle_keeps_what_was_written(
+    place: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = here / "half"
     folder.mkdir()
     for k in range(8):

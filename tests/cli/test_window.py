@@ -49,10 +49,14 @@ class User:
     def __init__(self, display: str, folder: Path, name: str, *args: object) -> None:
         self.env, self.folder = environment(DISPLAY=display, QT_LOGGING_RULES="*=false"), folder
         command = [sys.executable, str(ROOT / "tools" / f"{name}.py"), *map(str, args)]
-        self.process = subprocess.Popen(command, cwd=folder, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            command, cwd=folder, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
 
     def do(self, *args: object) -> str:
-        done = subprocess.run(["xdotool", *map(str, args)], env=self.env, capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(
+            ["xdotool", *map(str, args)], env=self.env, capture_output=True, text=True, timeout=30, check=False
+        )
         return done.stdout.strip()
 
     def wait_for(self, what: Callable[[], Any], name: str) -> Any:
@@ -87,7 +91,9 @@ class User:
     def look(self, name: str) -> None:
         """A screenshot for a person to look at, where ImageMagick is there."""
         if shutil.which("import"):
-            subprocess.run(["import", "-window", "root", str(self.folder / f"{name}.png")], env=self.env, check=False, timeout=30)
+            subprocess.run(
+                ["import", "-window", "root", str(self.folder / f"{name}.png")], env=self.env, check=False, timeout=30
+            )
 
     def rows(self) -> list[dict[str, str]]:
         path = self.folder / "out.csv"

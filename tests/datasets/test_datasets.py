@@ -42,8 +42,14 @@ class TestGot10k:
         [
             (lambda r: shutil.rmtree(r / "val" / "GOT-10k_Val_000001"), "GOT-10k_Val_000001 is missing"),
             (lambda r: (r / "val" / "GOT-10k_Val_000001" / "00000003.jpg").unlink(), "has 14 lines for 13 images"),
-            (lambda r: (r / "val" / "GOT-10k_Val_000001" / "groundtruth.txt").write_text("1,2,3\n"), "line 1 has 3 values"),
-            (lambda r: (r / "val" / "GOT-10k_Val_000001" / "groundtruth.txt").write_text("1,2,3,x\n"), "line 1 isn't numbers"),
+            (
+                lambda r: (r / "val" / "GOT-10k_Val_000001" / "groundtruth.txt").write_text("1,2,3\n"),
+                "line 1 has 3 values",
+            ),
+            (
+                lambda r: (r / "val" / "GOT-10k_Val_000001" / "groundtruth.txt").write_text("1,2,3,x\n"),
+                "line 1 isn't numbers",
+            ),
         ],
     )
     def test_a_broken_sequence_is_named_and_left_out(self, tmp_path, break_it, sentence):
@@ -51,7 +57,9 @@ class TestGot10k:
         break_it(root)
         data = load_dataset("got10k", root)
         assert list(data.failures) == ["GOT-10k_Val_000001"] and sentence in data.failures["GOT-10k_Val_000001"]
-        assert data.names == [f"GOT-10k_Val_{k:06d}" for k in (2, 3, 4)] and data.title == "GOT-10k val, 3 of 4 sequences"
+        assert (
+            data.names == [f"GOT-10k_Val_{k:06d}" for k in (2, 3, 4)] and data.title == "GOT-10k val, 3 of 4 sequences"
+        )
         assert load_dataset("got10k", root, sequences="*2,*3").failures == {}  # what isn't asked for isn't looked at
         with pytest.raises(SourceError, match=re.escape(sentence)):
             load_dataset("got10k", root, sequences="*1")

@@ -27,7 +27,12 @@ from tracker.metrics.success import got10k_metrics, otb_metrics
 from tracker.metrics.vot import vot_metrics
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "report.py"
-PROVENANCE = {"date": "2026-01-01", "processor": "Test CPU", "cores": "2", "command": "evaluate.py --x <script>alert(1)</script>"}
+PROVENANCE = {
+    "date": "2026-01-01",
+    "processor": "Test CPU",
+    "cores": "2",
+    "command": "evaluate.py --x <script>alert(1)</script>",
+}
 
 
 def make_result(
@@ -177,7 +182,17 @@ class Links(HTMLParser):
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
-    names = ("good", "poor", "a_tracker-with-a-very-long-name-indeed", "$x$", "_hidden", "six", "seven", "eight", "nine & <i>co</i>")
+    names = (
+        "good",
+        "poor",
+        "a_tracker-with-a-very-long-name-indeed",
+        "$x$",
+        "_hidden",
+        "six",
+        "seven",
+        "eight",
+        "nine & <i>co</i>",
+    )
     return write_report(make_evaluation(folder / "data", names), folder / "out", ReportOptions(samples=200))
 
 
@@ -215,7 +230,15 @@ def test_the_page_is_self_contained_and_safe(report: Path) -> None:
 
 def test_the_page_says_what_was_measured(report: Path) -> None:
     text = report.read_text()
-    for words in ("One pass", "21 thresholds", "percentile bootstrap", "at least 5 counted frames", "Test CPU", "good-key", "2026-01-01"):
+    for words in (
+        "One pass",
+        "21 thresholds",
+        "percentile bootstrap",
+        "at least 5 counted frames",
+        "Test CPU",
+        "good-key",
+        "2026-01-01",
+    ):
         assert words in text, words
 
 
@@ -244,7 +267,9 @@ def test_supervised_and_crashed_results_are_reported_too(tmp_path: Path) -> None
     evaluation = Evaluation("VOT", "supervised", ("eao", "accuracy", "robustness"), (table,), tuple(results), {})
     assert tables.headline(evaluation, samples=100).rows[0].values["accuracy"].known
     page = write_report(evaluation, tmp_path / "vot", ReportOptions(samples=100)).read_text()
-    assert "Expected average overlap" in page and "5 frames after each failure" in page and "ValueError in frame 9" in page
+    assert (
+        "Expected average overlap" in page and "5 frames after each failure" in page and "ValueError in frame 9" in page
+    )
 
 
 def test_evaluations_are_merged_only_where_they_compare() -> None:
@@ -267,13 +292,17 @@ def test_lines_of_many_trackers_differ() -> None:
 
 def run_tool(*args: object) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run([sys.executable, str(TOOL), *map(str, args)], capture_output=True, text=True, env=env, timeout=300)
+    return subprocess.run(
+        [sys.executable, str(TOOL), *map(str, args)], capture_output=True, text=True, env=env, timeout=300
+    )
 
 
 def test_the_tool_draws_saved_evaluations(tmp_path: Path) -> None:
     for name in ("good", "poor"):
         save_evaluation(tmp_path / name, make_evaluation(None, (name,)))
-    done = run_tool(tmp_path / "good", tmp_path / "poor", "--output", tmp_path / "both", "--title", "Two squares", "--samples", 100)
+    done = run_tool(
+        tmp_path / "good", tmp_path / "poor", "--output", tmp_path / "both", "--title", "Two squares", "--samples", 100
+    )
     assert done.returncode == 0, done.stderr
     assert "<h1>Two squares</h1>" in (tmp_path / "both" / "report.html").read_text()
     again = run_tool(tmp_path / "good", "--output", tmp_path / "both")
@@ -301,7 +330,9 @@ def test_the_page_fits_phone_and_desktop_in_a_real_browser(report: Path) -> None
         for width, scheme in ((360, "light"), (1280, "dark")):
             size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
             driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-            driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
+            driver.execute_cdp_cmd(
+                "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+            )
             driver.get(report.as_uri())
             state = driver.execute_script(BROWSER_CHECK)
             assert state["wide"] <= width, state

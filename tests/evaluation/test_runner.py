@@ -46,7 +46,9 @@ def otb(tmp_path):
 
 class TestSame:
     def test_processes_give_the_same_boxes(self, otb):
-        tasks = make_tasks(otb, [parse_tracker("python:tests.evaluation.trees:Drifter", None), parse_tracker("still", None)], "ope")
+        tasks = make_tasks(
+            otb, [parse_tracker("python:tests.evaluation.trees:Drifter", None), parse_tracker("still", None)], "ope"
+        )
         here = {(r.tracker, r.sequence): r for r in map(evaluate_sequence, tasks)}
         there = {(r.tracker, r.sequence): r for r in run_tasks(tasks, workers=2)}
         assert here.keys() == there.keys()
@@ -57,7 +59,9 @@ class TestSame:
         pytest.importorskip("ray")
         from ray.cluster_utils import Cluster
 
-        monkeypatch.setenv("PYTHONPATH", str(ROOT))  # the nodes must find the tests' trackers; the package itself travels along
+        monkeypatch.setenv(
+            "PYTHONPATH", str(ROOT)
+        )  # the nodes must find the tests' trackers; the package itself travels along
         monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         tasks = make_tasks(otb, [parse_tracker("python:tests.evaluation.trees:Drifter", None)], "ope")
         here = by_name(map(evaluate_sequence, tasks))
@@ -167,7 +171,9 @@ class TestStore:
         for content in (b"one", b"two"):
             weights.write_bytes(content)
             prints.append(parse_model(str(weights), {"device": "cpu"}).fingerprint())
-        prints.append(parse_model(str(weights), {"device": "cpu", "overrides": "tracking.window_influence=0.3"}).fingerprint())
+        prints.append(
+            parse_model(str(weights), {"device": "cpu", "overrides": "tracking.window_influence=0.3"}).fingerprint()
+        )
         assert len(set(prints)) == 3
         assert parse_model(f"mine={weights}", {}).label == "mine"
 
@@ -186,7 +192,10 @@ class TestBaselines:
             (tmp_path / name).parent.mkdir()
             (tmp_path / name).write_bytes(b"")
         found = model_files("nano", f"{tmp_path / 'a'}\n{tmp_path / 'b'}")
-        assert {k: p.name for k, p in found.items()} == {"backbone": "nano_backbone.onnx", "neckhead": "nano_neckhead.onnx"}
+        assert {k: p.name for k, p in found.items()} == {
+            "backbone": "nano_backbone.onnx",
+            "neckhead": "nano_neckhead.onnx",
+        }
         with pytest.raises(WeightsError, match="needs a file"):
             model_files("nano", str(tmp_path / "a"))
 
@@ -200,9 +209,20 @@ class TestKill:
         names = ("Boy", "Car4", "Deer", "Dog", "Suv", "Toy")
         root = otb_tree(tmp_path / "data", names)
         out = tmp_path / "out"
-        args = ["--dataset", "otb", "--root", root, "--tracker", "slow=python:tests.evaluation.trees:Slow", "--output", out]
+        args = [
+            "--dataset",
+            "otb",
+            "--root",
+            root,
+            "--tracker",
+            "slow=python:tests.evaluation.trees:Slow",
+            "--output",
+            out,
+        ]
         env = {**os.environ, "PYTHONPATH": str(ROOT)}
-        process = subprocess.Popen([sys.executable, str(ROOT / "tools" / "evaluate.py"), *map(str, args)], env=env, stdout=subprocess.PIPE)
+        process = subprocess.Popen(
+            [sys.executable, str(ROOT / "tools" / "evaluate.py"), *map(str, args)], env=env, stdout=subprocess.PIPE
+        )
         deadline = time.time() + 60
         while len(list(out.glob("records/*/*.npz"))) < 2 and time.time() < deadline:
             time.sleep(0.02)
@@ -247,7 +267,16 @@ class TestTool:
     def test_crash_tells_in_the_exit_code(self, tmp_path):
         root = otb_tree(tmp_path / "data")
         y = load_dataset("otb", root).sequences[0].init[1]
-        args = ("--dataset", "otb", "--root", root, "--tracker", "python:tests.evaluation.trees:Moody", "--output", tmp_path / "out")
+        args = (
+            "--dataset",
+            "otb",
+            "--root",
+            root,
+            "--tracker",
+            "python:tests.evaluation.trees:Moody",
+            "--output",
+            tmp_path / "out",
+        )
         done = tool(*args, env={"MOODY_Y": str(y)})
         assert done.returncode == 1
         assert "Moody crashed on Boy: RuntimeError in frame 5: I am lost" in done.stderr
@@ -259,7 +288,9 @@ class TestTool:
     def test_results_of_others(self, tmp_path):
         root = otb_tree(tmp_path / "data")
         tool("--dataset", "otb", "--root", root, "--tracker", "still", "--output", tmp_path / "one")
-        done = tool("--dataset", "otb", "--root", root, "--results", tmp_path / "one" / "results", "--output", tmp_path / "two")
+        done = tool(
+            "--dataset", "otb", "--root", root, "--results", tmp_path / "one" / "results", "--output", tmp_path / "two"
+        )
         assert done.returncode == 0, done.stderr
         a, b = load_evaluation(tmp_path / "one"), load_evaluation(tmp_path / "two")
         assert a.trackers[0].overall["auc"] == b.trackers[0].overall["auc"]
@@ -272,9 +303,15 @@ class TestTool:
             (["--dataset", "got10k", "--root", "DATA", "--tracker", "still"], "list.txt is missing"),
             (["--dataset", "otb", "--root", "DATA", "--tracker", "opencv:nonsense"], "no OpenCV tracker 'nonsense'"),
             (["--dataset", "otb", "--root", "DATA", "--tracker", "opencv:nano"], "needs model files"),
-            (["--dataset", "otb", "--root", "DATA", "--tracker", "still", "--tracker", "still"], "Two trackers are called 'still'"),
+            (
+                ["--dataset", "otb", "--root", "DATA", "--tracker", "still", "--tracker", "still"],
+                "Two trackers are called 'still'",
+            ),
             (["--dataset", "otb", "--root", "DATA", "--model", "no-such-model"], "no-such-model"),
-            (["--dataset", "otb", "--root", "DATA", "--tracker", "still", "--sequences", "Zebra*"], "No sequence of OTB"),
+            (
+                ["--dataset", "otb", "--root", "DATA", "--tracker", "still", "--sequences", "Zebra*"],
+                "No sequence of OTB",
+            ),
             (["--dataset", "otb", "--root", "DATA", "--tracker", "still", "--protocol", "supervised"], "is VOT's"),
         ],
     )
@@ -289,7 +326,9 @@ class TestTool:
         otb_tree(tmp_path / "otb", ("Boy",), 3)
         got10k_tree(tmp_path / "got", count=1)
         out = tmp_path / "out"
-        assert tool("--dataset", "otb", "--root", tmp_path / "otb", "--tracker", "still", "--output", out).returncode == 0
+        assert (
+            tool("--dataset", "otb", "--root", tmp_path / "otb", "--tracker", "still", "--output", out).returncode == 0
+        )
         done = tool("--dataset", "got10k", "--root", tmp_path / "got", "--tracker", "still", "--output", out)
         assert done.returncode == 2 and "choose another --output" in done.stderr
 

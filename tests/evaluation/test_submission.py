@@ -78,7 +78,9 @@ def test_mistakes_are_named(submission, change, sentence):
 def test_ours_is_right(submission, tmp_path):
     dataset, good = submission
     assert check_zip(good, dataset) == []
-    assert check_zip(rewrite(good, lambda n, d: ("still/" + n, d)), dataset) == []  # the server takes one folder above, too
+    assert (
+        check_zip(rewrite(good, lambda n, d: ("still/" + n, d)), dataset) == []
+    )  # the server takes one folder above, too
     again = make_zip(tmp_path / "still", dataset, tmp_path / "again.zip")
     assert again.read_bytes() == good.read_bytes()
 

@@ -18,7 +18,16 @@ from tracker.config import TrackingConfig, load_config
 from tracker.datasets.base import SequenceData
 from tracker.datasets.registry import load_dataset
 from tracker.errors import ConfigError, OutputError
-from tracker.evaluation.tuning.plan import Range, Search, Split, TrialRecord, Tuning, search_space, split_sequences, usable
+from tracker.evaluation.tuning.plan import (
+    Range,
+    Search,
+    Split,
+    TrialRecord,
+    Tuning,
+    search_space,
+    split_sequences,
+    usable,
+)
 from tracker.evaluation.tuning.report import config_yaml, write_tuning
 from tracker.evaluation.tuning.search import open_study, run_search
 from tracker.evaluation.tuning.workers import FrameCache, Pool, SequenceScore, score_sequence
@@ -68,7 +77,12 @@ def sequences(tmp_path_factory: pytest.TempPathFactory) -> tuple[SequenceData, .
 def make_search(sequences: tuple[SequenceData, ...], trials: int = 10, **changes: object) -> Search:
     names = [s.name for s in sequences]
     start = TrackingConfig(window_influence=0.3)
-    values = {"start": start, "space": {"window_influence": Range(0.0, 0.95)}, "split": split_sequences(names, 0.4, 0), "trials": trials}
+    values = {
+        "start": start,
+        "space": {"window_influence": Range(0.0, 0.95)},
+        "split": split_sequences(names, 0.4, 0),
+        "trials": trials,
+    }
     return Search(**{**values, **changes})  # type: ignore[arg-type]
 
 
@@ -107,7 +121,9 @@ def test_search_finds_the_optimum_and_prunes(sequences: tuple[SequenceData, ...]
         tuning = run_search(search, pool, open_study(None, search, resume=False))
     assert abs(tuning.best.constants["window_influence"] - 0.5) < 0.05
     assert any(t.state == "pruned" and len(t.scores) < len(search.split.validation) for t in tuning.trials)
-    assert tuning.trials[0].constants == {"window_influence": 0.3}, "the constants that the search starts from come first"
+    assert tuning.trials[0].constants == {"window_influence": 0.3}, (
+        "the constants that the search starts from come first"
+    )
     assert tuning.gain("validation").value > 0.2 and tuning.gain("holdout").low > 0
     assert tuning.warnings == []
     assert set(tuning.after["holdout"]) == set(search.split.holdout)
@@ -187,7 +203,11 @@ def made_up(validation: list[float], holdout: list[float]) -> Tuning:
     ("validation", "holdout", "words"),
     [
         ([0.1, 0.11, 0.09, 0.1, 0.1], [0.1, 0.11, 0.1, 0.09, 0.1], []),
-        ([0.1, 0.11, 0.09, 0.1, 0.1], [-0.02, 0.0, -0.01, 0.0, -0.01], ["worse by 0.0080", "larger than on the hold-out"]),
+        (
+            [0.1, 0.11, 0.09, 0.1, 0.1],
+            [-0.02, 0.0, -0.01, 0.0, -0.01],
+            ["worse by 0.0080", "larger than on the hold-out"],
+        ),
         ([0.1, 0.11, 0.09, 0.1, 0.1], [0.3, -0.2, 0.2, -0.1, 0.05], ["not told apart from zero"]),
         ([0.1, 0.11, 0.09, 0.1, 0.1], [0.1, 0.1], ["too few for an interval"]),
         ([0.1, 0.11, 0.09, 0.1, 0.1], [], ["no hold-out split"]),
@@ -207,7 +227,15 @@ def test_the_result_is_a_config_with_its_provenance(tmp_path: Path) -> None:
     config = load_config(path)
     assert config.tracking.size_lr == 0.61 and config.tracking.window_influence == TrackingConfig().window_influence
     text = path.read_text()
-    for word in ("date: 2026-01-01", "torch: 2.13", "seed: 0", "validation: v0, v1", "hold-out: h0", "best is number 3", "before: 0.4"):
+    for word in (
+        "date: 2026-01-01",
+        "torch: 2.13",
+        "seed: 0",
+        "validation: v0, v1",
+        "hold-out: h0",
+        "best is number 3",
+        "before: 0.4",
+    ):
         assert word in text, word
     table = json.loads(record.read_text())
     assert table["gain"]["holdout"]["value"] == pytest.approx(0.1) and table["best"]["constants"] == {"size_lr": 0.61}
@@ -223,7 +251,9 @@ def test_space_follows_the_head_and_names_what_can_be_searched() -> None:
         search_space("boxes", start, {"windows": Range(0, 1)})
 
 
-def test_sequences_without_counted_frames_are_left_out(sequences: tuple[SequenceData, ...], caplog: pytest.LogCaptureFixture) -> None:
+def test_sequences_without_counted_frames_are_left_out(
+    sequences: tuple[SequenceData, ...], caplog: pytest.LogCaptureFixture
+) -> None:
     from dataclasses import replace
 
     blind = replace(sequences[0], valid=np.array([True, False, False, False, True]))
@@ -237,7 +267,9 @@ def test_bootstrap_is_seeded_and_covers() -> None:
     a = mean_interval(values, seed=3)
     assert a == mean_interval(values, seed=3) and a.low < a.value < a.high
     assert a.high - a.low == pytest.approx(2 * 1.96 * 0.1 / np.sqrt(30), rel=0.35)
-    assert not mean_interval([0.1, 0.2, np.nan]).known and mean_interval([0.1, 0.2, np.nan]).value == pytest.approx(0.15)
+    assert not mean_interval([0.1, 0.2, np.nan]).known and mean_interval([0.1, 0.2, np.nan]).value == pytest.approx(
+        0.15
+    )
     weighted = mean_interval([0.0, 1.0, 0.0, 1.0], [1, 3, 1, 3])
     assert weighted.value == 0.75
     gap = gap_interval(values + 0.2, values)
@@ -253,7 +285,9 @@ def test_score_leaves_the_first_frame_out(sequences: tuple[SequenceData, ...]) -
 
 def run_tool(*args: object, timeout: float = 300) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run([sys.executable, str(TOOL), *map(str, args)], capture_output=True, text=True, env=env, timeout=timeout)
+    return subprocess.run(
+        [sys.executable, str(TOOL), *map(str, args)], capture_output=True, text=True, env=env, timeout=timeout
+    )
 
 
 @pytest.mark.parametrize(
@@ -283,7 +317,9 @@ def test_the_tool_tunes_a_real_model(tmp_path: Path) -> None:
     make_sequences(tmp_path / "clips", 4, frames=2)
     config = Config(
         name="tiny",
-        model=ModelConfig(backbone="siamfc-alexnet", neck_channels=0, head="classic", energy="dot", template_size=127, search_size=191),
+        model=ModelConfig(
+            backbone="siamfc-alexnet", neck_channels=0, head="classic", energy="dot", template_size=127, search_size=191
+        ),
     )
     save_model(tmp_path / "tiny.safetensors", Matcher(config.model), config)
     common = [
@@ -298,11 +334,22 @@ def test_the_tool_tunes_a_real_model(tmp_path: Path) -> None:
         "--engine",
         "torch",
     ]
-    common += ["--output", tmp_path / "tuned.yaml", "--search", "size_lr=0.1:1", "--holdout-sequences", "seq-03", "--workers", 1]
+    common += [
+        "--output",
+        tmp_path / "tuned.yaml",
+        "--search",
+        "size_lr=0.1:1",
+        "--holdout-sequences",
+        "seq-03",
+        "--workers",
+        1,
+    ]
     done = run_tool(*common, "--trials", 1)
     assert done.returncode == 0, done.stderr
     assert "trial   0" in done.stdout and "WARNING" in done.stdout
     again = run_tool(*common, "--trials", 2)
     assert again.returncode == 2 and "exists" in again.stderr
-    assert load_config(tmp_path / "tuned.yaml").tracking.size_lr == config.tracking.size_lr, "trial 0 is the start itself"
+    assert load_config(tmp_path / "tuned.yaml").tracking.size_lr == config.tracking.size_lr, (
+        "trial 0 is the start itself"
+    )
     assert json.loads((tmp_path / "tuned.json").read_text())["trials"][0]["number"] == 0

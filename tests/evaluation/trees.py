@@ -29,7 +29,9 @@ def wobble(truth: np.ndarray, seed: int, noise: float = 5.0) -> np.ndarray:
     return np.round(boxes, 3)
 
 
-def images(folder: Path, count: int, pattern: str = "{:08d}.jpg", first: int = 1, truth: np.ndarray | None = None) -> None:
+def images(
+    folder: Path, count: int, pattern: str = "{:08d}.jpg", first: int = 1, truth: np.ndarray | None = None
+) -> None:
     """Frames with a bright patch at the truth."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(7)
@@ -86,7 +88,9 @@ def vot_tree(root: Path, count: int = 2, frames: int = 40, colour: bool = False)
         angle = np.linspace(0, 0.6, frames)
         centre, half = boxes[:, :2] + boxes[:, 2:] / 2, boxes[:, 2:] / 2
         corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])[None] * half[:, None]
-        turn = np.stack([np.stack([np.cos(angle), -np.sin(angle)], -1), np.stack([np.sin(angle), np.cos(angle)], -1)], 1)
+        turn = np.stack(
+            [np.stack([np.cos(angle), -np.sin(angle)], -1), np.stack([np.sin(angle), np.cos(angle)], -1)], 1
+        )
         points = np.einsum("nij,nkj->nki", turn, corners) + centre[:, None]
         images(root / name / ("color" if colour else "."), frames, truth=boxes)
         text(root / name / "groundtruth.txt", points.reshape(frames, 8))

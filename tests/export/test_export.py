@@ -27,7 +27,9 @@ def export(*args: object) -> subprocess.CompletedProcess[str]:
     return tool("export", *map(str, args), cwd=ROOT)
 
 
-def run_onnxruntime(template: Path, search: Path, crop: np.ndarray, target: np.ndarray, pixels: np.ndarray) -> list[np.ndarray]:
+def run_onnxruntime(
+    template: Path, search: Path, crop: np.ndarray, target: np.ndarray, pixels: np.ndarray
+) -> list[np.ndarray]:
     import onnxruntime as ort
 
     first = ort.InferenceSession(str(template), providers=["CPUExecutionProvider"])
@@ -36,7 +38,9 @@ def run_onnxruntime(template: Path, search: Path, crop: np.ndarray, target: np.n
     return second.run(None, {"search": pixels, "embedding": embedding})
 
 
-def run_opencv(template: Path, search: Path, crop: np.ndarray, target: np.ndarray, pixels: np.ndarray) -> list[np.ndarray]:
+def run_opencv(
+    template: Path, search: Path, crop: np.ndarray, target: np.ndarray, pixels: np.ndarray
+) -> list[np.ndarray]:
     first = cv2.dnn.readNetFromONNX(str(template))
     first.setInput(crop, "template")
     first.setInput(target, "target")
@@ -47,7 +51,9 @@ def run_opencv(template: Path, search: Path, crop: np.ndarray, target: np.ndarra
     return list(second.forward(["score", "boxes"]))
 
 
-def run_torch(template: Path, search: Path, crop: np.ndarray, target: np.ndarray, pixels: np.ndarray) -> list[np.ndarray]:
+def run_torch(
+    template: Path, search: Path, crop: np.ndarray, target: np.ndarray, pixels: np.ndarray
+) -> list[np.ndarray]:
     embedding = torch.export.load(template).module()(torch.from_numpy(crop), torch.from_numpy(target))
     return [out.numpy() for out in torch.export.load(search).module()(torch.from_numpy(pixels), embedding)]
 
@@ -143,7 +149,10 @@ def test_int8_files_are_near_and_say_their_cost(tmp_path: Path) -> None:
     assert "int8 calibrated on" in done.stdout and ("a cost of" in done.stdout or "not measured" in done.stdout)
     crop, pixels = np.stack(pictures(1, 65)), np.stack(pictures(1, 129))
     target = np.array([[30, 22]], np.float32)
-    names = [[tmp_path / "out" / f"{model.name}{tail}-{branch}.onnx" for branch in ("template", "search")] for tail in ("", "-int8")]
+    names = [
+        [tmp_path / "out" / f"{model.name}{tail}-{branch}.onnx" for branch in ("template", "search")]
+        for tail in ("", "-int8")
+    ]
     full, small = (run_onnxruntime(*files, crop, target, pixels)[0] for files in names)
     assert np.corrcoef(full.ravel(), small.ravel())[0, 1] > 0.9
 

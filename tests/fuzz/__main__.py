@@ -52,7 +52,10 @@ def try_one(bench: Bench, name: str, number: int, seed: int) -> tuple[str, str]:
         return "hang", f"more than {LIMIT:g} s"
     except Exception as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
-        return "exception", f"{type(error).__name__}: {' '.join(str(error).split())[:120]} ({place.filename.split('/')[-1]}:{place.lineno})"
+        return (
+            "exception",
+            f"{type(error).__name__}: {' '.join(str(error).split())[:120]} ({place.filename.split('/')[-1]}:{place.lineno})",
+        )
     return "accepted", ""
 
 
@@ -71,7 +74,9 @@ def subprocesses(count: int, seed: int) -> int:
             try:
                 command = [sys.executable, "-m", "tracker.cli", *words]
                 env = environment(PYTHONPATH=str(ROOT))
-                done = subprocess.run(command, cwd=here.folder, env=env, capture_output=True, text=True, timeout=120, check=False)
+                done = subprocess.run(
+                    command, cwd=here.folder, env=env, capture_output=True, text=True, timeout=120, check=False
+                )
                 bad = "Traceback (most recent call last)" in done.stderr or done.returncode not in (0, 1, 2)
                 said = done.stderr.strip().splitlines()[-1:] or [""]
             except subprocess.TimeoutExpired:
@@ -88,7 +93,9 @@ def main() -> int:
     parser.add_argument("--inputs", type=int, default=20000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--number", type=int, help="one input alone")
-    parser.add_argument("--only", action="append", default=[], choices=list(ROOMS), help="these rooms, with their share")
+    parser.add_argument(
+        "--only", action="append", default=[], choices=list(ROOMS), help="these rooms, with their share"
+    )
     parser.add_argument("--subprocesses", type=int, default=0)
     args = parser.parse_args()
     import torch  # noqa: F401 - an import that the alarm interrupts can't be tried again

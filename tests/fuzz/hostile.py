@@ -85,7 +85,11 @@ OTHERS: tuple[Callable[[], Any], ...] = (
 
 def number(rng: Rng) -> Any:
     """A number at an edge, or an ordinary one."""
-    return NUMBERS[int(rng.integers(len(NUMBERS)))] if rng.random() < 0.7 else float(rng.normal() * 10.0 ** rng.integers(-3, 6))
+    return (
+        NUMBERS[int(rng.integers(len(NUMBERS)))]
+        if rng.random() < 0.7
+        else float(rng.normal() * 10.0 ** rng.integers(-3, 6))
+    )
 
 
 def anything(rng: Rng) -> Any:
@@ -280,7 +284,9 @@ def damaged_arrays(arrays: dict[str, np.ndarray], rng: Rng) -> dict[str, np.ndar
     elif kind == 5:
         out[name] = np.array(["a", "b"])
     elif kind == 6:
-        out[name] = (array.astype(np.float64) * -1e30).astype(np.float32) if array.dtype.kind in "fiub" else np.zeros(())
+        out[name] = (
+            (array.astype(np.float64) * -1e30).astype(np.float32) if array.dtype.kind in "fiub" else np.zeros(())
+        )
     else:
         out[name] = array[None]
     return out

@@ -88,24 +88,51 @@ class Bench:
     @cached_property
     def record(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         n = 5
-        arrays = {"boxes": np.ones((n, 4)), "truth": np.ones((n, 4)), "valid": np.ones(n, bool), "lost": np.zeros(n, bool)}
+        arrays = {
+            "boxes": np.ones((n, 4)),
+            "truth": np.ones((n, 4)),
+            "valid": np.ones(n, bool),
+            "lost": np.zeros(n, bool),
+        }
         arrays |= {name: np.ones(n) for name in ("times", "decode_times", "scores")} | {"attribute_0": np.ones(n, bool)}
-        meta = {"tracker": "t", "dataset": "d", "sequence": "s", "size": [9, 9], "object_class": "", "frames": ["a.jpg"], "error": ""}
+        meta = {
+            "tracker": "t",
+            "dataset": "d",
+            "sequence": "s",
+            "size": [9, 9],
+            "object_class": "",
+            "frames": ["a.jpg"],
+            "error": "",
+        }
         return arrays, {**meta, "fingerprint": "f", "content": "c", "attributes": ["fast"], "format": 1}
 
     @cached_property
     def evaluation(self) -> dict[str, Any]:
         curve = {"success": {"thresholds": [0.0, 0.5], "values": [1.0, None]}}
         sequence = {"sequence": "s", "frames": 3, "values": {"auc": 0.5}, "error": ""}
-        table = {"tracker": "t", "overall": {"auc": 0.5}, "curves": curve, "sequences": [sequence], "attributes": {"a": {"auc": 0.1}}}
+        table = {
+            "tracker": "t",
+            "overall": {"auc": 0.5},
+            "curves": curve,
+            "sequences": [sequence],
+            "attributes": {"a": {"auc": 0.1}},
+        }
         facts = {"format": 1, "dataset": "d", "protocol": "ope", "primary": ["auc"], "provenance": {"date": "today"}}
         return {**facts, "records": [], "trackers": [table]}
 
     @cached_property
     def shard(self) -> dict[str, np.ndarray]:
-        labels = {"targets": np.ones((2, 1, 2), np.float32), "boxes": np.ones((2, 2, 4), np.float32), "tracks": np.arange(2)}
+        labels = {
+            "targets": np.ones((2, 1, 2), np.float32),
+            "boxes": np.ones((2, 2, 4), np.float32),
+            "tracks": np.arange(2),
+        }
         labels |= {"kinds": np.zeros(2, np.int64), "present": np.ones((2, 2), bool)}
-        return {**labels, "templates": np.zeros((2, 1, 4, 3, 3), np.float16), "searches": np.zeros((2, 2, 4, 5, 5), np.float16)}
+        return {
+            **labels,
+            "templates": np.zeros((2, 1, 4, 3, 3), np.float16),
+            "searches": np.zeros((2, 2, 4, 5, 5), np.float16),
+        }
 
 
 Room = Callable[[Bench, Rng], None]
@@ -124,7 +151,13 @@ def api(bench: Bench, rng: Rng) -> None:
     elif kind == 1:
         tracker.init(bench.frames[0], (20, 30, 28, 28))
         for index in (1, 2):
-            given = {"index": anything(rng)} if rng.random() < 0.3 else {"timestamp": anything(rng)} if rng.random() < 0.3 else {}
+            given = (
+                {"index": anything(rng)}
+                if rng.random() < 0.3
+                else {"timestamp": anything(rng)}
+                if rng.random() < 0.3
+                else {}
+            )
             check_track(tracker.update(picture(rng) if rng.random() < 0.8 else bench.frames[index], **given))
     elif kind == 2:
         tracker.init(bench.frames[0], box(rng))
@@ -173,14 +206,21 @@ def settings(bench: Bench, rng: Rng) -> None:
         name, _, facts = names[int(rng.integers(len(names)))]
         edge = [v for v in (facts.low, facts.high) if v is not None]
         given[name] = edge[int(rng.integers(len(edge)))] if edge and rng.random() < 0.4 else anything(rng)
-        if facts.low is not None and float(facts.low).is_integer() and isinstance(given[name], float) and rng.random() < 0.5:
+        if (
+            facts.low is not None
+            and float(facts.low).is_integer()
+            and isinstance(given[name], float)
+            and rng.random() < 0.5
+        ):
             with contextlib.suppress(ValueError, OverflowError):
                 given[name] = int(given[name])
     made = cls(**given)
     if cls.__name__ == "TrackingConfig":
         base = bench.tracker if rng.random() < 0.7 else bench.classic
         if not made.confidence:
-            made = replace(made, confidence=base.config.confidence, verification=made.verification or base.config.verification)
+            made = replace(
+                made, confidence=base.config.confidence, verification=made.verification or base.config.verification
+            )
         tracker = SiamTracker(base.model, base.engine, made)
         tracker.init(bench.frames[0], (20, 30, 28, 28))
         for frame in (*bench.frames[1:3], np.zeros_like(bench.frames[0]), bench.frames[3]):
@@ -205,7 +245,15 @@ def overrides(bench: Bench, rng: Rng) -> None:
         "",
         "x",
     )
-    keys += ("tracking.confidence", "model", "train.optim.learning_rate", ".", "a.b.c", "tracking..x", "train.data.material.sources")
+    keys += (
+        "tracking.confidence",
+        "model",
+        "train.optim.learning_rate",
+        ".",
+        "a.b.c",
+        "tracking..x",
+        "train.data.material.sources",
+    )
     text = keys[int(rng.integers(len(keys)))] + "=" + (word(rng) if rng.random() < 0.7 else str(rng.normal()))
     texts = [damaged_text(text, rng) if rng.random() < 0.4 else text for _ in range(int(rng.integers(1, 3)))]
     config = load_config(None, texts if rng.random() < 0.95 else anything(rng))
@@ -263,7 +311,9 @@ def train_checkpoints(bench: Bench, rng: Rng) -> None:
 
     path = bench.folder / "last.pt"
     buffer = io.BytesIO()
-    torch.save({"format": 1, "backbone.conv1.0.weight": [5, "x", torch.zeros(2)][int(rng.integers(3))], "step": 3}, buffer)
+    torch.save(
+        {"format": 1, "backbone.conv1.0.weight": [5, "x", torch.zeros(2)][int(rng.integers(3))], "step": 3}, buffer
+    )
     path.write_bytes(damaged_bytes(buffer.getvalue(), rng))
     (read_checkpoint if rng.random() < 0.5 else load_model)(path)
 
@@ -348,7 +398,14 @@ def datasets(bench: Bench, rng: Rng) -> None:
         "folder": {"A/boxes.txt": rows},
         "dtb70": {"A/groundtruth_rect.txt": rows},
     }
-    pictures = {"otb": "A/img", "vot": "A", "got10k": "val/A", "nfs": "A/30/A", "tcolor128": "A/img", "trackingnet": "TEST/frames/A"}
+    pictures = {
+        "otb": "A/img",
+        "vot": "A",
+        "got10k": "val/A",
+        "nfs": "A/30/A",
+        "tcolor128": "A/img",
+        "trackingnet": "TEST/frames/A",
+    }
     key = list(layouts)[int(rng.integers(len(layouts)))]
     files = {name: text.encode() for name, text in layouts[key].items()}
     name = list(files)[int(rng.integers(len(files)))]
@@ -375,7 +432,9 @@ def box_files(bench: Bench, rng: Rng) -> None:
     csv = "frame,time,x,y,w,h,score,state\n" + "\n".join(f"{k},0.1,1,2,3,4,0.9,tracking" for k in range(3)) + "\n"
     mot = "\n".join(f"{k},1,10,20,30,40,1,-1,-1,-1" for k in range(1, 4)) + "\n"
     jsonl = "\n".join(json.dumps({"frame": k, "box": [1, 2, 3, 4]}) for k in range(3)) + "\n"
-    text, suffix = ((rows, ".txt"), (csv, ".csv"), (mot, ".txt"), (jsonl, ".jsonl"), (rows, ".csv"))[int(rng.integers(5))]
+    text, suffix = ((rows, ".txt"), (csv, ".csv"), (mot, ".txt"), (jsonl, ".jsonl"), (rows, ".csv"))[
+        int(rng.integers(5))
+    ]
     path = bench.folder / f"boxes{suffix}"
     damaged = damaged_text(text, rng).encode("utf-8", "surrogatepass")
     path.write_bytes(damaged if rng.random() < 0.7 else damaged_bytes(text.encode(), rng))
@@ -398,7 +457,18 @@ COMMANDS = (
     "calibrate",
 )
 COMMANDS += ("stress", "settings", "doctor")
-OPTIONS = ("--box", "--model", "--config", "--set", "--device", "--engine", "--start-frame", "--max-frames", "--output", "--save-boxes")
+OPTIONS = (
+    "--box",
+    "--model",
+    "--config",
+    "--set",
+    "--device",
+    "--engine",
+    "--start-frame",
+    "--max-frames",
+    "--output",
+    "--save-boxes",
+)
 OPTIONS += (
     "--dataset",
     "--root",

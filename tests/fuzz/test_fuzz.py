@@ -43,12 +43,16 @@ def test_command_lines_show_no_traceback(here: Bench) -> None:
         words = command_line(np.random.default_rng([7, number]))
         env = environment(PYTHONPATH=str(ROOT))
         command = [sys.executable, "-m", "tracker.cli", *words]
-        done = subprocess.run(command, cwd=here.folder, env=env, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(
+            command, cwd=here.folder, env=env, capture_output=True, text=True, timeout=120, check=False
+        )
         assert done.returncode in (0, 1, 2) and "Traceback" not in done.stderr, (words, done.stderr)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(st.one_of(st.floats(), st.integers(), st.none(), st.text(max_size=3), st.complex_numbers()), max_size=6))
+@given(
+    st.lists(st.one_of(st.floats(), st.integers(), st.none(), st.text(max_size=3), st.complex_numbers()), max_size=6)
+)
 def test_a_box_is_four_finite_numbers_in_the_frame_or_refused(values: list[object]) -> None:
     try:
         box = check_box(values, 640, 480)  # type: ignore[arg-type]

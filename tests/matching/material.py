@@ -44,7 +44,10 @@ def values(root: Path, **data: Any) -> dict[str, Any]:
     """A recipe as plain values: small pictures, few steps."""
     return {
         "name": "match-test",
-        "model": {"input": {"width": 24, "height": 24}, "encoder": {"name": "cnn", "options": {"channels": [8, 16], "dim": 16}}},
+        "model": {
+            "input": {"width": 24, "height": 24},
+            "encoder": {"name": "cnn", "options": {"channels": [8, 16], "dim": 16}},
+        },
         "data": {"root": str(root), "sources": [{"kind": "folder", "path": "."}], "classes": 4, "samples": 3, **data},
         "loss": {"name": "multi-similarity"},
         "train": {

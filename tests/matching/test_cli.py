@@ -22,7 +22,11 @@ ROOT = Path(__file__).parents[2]
 
 
 def siamtrack(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+    }
     command = [sys.executable, "-m", "tracker.cli", "match", *map(str, words)]
     return subprocess.run(command, cwd=cwd or ROOT, env=environment, capture_output=True, text=True, timeout=240)
 
@@ -50,7 +54,9 @@ def test_own_things_from_training_to_search(trained: tuple[Path, Path], capsys: 
     gallery = folder / "things.npz"
     for kind in range(5):
         assert (
-            match_gallery.enrol([str(gallery), "--name", f"thing{kind}", "--model", str(model), str(folder / "things" / f"thing{kind}")])
+            match_gallery.enrol(
+                [str(gallery), "--name", f"thing{kind}", "--model", str(model), str(folder / "things" / f"thing{kind}")]
+            )
             == 0
         )
     assert "5 things, 40 references in all" in capsys.readouterr().out
@@ -58,14 +64,21 @@ def test_own_things_from_training_to_search(trained: tuple[Path, Path], capsys: 
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert len(rows) == 3 and sum(row["hits"][0]["name"] == "thing3" for row in rows) >= 2
     assert (
-        match_verify.verify([str(gallery), str(folder / "unseen" / "thing2" / "0.png"), "--model", str(model), "--far", "0.1", "--json"])
+        match_verify.verify(
+            [str(gallery), str(folder / "unseen" / "thing2" / "0.png"), "--model", str(model), "--far", "0.1", "--json"]
+        )
         == 0
     )
     verdict = json.loads(capsys.readouterr().out)
     assert verdict["name"] == "thing2" and 0 <= verdict["probability"] <= 1
     assert match_gallery.show([str(gallery)]) == 0 and "thing4\t8" in capsys.readouterr().out
     assert match_gallery.forget([str(gallery), "--name", "thing4"]) == 0 and "4 things left" in capsys.readouterr().out
-    assert match_test.test([str(model), "--protocol", "oneshot", "--path", str(folder / "unseen"), "test.ways=5", "--json"]) == 0
+    assert (
+        match_test.test(
+            [str(model), "--protocol", "oneshot", "--path", str(folder / "unseen"), "test.ways=5", "--json"]
+        )
+        == 0
+    )
     assert json.loads(capsys.readouterr().out)["accuracy"] > 0.5
     assert match_test.test([str(model), "--protocol", "verification", "--path", str(folder / "unseen"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["genuine"] == 15
@@ -122,7 +135,12 @@ def test_texts_are_verified_against_a_gallery(tmp_path: Path, capsys: pytest.Cap
     for name, text in (("refund", "How do I get my money back?"), ("hours", "When is the shop open?")):
         assert match_gallery.enrol([gallery, "--model", "match-sentences", "--name", name, "--text", text]) == 0
     capsys.readouterr()
-    assert match_verify.verify(["A plane is taking off.", "An air plane is taking off.", "--model", "match-sentences", "--json"]) == 0
+    assert (
+        match_verify.verify(
+            ["A plane is taking off.", "An air plane is taking off.", "--model", "match-sentences", "--json"]
+        )
+        == 0
+    )
     assert json.loads(capsys.readouterr().out)["similarity"] > 0.6
     assert run(match.main, ["search", gallery, str(tmp_path / "none.mp4")]) == 2
 
@@ -159,12 +177,31 @@ def test_known_things_in_a_video_are_found_and_followed(tmp_path: Path, capsys: 
     canvas = np.full_like(first, 120)
     canvas[90:138, 130:178] = patch("disc")
     cv2.imwrite(str(tmp_path / "other.png"), canvas)
-    for name, file, box in (("checkers", "frame", "40,60,48,48"), ("stripes", "frame", "230,150,48,48"), ("disc", "other", "130,90,48,48")):
-        assert match_gallery.enrol([gallery, "--model", "siamtrack-n", "--name", name, str(tmp_path / f"{file}.png"), "--box", box]) == 0
+    for name, file, box in (
+        ("checkers", "frame", "40,60,48,48"),
+        ("stripes", "frame", "230,150,48,48"),
+        ("disc", "other", "130,90,48,48"),
+    ):
+        assert (
+            match_gallery.enrol(
+                [gallery, "--model", "siamtrack-n", "--name", name, str(tmp_path / f"{file}.png"), "--box", box]
+            )
+            == 0
+        )
     video = write_video(tmp_path / "clip.mp4", [scene(k) for k in range(3, 33)])
     capsys.readouterr()
     table = tmp_path / "found.csv"
-    words = [gallery, str(video), "--tracker", "siamtrack-n", "--threshold", "0.5", "--json", "--save-boxes", str(table)]
+    words = [
+        gallery,
+        str(video),
+        "--tracker",
+        "siamtrack-n",
+        "--threshold",
+        "0.5",
+        "--json",
+        "--save-boxes",
+        str(table),
+    ]
     assert match_search.search([*words, "--save", str(tmp_path / "out.mp4")]) == 0
     found = {row["name"]: row for row in map(json.loads, capsys.readouterr().out.splitlines())}
     assert found["checkers"]["share"] > 0.5 and found["stripes"]["share"] > 0.5 and found["disc"]["share"] == 0

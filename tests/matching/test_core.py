@@ -55,7 +55,9 @@ def test_a_second_encoder_is_not_tied() -> None:
     a = torch.zeros(1, 3, 24, 24)
     twins(a, a)[0].sum().backward()
     assert not twins.tied
-    assert all(p.grad is None for p in twins.side(1).parameters()) and any(p.grad is not None for p in twins.side(0).parameters())
+    assert all(p.grad is None for p in twins.side(1).parameters()) and any(
+        p.grad is not None for p in twins.side(0).parameters()
+    )
 
 
 @pytest.mark.parametrize("energy", ["cosine", "euclidean", "dot"])
@@ -125,7 +127,12 @@ def test_a_text_does_not_depend_on_its_neighbours() -> None:
 def test_any_text_becomes_rows_of_the_table(text: str) -> None:
     if tokens(text):
         rows = encode_texts([text], TEXT)
-        assert rows.dtype == torch.int64 and int(rows.min()) >= 0 and int(rows.max()) < TEXT.buckets and bool((rows[0, :, 0] > 0).all())
+        assert (
+            rows.dtype == torch.int64
+            and int(rows.min()) >= 0
+            and int(rows.max()) < TEXT.buckets
+            and bool((rows[0, :, 0] > 0).all())
+        )
     else:
         with pytest.raises(TextError, match="is empty"):
             encode_texts([text], TEXT)
@@ -169,12 +176,16 @@ def test_dense_losses_agree_with_the_library_on_embeddings() -> None:
     assert float(ours) == pytest.approx(float(circle) / n, abs=1e-6)
     distance = distances.LpDistance(normalize_embeddings=True, p=2, power=1)
     triplets = (left, left + n, right)
-    triplet = losses.TripletMarginLoss(margin=0.3, distance=distance, reducer=reducers.MeanReducer())(every, labels, triplets)
+    triplet = losses.TripletMarginLoss(margin=0.3, distance=distance, reducer=reducers.MeanReducer())(
+        every, labels, triplets
+    )
     ours = dense("triplet", compare="embedding", mining="all", margin=0.3)(match, batch)
     assert float(ours) == pytest.approx(float(triplet), abs=1e-6)
 
 
-@pytest.mark.parametrize("name", ["contrastive", "triplet", "angular", "circle", "multi-similarity", "supcon", "ntxent"])
+@pytest.mark.parametrize(
+    "name", ["contrastive", "triplet", "angular", "circle", "multi-similarity", "supcon", "ntxent"]
+)
 def test_every_loss_prefers_classes_that_are_apart(name: str) -> None:
     pytest.importorskip("pytorch_metric_learning")
     label = torch.arange(3).repeat_interleave(2)
@@ -204,7 +215,9 @@ def test_the_ranking_loss_asks_for_the_order() -> None:
     score = torch.tensor([0.1, 0.5, 0.9])
     right, wrong = torch.tensor([0.0, 0.4, 0.8]), torch.tensor([0.8, 0.4, 0.0])
     assert float(loss(right, score)) < 0.01 < float(loss(wrong, score))
-    expected = math.log(1 + sum(math.exp(20 * (wrong[j] - wrong[i])) for i in range(3) for j in range(3) if score[i] > score[j]))
+    expected = math.log(
+        1 + sum(math.exp(20 * (wrong[j] - wrong[i])) for i in range(3) for j in range(3) if score[i] > score[j])
+    )
     assert float(loss(wrong, score)) == pytest.approx(expected, rel=1e-5)
 
 
@@ -268,7 +281,10 @@ def test_every_shipped_recipe_is_readable() -> None:
         config = load_recipe(name)
         assert config.name == name and find_recipe(name).is_file()
         assert Twins(
-            replace(config.model, encoder=replace(config.model.encoder, options={**config.model.encoder.options, **_plain(config)}))
+            replace(
+                config.model,
+                encoder=replace(config.model.encoder, options={**config.model.encoder.options, **_plain(config)}),
+            )
         )
     with pytest.raises(ConfigError, match="Did you mean 'match-faces'"):
         find_recipe("match-face")

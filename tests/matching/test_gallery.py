@@ -54,7 +54,11 @@ def test_a_file_keeps_everything_and_is_appendable(known: Gallery, matcher: Matc
     known.calibrate_on_itself()
     known.save(tmp_path / "g.npz")
     again = Gallery.load(tmp_path / "g.npz", matcher)
-    assert again.names == known.names and np.array_equal(again.vectors, known.vectors) and again.calibration == known.calibration
+    assert (
+        again.names == known.names
+        and np.array_equal(again.vectors, known.vectors)
+        and again.calibration == known.calibration
+    )
     again.add("thing9", [shape(4, 0)])
     again.save(tmp_path / "g.npz")
     last = Gallery.load(tmp_path / "g.npz", matcher)
@@ -86,7 +90,9 @@ def test_euclidean_search_is_the_nearest(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["text", "pickle", "zip", "names", "shapes", "bomb", "nan"])
-def test_a_hostile_file_is_one_sentence(kind: str, known: Gallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hostile_file_is_one_sentence(
+    kind: str, known: Gallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "g.npz"
     known.save(file)
     with np.load(file) as data:
@@ -145,7 +151,12 @@ def test_the_trackers_embedding_is_public_and_leaves_the_target_alone(tmp_path: 
     tracker.init(frame, (20, 20, 30, 30))
     target = tracker.target
     a, b = tracker.embed(frame, (20, 20, 30, 30)), tracker.embed(frame, (60, 40, 30, 30))
-    assert tracker.target is target and a.shape == b.shape and np.linalg.norm(a) == pytest.approx(1, abs=1e-4) and a @ a > a @ b
+    assert (
+        tracker.target is target
+        and a.shape == b.shape
+        and np.linalg.norm(a) == pytest.approx(1, abs=1e-4)
+        and a @ a > a @ b
+    )
     matcher = Matcher.from_pretrained(file, "cpu")
     np.testing.assert_allclose(matcher.embed(Region(frame, (20, 20, 30, 30)))[0], a, atol=1e-4)
     assert matcher.similarity(Region(frame, (20, 20, 30, 30)), [frame]).shape == (1, 1)
@@ -176,5 +187,7 @@ def test_shipped_matchers_need_no_data() -> None:
     assert verification((vectors @ vectors.T)[upper], same).eer < 0.15
     assert matcher.verify(draw(1, 1, seed=7), draw(1, 2, seed=7), far=0.1).probability is not None
     texts = Matcher.from_pretrained("match-sentences", "cpu")
-    near, far = texts.similarity(["A man is playing a guitar."], ["A man plays the guitar.", "The stock market fell on Monday."])[0]
+    near, far = texts.similarity(
+        ["A man is playing a guitar."], ["A man plays the guitar.", "The stock market fell on Monday."]
+    )[0]
     assert near > far + 0.2

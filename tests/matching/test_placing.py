@@ -82,7 +82,15 @@ def test_tracking_starts_from_a_picture(twins: Twins, tmp_path: Path, capsys: py
     save_matcher(model, twins, "twins")
     cv2.imwrite(str(tmp_path / "day.png"), picture())
     video = write_video(tmp_path / "clip.mp4", [np.roll(picture(), (8, 2 * k), (0, 1)) for k in range(4)])
-    words = [str(video), "--template-from", str(tmp_path / "day.png"), "--template-model", str(model), "--box", "80,40,32,32"]
+    words = [
+        str(video),
+        "--template-from",
+        str(tmp_path / "day.png"),
+        "--template-model",
+        str(model),
+        "--box",
+        "80,40,32,32",
+    ]
     assert run(track.main, [*words, "--model", "siamtrack-n", "--save-boxes", str(tmp_path / "out.csv")]) == 0
     assert "Found in the first frame at 80,4" in capsys.readouterr().out
     assert len((tmp_path / "out.csv").read_text().splitlines()) >= 4

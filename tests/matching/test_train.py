@@ -28,7 +28,12 @@ from tracker.training.data.transfer import to_device
 
 pytest.importorskip("pytorch_metric_learning")
 ROOT = Path(__file__).resolve().parents[2]
-TEXT = {"model": {"input": {"modality": "text", "buckets": 300}, "encoder": {"name": "lstm", "options": {"width": 12, "hidden": 6}}}}
+TEXT = {
+    "model": {
+        "input": {"modality": "text", "buckets": 300},
+        "encoder": {"name": "lstm", "options": {"width": 12, "hidden": 6}},
+    }
+}
 
 
 def log(folder: Path) -> list[dict[str, str]]:
@@ -56,7 +61,9 @@ def test_siblings_come_from_one_folder(tmp_path: Path) -> None:
 
 
 def test_a_run_trains_stops_and_goes_on_to_the_bit(tmp_path: Path) -> None:
-    config = recipe(classes(tmp_path / "data"), loss={"name": "contrastive", "memory": 24, "miner": {"name": "pair-margin"}})
+    config = recipe(
+        classes(tmp_path / "data"), loss={"name": "contrastive", "memory": 24, "miner": {"name": "pair-margin"}}
+    )
     for name in ("whole", "parts"):
         (tmp_path / name).mkdir()
     run(config, tmp_path / "whole")
@@ -69,7 +76,11 @@ def test_a_run_trains_stops_and_goes_on_to_the_bit(tmp_path: Path) -> None:
 
 
 def test_training_learns_to_tell_things_apart(tmp_path: Path) -> None:
-    config = recipe(classes(tmp_path / "data", 6), data={"folds": 3, "fold": 1}, loss={"name": "triplet", "miner": {"name": "semi-hard"}})
+    config = recipe(
+        classes(tmp_path / "data", 6),
+        data={"folds": 3, "fold": 1},
+        loss={"name": "triplet", "miner": {"name": "semi-hard"}},
+    )
     config = type(config)(**{**config.__dict__, "train": type(config.train)(**{**config.train.__dict__, "steps": 30})})
     (tmp_path / "run").mkdir()
     run(config, tmp_path / "run")
@@ -82,7 +93,9 @@ def test_training_learns_to_tell_things_apart(tmp_path: Path) -> None:
 def test_kochs_rule_trains_by_its_recipe(tmp_path: Path) -> None:
     small = {"input": {"width": 24, "height": 24}, "encoder": {"options": {"channels": [4, 8], "dim": 8}}}
     data = {"root": str(tmp_path / "data"), "sources": [{"kind": "folder", "path": "."}], "classes": 4}
-    config = merge(load_recipe("match-koch"), {"model": small, "data": data, "train": {"precision": "fp32", "workers": 0}})
+    config = merge(
+        load_recipe("match-koch"), {"model": small, "data": data, "train": {"precision": "fp32", "workers": 0}}
+    )
     classes(tmp_path / "data")
     (tmp_path / "run").mkdir()
     assert config.train.optim.name == "koch" and run(config, tmp_path / "run", max_steps=3).step == 3
@@ -99,10 +112,22 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
 
     root = classes(tmp_path / "data")
     (tmp_path / "recipe.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(values(root))))
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+    }
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "tracker.cli"]
     for name, prefix in (("one", [sys.executable, "-m", "tracker.cli"]), ("two", launch)):
-        command = [*prefix, "match", "train", str(tmp_path / "recipe.yaml"), "--output", str(tmp_path / name), "--quiet"]
+        command = [
+            *prefix,
+            "match",
+            "train",
+            str(tmp_path / "recipe.yaml"),
+            "--output",
+            str(tmp_path / name),
+            "--quiet",
+        ]
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280)
         assert done.returncode == 0, done.stderr[-2000:]
     one, two = ([float(row["loss"]) for row in log(tmp_path / name)] for name in ("one", "two"))
@@ -116,16 +141,26 @@ def test_texts_are_trained_from_scored_pairs(tmp_path: Path) -> None:
         'kind\t2.5\tsay "yes\ta man said yes',
     ] * 4
     (tmp_path / "pairs.csv").write_text("\n".join(lines))
-    source = {"kind": "pairs", "path": "pairs.csv", "delimiter": "tab", "columns": {"score": 1, "a": 2, "b": 3}, "scale": 5}
+    source = {
+        "kind": "pairs",
+        "path": "pairs.csv",
+        "delimiter": "tab",
+        "columns": {"score": 1, "a": 2, "b": 3},
+        "scale": 5,
+    }
     config = recipe(tmp_path, data={"sources": [source]}, loss={"name": "ranking"}, **TEXT)
     batch = MatchSource(config).batch(0)
-    assert batch.first.dtype == torch.int64 and batch.second is not None and set(batch.score.tolist()) <= {0.0, 0.5, 1.0}
+    assert (
+        batch.first.dtype == torch.int64 and batch.second is not None and set(batch.score.tolist()) <= {0.0, 0.5, 1.0}
+    )
     assert to_device(batch, torch.device("cpu"), False).first.dtype == torch.int64
     (tmp_path / "run").mkdir()
     result = run(config, tmp_path / "run")
     assert result.step == 12
     stored = load_matcher(tmp_path / "run" / "last.safetensors")
-    test = TestConfig(protocol="sts", path="pairs.csv", source={k: v for k, v in source.items() if k not in ("kind", "path")})
+    test = TestConfig(
+        protocol="sts", path="pairs.csv", source={k: v for k, v in source.items() if k not in ("kind", "path")}
+    )
     assert measure(*functions_of(stored.twins), test, config)["spearman"] > 0.5
 
 
@@ -180,7 +215,11 @@ def test_tracks_and_coco_boxes_are_classes(tmp_path: Path) -> None:
         (folder / "groundtruth.txt").write_text("10,10,20,20\n" * 4)
     (tmp_path / "train" / "list.txt").write_text("one\ntwo\n")
     tracks = read_source({"kind": "tracks", "path": "train"}, tmp_path, InputConfig())
-    assert isinstance(tracks, Classes) and tracks.names == ["one", "two"] and tracks.samples[0][0].read().shape == (20, 20, 3)
+    assert (
+        isinstance(tracks, Classes)
+        and tracks.names == ["one", "two"]
+        and tracks.samples[0][0].read().shape == (20, 20, 3)
+    )
     (tmp_path / "images").mkdir()
     cv2.imwrite(str(tmp_path / "images" / "a.png"), shape(1, 1, 64))
     coco = {

@@ -23,7 +23,9 @@ def numbered(index: int, width: int = 96, height: int = 64) -> np.ndarray:
 def number_of(image: np.ndarray) -> int:
     """The number that `numbered` wrote."""
     height, width = image.shape[:2]
-    return sum(1 << bit for bit in range(8) if image[(2 * bit + 1) * height // 16, width // 8 : width // 4].mean() > 127)
+    return sum(
+        1 << bit for bit in range(8) if image[(2 * bit + 1) * height // 16, width // 8 : width // 4].mean() > 127
+    )
 
 
 def write_clip(

@@ -50,14 +50,21 @@ def serve(port: int, http: bool, rate: int = 25) -> None:
 
 def send(client: socket.socket, rate: int) -> None:
     """Send frames until the client is gone."""
-    with client.makefile("wb", buffering=0) as out, av.open(out, "w", format="mpegts", options={"flush_packets": "1"}) as container:
-        stream = container.add_stream("libx264", rate=rate, options={"preset": "ultrafast", "tune": "zerolatency", "crf": "20"})
+    with (
+        client.makefile("wb", buffering=0) as out,
+        av.open(out, "w", format="mpegts", options={"flush_packets": "1"}) as container,
+    ):
+        stream = container.add_stream(
+            "libx264", rate=rate, options={"preset": "ultrafast", "tune": "zerolatency", "crf": "20"}
+        )
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         stream.codec_context.gop_size = rate
         began = time.monotonic()
         for k in range(1_000_000):
             time.sleep(max(0.0, began + k / rate - time.monotonic()))
-            frame = av.VideoFrame.from_ndarray(cv2.cvtColor(draw_clock(now()), cv2.COLOR_BGR2YUV_I420), format="yuv420p")
+            frame = av.VideoFrame.from_ndarray(
+                cv2.cvtColor(draw_clock(now()), cv2.COLOR_BGR2YUV_I420), format="yuv420p"
+            )
             frame.pts, frame.time_base = k, Fraction(1, rate)
             container.mux(stream.encode(frame))
 

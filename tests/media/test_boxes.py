@@ -41,7 +41,11 @@ def write(path: Path, rows: Sequence[Sequence[Track]], format: str | None = None
     return path.read_text()
 
 
-THREE = [[track((1, 2, 30, 40))], [track((5, 6, 7, 8), TrackState.LOST, score=0.1)], [track((1.5, 2.25, 30, 40), TrackState.UNCERTAIN)]]
+THREE = [
+    [track((1, 2, 30, 40))],
+    [track((5, 6, 7, 8), TrackState.LOST, score=0.1)],
+    [track((1.5, 2.25, 30, 40), TrackState.UNCERTAIN)],
+]
 
 
 def test_csv(tmp_path: Path) -> None:
@@ -60,8 +64,16 @@ def test_jsonl(tmp_path: Path) -> None:
 
 
 def test_text_formats(tmp_path: Path) -> None:
-    assert write(tmp_path / "g.txt", THREE).split() == ["1.000,2.000,30.000,40.000", "0.000,0.000,0.000,0.000", "1.500,2.250,30.000,40.000"]
-    assert write(tmp_path / "o.txt", THREE, "otb").split() == ["1.00,2.00,30.00,40.00", "0.00,0.00,0.00,0.00", "1.50,2.25,30.00,40.00"]
+    assert write(tmp_path / "g.txt", THREE).split() == [
+        "1.000,2.000,30.000,40.000",
+        "0.000,0.000,0.000,0.000",
+        "1.500,2.250,30.000,40.000",
+    ]
+    assert write(tmp_path / "o.txt", THREE, "otb").split() == [
+        "1.00,2.00,30.00,40.00",
+        "0.00,0.00,0.00,0.00",
+        "1.50,2.25,30.00,40.00",
+    ]
     assert write(tmp_path / "v.txt", THREE, "vot").split() == ["1", "0", "1.5000,2.2500,30.0000,40.0000"]
     assert write(tmp_path / "m.txt", [*THREE, [track((0, 0, 3, 4), target=4)]], "mot").split() == [
         "1,1,2.000,3.000,30.000,40.000,0.7500,-1,-1,-1",
@@ -94,7 +106,10 @@ states = st.sampled_from(TrackState)
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.lists(st.tuples(coordinate, coordinate, size, size, states), min_size=1, max_size=6), st.sampled_from(BOX_FORMATS))
+@given(
+    st.lists(st.tuples(coordinate, coordinate, size, size, states), min_size=1, max_size=6),
+    st.sampled_from(BOX_FORMATS),
+)
 def test_round_trip(rows: list[tuple[float, float, float, float, TrackState]], format: str) -> None:  # noqa: A002
     tracks = [[track(row[:4], row[4])] for row in rows]
     with tempfile.TemporaryDirectory() as folder:
@@ -215,7 +230,12 @@ def test_check_writable(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "format", "says"),
-    [("o.xml", None, "Can't tell"), ("o.txt", "xml", "not known"), ("o.csv", "mot", "ends in .csv"), ("o.txt", "csv", "ends in .txt")],
+    [
+        ("o.xml", None, "Can't tell"),
+        ("o.txt", "xml", "not known"),
+        ("o.csv", "mot", "ends in .csv"),
+        ("o.txt", "csv", "ends in .txt"),
+    ],
 )
 def test_format_choice(name: str, format: str | None, says: str) -> None:  # noqa: A002
     with pytest.raises(OutputError, match=says):
@@ -245,7 +265,9 @@ for k in range(10000):
 @pytest.mark.parametrize("name", ["o.csv", "o.jsonl", "o.txt"])
 def test_a_killed_writer_leaves_every_frame(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
-    process = subprocess.Popen([sys.executable, "-c", KILLED, str(path)], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(path)], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+    )
     assert process.stdout is not None
     seen = [int(process.stdout.readline()) for _ in range(40)][-1]
     process.send_signal(signal.SIGKILL)

@@ -38,7 +38,10 @@ ODD: dict[str, dict[str, object]] = {
         "codec": "libvpx",
         "more": {"b": "400k", "auto-alt-ref": "1", "lag-in-frames": "16", "deadline": "good", "cpu-used": "5"},
     },
-    "hidden9.webm": {"codec": "libvpx-vp9", "more": {"b": "400k", "auto-alt-ref": "1", "lag-in-frames": "16", "cpu-used": "8"}},
+    "hidden9.webm": {
+        "codec": "libvpx-vp9",
+        "more": {"b": "400k", "auto-alt-ref": "1", "lag-in-frames": "16", "cpu-used": "8"},
+    },
     "fast.mkv": {"rate": Fraction(1500), "more": {"bf": "2"}},
     "slow.mkv": {"rate": Fraction(1), "more": {"bf": "3"}},
     "slow.mp4": {"rate": Fraction(1), "more": {"bf": "3"}},
@@ -129,16 +132,35 @@ def test_half_a_picture_in_motion_jpeg_is_not_shown(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["c.mkv", "c.avi", "c.webm"])
 def test_a_file_that_is_cut_short_says_so_after_its_last_frame(tmp_path: Path, name: str, part: float) -> None:
     codec = {"c.mkv": "libx264", "c.avi": "mjpeg", "c.webm": "libvpx"}[name]
-    path = write_clip(tmp_path / name, [numbered(k) for k in range(N)], codec=codec, pix_fmt="yuvj420p" if codec == "mjpeg" else "yuv420p")
+    path = write_clip(
+        tmp_path / name,
+        [numbered(k) for k in range(N)],
+        codec=codec,
+        pix_fmt="yuvj420p" if codec == "mjpeg" else "yuv420p",
+    )
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * part)])
     seen = []
-    with open_source(path) as source, pytest.raises(SourceError, match=r"failed at frame \d+, after \d+ were delivered.*cut short"):
+    with (
+        open_source(path) as source,
+        pytest.raises(SourceError, match=r"failed at frame \d+, after \d+ were delivered.*cut short"),
+    ):
         seen.extend(number_of(f.image) for f in source)
     assert 3 < len(seen) < N and seen == list(range(len(seen)))
 
 
 @pytest.mark.parametrize(
-    "name", ["a:b.mp4", "http:x.mp4", "blank.mp4 ", "é ü.mp4", "100%20.mp4", "%03d.mp4", "new\nline.mp4", "q?[1].mp4", "-x.mp4"]
+    "name",
+    [
+        "a:b.mp4",
+        "http:x.mp4",
+        "blank.mp4 ",
+        "é ü.mp4",
+        "100%20.mp4",
+        "%03d.mp4",
+        "new\nline.mp4",
+        "q?[1].mp4",
+        "-x.mp4",
+    ],
 )
 def test_names_of_files(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     write_clip(tmp_path / "plain.mp4", [numbered(k) for k in range(3)]).rename(tmp_path / name)
@@ -154,7 +176,9 @@ def test_names_of_files(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPat
             assert [number_of(f.image) for f in source] == [0, 1, 2], spec
 
 
-def test_a_path_of_digits_is_a_file_and_other_machines_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_of_digits_is_a_file_and_other_machines_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_clip(tmp_path / "p.mp4", [numbered(0)]).rename(tmp_path / "7")
     monkeypatch.chdir(tmp_path)
     for spec in (Path("7"), "./7"):
@@ -164,7 +188,9 @@ def test_a_path_of_digits_is_a_file_and_other_machines_are_refused(tmp_path: Pat
         open_source("file://nas/share/a.mp4")
 
 
-@pytest.mark.parametrize("spec", ["", "   ", None, 3.5, True, -1, ["a.mp4"], b"a.mp4", "a\0b.mp4", "x" * 5000, "~nobody-at-all/a.mp4"])
+@pytest.mark.parametrize(
+    "spec", ["", "   ", None, 3.5, True, -1, ["a.mp4"], b"a.mp4", "a\0b.mp4", "x" * 5000, "~nobody-at-all/a.mp4"]
+)
 def test_what_is_no_source(spec: object) -> None:
     with pytest.raises(SourceError) as caught:
         open_source(spec)  # type: ignore[arg-type]
@@ -173,11 +199,15 @@ def test_what_is_no_source(spec: object) -> None:
 
 def test_pixels_that_are_not_square_are_stored_pixels_and_keep_their_shape(tmp_path: Path) -> None:
     for rotate, expected in ((0, Fraction(64, 45)), (90, Fraction(45, 64))):
-        path = write_clip(tmp_path / f"pal{rotate}.mp4", [numbered(k) for k in range(3)], aspect=Fraction(64, 45), rotate=rotate)
+        path = write_clip(
+            tmp_path / f"pal{rotate}.mp4", [numbered(k) for k in range(3)], aspect=Fraction(64, 45), rotate=rotate
+        )
         with open_source(path) as source:
             assert source.info.pixel_aspect == expected
             assert (source.info.width, source.info.height) == ((96, 64) if not rotate else (64, 96))
-            with VideoSink(tmp_path / f"out{rotate}.mp4", source.info, render=lambda frame, tracks: frame.image) as sink:
+            with VideoSink(
+                tmp_path / f"out{rotate}.mp4", source.info, render=lambda frame, tracks: frame.image
+            ) as sink:
                 for frame in source:
                     sink.write(frame, [])
         with open_source(tmp_path / f"out{rotate}.mp4") as source:

@@ -18,7 +18,9 @@ def black(width: int = 320, height: int = 240) -> Frame:
     return Frame(np.zeros((height, width, 3), np.uint8), 0)
 
 
-def track(box: tuple[float, ...] = (100, 80, 60, 50), state: TrackState = TrackState.TRACKING, target: int = 0) -> Track:
+def track(
+    box: tuple[float, ...] = (100, 80, 60, 50), state: TrackState = TrackState.TRACKING, target: int = 0
+) -> Track:
     return Track(np.array(box, dtype=np.float64), 0.87, state, target_id=target)
 
 
@@ -29,7 +31,9 @@ def has(image: np.ndarray, colour: tuple[int, int, int]) -> int:
 def views(size: int = 17) -> Any:
     response = np.zeros((size, size), np.float32)
     response[4, 12] = 0.9
-    return SimpleNamespace(template=np.full((127, 127, 3), 90, np.uint8), search=np.full((255, 255, 3), 120, np.uint8), response=response)
+    return SimpleNamespace(
+        template=np.full((127, 127, 3), 90, np.uint8), search=np.full((255, 255, 3), 120, np.uint8), response=response
+    )
 
 
 def test_each_state_looks_different_and_the_frame_is_not_touched() -> None:
@@ -59,7 +63,9 @@ def test_targets_have_their_own_colours() -> None:
     st.sampled_from([(1, 1), (7, 3), (64, 48), (640, 360)]),
 )
 @settings(max_examples=60, deadline=None)
-def test_no_box_and_no_frame_breaks_the_drawing(box: tuple[float, ...], state: TrackState, size: tuple[int, int]) -> None:
+def test_no_box_and_no_frame_breaks_the_drawing(
+    box: tuple[float, ...], state: TrackState, size: tuple[int, int]
+) -> None:
     image = draw_tracks(black(*size), [track(box, state)], note="12.3 fps")
     assert image.shape == (size[1], size[0], 3)
 

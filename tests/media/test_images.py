@@ -61,7 +61,13 @@ def test_files_of_every_kind_are_read(tmp_path: Path) -> None:
     colour = np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8)
     gray16 = np.linspace(0, 65535, 600).reshape(20, 30).astype(np.uint16)
     alpha = np.dstack([colour, np.full((20, 30), 9, np.uint8)])
-    for name, image in {"c.png": colour, "g.png": colour[..., 0], "d.png": gray16, "a.png": alpha, "t.tif": gray16}.items():
+    for name, image in {
+        "c.png": colour,
+        "g.png": colour[..., 0],
+        "d.png": gray16,
+        "a.png": alpha,
+        "t.tif": gray16,
+    }.items():
         cv2.imwrite(str(tmp_path / name), image)
         out = read_image(tmp_path / name)
         assert out.shape == (20, 30, 3) and out.dtype == np.uint8, name
@@ -77,7 +83,11 @@ def test_palette_png(tmp_path: Path) -> None:
 
     pixels = b"".join(b"\x00" + bytes([0, 1, 2]) for _ in range(2))
     data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 3, 2, 8, 3, 0, 0, 0))
-    data += chunk(b"PLTE", bytes([255, 0, 0, 0, 255, 0, 0, 0, 255])) + chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")
+    data += (
+        chunk(b"PLTE", bytes([255, 0, 0, 0, 255, 0, 0, 0, 255]))
+        + chunk(b"IDAT", zlib.compress(pixels))
+        + chunk(b"IEND", b"")
+    )
     (tmp_path / "p.png").write_bytes(data)
     assert read_image(tmp_path / "p.png")[0].tolist() == [[0, 0, 255], [0, 255, 0], [255, 0, 0]]
 

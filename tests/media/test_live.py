@@ -29,7 +29,14 @@ class Fake(SourceBase):
     """Numbered frames every `every` seconds; breaks or ends after `count`."""
 
     def __init__(self, count: int, every: float = 0.01, error: str = "") -> None:
-        self.info, self.count, self.every, self.error, self.at, self.closed = VideoInfo("fake", 8, 8), count, every, error, 0, False
+        self.info, self.count, self.every, self.error, self.at, self.closed = (
+            VideoInfo("fake", 8, 8),
+            count,
+            every,
+            error,
+            0,
+            False,
+        )
 
     def __next__(self) -> Frame:
         if self.at >= self.count:
@@ -76,9 +83,13 @@ def test_a_quick_reader_misses_nothing() -> None:
 
 
 def test_reconnects_with_back_off_and_says_so() -> None:
-    opens: Iterator[Callable[[], Fake]] = iter([lambda: Fake(3, error="fake broke"), _refuse, _refuse, lambda: Fake(4), lambda: Fake(5)])
+    opens: Iterator[Callable[[], Fake]] = iter(
+        [lambda: Fake(3, error="fake broke"), _refuse, _refuse, lambda: Fake(4), lambda: Fake(5)]
+    )
     states: list[str] = []
-    with LatestFrameSource(lambda: next(opens)(), reconnect_for=5, on_state=lambda state, text: states.append(state)) as source:
+    with LatestFrameSource(
+        lambda: next(opens)(), reconnect_for=5, on_state=lambda state, text: states.append(state)
+    ) as source:
         frames = [next(source) for _ in range(10)]
         assert source.reconnects == 2
     assert [f.index for f in frames] == sorted(f.index for f in frames)
@@ -93,7 +104,9 @@ def test_lost_for_good_is_an_error() -> None:
     opens: Iterator[Callable[[], Fake]] = itertools.chain([lambda: Fake(3)], itertools.repeat(_refuse))
     states: list[str] = []
     began = time.monotonic()
-    with LatestFrameSource(lambda: next(opens)(), reconnect_for=0.5, on_state=lambda state, text: states.append(state)) as source:
+    with LatestFrameSource(
+        lambda: next(opens)(), reconnect_for=0.5, on_state=lambda state, text: states.append(state)
+    ) as source:
         with pytest.raises(SourceError, match=r"lost after 3 frames.*0\.5 seconds.*refused"):
             list(source)
         assert source.state == "failed"
@@ -150,7 +163,9 @@ def _free_port() -> int:
 
 def _serve(url: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.media.stream_server", url.split(":")[0], url.rsplit(":")[-1]], cwd=ROOT, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "tests.media.stream_server", url.split(":")[0], url.rsplit(":")[-1]],
+        cwd=ROOT,
+        stderr=subprocess.DEVNULL,
     )
 
 

@@ -26,7 +26,9 @@ from tracker.metrics.files import read_frame
 from tracker.metrics.results import SequenceResult
 
 COUNT = 12
-EXIF_SIDEWAYS = bytes.fromhex("ffe1002245786966000049492a000800000001001201030001000000060000000000 0000".replace(" ", ""))
+EXIF_SIDEWAYS = bytes.fromhex(
+    "ffe1002245786966000049492a000800000001001201030001000000060000000000 0000".replace(" ", "")
+)
 """An EXIF segment whose only entry is orientation 6: turn by a quarter clockwise."""
 
 
@@ -38,7 +40,9 @@ def textured(k: int) -> np.ndarray:
 
 CLIPS: dict[str, Callable[[Path], Path]] = {
     "plain": lambda path: write_clip(path, [textured(k) for k in range(COUNT)]),
-    "interlaced": lambda path: write_clip(path, [textured(k) for k in range(COUNT)], more={"flags": "+ilme+ildct", "x264-params": "tff=1"}),
+    "interlaced": lambda path: write_clip(
+        path, [textured(k) for k in range(COUNT)], more={"flags": "+ilme+ildct", "x264-params": "tff=1"}
+    ),
     "turned": lambda path: write_clip(path, [textured(k) for k in range(COUNT)], rotate=90),
     "upside down": lambda path: write_clip(path, [textured(k) for k in range(COUNT)], rotate=180),
 }
@@ -134,7 +138,18 @@ def picture(path: Path, kind: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    "kind", ["plain.jpg", "exif.jpg", "plain.png", "gray16.png", "alpha.png", "plain.webp", "plain.bmp", "plain.tif", "named.png"]
+    "kind",
+    [
+        "plain.jpg",
+        "exif.jpg",
+        "plain.png",
+        "gray16.png",
+        "alpha.png",
+        "plain.webp",
+        "plain.bmp",
+        "plain.tif",
+        "named.png",
+    ],
 )
 def test_a_picture_has_the_same_bits_on_every_road(tmp_path: Path, kind: str) -> None:
     path = picture(tmp_path / f"é {kind}", kind)
@@ -172,7 +187,18 @@ def damaged(path: Path, kind: str) -> Path:
 
 
 KINDS = [
-    f".jpg {how}" for how in ("cut", "cut-and-closed", "progressive-cut", "progressive-closed", "sector", "lost", "tail", "empty", "text")
+    f".jpg {how}"
+    for how in (
+        "cut",
+        "cut-and-closed",
+        "progressive-cut",
+        "progressive-closed",
+        "sector",
+        "lost",
+        "tail",
+        "empty",
+        "text",
+    )
 ]
 KINDS += [f".png {how}" for how in ("cut", "sector", "lost", "tail", "bit", "empty", "text")]
 KINDS += [f"{suffix} cut" for suffix in (".webp", ".bmp", ".tif", ".ppm")]
@@ -193,9 +219,9 @@ def test_whole_pictures_that_look_suspicious_are_taken(tmp_path: Path) -> None:
     flat[:20] = 200
     for progressive in (0, 1):
         for optimised in (0, 1):
-            code = cv2.imencode(".jpg", flat, [cv2.IMWRITE_JPEG_PROGRESSIVE, progressive, cv2.IMWRITE_JPEG_OPTIMIZE, optimised])[
-                1
-            ].tobytes()
+            code = cv2.imencode(
+                ".jpg", flat, [cv2.IMWRITE_JPEG_PROGRESSIVE, progressive, cv2.IMWRITE_JPEG_OPTIMIZE, optimised]
+            )[1].tobytes()
             for tail in (b"", b"trailing bytes", code):  # cameras append previews and notes
                 (tmp_path / "a.jpg").write_bytes(code + tail)
                 assert read_image(tmp_path / "a.jpg").shape == (64, 80, 3)
@@ -205,7 +231,9 @@ def test_masks_and_cutouts_go_through_the_same_checks(tmp_path: Path) -> None:
     colour = np.random.default_rng(0).integers(0, 255, (40, 50, 4), dtype=np.uint8)
     data = cv2.imencode(".png", colour)[1].tobytes()
     (tmp_path / "c ü.png").write_bytes(data)
-    assert np.array_equal(read_alpha(tmp_path / "c ü.png"), colour) and np.array_equal(read_labels(tmp_path / "c ü.png"), colour)
+    assert np.array_equal(read_alpha(tmp_path / "c ü.png"), colour) and np.array_equal(
+        read_labels(tmp_path / "c ü.png"), colour
+    )
     (tmp_path / "c ü.png").write_bytes(data[:-300])
     for read in (read_alpha, read_labels):
         with pytest.raises(SiamTrackError, match="cut short"):

@@ -27,7 +27,9 @@ def numbers(spec: str | Path, **options: object) -> list[int]:
 
 @pytest.fixture(scope="module")
 def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_clip(tmp_path_factory.mktemp("clips") / "long.mp4", [numbered(k) for k in range(200)], Fraction(30000, 1001))
+    return write_clip(
+        tmp_path_factory.mktemp("clips") / "long.mp4", [numbered(k) for k in range(200)], Fraction(30000, 1001)
+    )
 
 
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv", "clip.avi", "clip.ts", "clip.mov"])
@@ -114,14 +116,25 @@ def test_printf_with_zeros_and_gaps(tmp_path: Path, caplog: pytest.LogCaptureFix
 
 
 def test_natural_key() -> None:
-    assert sorted(["b1", "a10", "a2", "A1", "a2b", "10", "9"], key=natural_key) == ["9", "10", "A1", "a2", "a2b", "a10", "b1"]
+    assert sorted(["b1", "a10", "a2", "A1", "a2b", "10", "9"], key=natural_key) == [
+        "9",
+        "10",
+        "A1",
+        "a2",
+        "a2b",
+        "a10",
+        "b1",
+    ]
 
 
 def test_mixed_image_kinds_become_bgr8(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "1.png"), np.full((8, 9), 40000, np.uint16))
     cv2.imwrite(str(tmp_path / "2.png"), np.full((8, 9, 4), 77, np.uint8))
     with open_source(tmp_path) as source:
-        assert [(f.image.shape, f.image.dtype, f.image[0, 0, 0]) for f in source] == [((8, 9, 3), np.uint8, 156), ((8, 9, 3), np.uint8, 77)]
+        assert [(f.image.shape, f.image.dtype, f.image[0, 0, 0]) for f in source] == [
+            ((8, 9, 3), np.uint8, 156),
+            ((8, 9, 3), np.uint8, 77),
+        ]
 
 
 @pytest.mark.parametrize(
@@ -194,7 +207,10 @@ def test_truncated_matroska_fails_in_the_middle(tmp_path: Path) -> None:
 def test_a_corrupted_image_in_the_middle_is_named(image_folder: Path) -> None:
     (image_folder / "frame_5.png").write_bytes(b"nonsense")
     seen = []
-    with open_source(image_folder, start=1) as source, pytest.raises(SourceError, match=r"frame 4, after 3 were delivered.*frame_5\.png"):
+    with (
+        open_source(image_folder, start=1) as source,
+        pytest.raises(SourceError, match=r"frame 4, after 3 were delivered.*frame_5\.png"),
+    ):
         seen.extend(frame.index for frame in source)
     assert seen == [1, 2, 3]
 

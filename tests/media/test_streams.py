@@ -132,7 +132,9 @@ def test_a_camera_that_is_still_starting_is_waited_for(tmp_path: Path, as_live: 
     camera = threading.Thread(target=boot, daemon=True)
     camera.start()
     try:
-        with open_source(f"tcp://127.0.0.1:{port}", live=as_live, reconnect_for=20, on_state=lambda *news: states.append(news)) as source:
+        with open_source(
+            f"tcp://127.0.0.1:{port}", live=as_live, reconnect_for=20, on_state=lambda *news: states.append(news)
+        ) as source:
             assert isinstance(source, LatestFrameSource) and next(source).image.shape == (64, 96, 3)
     finally:
         up.set()

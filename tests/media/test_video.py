@@ -64,12 +64,19 @@ def test_colours_survive(tmp_path: Path) -> None:
 
 
 def test_odd_size_and_change_of_size(tmp_path: Path) -> None:
-    frames = [Frame(numbered(0, 95, 63), 0), Frame(numbered(1, 40, 80), 1), Frame(numbered(2, 96, 64), 2), Frame(numbered(3, 95, 63), 3)]
+    frames = [
+        Frame(numbered(0, 95, 63), 0),
+        Frame(numbered(1, 40, 80), 1),
+        Frame(numbered(2, 96, 64), 2),
+        Frame(numbered(3, 95, 63), 3),
+    ]
     with open_source(write(tmp_path / "o.mp4", frames)) as source:
         out = list(source)
     assert {f.image.shape for f in out} == {(64, 96, 3)}
     assert (number_of(out[0].image), number_of(out[3].image)) == (0, 3)
-    assert out[1].image[:, :20].max() < 20 and out[1].image[:, -20:].max() < 20  # the tall frame stands between black bars
+    assert (
+        out[1].image[:, :20].max() < 20 and out[1].image[:, -20:].max() < 20
+    )  # the tall frame stands between black bars
 
 
 def test_variable_and_live_time_stamps(tmp_path: Path) -> None:
@@ -85,7 +92,9 @@ def test_folders_get_25_frames_a_second(tmp_path: Path) -> None:
         assert source.info.frame_rate == 25
 
 
-@pytest.mark.parametrize("rate", [Fraction(25), Fraction(24000, 1001), Fraction(30000, 1001), Fraction(15, 2), Fraction(1234567, 41111)])
+@pytest.mark.parametrize(
+    "rate", [Fraction(25), Fraction(24000, 1001), Fraction(30000, 1001), Fraction(15, 2), Fraction(1234567, 41111)]
+)
 def test_clock_keeps_the_rate_exactly_and_never_stands_still(rate: Fraction) -> None:
     clock = Clock(rate)
     ticks = [clock.ticks(Frame(numbered(0, 8, 8), k, round(k / float(rate), 3))) for k in range(200)]
@@ -128,7 +137,9 @@ def test_an_encoder_that_fails_is_a_sentence(tmp_path: Path, monkeypatch: pytest
         write(tmp_path / "o.mp4", [Frame(numbered(k), k) for k in range(50)])
 
 
-def test_poorer_encoder_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_poorer_encoder_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(videosink, "ENCODERS", {"no-such-encoder": {}, "mpeg4": {"qscale": "2"}})
     path = write(tmp_path / "o.mp4", [Frame(numbered(k), k) for k in range(5)])
     assert "browsers don't play" in caplog.text and count_frames(path) == 5
@@ -158,7 +169,9 @@ for k in range(10000):
 @pytest.mark.parametrize("name", ["o.mp4", "o.mkv"])
 def test_a_killed_writer_leaves_a_playable_file(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
-    process = subprocess.Popen([sys.executable, "-c", KILLED, str(path)], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(path)], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+    )
     assert process.stdout is not None
     seen = [int(process.stdout.readline()) for _ in range(60)][-1]
     process.send_signal(signal.SIGKILL)

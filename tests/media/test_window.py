@@ -76,9 +76,13 @@ def test_scale_fits_the_screen() -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="displays are named like this on Linux only")
-@pytest.mark.parametrize(("display", "says"), [("", "neither DISPLAY nor WAYLAND_DISPLAY"), (":4711", "display :4711 can't be opened")])
+@pytest.mark.parametrize(
+    ("display", "says"), [("", "neither DISPLAY nor WAYLAND_DISPLAY"), (":4711", "display :4711 can't be opened")]
+)
 def test_without_a_display_there_is_one_sentence(display: str, says: str) -> None:
-    env = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")} | ({"DISPLAY": display} if display else {})
+    env = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")} | (
+        {"DISPLAY": display} if display else {}
+    )
     done = subprocess.run([sys.executable, "-c", OPEN], capture_output=True, text=True, env=env, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
     if "headless" not in done.stdout:
@@ -112,7 +116,9 @@ def display() -> Iterator[str]:
     if "NONE" in row:
         pytest.skip("this OpenCV is built without windows")
     read, write = os.pipe()
-    server = subprocess.Popen(["Xvfb", "-displayfd", str(write), "-screen", "0", "800x600x24"], pass_fds=[write], stderr=subprocess.DEVNULL)
+    server = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(write), "-screen", "0", "800x600x24"], pass_fds=[write], stderr=subprocess.DEVNULL
+    )
     os.close(write)
     with os.fdopen(read) as pipe:
         number = pipe.readline().strip()
@@ -128,7 +134,11 @@ class Session:
         cv2.imwrite(str(folder / "image.png"), image(640, 400))
         self.env = {**os.environ, "DISPLAY": display}
         self.process = subprocess.Popen(
-            [sys.executable, "-c", SESSION, str(folder / "image.png"), mode], env=self.env, cwd=ROOT, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", SESSION, str(folder / "image.png"), mode],
+            env=self.env,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert self.line() == "ready"
         self.window = ""
@@ -227,7 +237,9 @@ def test_the_x_of_the_window_ends_it(display: str, tmp_path: Path, after: str) -
         session.drag(50, 60, 150, 120)
         session.key(after)
         assert session.line() == "boxes [[50.0, 60.0, 100.0, 60.0]]"
-    done = subprocess.run([sys.executable, "-c", CLOSE, session.window], env=session.env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", CLOSE, session.window], env=session.env, capture_output=True, text=True, check=False
+    )
     if done.returncode != 0:
         session.process.kill()
         pytest.skip("libX11 is not at hand to press the X")

@@ -149,7 +149,9 @@ class TestOtb:
         package = Package()
         package.dataset = Names(package.dataset)
         theirs = quietly(lambda: package.report(["mine"]))["mine"]
-        ours = measure(dataset, "mine", result_files.read_results(tmp_path / "results" / "OTB" / "mine", "mine", dataset), "ope")
+        ours = measure(
+            dataset, "mine", result_files.read_results(tmp_path / "results" / "OTB" / "mine", "mine", dataset), "ope"
+        )
         assert list(ours.curves["success"].values) == theirs["overall"]["success_curve"]
         assert list(ours.curves["precision"].values) == theirs["overall"]["precision_curve"]
         assert ours.overall["auc"] == theirs["overall"]["success_score"]
@@ -179,7 +181,9 @@ class TestOtb:
     def test_frames_without_target(self):
         truth = np.tile([[10.0, 10, 20, 20]], (4, 1))
         truth[2:] = np.nan
-        table = metrics.otb_metrics("t", [result(np.nan_to_num(truth, nan=1.0), truth, valid=np.isfinite(truth[:, 0]))]).overall
+        table = metrics.otb_metrics(
+            "t", [result(np.nan_to_num(truth, nan=1.0), truth, valid=np.isfinite(truth[:, 0]))]
+        ).overall
         assert table["auc"] == pytest.approx(20 / 21)
         assert table["auc_all_frames"] == pytest.approx(20 / 21 / 2)
 
@@ -256,7 +260,9 @@ class TestVot:
 def result(boxes, truth, valid=None, codes=None) -> SequenceResult:
     count, nan = len(truth), np.full(len(truth), np.nan)
     valid = np.ones(count, bool) if valid is None else valid
-    return SequenceResult("t", "d", "s", boxes, truth, valid, nan, nan, nan, np.zeros(count, bool), size=SIZE, codes=codes)
+    return SequenceResult(
+        "t", "d", "s", boxes, truth, valid, nan, nan, nan, np.zeros(count, bool), size=SIZE, codes=codes
+    )
 
 
 class TestSpeed:
@@ -276,6 +282,8 @@ def test_toolkit_option_uses_the_package(tmp_path):
     dataset = load_dataset("got10k", got10k_tree(tmp_path / "data"))
     write_results(tmp_path / "results" / "GOT-10k" / "mine", dataset)
     theirs = toolkit_report(tmp_path / "results", dataset, ["mine"])["mine"]
-    ours = measure(dataset, "mine", result_files.read_results(tmp_path / "results" / "GOT-10k" / "mine", "mine", dataset), "ope")
+    ours = measure(
+        dataset, "mine", result_files.read_results(tmp_path / "results" / "GOT-10k" / "mine", "mine", dataset), "ope"
+    )
     assert theirs["ao"] == pytest.approx(ours.overall["ao"], abs=1e-12)
     assert json.dumps(theirs)

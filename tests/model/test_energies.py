@@ -24,7 +24,9 @@ def naive(name: str, z: np.ndarray, x: np.ndarray, w: np.ndarray) -> np.ndarray:
                     for k in range(c):
                         a, b = float(z[k, i, j]), float(x[k, row + i, column + j])
                         dot, zz, xx = dot + w[i, j] * a * b, zz + w[i, j] * a * a, xx + w[i, j] * b * b
-            out[row, column] = {"dot": dot, "cosine": dot / np.sqrt(zz * xx + EPS), "euclidean": 2 * dot - zz - xx}[name]
+            out[row, column] = {"dot": dot, "cosine": dot / np.sqrt(zz * xx + EPS), "euclidean": 2 * dot - zz - xx}[
+                name
+            ]
     return out
 
 
@@ -43,7 +45,9 @@ def test_window_is_the_naive_loop(name: str, weighted: bool) -> None:
     assert got.shape == (3, 1, 4, 4)
     for k in range(3):
         weight = w[k, 0].numpy() if weighted else np.ones((2, 3))
-        assert np.allclose(got[k, 0].numpy(), naive(name, z[k].double().numpy(), x[k].double().numpy(), weight), atol=1e-4)
+        assert np.allclose(
+            got[k, 0].numpy(), naive(name, z[k].double().numpy(), x[k].double().numpy(), weight), atol=1e-4
+        )
 
 
 @pytest.mark.parametrize("weighted", [False, True])

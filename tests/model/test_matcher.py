@@ -17,10 +17,18 @@ from tracker.model.checkpoint import load_model, save_model, update_tracking
 from tracker.model.heads import coverage, target_size
 from tracker.model.matcher import Matcher
 
-SMALL = ModelConfig(backbone="efficientnet-lite0-80", neck_channels=16, template_size=65, search_size=129, head_channels=16)
+SMALL = ModelConfig(
+    backbone="efficientnet-lite0-80", neck_channels=16, template_size=65, search_size=129, head_channels=16
+)
 CLASSIC = replace(SMALL, head="classic")
 ALEXNET = ModelConfig(
-    backbone="siamfc-alexnet", neck_channels=0, energy="dot", head="classic", template_size=103, search_size=151, response_scale=1e-3
+    backbone="siamfc-alexnet",
+    neck_channels=0,
+    energy="dot",
+    head="classic",
+    template_size=103,
+    search_size=151,
+    response_scale=1e-3,
 )
 FINE = replace(SMALL, backbone="efficientnet-lite0-fine")
 NORMED = replace(ALEXNET, backbone="siamfc-alexnet-normed")
@@ -147,7 +155,9 @@ def test_a_shifted_target_moves_the_peak_by_shift_over_stride(name: str, dx: int
         model = Matcher(config).eval()
     n, m, stride = config.template_size, config.search_size + 64, model.stride
     generator = torch.Generator().manual_seed(2)
-    texture = torch.nn.functional.interpolate(255 * torch.rand(1, 3, 9, 9, generator=generator), (n, n), mode="bilinear")
+    texture = torch.nn.functional.interpolate(
+        255 * torch.rand(1, 3, 9, 9, generator=generator), (n, n), mode="bilinear"
+    )
     search = torch.full((1, 3, m, m), 127.0)
     left, top = (m - n) // 2 + dx * stride, (m - n) // 2 + dy * stride
     search[..., top : top + n, left : left + n] = texture
@@ -189,7 +199,11 @@ def test_cells_stand_where_the_boxes_say() -> None:
 def test_the_siamfc_pytorch_format_loads(tmp_path: Path) -> None:
     module = Matcher(replace(ALEXNET, template_size=127, search_size=255))
     state = {key: value for key, value in module.state_dict().items() if key.startswith("backbone.")}
-    assert "backbone.conv1.0.weight" in state and "backbone.conv5.0.bias" in state and "backbone.conv2.1.running_var" in state
+    assert (
+        "backbone.conv1.0.weight" in state
+        and "backbone.conv5.0.bias" in state
+        and "backbone.conv2.1.running_var" in state
+    )
     file = tmp_path / "siamfc_alexnet_e50.pth"
     torch.save(state, file)
     loaded = load_model(file)
@@ -225,7 +239,9 @@ def test_tracking_constants_of_a_checkpoint_can_be_rewritten(tmp_path: Path) -> 
     file = tmp_path / "model.safetensors"
     save_model(file, module, Config(name="mine", model=SMALL), {"steps": 3})
     before = load_model(file)
-    update_tracking(file, {"confidence": (-1.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0), "lost_score": 0.125}, {"calibrated": True})
+    update_tracking(
+        file, {"confidence": (-1.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0), "lost_score": 0.125}, {"calibrated": True}
+    )
     after = load_model(file)
     assert after.config.tracking.confidence == (-1.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0)
     assert after.config.tracking.lost_score == 0.125

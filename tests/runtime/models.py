@@ -13,11 +13,22 @@ from tracker.config import Config, ModelConfig
 from tracker.model.checkpoint import LoadedModel, save_model
 from tracker.model.matcher import Matcher
 
-_ALEXNET = {"backbone": "siamfc-alexnet", "neck_channels": 0, "head": "classic", "template_size": 127, "search_size": 191}
+_ALEXNET = {
+    "backbone": "siamfc-alexnet",
+    "neck_channels": 0,
+    "head": "classic",
+    "template_size": 127,
+    "search_size": 191,
+}
 _SMALL = {"template_size": 65, "search_size": 129, "head_channels": 24}
 CASES: dict[str, dict[str, object]] = {
     "boxes cosine": {**_SMALL, "neck_channels": 32},
-    "boxes cosine, four stages": {**_SMALL, "backbone": "efficientnet-lite0-80", "neck_channels": 0, "template_size": 97},
+    "boxes cosine, four stages": {
+        **_SMALL,
+        "backbone": "efficientnet-lite0-80",
+        "neck_channels": 0,
+        "template_size": 97,
+    },
     "boxes cosine, fine": {**_SMALL, "backbone": "efficientnet-lite0-fine", "neck_channels": 32},
     "boxes cosine, fine, relative": {**_SMALL, "backbone": "efficientnet-lite0-fine", "relative_boxes": True},
     "boxes dot, relative": {**_SMALL, "energy": "dot", "relative_boxes": True},
@@ -56,7 +67,9 @@ def random_model(case: str) -> LoadedModel:
 def pictures(count: int, size: int, seed: int = 0) -> list[np.ndarray]:
     """Smooth random pictures, BGR uint8 size x size x 3."""
     rng = np.random.default_rng(seed)
-    return [cv2.resize(rng.integers(0, 256, (size // 8, size // 8, 3), dtype=np.uint8), (size, size)) for _ in range(count)]
+    return [
+        cv2.resize(rng.integers(0, 256, (size // 8, size // 8, 3), dtype=np.uint8), (size, size)) for _ in range(count)
+    ]
 
 
 def untrained_file(path: Path, config: ModelConfig) -> Path:

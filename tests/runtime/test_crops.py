@@ -29,7 +29,15 @@ def frame() -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("centre", "side"),
-    [((80, 60), 40), ((80.3, 59.7), 77.7), ((5, 8), 60), ((158, 119), 90), ((80, 60), 400), ((-30, -30), 40), ((80, 60), 9.5)],
+    [
+        ((80, 60), 40),
+        ((80.3, 59.7), 77.7),
+        ((5, 8), 60),
+        ((158, 119), 90),
+        ((80, 60), 400),
+        ((-30, -30), 40),
+        ((80, 60), 9.5),
+    ],
 )
 def test_torch_cuts_what_opencv_cuts(frame: np.ndarray, centre: tuple[float, float], side: float) -> None:
     crop = Crop.around(centre, side, 65)
@@ -51,15 +59,22 @@ def test_many_windows_of_one_frame_are_the_single_ones(frame: np.ndarray) -> Non
 def test_matching_windows_is_matching_their_crops(frame: np.ndarray) -> None:
     model = random_model("boxes cosine")
     engine = CudaEngine(model.module, "cpu", torch.float32)
-    template = engine.embed_template(pictures(2, model.config.model.template_size), np.array([[30, 20], [9, 30]], np.float32))
-    crops = [Crop.around((80, 60), 90, model.config.model.search_size), Crop.around((60, 60), 140, model.config.model.search_size)]
+    template = engine.embed_template(
+        pictures(2, model.config.model.template_size), np.array([[30, 20], [9, 30]], np.float32)
+    )
+    crops = [
+        Crop.around((80, 60), 90, model.config.model.search_size),
+        Crop.around((60, 60), 140, model.config.model.search_size),
+    ]
     fills = [mean_colour(frame)] * 2
     want = engine.match(template, [c.cut(frame, f) for c, f in zip(crops, fills, strict=True)])
     got = engine.match_windows(template, frame, crops, fills)
     assert np.abs(got.score - want.score).max() < 0.1 * np.abs(want.score).max()
 
 
-def test_many_targets_are_cut_by_the_engine_and_tracked_alike(frame: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_targets_are_cut_by_the_engine_and_tracked_alike(
+    frame: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = random_model("boxes cosine")
     config = replace(model.config.tracking, online_weight=0.0)
     frames = [np.roll(frame, k, axis=1) for k in range(4)]
@@ -69,7 +84,9 @@ def test_many_targets_are_cut_by_the_engine_and_tracked_alike(frame: np.ndarray,
         engine = CudaEngine(model.module, "cpu", torch.float32)
         calls: list[int] = []
         whole = engine.match_windows
-        monkeypatch.setattr(engine, "match_windows", lambda *args, whole=whole, calls=calls: (calls.append(1), whole(*args))[1])
+        monkeypatch.setattr(
+            engine, "match_windows", lambda *args, whole=whole, calls=calls: (calls.append(1), whole(*args))[1]
+        )
         if not on_device:
             monkeypatch.setattr("tracker.tracking.observer.MANY", 99)
         several = MultiTracker(SiamTracker(model, engine, config))

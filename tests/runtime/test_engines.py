@@ -38,7 +38,9 @@ def engine_of(name: str, model: LoadedModel) -> Engine:
     return build_engine(model, "cpu", name, threads=1)
 
 
-def agree(model: LoadedModel, engine: Engine, tolerance: tuple[float, float], size: int, templates: int, searches: int) -> None:
+def agree(
+    model: LoadedModel, engine: Engine, tolerance: tuple[float, float], size: int, templates: int, searches: int
+) -> None:
     reference = TorchEngine(model.module)
     shots = pictures(templates, model.config.model.template_size, seed=1)
     targets = np.array([[30, 20], [12, 50]], np.float32)[:templates]
@@ -125,7 +127,9 @@ def test_templates_go_to_the_host_and_back_and_can_be_stacked(name: str) -> None
 def test_results_of_one_match_stay_when_the_next_one_runs() -> None:
     model = random_model("boxes cosine")
     for engine in (OnnxEngine(model.config.model, model.state), CudaEngine(model.module, "cpu", torch.float32)):
-        template = engine.embed_template(pictures(1, model.config.model.template_size), np.array([[30, 20]], np.float32))
+        template = engine.embed_template(
+            pictures(1, model.config.model.template_size), np.array([[30, 20]], np.float32)
+        )
         first, second = pictures(2, model.config.model.search_size)
         kept = engine.match(template, [first])
         copy = kept.score.copy()
@@ -159,7 +163,10 @@ def test_small_windows_take_one_thread_and_full_ones_all(monkeypatch: pytest.Mon
 def test_templates_that_are_matched_together_are_copied_once() -> None:
     model = random_model("boxes cosine")
     engine = OnnxEngine(model.config.model, model.state)
-    one, two = (engine.embed_template(pictures(1, model.config.model.template_size, seed=k), np.array([[30, 20]])) for k in (0, 1))
+    one, two = (
+        engine.embed_template(pictures(1, model.config.model.template_size, seed=k), np.array([[30, 20]]))
+        for k in (0, 1)
+    )
     both = engine.stack([one, two])
     assert engine.stack([one, two]) is both and engine.stack([two, one]) is not both
     assert np.array_equal(both.embedding, np.concatenate([one.embedding, two.embedding]))
@@ -222,7 +229,9 @@ def test_starting_with_onnxruntime_imports_no_torch(tmp_path: Path) -> None:
         f"t = SiamTracker.from_pretrained({str(tmp_path / 'm.safetensors')!r}, device='cpu'); "
         "print(t.engine.name, 'torch' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
+    )
     assert done.stdout.split() == ["onnxruntime", "False"]
 
 
@@ -244,5 +253,7 @@ def test_several_targets_take_all_cores_unless_a_number_of_threads_is_given(monk
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(6)), raising=False)
     model = random_model("boxes cosine")
-    threads = [(e.threads, e.parallel_threads) for e in (build_engine(model, "cpu", "onnxruntime", n) for n in (None, 1))]  # type: ignore[attr-defined]
+    threads = [
+        (e.threads, e.parallel_threads) for e in (build_engine(model, "cpu", "onnxruntime", n) for n in (None, 1))
+    ]  # type: ignore[attr-defined]
     assert threads == [(4, 6), (1, 1)]

@@ -111,7 +111,11 @@ def test_messages_and_state_survive_the_way(tmp_path: Path) -> None:
     message = pack("add", {"x": [1, None, "é"]}, {"a": b"\x00\xff", "b": b""})
     assert unpack(message) == ("add", {"x": [1, None, "é"]}, {"a": b"\x00\xff", "b": b""})
     assert is_kind(message, "add") and not is_kind(message, "added")
-    saved = {"gate": Saved({"car": {"centre": [1.0, 2.0]}}, {"car": b"views"}, ["car", "gone"], 7, False, {"source": "x"}, True)}
+    saved = {
+        "gate": Saved(
+            {"car": {"centre": [1.0, 2.0]}}, {"car": b"views"}, ["car", "gone"], 7, False, {"source": "x"}, True
+        )
+    }
     write_state(tmp_path / "state", saved)
     assert read_state(tmp_path / "state") == saved
     assert read_state(tmp_path / "absent") == {}

@@ -44,14 +44,30 @@ class Nodes:
             self.address = f"127.0.0.1:{probe.getsockname()[1]}"
         self._folder, self.processes = folder, []  # type: tuple[Path, list[subprocess.Popen[bytes]]]
         port, short = self.address.split(":")[1], tempfile.mkdtemp(prefix="r", dir="/tmp")  # sockets have short names
-        self._start("--head", f"--port={port}", "--node-ip-address=127.0.0.1", "--include-dashboard=false", f"--temp-dir={short}")
+        self._start(
+            "--head",
+            f"--port={port}",
+            "--node-ip-address=127.0.0.1",
+            "--include-dashboard=false",
+            f"--temp-dir={short}",
+        )
         self._wait()
 
     def _start(self, *options: str) -> None:
-        command = [*RAY, "start", "--block", "--num-cpus=1", "--object-store-memory=100000000", "--disable-usage-stats", *options]
+        command = [
+            *RAY,
+            "start",
+            "--block",
+            "--num-cpus=1",
+            "--object-store-memory=100000000",
+            "--disable-usage-stats",
+            *options,
+        ]
         log = open(self._folder / f"ray-{len(self.processes)}.log", "wb")
         self.processes.append(
-            subprocess.Popen(command, env=ray_environment(self._folder), stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+            subprocess.Popen(
+                command, env=ray_environment(self._folder), stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
         )
 
     def add(self) -> None:
@@ -101,7 +117,9 @@ def test_the_same_to_the_bit_and_a_node_that_dies(tmp_path: Path, nodes: Nodes) 
         streams[f"s{k}"] = {"source": str(tmp_path / f"{k}.mp4"), "targets": {"t": BOX}}
     out = []
     for options in ([], ["--ray", nodes.address]):
-        with serving(tmp_path, {"streams": streams, "workers": {"count": 2, "spare": False, "gone_seconds": 30}}, *options) as service:
+        with serving(
+            tmp_path, {"streams": streams, "workers": {"count": 2, "spare": False, "gone_seconds": 30}}, *options
+        ) as service:
             assert service.process.wait(300) == 0, service.said
             service.until(lambda: all(len(service.results(name)) == 12 for name in streams), 10)
             out.append({name: plain(service.results(name)) for name in streams})
@@ -120,7 +138,9 @@ def test_the_same_to_the_bit_and_a_node_that_dies(tmp_path: Path, nodes: Nodes) 
             nodes.kill(1)
             killed = time.time()
             service.until(lambda: service.ask("api/state")["worker_deaths"] > 0, 60)
-            moved = service.until(lambda: next((s["name"] for s in service.ask("api/state")["streams"] if s["moves"]), None))
+            moved = service.until(
+                lambda: next((s["name"] for s in service.ask("api/state")["streams"] if s["moves"]), None)
+            )
             service.until(lambda: service.results(moved)[-1]["time"] > killed + 5)
             gap = next(line["time"] for line in service.results(moved) if line["time"] > killed + 0.5) - killed
             sys.stderr.write(f"the streams of the dead node went on after {gap:.1f} s\n")

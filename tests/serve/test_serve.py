@@ -48,10 +48,16 @@ class Service:
     """A running `siamtrack serve`; its results are read by a thread."""
 
     def __init__(self, folder: Path, config: dict[str, Any], *options: str) -> None:
-        (folder / "streams.yaml").write_text(json.dumps({"model": str(folder / "tiny.safetensors"), **config}))  # JSON is yaml
+        (folder / "streams.yaml").write_text(
+            json.dumps({"model": str(folder / "tiny.safetensors"), **config})
+        )  # JSON is yaml
         command = [sys.executable, "-m", "tracker.cli.serve", str(folder / "streams.yaml"), *options]
-        env = environment(PYTHONPATH=os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]), SIAMTRACK_SERVE_TOKEN=TOKEN)
-        self.process = subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        env = environment(
+            PYTHONPATH=os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]), SIAMTRACK_SERVE_TOKEN=TOKEN
+        )
+        self.process = subprocess.Popen(
+            command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         self.lines: list[dict[str, Any]] = []
         self.said = ""
         self._news: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -90,7 +96,9 @@ class Service:
         base = self.until(lambda: re.search(r"status page: (http://\S+?/)\?token=", self.said)).group(1)
         data = None if body is None else json.dumps(body).encode()
         given = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json", **headers}
-        with urllib.request.urlopen(urllib.request.Request(base + path, data, given, method=method), timeout=30) as answer:
+        with urllib.request.urlopen(
+            urllib.request.Request(base + path, data, given, method=method), timeout=30
+        ) as answer:
             raw = answer.read()
             return json.loads(raw) if answer.headers["Content-Type"].startswith("application/json") else raw
 
@@ -148,7 +156,11 @@ def test_a_worker_that_is_killed_and_sigterm(place: Path, tmp_path: Path) -> Non
             "state": {"file": str(tmp_path / "state"), "every": 0.3},
             "control": {"address": "127.0.0.1:0"},
             "streams": {
-                "live": {"source": f"tcp://127.0.0.1:{port}", "targets": {"t": [100, 60, 40, 40]}, "record": {"video": "live.mp4"}},
+                "live": {
+                    "source": f"tcp://127.0.0.1:{port}",
+                    "targets": {"t": [100, 60, 40, 40]},
+                    "record": {"video": "live.mp4"},
+                },
                 "file": {"source": str(place / "long.mp4"), "targets": {"t": BOX}},
             },
         }
@@ -159,7 +171,9 @@ def test_a_worker_that_is_killed_and_sigterm(place: Path, tmp_path: Path) -> Non
             (worker,) = [w for w in state["workers"] if not w["spare"]]
             os.kill(worker["pid"], signal.SIGKILL)
             before = len(service.results("live")), len(service.results("file"))
-            service.until(lambda: len(service.results("live")) > before[0] + 10 and len(service.results("file")) > before[1] + 10)
+            service.until(
+                lambda: len(service.results("live")) > before[0] + 10 and len(service.results("file")) > before[1] + 10
+            )
             state = service.ask("api/state")
             assert state["worker_deaths"] == 1 and all(s["moves"] == 1 for s in state["streams"])
             service.process.send_signal(signal.SIGTERM)
@@ -222,7 +236,9 @@ def test_a_reader_that_goes_away_ends_it(place: Path, tmp_path: Path) -> None:
     (tmp_path / "streams.yaml").write_text(json.dumps(config))
     command = [sys.executable, "-m", "tracker.cli.serve", "streams.yaml", "--quiet"]
     env = environment(PYTHONPATH=str(ROOT))
-    process = subprocess.Popen(command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None and process.stderr is not None
     assert json.loads(process.stdout.readline())["stream"] == "one"
     process.stdout.close()
@@ -260,7 +276,9 @@ def test_a_listener_that_waits_loses_nothing(tmp_path: Path) -> None:
     assert [json.loads(line)["frame"] for line in (tmp_path / "r.jsonl").read_text().splitlines()] == list(range(500))
 
 
-@pytest.mark.skipif(shutil.which("mosquitto") is None and not Path("/usr/sbin/mosquitto").exists(), reason="needs mosquitto")
+@pytest.mark.skipif(
+    shutil.which("mosquitto") is None and not Path("/usr/sbin/mosquitto").exists(), reason="needs mosquitto"
+)
 def test_an_mqtt_broker_that_dies_and_comes_back() -> None:
     mqtt = pytest.importorskip("paho.mqtt.client")
     with socket.create_server(("127.0.0.1", 0)) as probe:

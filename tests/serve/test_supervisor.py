@@ -96,7 +96,8 @@ def until(done: Callable[[], Any], seconds: float = 20) -> Any:
 
 def config_of(count: int, tmp_path: Path, **more: Any) -> ServeConfig:
     streams = {
-        f"s{k}": parse_stream(f"s{k}", {"source": f"tcp://h:{k + 1}", "targets": {"t": [1, 2, 3, 4]}}, "a test") for k in range(count)
+        f"s{k}": parse_stream(f"s{k}", {"source": f"tcp://h:{k + 1}", "targets": {"t": [1, 2, 3, 4]}}, "a test")
+        for k in range(count)
     }
     results = ResultsConfig(stdout=False, file=str(tmp_path / "results.jsonl"))
     return replace(ServeConfig(streams=streams, results=results, workers=WorkersConfig(spare=False)), **more)
@@ -107,11 +108,18 @@ def test_streams_are_dealt_out_evenly_and_move_when_a_worker_dies(tmp_path: Path
         until(lambda: len(puppets) == 2 and sum(len(p.streams) for p in puppets) == 4)
         assert [len(p.streams) for p in puppets] == [2, 2]
         name = next(iter(puppets[0].streams))
-        puppets[0].say("saved", {"stream": name, "targets": {"t": {"centre": [0, 0]}}, "begun": ["t"], "frame": 3}, {"t": b"views"})
+        puppets[0].say(
+            "saved", {"stream": name, "targets": {"t": {"centre": [0, 0]}}, "begun": ["t"], "frame": 3}, {"t": b"views"}
+        )
         puppets[0].result(name, 7, [10, 20, 4, 6])
         until(lambda: supervisor.entries[name].saved.frame == 7)
         puppets[0].kill()
-        until(lambda: len(puppets[1].streams) == 4 or (len(puppets) > 2 and len(puppets[1].streams) + len(puppets[2].streams) == 4))
+        until(
+            lambda: (
+                len(puppets[1].streams) == 4
+                or (len(puppets) > 2 and len(puppets[1].streams) + len(puppets[2].streams) == 4)
+            )
+        )
         order = next(p.streams[name] for p in puppets[1:] if name in p.streams)
         assert order["saved"]["t"]["centre"] == [12, 23] and order["begun"] == ["t"] and order["start"] == 0
         assert supervisor.state()["worker_deaths"] == 1
@@ -131,7 +139,9 @@ def test_the_spare_worker_takes_the_place_of_a_dead_one(tmp_path: Path) -> None:
         until(lambda: len(puppets) == 3)  # and there is a new spare one
 
 
-def test_a_worker_that_comes_late_gets_live_streams_of_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_comes_late_gets_live_streams_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(supervising, "SETTLE", 0.1)
     puppets: list[Puppet] = []
 
@@ -202,9 +212,13 @@ def test_control_changes_what_workers_do(tmp_path: Path) -> None:
 def test_the_state_file_holds_what_was_added_at_run_time(tmp_path: Path) -> None:
     config = config_of(0, tmp_path, stay=True, state=StateConfig(str(tmp_path / "state"), 0.05))
     with supervised(config, workers=1) as (supervisor, puppets):
-        supervisor.put_stream("more", parse_stream("more", {"source": "tcp://h:9", "targets": {"t": [1, 2, 3, 4]}}, "a test"))
+        supervisor.put_stream(
+            "more", parse_stream("more", {"source": "tcp://h:9", "targets": {"t": [1, 2, 3, 4]}}, "a test")
+        )
         until(lambda: puppets and "more" in puppets[0].streams)
-        puppets[0].say("saved", {"stream": "more", "targets": {"t": {"age": 4}}, "begun": ["t"], "frame": 0}, {"t": b"views"})
+        puppets[0].say(
+            "saved", {"stream": "more", "targets": {"t": {"age": 4}}, "begun": ["t"], "frame": 0}, {"t": b"views"}
+        )
         until(lambda: "more" in read_state(tmp_path / "state") and read_state(tmp_path / "state")["more"].targets)
     with supervised(config, workers=1) as (supervisor, puppets):
         until(lambda: puppets and "more" in puppets[0].streams)

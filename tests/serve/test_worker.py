@@ -68,7 +68,11 @@ def running(**plan: Any) -> Iterator[Worker]:
 def add(worker: Worker, name: str, source: object, targets: dict[str, Any] | None = None, **more: Any) -> None:
     order = {k: more.pop(k) for k in ("start", "saved", "begun") if k in more}
     parts = more.pop("parts", {})
-    worker.handle(pack("add", {"stream": name, "config": {"source": str(source), "targets": targets or {}, **more}, **order}, parts))
+    worker.handle(
+        pack(
+            "add", {"stream": name, "config": {"source": str(source), "targets": targets or {}, **more}, **order}, parts
+        )
+    )
 
 
 def until(
@@ -87,7 +91,13 @@ def until(
 
 
 def results(messages: list[tuple[str, dict[str, Any], dict[str, bytes]]], stream: str) -> list[dict[str, Any]]:
-    lines = [line for kind, values, _ in messages if kind == "results" for line in values["lines"] if line["stream"] == stream]
+    lines = [
+        line
+        for kind, values, _ in messages
+        if kind == "results"
+        for line in values["lines"]
+        if line["stream"] == stream
+    ]
     return [{k: v for k, v in line.items() if k not in ("time", "latency_ms")} for line in lines]
 
 
@@ -120,7 +130,9 @@ def test_files_give_what_the_tracker_gives_alone(clips: Path) -> None:
             assert [t["score"] for t in line["targets"]] == [round(float(t.score), 4) for t in tracks]
 
 
-@pytest.mark.parametrize("plan", [{"batch": BatchConfig(crops=3, wait_ms=0)}, {"batch": BatchConfig(call_crops=1)}, {"threads": 2}])
+@pytest.mark.parametrize(
+    "plan", [{"batch": BatchConfig(crops=3, wait_ms=0)}, {"batch": BatchConfig(call_crops=1)}, {"threads": 2}]
+)
 def test_settings_of_the_batch_change_no_result(clips: Path, plan: dict[str, Any]) -> None:
     def of(**settings: Any) -> list[list[dict[str, Any]]]:
         with running(**settings) as worker:
@@ -175,7 +187,11 @@ def test_what_becomes_of_a_lost_target(clips: Path, action: str) -> None:
         assert "one" not in states and "two" in states and "lost for 0.3 s: drop" in told[0]
     else:
         assert "lost for 0.3 s: restart" in told[0]
-        assert any(t["id"] == "one" and t["box"] == BOXES["one"] and t["score"] == 1 for line in lines[6:] for t in line["targets"])
+        assert any(
+            t["id"] == "one" and t["box"] == BOXES["one"] and t["score"] == 1
+            for line in lines[6:]
+            for t in line["targets"]
+        )
 
 
 def test_a_restart_goes_on_where_a_file_was(clips: Path) -> None:
@@ -217,7 +233,11 @@ def test_a_stream_that_breaks_takes_no_other_along(clips: Path, tmp_path: Path) 
 
         messages = until(worker, done)
     assert [float(wait) for wait in waits] == sorted(float(wait) for wait in waits) and float(waits[-1]) >= 0.2
-    states = [(values["stream"], values["state"]) for kind, values, _ in messages if kind == "event" and values["about"] == "state"]
+    states = [
+        (values["stream"], values["state"])
+        for kind, values, _ in messages
+        if kind == "event" and values["about"] == "state"
+    ]
     assert ("bad", "failed") in states and ("dead", "down") in states and ("good", "ended") in states
     assert len(results(messages, "good")) == 12
 
@@ -230,7 +250,11 @@ def test_a_picture_too_large_is_refused_and_named(clips: Path) -> None:
 
 
 def test_detections_of_a_file_start_targets(clips: Path, tmp_path: Path) -> None:
-    lines = [{"frame": 2, "box": [64, 90, 28, 28]}, {"frame": 4, "box": [68, 90, 28, 28]}, {"frame": 4, "box": [192, 48, 28, 28]}]
+    lines = [
+        {"frame": 2, "box": [64, 90, 28, 28]},
+        {"frame": 4, "box": [68, 90, 28, 28]},
+        {"frame": 4, "box": [192, 48, 28, 28]},
+    ]
     (tmp_path / "d.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     with running() as worker:
         add(worker, "s", clips / "0.mp4", detections={"file": str(tmp_path / "d.jsonl")})

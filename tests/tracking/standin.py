@@ -56,16 +56,24 @@ class PixelEngine:
 
     def _one(self, z: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         rows, columns = np.flatnonzero(z[3].any(1)), np.flatnonzero(z[3].any(0))
-        patch = (z[:3, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].transpose(1, 2, 0) + 127).clip(0, 255).astype(np.uint8)
+        patch = (
+            (z[:3, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].transpose(1, 2, 0) + 127)
+            .clip(0, 255)
+            .astype(np.uint8)
+        )
         h, w = patch.shape[:2]
         padded = cv2.copyMakeBorder(x, h // 2, h // 2, w // 2, w // 2, cv2.BORDER_REPLICATE)
         full = np.nan_to_num(cv2.matchTemplate(padded, patch, cv2.TM_CCOEFF_NORMED), nan=-1, posinf=-1, neginf=-1)
         full = cv2.dilate(full, np.ones((7, 7), np.uint8))  # a cell stands for its neighbourhood
         steps = np.arange(0, x.shape[0], STRIDE)
-        score = (10 * (full[np.ix_(np.minimum(steps, full.shape[0] - 1), np.minimum(steps, full.shape[1] - 1))] - 0.4)).astype(np.float32)
+        score = (
+            10 * (full[np.ix_(np.minimum(steps, full.shape[0] - 1), np.minimum(steps, full.shape[1] - 1))] - 0.4)
+        ).astype(np.float32)
         at = steps + 0.5
         zero = np.zeros((len(steps), len(steps)))
-        boxes = np.stack([at[None] - w / 2 + zero, at[:, None] - h / 2 + zero, at[None] + w / 2 + zero, at[:, None] + h / 2 + zero])
+        boxes = np.stack(
+            [at[None] - w / 2 + zero, at[:, None] - h / 2 + zero, at[None] + w / 2 + zero, at[:, None] + h / 2 + zero]
+        )
         return score, boxes.astype(np.float32)
 
     def stack(self, templates: Sequence[np.ndarray]) -> np.ndarray:
@@ -95,7 +103,9 @@ def ground(width: int = 320, height: int = 240, seed: int = 0) -> np.ndarray:
 def thing(size: int = 28, seed: int = 1, cells: int = 7) -> np.ndarray:
     """A picture with a clear texture."""
     rng = np.random.default_rng(seed)
-    return cv2.resize(rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8), (size, size), interpolation=cv2.INTER_NEAREST)
+    return cv2.resize(
+        rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8), (size, size), interpolation=cv2.INTER_NEAREST
+    )
 
 
 def put(image: np.ndarray, patch: np.ndarray, x: float, y: float) -> np.ndarray:

@@ -21,7 +21,9 @@ def twins() -> tuple[DistractorMemory, np.ndarray, Crop]:
     return kept, peak_maps(2.9)[0], Crop(0, 0, 1.0, 65)
 
 
-@pytest.mark.parametrize(("place", "least", "told"), [((62, 34), 2.0, True), ((62, 34), 2.95, False), ((40, 34), 2.0, False)])
+@pytest.mark.parametrize(
+    ("place", "least", "told"), [((62, 34), 2.0, True), ((62, 34), 2.95, False), ((40, 34), 2.0, False)]
+)
 def test_what_stood_beside_the_target_is_another(place: tuple[int, int], least: float, told: bool) -> None:
     kept, logits, crop = twins()
     assert kept.shows_distractor(logits, crop, 8, np.array(place, dtype=np.float64), least) is told
@@ -45,7 +47,9 @@ def test_an_unbroken_trail_is_not_questioned() -> None:
     assert not redetection.strays(place + np.array([10, 0]), place, size)
     assert redetection.strays(place + np.array([16, 0]), place, size)
     assert redetection.strays(place, place, size), "once it has jumped, it may be another's"
-    assert Redetection().strays(place, place, size) and not Redetection(pending=(place, size)).strays(place, place, size)
+    assert Redetection().strays(place, place, size) and not Redetection(pending=(place, size)).strays(
+        place, place, size
+    )
 
 
 @pytest.mark.parametrize("frames", [0, 30])

@@ -211,7 +211,9 @@ def test_threads_change_nothing_for_targets_that_cross_or_are_lost() -> None:
 @pytest.mark.skipif("siamtrack-n" not in shipped_models(), reason="the weights are not in the package")
 def test_a_network_on_several_threads_gives_each_target_what_a_run_of_its_own_gives() -> None:
     model = load_model("siamtrack-n")
-    engine = OnnxEngine(model.config.model, model.state, threads=2, sizes=(model.config.tracking.steady_size,), parallel_threads=3)
+    engine = OnnxEngine(
+        model.config.model, model.state, threads=2, sizes=(model.config.tracking.steady_size,), parallel_threads=3
+    )
     places = [(20 + 75 * (k % 5), 40 + 120 * (k // 5)) for k in range(10)]
     image = GROUND
     for k, place in enumerate(places):
@@ -229,7 +231,9 @@ def test_a_network_on_several_threads_gives_each_target_what_a_run_of_its_own_gi
             alone = single.update(frame)
             assert np.allclose(track.box, alone.box, atol=0.01) and track.score == pytest.approx(alone.score, abs=1e-3)
     filters = [
-        (single.target.filter, target.filter) for single, target in zip(singles, several.targets.values(), strict=True) if single.target
+        (single.target.filter, target.filter)
+        for single, target in zip(singles, several.targets.values(), strict=True)
+        if single.target
     ]
     assert len(filters) == len(learnt) == 10
     for before, (alone, together) in zip(learnt, filters, strict=True):

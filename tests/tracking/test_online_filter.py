@@ -87,7 +87,9 @@ def test_the_filter_decides_between_places_that_the_matcher_takes_for_equal() ->
     logits = np.full((SIDE, SIDE), -4.0, np.float32)
     logits[8, 6] = logits[8, 10] = 2.0
     steps = np.arange(SIDE, dtype=np.float32) * 16
-    boxes = np.stack(np.broadcast_arrays(steps[None] - 30, steps[:, None] - 30, steps[None] + 30, steps[:, None] + 30)).astype(np.float32)
+    boxes = np.stack(
+        np.broadcast_arrays(steps[None] - 30, steps[:, None] - 30, steps[None] + 30, steps[:, None] + 30)
+    ).astype(np.float32)
     for column in (6, 10):
         online = np.zeros((SIDE, SIDE), np.float32)
         online[8, column] = 0.9
@@ -150,7 +152,9 @@ def test_a_target_without_a_filter_gets_one_from_the_first_sure_frame() -> None:
 
 def test_a_frame_that_is_not_sure_teaches_nothing() -> None:
     model = random_model("boxes cosine")
-    tracker = SiamTracker(model, build_engine(model, "cpu", "torch"), replace(model.config.tracking, sure_score=1.1, online_gap=1))
+    tracker = SiamTracker(
+        model, build_engine(model, "cpu", "torch"), replace(model.config.tracking, sure_score=1.1, online_gap=1)
+    )
     frames, boxes = moving_square(4)
     tracker.init(frames[0], boxes[0])
     assert tracker.target is not None and tracker.target.filter is not None
@@ -162,7 +166,9 @@ def test_a_frame_that_is_not_sure_teaches_nothing() -> None:
 
 def test_without_a_filter_the_score_has_weights_of_its_own() -> None:
     model = random_model("boxes cosine")
-    config = replace(model.config.tracking, confidence=(50.0,) + (0.0,) * 9, confidence_plain=(-50.0,) + (0.0,) * 9, states=False)
+    config = replace(
+        model.config.tracking, confidence=(50.0,) + (0.0,) * 9, confidence_plain=(-50.0,) + (0.0,) * 9, states=False
+    )
     frames, boxes = moving_square(3)
     scores = {}
     for weight in (0.7, 0.0):

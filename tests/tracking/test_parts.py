@@ -21,7 +21,9 @@ from tracker.tracking.state_machine import Belief, next_belief
 from tracker.tracking.template_memory import TemplateBank, TemplateView, load_target, similarity
 from tracker.types import TrackState
 
-CONFIG = TrackingConfig(uncertain_score=0.5, sure_score=0.6, sure_frames=2, lost_score=0.2, lost_frames=3, uncertain_frames=6)
+CONFIG = TrackingConfig(
+    uncertain_score=0.5, sure_score=0.6, sure_frames=2, lost_score=0.2, lost_frames=3, uncertain_frames=6
+)
 T, U, LOST = TrackState.TRACKING, TrackState.UNCERTAIN, TrackState.LOST
 
 
@@ -86,7 +88,9 @@ def peak_maps(second: float = -4.0) -> tuple[np.ndarray, np.ndarray]:
     return logits, np.stack([at[None] - 6 + zero, at[:, None] - 6 + zero, at[None] + 6 + zero, at[:, None] + 6 + zero])
 
 
-def decode_boxes(logits: np.ndarray, boxes: np.ndarray, size: tuple[int, int], crop: int, config: TrackingConfig) -> Decoded:
+def decode_boxes(
+    logits: np.ndarray, boxes: np.ndarray, size: tuple[int, int], crop: int, config: TrackingConfig
+) -> Decoded:
     weighed = weigh_boxes(logits, boxes, size, config)
     row, column = divmod(int(np.argmax(weighed.mixed)), weighed.mixed.shape[1])
     return weighed.at((row, column), crop)
@@ -132,7 +136,10 @@ def view(seed: int, frame: int = 0) -> TemplateView:
 
 
 def test_the_bank_keeps_the_first_and_what_is_new() -> None:
-    engine, config = PixelEngine(), TrackingConfig(bank_size=2, bank_gap=10, bank_score=0.8, bank_similarity=0.7, bank_least=-1.0)
+    engine, config = (
+        PixelEngine(),
+        TrackingConfig(bank_size=2, bank_gap=10, bank_score=0.8, bank_similarity=0.7, bank_least=-1.0),
+    )
     bank = TemplateBank.of(engine, [view(1)], uncompared_channels=1)
     assert not bank.wants(5, 0.9, config) and not bank.wants(20, 0.7, config) and bank.wants(20, 0.9, config)
     assert not bank.add_if_new(engine, view(1, 20), config) and len(bank) == 1
@@ -169,7 +176,10 @@ def test_windows_cover_the_frame_nearest_first(width: int, height: int, side: fl
     span = side * 193 / 65
     if len(windows) < 128:
         for px, py in [(0, 0), (width, 0), (width / 2, height / 2), (width, height), (min(x, width), min(y, height))]:
-            assert any(w.left - 1e-6 <= px <= w.left + span + 1e-6 and w.top - 1e-6 <= py <= w.top + span + 1e-6 for w in windows)
+            assert any(
+                w.left - 1e-6 <= px <= w.left + span + 1e-6 and w.top - 1e-6 <= py <= w.top + span + 1e-6
+                for w in windows
+            )
     away = [np.hypot(w.left + span / 2 - x, w.top + span / 2 - y) for w in windows]
     assert away == sorted(away)
 
@@ -240,7 +250,9 @@ def test_a_file_that_is_no_target_gets_a_sentence(tmp_path: Path, content: objec
 def test_later_views_help_to_find_it_again() -> None:
     old, new = thing(28, 1), thing(28, 2)
     blends = [(old * (1 - a) + new * a).astype(np.uint8) for a in np.linspace(0, 1, 40)]
-    tracker = pixel_tracker(bank_gap=3, bank_score=0.3, bank_similarity=0.95, bank_weight=0.5, lost_score=0.01, uncertain_score=0.02)
+    tracker = pixel_tracker(
+        bank_gap=3, bank_score=0.3, bank_similarity=0.95, bank_weight=0.5, lost_score=0.01, uncertain_score=0.02
+    )
     tracker.init(put(ground(), old, 60, 50), (60, 50, 28, 28))
     for patch in blends[:25]:
         tracker.update(put(ground(), patch, 60, 50))

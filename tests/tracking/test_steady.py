@@ -18,7 +18,9 @@ assert (SEARCH - SMALL) % (2 * STRIDE) == 0
 
 def steps(path: list[tuple[float, float]]) -> tuple[list[np.ndarray], np.ndarray]:
     """Frames of a thing that takes these places, and its boxes."""
-    return [put(ground(), thing(), x, y) for x, y in path], np.array([(round(x), round(y), 28, 28) for x, y in path], np.float64)
+    return [put(ground(), thing(), x, y) for x, y in path], np.array(
+        [(round(x), round(y), 28, 28) for x, y in path], np.float64
+    )
 
 
 def follow(tracker: SiamTracker, frames: list[np.ndarray], boxes: np.ndarray) -> tuple[list[int], np.ndarray]:
@@ -82,5 +84,7 @@ def test_a_small_response_meets_the_middle_of_the_full_window() -> None:
     config = pixel_tracker(window_influence=1.0).config
     flat, boxes = np.zeros((11, 11), np.float32), np.zeros((4, 11, 11), np.float32)
     boxes[2:] = 20.0
-    assert weigh_boxes(flat, boxes, (20.0, 20.0), config, cells=17).mixed == pytest.approx(cosine_window(17, 17)[3:-3, 3:-3])
+    assert weigh_boxes(flat, boxes, (20.0, 20.0), config, cells=17).mixed == pytest.approx(
+        cosine_window(17, 17)[3:-3, 3:-3]
+    )
     assert weigh_boxes(flat, boxes, (20.0, 20.0), config).mixed == pytest.approx(cosine_window(11, 11))

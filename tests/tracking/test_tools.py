@@ -112,7 +112,9 @@ def test_parts_make_the_difference(two: tuple[Footage, Footage], kind: str) -> N
     assert clip is not None
     tracker = pixel_tracker()
     on = count([track_clip(clip, tracker.model, tracker.engine, tracker.config)], "all parts", kind)
-    off = count([track_clip(clip, tracker.model, tracker.engine, replace(tracker.config, states=False))], "without states", kind)
+    off = count(
+        [track_clip(clip, tracker.model, tracker.engine, replace(tracker.config, states=False))], "without states", kind
+    )
     assert on.false_tracks is not None and on.false_tracks < 0.1 and on.reacquired == 1
     assert off.false_tracks == 1
 
@@ -126,7 +128,9 @@ def tool(name: str, *args: object, cwd: Path | None = None) -> subprocess.Comple
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small untrained network."""
-    config = ModelConfig(backbone="efficientnet-lite0-80", neck_channels=16, template_size=65, search_size=129, head="classic")
+    config = ModelConfig(
+        backbone="efficientnet-lite0-80", neck_channels=16, template_size=65, search_size=129, head="classic"
+    )
     return untrained_file(tmp_path_factory.mktemp("model") / "tiny.safetensors", config)
 
 
@@ -170,18 +174,46 @@ def test_verify_answers_mistakes_in_a_sentence(model: Path, tmp_path: Path) -> N
 def test_calibrate_then_stress(model: Path, otb: Path, tmp_path: Path) -> None:
     own = tmp_path / "own.safetensors"
     own.write_bytes(model.read_bytes())
-    done = tool("calibrate", "--root", otb, "--model", own, "--kinds", "none,cut", "--frames", 36, "--output", tmp_path / "c", "--write")
+    done = tool(
+        "calibrate",
+        "--root",
+        otb,
+        "--model",
+        own,
+        "--kinds",
+        "none,cut",
+        "--frames",
+        36,
+        "--output",
+        tmp_path / "c",
+        "--write",
+    )
     assert done.returncode == 0, done.stderr
     assert "calibration error" in done.stdout and (tmp_path / "c" / "reliability.png").stat().st_size > 5000
     from tracker.model.checkpoint import load_model
 
     tracking = load_model(own).config.tracking
     assert len(tracking.confidence) == len(FEATURES) + 1 and len(tracking.verification) == 4
-    command = ("stress", "--root", otb, "--model", own, "--frames", 36, "--kinds", "none,cut", "--output", tmp_path / "s", "--quiet")
+    command = (
+        "stress",
+        "--root",
+        otb,
+        "--model",
+        own,
+        "--frames",
+        36,
+        "--kinds",
+        "none,cut",
+        "--output",
+        tmp_path / "s",
+        "--quiet",
+    )
     done = tool(*command, "--parts", "all parts;without states")
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "s" / "stress.json").read_text())["rows"]
-    assert {(row["part"], row["kind"]) for row in rows} == {(p, k) for p in ("all parts", "without states") for k in ("none", "cut", "all")}
+    assert {(row["part"], row["kind"]) for row in rows} == {
+        (p, k) for p in ("all parts", "without states") for k in ("none", "cut", "all")
+    }
     assert all(row["false_tracks"] == 1 for row in rows if row["part"] == "without states" and row["kind"] != "none")
     assert "| without states | 100.0 % |" in (tmp_path / "s" / "stress.md").read_text()
     again = tool(*command)

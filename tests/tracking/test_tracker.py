@@ -40,7 +40,11 @@ def test_a_moving_target_is_followed() -> None:
         track = tracker.update(scene(*path(k)), index=k, timestamp=k / 25)
         assert iou(track.box, (*path(k), 28, 28)) > 0.6
         assert track.state is TrackState.TRACKING and track.index == k and track.timestamp == k / 25
-    assert tracker.views is not None and tracker.views.template.shape == (65, 65, 3) and tracker.views.search.shape == (129, 129, 3)
+    assert (
+        tracker.views is not None
+        and tracker.views.template.shape == (65, 65, 3)
+        and tracker.views.search.shape == (129, 129, 3)
+    )
     assert track.response is not None and 0 <= track.response.min() <= track.response.max() <= 1
 
 
@@ -117,7 +121,9 @@ def test_two_look_alikes_are_no_detection() -> None:
 
 
 def test_an_uncertain_target_keeps_its_size_and_makes_small_steps() -> None:
-    tracker = pixel_tracker(uncertain_score=1.01, sure_score=1.02, lost_score=0.0, uncertain_frames=100, uncertain_motion=0.1)
+    tracker = pixel_tracker(
+        uncertain_score=1.01, sure_score=1.02, lost_score=0.0, uncertain_frames=100, uncertain_motion=0.1
+    )
     tracker.init(scene(60, 50), (60, 50, 28, 28))
     track = tracker.update(scene(80, 50))
     assert track.state is TrackState.UNCERTAIN and track.visible
@@ -156,7 +162,9 @@ def nonsense(kind: str) -> Iterator[np.ndarray]:
 
 
 @pytest.mark.parametrize("states", [True, False])
-@pytest.mark.parametrize("kind", ["black", "white", "noise", "growing", "other size", "one pixel", "gray", "bgra", "16 bit"])
+@pytest.mark.parametrize(
+    "kind", ["black", "white", "noise", "growing", "other size", "one pixel", "gray", "bgra", "16 bit"]
+)
 def test_boxes_stay_sane_whatever_comes(kind: str, states: bool) -> None:
     tracker = pixel_tracker(states=states)
     tracker.init(scene(60, 50), (60, 50, 28, 28))
@@ -175,7 +183,8 @@ def test_other_kinds_of_pictures_are_tracked(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "box", [(50, 50, 1, 1), (0.2, 0.3, 0.5, 0.4), (-20, -20, 40, 40), (300, 220, 60, 60), (0, 0, 320, 240), (10, 10, 200, 1)]
+    "box",
+    [(50, 50, 1, 1), (0.2, 0.3, 0.5, 0.4), (-20, -20, 40, 40), (300, 220, 60, 60), (0, 0, 320, 240), (10, 10, 200, 1)],
 )
 def test_small_huge_and_border_targets(box: tuple[float, ...]) -> None:
     tracker = pixel_tracker()

@@ -71,7 +71,10 @@ def stills(root: Path, seed: int = 5) -> Path:
     photos = root / "photos"
     photos.mkdir(parents=True)
     for k in range(3):
-        cv2.imwrite(str(photos / f"photo{k}.png"), cv2.GaussianBlur(rng.integers(0, 256, (150, 200, 3), dtype=np.uint8), (0, 0), 1.5))
+        cv2.imwrite(
+            str(photos / f"photo{k}.png"),
+            cv2.GaussianBlur(rng.integers(0, 256, (150, 200, 3), dtype=np.uint8), (0, 0), 1.5),
+        )
     cutouts = root / "cutouts"
     cutouts.mkdir()
     for k in range(4):

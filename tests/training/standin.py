@@ -53,7 +53,11 @@ class ToyMatcher(nn.Module):
         super().__init__()
         self.config = ToyConfig()
         self.backbone = nn.Sequential(
-            nn.Conv2d(3, 8, 3, 2, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(dropout), nn.Conv2d(8, 12, 3, 2, 1)
+            nn.Conv2d(3, 8, 3, 2, 1, bias=False),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Conv2d(8, 12, 3, 2, 1),
         )
         self.scale = nn.Parameter(torch.tensor(4.0))
         self.bias = nn.Parameter(torch.tensor(0.0))

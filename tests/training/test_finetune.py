@@ -16,7 +16,20 @@ from tracker.datasets.tracks import AnnotatedTrack, DataError
 from tracker.model.checkpoint import HEADER, load_model
 from tracker.training.finetune import FinetuneConfig, FinetuneScores, embed_samples, split, train_on
 
-TINY = ["--groups", "4", "--steps", "3", "--batch-size", "4", "--max-frames", "4", "--threads", "1", "--engine", "torch"]
+TINY = [
+    "--groups",
+    "4",
+    "--steps",
+    "3",
+    "--batch-size",
+    "4",
+    "--max-frames",
+    "4",
+    "--threads",
+    "1",
+    "--engine",
+    "torch",
+]
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +43,9 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(model: Path, clips: Path, output: Path, *more: str) -> int:
-    return finetune.main([str(clips / "a.mp4"), "--model", str(model), "--output", str(output), "--hold-out", "0.45", *TINY, *more])
+    return finetune.main(
+        [str(clips / "a.mp4"), "--model", str(model), "--output", str(output), "--hold-out", "0.45", *TINY, *more]
+    )
 
 
 def test_the_end_of_a_clip_is_held_out() -> None:
@@ -74,7 +89,10 @@ def test_a_model_that_is_better_is_saved_and_one_that_is_not_is_refused(
     assert "a        0.500  0.600  +0.100" in said or "0.500  0.600  +0.100" in said
     assert "13 frames to train on, 11 held out" in said
     assert run(model, clips, same) == 2 and not same.exists()
-    assert "Not saved: on the held-out frames the adapted model is no better (+0.000 AUC); stay with tiny" in capsys.readouterr().err
+    assert (
+        "Not saved: on the held-out frames the adapted model is no better (+0.000 AUC); stay with tiny"
+        in capsys.readouterr().err
+    )
     assert run(model, clips, forced, "--keep-worse") == 0 and "although it tracks no better" in capsys.readouterr().out
     from safetensors import safe_open
 

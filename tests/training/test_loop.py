@@ -38,7 +38,9 @@ def rows(path: Path) -> list[dict[str, str]]:
 def trainer(folder: Path, source: Any = None, validate: Any = None, export: Any = None, **changes: Any) -> Trainer:
     config = train_config({**SETTINGS, **changes})
     torch.manual_seed(0)
-    return Trainer(ToyMatcher(), source or ToySource(config.batch_size), config, folder, validate=validate, export=export)
+    return Trainer(
+        ToyMatcher(), source or ToySource(config.batch_size), config, folder, validate=validate, export=export
+    )
 
 
 def peak_quality(model: nn.Module) -> tuple[float, float]:
@@ -59,7 +61,14 @@ def peak_quality(model: nn.Module) -> tuple[float, float]:
 
 def test_a_tiny_matcher_learns_the_toy_task(tmp_path: Path) -> None:
     losses = [{"name": "logistic", "options": {"radius": 4.0}}]
-    run = trainer(tmp_path, steps=120, losses=losses, optim={"name": "adamw", "learning_rate": 0.02}, checkpoint_every=1000, log_every=10)
+    run = trainer(
+        tmp_path,
+        steps=120,
+        losses=losses,
+        optim={"name": "adamw", "learning_rate": 0.02},
+        checkpoint_every=1000,
+        log_every=10,
+    )
     before = peak_quality(run.model)
     result = run.run()
     after = peak_quality(run.model)
@@ -70,7 +79,8 @@ def test_a_tiny_matcher_learns_the_toy_task(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"precision": "bf16"}, {"workers": 2}, {"workers": 2, "worker_kind": "process"}, {"channels_last": False}]
+    "changes",
+    [{"precision": "bf16"}, {"workers": 2}, {"workers": 2, "worker_kind": "process"}, {"channels_last": False}],
 )
 def test_variants_give_the_same_curve(tmp_path: Path, changes: dict[str, Any]) -> None:
     (tmp_path / "a").mkdir()
@@ -89,10 +99,21 @@ def test_log_has_every_loss_and_two_identical_runs_are_identical(tmp_path: Path)
         (tmp_path / name).mkdir()
         toy_run(tmp_path / name, steps=12, dropout=0.3)
     a, b = rows(tmp_path / "a" / "log.csv"), rows(tmp_path / "b" / "log.csv")
-    assert list(a[0]) == ["step", "loss", "logistic", "giou", "learning_rate", "gradient_norm", "pairs", "pairs_per_second"]
+    assert list(a[0]) == [
+        "step",
+        "loss",
+        "logistic",
+        "giou",
+        "learning_rate",
+        "gradient_norm",
+        "pairs",
+        "pairs_per_second",
+    ]
     assert [row["step"] for row in a] == ["3", "6", "9", "12"]
     for x, y in zip(a, b, strict=True):
-        assert {k: v for k, v in x.items() if k != "pairs_per_second"} == {k: v for k, v in y.items() if k != "pairs_per_second"}
+        assert {k: v for k, v in x.items() if k != "pairs_per_second"} == {
+            k: v for k, v in y.items() if k != "pairs_per_second"
+        }
     row = a[0]
     assert float(row["loss"]) == pytest.approx(float(row["logistic"]) + 0.2 * float(row["giou"]))
 
@@ -126,8 +147,12 @@ def test_validation_does_not_change_the_training(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     trainer(tmp_path / "a", steps=9).run()
-    trainer(tmp_path / "b", steps=9, validate_every=2, validate=lambda model, step: {"auc": float(torch.rand(()))}).run()
-    assert [r["loss"] for r in rows(tmp_path / "a" / "log.csv")] == [r["loss"] for r in rows(tmp_path / "b" / "log.csv")]
+    trainer(
+        tmp_path / "b", steps=9, validate_every=2, validate=lambda model, step: {"auc": float(torch.rand(()))}
+    ).run()
+    assert [r["loss"] for r in rows(tmp_path / "a" / "log.csv")] == [
+        r["loss"] for r in rows(tmp_path / "b" / "log.csv")
+    ]
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_saves_the_batch(tmp_path: Path) -> None:
@@ -206,7 +231,9 @@ def test_checkpoints_hold_everything_and_no_code(tmp_path: Path) -> None:
     state = torch.load(tmp_path / "last.pt", weights_only=True)
     assert {"model", "ema", "optimizer", "schedule", "step", "random", "config", "git", "pairs"} <= set(state)
     assert (
-        state["step"] == 10 and state["config"]["train"]["batch_size"] == 8 and set(state["random"]) == {"torch", "cuda", "numpy", "python"}
+        state["step"] == 10
+        and state["config"]["train"]["batch_size"] == 8
+        and set(state["random"]) == {"torch", "cuda", "numpy", "python"}
     )
 
 
@@ -233,7 +260,9 @@ def test_limits_of_steps_and_time(tmp_path: Path) -> None:
     assert (result.step, result.stopped) == (4, "max-steps")
     (tmp_path / "b").mkdir()
     result = toy_run(tmp_path / "b", max_minutes=1e-6)
-    assert (result.step, result.stopped) == (1, "max-minutes") and read_checkpoint(tmp_path / "b" / "last.pt")["step"] == 1
+    assert (result.step, result.stopped) == (1, "max-minutes") and read_checkpoint(tmp_path / "b" / "last.pt")[
+        "step"
+    ] == 1
 
 
 def test_frozen_then_thawed(tmp_path: Path) -> None:
@@ -267,5 +296,9 @@ def test_pairs_are_drawn_with_their_labels() -> None:
     match = as_match(model(batch.template, batch.search, batch.template_size), model)
     sheet = draw_pairs(batch, match, rule=LabelRule(radius=6.0))
     plain = draw_pairs(batch, None)
-    assert sheet.dtype == np.uint8 and sheet.ndim == 3 and sheet.shape[0] * sheet.shape[1] > plain.shape[0] * plain.shape[1]
+    assert (
+        sheet.dtype == np.uint8
+        and sheet.ndim == 3
+        and sheet.shape[0] * sheet.shape[1] > plain.shape[0] * plain.shape[1]
+    )
     assert bool((sheet == (80, 220, 60)).all(-1).any())

@@ -19,7 +19,15 @@ from tracker.training.config import train_config
 from tracker.training.data.batch import Match
 from tracker.training.losses.base import Objective, build_loss, loss_names
 from tracker.training.losses.box import box_iou
-from tracker.training.losses.labels import IGNORED, POSITIVE, LabelRule, label_map, pool_template, response_grid, search_grid
+from tracker.training.losses.labels import (
+    IGNORED,
+    POSITIVE,
+    LabelRule,
+    label_map,
+    pool_template,
+    response_grid,
+    search_grid,
+)
 from tracker.training.losses.metric_samples import metric_samples
 from tracker.training.losses.mining import PairMining, cross_negative_pairs, hardest
 
@@ -27,7 +35,9 @@ METRIC = {"contrastive", "triplet", "angular", "circle"}
 BOX = {"iou", "giou", "box-l1"}
 
 
-def flat_match(score: torch.Tensor, box: list[list[float]], positive: list[bool], **more: torch.Tensor) -> tuple[Match, ToyBatch]:
+def flat_match(
+    score: torch.Tensor, box: list[list[float]], positive: list[bool], **more: torch.Tensor
+) -> tuple[Match, ToyBatch]:
     """An answer with the given (B, H, W) logits, stride 4, on a search crop that the grid fills."""
     batch, side = score.shape[0], score.shape[-1]
     empty = torch.zeros(batch, 1, dtype=score.dtype)
@@ -40,7 +50,9 @@ def flat_match(score: torch.Tensor, box: list[list[float]], positive: list[bool]
         4 * side,
     )
     size = torch.full((batch, 2), 4.0, dtype=score.dtype)
-    pairs = ToyBatch(empty, empty, size, torch.tensor(box, dtype=score.dtype), torch.tensor(positive), torch.arange(batch))
+    pairs = ToyBatch(
+        empty, empty, size, torch.tensor(box, dtype=score.dtype), torch.tensor(positive), torch.arange(batch)
+    )
     return match, pairs
 
 
@@ -56,7 +68,11 @@ def test_registry_holds_every_loss_of_the_issue() -> None:
 @pytest.mark.parametrize("name", loss_names())
 def test_every_option_can_be_written_in_yaml(name: str, tmp_path: Path) -> None:
     """`on`, `off`, `yes` and their like are booleans in yaml 1.1, also as keys."""
-    options = {key: item.default for key, item in inspect.signature(type(build_loss(name)).__init__).parameters.items() if key != "self"}
+    options = {
+        key: item.default
+        for key, item in inspect.signature(type(build_loss(name)).__init__).parameters.items()
+        if key != "self"
+    }
     file = tmp_path / "recipe.yaml"
     lines = "".join(f"        {key}: {'null' if value is None else value}\n" for key, value in options.items())
     file.write_text(f"train:\n  losses:\n    - name: {name}\n      options:\n{lines}")
@@ -116,7 +132,9 @@ def test_gradients_match_finite_differences(name: str, options: dict[str, object
     inputs = [v.clone().requires_grad_(True) for v in (match.score, match.boxes, match.template, match.search)]
     assert float(value(*inputs).detach()) > 0
     assert torch.autograd.gradcheck(value, inputs, fast_mode=True)
-    assert any(v.grad is not None and bool(v.grad.abs().sum() > 0) for v in inputs) or _has_gradient(value(*inputs), inputs)
+    assert any(v.grad is not None and bool(v.grad.abs().sum() > 0) for v in inputs) or _has_gradient(
+        value(*inputs), inputs
+    )
 
 
 def _has_gradient(value: torch.Tensor, inputs: list[torch.Tensor]) -> bool:
@@ -144,11 +162,15 @@ def test_focal_closed_form_and_cross_entropy_at_gamma_zero() -> None:
     match, batch = flat_match(score, [[4, 4, 8, 8]], [True])
     # One target cell and eight ground cells, p = 1/2 everywhere.
     assert float(build_loss("focal", radius=1.0)(match, batch)) == pytest.approx((0.25 + 8 * 0.75) * 0.25 * math.log(2))
-    assert float(build_loss("focal", radius=1.0, gamma=0.0, alpha=0.5)(match, batch)) == pytest.approx(0.5 * 9 * math.log(2))
+    assert float(build_loss("focal", radius=1.0, gamma=0.0, alpha=0.5)(match, batch)) == pytest.approx(
+        0.5 * 9 * math.log(2)
+    )
 
 
 def test_gaussian_focal_peaks_in_the_nearest_cell() -> None:
-    match, batch = flat_match(torch.zeros(2, 5, 5, dtype=torch.float64), [[8, 8, 12, 12], [8, 8, 12, 12]], [True, False])
+    match, batch = flat_match(
+        torch.zeros(2, 5, 5, dtype=torch.float64), [[8, 8, 12, 12], [8, 8, 12, 12]], [True, False]
+    )
     target = build_loss("gaussian-focal").target(match, batch)  # type: ignore[operator]
     assert float(target[0, 2, 2]) == 1 and int((target == 1).sum()) == 1 and float(target[1].max()) == 0
     # sigma is half a stride: one cell away the bump is exp(-2).
@@ -171,7 +193,10 @@ def test_triplet_mining_chooses_as_the_papers_say() -> None:
     distance = torch.tensor([[0.5, 0.3, 0.6], [0.4, 0.5, 2.0], [0.9, 2.0, 2.0]], dtype=torch.float64)
     distance[1, 1] = 0.45  # the target
     match, batch = flat_match(-torch.log(torch.expm1(distance))[None], [[4, 4, 8, 8]], [True])
-    loss = {m: float(build_loss("triplet", mining=m, margin=0.2, radius=1.0)(match, batch)) for m in ("semi-hard", "hardest", "all")}
+    loss = {
+        m: float(build_loss("triplet", mining=m, margin=0.2, radius=1.0)(match, batch))
+        for m in ("semi-hard", "hardest", "all")
+    }
     assert loss["hardest"] == pytest.approx(0.45 - 0.3 + 0.2)
     assert loss["semi-hard"] == pytest.approx(0.45 - 0.5 + 0.2)
     assert loss["all"] == pytest.approx((0.15 + 0.35 + 0.05 + 0.25) / 8)
@@ -331,7 +356,10 @@ def test_pair_mining_weighs_hard_negative_pairs_more() -> None:
 def test_cross_negative_pairs_pair_other_tracks_reproducibly() -> None:
     _, batch = toy_match(6)
     batch = replace(
-        batch, search=torch.arange(6.0)[:, None], track=torch.tensor([0, 0, 1, 2, 3, 3]), positive=torch.ones(6, dtype=torch.bool)
+        batch,
+        search=torch.arange(6.0)[:, None],
+        track=torch.tensor([0, 0, 1, 2, 3, 3]),
+        positive=torch.ones(6, dtype=torch.bool),
     )
     made = cross_negative_pairs(batch, 0.5, step=4)
     assert int((~made.positive).sum()) == 3

@@ -52,7 +52,11 @@ def test_layers_by_name(name: str) -> None:
     assert len(found) == len(list(ToyMatcher().named_parameters()))
     assert found["backbone.4.weight"]["base_lr"] == 0.1 and found["backbone.4.bias"]["weight_decay"] == 0.5
     assert found["backbone.0.weight"]["base_lr"] == 0.2 and found["backbone.0.weight"]["weight_decay"] == 0.01
-    assert found["scale"]["base_lr"] == 1.0 and found["scale"]["weight_decay"] == 0 and found["backbone.1.weight"]["weight_decay"] == 0
+    assert (
+        found["scale"]["base_lr"] == 1.0
+        and found["scale"]["weight_decay"] == 0
+        and found["backbone.1.weight"]["weight_decay"] == 0
+    )
     momentum = {n: g["betas"][0] if name == "adamw" else g["momentum"] for n, g in found.items()}
     assert momentum["backbone.4.weight"] == 0.3 and momentum["scale"] == 0.9
 
@@ -73,11 +77,15 @@ def test_schedules() -> None:
     assert cosine.factor(55) == pytest.approx(0.505) and cosine.factor(100) == pytest.approx(0.01)
     exponential = Schedule(ScheduleConfig("exponential", 0, 1.0, 1e-3), optim, 51)
     assert exponential.factor(0) == 1 and exponential.factor(50) == pytest.approx(1e-3)
-    assert exponential.factor(20) / exponential.factor(10) == pytest.approx(exponential.factor(40) / exponential.factor(30))
+    assert exponential.factor(20) / exponential.factor(10) == pytest.approx(
+        exponential.factor(40) / exponential.factor(30)
+    )
     assert Schedule(ScheduleConfig("constant", 0), optim, 5).factor(4) == 1
     optimizer = build_optimizer(ToyMatcher(), optim)
     cosine.apply(optimizer, 5)
-    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.275) and optimizer.param_groups[0]["momentum"] == pytest.approx(0.7)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.275) and optimizer.param_groups[0][
+        "momentum"
+    ] == pytest.approx(0.7)
     for bad, match in (
         ({"name": "linear"}, "linear"),
         ({"name": "exponential", "final": 0}, "final"),
@@ -127,7 +135,9 @@ def test_averaged_weights() -> None:
 
 
 def test_the_train_section_is_typed() -> None:
-    config = train_config({"losses": [{"name": "focal", "options": {"gamma": 1}}], "freeze": [{"pattern": "x", "until": 3}]})
+    config = train_config(
+        {"losses": [{"name": "focal", "options": {"gamma": 1}}], "freeze": [{"pattern": "x", "until": 3}]}
+    )
     assert config.losses[0].options == {"gamma": 1} and config.freeze[0].until == 3
     with pytest.raises(ConfigError, match="Did you mean 'steps'"):
         train_config({"stps": 3})

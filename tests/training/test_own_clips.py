@@ -29,9 +29,13 @@ RUN = [
 
 def shell(folder: Path, command: str, *more: str) -> subprocess.CompletedProcess[str]:
     """A command of the documentation, run in a folder of the user's with the tools of this clone."""
-    words = [word.replace("tools/", f"{ROOT}/tools/").replace("configs/", f"{ROOT}/configs/") for word in command.split()]
+    words = [
+        word.replace("tools/", f"{ROOT}/tools/").replace("configs/", f"{ROOT}/configs/") for word in command.split()
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run([sys.executable, *words[1:], *more], cwd=folder, capture_output=True, text=True, env=environment, timeout=300)
+    return subprocess.run(
+        [sys.executable, *words[1:], *more], cwd=folder, capture_output=True, text=True, env=environment, timeout=300
+    )
 
 
 def test_the_walk_through_has_these_commands() -> None:

@@ -63,7 +63,17 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_kill_9_at_a_random_step(whole: Path, tmp_path: Path) -> None:
     folder = tmp_path / "killed"
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "tests.training.standin", str(folder), "--steps", str(STEPS), "--workers", "2", "--slow"]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.training.standin",
+        str(folder),
+        "--steps",
+        str(STEPS),
+        "--workers",
+        "2",
+        "--slow",
+    ]
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
     try:
         aim, end = random.randint(9, 30), time.monotonic() + 240
@@ -93,7 +103,9 @@ def _last_step(folder: Path) -> int:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_polite_signal_writes_a_checkpoint_at_the_step_in_hand(whole: Path, tmp_path: Path, number: signal.Signals) -> None:
+def test_a_polite_signal_writes_a_checkpoint_at_the_step_in_hand(
+    whole: Path, tmp_path: Path, number: signal.Signals
+) -> None:
     source = ToySource(8)
     source.signal_at = (10, number)
     config = train_config({**SETTINGS, "steps": STEPS})
@@ -115,7 +127,9 @@ def test_a_crash_between_checkpoints_costs_nothing_but_time(whole: Path, tmp_pat
 
     torch.manual_seed(0)
     with pytest.raises(ZeroDivisionError):
-        Trainer(ToyMatcher(DROPOUT), Crash(8), train_config({**SETTINGS, "steps": STEPS}), tmp_path, own_process=True).run()
+        Trainer(
+            ToyMatcher(DROPOUT), Crash(8), train_config({**SETTINGS, "steps": STEPS}), tmp_path, own_process=True
+        ).run()
     assert curve(tmp_path)[-1][0] == "24" and torch.load(tmp_path / "last.pt", weights_only=True)["step"] == 21
     finish(tmp_path)
     assert curve(tmp_path) == curve(whole)

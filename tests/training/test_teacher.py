@@ -117,8 +117,12 @@ def test_cache_keeps_what_the_teacher_says(tmp_path: Path) -> None:
     from tracker.training.data.pairs import CachedPairs
 
     got10k(tmp_path / "clips")
-    data = DataConfig(root=str(tmp_path), scenery="", sources=[{"kind": "clips", "path": "clips"}], templates=1, searches=2)
-    model = ModelConfig(backbone="siamfc-alexnet", neck_channels=0, head="classic", energy="dot", template_size=127, search_size=255)
+    data = DataConfig(
+        root=str(tmp_path), scenery="", sources=[{"kind": "clips", "path": "clips"}], templates=1, searches=2
+    )
+    model = ModelConfig(
+        backbone="siamfc-alexnet", neck_channels=0, head="classic", energy="dot", template_size=127, search_size=255
+    )
     plain = CacheConfig(path=str(tmp_path / "plain"), groups=2, shard=2)
     with_teacher = replace(plain, path=str(tmp_path / "taught"), teacher="siamtrack-s")
     assert fingerprint(plain, data, model) != fingerprint(with_teacher, data, model)
@@ -147,7 +151,9 @@ def test_first_filters_are_edges_and_colours() -> None:
 
 def test_last_norm_folds_into_the_weights(tmp_path: Path) -> None:
     """A backbone in training and the file that is written of it give the same embedding; the file's is the plain one."""
-    config = Config(name="alex", model=ModelConfig(backbone="siamfc-alexnet-normed", neck_channels=0, head="classic", energy="dot"))
+    config = Config(
+        name="alex", model=ModelConfig(backbone="siamfc-alexnet-normed", neck_channels=0, head="classic", energy="dot")
+    )
     torch.manual_seed(0)
     model = Matcher(config.model).eval()
     for module in model.modules():

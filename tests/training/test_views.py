@@ -147,7 +147,10 @@ def test_a_seed_decides_a_group(tmp_path: Path) -> None:
 def test_what_is_off_by_default_draws_nothing(tmp_path: Path) -> None:
     """The order of random numbers is part of a recipe: caches and weights depend on it. These were drawn before distractors came."""
     got10k(tmp_path / "got")
-    tracks = [AnnotatedTrack(n, tuple(sorted((tmp_path / "got" / n).glob("*.jpg"))), moving_square(12)[1]) for n in ("alpha", "beta")]
+    tracks = [
+        AnnotatedTrack(n, tuple(sorted((tmp_path / "got" / n).glob("*.jpg"))), moving_square(12)[1])
+        for n in ("alpha", "beta")
+    ]
     sample = ClipViews(tracks, ViewConfig(template_size=65, search_size=129)).sample(np.random.default_rng([0, 3, 7]))
     assert sample.label == EXPECTED_LABEL
     assert np.allclose(sample.boxes[:, :2], EXPECTED_BOXES, atol=1e-3)

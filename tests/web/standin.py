@@ -86,7 +86,8 @@ class SingleTrackers:
 
     def update(self, image: Image, *, index: int = 0, timestamp: float | None = None) -> list[Track]:
         return [
-            replace(tracker.update(image, index=index, timestamp=timestamp), target_id=number) for number, tracker in self._active.items()
+            replace(tracker.update(image, index=index, timestamp=timestamp), target_id=number)
+            for number, tracker in self._active.items()
         ]
 
     def ids(self) -> list[int]:

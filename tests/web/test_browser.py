@@ -23,7 +23,10 @@ from tracker.media.sinks.video import count_frames
 from tracker.media.sources.video import VideoFileSource
 
 ROOT = Path(__file__).parents[2]
-CHROMIUM, DRIVER = shutil.which("chromium") or "/usr/bin/chromium", shutil.which("chromedriver") or "/usr/bin/chromedriver"
+CHROMIUM, DRIVER = (
+    shutil.which("chromium") or "/usr/bin/chromium",
+    shutil.which("chromedriver") or "/usr/bin/chromedriver",
+)
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
@@ -35,7 +38,9 @@ PATIENCE = 30.0
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(not (Path(CHROMIUM).exists() and Path(DRIVER).exists()), reason="chromium or chromedriver is not installed"),
+    pytest.mark.skipif(
+        not (Path(CHROMIUM).exists() and Path(DRIVER).exists()), reason="chromium or chromedriver is not installed"
+    ),
 ]
 
 
@@ -136,7 +141,9 @@ def draw(browser: Any) -> np.ndarray:
         if shown(browser) % FRAMES < REST:  # the picture is held: this is the one that is drawn on
             ActionChains(browser).release().perform()
             return box
-        browser.execute_script("document.querySelector('#view').dispatchEvent(new KeyboardEvent('keydown', {key: 'Escape'}))")
+        browser.execute_script(
+            "document.querySelector('#view').dispatchEvent(new KeyboardEvent('keydown', {key: 'Escape'}))"
+        )
         ActionChains(browser).release().perform()
     raise AssertionError("this machine is too busy to draw while the square rests")
 
@@ -144,7 +151,9 @@ def draw(browser: Any) -> np.ndarray:
 def test_draw_follow_record(tool: tuple[subprocess.Popen[str], str, Path], browser: Any) -> None:
     process, address, folder = tool
     browser.get(address)
-    assert "Drag a box" in wait(browser, "!document.querySelector('#hint').hidden && document.querySelector('#hint').textContent")
+    assert "Drag a box" in wait(
+        browser, "!document.querySelector('#hint').hidden && document.querySelector('#hint').textContent"
+    )
 
     # The drawn box is the box that is followed: the mapping from screen to frame is right, bars and all.
     box = draw(browser)
@@ -164,7 +173,12 @@ def test_draw_follow_record(tool: tuple[subprocess.Popen[str], str, Path], brows
         places.append(place)
         time.sleep(0.1)
     assert np.ptp([p[0] for p in places]) > 100
-    assert wait(browser, "!document.querySelector('#maps').hidden && Number(document.querySelector('.meter').ariaValueNow)") > 0.8
+    assert (
+        wait(
+            browser, "!document.querySelector('#maps').hidden && Number(document.querySelector('.meter').ariaValueNow)"
+        )
+        > 0.8
+    )
 
     # The recording: as many rows as frames, real time stamps, the box where the square is in the picture.
     browser.find_element("id", "record").click()
@@ -187,10 +201,13 @@ def test_draw_follow_record(tool: tuple[subprocess.Popen[str], str, Path], brows
     process.send_signal(signal.SIGINT)
     assert process.wait(PATIENCE) == 130
     assert "Trying again" in wait(
-        browser, "document.querySelector('#link').dataset.state === 'broken' && document.querySelector('#veil').textContent"
+        browser,
+        "document.querySelector('#link').dataset.state === 'broken' && document.querySelector('#veil').textContent",
     )
     noise = [
-        entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE" and "ERR_CONNECTION_REFUSED" not in entry["message"]
+        entry
+        for entry in browser.get_log("browser")
+        if entry["level"] == "SEVERE" and "ERR_CONNECTION_REFUSED" not in entry["message"]
     ]
     assert not noise
 
@@ -204,12 +221,14 @@ def test_keyboard_and_small_clicks(tool: tuple[subprocess.Popen[str], str, Path]
     canvas = browser.find_element("id", "view")
     ActionChains(browser).move_to_element(canvas).click().perform()
     assert "Drag from one corner" in wait(browser, "document.querySelector('.notice')?.textContent")
-    ActionChains(browser).send_keys(Keys.ENTER, Keys.ARROW_LEFT, Keys.ARROW_LEFT).key_down(Keys.SHIFT).send_keys(Keys.ARROW_RIGHT).key_up(
-        Keys.SHIFT
-    ).send_keys(Keys.ENTER).perform()
+    ActionChains(browser).send_keys(Keys.ENTER, Keys.ARROW_LEFT, Keys.ARROW_LEFT).key_down(Keys.SHIFT).send_keys(
+        Keys.ARROW_RIGHT
+    ).key_up(Keys.SHIFT).send_keys(Keys.ENTER).perform()
     box = [float(v) for v in wait(browser, "document.querySelector('#targets li')?.dataset.box").split(",")]
     np.testing.assert_allclose(box[2:], [0.2 * WIDTH + 3, 0.2 * HEIGHT], atol=2)
     # On a phone nothing sticks out at the side.
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": 390, "height": 844, "deviceScaleFactor": 3, "mobile": True})
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 390, "height": 844, "deviceScaleFactor": 3, "mobile": True}
+    )
     wait(browser, "innerWidth === 390 && document.querySelector('#view').width === 3 * 390")
     assert browser.execute_script("return document.documentElement.scrollWidth") <= 390

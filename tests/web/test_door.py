@@ -90,7 +90,9 @@ def test_the_log_is_not_flooded() -> None:
     assert sum(let) == 5
 
 
-@pytest.mark.parametrize("header", ["[", "[::1", "a:b:c", "host:99999", "x y", "host/path", "user@host", "", "host?x", "\udcff"])
+@pytest.mark.parametrize(
+    "header", ["[", "[::1", "a:b:c", "host:99999", "x y", "host/path", "user@host", "", "host?x", "\udcff"]
+)
 def test_malformed_hosts(header: str) -> None:
     assert not well_formed(header)
     assert not Guard.for_address(Address()).host_allowed(header)

@@ -96,7 +96,9 @@ async def text_of(socket: aiohttp.ClientWebSocketResponse, kind: str) -> dict[st
     raise AssertionError(f"closed before {kind}")
 
 
-async def frame_of(socket: aiohttp.ClientWebSocketResponse, ack: bool = True) -> tuple[dict[str, Any], dict[str, bytes]]:
+async def frame_of(
+    socket: aiohttp.ClientWebSocketResponse, ack: bool = True
+) -> tuple[dict[str, Any], dict[str, bytes]]:
     """The next frame."""
     async for message in socket:
         if message.type is aiohttp.WSMsgType.BINARY:
@@ -134,7 +136,13 @@ def test_what_is_served_and_to_whom() -> None:
         assert "http://" not in text and "https://" not in text  # nothing from elsewhere
         for name in ("app.js", "stage.js", "panel.js", "link.js", "app.css", "icon.svg"):
             assert (await client.get(f"/static/{name}")).status == 200
-        for path in ("/static/../server.py", "/static/%2e%2e%2fserver.py", "/static/nothing.js", "/recordings/%2e%2e%2fx", "/x"):
+        for path in (
+            "/static/../server.py",
+            "/static/%2e%2e%2fserver.py",
+            "/static/nothing.js",
+            "/recordings/%2e%2e%2fx",
+            "/x",
+        ):
             assert (await client.get(path)).status == 404, path
         assert (await client.post("/", data=b"x")).status == 405
         assert (await client.get("/", headers={"Host": "evil.example"})).status == 403
@@ -153,7 +161,11 @@ def test_boxes_targets_and_their_errors() -> None:
         async with client.ws_connect("/ws") as socket:
             header, parts = await frame_of(socket)
             assert header["tracks"] == [] and header["size"] == [160, 120] and parts["picture"][:2] == b"\xff\xd8"
-            for box, words in (([500, 0, 10, 10], "outside the frame"), ([1, 1, 0, 5], "no area"), ([1, 2], "four numbers")):
+            for box, words in (
+                ([500, 0, 10, 10], "outside the frame"),
+                ([1, 1, 0, 5], "no area"),
+                ([1, 2], "four numbers"),
+            ):
                 await socket.send_json({"type": "target", "box": box, "seq": header["seq"]})
                 notice = await text_of(socket, "notice")
                 assert notice["level"] == "error" and words in notice["text"]
@@ -176,7 +188,11 @@ def test_boxes_targets_and_their_errors() -> None:
                     assert track["state"] == "tracking" and track["score"] > 0.9
                     np.testing.assert_allclose(track["box"], TRUTH[place(header["index"])], atol=1)
                     rows, columns = header["views"]["rows"], header["views"]["columns"]
-                    assert len(parts["response"]) == rows * columns and max(rows, columns) <= 64 and {"template", "search"} <= set(parts)
+                    assert (
+                        len(parts["response"]) == rows * columns
+                        and max(rows, columns) <= 64
+                        and {"template", "search"} <= set(parts)
+                    )
             await socket.send_json({"type": "target", "box": [5, 5, 20, 20], "seq": header["seq"], "add": True})
             await socket.send_json({"type": "show", "views": False})
             while [t["id"] for t in header["tracks"]] != [0, 1] or "views" in header:
@@ -230,7 +246,9 @@ def test_recording_over_the_wire(tmp_path: Path) -> None:
             name = next(n for n in status["recordings"] if n.endswith(".mp4"))
             answer = await client.get(f"/recordings/{name}")
             assert answer.status == 200 and (await answer.read()) == (tmp_path / name).read_bytes()
-            assert count_frames(tmp_path / name) == len({r["frame"] for r in csv.DictReader((tmp_path / name).with_suffix(".csv").open())})
+            assert count_frames(tmp_path / name) == len(
+                {r["frame"] for r in csv.DictReader((tmp_path / name).with_suffix(".csv").open())}
+            )
 
     serve(body, save_dir=tmp_path)
 
@@ -244,7 +262,13 @@ def test_targets_of_the_shipped_model_join_and_leave() -> None:
     tracks = group.update(CLIP[5])
     assert [t.target_id for t in tracks] == group.ids() == [first, second] == [0, 1]
     seen = group.views()
-    assert seen is not None and seen[0] == first and group.drop(first) and not group.drop(first) and group.ids() == [second]
+    assert (
+        seen is not None
+        and seen[0] == first
+        and group.drop(first)
+        and not group.drop(first)
+        and group.ids() == [second]
+    )
     group.renumber()
     assert group.ids() == [second] and group.drop(second) and group.views() is None
     group.renumber()
@@ -263,7 +287,9 @@ def test_there_is_an_end_of_targets() -> None:
 # The command
 
 
-def test_wrong_options_are_sentences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_options_are_sentences(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr("tracker.cli.common.check_model_options", lambda args: None)
     monkeypatch.setattr("tracker.cli.web.build_group", lambda args: (SingleTrackers(MatchTemplate), "match-template"))
     clip = str(write_clip(tmp_path / "clip.mp4", CLIP[:3]))
@@ -288,4 +314,6 @@ def test_wrong_options_are_sentences(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_help_is_quick_and_loads_no_aiohttp() -> None:
     code = "import sys; import tracker.cli.live as live; live.build_parser(); print(sorted({'aiohttp', 'cv2', 'torch'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )

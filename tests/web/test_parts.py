@@ -57,10 +57,15 @@ def test_only_loopback_goes_without_a_token() -> None:
 
 def test_host_and_origin() -> None:
     local = Guard.for_address(Address("127.0.0.1", 80))
-    assert local.host_allowed("localhost:80") and local.host_allowed("[::1]:80") and not local.host_allowed("evil.example:80")
+    assert (
+        local.host_allowed("localhost:80")
+        and local.host_allowed("[::1]:80")
+        and not local.host_allowed("evil.example:80")
+    )
     assert Guard.origin_allowed("http://pi.local:80", "pi.local:80") and Guard.origin_allowed(None, "x")
     assert not any(
-        Guard.origin_allowed(o, "pi.local:80") for o in ("null", "http://evil.example", "http://pi.local:81", "file://pi.local:80")
+        Guard.origin_allowed(o, "pi.local:80")
+        for o in ("null", "http://evil.example", "http://pi.local:81", "file://pi.local:80")
     )
 
 
@@ -80,7 +85,18 @@ def test_requests_of_the_wrong_kind(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "box", ["null", "[1,2,3]", '["1",2,3,4]', "[1,2,3,true]", "[NaN,1,2,3]", "[1,2,Infinity,3]", "[1,2,3,1e400]", "[1e9,1,2,2]", "1" * 9]
+    "box",
+    [
+        "null",
+        "[1,2,3]",
+        '["1",2,3,4]',
+        "[1,2,3,true]",
+        "[NaN,1,2,3]",
+        "[1,2,Infinity,3]",
+        "[1,2,3,1e400]",
+        "[1e9,1,2,2]",
+        "1" * 9,
+    ],
 )
 def test_boxes_that_are_none(box: str) -> None:
     with pytest.raises(BoxError):
@@ -88,7 +104,9 @@ def test_boxes_that_are_none(box: str) -> None:
 
 
 def test_a_good_target() -> None:
-    assert parse_message('{"type":"target","box":[1,2,3,4.5],"seq":7,"add":true}') == TargetRequest((1, 2, 3, 4.5), 7, True)
+    assert parse_message('{"type":"target","box":[1,2,3,4.5],"seq":7,"add":true}') == TargetRequest(
+        (1, 2, 3, 4.5), 7, True
+    )
 
 
 # Memory of what was drawn on
@@ -153,7 +171,9 @@ def test_recordings_are_complete_and_never_overwrite(tmp_path: Path, monkeypatch
             recorder.write(Frame(CLIP[k], 100 + 7 * k, 50 + k * k * 0.1), [Track(TRUTH[k], 0.9, state, 100 + 7 * k)])
         recorder.close()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["now.csv", "now.mp4", "now_2.csv", "now_2.mp4"]
-    assert [isinstance(d, Recording) for d in done] == [True, True] and set(recorder.finished) == {p.name for p in tmp_path.iterdir()}
+    assert [isinstance(d, Recording) for d in done] == [True, True] and set(recorder.finished) == {
+        p.name for p in tmp_path.iterdir()
+    }
     rows = list(csv.DictReader((tmp_path / "now_2.csv").open()))
     assert [int(r["frame"]) for r in rows] == list(range(6)) and rows[3]["x"] == "" and rows[3]["state"] == "lost"
     with VideoFileSource(tmp_path / "now_2.mp4") as video:

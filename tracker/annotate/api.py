@@ -81,7 +81,9 @@ def add_source(project: Project, source: str | Path, frames: Frames) -> Clip:
     """The clip of a source in a project; its path is kept as it was given, made absolute."""
     path = Path(source).expanduser()
     shown = str(path.resolve()) if path.exists() else str(source)
-    return project.add_clip(shown, frames.width, frames.height, len(frames), frames.rate, path.stem if path.is_file() else path.name)
+    return project.add_clip(
+        shown, frames.width, frames.height, len(frames), frames.rate, path.stem if path.is_file() else path.name
+    )
 
 
 def add_keys(project: Project, rows: list[KeyBox]) -> list[Target]:
@@ -97,10 +99,14 @@ def add_keys(project: Project, rows: list[KeyBox]) -> list[Target]:
     for row in rows:
         wanted = Path(row.clip).stem if row.clip else ""
         if not wanted and len(project.clips) > 1:
-            raise AnnotationError(f"There are {len(names)} clips, and the key boxes don't say whose they are; add a column clip.")
+            raise AnnotationError(
+                f"There are {len(names)} clips, and the key boxes don't say whose they are; add a column clip."
+            )
         clip = next((c for c in project.clips if not wanted or wanted in (c.name, Path(c.path).stem)), None)
         if clip is None:
-            raise AnnotationError(f"The key boxes name a clip {row.clip!r}, which isn't among {', '.join(names)}.{suggest(wanted, names)}")
+            raise AnnotationError(
+                f"The key boxes name a clip {row.clip!r}, which isn't among {', '.join(names)}.{suggest(wanted, names)}"
+            )
         mark = (clip.name, row.id)
         if mark not in known:
             title = row.name or f"{row.label or 'object'} {row.id}"

@@ -41,7 +41,9 @@ def read_keys(path: str | Path) -> list[KeyBox]:
     try:
         text = Path(path).expanduser().read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise AnnotationError(f"Can't read key boxes from {path}: {getattr(error, 'strerror', None) or 'it is not a text file'}.") from None
+        raise AnnotationError(
+            f"Can't read key boxes from {path}: {getattr(error, 'strerror', None) or 'it is not a text file'}."
+        ) from None
     reader = csv.DictReader(io.StringIO(text))
     names = [(name or "").strip().lower() for name in reader.fieldnames or []]
     reader.fieldnames = names
@@ -53,19 +55,27 @@ def read_keys(path: str | Path) -> list[KeyBox]:
             )
     out = []
     for row in reader:
-        values = {key: (value or "").strip() for key, value in row.items() if isinstance(key, str) and not isinstance(value, list)}
+        values = {
+            key: (value or "").strip()
+            for key, value in row.items()
+            if isinstance(key, str) and not isinstance(value, list)
+        }
         where = f"line {reader.line_num} of {path}"
         try:
             frame = int(values["frame"])
         except ValueError:
-            raise AnnotationError(f"The frame {values['frame']!r} in {where} is not a whole number; frames are counted from 0.") from None
+            raise AnnotationError(
+                f"The frame {values['frame']!r} in {where} is not a whole number; frames are counted from 0."
+            ) from None
         cells = [values[key] for key in "xywh"]
         box: Box | None = None
         if any(cells):
             try:
                 box = np.array([float(cell) for cell in cells])
             except ValueError:
-                raise AnnotationError(f"The box {','.join(cells)} in {where} is not four numbers x,y,w,h in pixels.") from None
+                raise AnnotationError(
+                    f"The box {','.join(cells)} in {where} is not four numbers x,y,w,h in pixels."
+                ) from None
         number = values.get("id") or "1"
         out.append(KeyBox(values.get("clip", ""), frame, number, values.get("name", ""), values.get("class", ""), box))
     if not out:

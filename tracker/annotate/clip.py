@@ -92,7 +92,9 @@ class Clip:
         for target in self.targets:
             if all(getattr(target, key) == value for key, value in wanted.items()):
                 return target
-        raise AnnotationError(f"The clip {self.name} has no target with {wanted}; it has {[t.name for t in self.targets]}.")
+        raise AnnotationError(
+            f"The clip {self.name} has no target with {wanted}; it has {[t.name for t in self.targets]}."
+        )
 
 
 def new_target(number: int, frames: int, name: str = "", label: str = "object", colour: str = "") -> Target:
@@ -121,7 +123,9 @@ def interpolate(a: int, box_a: Box, b: int, box_b: Box) -> Boxes:
     return np.asarray((1 - share) * box_a + share * box_b)
 
 
-def keyframes(boxes: Boxes, occluded: NDArray[np.bool_], keys: Iterable[int] = (), tolerance: float = 0.0) -> list[tuple[int, bool]]:
+def keyframes(
+    boxes: Boxes, occluded: NDArray[np.bool_], keys: Iterable[int] = (), tolerance: float = 0.0
+) -> list[tuple[int, bool]]:
     """The fewest-looked-for frames from which straight lines give a track back, for formats that interpolate.
 
     Within each stretch that has boxes, ends and `keys` are taken; then the frame that is farthest from the line, until none is

@@ -179,9 +179,13 @@ class VideoFrames(_Base):
                     break
         except (av.FFmpegError, OSError) as error:
             self._reader = None
-            raise SourceError(f"{self.path} failed at frame {index}: {getattr(error, 'strerror', None) or error}.") from None
+            raise SourceError(
+                f"{self.path} failed at frame {index}: {getattr(error, 'strerror', None) or error}."
+            ) from None
         self._reader = None
-        raise SourceError(f"{self.path} has no picture for frame {index}: the data is damaged there; leave that frame out.")
+        raise SourceError(
+            f"{self.path} has no picture for frame {index}: the data is damaged there; leave that frame out."
+        )
 
     def _from(self, index: int) -> Iterator[tuple[int, Image]]:
         """Decoded frames from the key frame before `index` on, with their numbers."""

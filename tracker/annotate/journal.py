@@ -72,9 +72,13 @@ class Journal:
             yield record
         if whole < len(data):
             if not lines and not data.lstrip().startswith(b'{"project"'):
-                raise AnnotationError(f"{self.path} isn't a project of siamtrack annotate; give another file, it is left as it is.")
+                raise AnnotationError(
+                    f"{self.path} isn't a project of siamtrack annotate; give another file, it is left as it is."
+                )
             logger.warning(
-                "%s: its last line is incomplete (%d bytes) and is left out; all before it is whole.", self.path, len(data) - whole
+                "%s: its last line is incomplete (%d bytes) and is left out; all before it is whole.",
+                self.path,
+                len(data) - whole,
             )
             os.ftruncate(self._file, whole)
             os.fsync(self._file)
@@ -94,7 +98,9 @@ class Journal:
                 raise OSError(28, "the disk is full")
             os.fsync(self._file)
         except OSError as error:
-            raise AnnotationError(f"Can't write to the project {self.path}: {error.strerror}; what was saved before is whole.") from None
+            raise AnnotationError(
+                f"Can't write to the project {self.path}: {error.strerror}; what was saved before is whole."
+            ) from None
 
     def close(self) -> None:
         """Let go of the file; safe to call twice."""
@@ -113,7 +119,9 @@ def _parse(line: bytes) -> Record | None:
 
 def _check_header(path: Path, record: Record) -> None:
     if record.get("project") != HEADER["project"]:
-        raise AnnotationError(f"{path} isn't a project of siamtrack annotate (its first line says something else); give another file.")
+        raise AnnotationError(
+            f"{path} isn't a project of siamtrack annotate (its first line says something else); give another file."
+        )
     if record.get("version") != HEADER["version"]:
         raise AnnotationError(
             f"The project {path} was written by a later version of siamtrack (format {record.get('version')}); update siamtrack to open it."

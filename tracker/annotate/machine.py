@@ -93,7 +93,9 @@ class Machine:
         if start is not None and end is not None:
             boxes, scores, occluded = join(self._follow(first, start, last, tick), self._follow(last, end, first, tick))
         elif start is not None:
-            boxes, scores, occluded = alone(self._follow(first, start, last, tick), self.frames.width, self.frames.height)
+            boxes, scores, occluded = alone(
+                self._follow(first, start, last, tick), self.frames.width, self.frames.height
+            )
         elif end is not None:
             boxes, scores, occluded = alone(self._follow(last, end, first, tick), self.frames.width, self.frames.height)
         else:

@@ -81,7 +81,9 @@ class Project:
                     try:
                         self._apply(record)
                     except (KeyError, TypeError, ValueError, IndexError) as error:
-                        raise AnnotationError(f"The project {path} can't be read: line {number} makes no sense ({error}).") from None
+                        raise AnnotationError(
+                            f"The project {path} can't be read: line {number} makes no sense ({error})."
+                        ) from None
         except BaseException:
             self._journal.close()
             raise
@@ -99,7 +101,9 @@ class Project:
 
     # -- what a person does
 
-    def add_clip(self, path: str | Path, width: int, height: int, frame_count: int, rate: Fraction | None = None, name: str = "") -> Clip:
+    def add_clip(
+        self, path: str | Path, width: int, height: int, frame_count: int, rate: Fraction | None = None, name: str = ""
+    ) -> Clip:
         """A clip by its path; the one that is there already if the path is known.
 
         Raises:
@@ -117,7 +121,14 @@ class Project:
             taken = {clip.name for clip in self.clips}
             base = name or Path(str(path).rstrip("/")).stem or "clip"
             name = next(n for n in [base, *(f"{base}_{k}" for k in range(2, 10_000))] if n not in taken)
-            record: Record = {"do": "clip", "clip": len(self.clips), "name": name, "path": str(path), "width": width, "height": height}
+            record: Record = {
+                "do": "clip",
+                "clip": len(self.clips),
+                "name": name,
+                "path": str(path),
+                "width": width,
+                "height": height,
+            }
             self._say(record | {"frames": frame_count, "rate": None if rate is None else str(rate)})
             return self.clips[-1]
 
@@ -132,7 +143,9 @@ class Project:
             )  # fmt: skip
             return self.target(number)
 
-    def edit_target(self, target: Target, name: str | None = None, label: str | None = None, colour: str | None = None) -> None:
+    def edit_target(
+        self, target: Target, name: str | None = None, label: str | None = None, colour: str | None = None
+    ) -> None:
         """Another name, class or colour."""
         with self._lock:
             record = {"do": "target", "target": target.id, "clip": self._home[target.id], "name": name or target.name}
@@ -161,7 +174,9 @@ class Project:
         with self._lock:
             clip = self.clip_of(target)
             if not 0 <= frame < clip.frame_count:
-                raise AnnotationError(f"{clip.name} has no frame {frame}; it has the frames 0 to {clip.frame_count - 1}.")
+                raise AnnotationError(
+                    f"{clip.name} has no frame {frame}; it has the frames 0 to {clip.frame_count - 1}."
+                )
             checked = None if box is None else [round(float(v), 3) for v in check_box(box, clip.width, clip.height)]  # type: ignore[arg-type]
             self._check_seen(target, frame, seen)
             self._say({"do": "key", "target": target.id, "frame": int(frame), "box": checked})
@@ -175,7 +190,9 @@ class Project:
         """
         with self._lock:
             if frame not in target.keys:
-                raise AnnotationError(f"{target.name} has no key box in frame {frame}; it has some in {sorted(target.keys)}.")
+                raise AnnotationError(
+                    f"{target.name} has no key box in frame {frame}; it has some in {sorted(target.keys)}."
+                )
             self._check_seen(target, frame, seen)
             self._say({"do": "unkey", "target": target.id, "frame": int(frame)})
 
@@ -184,8 +201,17 @@ class Project:
         with self._lock:
             count = len(target.boxes)
             if not 0 <= first <= last < count:
-                raise AnnotationError(f"There are no frames {first} to {last} to approve; the clip has the frames 0 to {count - 1}.")
-            self._say({"do": "approve" if approved else "disapprove", "target": target.id, "first": int(first), "last": int(last)})
+                raise AnnotationError(
+                    f"There are no frames {first} to {last} to approve; the clip has the frames 0 to {count - 1}."
+                )
+            self._say(
+                {
+                    "do": "approve" if approved else "disapprove",
+                    "target": target.id,
+                    "first": int(first),
+                    "last": int(last),
+                }
+            )
 
     def undo(self) -> str:
         """Take back the last thing that a person did; returns what it was, or "" if there is nothing left."""
@@ -199,7 +225,13 @@ class Project:
     # -- what the machine does
 
     def write_track(
-        self, target: Target, stretch: Stretch, first: int, boxes: Boxes, scores: NDArray[np.float64], occluded: NDArray[np.bool_]
+        self,
+        target: Target,
+        stretch: Stretch,
+        first: int,
+        boxes: Boxes,
+        scores: NDArray[np.float64],
+        occluded: NDArray[np.bool_],
     ) -> None:
         """Boxes of the machine for frames of a stretch; approved frames and key boxes stay as they are.
 
@@ -212,7 +244,9 @@ class Project:
         for at in range(0, len(boxes), CHUNK):
             part = slice(at, at + CHUNK)
             with self._lock:
-                if target.id not in self._home or stretch not in stretches(self.target(target.id).keys, len(target.boxes)):
+                if target.id not in self._home or stretch not in stretches(
+                    self.target(target.id).keys, len(target.boxes)
+                ):
                     return
                 self._say(
                     {
@@ -227,7 +261,9 @@ class Project:
         """The stretches that the machine has still to track, short ones between two keys first."""
         with self._lock:
             done = self._done.get(target.id, {})
-            out = [s for s in stretches(target.keys, len(target.boxes)) if done.get((s.start, s.end)) != (s.first, s.last)]
+            out = [
+                s for s in stretches(target.keys, len(target.boxes)) if done.get((s.start, s.end)) != (s.first, s.last)
+            ]
             return sorted(out, key=lambda s: (s.start is None or s.end is None, s.start is None, s.length))
 
     # -- what others ask
@@ -347,7 +383,11 @@ class Project:
             hidden[a : b + 1] = True
         at = np.arange(first, first + len(boxes))
         free = ~target.approved[at] & ~np.isin(at, list(target.keys))
-        target.boxes[at[free]], target.scores[at[free]], target.occluded[at[free]] = boxes[free], scores[free], hidden[free]
+        target.boxes[at[free]], target.scores[at[free]], target.occluded[at[free]] = (
+            boxes[free],
+            scores[free],
+            hidden[free],
+        )
         ends, last = (record["between"][0], record["between"][1]), first + len(boxes) - 1
         low, high = self._done[target.id].get(ends, (first, last))
         touching = first <= high + 1 and last >= low - 1

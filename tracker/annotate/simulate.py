@@ -56,7 +56,7 @@ def annotate_like_a_person(truth: Boxes, fill: Filler, goal: float = 0.8, most: 
         left = [k for k in np.flatnonzero(counts) if int(k) not in keys]
         if len(keys) >= most or not left:
             return out
-        # Of several equally bad frames (lost from here on: all 0) the middle one of the longest run: what a person who scrubs would stop at.  # noqa: E501
+        # Of several equally bad frames (lost from here on: all 0) the middle one of the longest run: what a person who scrubs would stop at.
         worst = min(overlap[left])
         bad = [k for k in left if overlap[k] <= worst + 1e-9]
         groups = np.split(np.asarray(bad), np.flatnonzero(np.diff(bad) > 1) + 1)

@@ -66,7 +66,14 @@ class AnnotateSite(Site):
             try:
                 return _answer(await asyncio.to_thread(answer, lambda name: int(request.query.get(name, ""))))
             except ValueError as error:
-                return _answer({"error": str(error) if isinstance(error, SiamTrackError) else "A number in the question is missing."}, 400)
+                return _answer(
+                    {
+                        "error": str(error)
+                        if isinstance(error, SiamTrackError)
+                        else "A number in the question is missing."
+                    },
+                    400,
+                )
             except SiamTrackError as error:
                 return _answer({"error": str(error)}, 400)
 
@@ -84,7 +91,9 @@ class AnnotateSite(Site):
 
     async def _do(self, request: web.Request) -> web.Response:
         # A page of another site can send a form or plain text here without being asked; JSON and our own Origin it can't.
-        if request.content_type != "application/json" or not self._guard.origin_allowed(request.headers.get("Origin"), request.host):
+        if request.content_type != "application/json" or not self._guard.origin_allowed(
+            request.headers.get("Origin"), request.host
+        ):
             return _answer({"error": "Commands are taken from the page of this server alone."}, 403)
         try:
             what = json.loads(await request.text())

@@ -108,7 +108,8 @@ class Desk:
         there = np.maximum.reduceat(present.astype(np.int8), edges[:-1])
         seen = np.maximum.reduceat(known.astype(np.int8), edges[:-1])
         return "".join(
-            "d" if d else "a" if a else "t" if t else "o" if s else "-" for d, a, t, s in zip(doubt, approved, there, seen, strict=True)
+            "d" if d else "a" if a else "t" if t else "o" if s else "-"
+            for d, a, t, s in zip(doubt, approved, there, seen, strict=True)
         )
 
     def boxes(self, clip: int, first: int, last: int) -> Answer:
@@ -123,7 +124,11 @@ class Desk:
             rows: list[list[float] | None] = []
             for box, score, flag in zip(target.boxes[part], target.scores[part], flags, strict=True):
                 here = bool(np.isfinite(box).all())
-                rows.append([*(round(float(v), 2) for v in box), round(float(np.nan_to_num(score)), 2), int(flag)] if here else None)
+                rows.append(
+                    [*(round(float(v), 2) for v in box), round(float(np.nan_to_num(score)), 2), int(flag)]
+                    if here
+                    else None
+                )
             out[str(target.id)] = rows
         return {"first": first, "last": last, "targets": out, "revision": self.project.revision}
 
@@ -198,7 +203,9 @@ class Desk:
 
     def _on_edit(self, what: Mapping[str, Any]) -> Answer:
         """Name, class or colour of a target."""
-        self.project.edit_target(self.project.target(int(what["target"])), _text(what, "name"), _text(what, "class"), _colour(what))
+        self.project.edit_target(
+            self.project.target(int(what["target"])), _text(what, "name"), _text(what, "class"), _colour(what)
+        )
         return {}
 
     def _on_drop(self, what: Mapping[str, Any]) -> Answer:
@@ -249,6 +256,8 @@ def _text(what: Mapping[str, Any], key: str) -> str:
 
 def _colour(what: Mapping[str, Any]) -> str:
     colour = str(what.get("colour") or "")
-    if colour and not (len(colour) == 7 and colour[0] == "#" and all(c in "0123456789abcdefABCDEF" for c in colour[1:])):
+    if colour and not (
+        len(colour) == 7 and colour[0] == "#" and all(c in "0123456789abcdefABCDEF" for c in colour[1:])
+    ):
         raise AnnotationError(f"The colour {colour[:20]!r} is not #rrggbb.")
     return colour

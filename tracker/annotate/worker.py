@@ -135,12 +135,17 @@ class Worker:
                         continue
                     looked_at = number == self.focus[0] and stretch.first - 1 <= self.focus[1] <= stretch.last + 1
                     open_end = stretch.start is None or stretch.end is None
-                    found.append(((number != self.focus[0], open_end, not looked_at, stretch.length), target, stretch, clip))
+                    found.append(
+                        ((number != self.focus[0], open_end, not looked_at, stretch.length), target, stretch, clip)
+                    )
         return min(found, key=lambda item: item[0])[1:] if found else None
 
     @staticmethod
     def _mark(target: Target, stretch: Stretch) -> tuple[int, Stretch, int]:
-        ends = tuple(None if k is None or target.keys.get(k) is None else tuple(target.keys[k]) for k in (stretch.start, stretch.end))  # type: ignore[arg-type]
+        ends = tuple(
+            None if k is None or target.keys.get(k) is None else tuple(target.keys[k])
+            for k in (stretch.start, stretch.end)
+        )  # type: ignore[arg-type]
         return target.id, stretch, hash(ends)
 
     def _machine(self, clip: Clip) -> Machine:
@@ -151,11 +156,20 @@ class Worker:
             self._machines[number] = Machine(self._open(clip), self._tracker)
         return self._machines[number]
 
-    def _track(self, target: Target, stretch: Stretch, clip: Clip, on_step: Callable[[Progress], None] | None, raise_errors: bool) -> None:
+    def _track(
+        self,
+        target: Target,
+        stretch: Stretch,
+        clip: Clip,
+        on_step: Callable[[Progress], None] | None,
+        raise_errors: bool,
+    ) -> None:
         open_end = stretch.start is None or stretch.end is None
         keys = dict(target.keys)
         total = stretch.length if open_end else 2 * (stretch.length + 1)
-        self.progress = Progress(target.id, self.project.clips.index(clip), 0, total, stretch.first, self.progress.error)
+        self.progress = Progress(
+            target.id, self.project.clips.index(clip), 0, total, stretch.first, self.progress.error
+        )
         rows: list[tuple[int, Box, float, bool]] = []
         written = time.monotonic()
 
@@ -201,10 +215,14 @@ class Worker:
             if self.finished is not None:
                 self.finished()
 
-    def _write_rows(self, target: Target, stretch: Stretch, clip: Clip, rows: list[tuple[int, Box, float, bool]]) -> None:
+    def _write_rows(
+        self, target: Target, stretch: Stretch, clip: Clip, rows: list[tuple[int, Box, float, bool]]
+    ) -> None:
         rows = sorted(rows, key=lambda row: row[0])
         boxes = np.array([row[1] for row in rows])
         inside = clip_box(boxes, clip.width, clip.height)
         gone = np.array([row[3] for row in rows]) | ~((inside[:, 2] > 0) & (inside[:, 3] > 0))
         boxes[gone] = np.nan
-        self.project.write_track(target, stretch, rows[0][0], boxes, np.array([row[2] for row in rows]), np.zeros(len(rows), bool))
+        self.project.write_track(
+            target, stretch, rows[0][0], boxes, np.array([row[2] for row in rows]), np.zeros(len(rows), bool)
+        )

@@ -68,7 +68,9 @@ def in_pairs(series: Mapping[Any, Series], skip: int = 5) -> dict[Any, dict[str,
         out[name] = one.summary(skip)
         for kind in ("wall", "cpu"):
             before = dict(zip(first.turns, getattr(first, kind), strict=True))
-            ratios = [value / before[k] for k, value in zip(one.turns, getattr(one, kind), strict=True) if before.get(k)]
+            ratios = [
+                value / before[k] for k, value in zip(one.turns, getattr(one, kind), strict=True) if before.get(k)
+            ]
             out[name][f"{kind}_to_first"] = float(np.median(ratios[skip:] or ratios))
     return out
 
@@ -87,7 +89,9 @@ def synthetic_clip(count: int, width: int = 640, height: int = 360, seed: int = 
     rng = np.random.default_rng(seed)
     ground: Image = cv2.GaussianBlur(rng.integers(0, 256, (height, width, 3), dtype=np.uint8), (0, 0), 3)  # type: ignore[assignment]
     size = height // 8
-    patch: Image = cv2.resize(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8), (size, size), interpolation=cv2.INTER_NEAREST)  # type: ignore[assignment]
+    patch: Image = cv2.resize(
+        rng.integers(0, 256, (8, 8, 3), dtype=np.uint8), (size, size), interpolation=cv2.INTER_NEAREST
+    )  # type: ignore[assignment]
     angle = np.arange(count) * 0.03
     xs = (width / 2 - size / 2 + width / 4 * np.cos(angle)).astype(int)
     ys = (height / 2 - size / 2 + height / 4 * np.sin(angle)).astype(int)
@@ -180,7 +184,9 @@ def in_turns(trackers: dict[str, Any], clip: Clip, every: dict[str, int] | None 
     return in_pairs(series)
 
 
-def by_frame_size(tracker_of: Callable[[], SiamTracker], clip: Clip, names: Sequence[str], frames: int = 60) -> dict[str, dict[str, float]]:
+def by_frame_size(
+    tracker_of: Callable[[], SiamTracker], clip: Clip, names: Sequence[str], frames: int = 60
+) -> dict[str, dict[str, float]]:
     """ms of `update` on the same clip enlarged to several sizes, in turns."""
     height = clip.images[0].shape[0]
     trackers, series = {name: tracker_of() for name in names}, {name: Series() for name in names}
@@ -249,7 +255,11 @@ def resident_bytes() -> int:
 
 
 def soak(
-    tracker: SiamTracker, clip: Clip, count: int, tick: Callable[[int], None] = lambda k: None, fresh: SiamTracker | None = None
+    tracker: SiamTracker,
+    clip: Clip,
+    count: int,
+    tick: Callable[[int], None] = lambda k: None,
+    fresh: SiamTracker | None = None,
 ) -> dict[str, Any]:
     """Many frames (the clip forward, backward, forward, ...): does memory grow, does it slow down?
 

@@ -27,7 +27,10 @@ def markdown(results: Results) -> str:
     for threads, rows in results.get("stages", {}).items():
         total = rows["update, whole"]
         lines += [f"## Where a frame goes, {_threads(threads)}", ""]
-        lines += table(["stage", "median ms", "p95 ms"], [[k, _ms(v["wall_median_ms"]), _ms(v["wall_p95_ms"])] for k, v in rows.items()])
+        lines += table(
+            ["stage", "median ms", "p95 ms"],
+            [[k, _ms(v["wall_median_ms"]), _ms(v["wall_p95_ms"])] for k, v in rows.items()],
+        )
         lines += [
             "",
             f"{1e3 / total['wall_median_ms']:.0f} updates a second by the wall, {1e3 / total['cpu_median_ms']:.0f} by processor time.",
@@ -92,7 +95,10 @@ def _threads(number: str) -> str:
 def _against_first(unit: str, rows: dict[Any, dict[str, float]], values: tuple[str, ...]) -> list[str]:
     """A table of durations, each also as a multiple of that in the first row, turn by turn."""
     head = [unit, *(f"{NAMES[value]} ms" for value in values), "wall, first = 1", "CPU, first = 1"]
-    body = [[str(key), *(_ms(v[k]) for k in values), f"{v['wall_to_first']:.2f}", f"{v['cpu_to_first']:.2f}"] for key, v in rows.items()]
+    body = [
+        [str(key), *(_ms(v[k]) for k in values), f"{v['wall_to_first']:.2f}", f"{v['cpu_to_first']:.2f}"]
+        for key, v in rows.items()
+    ]
     return [*table(head, body), ""]
 
 

@@ -13,7 +13,9 @@ from tracker.tracking.multi import MultiTracker
 from tracker.tracking.tracker import SiamTracker
 
 
-def by_targets(tracker: SiamTracker, clip: Clip, counts: Sequence[int], threads: int, frames: int = 60) -> dict[str, dict[str, float]]:
+def by_targets(
+    tracker: SiamTracker, clip: Clip, counts: Sequence[int], threads: int, frames: int = 60
+) -> dict[str, dict[str, float]]:
     """ms of a frame with several targets, as the tracker is configured.
 
     Each target has a copy of the clip to itself, the copies side by side in one frame: so n targets are n times the work of
@@ -38,11 +40,17 @@ def by_targets(tracker: SiamTracker, clip: Clip, counts: Sequence[int], threads:
                 multi[count].init(picture, clip.box + corners)
             else:
                 series[count].run(multi[count].update, picture, turn=k)
-    return {str(count): s for count, s in in_pairs(series, min(10, frames // 2)).items()}  # at first all take the full window
+    return {
+        str(count): s for count, s in in_pairs(series, min(10, frames // 2)).items()
+    }  # at first all take the full window
 
 
 def windows(config: Config) -> str:
     """How targets are looked for, in words: what a target costs depends on it."""
     full, small = config.model.search_size, config.tracking.steady_size
-    size = f"windows of {small} px for targets that hardly move, else {full} px" if 0 < small < full else f"windows of {full} px"
+    size = (
+        f"windows of {small} px for targets that hardly move, else {full} px"
+        if 0 < small < full
+        else f"windows of {full} px"
+    )
     return f"{size}; states {'on' if config.tracking.states and config.tracking.confidence else 'off'}"

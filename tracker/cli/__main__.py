@@ -48,7 +48,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not args or args[0] in ("-h", "--help", "help"):
         width = max(map(len, COMMANDS))
         lines = [f"  {name:<{width}}  {text}" for name, text in available().items()]
-        print("\n".join(["usage: siamtrack COMMAND ...", "", *lines, "", "`siamtrack COMMAND --help` explains a command."]))
+        print(
+            "\n".join(
+                ["usage: siamtrack COMMAND ...", "", *lines, "", "`siamtrack COMMAND --help` explains a command."]
+            )
+        )
         return DONE if args else BAD_REQUEST
     name, *rest = args
     if name not in available():

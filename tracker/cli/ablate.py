@@ -32,19 +32,35 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=RawEpilog,
     )
     recipe = parser.add_argument_group("recipe")
-    recipe.add_argument("--config", required=True, type=Path, metavar="NAME|YAML", help="the recipe whose cache tools/prepare.py made")
-    recipe.add_argument("overrides", nargs="*", metavar="key=value", help="changes, such as train.data.cache.path=cache/small")
+    recipe.add_argument(
+        "--config", required=True, type=Path, metavar="NAME|YAML", help="the recipe whose cache tools/prepare.py made"
+    )
+    recipe.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="changes, such as train.data.cache.path=cache/small"
+    )
     table = parser.add_argument_group("table")
     table.add_argument("--energies", default="dot,cosine,euclidean", metavar="A,B", help="rows")
     losses = "none,logistic,focal,contrastive,triplet,circle,angular"
     table.add_argument("--losses", default=losses, metavar="A,B", help="columns; none: untrained")
-    table.add_argument("--steps", type=whole_number(1), default=400, metavar="N", help="budget of a cell, of the recipe's batch size")
-    table.add_argument("--minutes", type=float, default=0.0, metavar="M", help="wall time at most; 0: no limit (default: 0)")
+    table.add_argument(
+        "--steps", type=whole_number(1), default=400, metavar="N", help="budget of a cell, of the recipe's batch size"
+    )
+    table.add_argument(
+        "--minutes", type=float, default=0.0, metavar="M", help="wall time at most; 0: no limit (default: 0)"
+    )
     clips = parser.add_argument_group("validation")
-    clips.add_argument("--validate", metavar="PATH", help="folder of clips, relative to the data root; default: that of train.validation")
-    clips.add_argument("--kind", default="clips", metavar="KIND", help="how it is laid out: clips (GOT-10k), otb, folder, ...")
+    clips.add_argument(
+        "--validate",
+        metavar="PATH",
+        help="folder of clips, relative to the data root; default: that of train.validation",
+    )
+    clips.add_argument(
+        "--kind", default="clips", metavar="KIND", help="how it is laid out: clips (GOT-10k), otb, folder, ..."
+    )
     clips.add_argument("--names", default="*", metavar="A,B", help="names or patterns of its sequences")
-    clips.add_argument("--max-frames", type=whole_number(0), default=60, metavar="N", help="frames tracked of each; 0: all")
+    clips.add_argument(
+        "--max-frames", type=whole_number(0), default=60, metavar="N", help="frames tracked of each; 0: all"
+    )
     clips.add_argument("--engine", default="auto", metavar="auto|NAME", help="what runs the tracker")
     parser.add_argument("--output", type=Path, default=Path("runs/ablation"), metavar="FOLDER", help="cells and table")
     return parser
@@ -128,7 +144,9 @@ def _clips(args: argparse.Namespace, config: Config) -> list[AnnotatedTrack]:
     elif section.path:
         source = SourceConfig(kind="clips", path=section.path, names=section.names, exclude=section.exclude)
     else:
-        raise ConfigError("Which clips say how good a cell is? Name their folder by --validate, for example --validate got/train.")
+        raise ConfigError(
+            "Which clips say how good a cell is? Name their folder by --validate, for example --validate got/train."
+        )
     return read_tracks(source, root / source.path, frame_store(pairs.cache))
 
 

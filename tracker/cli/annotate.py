@@ -11,14 +11,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracker.annotate.formats import FORMATS, check_target, format_of
-from tracker.cli.common import DONE, Parser, RawEpilog, add_model_options, add_version, check_model_options, load_tracker
+from tracker.cli.common import (
+    DONE,
+    Parser,
+    RawEpilog,
+    add_model_options,
+    add_version,
+    check_model_options,
+    load_tracker,
+)
 from tracker.errors import SiamTrackError, SourceError
 
 if TYPE_CHECKING:
     from tracker.annotate.project import Project
     from tracker.annotate.worker import Progress
 
-VIDEO_SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".gif"))
+VIDEO_SUFFIXES = frozenset(
+    (".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".gif")
+)
 EPILOG = f"""\
 formats for --export and --import, with what is written: {"; ".join(f"{f.name}: {f.text}" for f in FORMATS.values())}
 
@@ -35,7 +45,9 @@ def pair(text: str) -> tuple[str, Path]:
     """`FORMAT=PATH`, for `type=`."""
     name, equals, path = text.partition("=")
     if not equals or not path:
-        raise argparse.ArgumentTypeError(f"{text!r} is not FORMAT=PATH, for example yolo=labels; formats are {', '.join(FORMATS)}")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not FORMAT=PATH, for example yolo=labels; formats are {', '.join(FORMATS)}"
+        )
     try:
         format_of(name)
     except SiamTrackError as error:
@@ -47,19 +59,39 @@ def build_parser() -> Parser:
     """The options of `siamtrack annotate`."""
     parser = Parser(description=__doc__.split(": ", 1)[1].capitalize(), epilog=EPILOG, formatter_class=RawEpilog)
     parser.add_argument(
-        "sources", nargs="*", metavar="CLIP", help="video file, folder of images, or folder of videos; with --project those known"
+        "sources",
+        nargs="*",
+        metavar="CLIP",
+        help="video file, folder of images, or folder of videos; with --project those known",
     )
     work = parser.add_argument_group("project")
-    work.add_argument("--project", type=Path, metavar="FILE.jsonl", help="where all is kept (default: CLIP.annotations.jsonl here)")
-    work.add_argument("--headless", type=Path, metavar="KEYS.csv", help="take key boxes from a file, track, and end; no page")
     work.add_argument(
-        "--import", dest="imports", action="append", type=pair, default=[], metavar="FORMAT=PATH", help="bring annotations in first"
+        "--project", type=Path, metavar="FILE.jsonl", help="where all is kept (default: CLIP.annotations.jsonl here)"
+    )
+    work.add_argument(
+        "--headless", type=Path, metavar="KEYS.csv", help="take key boxes from a file, track, and end; no page"
+    )
+    work.add_argument(
+        "--import",
+        dest="imports",
+        action="append",
+        type=pair,
+        default=[],
+        metavar="FORMAT=PATH",
+        help="bring annotations in first",
     )
     output = parser.add_argument_group("output")
     output.add_argument(
-        "--export", action="append", type=pair, default=[], metavar="FORMAT=PATH", help="write annotations, open no page; may be repeated"
+        "--export",
+        action="append",
+        type=pair,
+        default=[],
+        metavar="FORMAT=PATH",
+        help="write annotations, open no page; may be repeated",
     )
-    output.add_argument("--pictures", action="store_true", help="write the frames too, for formats with a picture per frame (yolo, voc)")
+    output.add_argument(
+        "--pictures", action="store_true", help="write the frames too, for formats with a picture per frame (yolo, voc)"
+    )
     output.add_argument(
         "--tolerance",
         type=float,
@@ -69,7 +101,12 @@ def build_parser() -> Parser:
     )
     output.add_argument("--overwrite", action="store_true", help="replace exports that exist")
     page = parser.add_argument_group("page")
-    page.add_argument("--web", default="", metavar="HOST:PORT", help="where the page listens (default: 127.0.0.1:8765, this machine only)")
+    page.add_argument(
+        "--web",
+        default="",
+        metavar="HOST:PORT",
+        help="where the page listens (default: 127.0.0.1:8765, this machine only)",
+    )
     page.add_argument("--no-open", action="store_true", help="don't open a browser; the address is printed in any case")
     parser.add_argument("--quiet", action="store_true", help="print errors only")
     add_model_options(parser)
@@ -97,7 +134,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     with Project(path) as project:
         add_sources(project, sources)
         if not project.clips:
-            raise SourceError(f"The project {path} holds no clip yet; name one: siamtrack annotate CLIP --project {path}.")
+            raise SourceError(
+                f"The project {path} holds no clip yet; name one: siamtrack annotate CLIP --project {path}."
+            )
         import_all(project, args)
         if args.headless:
             from tracker.annotate.api import add_keys
@@ -123,7 +162,10 @@ def clips_in(source: str) -> list[str]:
     folder = Path(source).expanduser()
     if not folder.is_dir():
         return [source]
-    videos = sorted((p for p in folder.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file()), key=lambda p: natural_key(p.name))
+    videos = sorted(
+        (p for p in folder.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file()),
+        key=lambda p: natural_key(p.name),
+    )
     if videos:
         return [str(video) for video in videos]
     list_folder(folder)
@@ -188,7 +230,9 @@ def track_all(project: Project, args: argparse.Namespace) -> None:
         if time.monotonic() - spoken > 5 and not args.quiet:
             spoken = time.monotonic()
             target = project.target(progress.target)
-            sys.stderr.write(f"{project.clips[progress.clip].name}, {target.name}: {progress.done}/{progress.total} frames\n")
+            sys.stderr.write(
+                f"{project.clips[progress.clip].name}, {target.name}: {progress.done}/{progress.total} frames\n"
+            )
 
     worker = Worker(project, make)  # type: ignore[arg-type]
     try:

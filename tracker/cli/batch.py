@@ -30,10 +30,17 @@ def add_batch_options(parser: Parser) -> None:
         help="SOURCE is a glob or a folder of clips; the box of CLIP.mp4 is in DIR/CLIP.txt (.csv, .jsonl)",
     )
     group.add_argument(
-        "--output", type=Path, metavar="DIR", help="where the boxes go, one csv per clip; clips that are done already are left out"
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="where the boxes go, one csv per clip; clips that are done already are left out",
     )
     group.add_argument(
-        "--workers", type=whole_number(1), default=1, metavar="N", help="clips that are tracked at the same time, a process each"
+        "--workers",
+        type=whole_number(1),
+        default=1,
+        metavar="N",
+        help="clips that are tracked at the same time, a process each",
     )
 
 
@@ -67,11 +74,17 @@ def jobs(source: str, boxes: Path, output: Path) -> list[Job]:
 
     folder = Path(source).expanduser()
     found = [Path(p) for p in glob.glob(str(folder), recursive=True)] if not folder.is_dir() else list(folder.iterdir())
-    clips = sorted((p for p in found if p.is_dir() or p.suffix.lower() in VIDEO_SUFFIXES), key=lambda p: natural_key(p.name))
+    clips = sorted(
+        (p for p in found if p.is_dir() or p.suffix.lower() in VIDEO_SUFFIXES), key=lambda p: natural_key(p.name)
+    )
     if not clips:
-        raise SourceError(f"{source} names no clip; give a folder of videos, or a glob in quotes such as 'clips/*.mp4'.")
+        raise SourceError(
+            f"{source} names no clip; give a folder of videos, or a glob in quotes such as 'clips/*.mp4'."
+        )
     if not boxes.is_dir():
-        raise BoxError(f"The folder {boxes} of --init-dir does not exist; it holds a file with the first box for each clip.")
+        raise BoxError(
+            f"The folder {boxes} of --init-dir does not exist; it holds a file with the first box for each clip."
+        )
     out, taken = [], set()
     for clip in clips:
         name = clip.stem if clip.is_file() else clip.name
@@ -94,7 +107,9 @@ def run_batch(args: argparse.Namespace) -> int:
     if args.output.exists() and not args.output.is_dir():
         raise OutputError(f"--output {args.output} is a file; give a folder.")
     if args.box or args.init_file or args.find or args.save or args.save_boxes or args.show:
-        raise OutputError("--box, --init-file, --find, --save, --save-boxes and --show are for one clip; with --init-dir leave them out.")
+        raise OutputError(
+            "--box, --init-file, --find, --save, --save-boxes and --show are for one clip; with --init-dir leave them out."
+        )
     todo = jobs(args.source, args.init_dir, args.output)
     args.output.mkdir(parents=True, exist_ok=True)
     results: list[Done] = []
@@ -125,7 +140,9 @@ def run_batch(args: argparse.Namespace) -> int:
         print(table(results))
     if failed:
         names = ", ".join(sorted(result.job.clip.name for result in failed))
-        say_error(f"{len(failed)} of {len(todo)} clips failed: {names}. The same command tries them again and leaves the others alone.")
+        say_error(
+            f"{len(failed)} of {len(todo)} clips failed: {names}. The same command tries them again and leaves the others alone."
+        )
     return FAILED_MIDWAY if failed else DONE
 
 
@@ -140,12 +157,18 @@ def _options(args: argparse.Namespace) -> list[str]:
     return out + (["--smooth", str(args.smooth)] if args.smooth is not None else [])
 
 
-def _one(job: Job, options: Sequence[str], running: set[subprocess.Popen[str]], lock: threading.Lock, over: threading.Event) -> Done:
+def _one(
+    job: Job, options: Sequence[str], running: set[subprocess.Popen[str]], lock: threading.Lock, over: threading.Event
+) -> Done:
     """Track one clip in a process of its own: whatever happens there, the other clips go on. The file gets its name when it is whole."""
     if job.out.exists():
         return Done(job, "before", "done before")
     if job.box is None:
-        return Done(job, "failed", f"there is no file with its first box ({job.clip.stem}{' or '.join(BOX_SUFFIXES)}) in --init-dir")
+        return Done(
+            job,
+            "failed",
+            f"there is no file with its first box ({job.clip.stem}{' or '.join(BOX_SUFFIXES)}) in --init-dir",
+        )
     part = job.out.with_name(f".{job.out.stem}.part.csv")
     command = [sys.executable, "-m", "tracker.cli.__main__", "track", str(job.clip), "--init-file", str(job.box)]
     began = time.monotonic()
@@ -164,7 +187,9 @@ def _one(job: Job, options: Sequence[str], running: set[subprocess.Popen[str]], 
     if process.returncode:
         lines = said.strip().splitlines()
         part.unlink(missing_ok=True)
-        return Done(job, "failed", lines[-1].split(": ", 1)[-1] if lines else f"ended with code {process.returncode}", seconds)
+        return Done(
+            job, "failed", lines[-1].split(": ", 1)[-1] if lines else f"ended with code {process.returncode}", seconds
+        )
     rows = part.read_text().splitlines()[1:]
     lost = sum(row.endswith(",lost") for row in rows)
     os.replace(part, job.out)
@@ -173,6 +198,8 @@ def _one(job: Job, options: Sequence[str], running: set[subprocess.Popen[str]], 
 
 def table(results: Sequence[Done]) -> str:
     """What became of each clip, aligned."""
-    rows = [("clip", "state", "what")] + [(r.job.clip.name, r.kind, r.said) for r in sorted(results, key=lambda r: r.job.clip.name)]
+    rows = [("clip", "state", "what")] + [
+        (r.job.clip.name, r.kind, r.said) for r in sorted(results, key=lambda r: r.job.clip.name)
+    ]
     wide = [max(len(row[k]) for row in rows) for k in (0, 1)]
     return "\n".join(f"{a:<{wide[0]}}  {b:<{wide[1]}}  {c}" for a, b, c in rows)

@@ -27,34 +27,66 @@ def build_parser() -> argparse.ArgumentParser:
     what = parser.add_argument_group("model")
     what.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME|FILE", help="shipped model or a checkpoint file")
     what.add_argument(
-        "--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help="change one setting; may be repeated"
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change one setting; may be repeated",
     )
     what.add_argument("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="where the network runs")
     what.add_argument("--engine", default="auto", metavar="auto|NAME", help="what runs the network")
     clip = parser.add_argument_group("frames")
-    clip.add_argument("--video", metavar="SOURCE", help="video or folder; without it a synthetic clip of 640 x 360 pixels")
+    clip.add_argument(
+        "--video", metavar="SOURCE", help="video or folder; without it a synthetic clip of 640 x 360 pixels"
+    )
     clip.add_argument("--box", type=parse_box, metavar="x,y,w,h", help="target in the first frame of --video")
     clip.add_argument("--frames", type=whole_number(10), default=200, metavar="N", help="frames to track")
     parts = parser.add_argument_group("what is measured")
     parts.add_argument("--parts", default=",".join(PARTS), metavar="LIST", help=f"some of {','.join(PARTS)}, or none")
     parts.add_argument(
-        "--threads", type=whole_number(1), nargs="+", metavar="N", help="CPU threads for the parts stages and targets (default: 1, and all)"
+        "--threads",
+        type=whole_number(1),
+        nargs="+",
+        metavar="N",
+        help="CPU threads for the parts stages and targets (default: 1, and all)",
     )
     parts.add_argument(
-        "--targets", type=whole_number(1), nargs="+", default=[1, 2, 4, 8, 16, 32, 64], metavar="N", help="targets in a frame"
+        "--targets",
+        type=whole_number(1),
+        nargs="+",
+        default=[1, 2, 4, 8, 16, 32, 64],
+        metavar="N",
+        help="targets in a frame",
     )
     parts.add_argument(
-        "--sizes", nargs="+", default=["360p", "720p", "1080p", "4K"], metavar="SIZE", help="of 360p, 720p, 1080p, 1440p, 4K"
+        "--sizes",
+        nargs="+",
+        default=["360p", "720p", "1080p", "4K"],
+        metavar="SIZE",
+        help="of 360p, 720p, 1080p, 1440p, 4K",
     )
-    parts.add_argument("--compare", action="append", default=[], metavar="opencv:NAME", help="a tracker to time in turns; may be repeated")
+    parts.add_argument(
+        "--compare",
+        action="append",
+        default=[],
+        metavar="opencv:NAME",
+        help="a tracker to time in turns; may be repeated",
+    )
     parts.add_argument("--model-dir", metavar="DIR", help="folder with the model files of OpenCV's trackers")
     parts.add_argument(
-        "--classic", action="store_true", help="also time SiamFC's AlexNet with 3 scales in torch eager (untrained: as fast)"
+        "--classic",
+        action="store_true",
+        help="also time SiamFC's AlexNet with 3 scales in torch eager (untrained: as fast)",
     )
     parts.add_argument("--torch", action="store_true", help="also time our own model in torch eager")
-    parts.add_argument("--soak", type=whole_number(20), metavar="N", help="also track N frames and watch memory and latency")
+    parts.add_argument(
+        "--soak", type=whole_number(20), metavar="N", help="also track N frames and watch memory and latency"
+    )
     out = parser.add_argument_group("output")
-    out.add_argument("--output", type=Path, metavar="DIR", help="write benchmark.md, benchmark.json and benchmark.png there")
+    out.add_argument(
+        "--output", type=Path, metavar="DIR", help="write benchmark.md, benchmark.json and benchmark.png there"
+    )
     out.add_argument("--overwrite", action="store_true", help="replace files that exist")
     add_version(parser)
     return parser
@@ -95,7 +127,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say("stages")
         with tempfile.TemporaryDirectory() as folder:
             source = args.video
-            results["stages"] = {str(n): measure.stages(tracker(n), clip, source, Path(folder)) for n in args.threads or every}
+            results["stages"] = {
+                str(n): measure.stages(tracker(n), clip, source, Path(folder)) for n in args.threads or every
+            }
     if "compare" in parts:
         _say("compare")
         trackers = {model.name: tracker(), **others}
@@ -112,7 +146,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if "targets" in parts:
         _say("targets")
         # One target takes no more threads than by default, several are spread over all of them.
-        results["targets"] = {str(n): by_targets(tracker(min(n, default_threads())), clip, args.targets, n) for n in args.threads or every}
+        results["targets"] = {
+            str(n): by_targets(tracker(min(n, default_threads())), clip, args.targets, n) for n in args.threads or every
+        }
         results["windows"] = windows(model.config)
     if "sizes" in parts:
         _say("sizes")

@@ -19,7 +19,9 @@ def build_parser() -> Parser:
     )
     add_data_options(parser, 60)
     parser.set_defaults(kinds="none,occlusion,cut,leave,vanish")
-    parser.add_argument("--write", action="store_true", help="store the result in the checkpoint of --model; without it, only show it")
+    parser.add_argument(
+        "--write", action="store_true", help="store the result in the checkpoint of --model; without it, only show it"
+    )
     parser.add_argument("--output", type=Path, metavar="DIR", help="write reliability.png and calibration.md there")
     parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
     parser.add_argument("--quiet", action="store_true", help="no line for each clip")
@@ -50,7 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     samples = sample(clips(dataset, kinds, args.seed, args.frames), model, engine, progress)
     if samples.right.all() or not samples.right.any():
-        raise SourceError(f"All {len(samples)} boxes on {dataset.title} are alike (all right or all wrong): nothing can be fitted on them.")
+        raise SourceError(
+            f"All {len(samples)} boxes on {dataset.title} are alike (all right or all wrong): nothing can be fitted on them."
+        )
     result = calibrate(samples)
     weights = result.values["confidence"]
     assert isinstance(weights, tuple)
@@ -78,7 +82,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_text(outputs[1], "\n".join(lines) + "\n")
     if args.write:
         assert model.path is not None
-        facts = {"calibrated_on": dataset.title, "calibration_error": round(result.error, 4), "calibration_auc": round(result.auc, 4)}
+        facts = {
+            "calibrated_on": dataset.title,
+            "calibration_error": round(result.error, 4),
+            "calibration_auc": round(result.auc, 4),
+        }
         update_tracking(model.path, result.values, facts)
         print(f"Stored in {model.path}.")
     else:

@@ -61,7 +61,11 @@ class StoreOnce(argparse._StoreAction):
     """An option that names what to follow or write: a second one is refused, where of other options the last one counts."""
 
     def __call__(
-        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: str | None = None
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
     ) -> None:
         given = parser.given if isinstance(parser, Parser) and self.option_strings else {}
         if given.setdefault(self.dest, values) != values:
@@ -79,7 +83,9 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self.given: dict[str, Any] = {}
 
-    def parse_args(self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None) -> argparse.Namespace:  # type: ignore[override]
+    def parse_args(
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> argparse.Namespace:  # type: ignore[override]
         self.given = {}
         given = join_negative_values(sys.argv[1:] if args is None else args, self._option_string_actions)
         # Intermixed: `key=value` words may stand before and after options.
@@ -100,7 +106,14 @@ def join_negative_values(args: Sequence[str], options: Sequence[str] | dict[str,
     """`--box -5,10,20,20` -> `--box=-5,10,20,20`: argparse would take the value for an option otherwise."""
     out: list[str] = []
     for text in args:
-        if out and out[-1] in options and out[-1].startswith("--") and len(text) > 1 and text[0] == "-" and text[1] in "0123456789.":
+        if (
+            out
+            and out[-1] in options
+            and out[-1].startswith("--")
+            and len(text) > 1
+            and text[0] == "-"
+            and text[1] in "0123456789."
+        ):
             out[-1] += "=" + text
         else:
             out.append(text)
@@ -140,7 +153,9 @@ def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None 
         package = (error.name or "").split(".")[0]
         if package in ("", "tracker"):
             raise
-        return _report(f"The package {package!r} is needed for this and is not installed; `pip install {package}` adds it.", error)
+        return _report(
+            f"The package {package!r} is needed for this and is not installed; `pip install {package}` adds it.", error
+        )
     except OSError as error:
         if isinstance(error, BrokenPipeError):  # the reader of our stdout went away (`| head`)
             drop_stdout()
@@ -314,7 +329,10 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("model")
     group.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME|FILE", help="shipped model or a checkpoint file")
     group.add_argument(
-        "--config", type=Path, metavar="NAME|FILE.yaml", help="settings of the tracker; without it, those stored with the model"
+        "--config",
+        type=Path,
+        metavar="NAME|FILE.yaml",
+        help="settings of the tracker; without it, those stored with the model",
     )
     group.add_argument(
         "--set",
@@ -324,8 +342,15 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="change one setting, for example tracking.window_influence=0.3; may be repeated; `siamtrack settings` lists them",
     )
-    group.add_argument("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="where the network runs; auto takes CUDA when present")
-    group.add_argument("--engine", default="auto", metavar="auto|NAME", help="what runs the network, for example torch or onnxruntime")
+    group.add_argument(
+        "--device",
+        default="auto",
+        metavar="auto|cpu|cuda[:N]",
+        help="where the network runs; auto takes CUDA when present",
+    )
+    group.add_argument(
+        "--engine", default="auto", metavar="auto|NAME", help="what runs the network, for example torch or onnxruntime"
+    )
 
 
 def add_version(parser: argparse.ArgumentParser) -> None:
@@ -364,4 +389,6 @@ def load_tracker(args: argparse.Namespace, live: bool = False) -> SiamTracker:
     overrides = list(args.overrides)
     if live and args.config is None:
         overrides.insert(0, f"tracking.redetect_budget_ms={LIVE_BUDGET_MS}")
-    return SiamTracker.from_pretrained(args.model, args.device, engine=args.engine, config=args.config, overrides=overrides)
+    return SiamTracker.from_pretrained(
+        args.model, args.device, engine=args.engine, config=args.config, overrides=overrides
+    )

@@ -14,7 +14,9 @@ from tracker.cli.health import Line
 
 def build_parser() -> Parser:
     """The options of `siamtrack doctor`."""
-    parser = Parser(description="Print versions, codecs, display, cameras, devices and models; say what is off and why.")
+    parser = Parser(
+        description="Print versions, codecs, display, cameras, devices and models; say what is off and why."
+    )
     add_version(parser)
     return parser
 
@@ -61,7 +63,9 @@ def guarded(check: Callable[[], list[Line]], title: str) -> list[Line]:
     try:
         return check()
     except Exception as error:  # a report must survive whatever a broken installation throws
-        return [Line(title.lower(), f"could not be looked at: {type(error).__name__}: {health.first_line(error)}", ok=False)]
+        return [
+            Line(title.lower(), f"could not be looked at: {type(error).__name__}: {health.first_line(error)}", ok=False)
+        ]
 
 
 if __name__ == "__main__":

@@ -11,7 +11,16 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracker.cli.common import DONE, Parser, RawEpilog, add_model_options, add_version, check_model_options, load_tracker, whole_number
+from tracker.cli.common import (
+    DONE,
+    Parser,
+    RawEpilog,
+    add_model_options,
+    add_version,
+    check_model_options,
+    load_tracker,
+    whole_number,
+)
 from tracker.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -40,8 +49,12 @@ def build_parser() -> Parser:
     data.add_argument("--shortest", type=whole_number(1), metavar="N", help="only the N shortest sequences")
     loop = parser.add_argument_group("loop")
     loop.add_argument("--goal", type=float, default=0.8, metavar="IOU", help="mean overlap over all frames to reach")
-    loop.add_argument("--most", type=whole_number(1), default=60, metavar="N", help="boxes after which a tracker is given up on")
-    loop.add_argument("--compare", action="append", default=[], metavar="opencv:NAME", help="another tracker for the same loop")
+    loop.add_argument(
+        "--most", type=whole_number(1), default=60, metavar="N", help="boxes after which a tracker is given up on"
+    )
+    loop.add_argument(
+        "--compare", action="append", default=[], metavar="opencv:NAME", help="another tracker for the same loop"
+    )
     loop.add_argument("--model-dir", metavar="DIR", help="folder with the model files of OpenCV's trackers")
     loop.add_argument("--output", type=Path, metavar="FILE.md", help="write the table too")
     add_model_options(parser)
@@ -81,7 +94,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_atomic(args.output, text + "\n")
     import numpy as np
 
-    print(f"Goal: mean IoU {args.goal:g}. Python {platform.python_version()}, numpy {np.__version__}, {tracker.engine.name}.")
+    print(
+        f"Goal: mean IoU {args.goal:g}. Python {platform.python_version()}, numpy {np.__version__}, {tracker.engine.name}."
+    )
     return DONE
 
 

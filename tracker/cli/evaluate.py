@@ -47,46 +47,91 @@ def build_parser() -> argparse.ArgumentParser:
         "What each number means: docs/protocol.md.",
     )
     data = parser.add_argument_group("data set")
-    data.add_argument("--dataset", choices=NAMES, metavar="NAME", help=f"one of {', '.join(NAMES)}; otb: all OTB sequences that are there")
+    data.add_argument(
+        "--dataset",
+        choices=NAMES,
+        metavar="NAME",
+        help=f"one of {', '.join(NAMES)}; otb: all OTB sequences that are there",
+    )
     data.add_argument("--root", type=Path, metavar="DIR", help="folder of the data set")
     data.add_argument(
-        "--subset", metavar="NAME", help="got10k: val (default), test or train; vot: the year; lasot, trackingnet: test; nfs: 30 or 240"
+        "--subset",
+        metavar="NAME",
+        help="got10k: val (default), test or train; vot: the year; lasot, trackingnet: test; nfs: 30 or 240",
     )
     data.add_argument("--sequences", metavar="GLOB", help="only sequences whose names match, for example 'Car*,Dog'")
     who = parser.add_argument_group("trackers")
-    who.add_argument("--model", action="append", default=[], metavar="[LABEL=]NAME|FILE", help="a model of ours; may be repeated")
     who.add_argument(
-        "--tracker", action="append", default=[], metavar="[LABEL=]WHAT", help="still, or opencv:NAME (csrt, kcf, mil, nano, vit, ...)"
+        "--model", action="append", default=[], metavar="[LABEL=]NAME|FILE", help="a model of ours; may be repeated"
     )
     who.add_argument(
-        "--model-dir", action="append", default=[], metavar="DIR", help="files of opencv:nano, opencv:vit, ...; may be repeated"
+        "--tracker",
+        action="append",
+        default=[],
+        metavar="[LABEL=]WHAT",
+        help="still, or opencv:NAME (csrt, kcf, mil, nano, vit, ...)",
     )
-    who.add_argument("--results", action="append", default=[], metavar="DIR", help="results of others in the got10k package's layout")
+    who.add_argument(
+        "--model-dir",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="files of opencv:nano, opencv:vit, ...; may be repeated",
+    )
+    who.add_argument(
+        "--results", action="append", default=[], metavar="DIR", help="results of others in the got10k package's layout"
+    )
     model = parser.add_argument_group("settings of the models")
-    model.add_argument("--config", type=Path, metavar="NAME|FILE.yaml", help="tracking settings; without it, those stored with each model")
     model.add_argument(
-        "--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help="change one setting; may be repeated"
+        "--config",
+        type=Path,
+        metavar="NAME|FILE.yaml",
+        help="tracking settings; without it, those stored with each model",
+    )
+    model.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change one setting; may be repeated",
     )
     model.add_argument("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="where the network runs")
     model.add_argument("--engine", default="auto", metavar="auto|NAME", help="what runs the network")
     how = parser.add_argument_group("run")
     how.add_argument("--workers", type=whole_number(1), default=1, metavar="N", help="processes, each on one thread")
     how.add_argument(
-        "--ray", nargs="?", const="auto", metavar="ADDRESS", help="run on a Ray cluster: its address, auto, or local (needs ray)"
+        "--ray",
+        nargs="?",
+        const="auto",
+        metavar="ADDRESS",
+        help="run on a Ray cluster: its address, auto, or local (needs ray)",
     )
     how.add_argument(
-        "--protocol", choices=("ope", "supervised"), help="one pass, or re-initialised after failures (default: as the data set says)"
+        "--protocol",
+        choices=("ope", "supervised"),
+        help="one pass, or re-initialised after failures (default: as the data set says)",
     )
     how.add_argument("--restart", action="store_true", help="track everything anew, even what is stored")
     out = parser.add_argument_group("output")
     out.add_argument(
-        "--output", type=Path, default=Path("runs/evaluation"), metavar="DIR", help="folder of evaluation.json, records and results"
+        "--output",
+        type=Path,
+        default=Path("runs/evaluation"),
+        metavar="DIR",
+        help="folder of evaluation.json, records and results",
     )
     out.add_argument("--attributes", action="store_true", help="also print a table by attribute")
     out.add_argument("--per-sequence", action="store_true", help="also print a table by sequence")
     out.add_argument("--explain", action="store_true", help="also print what the numbers mean")
-    out.add_argument("--report", action="store_true", help="also write OUTPUT/report/report.html, the plots and tables (tools/report.py)")
-    out.add_argument("--toolkit", action="store_true", help="also compute the numbers with the got10k package's own code and compare")
+    out.add_argument(
+        "--report",
+        action="store_true",
+        help="also write OUTPUT/report/report.html, the plots and tables (tools/report.py)",
+    )
+    out.add_argument(
+        "--toolkit", action="store_true", help="also compute the numbers with the got10k package's own code and compare"
+    )
     out.add_argument(
         "--check-zip",
         type=Path,
@@ -127,15 +172,21 @@ def _specs(args: argparse.Namespace) -> list[TrackerSpec]:
     specs = [parse_model(text, options) for text in args.model]
     for spec in specs:
         check_model_options(
-            argparse.Namespace(config=args.config, overrides=args.overrides, model=spec.name, device=args.device, engine=args.engine)
+            argparse.Namespace(
+                config=args.config, overrides=args.overrides, model=spec.name, device=args.device, engine=args.engine
+            )
         )
     specs += [parse_tracker(text, "\n".join(args.model_dir) or None) for text in args.tracker]
     if not specs and not args.results:
-        raise ConfigError("Nothing to measure: give --model NAME, --tracker still, --tracker opencv:NAME or --results DIR.")
+        raise ConfigError(
+            "Nothing to measure: give --model NAME, --tracker still, --tracker opencv:NAME or --results DIR."
+        )
     labels = [s.label for s in specs]
     twice = next((name for name in labels if labels.count(name) > 1), None)
     if twice:
-        raise ConfigError(f"Two trackers are called {twice!r}; give them names, for example --model first={twice} --model second=...")
+        raise ConfigError(
+            f"Two trackers are called {twice!r}; give them names, for example --model first={twice} --model second=..."
+        )
     for spec in specs:
         spec.check()
     return specs
@@ -150,7 +201,9 @@ def _check_output(output: Path, dataset: Dataset, protocol: str) -> None:
         old = load_evaluation(output, records=False)
         key = old.provenance.get("key")
         if key != f"{dataset.key} {dataset.results_folder} {protocol}":
-            raise OutputError(f"{output} holds an evaluation on {old.dataset}; choose another --output for {dataset.title}.")
+            raise OutputError(
+                f"{output} holds an evaluation on {old.dataset}; choose another --output for {dataset.title}."
+            )
 
 
 def _track(args: argparse.Namespace, dataset: Dataset, specs: list[TrackerSpec], protocol: str) -> list[SequenceResult]:
@@ -211,13 +264,22 @@ def _foreign(folder: str, dataset: Dataset, taken: set[str]) -> list[SequenceRes
     return found
 
 
-def _report(args: argparse.Namespace, dataset: Dataset, specs: list[TrackerSpec], results: list[SequenceResult], protocol: str) -> int:
+def _report(
+    args: argparse.Namespace, dataset: Dataset, specs: list[TrackerSpec], results: list[SequenceResult], protocol: str
+) -> int:
     from tracker.evaluation.specs import code_version
     from tracker.evaluation.summary import explain, provenance, summarise, text_table
     from tracker.metrics.results import save_evaluation
 
-    facts = {"key": f"{dataset.key} {dataset.results_folder} {protocol}", "code": code_version(), "workers": str(args.workers)}
-    facts |= {f"fingerprint of {label}": key for label, key in {r.tracker: r.fingerprint for r in results if r.fingerprint}.items()}
+    facts = {
+        "key": f"{dataset.key} {dataset.results_folder} {protocol}",
+        "code": code_version(),
+        "workers": str(args.workers),
+    }
+    facts |= {
+        f"fingerprint of {label}": key
+        for label, key in {r.tracker: r.fingerprint for r in results if r.fingerprint}.items()
+    }
     command = [Path(sys.argv[0]).name, *(sys.argv[1:])]
     evaluation = summarise(dataset, results, protocol, provenance(command, **facts))
     target = save_evaluation(args.output, evaluation)
@@ -249,7 +311,9 @@ def _report(args: argparse.Namespace, dataset: Dataset, specs: list[TrackerSpec]
     return code
 
 
-def _submission(output: Path, dataset: Dataset, specs: list[TrackerSpec], crashes: list[SequenceResult], complete: bool) -> None:
+def _submission(
+    output: Path, dataset: Dataset, specs: list[TrackerSpec], crashes: list[SequenceResult], complete: bool
+) -> None:
     from tracker.evaluation.submission import check_zip, make_zip
 
     if not complete or dataset.failures:
@@ -261,7 +325,9 @@ def _submission(output: Path, dataset: Dataset, specs: list[TrackerSpec], crashe
         folder = output / "results" / dataset.results_folder / spec.label
         file = make_zip(folder, dataset, folder.with_name(folder.name + ".zip"))
         mistakes = check_zip(file, dataset)
-        print(f"Submission: {file}" + ("".join(f"\n  {m}" for m in mistakes) if mistakes else " (checked: nothing wrong)"))
+        print(
+            f"Submission: {file}" + ("".join(f"\n  {m}" for m in mistakes) if mistakes else " (checked: nothing wrong)")
+        )
 
 
 def _toolkit(output: Path, dataset: Dataset, evaluation: Evaluation, labels: list[str]) -> int:
@@ -286,7 +352,9 @@ def _check_zip(args: argparse.Namespace) -> int:
 
     key = args.dataset or "got10k"
     if key not in ("got10k", "trackingnet"):
-        raise SourceError("--check-zip is for submissions to GOT-10k and TrackingNet; write --dataset got10k or trackingnet.")
+        raise SourceError(
+            "--check-zip is for submissions to GOT-10k and TrackingNet; write --dataset got10k or trackingnet."
+        )
     dataset = load_dataset(key, args.root, args.subset or "test") if args.root else None
     mistakes = check_zip(args.check_zip, dataset, key)
     for mistake in mistakes:

@@ -33,13 +33,27 @@ def build_parser() -> argparse.ArgumentParser:
     what = parser.add_argument_group("model")
     what.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME|FILE", help="shipped model or a checkpoint file")
     out = parser.add_argument_group("output")
-    out.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the files; made if it isn't there")
-    out.add_argument("--format", nargs="+", choices=("onnx", "torch"), default=["onnx"], help="onnx, torch (torch.export, .pt2) or both")
+    out.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="folder for the files; made if it isn't there"
+    )
+    out.add_argument(
+        "--format",
+        nargs="+",
+        choices=("onnx", "torch"),
+        default=["onnx"],
+        help="onnx, torch (torch.export, .pt2) or both",
+    )
     out.add_argument("--overwrite", action="store_true", help="replace files that exist")
-    small = parser.add_argument_group("int8", "Pays on CPUs with int8 dot products (VNNI, AMX, ARM dotprod) alone; needs the package onnx.")
-    small.add_argument("--int8", action="store_true", help="also write int8 ONNX files, calibrated on crops of the data set given here")
+    small = parser.add_argument_group(
+        "int8", "Pays on CPUs with int8 dot products (VNNI, AMX, ARM dotprod) alone; needs the package onnx."
+    )
     small.add_argument(
-        "--dataset", metavar="NAME", help="annotated sequences: the first half calibrates, the accuracy cost is measured on the second"
+        "--int8", action="store_true", help="also write int8 ONNX files, calibrated on crops of the data set given here"
+    )
+    small.add_argument(
+        "--dataset",
+        metavar="NAME",
+        help="annotated sequences: the first half calibrates, the accuracy cost is measured on the second",
     )
     small.add_argument("--root", type=Path, metavar="DIR", help="folder of the data set")
     small.add_argument("--subset", metavar="NAME", help="split of the data set, where it has some")
@@ -54,7 +68,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Checks everything, then writes."""
     args = build_parser().parse_args(argv)
     if args.int8 and not (args.dataset and args.root):
-        raise ConfigError("--int8 needs crops to calibrate on: give --dataset NAME and --root DIR of annotated sequences.")
+        raise ConfigError(
+            "--int8 needs crops to calibrate on: give --dataset NAME and --root DIR of annotated sequences."
+        )
     if args.int8 and "onnx" not in args.format:
         raise ConfigError("--int8 writes ONNX files; add onnx to --format.")
     from tracker.export.files import file_names, write_onnx, write_torch
@@ -78,7 +94,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         for path in files.values():
             print(f"{path}  {path.stat().st_size / 1e6:.2f} MB")
     config = model.config.model
-    print(f"template {config.template_size} px, search {config.search_size} px (any size works), response stride {model.stride} px")
+    print(
+        f"template {config.template_size} px, search {config.search_size} px (any size works), response stride {model.stride} px"
+    )
     return DONE
 
 
@@ -103,7 +121,9 @@ def _calibration(args: argparse.Namespace) -> Sequence[SequenceData]:
     return with_truth(load_dataset(args.dataset, args.root, args.subset, args.sequences), "calibrated on").sequences
 
 
-def _write_int8(args: argparse.Namespace, model: LoadedModel, files: dict[str, Path], sequences: Sequence[SequenceData]) -> None:
+def _write_int8(
+    args: argparse.Namespace, model: LoadedModel, files: dict[str, Path], sequences: Sequence[SequenceData]
+) -> None:
     from tracker.export.files import write_whole
     from tracker.export.quantize import accuracy_cost, quantize, shots
 

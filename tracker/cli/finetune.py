@@ -68,22 +68,39 @@ def build_parser() -> argparse.ArgumentParser:
         help="frame of the first line of each box file, where the lines name no frame and are fewer than the frames",
     )
     clips.add_argument("--every", type=whole_number(1), default=1, metavar="N", help="take every N-th frame")
-    clips.add_argument("--hold-out", type=float, default=0.3, metavar="SHARE", help="end of each clip that is measured, not trained on")
+    clips.add_argument(
+        "--hold-out", type=float, default=0.3, metavar="SHARE", help="end of each clip that is measured, not trained on"
+    )
     model = parser.add_argument_group("model")
-    model.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME|FILE", help="what to start from: a shipped model or a checkpoint")
+    model.add_argument(
+        "--model",
+        default=DEFAULT_MODEL,
+        metavar="NAME|FILE",
+        help="what to start from: a shipped model or a checkpoint",
+    )
     model.add_argument("--output", type=Path, required=True, metavar="FILE.safetensors", help="the adapted model")
     model.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
-    model.add_argument("--keep-worse", action="store_true", help="save the adapted model even if it tracks no better than before")
+    model.add_argument(
+        "--keep-worse", action="store_true", help="save the adapted model even if it tracks no better than before"
+    )
     effort = parser.add_argument_group("effort")
     effort.add_argument("--steps", type=whole_number(1), default=200, metavar="N", help="training steps")
     effort.add_argument("--batch-size", type=whole_number(2), default=32, metavar="N", help="pairs in a step")
-    effort.add_argument("--groups", type=whole_number(1), default=150, metavar="N", help="samples to cut from the clips")
+    effort.add_argument(
+        "--groups", type=whole_number(1), default=150, metavar="N", help="samples to cut from the clips"
+    )
     effort.add_argument("--learning-rate", type=float, default=2e-4, metavar="X", help="AdamW's, at its highest")
     effort.add_argument(
-        "--max-frames", type=whole_number(0), default=150, metavar="N", help="held-out frames to measure on, of each; 0: all"
+        "--max-frames",
+        type=whole_number(0),
+        default=150,
+        metavar="N",
+        help="held-out frames to measure on, of each; 0: all",
     )
     effort.add_argument("--seed", type=whole_number(0), default=0, metavar="N", help="decides views and pairs")
-    effort.add_argument("--threads", type=whole_number(0), default=0, metavar="N", help="CPU threads; 0: as many as there are cores")
+    effort.add_argument(
+        "--threads", type=whole_number(0), default=0, metavar="N", help="CPU threads; 0: as many as there are cores"
+    )
     effort.add_argument("--engine", default="auto", metavar="auto|NAME", help="what runs the tracker while measuring")
     return parser
 
@@ -170,13 +187,17 @@ def _run(args: argparse.Namespace, adapt: FinetuneConfig, pairs: Sequence[tuple[
     tracks = [
         track
         for clip, boxes in pairs
-        for track in read_clip(clip, boxes, folder / "frames", args.every, form=args.boxes_format, first=args.first_row_frame)
+        for track in read_clip(
+            clip, boxes, folder / "frames", args.every, form=args.boxes_format, first=args.first_row_frame
+        )
     ]
     first, held = split(tracks, args.hold_out)
     loaded = load_model(args.model)
     config, model = loaded.config, copy.deepcopy(loaded.module)
     terminal = sys.stderr.isatty()
-    print(f"{loaded.name}: {len(tracks)} track{'s' * (len(tracks) > 1)}; {_frames(first)} frames to train on, {_frames(held)} held out")
+    print(
+        f"{loaded.name}: {len(tracks)} track{'s' * (len(tracks) > 1)}; {_frames(first)} frames to train on, {_frames(held)} held out"
+    )
 
     before = measure_clips(model, config, held, adapt.max_frames, args.engine)
     with tqdm(total=adapt.groups, unit="group", desc="views", disable=None if terminal else True) as bar:
@@ -222,7 +243,10 @@ def table(figures: FinetuneScores) -> str:
     means = ("mean", float(np.mean(figures.before)), float(np.mean(figures.after)))
     rows = [*zip(figures.names, figures.before, figures.after, strict=True), means]
     width = max(len(name) for name, _, _ in rows)
-    lines = [f"AUC on {figures.frames} held-out frames, one pass from the first of them", f"{'':<{width}}  before  after"]
+    lines = [
+        f"AUC on {figures.frames} held-out frames, one pass from the first of them",
+        f"{'':<{width}}  before  after",
+    ]
     lines += [f"{name:<{width}}   {a:.3f}  {b:.3f}  {b - a:+.3f}" for name, a, b in rows]
     return "\n".join(lines)
 

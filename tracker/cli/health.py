@@ -39,7 +39,11 @@ OPTIONAL = {
     "tensorboard": ("tensorboard", "training logs"),
 }
 OPENCV_WHEELS = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
-ENCODERS = {"H.264": ("libx264", "libopenh264", "h264_videotoolbox", "h264_nvenc"), "MPEG-4": ("mpeg4",), "MJPEG": ("mjpeg",)}
+ENCODERS = {
+    "H.264": ("libx264", "libopenh264", "h264_videotoolbox", "h264_nvenc"),
+    "MPEG-4": ("mpeg4",),
+    "MJPEG": ("mjpeg",),
+}
 DECODERS = {"H.264": "h264", "H.265": "hevc", "VP9": "vp9", "AV1": "libdav1d"}
 
 
@@ -91,15 +95,24 @@ def packages() -> list[Line]:
         except Exception as error:
             if importlib.util.find_spec(module) is None:
                 lines.append(
-                    Line(name, f"not installed; `pip install {name}`", ok=False, fatal=module not in ("got10k", "six", "onnxruntime"))
+                    Line(
+                        name,
+                        f"not installed; `pip install {name}`",
+                        ok=False,
+                        fatal=module not in ("got10k", "six", "onnxruntime"),
+                    )
                 )
             else:
-                lines.append(Line(name, f"installed but broken: {first_line(error)}{_hint(error)}", ok=False, fatal=True))
+                lines.append(
+                    Line(name, f"installed but broken: {first_line(error)}{_hint(error)}", ok=False, fatal=True)
+                )
         else:
             lines.append(Line(name, _version(name, module)))
     wheels = [name for name in OPENCV_WHEELS if _version(name)]
     if len(wheels) > 1:
-        text = f"{' and '.join(wheels)} overwrite each other's files; `pip uninstall {' '.join(wheels)}`, then install one"
+        text = (
+            f"{' and '.join(wheels)} overwrite each other's files; `pip uninstall {' '.join(wheels)}`, then install one"
+        )
         lines.append(Line("opencv wheels", text, ok=False))
     for module, (name, use) in OPTIONAL.items():
         there = importlib.util.find_spec(module) is not None
@@ -115,11 +128,19 @@ def video() -> list[Line]:
     for label, names in ENCODERS.items():
         tried = {name: _try_encoder(name) for name in names if name in av.codecs_available}
         works = [name for name, problem in tried.items() if problem is None]
-        problem = "; ".join(f"{name}: {text}" for name, text in tried.items()) or "this build of PyAV has no such encoder"
+        problem = (
+            "; ".join(f"{name}: {text}" for name, text in tried.items()) or "this build of PyAV has no such encoder"
+        )
         lines.append(Line(f"write {label}", works[0] if works else problem, ok=bool(works)))
     for label, name in DECODERS.items():
         there = name in av.codecs_available
-        lines.append(Line(f"read {label}", f"{name} is there, not tried" if there else "this build of PyAV has no such decoder", ok=there))
+        lines.append(
+            Line(
+                f"read {label}",
+                f"{name} is there, not tried" if there else "this build of PyAV has no such decoder",
+                ok=there,
+            )
+        )
     return lines
 
 
@@ -152,7 +173,11 @@ def display() -> list[Line]:
     answer = display_available()
     there, why = answer if isinstance(answer, tuple) else (bool(answer), "")
     names = [f"{name}={os.environ[name]}" for name in ("DISPLAY", "WAYLAND_DISPLAY") if os.environ.get(name)]
-    text = f"usable {' '.join(names)}".strip() if there else f"{why or 'none found'}; everything but the window works: pass --box x,y,w,h"
+    text = (
+        f"usable {' '.join(names)}".strip()
+        if there
+        else f"{why or 'none found'}; everything but the window works: pass --box x,y,w,h"
+    )
     return [Line("opencv GUI", toolkit, ok=toolkit.upper() != "NONE"), Line("display", text, ok=there)]
 
 
@@ -184,13 +209,20 @@ def devices() -> list[Line]:
     if torch.cuda.is_available():
         for k in range(torch.cuda.device_count()):
             card = torch.cuda.get_device_properties(k)
-            lines.append(Line(f"cuda:{k}", f"{card.name}, {card.total_memory / 2**30:.0f} GiB (torch built for CUDA {torch.version.cuda})"))
+            lines.append(
+                Line(
+                    f"cuda:{k}",
+                    f"{card.name}, {card.total_memory / 2**30:.0f} GiB (torch built for CUDA {torch.version.cuda})",
+                )
+            )
         return lines
     if torch.version.cuda is None:
         reason = "this torch was built without CUDA; pytorch.org has wheels with it"
     elif os.environ.get("CUDA_VISIBLE_DEVICES", None) in ("", "-1"):
         reason = f"CUDA_VISIBLE_DEVICES={os.environ['CUDA_VISIBLE_DEVICES']!r} hides all GPUs"
-    elif not any(Path(name).exists() for name in ("/dev/nvidia0", "/proc/driver/nvidia/version")) and sys.platform.startswith("linux"):
+    elif not any(
+        Path(name).exists() for name in ("/dev/nvidia0", "/proc/driver/nvidia/version")
+    ) and sys.platform.startswith("linux"):
         reason = f"torch is built for CUDA {torch.version.cuda}, but no NVIDIA driver is loaded"
     else:
         reason = f"torch is built for CUDA {torch.version.cuda} but finds no GPU that it can use; `nvidia-smi` tells the driver's version"
@@ -230,13 +262,20 @@ def trial() -> list[Line]:
 
     from tracker.cli.trial import track_a_clip
 
-    names = [name for group in ENCODERS.values() for name in group if name in av.codecs_available and _try_encoder(name) is None]
+    names = [
+        name
+        for group in ENCODERS.values()
+        for name in group
+        if name in av.codecs_available and _try_encoder(name) is None
+    ]
     if not names:
         return [Line("tracking", "not tried: no encoder works here to make a clip with", ok=False)]
     try:
         return [Line("tracking", track_a_clip(names[0]))]
     except Exception as error:
-        return [Line("tracking", f"tried, and it failed: {type(error).__name__}: {first_line(error)}", ok=False, fatal=True)]
+        return [
+            Line("tracking", f"tried, and it failed: {type(error).__name__}: {first_line(error)}", ok=False, fatal=True)
+        ]
 
 
 def _version(name: str, module: str = "") -> str:

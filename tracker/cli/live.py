@@ -11,7 +11,16 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracker.cli.common import Parser, RawEpilog, StoreOnce, add_model_options, add_version, parse_box, positive_seconds, say_error
+from tracker.cli.common import (
+    Parser,
+    RawEpilog,
+    StoreOnce,
+    add_model_options,
+    add_version,
+    parse_box,
+    positive_seconds,
+    say_error,
+)
 from tracker.cli.outputs import add_output_options, check_known, check_options, check_targets
 from tracker.cli.progress import Progress
 from tracker.cli.session import Session, finish, note
@@ -40,7 +49,11 @@ POLL_SECONDS = 0.1
 def build_parser() -> Parser:
     """The options of `tools/live.py`."""
     parser = Parser(description=__doc__.split(": ", 1)[1].capitalize(), epilog=EPILOG, formatter_class=RawEpilog)
-    parser.add_argument("source", metavar="SOURCE", help="camera index or URL (rtsp, http, udp, tcp, ...); a file plays at its own speed")
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="camera index or URL (rtsp, http, udp, tcp, ...); a file plays at its own speed",
+    )
     parser.add_argument(
         "--box",
         action="append",
@@ -57,7 +70,13 @@ def build_parser() -> Parser:
         help="look for a target that track.py --save-target wrote; no box is needed",
     )
     parser.add_argument("--duration", type=positive_seconds, metavar="SECONDS", help="stop after so many seconds")
-    parser.add_argument("--reconnect", type=float, default=30.0, metavar="SECONDS", help="try so long to get a lost stream back; 0 never")
+    parser.add_argument(
+        "--reconnect",
+        type=float,
+        default=30.0,
+        metavar="SECONDS",
+        help="try so long to get a lost stream back; 0 never",
+    )
     parser.add_argument("--no-show", action="store_true", help="open no window even where there is a display")
     parser.add_argument("--quiet", action="store_true", help="print errors only")
     add_output_options(parser)
@@ -79,7 +98,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return serve(args)
     if args.save_dir:
-        raise OutputError("--save-dir is for recordings started in the browser page; add --web, or name a file with --save.")
+        raise OutputError(
+            "--save-dir is for recordings started in the browser page; add --web, or name a file with --save."
+        )
     check_options(args)
     check_targets(args, len(args.box))
     check_known(args)
@@ -91,7 +112,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     logging.getLogger("tracker.media.sources.latest").setLevel(logging.CRITICAL)  # `tell` says it
     with ExitStack() as stack:
-        opened = open_source(args.source, live=True, reconnect_for=max(args.reconnect, 0.0), on_state=lambda *news: tell(args, *news))
+        opened = open_source(
+            args.source, live=True, reconnect_for=max(args.reconnect, 0.0), on_state=lambda *news: tell(args, *news)
+        )
         source = stack.enter_context(opened)
         assert isinstance(source, LatestFrameSource)
         boxes = as_boxes(args.box) if args.box else []
@@ -134,7 +157,9 @@ def open_viewer(stack: ExitStack, source: LatestFrameSource) -> Viewer:
     return viewer
 
 
-def watch(args: argparse.Namespace, session: Session, source: LatestFrameSource, viewer: Viewer | None, boxes: Sequence[Box]) -> int:
+def watch(
+    args: argparse.Namespace, session: Session, source: LatestFrameSource, viewer: Viewer | None, boxes: Sequence[Box]
+) -> int:
     """Follow until the stream ends, the user quits or the time is over; the files are finished whatever happens."""
     status, progress, began = Status(), Progress(None, args.quiet), time.perf_counter()
     code, reason = finish(session, lambda: loop(args, session, source, viewer, boxes, status, progress), progress)

@@ -28,7 +28,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not args or args[0] in ("-h", "--help", "help"):
         width = max(map(len, COMMANDS))
         lines = [f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items()]
-        print("\n".join([f"usage: {program} COMMAND ...", "", *lines, "", f"`{program} COMMAND --help` explains a command."]))
+        print(
+            "\n".join(
+                [f"usage: {program} COMMAND ...", "", *lines, "", f"`{program} COMMAND --help` explains a command."]
+            )
+        )
         return DONE if args else BAD_REQUEST
     name, *rest = args
     if name not in COMMANDS:

@@ -30,7 +30,12 @@ def enrol(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("gallery", type=Path, metavar="GALLERY.npz", help="made if it isn't there")
     parser.add_argument("pictures", nargs="*", type=Path, metavar="PICTURE|FOLDER", help="pictures of the thing")
     parser.add_argument("--name", required=True, metavar="NAME", help="of the thing")
-    parser.add_argument("--box", type=parse_box, metavar="X,Y,W,H", help="where the thing is in every picture; without it, it fills them")
+    parser.add_argument(
+        "--box",
+        type=parse_box,
+        metavar="X,Y,W,H",
+        help="where the thing is in every picture; without it, it fills them",
+    )
     parser.add_argument("--text", action="append", default=[], metavar="TEXT", help="a reference text; may be repeated")
     parser.add_argument("--model", metavar="NAME|FILE", help=f"what embeds; of a new gallery {DEFAULT} unless given")
     parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda[:N]")
@@ -113,7 +118,9 @@ def show(argv: Sequence[str] | None = None) -> int:
     gallery = Gallery.load(args.gallery)
     for thing in gallery.things:
         print(f"{thing}\t{gallery.names.count(thing)}")
-    print(f"{len(gallery.things)} things, {len(gallery)} references, model {gallery.model} ({gallery.fingerprint[:12]})")
+    print(
+        f"{len(gallery.things)} things, {len(gallery)} references, model {gallery.model} ({gallery.fingerprint[:12]})"
+    )
     return DONE
 
 

@@ -32,13 +32,23 @@ def search(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("gallery", type=Path, metavar="GALLERY.npz")
     parser.add_argument("source", metavar="SOURCE", help="picture, folder, video, glob, camera index or URL")
     parser.add_argument("--video", action="store_true", help="the pictures of a folder are the frames of a video")
-    parser.add_argument("--count", type=whole_number(1), default=3, metavar="N", help="pictures: things to name for each")
-    parser.add_argument("--far", type=float, default=0.01, metavar="RATE", help="false-accept rate of a look at one thing")
-    parser.add_argument("--threshold", type=float, metavar="SIMILARITY", help="least similarity, instead of the one that --far gives")
-    parser.add_argument("--tracker", default="siamtrack-s", metavar="NAME|FILE", help="video: what searches and follows")
+    parser.add_argument(
+        "--count", type=whole_number(1), default=3, metavar="N", help="pictures: things to name for each"
+    )
+    parser.add_argument(
+        "--far", type=float, default=0.01, metavar="RATE", help="false-accept rate of a look at one thing"
+    )
+    parser.add_argument(
+        "--threshold", type=float, metavar="SIMILARITY", help="least similarity, instead of the one that --far gives"
+    )
+    parser.add_argument(
+        "--tracker", default="siamtrack-s", metavar="NAME|FILE", help="video: what searches and follows"
+    )
     parser.add_argument("--max-frames", type=whole_number(1), metavar="N", help="video: stop after so many frames")
     parser.add_argument("--save", type=Path, metavar="OUT.mp4", help="video: write it with the things drawn")
-    parser.add_argument("--save-boxes", type=Path, metavar="OUT.csv", help="video: write frame, name, box, score and probability")
+    parser.add_argument(
+        "--save-boxes", type=Path, metavar="OUT.csv", help="video: write frame, name, box, score and probability"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
     parser.add_argument("--model", metavar="NAME|FILE", help="what made the gallery, where its name is not enough")
     parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda[:N]")
@@ -62,10 +72,17 @@ def search(argv: Sequence[str] | None = None) -> int:
 
     for file, hits in search_pictures(pictures, gallery, args.count):
         if args.json:
-            rows = [{"name": h.name, "similarity": round(h.similarity, 4), "probability": _rounded(h.probability)} for h in hits]
+            rows = [
+                {"name": h.name, "similarity": round(h.similarity, 4), "probability": _rounded(h.probability)}
+                for h in hits
+            ]
             print(json.dumps({"file": str(file), "hits": rows}))
         else:
-            told = (f"{h.name} {h.similarity:.3f}" + ("" if h.probability is None else f" (probability {h.probability:.2f})") for h in hits)
+            told = (
+                f"{h.name} {h.similarity:.3f}"
+                + ("" if h.probability is None else f" (probability {h.probability:.2f})")
+                for h in hits
+            )
             print(f"{file}: {', '.join(told)}")
     return DONE
 
@@ -121,9 +138,22 @@ def _video(args: argparse.Namespace, gallery: Any) -> int:
     for thing, frames in seen.items():
         share = len(frames) / max(count, 1)
         if args.json:
-            print(json.dumps({"name": thing, "frames": len(frames), "share": round(share, 4), "first": frames[0] if frames else None}))
+            print(
+                json.dumps(
+                    {
+                        "name": thing,
+                        "frames": len(frames),
+                        "share": round(share, 4),
+                        "first": frames[0] if frames else None,
+                    }
+                )
+            )
         else:
-            told = f"found in frame {frames[0]}, seen in {len(frames)} of {count} frames" if frames else f"not seen in {count} frames"
+            told = (
+                f"found in frame {frames[0]}, seen in {len(frames)} of {count} frames"
+                if frames
+                else f"not seen in {count} frames"
+            )
             print(f"{thing}: {told}")
     if reason:
         say_error(reason)

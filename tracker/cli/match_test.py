@@ -23,7 +23,12 @@ def test(argv: Sequence[str] | None = None) -> int:
     """Measure as the options say; returns the exit code."""
     parser = Parser(description="Measure a matcher.", epilog=EPILOG, formatter_class=RawEpilog)
     parser.add_argument("model", metavar="MODEL", help="shipped matcher or tracker, or a file")
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="changes of the recipe, for example data.root=FOLDER data.fold=1")
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="changes of the recipe, for example data.root=FOLDER data.fold=1",
+    )
     parser.add_argument("--recipe", metavar="NAME|FILE", help="where the test section and the folds come from")
     parser.add_argument("--protocol", metavar="oneshot|verification|sts|placing", help="instead of the recipe's")
     parser.add_argument("--path", metavar="PATH", help="material, relative to the current folder")
@@ -48,12 +53,16 @@ def test(argv: Sequence[str] | None = None) -> int:
 
         matcher = Matcher.from_pretrained(args.model, args.device)
         if matcher.modality != config.model.input.modality:
-            config = replace(config, model=replace(config.model, input=replace(config.model.input, modality=matcher.modality)))
+            config = replace(
+                config, model=replace(config.model, input=replace(config.model.input, modality=matcher.modality))
+            )
         figures = measure(matcher.embed, lambda a, b: compare(a, b, matcher.energy), settings, config)
     if args.json:
         print(json.dumps({key: round(value, 6) for key, value in figures.items()}))
     else:
-        print(f"{args.model}, {settings.protocol}: " + ", ".join(f"{key} {value:.4g}" for key, value in figures.items()))
+        print(
+            f"{args.model}, {settings.protocol}: " + ", ".join(f"{key} {value:.4g}" for key, value in figures.items())
+        )
     return DONE
 
 
@@ -86,9 +95,13 @@ def _core(args: Any) -> Any:
 
 def calibrate(argv: Sequence[str] | None = None) -> int:
     """Fit probability and thresholds; returns the exit code."""
-    parser = Parser(description="Fit what similarities mean to pictures of known classes; a gallery is fitted to its own references.")
+    parser = Parser(
+        description="Fit what similarities mean to pictures of known classes; a gallery is fitted to its own references."
+    )
     parser.add_argument("model", type=Path, metavar="MODEL.safetensors|GALLERY.npz", help="changed in place")
-    parser.add_argument("--path", type=Path, metavar="FOLDER", help="folder of classes that the model was not trained on")
+    parser.add_argument(
+        "--path", type=Path, metavar="FOLDER", help="folder of classes that the model was not trained on"
+    )
     parser.add_argument("--limit", type=int, default=20, metavar="N", help="pictures of a class at most")
     add_version(parser)
     args = parser.parse_args(argv)
@@ -115,7 +128,9 @@ def calibrate(argv: Sequence[str] | None = None) -> int:
         found = _fit(Matcher.of(stored), args.path, args.limit)
         save_matcher(args.model, stored.twins, stored.name, found, stored.notes)
     assert found is not None
-    print(f"{args.model}: {found.genuine} genuine and {found.impostor} impostor pairs, equal error rate {found.eer:.3f}; written")
+    print(
+        f"{args.model}: {found.genuine} genuine and {found.impostor} impostor pairs, equal error rate {found.eer:.3f}; written"
+    )
     return DONE
 
 

@@ -28,11 +28,15 @@ RUN_FILES = ("*.pt", "*.csv", "*.safetensors", CONFIG)
 def train(argv: Sequence[str] | None = None) -> int:
     """Train as the options say; returns the exit code."""
     parser = Parser(description="Train a matcher.", epilog=EPILOG, formatter_class=RawEpilog)
-    parser.add_argument("words", nargs="*", metavar="RECIPE|KEY=VALUE", help="a shipped recipe's name or a yaml file, then changes")
+    parser.add_argument(
+        "words", nargs="*", metavar="RECIPE|KEY=VALUE", help="a shipped recipe's name or a yaml file, then changes"
+    )
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where the run goes; runs/NAME where not given")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --output")
     parser.add_argument("--overwrite", action="store_true", help="remove the run in --output first")
-    parser.add_argument("--max-steps", type=whole_number(1), default=0, metavar="N", help="stop at this step of the run")
+    parser.add_argument(
+        "--max-steps", type=whole_number(1), default=0, metavar="N", help="stop at this step of the run"
+    )
     parser.add_argument("--quiet", action="store_true", help="print errors only")
     add_version(parser)
     args = parser.parse_args(argv)
@@ -58,9 +62,13 @@ def _check(folder: Path, args: argparse.Namespace) -> None:
         raise OutputError(f"The output {folder} is a file; name a folder by --output.")
     there = (folder / LAST).exists()
     if args.resume and not there:
-        raise OutputError(f"The folder {folder} holds no {LAST} to resume from; start without --resume or name the right --output.")
+        raise OutputError(
+            f"The folder {folder} holds no {LAST} to resume from; start without --resume or name the right --output."
+        )
     if there and not (args.resume or args.overwrite):
-        raise OutputError(f"The folder {folder} holds a run already; go on with --resume, remove it with --overwrite, or name another.")
+        raise OutputError(
+            f"The folder {folder} holds a run already; go on with --resume, remove it with --overwrite, or name another."
+        )
 
 
 def _run(config: Any, folder: Path, args: argparse.Namespace) -> int:
@@ -107,7 +115,9 @@ def _run(config: Any, folder: Path, args: argparse.Namespace) -> int:
     finally:
         distributed.stop()
     if first and not args.quiet:
-        print(f"{result.stopped} at step {result.step} of {config.train.steps}: {result.pairs} samples in {result.seconds:.0f} s")
+        print(
+            f"{result.stopped} at step {result.step} of {config.train.steps}: {result.pairs} samples in {result.seconds:.0f} s"
+        )
         if result.best:
             best = ", ".join(f"{name} {value:.4f}" for name, value in result.best.items() if name != "step")
             print(f"best validation: {best} at step {result.best['step']:.0f} ({folder / 'best.safetensors'})")

@@ -27,7 +27,10 @@ def verify(argv: Sequence[str] | None = None) -> int:
     """Compare as the options say; returns the exit code."""
     parser = Parser(description="Say whether two things are the same.", epilog=EPILOG, formatter_class=RawEpilog)
     parser.add_argument(
-        "items", nargs="+", metavar="A B|GALLERY.npz WHAT", help="two pictures or texts, or a gallery and pictures of one thing"
+        "items",
+        nargs="+",
+        metavar="A B|GALLERY.npz WHAT",
+        help="two pictures or texts, or a gallery and pictures of one thing",
     )
     parser.add_argument("--name", default="", metavar="NAME", help="with a gallery: which thing it should be")
     parser.add_argument("--box", type=parse_box, metavar="X,Y,W,H", help="where the thing is in the first picture")
@@ -68,10 +71,16 @@ def verify(argv: Sequence[str] | None = None) -> int:
         name, verdict = first, decide(float(similarity), matcher.calibration, args.far, matcher.name)
     assert verdict.probability is not None
     if args.json:
-        values = {"name": name, "similarity": verdict.similarity, "probability": verdict.probability, "threshold": verdict.threshold}
+        values = {
+            "name": name,
+            "similarity": verdict.similarity,
+            "probability": verdict.probability,
+            "threshold": verdict.threshold,
+        }
         print(
             json.dumps(
-                {key: round(v, 4) if isinstance(v, float) else v for key, v in values.items()} | {"same": verdict.same, "far": args.far}
+                {key: round(v, 4) if isinstance(v, float) else v for key, v in values.items()}
+                | {"same": verdict.same, "far": args.far}
             )
         )
     else:
@@ -86,7 +95,10 @@ def verify(argv: Sequence[str] | None = None) -> int:
 def _items(modality: str, given: Sequence[str], box: Any) -> list[Any]:
     """Texts as they are; pictures that are there."""
     if modality == "text":
-        return [Path(item).read_text(encoding="utf-8") if item.endswith(".txt") and Path(item).is_file() else item for item in given]
+        return [
+            Path(item).read_text(encoding="utf-8") if item.endswith(".txt") and Path(item).is_file() else item
+            for item in given
+        ]
     from tracker.cli.match_gallery import pictures_of
     from tracker.matching.inputs import Region
 

@@ -27,17 +27,27 @@ def build_parser() -> Parser:
     parser.add_argument("--title", default="", metavar="TEXT", help="heading of the page")
     parser.add_argument("--video", metavar="CLIP", help="draw the paths on the first frame of this clip")
     parser.add_argument(
-        "--rate", type=float, metavar="FPS", help="frames per second, for tracks without time stamps (default: the clip's, or 25)"
+        "--rate",
+        type=float,
+        metavar="FPS",
+        help="frames per second, for tracks without time stamps (default: the clip's, or 25)",
     )
     parser.add_argument(
         "--length",
         metavar="X1,Y1,X2,Y2=N[UNIT]",
         help="how long a line in the picture is, for speeds in units, for example 120,400,620,400=2.5m",
     )
-    parser.add_argument("--zone", action="append", default=[], metavar="NAME=X,Y,X,Y,...", help="a polygon in pixels; may be repeated")
+    parser.add_argument(
+        "--zone", action="append", default=[], metavar="NAME=X,Y,X,Y,...", help="a polygon in pixels; may be repeated"
+    )
     parser.add_argument("--zones", type=Path, metavar="FILE.json", help='polygons in a file: {"name": [[x, y], ...]}')
     parser.add_argument(
-        "--smooth", nargs="?", type=whole_number(0), const=8, metavar="LAG", help="calm the boxes first, looking LAG frames ahead (8)"
+        "--smooth",
+        nargs="?",
+        type=whole_number(0),
+        const=8,
+        metavar="LAG",
+        help="calm the boxes first, looking LAG frames ahead (8)",
     )
     add_version(parser)
     return parser
@@ -52,7 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     folder = args.output or args.tracks.with_name(f"{args.tracks.stem}-report")
     if (folder / "report.html").exists() and not args.overwrite:
-        raise OutputError(f"Can't write {folder}: a report is there already; give another --output, or --overwrite to replace it.")
+        raise OutputError(
+            f"Can't write {folder}: a report is there already; give another --output, or --overwrite to replace it."
+        )
     zones = [parse_zone(text) for text in args.zone] + (read_zones(args.zones) if args.zones else [])
     scale = parse_length(args.length)
     tracks = read_tracks(args.tracks)
@@ -68,7 +80,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     measured = measure(tracks, rate or 25.0, scale, zones, args.smooth)
     page = write_report(measured, folder, args.title or args.tracks.stem, scale, zones, frame)
     for one in measured:
-        calm = f", jitter {one.jitter_before:.2f} % -> {one.jitter_after:.2f} % of the size" if args.smooth is not None else ""
+        calm = (
+            f", jitter {one.jitter_before:.2f} % -> {one.jitter_after:.2f} % of the size"
+            if args.smooth is not None
+            else ""
+        )
         print(f"target {one.id}: {len(one.frames)} frames, path {one.length(scale):.4g} {scale.unit}{calm}")
     print(f"{page} (with csv beside it)")
     return DONE
@@ -92,7 +108,9 @@ def parse_length(text: str | None) -> Scale:
         pixels = ((x2 - x1) ** 2 + (y2 - y1) ** 2) ** 0.5
         return Scale(length / pixels, found.group(6) or "units")  # type: ignore[union-attr]
     except (AttributeError, ValueError, ZeroDivisionError):
-        raise SiamTrackError(f"{text!r} is not a length; write X1,Y1,X2,Y2=N[UNIT], for example 120,400,620,400=2.5m.") from None
+        raise SiamTrackError(
+            f"{text!r} is not a length; write X1,Y1,X2,Y2=N[UNIT], for example 120,400,620,400=2.5m."
+        ) from None
 
 
 if __name__ == "__main__":

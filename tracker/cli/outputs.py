@@ -37,7 +37,9 @@ def add_output_options(parser: Parser) -> None:
         metavar="OUT.npz",
         help="write what was learnt of the target, for --find in another video",
     )
-    group.add_argument("--format", choices=TEXT_FORMATS, help="what a .txt holds: got10k unless there are several targets, then mot")
+    group.add_argument(
+        "--format", choices=TEXT_FORMATS, help="what a .txt holds: got10k unless there are several targets, then mot"
+    )
     group.add_argument(
         "--view",
         choices=VIEWS,
@@ -68,7 +70,9 @@ def check_output_options(args: argparse.Namespace) -> None:
     from tracker.media.sinks.base import box_format, check_video_name, check_writable
 
     if args.resume and not args.save_boxes:
-        raise OutputError("--resume goes on with the boxes of a run that was broken off: name its file with --save-boxes.")
+        raise OutputError(
+            "--resume goes on with the boxes of a run that was broken off: name its file with --save-boxes."
+        )
     if args.resume and getattr(args, "smooth", None) is not None:
         raise OutputError("--resume compares the rows that are there, and --smooth changes them; give one of the two.")
     if args.resume and args.overwrite:
@@ -109,7 +113,9 @@ def check_targets(args: argparse.Namespace, count: int) -> None:
     if count > 1 and args.save_target:
         raise OutputError(f"--save-target writes one target, not {count}; give one box.")
     if count > 1 and args.format not in (None, "mot"):
-        raise OutputError(f"The format {args.format} holds one target, not {count}; use --format mot, a .csv or a .jsonl.")
+        raise OutputError(
+            f"The format {args.format} holds one target, not {count}; use --format mot, a .csv or a .jsonl."
+        )
 
 
 def check_known(args: argparse.Namespace) -> None:

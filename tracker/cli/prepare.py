@@ -40,14 +40,29 @@ def build_parser() -> argparse.ArgumentParser:
     )
     recipe = parser.add_argument_group("recipe")
     recipe.add_argument(
-        "--config", required=True, metavar="NAME|YAML", help="the recipe; its section train.data says what to cut and where to keep it"
+        "--config",
+        required=True,
+        metavar="NAME|YAML",
+        help="the recipe; its section train.data says what to cut and where to keep it",
     )
-    recipe.add_argument("overrides", nargs="*", metavar="key=value", help="changes, such as train.data.material.root=data")
+    recipe.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="changes, such as train.data.material.root=data"
+    )
     parser.add_argument("--workers", type=whole_number(1), default=1, metavar="N", help="processes")
     look = parser.add_argument_group("instead of preparing")
-    look.add_argument("--preview", type=Path, metavar="PNG", help="write a contact sheet of the sources and of pairs with their labels")
     look.add_argument(
-        "--measure", nargs="?", type=positive_seconds, const=5.0, metavar="SECONDS", help="measure pairs per second for so long each (5)"
+        "--preview",
+        type=Path,
+        metavar="PNG",
+        help="write a contact sheet of the sources and of pairs with their labels",
+    )
+    look.add_argument(
+        "--measure",
+        nargs="?",
+        type=positive_seconds,
+        const=5.0,
+        metavar="SECONDS",
+        help="measure pairs per second for so long each (5)",
     )
     look.add_argument("--overwrite", action="store_true", help="replace an existing contact sheet")
     return parser
@@ -141,7 +156,9 @@ def _fill(workers: int, config: Config, pairs: PairConfig) -> int:
     seconds = time.monotonic() - start
     groups = sum(min(pairs.cache.shard, pairs.cache.groups - n * pairs.cache.shard) for n in todo)
     rate = f", {groups} of them made now, {groups / seconds:.1f} groups/s" if todo else ""
-    print(f"{folder}: {pairs.cache.groups} samples of {pairs.material.templates} templates and {pairs.material.searches} searches{rate}")
+    print(
+        f"{folder}: {pairs.cache.groups} samples of {pairs.material.templates} templates and {pairs.material.searches} searches{rate}"
+    )
     return DONE
 
 
@@ -186,7 +203,10 @@ def _preview(path: Path, overwrite: bool, config: Config, pairs: PairConfig) -> 
     top = source_sheet(mixture, rows=6, seed=seed)
     bottom = pair_sheet(LivePairs(pairs, config, 24, seed), count=24, columns=6)
     width = max(top.shape[1], bottom.shape[1])
-    sheets = [cv2.copyMakeBorder(s, 4, 4, 4, 4 + width - s.shape[1], cv2.BORDER_CONSTANT, value=(32, 32, 32)) for s in (top, bottom)]
+    sheets = [
+        cv2.copyMakeBorder(s, 4, 4, 4, 4 + width - s.shape[1], cv2.BORDER_CONSTANT, value=(32, 32, 32))
+        for s in (top, bottom)
+    ]
     write_picture(path, np.concatenate(sheets))
     print(f"wrote {path}")
     return DONE
@@ -201,7 +221,9 @@ def _measure(seconds: float, config: Config, pairs: PairConfig) -> int:
     width = max(len(r.name) for r in rates)
     print(f"{config.name}: one process, {seconds:g} s each")
     for rate in rates:
-        print(f"  {rate.name:<{width}}  {rate.pairs_per_second:8.1f} pairs/s  x{rate.pairs_per_second / base:<6.1f} {rate.note}")
+        print(
+            f"  {rate.name:<{width}}  {rate.pairs_per_second:8.1f} pairs/s  x{rate.pairs_per_second / base:<6.1f} {rate.note}"
+        )
     return DONE
 
 

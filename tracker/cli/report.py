@@ -24,14 +24,26 @@ EXAMPLES = """\
 def build_parser() -> argparse.ArgumentParser:
     """The options of `tools/report.py`."""
     parser = Parser(description=DESCRIPTION, epilog=EXAMPLES, formatter_class=RawEpilog)
-    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="folder with an evaluation.json; several are compared")
+    parser.add_argument(
+        "folders", nargs="+", type=Path, metavar="FOLDER", help="folder with an evaluation.json; several are compared"
+    )
     output = parser.add_argument_group("output")
     output.add_argument("--output", type=Path, metavar="DIR", help="where the report goes (default: FOLDER/report)")
-    output.add_argument("--title", default="", metavar="TEXT", help="heading of the page; the data set's name without it")
-    output.add_argument("--strips", type=whole_number(0), default=3, metavar="N", help="failure strips per tracker; 0 leaves pictures out")
+    output.add_argument(
+        "--title", default="", metavar="TEXT", help="heading of the page; the data set's name without it"
+    )
+    output.add_argument(
+        "--strips",
+        type=whole_number(0),
+        default=3,
+        metavar="N",
+        help="failure strips per tracker; 0 leaves pictures out",
+    )
     output.add_argument("--overwrite", action="store_true", help="replace a report that is there")
     bootstrap = parser.add_argument_group("intervals")
-    bootstrap.add_argument("--samples", type=whole_number(100), default=2000, metavar="N", help="resamplings of the sequences")
+    bootstrap.add_argument(
+        "--samples", type=whole_number(100), default=2000, metavar="N", help="resamplings of the sequences"
+    )
     bootstrap.add_argument("--seed", type=int, default=0, metavar="N", help="of the resampling")
     add_version(parser)
     return parser
@@ -52,7 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = args.output or (first if first.is_dir() else first.parent) / "report"
     check_folder(folder, args.overwrite)
     evaluation = merge([load_evaluation(f) for f in args.folders])
-    options = ReportOptions(title=args.title, strips=args.strips, samples=args.samples, seed=args.seed, overwrite=args.overwrite)
+    options = ReportOptions(
+        title=args.title, strips=args.strips, samples=args.samples, seed=args.seed, overwrite=args.overwrite
+    )
     page = write_report(evaluation, folder, options)
     print(f"{page} (with plots, csv, json and markdown beside it)")
     return DONE

@@ -51,8 +51,12 @@ def build_parser() -> Parser:
     parser = Parser(description="Follow targets in many streams at once.", epilog=EPILOG, formatter_class=RawEpilog)
     parser.add_argument("streams", type=Path, metavar="STREAMS.yaml", help="what to follow, and where results go")
     parser.add_argument("--check", action="store_true", help="open every source, say what it is, and stop")
-    parser.add_argument("--fresh", action="store_true", help="ignore the state file: targets start as streams.yaml says")
-    parser.add_argument("--ray", metavar="auto|ADDRESS", help="run the workers in a Ray cluster instead of processes of this machine")
+    parser.add_argument(
+        "--fresh", action="store_true", help="ignore the state file: targets start as streams.yaml says"
+    )
+    parser.add_argument(
+        "--ray", metavar="auto|ADDRESS", help="run the workers in a Ray cluster instead of processes of this machine"
+    )
     parser.add_argument("--quiet", action="store_true", help="print errors only")
     add_version(parser)
     return parser
@@ -85,7 +89,9 @@ def check_all(config: ServeConfig) -> None:
     check_model_options(argparse.Namespace(device=config.device, model=config.model, config=None, overrides=overrides))
     check_files(config)
     if config.control.address is not None and importlib.util.find_spec("aiohttp") is None:
-        raise SiamTrackError("Control over HTTP needs the package aiohttp; `pip install aiohttp` adds it (the extra `serve` holds it).")
+        raise SiamTrackError(
+            "Control over HTTP needs the package aiohttp; `pip install aiohttp` adds it (the extra `serve` holds it)."
+        )
 
 
 def serve(args: argparse.Namespace, config: ServeConfig) -> int:
@@ -121,7 +127,11 @@ def serve(args: argparse.Namespace, config: ServeConfig) -> int:
         say_error(supervisor.failed)
         return BAD_REQUEST
     if code:
-        say_error("Stopped by Ctrl-C; recordings are complete." if code == INTERRUPTED else "Stopped by SIGTERM; recordings are complete.")
+        say_error(
+            "Stopped by Ctrl-C; recordings are complete."
+            if code == INTERRUPTED
+            else "Stopped by SIGTERM; recordings are complete."
+        )
         return code
     if supervisor.results.nobody:
         problems = [one.problem for one in supervisor.results.listeners if not one.reader_gone]

@@ -81,7 +81,9 @@ class Tally:
         updates = max(self.frames - 1, 0)
         parts = [f"{self.frames} frame{'s' * (self.frames != 1)}"]
         if updates and seconds > 0:
-            parts.append(f"{self.frames / seconds:.1f} fps (the tracker alone {updates / max(self.tracker_seconds, 1e-9):.1f})")
+            parts.append(
+                f"{self.frames / seconds:.1f} fps (the tracker alone {updates / max(self.tracker_seconds, 1e-9):.1f})"
+            )
         if self.scores:
             parts.append(f"mean score {self.score_sum / self.scores:.2f}")
         parts += [f"lost in {self.lost_frames}", *extra]
@@ -142,14 +144,18 @@ class Session:
             self._sinks.append(sink)
             self.written.append(path)
         if args.save:
-            self._sinks.append(VideoSink(args.save, self._info, render=self.painter, overwrite=args.overwrite or args.resume))
+            self._sinks.append(
+                VideoSink(args.save, self._info, render=self.painter, overwrite=args.overwrite or args.resume)
+            )
             self.written.insert(0, args.save)
 
     @property
     def several_possible(self) -> bool:
         """Whether every output can hold several targets, those that are open already too."""
         texts = [path for path in self.written if path.suffix.lower() == ".txt"]
-        return several_possible(self.args) and all(text_format(path, self.args.format, self._count) == "mot" for path in texts)
+        return several_possible(self.args) and all(
+            text_format(path, self.args.format, self._count) == "mot" for path in texts
+        )
 
     def start(self, frame: Frame, boxes: Sequence[Box]) -> list[Track]:
         """Begin (again) to follow these boxes.

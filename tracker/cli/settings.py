@@ -25,7 +25,9 @@ def build_parser() -> argparse.ArgumentParser:
         description="Every setting of a recipe or of --set KEY=VALUE: default, bounds, unit and meaning.",
         epilog="Example: siamtrack settings tracking.online",
     )
-    parser.add_argument("prefix", nargs="?", default="", metavar="PREFIX", help="only settings whose name begins so, or holds it")
+    parser.add_argument(
+        "prefix", nargs="?", default="", metavar="PREFIX", help="only settings whose name begins so, or holds it"
+    )
     parser.add_argument("--markdown", action="store_true", help="as the page docs/settings.md")
     add_version(parser)
     return parser
@@ -71,7 +73,14 @@ def markdown() -> str:
     for cls in sections():
         section: str = cls.section  # type: ignore[attr-defined]
         summary = (cls.__doc__ or "").strip().splitlines()[0]
-        lines += [f"## {section or 'top level'}", "", summary, "", "| setting | default | values | meaning |", "|---|---|---|---|"]
+        lines += [
+            f"## {section or 'top level'}",
+            "",
+            summary,
+            "",
+            "| setting | default | values | meaning |",
+            "|---|---|---|---|",
+        ]
         for name, kind, facts in fields_of(cls):  # type: ignore[arg-type]
             if not hasattr(kind, "section"):
                 cells = [f"`{name}`", f"`{_value(default_of(cls, name))}`", _values(kind, facts), facts.help]
@@ -105,7 +114,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     found = list(rows(args.prefix))
     if not found:
         known = [key for key, _, _ in rows()]
-        raise ConfigError(f"No setting is called {args.prefix!r}.{suggest(args.prefix, known)} `siamtrack settings` lists them all.")
+        raise ConfigError(
+            f"No setting is called {args.prefix!r}.{suggest(args.prefix, known)} `siamtrack settings` lists them all."
+        )
     for key, default, facts in found:
         values = _values(None, facts)
         print(f"{key} = {_value(default)}" + (f"   ({values})" if values else ""))

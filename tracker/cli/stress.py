@@ -23,14 +23,23 @@ def add_data_options(parser: argparse.ArgumentParser, frames: int) -> None:
     """--dataset, --root, --subset, --sequences, --frames, --kinds, --seed."""
     data = parser.add_argument_group("data")
     data.add_argument("--dataset", choices=NAMES, default="otb", metavar="NAME", help=f"one of {', '.join(NAMES)}")
-    data.add_argument("--root", type=Path, required=True, metavar="DIR", help="folder of the data set; nothing is downloaded")
+    data.add_argument(
+        "--root", type=Path, required=True, metavar="DIR", help="folder of the data set; nothing is downloaded"
+    )
     data.add_argument("--subset", metavar="NAME", help="split, year or frame rate, for data sets that have them")
     data.add_argument("--sequences", metavar="GLOB", help="only sequences whose names match, for example 'Car*,Dog'")
-    data.add_argument("--frames", type=whole_number(0), default=frames, metavar="N", help="first frames of each sequence; 0 takes all")
     data.add_argument(
-        "--kinds", default="none,occlusion,cut,leave,black,frozen", metavar="LIST", help="disturbances; none: clips as they are"
+        "--frames", type=whole_number(0), default=frames, metavar="N", help="first frames of each sequence; 0 takes all"
     )
-    data.add_argument("--seed", type=int, default=0, metavar="N", help="decides, with a clip's name, when and how it is disturbed")
+    data.add_argument(
+        "--kinds",
+        default="none,occlusion,cut,leave,black,frozen",
+        metavar="LIST",
+        help="disturbances; none: clips as they are",
+    )
+    data.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="decides, with a clip's name, when and how it is disturbed"
+    )
 
 
 def build_parser() -> Parser:
@@ -41,7 +50,10 @@ def build_parser() -> Parser:
     )
     add_data_options(parser, 160)
     parser.add_argument(
-        "--parts", default="", metavar="LIST", help="rows of the table, separated by ';' (default: every part switched off once)"
+        "--parts",
+        default="",
+        metavar="LIST",
+        help="rows of the table, separated by ';' (default: every part switched off once)",
     )
     parser.add_argument("--output", type=Path, metavar="DIR", help="write stress.md and stress.json there")
     parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
@@ -69,13 +81,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     model = load_model(args.model, args.config, args.overrides)
     if not model.config.tracking.confidence:
-        sys.stderr.write(f"{model.name} has no calibrated score (tools/calibrate.py gives it one): all its tracks are TRACKING.\n")
+        sys.stderr.write(
+            f"{model.name} has no calibrated score (tools/calibrate.py gives it one): all its tracks are TRACKING.\n"
+        )
     engine = build_engine(model, args.device, args.engine)
 
     def progress(part: str, run: ClipRun) -> None:
         if not args.quiet:
             shown = (run.absent & run.visible)[1:].sum()
-            print(f"{run.name}, {run.kind}, {part}: {shown} of {run.absent.sum()} frames without target report a box", flush=True)
+            print(
+                f"{run.name}, {run.kind}, {part}: {shown} of {run.absent.sum()} frames without target report a box",
+                flush=True,
+            )
 
     rows = stress(lambda: clips(dataset, kinds, args.seed, args.frames), model, engine, parts, progress)
     text = (
@@ -85,7 +102,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(text)
     if outputs:
         write_text(outputs[0], text)
-        facts = {"model": model.name, "dataset": dataset.title, "frames": args.frames, "seed": args.seed, "engine": engine.name}
+        facts = {
+            "model": model.name,
+            "dataset": dataset.title,
+            "frames": args.frames,
+            "seed": args.seed,
+            "engine": engine.name,
+        }
         write_text(outputs[1], json.dumps({**facts, "rows": as_dicts(rows)}, indent=1) + "\n")
     return DONE
 
@@ -115,7 +138,9 @@ def given_dataset(args: argparse.Namespace) -> Dataset:
 
     dataset = with_truth(load_dataset(args.dataset, args.root, args.subset, args.sequences), "measured on")
     if len(dataset.sequences) < 2:
-        raise SourceError(f"{dataset.title} has one sequence only; two are needed, since one's scenery covers the other's target.")
+        raise SourceError(
+            f"{dataset.title} has one sequence only; two are needed, since one's scenery covers the other's target."
+        )
     return dataset
 
 

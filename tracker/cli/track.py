@@ -49,7 +49,10 @@ def build_parser() -> Parser:
     """The options of `tools/track.py`."""
     parser = Parser(description=__doc__.split(": ", 1)[1].capitalize(), epilog=EPILOG, formatter_class=RawEpilog)
     parser.add_argument(
-        "source", nargs="?", metavar="SOURCE", help="video file, folder of images, glob, pattern %%04d, camera index or URL"
+        "source",
+        nargs="?",
+        metavar="SOURCE",
+        help="video file, folder of images, glob, pattern %%04d, camera index or URL",
     )
     target = parser.add_argument_group("target")
     target.add_argument(
@@ -76,13 +79,23 @@ def build_parser() -> Parser:
         help="follow the target with this id in --init-file alone; repeatable",
     )
     target.add_argument(
-        "--init-format", choices=("auto", *BOX_FORMATS), default="auto", help="what the lines of --init-file are, where several formats fit"
+        "--init-format",
+        choices=("auto", *BOX_FORMATS),
+        default="auto",
+        help="what the lines of --init-file are, where several formats fit",
     )
     target.add_argument(
-        "--first-row-frame", type=whole_number(0), metavar="N", help="frame of the first line of --init-file, where its lines name no frame"
+        "--first-row-frame",
+        type=whole_number(0),
+        metavar="N",
+        help="frame of the first line of --init-file, where its lines name no frame",
     )
     target.add_argument(
-        "--find", action=StoreOnce, type=Path, metavar="TARGET.npz", help="look for a target that --save-target wrote; no box is needed"
+        "--find",
+        action=StoreOnce,
+        type=Path,
+        metavar="TARGET.npz",
+        help="look for a target that --save-target wrote; no box is needed",
     )
     target.add_argument(
         "--template-from",
@@ -91,12 +104,20 @@ def build_parser() -> Parser:
         help="--box lies in this picture, perhaps of another modality (visible, thermal); the thing is looked for in the first frame",
     )
     target.add_argument(
-        "--template-model", default="match-thermal", metavar="NAME|FILE", help="with --template-from: the matcher that looks for it"
+        "--template-model",
+        default="match-thermal",
+        metavar="NAME|FILE",
+        help="with --template-from: the matcher that looks for it",
     )
     target.add_argument(
-        "--detections", type=Path, metavar="FILE.csv|.json", help="follow what a detector found in the first frame (csv, or COCO results)"
+        "--detections",
+        type=Path,
+        metavar="FILE.csv|.json",
+        help="follow what a detector found in the first frame (csv, or COCO results)",
     )
-    target.add_argument("--start-frame", type=whole_number(0), default=0, metavar="N", help="first frame, counted from 0 (default: 0)")
+    target.add_argument(
+        "--start-frame", type=whole_number(0), default=0, metavar="N", help="first frame, counted from 0 (default: 0)"
+    )
     target.add_argument("--max-frames", type=whole_number(1), metavar="N", help="stop after so many frames")
     add_output_options(parser)
     add_batch_options(parser)
@@ -106,10 +127,14 @@ def build_parser() -> Parser:
         help="the same command as before, broken off then: keep the rows in --save-boxes, track again up to there, and go on",
     )
     show = parser.add_argument_group("display")
-    show.add_argument("--show", action="store_true", help="watch in a window, at the video's own speed unless files are written too")
+    show.add_argument(
+        "--show", action="store_true", help="watch in a window, at the video's own speed unless files are written too"
+    )
     show.add_argument("--quiet", action="store_true", help="print errors only")
     add_model_options(parser)
-    parser.add_argument("--doctor", action="store_true", help="print what works on this machine, and what is off and why, and exit")
+    parser.add_argument(
+        "--doctor", action="store_true", help="print what works on this machine, and what is off and why, and exit"
+    )
     add_version(parser)
     return parser
 
@@ -131,7 +156,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.template_from and not args.box:
         parser.error("--template-from needs --box: where is the thing in that picture?")
     if args.output and not args.init_dir:
-        parser.error("--output DIR goes with --init-dir, for many clips; for one, --save and --save-boxes name the files")
+        parser.error(
+            "--output DIR goes with --init-dir, for many clips; for one, --save and --save-boxes name the files"
+        )
     check_options(args)
     if args.init_dir:
         return run_batch(args)
@@ -146,7 +173,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         source = stack.enter_context(open_source(args.source, start=args.start_frame, prefetch=4, reconnect_for=0.0))
         frames = limited(source, args.max_frames)
         first = next(frames)
-        screen = Screen(stack, source.info, paced=not (args.save or args.save_boxes)) if args.show or not (boxes or args.find) else None
+        screen = (
+            Screen(stack, source.info, paced=not (args.save or args.save_boxes))
+            if args.show or not (boxes or args.find)
+            else None
+        )
         if not (boxes or args.find):
             boxes = screen.draw(first, several=several_possible(args)) if screen else []
         if not (boxes or args.find):
@@ -168,7 +199,11 @@ def given_boxes(args: argparse.Namespace) -> list[Box]:
         from tracker.media.box_files import init_boxes
 
         found, left = init_boxes(
-            args.init_file, args.start_frame, format=args.init_format, first=args.first_row_frame, ids=tuple(args.init_id)
+            args.init_file,
+            args.start_frame,
+            format=args.init_format,
+            first=args.first_row_frame,
+            ids=tuple(args.init_id),
         )
         if len(found) > 1:
             note(
@@ -207,7 +242,10 @@ def placed_boxes(args: argparse.Namespace, boxes: Sequence[Box], first: Frame) -
     for box in boxes:
         found = place(twins, picture, box.tolist(), first.image)
         x, y, w, h = (round(v, 1) for v in found.box)
-        note(args, f"Found in the first frame at {x:g},{y:g},{w:g},{h:g} (similarity {found.similarity:.2f}, lead {found.lead:.2f}).")
+        note(
+            args,
+            f"Found in the first frame at {x:g},{y:g},{w:g},{h:g} (similarity {found.similarity:.2f}, lead {found.lead:.2f}).",
+        )
         out.append(np.array(found.box, np.float64))
     return out
 
@@ -225,7 +263,9 @@ def choose_outputs(args: argparse.Namespace, draws: bool) -> None:
 
     there, why = display_available()
     if draws and not there:
-        raise BoxError(f"A window to draw the box can't be opened: {why}; pass the box with --box x,y,w,h or --init-file FILE.")
+        raise BoxError(
+            f"A window to draw the box can't be opened: {why}; pass the box with --box x,y,w,h or --init-file FILE."
+        )
     if there:
         args.show = args.show or not wants_files
         return

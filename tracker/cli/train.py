@@ -21,7 +21,16 @@ if TYPE_CHECKING:
     from tracker.training.run_state import RunResult
 
 CONFIG, LAST = "config.yaml", "last.pt"
-RUN_FILES = (LAST, CONFIG, "log.csv", "validation.csv", "best.safetensors", "last.safetensors", "bad-step-*.pt", "preview-*.png")
+RUN_FILES = (
+    LAST,
+    CONFIG,
+    "log.csv",
+    "validation.csv",
+    "best.safetensors",
+    "last.safetensors",
+    "bad-step-*.pt",
+    "preview-*.png",
+)
 
 EXAMPLES = """examples:
   train.py --config configs/siamtrack-s.yaml train.data.material.root=FOLDER
@@ -40,7 +49,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     recipe = parser.add_argument_group("recipe")
     recipe.add_argument(
-        "--config", type=Path, metavar="NAME|YAML", help="the recipe, such as siamtrack-s; with --resume, that of the run where not given"
+        "--config",
+        type=Path,
+        metavar="NAME|YAML",
+        help="the recipe, such as siamtrack-s; with --resume, that of the run where not given",
     )
     recipe.add_argument("overrides", nargs="*", metavar="key=value", help="changes, such as train.batch_size=64")
     recipe.add_argument(
@@ -50,10 +62,20 @@ def build_parser() -> argparse.ArgumentParser:
         help="first weights: the backbone's ImageNet weights, none, or a shipped model or .safetensors file (default: imagenet)",
     )
     out = parser.add_argument_group("run")
-    out.add_argument("--output", type=Path, metavar="FOLDER", help="where checkpoints, logs and models go (default: runs/NAME)")
+    out.add_argument(
+        "--output", type=Path, metavar="FOLDER", help="where checkpoints, logs and models go (default: runs/NAME)"
+    )
     out.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the folder")
-    out.add_argument("--overwrite", action="store_true", help="start again in a folder that holds a run, which is removed")
-    out.add_argument("--max-steps", type=whole_number(0), default=0, metavar="N", help="stop at this step of the run (default: at the end)")
+    out.add_argument(
+        "--overwrite", action="store_true", help="start again in a folder that holds a run, which is removed"
+    )
+    out.add_argument(
+        "--max-steps",
+        type=whole_number(0),
+        default=0,
+        metavar="N",
+        help="stop at this step of the run (default: at the end)",
+    )
     out.add_argument("--preview", action="store_true", help="write contact sheets of pairs with their labels, and stop")
     out.add_argument("--quiet", action="store_true", help="neither progress bar nor messages")
     return parser
@@ -110,11 +132,15 @@ def _check_folder(folder: Path, args: argparse.Namespace) -> None:
     if args.resume and args.overwrite:
         raise OutputError("--resume goes on with a run and --overwrite removes it; give one of them.")
     if args.resume and not (folder / LAST).is_file():
-        raise OutputError(f"The folder {folder} holds no {LAST} to resume from; start without --resume or name the right --output.")
+        raise OutputError(
+            f"The folder {folder} holds no {LAST} to resume from; start without --resume or name the right --output."
+        )
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"The output {folder} is a file; name a folder by --output.")
     if not (args.resume or args.overwrite or args.preview) and (folder / LAST).exists():
-        raise OutputError(f"The folder {folder} holds a run already; go on with --resume, remove it with --overwrite, or name another.")
+        raise OutputError(
+            f"The folder {folder} holds a run already; go on with --resume, remove it with --overwrite, or name another."
+        )
 
 
 def _source(config: Config, settings: TrainConfig) -> PairSource:
@@ -123,7 +149,9 @@ def _source(config: Config, settings: TrainConfig) -> PairSource:
     return build_pair_source(config, settings.seed)
 
 
-def _run(args: argparse.Namespace, folder: Path, config: Config, settings: TrainConfig, source: PairSource, device: Any) -> int:
+def _run(
+    args: argparse.Namespace, folder: Path, config: Config, settings: TrainConfig, source: PairSource, device: Any
+) -> int:
     from tracker.config import to_dict
     from tracker.errors import SiamTrackError
     from tracker.model.checkpoint import save_model
@@ -133,7 +161,13 @@ def _run(args: argparse.Namespace, folder: Path, config: Config, settings: Train
     from tracker.training.validation import build_validator
 
     first = distributed.rank() == 0
-    validate = build_validator(config, device.type) if settings.validate_every and first else _nobody if settings.validate_every else None
+    validate = (
+        build_validator(config, device.type)
+        if settings.validate_every and first
+        else _nobody
+        if settings.validate_every
+        else None
+    )
     model = initial_model(config, settings.seed, "random" if args.resume else args.init)
     if settings.even_start and not args.resume:
         even_start(model, config.model.energy, source)

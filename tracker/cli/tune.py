@@ -12,7 +12,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracker.cli.common import DONE, Parser, RawEpilog, add_model_options, add_version, check_model_options, whole_number
+from tracker.cli.common import (
+    DONE,
+    Parser,
+    RawEpilog,
+    add_model_options,
+    add_version,
+    check_model_options,
+    whole_number,
+)
 from tracker.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
@@ -52,7 +60,9 @@ def span(text: str) -> tuple[str, float, float]:
     try:
         name, low, high = match.group(1), float(match.group(2)), float(match.group(3))  # type: ignore[union-attr]
     except (AttributeError, ValueError):
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form KEY=LOW:HIGH, for example window_influence=0.1:0.6") from None
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not of the form KEY=LOW:HIGH, for example window_influence=0.1:0.6"
+        ) from None
     if not low < high:
         raise argparse.ArgumentTypeError(f"in {text!r} the lower end is not below the upper one")
     return name, low, high
@@ -70,16 +80,26 @@ def build_parser() -> argparse.ArgumentParser:
     """The options of `tools/tune.py`."""
     parser = Parser(description=DESCRIPTION, epilog=EXAMPLES, formatter_class=RawEpilog)
     data = parser.add_argument_group("data")
-    data.add_argument("--dataset", required=True, metavar="NAME", help="got10k, lasot, trackingnet (val or train), or folder for your own")
+    data.add_argument(
+        "--dataset",
+        required=True,
+        metavar="NAME",
+        help="got10k, lasot, trackingnet (val or train), or folder for your own",
+    )
     data.add_argument("--root", required=True, type=Path, metavar="DIR", help="where it lies")
     data.add_argument("--subset", metavar="NAME", help="split: val or train; a test split is refused")
     data.add_argument("--sequences", metavar="GLOBS", help="only these, for example 'davis-*,vots*'")
     data.add_argument("--max-sequences", type=whole_number(2), metavar="N", help="a random N of them")
     data.add_argument("--max-frames", type=whole_number(2), metavar="N", help="only the first N frames of each")
-    data.add_argument("--holdout", type=share, default=0.3, metavar="SHARE", help="share of the sequences that only judges the result")
+    data.add_argument(
+        "--holdout", type=share, default=0.3, metavar="SHARE", help="share of the sequences that only judges the result"
+    )
     data.add_argument("--holdout-sequences", metavar="GLOBS", help="these judge the result, instead of a random share")
     data.add_argument(
-        "--group", type=pattern, metavar="REGEX", help="sequences for which REGEX finds the same text (clips of one video) stay on one side"
+        "--group",
+        type=pattern,
+        metavar="REGEX",
+        help="sequences for which REGEX finds the same text (clips of one video) stay on one side",
     )
     search = parser.add_argument_group("search")
     search.add_argument(
@@ -91,20 +111,39 @@ def build_parser() -> argparse.ArgumentParser:
         help="a constant of the section tracking and its range; may be repeated; replaces the usual ones "
         "(window_influence, scale_penalty, size_lr; with the classic head also scale_step)",
     )
-    search.add_argument("--metric", choices=("ao", "auc"), default="ao", help="mean IoU or success AUC, averaged over sequences")
-    search.add_argument("--trials", type=whole_number(1), default=60, metavar="N", help="in all, those of a resumed study included")
+    search.add_argument(
+        "--metric", choices=("ao", "auc"), default="ao", help="mean IoU or success AUC, averaged over sequences"
+    )
+    search.add_argument(
+        "--trials", type=whole_number(1), default=60, metavar="N", help="in all, those of a resumed study included"
+    )
     search.add_argument("--minutes", type=float, metavar="M", help="ask for no new trial after this time")
     search.add_argument("--no-prune", action="store_true", help="finish bad trials too")
     search.add_argument("--seed", type=int, default=0, metavar="N", help="of the split, the sampler and the bootstrap")
     add_model_options(parser)
     work = parser.add_argument_group("work and output")
-    work.add_argument("--workers", type=whole_number(1), default=1, metavar="N", help="processes; the result doesn't depend on it")
     work.add_argument(
-        "--cache-gb", type=float, default=4.0, metavar="GB", help="room for decoded frames in the temporary folder; 0 for none"
+        "--workers", type=whole_number(1), default=1, metavar="N", help="processes; the result doesn't depend on it"
     )
-    work.add_argument("--output", type=Path, default=Path("tuned.yaml"), metavar="FILE.yaml", help="the configuration that was found")
-    work.add_argument("--study", type=Path, metavar="FILE", help="Optuna journal of the trials (default: the output's name with .study)")
-    work.add_argument("--resume", action="store_true", help="go on with an interrupted study, or add trials to a finished one")
+    work.add_argument(
+        "--cache-gb",
+        type=float,
+        default=4.0,
+        metavar="GB",
+        help="room for decoded frames in the temporary folder; 0 for none",
+    )
+    work.add_argument(
+        "--output", type=Path, default=Path("tuned.yaml"), metavar="FILE.yaml", help="the configuration that was found"
+    )
+    work.add_argument(
+        "--study",
+        type=Path,
+        metavar="FILE",
+        help="Optuna journal of the trials (default: the output's name with .study)",
+    )
+    work.add_argument(
+        "--resume", action="store_true", help="go on with an interrupted study, or add trials to a finished one"
+    )
     work.add_argument("--overwrite", action="store_true", help="replace the output and start the study anew")
     work.add_argument("--quiet", action="store_true", help="no line per trial")
     add_version(parser)
@@ -128,13 +167,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     sequences = usable(_capped(dataset, args), args.max_frames)
     model = load_model(args.model, args.config, args.overrides)
     weights = hashlib.sha256(Path(model.path or args.model).read_bytes()).hexdigest()[:16]
-    search = _search(args, [s.name for s in sequences], model.config.model.head, model.config.tracking, f"{model.name} (sha256 {weights})")
+    search = _search(
+        args,
+        [s.name for s in sequences],
+        model.config.model.head,
+        model.config.tracking,
+        f"{model.name} (sha256 {weights})",
+    )
     if args.overwrite:
         study_file.unlink(missing_ok=True)
     study_file.parent.mkdir(parents=True, exist_ok=True)
     study = open_study(study_file, search, args.resume)
     split = search.split
-    _say(args, f"{dataset.title}: {len(split.validation)} sequences to search on, {len(split.holdout)} held out; study {study_file}")
+    _say(
+        args,
+        f"{dataset.title}: {len(split.validation)} sequences to search on, {len(split.holdout)} held out; study {study_file}",
+    )
     factory = SiamFactory(str(args.model), args.device, args.engine)
     with tempfile.TemporaryDirectory(prefix="siamtrack-frames-") as folder:
         cache = FrameCache(Path(folder) if args.cache_gb > 0 else None, int(args.cache_gb * 1e9))
@@ -143,7 +191,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     facts = provenance(
         [Path(sys.argv[0]).name, *(sys.argv[1:] if argv is None else argv)],
         data=f"{dataset.title}; split by seed {args.seed}",
-        **({"re-detection": "without its time limit during the search"} if model.config.tracking.redetect_budget_ms > 0 else {}),
+        **(
+            {"re-detection": "without its time limit during the search"}
+            if model.config.tracking.redetect_budget_ms > 0
+            else {}
+        ),
         optuna=_version("optuna"),
         seconds=f"{tuning.seconds:.0f}",
     )
@@ -214,7 +266,9 @@ def _split(args: argparse.Namespace, names: list[str]) -> Split:
         )
     shared = {group(n) for n in held} & {group(n) for n in rest}
     if shared:
-        raise ConfigError(f"The group {min(shared)!r} of --group would be on both sides of the hold-out; change --holdout-sequences.")
+        raise ConfigError(
+            f"The group {min(shared)!r} of --group would be on both sides of the hold-out; change --holdout-sequences."
+        )
     return Split(split_sequences(rest, 0.0, args.seed).validation, tuple(held))
 
 

@@ -30,11 +30,18 @@ def build_parser() -> Parser:
     """The options of `verify`."""
     parser = Parser(description="Say how alike what pictures show is.", epilog=EPILOG, formatter_class=RawEpilog)
     parser.add_argument(
-        "pictures", nargs="+", type=Path, metavar="PICTURE", help="references (pictures or TARGET.npz), then the one in question"
+        "pictures",
+        nargs="+",
+        type=Path,
+        metavar="PICTURE",
+        help="references (pictures or TARGET.npz), then the one in question",
     )
     where = parser.add_argument_group("where the object is")
     where.add_argument(
-        "--box", type=parse_box, metavar="X,Y,W,H", help="in every reference picture (without boxes, the object fills each picture)"
+        "--box",
+        type=parse_box,
+        metavar="X,Y,W,H",
+        help="in every reference picture (without boxes, the object fills each picture)",
     )
     where.add_argument("--query-box", type=parse_box, metavar="X,Y,W,H", help="in the last picture")
     parser.add_argument("--json", action="store_true", help="print one json object")
@@ -52,7 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     query, references = args.pictures[-1], args.pictures[:-1]
     targets = [path for path in references if path.suffix.lower() == ".npz"]
     if (targets or args.box) and not args.query_box:
-        parser.error("--query-box is needed too: a reference with surroundings compares with an object in its surroundings")
+        parser.error(
+            "--query-box is needed too: a reference with surroundings compares with an object in its surroundings"
+        )
     if args.query_box and not args.box and len(targets) < len(references):
         parser.error("--box is needed too: it says where the object is in the reference pictures")
     check_model_options(args)
@@ -66,7 +75,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     best = max(range(len(names)), key=lambda k: likeness[k])
     report = {
         "query": str(query),
-        "references": [{"name": name, "likeness": round(value, 4)} for name, value in zip(names, likeness, strict=True)],
+        "references": [
+            {"name": name, "likeness": round(value, 4)} for name, value in zip(names, likeness, strict=True)
+        ],
         "likeness": round(likeness[best], 4),
         "probability": None if probability is None else round(probability, 4),
     }
@@ -109,7 +120,9 @@ def filled(core: Core, image: Image) -> TemplateView:
     return TemplateView(picture, np.array([n, n], dtype=np.float32))  # type: ignore[arg-type]
 
 
-def read_references(core: Core, opened: Sequence[tuple[Path, Image | None]], box: Sequence[float] | None) -> tuple[list[str], TemplateBank]:
+def read_references(
+    core: Core, opened: Sequence[tuple[Path, Image | None]], box: Sequence[float] | None
+) -> tuple[list[str], TemplateBank]:
     """Names and one bank of all views in the references.
 
     Raises:
@@ -122,7 +135,9 @@ def read_references(core: Core, opened: Sequence[tuple[Path, Image | None]], box
         if image is None:
             known = load_target(path)
             if known.views[0].picture.shape[0] != core.sizes[0]:
-                raise ConfigError(f"The target {path} has views of another size than this model's; save it again with this model.")
+                raise ConfigError(
+                    f"The target {path} has views of another size than this model's; save it again with this model."
+                )
             names += [f"{path} view {k}" for k in range(len(known.views))]
             views += known.views
         else:
@@ -131,7 +146,9 @@ def read_references(core: Core, opened: Sequence[tuple[Path, Image | None]], box
     return names, TemplateBank.of(core.engine, views, uncompared_channels=core.uncompared_channels)
 
 
-def compare(core: Core, bank: TemplateBank, image: Image, box: Sequence[float] | None) -> tuple[list[float], float | None]:
+def compare(
+    core: Core, bank: TemplateBank, image: Image, box: Sequence[float] | None
+) -> tuple[list[float], float | None]:
     """How alike the object in a picture is to the views of a bank.
 
     Returns:

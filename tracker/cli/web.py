@@ -39,7 +39,10 @@ def add_web_options(parser: Parser) -> None:
         "token is part of the address that is printed. A file is played in a loop",
     )
     group.add_argument(
-        "--save-dir", type=Path, metavar="FOLDER", help="where recordings started in the page go, video and csv; created if missing"
+        "--save-dir",
+        type=Path,
+        metavar="FOLDER",
+        help="where recordings started in the page go, video and csv; created if missing",
     )
 
 
@@ -112,7 +115,9 @@ def hello(source: LatestFrameSource, looped: bool, tracker: str, save_dir: Path 
     from tracker.web.pictures import palette, target_colours
 
     info = source.info
-    name = Path(info.source).name if Path(info.source).exists() else info.source  # whoever looks on needn't know our folders
+    name = (
+        Path(info.source).name if Path(info.source).exists() else info.source
+    )  # whoever looks on needn't know our folders
     return {
         "version": __version__,
         "tracker": tracker,
@@ -167,5 +172,9 @@ async def _serve(args: argparse.Namespace, hub: Hub, site: Site, worker: Worker)
         files = sorted(str(path) for path in worker.recorder.finished.values())
         print(f"Recorded {', '.join(files)}." if files else "Nothing was recorded.", flush=True)
     if code:
-        say_error("Stopped by Ctrl-C; recordings are complete." if code == INTERRUPTED else "Stopped by SIGTERM; recordings are complete.")
+        say_error(
+            "Stopped by Ctrl-C; recordings are complete."
+            if code == INTERRUPTED
+            else "Stopped by SIGTERM; recordings are complete."
+        )
     return code

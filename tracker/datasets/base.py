@@ -82,7 +82,9 @@ class SequenceData:
                 frame = next(clip, None)
                 if frame is None:
                     lost = f" ({clip.damaged} damaged ones were left out)" if clip.damaged else ""
-                    raise SourceError(f"The clip {self.frames[0]} ends after {k} frames{lost}, but its boxes are for {len(self)}.")
+                    raise SourceError(
+                        f"The clip {self.frames[0]} ends after {k} frames{lost}, but its boxes are for {len(self)}."
+                    )
                 yield frame.image
 
     def content(self) -> str:
@@ -137,8 +139,14 @@ class Dataset:
         kept = tuple(s for s in self.sequences if matches(s.name, pattern))
         if not kept:
             some = ", ".join(self.names[:6])
-            raise SourceError(f"No sequence of {self.title} matches {pattern!r}; there are {len(self.sequences)}: {some}, ...")
-        title = self.title if len(kept) == len(self.sequences) else f"{self.title}, {len(kept)} of {len(self.sequences)} sequences"
+            raise SourceError(
+                f"No sequence of {self.title} matches {pattern!r}; there are {len(self.sequences)}: {some}, ..."
+            )
+        title = (
+            self.title
+            if len(kept) == len(self.sequences)
+            else f"{self.title}, {len(kept)} of {len(self.sequences)} sequences"
+        )
         return replace(self, sequences=kept, title=title)
 
 
@@ -173,7 +181,9 @@ def gather(items: Iterable[Item], pattern: str | None, dataset: Dataset) -> Data
             with reading(lambda why, name=name: SourceError(f"The sequence {name} can't be read: {why}.")):  # type: ignore[misc]
                 sequence = read()
             if not has_area(sequence.init[None])[0]:
-                raise SourceError(f"The first box of {name} is {sequence.init.tolist()}, which has no area: nothing to start from.")
+                raise SourceError(
+                    f"The first box of {name} is {sequence.init.tolist()}, which has no area: nothing to start from."
+                )
             sequences.append(first_box_alone(sequence) if dataset.truth_withheld else sequence)
         except SiamTrackError as error:
             failures[name] = str(error)
@@ -252,7 +262,9 @@ def read_table(path: Path, columns: tuple[int, ...] = (4,)) -> NDArray[np.float6
             raise SourceError(f"{path} line {number} isn't numbers between commas: {error}") from None
         if len(row) not in columns or (rows and len(row) != len(rows[0])):
             expected = " or ".join(str(c) for c in columns)
-            raise SourceError(f"{path} line {number} has {len(row)} values; expected {expected} in every line, for example 10,20,64,48.")
+            raise SourceError(
+                f"{path} line {number} has {len(row)} values; expected {expected} in every line, for example 10,20,64,48."
+            )
         rows.append(row)
     if not rows:
         raise SourceError(f"The annotation {path} is empty; expected one line x,y,w,h per frame.")

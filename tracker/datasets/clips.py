@@ -51,9 +51,15 @@ def read_folder(
     clips = [(p, boxes) for p in paths if (p.is_dir() or p.suffix.lower() in VIDEOS) and (boxes := find_boxes(p))]
     for path in paths:
         if path.suffix.lower() in VIDEOS and not find_boxes(path):
-            bad.report(DataError(f"The clip {path} has no box file beside it ({path.with_suffix('.txt').name}, one line x,y,w,h a frame)."))
+            bad.report(
+                DataError(
+                    f"The clip {path} has no box file beside it ({path.with_suffix('.txt').name}, one line x,y,w,h a frame)."
+                )
+            )
     if not clips:
-        raise DataError(f"The folder {root} holds no clip with a box file beside it, such as a.mp4 and a.txt (one line x,y,w,h a frame).")
+        raise DataError(
+            f"The folder {root} holds no clip with a box file beside it, such as a.mp4 and a.txt (one line x,y,w,h a frame)."
+        )
     items = ((p.stem, partial(read_clip, p, boxes, store, every, limit)) for p, boxes in clips)
     return gather(items, root, names, exclude, bad)
 
@@ -66,7 +72,14 @@ def find_boxes(clip: Path) -> Path | None:
 
 
 def read_clip(
-    clip: Path, boxes: Path, store: Path, every: int = 1, limit: int = 0, *, form: str = "auto", first: int | None = None
+    clip: Path,
+    boxes: Path,
+    store: Path,
+    every: int = 1,
+    limit: int = 0,
+    *,
+    form: str = "auto",
+    first: int | None = None,
 ) -> list[AnnotatedTrack]:
     """The tracks of one clip: one for each id in its box file; arguments as in `read_folder`.
 
@@ -90,7 +103,9 @@ def read_clip(
     wanted = min(last, limit * every) if limit else last
     frames = frames_of(clip, store, every, -(-wanted // every))
     if len(frames) < -(-wanted // every):
-        raise DataError(f"The clip {clip} ends before its boxes: {boxes} has {file.lines} lines, up to frame {last - 1} (from 0).")
+        raise DataError(
+            f"The clip {clip} ends before its boxes: {boxes} has {file.lines} lines, up to frame {last - 1} (from 0)."
+        )
     tracks = []
     for number, rows in file.targets.items():
         kept = np.nan_to_num(rows.dense(wanted)[::every], nan=0.0)
@@ -133,11 +148,17 @@ def frames_of(clip: Path, store: Path, every: int = 1, limit: int = 0) -> tuple[
         facts = clip.stat()
     except OSError as error:
         raise DataError(f"The clip {clip} can't be read: {error.strerror}.") from None
-    mark = hashlib.sha256(f"{clip.resolve()} {facts.st_size} {facts.st_mtime_ns} {every} {limit} png".encode()).hexdigest()[:10]
+    mark = hashlib.sha256(
+        f"{clip.resolve()} {facts.st_size} {facts.st_mtime_ns} {every} {limit} png".encode()
+    ).hexdigest()[:10]
     folder = store / f"{clip.stem}-{mark}"
     if not (folder / DONE).is_file():
         _decode(clip, folder, every, limit)
-    with reading(lambda why: DataError(f"The decoded frames in {folder} are damaged ({why}); remove the folder, it is made again.")):
+    with reading(
+        lambda why: DataError(
+            f"The decoded frames in {folder} are damaged ({why}); remove the folder, it is made again."
+        )
+    ):
         count = int(json.loads((folder / DONE).read_text())["frames"])
     return tuple(folder / f"{k:06d}.png" for k in range(count))
 
@@ -168,7 +189,9 @@ def _decode(clip: Path, folder: Path, every: int, limit: int) -> None:
         raise DataError(f"The clip {clip} can't be decoded: {error}") from None
     except OSError as error:
         if not (folder / DONE).is_file():
-            raise OutputError(f"The frames of {clip} can't be written to {folder}: {error.strerror or error}.") from None
+            raise OutputError(
+                f"The frames of {clip} can't be written to {folder}: {error.strerror or error}."
+            ) from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
@@ -186,7 +209,9 @@ def read_unlabelled(
     if not root.exists():
         raise DataError(f"The folder {root} does not exist; check train.data.material.root and the path of the source.")
     found = [root] if root.is_file() else sorted(p for p in root.iterdir() if p.is_dir() or p.suffix.lower() in VIDEOS)
-    found = [p for p in found if any(fnmatch(p.stem, n) for n in names) and not any(fnmatch(p.stem, n) for n in exclude)]
+    found = [
+        p for p in found if any(fnmatch(p.stem, n) for n in names) and not any(fnmatch(p.stem, n) for n in exclude)
+    ]
     clips = []
     for path in found:
         try:
@@ -195,5 +220,7 @@ def read_unlabelled(
         except DataError as error:
             bad.report(error)
     if not clips:
-        raise DataError(f"The folder {root} holds no video ({', '.join(sorted(VIDEOS))}) and no folder of pictures that can be used.")
+        raise DataError(
+            f"The folder {root} holds no video ({', '.join(sorted(VIDEOS))}) and no folder of pictures that can be used."
+        )
     return clips

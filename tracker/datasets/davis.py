@@ -18,7 +18,9 @@ from tracker.files import content_of, write_atomic
 from tracker.media.images import read_labels
 
 
-def read_davis(root: Path, names: Sequence[str], exclude: Sequence[str], bad: BadFiles, store: Path | None = None) -> list[AnnotatedTrack]:
+def read_davis(
+    root: Path, names: Sequence[str], exclude: Sequence[str], bad: BadFiles, store: Path | None = None
+) -> list[AnnotatedTrack]:
     """DAVIS (Perazzi et al., CVPR 2016; Pont-Tuset et al. 2017): JPEGImages/RES/NAME/*.jpg, Annotations/RES/NAME/*.png.
 
     A mask holds the number of the object at each pixel (as palette index or gray value; 255 in single-object masks), or
@@ -33,7 +35,9 @@ def read_davis(root: Path, names: Sequence[str], exclude: Sequence[str], bad: Ba
     """
     folders = sorted(f for f in root.glob("Annotations/*/*") if f.is_dir())
     if not folders:
-        raise DataError(f"The folder {root} holds no Annotations/480p/NAME/*.png with JPEGImages/480p/NAME/*.jpg, as DAVIS does.")
+        raise DataError(
+            f"The folder {root} holds no Annotations/480p/NAME/*.png with JPEGImages/480p/NAME/*.jpg, as DAVIS does."
+        )
     largest = max((f.parent.name for f in folders), key=lambda n: (n == "480p", n))
     items = ((f.name, partial(_read, f, store)) for f in folders if f.parent.name == largest)
     return gather(items, root, names, exclude, bad)
@@ -45,7 +49,9 @@ def _read(folder: Path, store: Path | None) -> list[AnnotatedTrack]:
     by_stem = {p.stem: p for p in masks}
     masks = tuple(by_stem.get(p.stem, Path()) for p in frames)
     if Path() in masks:
-        raise DataError(f"The clip {folder} has masks for {len(by_stem)} of {len(frames)} frames; each frame needs one.")
+        raise DataError(
+            f"The clip {folder} has masks for {len(by_stem)} of {len(frames)} frames; each frame needs one."
+        )
     mark = content_of(masks, str(folder.resolve()).encode())[:12]  # masks that are repaired are read anew
     index = store / "davis" / f"{folder.name}-{mark}.json" if store else None
     if index is not None and index.is_file():

@@ -85,12 +85,16 @@ def _images(folder: Path, boxes: Path) -> list[SequenceData]:
 
 def _clip(clip: Path, boxes: Path | None) -> list[SequenceData]:
     if boxes is None:
-        raise SourceError(f"The boxes of {clip} are missing; expected {clip.with_suffix('.txt')} with one line x,y,w,h per frame.")
+        raise SourceError(
+            f"The boxes of {clip} are missing; expected {clip.with_suffix('.txt')} with one line x,y,w,h per frame."
+        )
     file = _read(boxes)
     expected = file.lines if not file.numbered else file.span[1] + 1
     count = count_frames(clip, expected)
     if not file.numbered:
-        check_rows(boxes, file.lines, clip, count, "A csv with the columns frame,x,y,w,h tells which frames its rows are for.")
+        check_rows(
+            boxes, file.lines, clip, count, "A csv with the columns frame,x,y,w,h tells which frames its rows are for."
+        )
     return _make(clip.stem, (str(clip),), file, count)
 
 
@@ -104,7 +108,9 @@ def _read(boxes: Path) -> BoxFile:
 def _make(name: str, frames: tuple[str, ...], file: BoxFile, count: int) -> list[SequenceData]:
     """A sequence for each target of a box file."""
     if file.span[1] >= count:
-        raise SourceError(f"{file.path} has a box for frame {file.span[1]} (counted from 0), but there are {count} frames.")
+        raise SourceError(
+            f"{file.path} has a box for frame {file.span[1]} (counted from 0), but there are {count} frames."
+        )
     out = []
     for target, rows in file.targets.items():
         truth = rows.dense(count)

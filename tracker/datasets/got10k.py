@@ -78,7 +78,9 @@ def _sequence(folder: Path, withheld: bool) -> SequenceData:
     if withheld and len(truth) == 1:
         truth = np.concatenate([truth, np.full((count - 1, 4), np.nan)])
     if len(truth) != count:
-        raise SourceError(f"{folder / 'groundtruth.txt'} has {len(truth)} lines for {count} images; expected one line per image.")
+        raise SourceError(
+            f"{folder / 'groundtruth.txt'} has {len(truth)} lines for {count} images; expected one line per image."
+        )
     meta = _meta(folder / "meta_info.ini")
     cover, absence, cut = (read_flags(folder / f"{name}.label", count) for name in ("cover", "absence", "cut_by_image"))
     valid = annotated(truth)

@@ -72,12 +72,20 @@ def load_otb(root: Path, key: str = "otb", pattern: str | None = None) -> Datase
                 f"None of the {len(wanted)} sequences of {title} is in {root} (expected for example {root / wanted[0] / 'img'})."
             )
         if missing:
-            logger.warning("%s: %d of %d sequences are missing, for example %s.", title, len(missing), len(wanted), ", ".join(missing[:5]))
+            logger.warning(
+                "%s: %d of %d sequences are missing, for example %s.",
+                title,
+                len(missing),
+                len(wanted),
+                ", ".join(missing[:5]),
+            )
             title = f"{title}, {len(present)} of {len(wanted)} sequences"
     else:
         title = f"OTB layout, {len(files)} sequences ({root.name})"
     extra = _attribute_file(root)
-    items = [(name, partial(_sequence, f, name, extra.get(name, ()))) for f, name in zip(files, _names(files), strict=True)]
+    items = [
+        (name, partial(_sequence, f, name, extra.get(name, ()))) for f, name in zip(files, _names(files), strict=True)
+    ]
     return gather(items, pattern, Dataset(key, title, folder, "otb", "otb", ()))
 
 
@@ -91,7 +99,9 @@ def load_dtb70(root: Path, pattern: str | None = None) -> Dataset:
 
 def _annotations(root: Path) -> list[Path]:
     if not root.is_dir():
-        raise SourceError(f"{root} is not a folder; expected ROOT/<sequence>/img/*.jpg and ROOT/<sequence>/groundtruth_rect.txt.")
+        raise SourceError(
+            f"{root} is not a folder; expected ROOT/<sequence>/img/*.jpg and ROOT/<sequence>/groundtruth_rect.txt."
+        )
     files = sorted(f for f in root.glob("*/groundtruth*.txt") if (f.parent / "img").is_dir() and not _blank(f))
     if not files:
         hint = ""
@@ -99,7 +109,9 @@ def _annotations(root: Path) -> list[Path]:
             hint = f" {root} looks like one sequence itself: give the folder above."
         elif (root / "list.txt").is_file():
             hint = f" {root} holds a list.txt, as GOT-10k and VOT do: try --dataset got10k or vot."
-        raise SourceError(f"No sequence in {root}; expected ROOT/<sequence>/img/*.jpg and ROOT/<sequence>/groundtruth_rect.txt.{hint}")
+        raise SourceError(
+            f"No sequence in {root}; expected ROOT/<sequence>/img/*.jpg and ROOT/<sequence>/groundtruth_rect.txt.{hint}"
+        )
     return files
 
 
@@ -139,4 +151,6 @@ def _attribute_file(root: Path) -> dict[str, tuple[str, ...]]:
     try:
         return {str(k): tuple(map(str, v)) for k, v in json.loads(annotation_text(path)).items()}
     except (ValueError, AttributeError, TypeError) as error:
-        raise SourceError(f'{path} isn\'t a table of attributes like {{"Basketball": ["IV", "OCC"]}}: {error}.') from None
+        raise SourceError(
+            f'{path} isn\'t a table of attributes like {{"Basketball": ["IV", "OCC"]}}: {error}.'
+        ) from None

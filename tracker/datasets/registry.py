@@ -53,7 +53,9 @@ def with_truth(dataset: Dataset, what: str) -> Dataset:
         SourceError: Its truth is withheld.
     """
     if dataset.truth_withheld:
-        raise SourceError(f"The truth of {dataset.title} is withheld but for first boxes: nothing can be {what} it; take another subset.")
+        raise SourceError(
+            f"The truth of {dataset.title} is withheld but for first boxes: nothing can be {what} it; take another subset."
+        )
     return dataset
 
 
@@ -77,7 +79,9 @@ def load_dataset(key: str, root: str | Path, subset: str | None = None, sequence
     with reading(lambda why: SourceError(f"The folder {shown(str(root))} of --root can't be read: {why}.")):
         there = root.exists()
     if not there:
-        raise SourceError(f"The folder {root} of --root doesn't exist; nothing is downloaded, so get {key} first and give its folder.")
+        raise SourceError(
+            f"The folder {root} of --root doesn't exist; nothing is downloaded, so get {key} first and give its folder."
+        )
     if subset and not DATASETS[key].subsets:
         raise SourceError(f"The data set {key} has no subsets; leave --subset {subset} out.")
     with reading(lambda why: SourceError(f"The data set {key} in {root} can't be read: {why}.")):

@@ -53,7 +53,9 @@ def read_coco(file: Path, smallest: float = 24.0) -> list[BoxedStill]:
     Raises:
         DataError: The file is missing or isn't COCO json.
     """
-    with reading(lambda why: DataError(f"The file {file} is not COCO json with images, annotations and categories ({why}).")):
+    with reading(
+        lambda why: DataError(f"The file {file} is not COCO json with images, annotations and categories ({why}).")
+    ):
         data = json.loads(file.read_text(encoding="utf-8"))
         names = {c["id"]: c["name"] for c in data["categories"]}
         images = {i["id"]: i for i in data["images"]}
@@ -62,11 +64,24 @@ def read_coco(file: Path, smallest: float = 24.0) -> list[BoxedStill]:
             x, y, w, h = a["bbox"]
             info = images[a["image_id"]]
             cut = x <= 1 or y <= 1 or x + w >= info["width"] - 1 or y + h >= info["height"] - 1
-            if a.get("iscrowd") or np.sqrt(max(w, 0) * max(h, 0)) < smallest or (cut and w * h > 0.5 * info["width"] * info["height"]):
+            if (
+                a.get("iscrowd")
+                or np.sqrt(max(w, 0) * max(h, 0)) < smallest
+                or (cut and w * h > 0.5 * info["width"] * info["height"])
+            ):
                 continue
             seg = a.get("segmentation") or []
-            polygons = tuple(np.asarray(p, dtype=np.float64).reshape(-1, 2) for p in seg) if isinstance(seg, list) else ()
-            stills.append(BoxedStill(file.parent / "images" / info["file_name"], np.array([x, y, w, h]), names[a["category_id"]], polygons))
+            polygons = (
+                tuple(np.asarray(p, dtype=np.float64).reshape(-1, 2) for p in seg) if isinstance(seg, list) else ()
+            )
+            stills.append(
+                BoxedStill(
+                    file.parent / "images" / info["file_name"],
+                    np.array([x, y, w, h]),
+                    names[a["category_id"]],
+                    polygons,
+                )
+            )
     return stills
 
 

@@ -64,11 +64,15 @@ def read_otb(root: Path, names: Sequence[str], exclude: Sequence[str], bad: BadF
 
     folders = sorted(f for f in subfolders(root) if (f / "img").is_dir() and any(f.glob("groundtruth*.txt")))
     if not folders:
-        raise DataError(f"The folder {root} holds no sequence like ROOT/NAME/img/*.jpg with ROOT/NAME/groundtruth_rect.txt (OTB's layout).")
+        raise DataError(
+            f"The folder {root} holds no sequence like ROOT/NAME/img/*.jpg with ROOT/NAME/groundtruth_rect.txt (OTB's layout)."
+        )
     return gather(((f.name, partial(read, f)) for f in folders), root, names, exclude, bad)
 
 
-def read_lasot(root: Path, names: Sequence[str], exclude: Sequence[str], bad: BadFiles, subset: str = "") -> list[AnnotatedTrack]:
+def read_lasot(
+    root: Path, names: Sequence[str], exclude: Sequence[str], bad: BadFiles, subset: str = ""
+) -> list[AnnotatedTrack]:
     """LaSOT (Fan et al., CVPR 2019): CLASS/CLASS-N/{img/, groundtruth.txt, full_occlusion.txt, out_of_view.txt}.
 
     Args:
@@ -86,10 +90,14 @@ def read_lasot(root: Path, names: Sequence[str], exclude: Sequence[str], bad: Ba
         return [AnnotatedTrack(folder.name, frames, boxes, folder.name.rsplit("-", 1)[0])]
 
     wanted = set(_package_table("lasot.json")[_choice("LaSOT", subset, ("train", "test"))]) if subset else None
-    folders = sorted((f.parent for p in ("*/groundtruth.txt", "*/*/groundtruth.txt") for f in root.glob(p)), key=natural)
+    folders = sorted(
+        (f.parent for p in ("*/groundtruth.txt", "*/*/groundtruth.txt") for f in root.glob(p)), key=natural
+    )
     folders = [f for f in folders if (f / "img").is_dir() and (wanted is None or f.name in wanted)]
     if not folders:
-        raise DataError(f"The folder {root} holds no {subset} sequence of LaSOT, such as airplane/airplane-1/groundtruth.txt.")
+        raise DataError(
+            f"The folder {root} holds no {subset} sequence of LaSOT, such as airplane/airplane-1/groundtruth.txt."
+        )
     return gather(((f.name, partial(read, f)) for f in folders), root, names, exclude, bad)
 
 
@@ -120,7 +128,9 @@ def read_imagenet_vid(
     notes = root / "Annotations" / "VID"
     folders = sorted(f for p in parts for f in notes.glob("train/*/*" if p == "train" else "val/*") if f.is_dir())
     if not folders:
-        raise DataError(f"The folder {root} holds no Annotations/VID/train/*/* or Annotations/VID/val/*, as ImageNet-VID does.")
+        raise DataError(
+            f"The folder {root} holds no Annotations/VID/train/*/* or Annotations/VID/val/*, as ImageNet-VID does."
+        )
 
     def read(folder: Path) -> list[AnnotatedTrack]:
         frames = root / "Data" / "VID" / folder.relative_to(notes)
@@ -151,7 +161,9 @@ def _indexed(folder: Path, store: Path | None) -> dict[str, tuple[str, dict[str,
     for file in files:
         try:
             for item in ElementTree.parse(file).getroot().iter("object"):
-                left, top, right, bottom = (float(item.findtext(f"bndbox/{k}", "")) for k in ("xmin", "ymin", "xmax", "ymax"))
+                left, top, right, bottom = (
+                    float(item.findtext(f"bndbox/{k}", "")) for k in ("xmin", "ymin", "xmax", "ymax")
+                )
                 rows = found.setdefault(item.findtext("trackid", ""), (item.findtext("name", ""), {}))[1]
                 rows[file.stem] = [left, top, right - left, bottom - top]
         except (ElementTree.ParseError, ValueError, OSError) as error:
@@ -179,16 +191,22 @@ def read_toolkit(
     from importlib import import_module
 
     if dataset in BROKEN:
-        raise ConfigError(f"The got10k package's {dataset} fails on current Python; kind: {BROKEN[dataset]} reads the same folder.")
+        raise ConfigError(
+            f"The got10k package's {dataset} fails on current Python; kind: {BROKEN[dataset]} reads the same folder."
+        )
     cls: Any = getattr(import_module("got10k.datasets"), dataset, None)
     if not isinstance(cls, type):
-        raise ConfigError(f"The got10k package has no data set {dataset!r}; there are GOT10k, OTB, VOT, DTB70, TColor128, UAV123, NfS.")
+        raise ConfigError(
+            f"The got10k package has no data set {dataset!r}; there are GOT10k, OTB, VOT, DTB70, TColor128, UAV123, NfS."
+        )
     known = inspect.signature(cls).parameters
     fixed = {key: False for key in ("download", "return_meta") if key in known}
     try:
         data: Any = cls(str(root), **{**fixed, **options})
     except Exception as error:  # the package raises bare Exception, AssertionError and more
-        raise DataError(f"The got10k package's {dataset} can't read {root}: {' '.join(repr(error).split())}.") from error
+        raise DataError(
+            f"The got10k package's {dataset} can't read {root}: {' '.join(repr(error).split())}."
+        ) from error
 
     def read(index: int, name: str) -> list[AnnotatedTrack]:
         try:
@@ -243,7 +261,13 @@ def _package_table(name: str) -> Any:
     import importlib.util
 
     spec = importlib.util.find_spec("got10k")
-    path = Path(spec.submodule_search_locations[0]) / "datasets" / name if spec and spec.submodule_search_locations else None
+    path = (
+        Path(spec.submodule_search_locations[0]) / "datasets" / name
+        if spec and spec.submodule_search_locations
+        else None
+    )
     if path is None or not path.is_file():
-        raise ConfigError(f"The table {name} of the got10k package is needed to tell the subsets apart; `pip install got10k` adds it.")
+        raise ConfigError(
+            f"The table {name} of the got10k package is needed to tell the subsets apart; `pip install got10k` adds it."
+        )
     return json.loads(path.read_text(encoding="utf-8"))

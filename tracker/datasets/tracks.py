@@ -119,7 +119,11 @@ Item = tuple[str, Callable[[], Sequence[AnnotatedTrack]]]
 
 
 def gather(
-    items: Iterable[Item], where: Path, names: Sequence[str] = ("*",), exclude: Sequence[str] = (), bad: BadFiles | None = None
+    items: Iterable[Item],
+    where: Path,
+    names: Sequence[str] = ("*",),
+    exclude: Sequence[str] = (),
+    bad: BadFiles | None = None,
 ) -> list[AnnotatedTrack]:
     """Reads the sequences whose names match.
 
@@ -145,12 +149,16 @@ def gather(
                 found = read()
             for track in found:
                 if len(track.present) < 2:
-                    raise DataError(f"The track {track.name} in {where} shows its target in {len(track.present)} frames; two are needed.")
+                    raise DataError(
+                        f"The track {track.name} in {where} shows its target in {len(track.present)} frames; two are needed."
+                    )
                 tracks.append(track)
         except DataError as error:
             bad.report(error)
     if not matched:
-        raise DataError(f"No sequence of {where} matches {', '.join(names)} (without {', '.join(exclude) or 'nothing'}).")
+        raise DataError(
+            f"No sequence of {where} matches {', '.join(names)} (without {', '.join(exclude) or 'nothing'})."
+        )
     if not tracks:
         raise DataError(f"None of the {matched} sequences of {where} can be used; the warnings above say why.")
     return tracks
@@ -170,7 +178,9 @@ def read_got10k(
     """
     listing = root / "list.txt"
     if not listing.is_file():
-        raise DataError(f"The folder {root} holds no list.txt; a GOT-10k subset has one, with a sequence's name on each line.")
+        raise DataError(
+            f"The folder {root} holds no list.txt; a GOT-10k subset has one, with a sequence's name on each line."
+        )
 
     def read(name: str) -> list[AnnotatedTrack]:
         folder = root / name
@@ -211,5 +221,7 @@ def read_table(path: Path, rows: int, columns: int = 4) -> NDArray[np.float64]:
     except (OSError, ValueError) as error:
         raise DataError(f"The file {path} can't be read as numbers: {error}.") from None
     if len(values) % columns or (rows and len(values) != rows * columns):
-        raise DataError(f"The file {path} holds {len(values)} numbers; {rows or 'N'} frames with {columns} each are expected.")
+        raise DataError(
+            f"The file {path} holds {len(values)} numbers; {rows or 'N'} frames with {columns} each are expected."
+        )
     return np.asarray(values, dtype=np.float64).reshape(-1, columns)

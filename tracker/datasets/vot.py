@@ -49,10 +49,14 @@ def load_vot(root: Path, subset: str | None = None, pattern: str | None = None) 
     if subset is None:
         match = re.search(r"20(1[3-9])", root.resolve().name)
         if not match:
-            raise SourceError(f"The name of {root} doesn't tell the year, which the EAO depends on; give --subset 2013, ..., 2018 or 2019.")
+            raise SourceError(
+                f"The name of {root} doesn't tell the year, which the EAO depends on; give --subset 2013, ..., 2018 or 2019."
+            )
         subset = match.group()
     if subset not in EAO_RANGES:
-        raise SourceError(f"VOT {subset!r} isn't covered; choose --subset 2013 ... 2019 (the supervised protocol ended with 2019).")
+        raise SourceError(
+            f"VOT {subset!r} isn't covered; choose --subset 2013 ... 2019 (the supervised protocol ended with 2019)."
+        )
     listing = root / "list.txt"
     if not listing.is_file():
         raise SourceError(
@@ -60,7 +64,9 @@ def load_vot(root: Path, subset: str | None = None, pattern: str | None = None) 
             "ROOT/<sequence>/groundtruth.txt and ROOT/<sequence>/*.jpg or color/*.jpg."
         )
     items = [(n, partial(_sequence, root / n)) for n in read_names(listing)]
-    return gather(items, pattern, Dataset("vot", f"VOT{subset}", f"VOT{subset}", "vot", "vot", (), eao_range=EAO_RANGES[subset]))
+    return gather(
+        items, pattern, Dataset("vot", f"VOT{subset}", f"VOT{subset}", "vot", "vot", (), eao_range=EAO_RANGES[subset])
+    )
 
 
 def _sequence(folder: Path) -> SequenceData:
@@ -75,9 +81,15 @@ def _sequence(folder: Path) -> SequenceData:
     polygons = regions if regions.shape[1] == 8 else None
     boxes = corners_to_boxes(regions) if polygons is not None else regions
     # A region that is NaN or has no area says that the target isn't there: it doesn't count, and nothing starts there again.
-    shown = has_area(regions) if polygons is None else np.array([bool(np.isfinite(p).all()) and area(p.reshape(4, 2)) > 0 for p in regions])
+    shown = (
+        has_area(regions)
+        if polygons is None
+        else np.array([bool(np.isfinite(p).all()) and area(p.reshape(4, 2)) > 0 for p in regions])
+    )
     if not shown.any():
-        raise SourceError(f"{folder / 'groundtruth.txt'} has no region with an area; there is nothing to start a tracker with.")
+        raise SourceError(
+            f"{folder / 'groundtruth.txt'} has no region with an area; there is nothing to start a tracker with."
+        )
     truth = np.where(shown[:, None], boxes, np.nan)
     attributes = {}
     for file in sorted([*folder.glob("*.tag"), *folder.glob("*.label")]):

@@ -100,7 +100,9 @@ def factory(name: str) -> Any:
     import cv2
 
     if name not in CLASSES:
-        raise ConfigError(f"There is no OpenCV tracker {name!r}; known are {', '.join(CLASSES)}. Write for example --tracker opencv:csrt.")
+        raise ConfigError(
+            f"There is no OpenCV tracker {name!r}; known are {', '.join(CLASSES)}. Write for example --tracker opencv:csrt."
+        )
     for module in (cv2, getattr(cv2, "legacy", None)):
         create = getattr(module, f"Tracker{CLASSES[name]}_create", None)
         if create is not None:
@@ -111,7 +113,9 @@ def factory(name: str) -> Any:
         if name in ("goturn", "nano", "vit", "vit-stock", "dasiamrpn", "mil")
         else (f" {CLASSES[name]} comes with the package opencv-contrib-python, which takes the place of opencv-python.")
     )
-    raise ConfigError(f"OpenCV {cv2.__version__}, as installed, has no tracker {CLASSES[name]}; it has {', '.join(present)}.{contrib}")
+    raise ConfigError(
+        f"OpenCV {cv2.__version__}, as installed, has no tracker {CLASSES[name]}; it has {', '.join(present)}.{contrib}"
+    )
 
 
 def _has(name: str) -> bool:
@@ -136,9 +140,14 @@ def model_files(name: str, model_dir: str | Path | None) -> dict[str, Path]:
     places = ", ".join(map(str, folders))
     found: dict[str, Path] = {}
     for key, options in wanted.items():
-        match = next((f for pattern in options for d in folders for f in sorted(d.glob(pattern)) if f not in found.values()), None)
+        match = next(
+            (f for pattern in options for d in folders for f in sorted(d.glob(pattern)) if f not in found.values()),
+            None,
+        )
         if match is None:
-            raise WeightsError(f"opencv:{name} needs a file {options[0]}, and there is none in {places}; --model-dir names its folder.")
+            raise WeightsError(
+                f"opencv:{name} needs a file {options[0]}, and there is none in {places}; --model-dir names its folder."
+            )
         found[key] = match
     return found
 

@@ -16,7 +16,16 @@ from tracker.datasets.base import Dataset, SequenceData, has_area
 from tracker.errors import SourceError
 from tracker.evaluation.specs import RunTracker, TrackerSpec, digest
 from tracker.metrics import result_files
-from tracker.metrics.results import FAILURE, INIT, SKIPPED, TRACKED, SequenceResult, load_result, record_path, save_result
+from tracker.metrics.results import (
+    FAILURE,
+    INIT,
+    SKIPPED,
+    TRACKED,
+    SequenceResult,
+    load_result,
+    record_path,
+    save_result,
+)
 from tracker.metrics.vot import RESTART, region_overlap
 from tracker.types import Box, Image
 
@@ -185,7 +194,10 @@ def make_tasks(dataset: Dataset, specs: list[TrackerSpec], protocol: Protocol) -
     contents = {sequence.name: sequence.content() for sequence in dataset.sequences}
     for spec in specs:
         key = digest([spec.fingerprint(), dataset.key, dataset.results_folder, protocol])
-        tasks += [Task(spec, sequence, dataset.title, protocol, key, contents[sequence.name]) for sequence in dataset.sequences]
+        tasks += [
+            Task(spec, sequence, dataset.title, protocol, key, contents[sequence.name])
+            for sequence in dataset.sequences
+        ]
     return tasks
 
 
@@ -216,7 +228,9 @@ class RunStore:
             logger.warning("%s", error)
             return None
         sequence = task.sequence
-        if result.content != task.content:  # pictures repaired, boxes corrected, or a record from before contents were kept
+        if (
+            result.content != task.content
+        ):  # pictures repaired, boxes corrected, or a record from before contents were kept
             return None
         same = result.fingerprint == task.fingerprint and len(result) == len(sequence) and not result.error
         if not same or not np.array_equal(result.truth[0], sequence.truth[0], equal_nan=True):

@@ -21,7 +21,19 @@ from tracker.types import Box, Image, Track
 PACKAGE = Path(__file__).resolve().parents[1]
 # What can change a box: all code of the package, new rooms and subpackages too, except rooms that are never between an image and a
 # Track. Metrics and reports aren't in it: they are computed anew each time.
-UNINVOLVED = ("annotate", "benchmark", "cli", "export", "matching", "metrics", "recipes", "serve", "training", "web", "weights")
+UNINVOLVED = (
+    "annotate",
+    "benchmark",
+    "cli",
+    "export",
+    "matching",
+    "metrics",
+    "recipes",
+    "serve",
+    "training",
+    "web",
+    "weights",
+)
 INVOLVED = ("evaluation/baselines.py", "evaluation/run*.py", "evaluation/datasets/**/*.py")
 """Of the evaluation, which is uninvolved else."""
 
@@ -154,7 +166,9 @@ def _python_class(name: str) -> Callable[[], RunTracker]:
     try:
         return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
     except (ImportError, AttributeError) as error:
-        raise ConfigError(f"The tracker python:{name} can't be imported ({error}); its folder must be on PYTHONPATH.") from None
+        raise ConfigError(
+            f"The tracker python:{name} can't be imported ({error}); its folder must be on PYTHONPATH."
+        ) from None
 
 
 def _label(text: str) -> tuple[str | None, str]:

@@ -53,9 +53,13 @@ def make_zip(folder: Path, dataset: Dataset, target: Path) -> Path:
             boxes, times = paths(folder, dataset.layout, name)
             for path in (boxes, times) if dataset.rules == "got10k" else (boxes,):
                 if not path.is_file():
-                    raise OutputError(f"{path} is missing, so there is nothing to submit yet; run the evaluation to its end first.")
+                    raise OutputError(
+                        f"{path} is missing, so there is nothing to submit yet; run the evaluation to its end first."
+                    )
                 # A fixed date: the same results make the same bytes.
-                archive.writestr(zipfile.ZipInfo(path.relative_to(folder).as_posix(), (2020, 1, 1, 0, 0, 0)), path.read_bytes())
+                archive.writestr(
+                    zipfile.ZipInfo(path.relative_to(folder).as_posix(), (2020, 1, 1, 0, 0, 0)), path.read_bytes()
+                )
     atomic_write(target, buffer.getvalue())
     return target
 
@@ -154,7 +158,11 @@ def _check(archive: zipfile.ZipFile, expected: Expected) -> list[str]:
     if absent:
         mistakes.append(_several(f"{len(absent)} of {len(expected.frames)} sequences are missing", absent))
     if unknown:
-        hint = " (these are validation sequences; the server takes the test set)" if any("_Val_" in n for n in unknown) else ""
+        hint = (
+            " (these are validation sequences; the server takes the test set)"
+            if any("_Val_" in n for n in unknown)
+            else ""
+        )
         mistakes.append(_several(f"Folders that aren't test sequences{hint}", unknown))
     contents: list[str] = []
     for name in expected.frames:
@@ -165,7 +173,9 @@ def _check(archive: zipfile.ZipFile, expected: Expected) -> list[str]:
 
 def _capped(contents: list[str]) -> list[str]:
     """The first mistakes of many, and how many more there are."""
-    return contents[: 4 * MOST] + ([f"... and {len(contents) - 4 * MOST} more like these."] if len(contents) > 4 * MOST else [])
+    return contents[: 4 * MOST] + (
+        [f"... and {len(contents) - 4 * MOST} more like these."] if len(contents) > 4 * MOST else []
+    )
 
 
 def _first(row: np.ndarray, given: np.ndarray, name: str) -> list[str]:
@@ -188,14 +198,20 @@ def _top(names: set[PurePosixPath], wanted: set[str]) -> tuple[PurePosixPath, li
     if not tops:
         return PurePosixPath(), []
     if len(tops) > 1:
-        return min(tops, key=lambda p: len(p.parts)), [_several("Sequences lie in several folders", sorted(str(t) for t in tops))]
+        return min(tops, key=lambda p: len(p.parts)), [
+            _several("Sequences lie in several folders", sorted(str(t) for t in tops))
+        ]
     top = tops.pop()
     if len(top.parts) > 1:
-        return top, [f"The sequences lie too deep, in {top}/; zip the contents of the tracker's folder, not the folders above it."]
+        return top, [
+            f"The sequences lie too deep, in {top}/; zip the contents of the tracker's folder, not the folders above it."
+        ]
     return top, []
 
 
-def _check_sequence(archive: zipfile.ZipFile, files: dict[PurePosixPath, zipfile.ZipInfo], name: str, expected: Expected) -> list[str]:
+def _check_sequence(
+    archive: zipfile.ZipFile, files: dict[PurePosixPath, zipfile.ZipInfo], name: str, expected: Expected
+) -> list[str]:
     out: list[str] = []
     pattern = re.compile(re.escape(name) + r"_(\d{3}|time)\.txt")
     odd = [p.name for p in files if len(p.parts) != 2 or not pattern.fullmatch(p.name)]
@@ -231,7 +247,9 @@ def _decode(data: bytes, name: str) -> tuple[list[str], list[str]]:
         text = data.decode("ascii")
     except UnicodeDecodeError:
         if data[:3] == b"\xef\xbb\xbf":
-            return data[3:].decode("ascii", "replace").splitlines(), [f"{name}: starts with a byte order mark; save it as plain ASCII."]
+            return data[3:].decode("ascii", "replace").splitlines(), [
+                f"{name}: starts with a byte order mark; save it as plain ASCII."
+            ]
         return [], [f"{name}: isn't plain ASCII text."]
     return text.splitlines(), []
 
@@ -245,7 +263,9 @@ def _boxes(data: bytes, name: str) -> tuple[np.ndarray | None, list[str]]:
             out.append(f"{name} line {number}: empty line.")
             break
         if "," not in text and len(text.split()) > 1:
-            out.append(f"{name} line {number}: values are separated by {'tabs' if chr(9) in text else 'spaces'}; they must be commas.")
+            out.append(
+                f"{name} line {number}: values are separated by {'tabs' if chr(9) in text else 'spaces'}; they must be commas."
+            )
             break
         parts = text.split(",")
         try:

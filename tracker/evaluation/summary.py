@@ -73,7 +73,9 @@ def measure(dataset: Dataset, tracker: str, results: Sequence[SequenceResult], p
     return otb_metrics(tracker, results, "otb" if dataset.rules == "vot" else dataset.rules)
 
 
-def summarise(dataset: Dataset, results: Sequence[SequenceResult], protocol: str, provenance: dict[str, str]) -> Evaluation:
+def summarise(
+    dataset: Dataset, results: Sequence[SequenceResult], protocol: str, provenance: dict[str, str]
+) -> Evaluation:
     """Group results by tracker, measure, sort by the headline metric.
 
     Args:
@@ -99,10 +101,24 @@ def _number(value: float | None) -> float:
 
 def provenance(command: Sequence[str], **facts: str) -> dict[str, str]:
     """Versions, machine, command and date, so that a number can be made again."""
-    found = {"date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"), "siamtrack": __version__}
-    found |= {"command": " ".join(command), "python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"}
+    found = {
+        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "siamtrack": __version__,
+    }
+    found |= {
+        "command": " ".join(command),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
     found |= {"processor": _processor(), "cores": str(os.cpu_count())}
-    for package in ("numpy", "opencv-python", "opencv-contrib-python", "opencv-python-headless", "torch", "onnxruntime"):
+    for package in (
+        "numpy",
+        "opencv-python",
+        "opencv-contrib-python",
+        "opencv-python-headless",
+        "torch",
+        "onnxruntime",
+    ):
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
@@ -122,7 +138,9 @@ def _processor() -> str:
 def text_table(evaluation: Evaluation, *, attributes: bool = False, sequences: bool = False) -> str:
     """The table that the command prints; "-" where a number doesn't exist."""
     kind = "vot" if evaluation.protocol == "supervised" else "got10k" if evaluation.primary[0] == "ao" else "otb"
-    columns = [c for c in COLUMNS[kind] if any(c in t.overall and not math.isnan(t.overall[c]) for t in evaluation.trackers)]
+    columns = [
+        c for c in COLUMNS[kind] if any(c in t.overall and not math.isnan(t.overall[c]) for t in evaluation.trackers)
+    ]
     rows = [["tracker", *(HEADINGS[c] for c in columns)]]
     rows += [[t.tracker, *(_cell(c, t.overall.get(c)) for c in columns)] for t in evaluation.trackers]
     blocks = [_align(rows)]
@@ -163,7 +181,8 @@ def _cell(name: str, value: float | None) -> str:
 def _align(rows: list[list[str]]) -> str:
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     return "\n".join(
-        "  ".join(c.ljust(w) if k == 0 else c.rjust(w) for k, (c, w) in enumerate(zip(row, widths, strict=True))) for row in rows
+        "  ".join(c.ljust(w) if k == 0 else c.rjust(w) for k, (c, w) in enumerate(zip(row, widths, strict=True)))
+        for row in rows
     )
 
 

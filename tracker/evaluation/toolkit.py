@@ -78,11 +78,21 @@ def toolkit_report(results: Path, dataset: Dataset, trackers: list[str]) -> dict
             matplotlib.use("Agg")
             from got10k.experiments import ExperimentGOT10k, ExperimentOTB, ExperimentUAV123
     except ImportError as error:
-        raise ConfigError(f"The got10k package can't be imported ({error}); `pip install got10k six` mends that.") from None
-    base = ExperimentGOT10k if dataset.rules == "got10k" else ExperimentUAV123 if dataset.key.startswith("uav") else ExperimentOTB
+        raise ConfigError(
+            f"The got10k package can't be imported ({error}); `pip install got10k six` mends that."
+        ) from None
+    base = (
+        ExperimentGOT10k
+        if dataset.rules == "got10k"
+        else ExperimentUAV123
+        if dataset.key.startswith("uav")
+        else ExperimentOTB
+    )
 
     class Report(base):  # type: ignore[misc, valid-type]
-        def __init__(self, report_dir: str) -> None:  # the package's own constructors look for complete data sets, and download
+        def __init__(
+            self, report_dir: str
+        ) -> None:  # the package's own constructors look for complete data sets, and download
             self.dataset = _View(dataset)
             self.subset = "val"
             self.result_dir = str(results / dataset.results_folder)
@@ -97,7 +107,9 @@ def toolkit_report(results: Path, dataset: Dataset, trackers: list[str]) -> dict
         table = Report(folder).report(trackers)
     names = NAMES[dataset.rules]
     return {
-        tracker: {ours: float(table[tracker]["overall"][theirs]) for ours, theirs in {**names, "fps": "speed_fps"}.items()}
+        tracker: {
+            ours: float(table[tracker]["overall"][theirs]) for ours, theirs in {**names, "fps": "speed_fps"}.items()
+        }
         for tracker in trackers
     }
 
@@ -135,7 +147,9 @@ def as_toolkit_tracker(spec: TrackerSpec | str | Path = "siamtrack-s", **options
     try:
         from got10k.trackers import Tracker
     except ImportError as error:
-        raise ConfigError(f"The got10k package can't be imported ({error}); `pip install got10k six` mends that.") from None
+        raise ConfigError(
+            f"The got10k package can't be imported ({error}); `pip install got10k six` mends that."
+        ) from None
 
     class Adapter(Tracker):  # type: ignore[misc]
         def __init__(self) -> None:

@@ -25,7 +25,10 @@ logger = logging.getLogger(__name__)
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "SIAMTRACK_THREADS")}
 """Each worker computes on one thread: speeds compare, and results don't depend on how sums are split."""
 
-ENVIRONMENT = {**ONE_THREAD, "OPENCV_LOG_LEVEL": "ERROR"}  # OpenCV's network code warns once per tracker of what doesn't matter here
+ENVIRONMENT = {
+    **ONE_THREAD,
+    "OPENCV_LOG_LEVEL": "ERROR",
+}  # OpenCV's network code warns once per tracker of what doesn't matter here
 
 
 def run_tasks(tasks: list[Task], workers: int = 1, ray_address: str | None = None) -> Iterator[SequenceResult]:
@@ -92,7 +95,9 @@ def work(task: Task) -> SequenceResult | SiamTrackError:
         return evaluate_sequence(task)
     except SiamTrackError as error:
         return error
-    except Exception as error:  # building somebody's tracker can fail in any way; what tracking raises is in the result already
+    except (
+        Exception
+    ) as error:  # building somebody's tracker can fail in any way; what tracking raises is in the result already
         return ConfigError(f"{task.spec.label} can't be built: {type(error).__name__}: {' '.join(str(error).split())}")
 
 
@@ -118,7 +123,9 @@ class _Worker:
 
 
 def _start() -> _Worker:
-    context = multiprocessing.get_context("spawn")  # fork would copy locks of threads that torch and OpenCV have started
+    context = multiprocessing.get_context(
+        "spawn"
+    )  # fork would copy locks of threads that torch and OpenCV have started
     ours, theirs = context.Pipe()
     process = context.Process(target=enter, args=(ENVIRONMENT, theirs), daemon=True)
     process.start()
@@ -144,7 +151,8 @@ def _processes(tasks: list[Task], count: int) -> Iterator[SequenceResult]:
                 except (EOFError, ConnectionResetError):
                     worker.process.join()
                     result = crashed(
-                        task, f"the process died with exit code {worker.process.exitcode} (a crash in native code, or no memory)"
+                        task,
+                        f"the process died with exit code {worker.process.exitcode} (a crash in native code, or no memory)",
                     )
                     worker = workers[index] = _start()
                 if isinstance(result, SiamTrackError):
@@ -168,7 +176,10 @@ def _give(worker: _Worker, waiting: list[Task]) -> None:
 def is_token_failure(error: Exception) -> bool:
     """Whether Ray failed over its authentication token and not for lack of a cluster; its classes for that are not public."""
     words = f"{type(error).__name__} {error}".lower()
-    return any(word in words for word in ("authentic", "unauthorized", "auth_token", "auth token", "auth_mode", "invalid token"))
+    return any(
+        word in words
+        for word in ("authentic", "unauthorized", "auth_token", "auth token", "auth_mode", "invalid token")
+    )
 
 
 def _ray(tasks: list[Task], address: str, workers: int) -> Iterator[SequenceResult]:
@@ -176,7 +187,9 @@ def _ray(tasks: list[Task], address: str, workers: int) -> Iterator[SequenceResu
     try:
         import ray
     except ModuleNotFoundError:
-        raise DeviceError("--ray needs the package ray; `pip install ray` adds it, or use --workers N on this machine.") from None
+        raise DeviceError(
+            "--ray needs the package ray; `pip install ray` adds it, or use --workers N on this machine."
+        ) from None
 
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
     options["runtime_env"] = {"py_modules": [str(PACKAGE)], "env_vars": ENVIRONMENT}
@@ -206,7 +219,9 @@ def _ray(tasks: list[Task], address: str, workers: int) -> Iterator[SequenceResu
                 try:
                     result: Any = ray.get(reference)
                 except ray.exceptions.RayError as error:
-                    result = crashed(task, f"the Ray worker died ({type(error).__name__}: {' '.join(str(error).split())[:160]})")
+                    result = crashed(
+                        task, f"the Ray worker died ({type(error).__name__}: {' '.join(str(error).split())[:160]})"
+                    )
                 if isinstance(result, SiamTrackError):
                     raise result
                 yield result

@@ -59,7 +59,11 @@ def shots(model: LoadedModel, sequences: Sequence[SequenceData], count: int, see
     each = max(1, -(-count // len(sequences)))
     for sequence in sequences:
         usable = np.flatnonzero(is_valid(sequence.truth))
-        wanted = set(usable[np.linspace(0, len(usable) - 1, min(each, len(usable)), dtype=int)].tolist()) if len(usable) else set()
+        wanted = (
+            set(usable[np.linspace(0, len(usable) - 1, min(each, len(usable)), dtype=int)].tolist())
+            if len(usable)
+            else set()
+        )
         for k, image in enumerate(sequence.images()):
             if k not in wanted:
                 continue
@@ -69,8 +73,12 @@ def shots(model: LoadedModel, sequences: Sequence[SequenceData], count: int, see
             fill = mean_colour(image)
             close = Crop.around(centre, side, config.model.template_size)
             away = centre + rng.uniform(-0.2, 0.2, 2) * side
-            wide = Crop.around(away, side * config.model.search_size / config.model.template_size, config.model.search_size)
-            found.append(Shot(close.cut(image, fill), wide.cut(image, fill), (np.array([w, h]) * close.scale).astype(np.float32)))
+            wide = Crop.around(
+                away, side * config.model.search_size / config.model.template_size, config.model.search_size
+            )
+            found.append(
+                Shot(close.cut(image, fill), wide.cut(image, fill), (np.array([w, h]) * close.scale).astype(np.float32))
+            )
     if not found:
         raise SourceError("None of the calibration sequences has a frame with a box; choose others with --sequences.")
     return found[:count]
@@ -103,7 +111,10 @@ def quantize(model: LoadedModel, crops: Sequence[Shot]) -> dict[str, bytes]:
     }
     out: dict[str, bytes] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for branch, data in (("template", template_model(config, model.state)), ("search", search_model(config, model.state))):
+        for branch, data in (
+            ("template", template_model(config, model.state)),
+            ("search", search_model(config, model.state)),
+        ):
             plain, ready, small = (Path(folder) / f"{branch}-{name}.onnx" for name in ("plain", "ready", "int8"))
             plain.write_bytes(data)
             quant_pre_process(str(plain), str(ready), skip_symbolic_shape=True)
@@ -141,7 +152,9 @@ def _head_nodes(path: Path) -> list[str]:
     return [node.name for node in onnx.load(str(path)).graph.node if node.name.startswith("head_")]
 
 
-def accuracy_cost(model: LoadedModel, models: dict[str, bytes], sequences: Sequence[SequenceData], threads: int = 1) -> Cost:
+def accuracy_cost(
+    model: LoadedModel, models: dict[str, bytes], sequences: Sequence[SequenceData], threads: int = 1
+) -> Cost:
     """Tracks sequences with float32 and with int8, and compares both with the truth.
 
     Without the online filter: it needs an output that the files for other programs don't have.

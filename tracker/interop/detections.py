@@ -40,10 +40,14 @@ def read_detections(path: str | Path, frame: int = 0, least: float = 0.0) -> lis
         if isinstance(error, BoxError):
             raise
         reason = getattr(error, "strerror", None) or f"{error} is missing or wrong"
-        raise BoxError(f"Can't read detections from {path}: {reason}; give a csv with x,y,w,h or a COCO .json.") from None
+        raise BoxError(
+            f"Can't read detections from {path}: {reason}; give a csv with x,y,w,h or a COCO .json."
+        ) from None
     boxes = [box for box, score in rows if score >= least and bool(is_valid(box))]
     if not boxes:
-        raise BoxError(f"{path} has no box in frame {frame} with a score of at least {least:g}, so there is nothing to follow.")
+        raise BoxError(
+            f"{path} has no box in frame {frame} with a score of at least {least:g}, so there is nothing to follow."
+        )
     return boxes
 
 
@@ -77,7 +81,9 @@ def _coco(path: Path, frame: int) -> list[tuple[Box, float]]:
         numbered = [p["id"] for p in pictures if p.get("frame_id") == frame]
         wanted = numbered[0] if numbered else sorted(pictures, key=lambda p: p["file_name"])[frame]["id"]
         notes = data["annotations"]
-    return [(np.array(n["bbox"], dtype=np.float64), float(n.get("score", 1.0))) for n in notes if n["image_id"] == wanted]
+    return [
+        (np.array(n["bbox"], dtype=np.float64), float(n.get("score", 1.0))) for n in notes if n["image_id"] == wanted
+    ]
 
 
 def detect(detector: Detector, image: Image, least: float = 0.0) -> list[Box]:
@@ -93,8 +99,12 @@ def detect(detector: Detector, image: Image, least: float = 0.0) -> list[Box]:
     """
     found = np.asarray(detector(image), dtype=np.float64)
     if found.size == 0:
-        raise BoxError("The detector found nothing in the frame, so there is nothing to follow; give another frame or a lower threshold.")
+        raise BoxError(
+            "The detector found nothing in the frame, so there is nothing to follow; give another frame or a lower threshold."
+        )
     if found.ndim != 2 or found.shape[1] not in (4, 5):
-        raise BoxError(f"The detector gave an array of the shape {found.shape}; it must be (n, 4) xywh boxes, or (n, 5) with scores.")
+        raise BoxError(
+            f"The detector gave an array of the shape {found.shape}; it must be (n, 4) xywh boxes, or (n, 5) with scores."
+        )
     boxes: Sequence[Box] = [row[:4] for row in found if found.shape[1] == 4 or row[4] >= least]
     return [box for box in boxes if bool(is_valid(box))]

@@ -41,7 +41,10 @@ def to_detections(tracks: Sequence[Track], class_id: int = 0) -> Any:
         confidence=np.array([track.score for track in seen], dtype=np.float32),
         class_id=np.full(len(seen), class_id),
         tracker_id=np.array([track.target_id for track in seen]),
-        data={"state": np.array([track.state.value for track in seen]), "frame": np.array([track.index for track in seen])},
+        data={
+            "state": np.array([track.state.value for track in seen]),
+            "frame": np.array([track.index for track in seen]),
+        },
     )
 
 

@@ -65,10 +65,14 @@ def read_tracks(path: str | Path) -> list[Track]:
                 try:
                     out.append(_track(row))
                 except (ValueError, TypeError):
-                    raise SourceError(f"Can't read line {reader.line_num} of {path}: a number is missing or wrong.") from None
+                    raise SourceError(
+                        f"Can't read line {reader.line_num} of {path}: a number is missing or wrong."
+                    ) from None
             return out
     except (OSError, UnicodeDecodeError) as error:
-        raise SourceError(f"Can't read {path}: {getattr(error, 'strerror', None) or 'it is not a text file'}.") from None
+        raise SourceError(
+            f"Can't read {path}: {getattr(error, 'strerror', None) or 'it is not a text file'}."
+        ) from None
 
 
 def _track(row: dict[str, Any]) -> Track:

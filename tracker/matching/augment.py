@@ -32,7 +32,9 @@ def vary(image: Image, config: AugmentConfig, rng: np.random.Generator) -> Image
         middle = float(values.mean())
         if config.light:
             values = (
-                (values - middle) * (1 + rng.uniform(-config.light, config.light)) + middle + 128 * rng.uniform(-config.light, config.light)
+                (values - middle) * (1 + rng.uniform(-config.light, config.light))
+                + middle
+                + 128 * rng.uniform(-config.light, config.light)
             )
         if config.noise:
             values += rng.normal(0, config.noise, values.shape).astype(np.float32)
@@ -55,12 +57,22 @@ def _move(image: Image, config: AugmentConfig, rng: np.random.Generator) -> Imag
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     skew = np.array([[1, rng.uniform(-config.shear, config.shear)], [0, 1]])
     common = rng.uniform(-config.scale, config.scale)
-    size = np.diag(np.exp([common + rng.uniform(-config.scale, config.scale) / 2, common + rng.uniform(-config.scale, config.scale) / 2]))
+    size = np.diag(
+        np.exp(
+            [
+                common + rng.uniform(-config.scale, config.scale) / 2,
+                common + rng.uniform(-config.scale, config.scale) / 2,
+            ]
+        )
+    )
     matrix = turn @ skew @ size
     shift = rng.uniform(-config.shift, config.shift, 2) * (width, height)
     centre = np.array([(width - 1) / 2, (height - 1) / 2])
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    maps = [(matrix[k, 0] * (x - centre[0]) + matrix[k, 1] * (y - centre[1]) + centre[k] + shift[k]).astype(np.float32) for k in range(2)]
+    maps = [
+        (matrix[k, 0] * (x - centre[0]) + matrix[k, 1] * (y - centre[1]) + centre[k] + shift[k]).astype(np.float32)
+        for k in range(2)
+    ]
     if config.warp:
         for k, side in enumerate((width, height)):
             nodes: NDArray[np.float32] = rng.normal(0, config.warp * side, (FIELD, FIELD)).astype(np.float32)
@@ -68,6 +80,13 @@ def _move(image: Image, config: AugmentConfig, rng: np.random.Generator) -> Imag
     edge = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
     fill = np.median(edge, axis=0)
     return np.asarray(
-        cv2.remap(image, maps[0], maps[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=tuple(float(v) for v in fill)),
+        cv2.remap(
+            image,
+            maps[0],
+            maps[1],
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_CONSTANT,
+            borderValue=tuple(float(v) for v in fill),
+        ),
         np.uint8,
     )

@@ -65,7 +65,9 @@ class MatchSource:
         parts = list(read_material(config.data, self.input) if material is None else material)
         kinds = {type(part) for part in parts}
         if len(kinds) != 1 or (kinds != {Classes} and len(parts) > 1):
-            raise ConfigError("A recipe has sources of classes, or one list of pairs or triplets, not both; part them into two recipes.")
+            raise ConfigError(
+                "A recipe has sources of classes, or one list of pairs or triplets, not both; part them into two recipes."
+            )
         self.parts = parts
         self._cache: dict[str, Image] = {}
         self._bytes, self._lock = 0, threading.Lock()
@@ -77,16 +79,25 @@ class MatchSource:
         data = self.config.data
         classes = [part for part in self.parts if isinstance(part, Classes)]
         if len({part.partners is None for part in classes}) > 1:
-            raise ConfigError("Aligned pictures and classes of one modality can't be in one recipe; part them into two.")
+            raise ConfigError(
+                "Aligned pictures and classes of one modality can't be in one recipe; part them into two."
+            )
         count = sum(map(len, classes)) * data.turns
         if count < 2 or data.classes > count:
             raise ConfigError(
                 f"A batch wants {data.classes} classes, and there are {count}; set data.classes to at most that, two at least."
             )
         single = classes[0].partners is None and data.samples > 1
-        lone = [name for part in classes for name, samples in zip(part.names, part.samples, strict=True) if single and len(samples) < 2]
+        lone = [
+            name
+            for part in classes
+            for name, samples in zip(part.names, part.samples, strict=True)
+            if single and len(samples) < 2
+        ]
         augment = data.augment
-        if lone and not any((augment.rotate, augment.scale, augment.shift, augment.shear, augment.warp, augment.light, augment.noise)):
+        if lone and not any(
+            (augment.rotate, augment.scale, augment.shift, augment.shear, augment.warp, augment.light, augment.noise)
+        ):
             raise ConfigError(
                 f"The class {lone[0]!r} (one of {len(lone)}) has a single picture, and data.augment makes no second view of it; "
                 "add a picture, or set data.augment."
@@ -118,11 +129,15 @@ class MatchSource:
         if isinstance(part, Pairs) and part.binary and 0 < part.score.mean() < 1:
             rng = np.random.default_rng((self.config.train.seed, step, 1))
             sides = [np.flatnonzero(part.score >= 0.5), np.flatnonzero(part.score < 0.5)]
-            return np.concatenate([rng.choice(side, n) for side, n in zip(sides, (size // 2, size - size // 2), strict=True)])
+            return np.concatenate(
+                [rng.choice(side, n) for side, n in zip(sides, (size // 2, size - size // 2), strict=True)]
+            )
         count = len(part)
         numbers = np.arange(step * size, (step + 1) * size)
         epochs, places = numbers // count, numbers % count
-        orders = {e: np.random.default_rng((self.config.train.seed, int(e), 2)).permutation(count) for e in np.unique(epochs)}
+        orders = {
+            e: np.random.default_rng((self.config.train.seed, int(e), 2)).permutation(count) for e in np.unique(epochs)
+        }
         return np.array([orders[e][p] for e, p in zip(epochs, places, strict=True)], dtype=np.intp)
 
     def _classes(self, rng: np.random.Generator, rank: int, world: int) -> MatchBatch:
@@ -141,7 +156,12 @@ class MatchSource:
             labels = [self._number(part, k, turn) for part, k, _, turn in plan]
         seeds = rng.integers(0, 2**31, len(plan))
         mine = range(len(plan))[_share(len(plan), rank, world)]
-        first = stack([self._view(plan[j][0].samples[plan[j][1]][plan[j][2]], plan[j][0].strokes, plan[j][3], int(seeds[j])) for j in mine])
+        first = stack(
+            [
+                self._view(plan[j][0].samples[plan[j][1]][plan[j][2]], plan[j][0].strokes, plan[j][3], int(seeds[j]))
+                for j in mine
+            ]
+        )
         second = None
         if plan[0][0].partners is not None:
             # The same seed: what is aligned stays aligned.
@@ -188,14 +208,22 @@ class MatchSource:
         if self.input.modality == "text":
             texts = [self._drop_words(str(item), int(seed)) for item, seed in zip(items, seeds, strict=True)]
             return encode_texts(texts, self.input)
-        return stack([self._view(item, False, 0, int(s)) for item, s in zip(items, seeds, strict=True) if isinstance(item, Sample)])
+        return stack(
+            [
+                self._view(item, False, 0, int(s))
+                for item, s in zip(items, seeds, strict=True)
+                if isinstance(item, Sample)
+            ]
+        )
 
     def _drop_words(self, text: str, seed: int) -> str:
         share = self.config.data.words
         if not share:
             return text
         words = tokens(text, self.input.unit)
-        kept = [word for word, p in zip(words, np.random.default_rng(seed).random(len(words)), strict=True) if p >= share]
+        kept = [
+            word for word, p in zip(words, np.random.default_rng(seed).random(len(words)), strict=True) if p >= share
+        ]
         return (" " if self.input.unit == "word" else "").join(kept or words)
 
     def _view(self, sample: Sample, strokes: bool, turn: int, seed: int) -> Image:

@@ -50,7 +50,9 @@ class Calibration:
             ConfigError: The rate is out of (0, 0.5], or too small for the pairs that the calibration has seen.
         """
         if not 0 < rate <= 0.5:
-            raise ConfigError(f"The false-accept rate is {rate:g}; it must be above 0 and at most 0.5, for example 0.01.")
+            raise ConfigError(
+                f"The false-accept rate is {rate:g}; it must be above 0 and at most 0.5, for example 0.01."
+            )
         known = [(r, s) for r, s in self.thresholds if r * self.impostor >= 1]
         if not known or rate < known[-1][0] * 0.999:
             least = known[-1][0] if known else 1 / max(self.impostor, 1)
@@ -107,7 +109,9 @@ def calibrate(similarity: ArrayLike, same: ArrayLike, on: str = "kept") -> Calib
     s, y = np.asarray(similarity, np.float64), np.asarray(same, bool)
     genuine, impostor = int(y.sum()), int((~y).sum())
     if genuine < 2 or impostor < 2:
-        raise ConfigError(f"A calibration needs pairs of both kinds; there are {genuine} genuine and {impostor} impostor pairs.")
+        raise ConfigError(
+            f"A calibration needs pairs of both kinds; there are {genuine} genuine and {impostor} impostor pairs."
+        )
     target = np.where(y, (genuine + 1) / (genuine + 2), 1 / (impostor + 2))
     w = np.where(y, 0.5 / genuine, 0.5 / impostor)
     mean, scale = float(s.mean()), float(s.std()) or 1.0

@@ -197,7 +197,9 @@ class MatchConfig:
     data: DataConfig = field(default_factory=DataConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     start: str = ""
-    train: TrainConfig = field(default_factory=lambda: TrainConfig(channels_last=False, precision="fp32", validate_every=0))
+    train: TrainConfig = field(
+        default_factory=lambda: TrainConfig(channels_last=False, precision="fp32", validate_every=0)
+    )
     test: dict[str, Any] = field(default_factory=dict)
 
 

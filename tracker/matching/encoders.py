@@ -59,7 +59,9 @@ def build_encoder(part: PartConfig, given: InputConfig) -> nn.Module:
     """
     known = encoder_names()
     if part.name not in known:
-        raise ConfigError(f"The encoder {part.name!r} is unknown; there are {', '.join(known)}.{suggest(part.name, known)}")
+        raise ConfigError(
+            f"The encoder {part.name!r} is unknown; there are {', '.join(known)}.{suggest(part.name, known)}"
+        )
     factory = _ENCODERS[part.name]
     accepted = [name for name in inspect.signature(factory).parameters if name != "input"]
     for option in part.options:
@@ -119,12 +121,16 @@ class SmallCNN(nn.Module):
         self.gray, self.pool, self.stride = input.gray, pool, 2 ** len(channels)
         height, width = input.height // self.stride, input.width // self.stride
         if min(height, width) < 1:
-            raise ConfigError(f"{len(channels)} blocks leave nothing of a picture of {input.width} x {input.height}; take fewer or larger.")
+            raise ConfigError(
+                f"{len(channels)} blocks leave nothing of a picture of {input.width} x {input.height}; take fewer or larger."
+            )
         layers: list[nn.Module] = []
         inputs = 1 if input.gray else 3
         for outputs in channels:
             layers.append(
-                nn.Sequential(nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(), nn.MaxPool2d(2))
+                nn.Sequential(
+                    nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(), nn.MaxPool2d(2)
+                )
             )
             inputs = outputs
         if signed:

@@ -58,7 +58,9 @@ def timm_encoder(input: InputConfig, name: str = "resnet18", pretrained: bool = 
     try:
         import timm
     except ImportError:
-        raise ConfigError("The encoder 'timm' needs the package timm, which is not installed; run: pip install timm") from None
+        raise ConfigError(
+            "The encoder 'timm' needs the package timm, which is not installed; run: pip install timm"
+        ) from None
     if not timm.is_model(name):
         raise ConfigError(f"timm has no model {name!r}; timm.list_models() names them.")
     model = timm.create_model(name, pretrained=pretrained, num_classes=0)

@@ -100,7 +100,9 @@ class Gallery:
                 f"The embedding has {fresh.shape[1]} numbers, and the gallery's have {self.vectors.shape[1]}: another model."
             )
         if not np.isfinite(fresh).all():
-            raise GalleryError(f"An embedding of {name!r} holds numbers that are not finite; the model or its input is broken.")
+            raise GalleryError(
+                f"An embedding of {name!r} holds numbers that are not finite; the model or its input is broken."
+            )
         shown = list(views) if views is not None else [None] * len(fresh)
         if len(shown) != len(fresh):
             raise GalleryError(f"{len(fresh)} references came with {len(shown)} views; give as many.")
@@ -137,7 +139,9 @@ class Gallery:
             GalleryError: The gallery is empty.
         """
         if not len(self):
-            raise GalleryError("The gallery is empty; add a thing first (`siamtrack match enrol GALLERY --name mug mug.jpg`).")
+            raise GalleryError(
+                "The gallery is empty; add a thing first (`siamtrack match enrol GALLERY --name mug mug.jpg`)."
+            )
         queries = self._embed(items, side=1)
         if queries.shape[1] != self.vectors.shape[1]:
             raise GalleryError(
@@ -165,7 +169,9 @@ class Gallery:
             GalleryError, ConfigError: No such thing, no calibration.
         """
         if name and name not in self.names:
-            raise GalleryError(f"There is no {name!r} in the gallery ({', '.join(self.things)}).{suggest(name, self.things)}")
+            raise GalleryError(
+                f"There is no {name!r} in the gallery ({', '.join(self.things)}).{suggest(name, self.things)}"
+            )
         hits = [hit for row in self.search(items, len(self.things)) for hit in row if not name or hit.name == name]
         best = max(hits, key=lambda hit: hit.similarity)
         return best.name, decide(best.similarity, self.calibration, far, self.model)
@@ -220,15 +226,21 @@ class Gallery:
         """
         file = Path(path)
         if not file.is_file():
-            raise SourceError(f"The gallery {file} does not exist; `siamtrack match enrol {file} --name NAME PICTURE ...` makes one.")
+            raise SourceError(
+                f"The gallery {file} does not exist; `siamtrack match enrol {file} --name NAME PICTURE ...` makes one."
+            )
         header, arrays = read_arrays(file)
         gallery = cls(None)
         try:
-            gallery.model, gallery.fingerprint, gallery.energy = (str(header[key]) for key in ("model", "fingerprint", "energy"))
+            gallery.model, gallery.fingerprint, gallery.energy = (
+                str(header[key]) for key in ("model", "fingerprint", "energy")
+            )
             gallery.names = [str(name) for name in header["names"]]
             gallery.vectors = np.asarray(arrays["vectors"], np.float32)
             shown = [int(k) for k in header.get("views", [])]
-            gallery.calibration = None if header["calibration"] is None else Calibration.from_dict(header["calibration"])
+            gallery.calibration = (
+                None if header["calibration"] is None else Calibration.from_dict(header["calibration"])
+            )
             good = (
                 gallery.vectors.ndim == 2
                 and len(gallery.vectors) == len(gallery.names)
@@ -240,7 +252,9 @@ class Gallery:
         except (KeyError, TypeError, ValueError, IndexError, ConfigError) as error:
             raise GalleryError(f"The gallery {file} is damaged ({error}); enrol its things again.") from None
         if not good or not np.isfinite(gallery.vectors).all():
-            raise GalleryError(f"The gallery {file} is damaged: names and embeddings don't fit together. Enrol its things again.")
+            raise GalleryError(
+                f"The gallery {file} is damaged: names and embeddings don't fit together. Enrol its things again."
+            )
         if matcher is not None:
             gallery.bind(matcher, str(file))
         return gallery
@@ -264,7 +278,9 @@ class Gallery:
         if isinstance(items, np.ndarray) and items.ndim == 2 and items.dtype == np.float32:
             return unit(items) if self.energy == "cosine" else items
         if self.matcher is None:
-            raise GalleryError(f"This gallery has no matcher; load it with Gallery.load(path, Matcher.from_pretrained({self.model!r})).")
+            raise GalleryError(
+                f"This gallery has no matcher; load it with Gallery.load(path, Matcher.from_pretrained({self.model!r}))."
+            )
         return self.matcher.embed(items, side)
 
     def _hits(self, similarity: NDArray[np.float64], order: Iterable[int], count: int) -> list[Hit]:

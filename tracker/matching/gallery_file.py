@@ -49,7 +49,13 @@ class View:
         Raises:
             ValueError: They are something else.
         """
-        if picture.ndim != 3 or picture.dtype != np.uint8 or picture.shape[2] != 3 or numbers.shape != (6,) or not (numbers > 0).all():
+        if (
+            picture.ndim != 3
+            or picture.dtype != np.uint8
+            or picture.shape[2] != 3
+            or numbers.shape != (6,)
+            or not (numbers > 0).all()
+        ):
             raise ValueError("a view is no picture with sizes")
         a = [float(v) for v in numbers]
         return cls(picture, (a[0], a[1]), (a[2], a[3]), (int(a[4]), int(a[5])))
@@ -65,14 +71,20 @@ def read_arrays(file: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         with zipfile.ZipFile(file) as archive:
             size = sum(info.file_size for info in archive.infolist())
             if size > LARGEST:
-                raise GalleryError(f"The gallery {file} unpacks to {size / 1e9:.1f} GB; that is no gallery of this program.")
+                raise GalleryError(
+                    f"The gallery {file} unpacks to {size / 1e9:.1f} GB; that is no gallery of this program."
+                )
         with np.load(file, allow_pickle=False) as data:
             header = json.loads(bytes(data["header"]))
             arrays = {key: data[key] for key in data.files if key in ("vectors", "pictures", "sizes")}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, RecursionError, MemoryError) as error:
-        raise GalleryError(f"The file {file} is no gallery ({str(error)[:120]}); `siamtrack match enrol` writes one.") from None
+        raise GalleryError(
+            f"The file {file} is no gallery ({str(error)[:120]}); `siamtrack match enrol` writes one."
+        ) from None
     if not isinstance(header, dict) or header.get("kind") != KIND or header.get("format") != FORMAT:
-        raise GalleryError(f"The file {file} is no gallery of format {FORMAT}; enrol its things again with this version.")
+        raise GalleryError(
+            f"The file {file} is no gallery of format {FORMAT}; enrol its things again with this version."
+        )
     return header, arrays
 
 

@@ -84,7 +84,9 @@ def build_loss(name: str, options: Mapping[str, Any], energy: str) -> Any:
         known = [*LOSSES, *SCORE_LOSSES]
         raise ConfigError(f"The loss {name!r} is unknown; there are {', '.join(known)}.{suggest(name, known)}")
     if name in UNIT_ONLY and energy != "cosine":
-        raise ConfigError(f"The loss {name!r} is made for unit vectors; set model.energy=cosine, or take contrastive or triplet.")
+        raise ConfigError(
+            f"The loss {name!r} is made for unit vectors; set model.energy=cosine, or take contrastive or triplet."
+        )
     extra = {} if name in UNIT_ONLY else {"distance": _distance(energy)}
     return _make(getattr(library().losses, LOSSES[name]), name, {**options, **extra})
 
@@ -98,7 +100,9 @@ def build_miner(part: PartConfig, energy: str) -> Any:
     if not part.name:
         return None
     if part.name not in MINERS:
-        raise ConfigError(f"The miner {part.name!r} is unknown; there are {', '.join(MINERS)}.{suggest(part.name, MINERS)}")
+        raise ConfigError(
+            f"The miner {part.name!r} is unknown; there are {', '.join(MINERS)}.{suggest(part.name, MINERS)}"
+        )
     kind, defaults = MINERS[part.name]
     extra = {} if part.name == "multi-similarity" else {"distance": _distance(energy)}
     return _make(getattr(library().miners, kind), part.name, {**defaults, **part.options, **extra})

@@ -99,7 +99,9 @@ class Matcher:
 
         from tracker.matching.inputs import as_batch
 
-        where = torch.device("cuda" if device == "auto" and torch.cuda.is_available() else "cpu" if device == "auto" else _device(device))
+        where = torch.device(
+            "cuda" if device == "auto" and torch.cuda.is_available() else "cpu" if device == "auto" else _device(device)
+        )
         twins, given = stored.twins.to(where), stored.twins.config.input
 
         def encode(side: int, items: Sequence[Any]) -> Embeddings:
@@ -107,10 +109,14 @@ class Matcher:
                 vectors = twins.embed(as_batch(items, given).to(where), side)
             return np.asarray(vectors.cpu().numpy(), np.float32)
 
-        return cls(stored.name, encode, twins.config.energy, stored.fingerprint, stored.calibration, twins.tied, given.modality)
+        return cls(
+            stored.name, encode, twins.config.energy, stored.fingerprint, stored.calibration, twins.tied, given.modality
+        )
 
     @classmethod
-    def of_function(cls, function: Callable[[list[Any]], Any], name: str, energy: str = "cosine", modality: str = "image") -> Matcher:
+    def of_function(
+        cls, function: Callable[[list[Any]], Any], name: str, energy: str = "cosine", modality: str = "image"
+    ) -> Matcher:
         """A matcher of any function from items to embeddings, for example a sentence-transformers model.
 
         Args:

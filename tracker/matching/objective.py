@@ -62,7 +62,9 @@ class MatchObjective(nn.Module):
         total = float(value.detach())
         return Score(value, {"loss": total, "spread": spread, "mined": float(mined)}, total)
 
-    def _value(self, first: Tensor, second: Tensor | None, label: Tensor, score: Tensor, kind: str) -> tuple[Tensor, int]:
+    def _value(
+        self, first: Tensor, second: Tensor | None, label: Tensor, score: Tensor, kind: str
+    ) -> tuple[Tensor, int]:
         if kind == "classes":
             if second is not None:  # the same things in the other modality
                 if self.memory:
@@ -89,11 +91,15 @@ class MatchObjective(nn.Module):
             z, x = first[:, :, None, None], second[:, :, None, None]
             return self.loss(self.energy.cells(z, x)[:, 0, 0, 0], score), len(first)
         if self.name != "contrastive":
-            raise ConfigError(f"Pairs with labels want the loss contrastive, pairs with scores ranking or regression; not {self.name!r}.")
+            raise ConfigError(
+                f"Pairs with labels want the loss contrastive, pairs with scores ranking or regression; not {self.name!r}."
+            )
         n = len(first)
         rows = torch.arange(n, device=first.device)
         same, apart = rows[score >= 0.5], rows[score < 0.5]
-        return self.loss(torch.cat([first, second]), torch.arange(2 * n, device=first.device), (same, n + same, apart, n + apart)), n
+        return self.loss(
+            torch.cat([first, second]), torch.arange(2 * n, device=first.device), (same, n + same, apart, n + apart)
+        ), n
 
     def _watch(self, spread: float, mined: int) -> None:
         """Says when there is nothing left to learn, or nothing learnt."""

@@ -96,7 +96,9 @@ def episodes(classes: Classes, ways: int, trials: int, seed: int) -> list[Episod
     rng = np.random.default_rng(seed)
     able = [k for k, samples in enumerate(classes.samples) if len(samples) > 1]
     if len(able) < ways:
-        raise ConfigError(f"{ways}-way trials need as many classes of two pictures, and there are {len(able)}; set test.ways.")
+        raise ConfigError(
+            f"{ways}-way trials need as many classes of two pictures, and there are {len(able)}; set test.ways."
+        )
     out = []
     for _ in range(max(1, trials // ways)):
         chosen = rng.choice(able, ways, replace=False)

@@ -91,7 +91,12 @@ def response(twins: Twins, template: Image, search: Image) -> NDArray[np.float64
 
 
 def place(
-    twins: Twins, first: Image, box: Sequence[float], second: Image, scales: Sequence[float] = SCALES, context: float = 1.0
+    twins: Twins,
+    first: Image,
+    box: Sequence[float],
+    second: Image,
+    scales: Sequence[float] = SCALES,
+    context: float = 1.0,
 ) -> Placed:
     """Finds the thing that a box marks in one picture in another picture.
 
@@ -151,13 +156,19 @@ def squares(image: Image, side: int, count: int, rng: np.random.Generator) -> li
     """
     gray = image.mean(2)
     height, width = gray.shape
-    boxes = [(float(x), float(y), float(side), float(side)) for y in range(0, height - side + 1, 8) for x in range(0, width - side + 1, 8)]
+    boxes = [
+        (float(x), float(y), float(side), float(side))
+        for y in range(0, height - side + 1, 8)
+        for x in range(0, width - side + 1, 8)
+    ]
     contrast = np.array([gray[int(y) : int(y) + side, int(x) : int(x) + side].std() for x, y, _, _ in boxes])
     able = np.flatnonzero(contrast >= np.median(contrast)) if len(boxes) else np.zeros(0, np.intp)
     return [boxes[k] for k in rng.permutation(able)[:count]]
 
 
-def measure_placing(twins: Twins, test: TestConfig, config: MatchConfig, baseline: Core | None = None) -> dict[str, float]:
+def measure_placing(
+    twins: Twins, test: TestConfig, config: MatchConfig, baseline: Core | None = None
+) -> dict[str, float]:
     """The share of templates from the first picture that are found within `NEAR` pixels in the second one, of aligned pairs.
 
     Args:
@@ -193,7 +204,10 @@ def measure_placing(twins: Twins, test: TestConfig, config: MatchConfig, baselin
 
 
 def _near(found: Rect, true: Rect) -> int:
-    return int(np.hypot(found[0] + found[2] / 2 - true[0] - true[2] / 2, found[1] + found[3] / 2 - true[1] - true[3] / 2) <= NEAR)
+    return int(
+        np.hypot(found[0] + found[2] / 2 - true[0] - true[2] / 2, found[1] + found[3] / 2 - true[1] - true[3] / 2)
+        <= NEAR
+    )
 
 
 def tracker_place(core: Core, first: Image, box: Rect, second: Image) -> Rect:

@@ -100,7 +100,11 @@ def on_pairs(embed: Embed, compare: Compare, pairs: Pairs, protocol: str) -> dic
     a, b = embed(pairs.first), embed(pairs.second)
     similarity = np.array([compare(a[k : k + 1], b[k : k + 1])[0, 0] for k in range(len(pairs))])
     if protocol == "sts":
-        return {"spearman": spearman(similarity, pairs.score), "pearson": pearson(similarity, pairs.score), "pairs": float(len(pairs))}
+        return {
+            "spearman": spearman(similarity, pairs.score),
+            "pearson": pearson(similarity, pairs.score),
+            "pairs": float(len(pairs)),
+        }
     return _verified(similarity, pairs.score >= 0.5)
 
 
@@ -115,7 +119,9 @@ def all_pairs(embed: Embed, compare: Compare, classes: Classes, limit: int) -> d
 
 def _verified(similarity: NDArray[np.float64], same: NDArray[np.bool_]) -> dict[str, float]:
     if not same.any() or same.all():
-        raise SourceError("Verification needs pairs of the same and pairs of different things; give two classes of two pictures at least.")
+        raise SourceError(
+            "Verification needs pairs of the same and pairs of different things; give two classes of two pictures at least."
+        )
     result = verification(similarity, same)
     out = {"eer": result.eer, "auc": result.auc, "threshold": result.threshold}
     out.update({f"accepted_at_{rate:g}": share for rate, share in result.accepted.items()})
@@ -132,7 +138,10 @@ def functions_of(twins: Twins, batch: int = 128) -> tuple[Embed, Compare]:
     def embed(items: Any) -> Arrays:
         rows = list(items)
         device = next(twins.parameters()).device
-        parts = [twins.embed(as_batch(rows[k : k + batch], given).to(device)).cpu().numpy() for k in range(0, len(rows), batch)]
+        parts = [
+            twins.embed(as_batch(rows[k : k + batch], given).to(device)).cpu().numpy()
+            for k in range(0, len(rows), batch)
+        ]
         return np.concatenate(parts)
 
     def compare(a: Arrays, b: Arrays) -> NDArray[np.float64]:
@@ -151,7 +160,9 @@ def build_validator(config: MatchConfig) -> Validate:
     return validate
 
 
-def pairs_of_material(twins: Twins, config: MatchConfig, kept: bool, limit: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]] | None:
+def pairs_of_material(
+    twins: Twins, config: MatchConfig, kept: bool, limit: int
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]] | None:
     """(similarities, same) over the pictures of a recipe's classes or its labelled pairs; None where they make no pairs of both kinds."""
     embed, compare = functions_of(twins)
     rng = np.random.default_rng(config.train.seed)

@@ -44,13 +44,17 @@ def view_for_search(image: Image, box: Sequence[float] | None = None) -> View:
         BoxError: The box can't be used.
     """
     height, width = image.shape[:2]
-    x, y, w, h = (0.0, 0.0, float(width), float(height)) if box is None else (float(v) for v in check_box(box, width, height))
+    x, y, w, h = (
+        (0.0, 0.0, float(width), float(height)) if box is None else (float(v) for v in check_box(box, width, height))
+    )
     crop = Crop.around(np.array([x + w / 2, y + h / 2]), context_side(w, h, CONTEXT), TEMPLATE)
     frame = (FILLED * width, FILLED * height) if box is None else (width, height)
     return View(crop.cut(image, mean_colour(image)), (w * crop.scale, h * crop.scale), (w, h), frame)
 
 
-def items_and_views(matcher: Matcher | None, files: Sequence[Path], box: Sequence[float] | None) -> tuple[list[Any], list[View | None]]:
+def items_and_views(
+    matcher: Matcher | None, files: Sequence[Path], box: Sequence[float] | None
+) -> tuple[list[Any], list[View | None]]:
     """What `Gallery.add` takes of picture files.
 
     Raises:
@@ -114,10 +118,14 @@ class VideoSearch:
         if not len(gallery):
             raise GalleryError("The gallery is empty; enrol a thing first.")
         bare = [
-            thing for thing in gallery.things if all(v is None for v, n in zip(gallery.views, gallery.names, strict=True) if n == thing)
+            thing
+            for thing in gallery.things
+            if all(v is None for v, n in zip(gallery.views, gallery.names, strict=True) if n == thing)
         ]
         if bare:
-            raise GalleryError(f"The gallery has no pictures of {', '.join(bare)} to look for in a video; enrol from picture files.")
+            raise GalleryError(
+                f"The gallery has no pictures of {', '.join(bare)} to look for in a video; enrol from picture files."
+            )
         if threshold is None:
             if gallery.calibration is None:
                 raise ConfigError(
@@ -143,7 +151,9 @@ class VideoSearch:
             if not track.visible:
                 self._sure.pop(thing, None)
                 continue
-            if (thing not in self._sure or frame.index - self._looked[thing] >= self.every) and not self._look(thing, track, frame):
+            if (thing not in self._sure or frame.index - self._looked[thing] >= self.every) and not self._look(
+                thing, track, frame
+            ):
                 self._expect(thing, frame.image, track.target_id)
                 continue
             similarity, probability = self._sure[thing]
@@ -184,11 +194,17 @@ class VideoSearch:
         from tracker.tracking.tracker import fingerprint
 
         core = self.tracker.core
-        shown = [v for v, name in zip(self.gallery.views, self.gallery.names, strict=True) if name == thing and v is not None]
+        shown = [
+            v for v, name in zip(self.gallery.views, self.gallery.names, strict=True) if name == thing and v is not None
+        ]
         chosen = [shown[int(k)] for k in np.unique(np.linspace(0, len(shown) - 1, 4).round())]
         n = core.sizes[0]
-        views = [TemplateView(_sized(v.picture, n), np.array(v.target, np.float32) * n / v.picture.shape[0]) for v in chosen]
-        host: NDArray[np.float32] = TemplateBank.of(core.engine, views, uncompared_channels=core.uncompared_channels).host
+        views = [
+            TemplateView(_sized(v.picture, n), np.array(v.target, np.float32) * n / v.picture.shape[0]) for v in chosen
+        ]
+        host: NDArray[np.float32] = TemplateBank.of(
+            core.engine, views, uncompared_channels=core.uncompared_channels
+        ).host
         size = np.array(chosen[0].size, np.float64)
         return KnownTarget(views, host, size, chosen[0].frame, fingerprint(self.tracker.model))
 

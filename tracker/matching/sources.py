@@ -102,7 +102,9 @@ class Classes:
     def take(self, chosen: Sequence[int]) -> Classes:
         """Some of the classes."""
         partners = None if self.partners is None else [self.partners[k] for k in chosen]
-        return Classes([self.names[k] for k in chosen], [self.samples[k] for k in chosen], partners, self.weight, self.strokes)
+        return Classes(
+            [self.names[k] for k in chosen], [self.samples[k] for k in chosen], partners, self.weight, self.strokes
+        )
 
 
 Material = Classes | Pairs | Triplets
@@ -125,11 +127,17 @@ def read_source(raw: Any, root: Path, given: InputConfig) -> Material:
         read = read_pairs if source.kind == "pairs" else read_triplets
         return read(path, source.columns, source.delimiter, source.encoding, source.scale, given)
     if given.modality != "image":
-        raise ConfigError(f"The source kind {source.kind!r} holds pictures, and the matcher reads texts; take pairs or triplets.")
+        raise ConfigError(
+            f"The source kind {source.kind!r} holds pictures, and the matcher reads texts; take pairs or triplets."
+        )
     if source.kind == "strokes":
         names = [f"strokes-{k}" for k in range(source.count)]
         return Classes(
-            names, [[Sample(Path(str(k)), str(w)) for w in range(source.limit)] for k in range(source.count)], None, source.weight, True
+            names,
+            [[Sample(Path(str(k)), str(w)) for w in range(source.limit)] for k in range(source.count)],
+            None,
+            source.weight,
+            True,
         )
     if source.kind == "tracks":
         from tracker.matching.video import read_track_classes
@@ -180,7 +188,9 @@ def _by_folder(path: Path) -> dict[str, list[Sample]]:
         if picture.parent not in folders and picture.parent != path:
             found.setdefault(str(picture.parent.relative_to(path)), []).append(Sample(picture))
     if not found:
-        raise SourceError(f"The folder {path} holds no folders of pictures; a class is a folder, named as the class, with its pictures.")
+        raise SourceError(
+            f"The folder {path} holds no folders of pictures; a class is a folder, named as the class, with its pictures."
+        )
     return found
 
 
@@ -188,13 +198,17 @@ def _aligned(source: SourceConfig, path: Path, second: Path) -> Classes:
     """Each picture is a class of its own; its partner has the same name."""
     for folder in (path, second):
         if not folder.is_dir():
-            raise SourceError(f"The folder {folder} of aligned pictures does not exist; set data.root, path and second.")
+            raise SourceError(
+                f"The folder {folder} of aligned pictures does not exist; set data.root, path and second."
+            )
     others = {p.stem: p for p in list_pictures(second)}
     both = [(p, others[p.stem]) for p in list_pictures(path) if p.stem in others and _wanted(p.stem, source)]
     if not both:
         raise SourceError(f"No picture of {path} has one of the same name in {second}.")
     if not source.crop:
-        return Classes([p.stem for p, _ in both], [[Sample(p)] for p, _ in both], [[Sample(q)] for _, q in both], source.weight)
+        return Classes(
+            [p.stem for p, _ in both], [[Sample(p)] for p, _ in both], [[Sample(q)] for _, q in both], source.weight
+        )
     names, first, other = [], [], []
     for p, q in both:
         height, width = Sample(p).read().shape[:2]
@@ -225,7 +239,9 @@ def part_of(names: Sequence[str], folds: int, fold: int, kept: bool, seed: int =
     if folds == 1:
         return [] if kept else list(range(len(names)))
     if folds > len(names):
-        raise ConfigError(f"{len(names)} identities can't be parted into {folds} folds; take data.folds of at most {len(names)}.")
+        raise ConfigError(
+            f"{len(names)} identities can't be parted into {folds} folds; take data.folds of at most {len(names)}."
+        )
     order = np.random.default_rng(seed).permutation(len(names))
     by_name = sorted(range(len(names)), key=lambda k: names[k])
     chosen = {by_name[k] for k in order[fold::folds]}

@@ -33,7 +33,9 @@ def tracker_matcher(name_or_file: str | Path | SiamTracker, device: str = "auto"
     from tracker.tracking.embedding import embed_views
     from tracker.tracking.tracker import SiamTracker, fingerprint
 
-    single = name_or_file if isinstance(name_or_file, SiamTracker) else SiamTracker.from_pretrained(name_or_file, device)
+    single = (
+        name_or_file if isinstance(name_or_file, SiamTracker) else SiamTracker.from_pretrained(name_or_file, device)
+    )
     core = single.core
 
     def encode(side: int, items: Sequence[Any]) -> NDArray[np.float32]:

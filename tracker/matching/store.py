@@ -93,7 +93,10 @@ def save_matcher(
 
     state = {key: value.detach().cpu().contiguous() for key, value in twins.state_dict().items()}
     if half:
-        state = {key: value.half() if value.dtype == torch.float32 and value.ndim > 1 else value for key, value in state.items()}
+        state = {
+            key: value.half() if value.dtype == torch.float32 and value.ndim > 1 else value
+            for key, value in state.items()
+        }
     header = {
         "version": __version__,
         "name": name,
@@ -116,7 +119,9 @@ def _open(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
         with safe_open(path, framework="pt") as file:
             return dict(file.metadata() or {}), {key: file.get_tensor(key) for key in file.keys()}
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"The model {path} can't be read ({error}); it may be damaged: fetch or train it again.") from None
+        raise WeightsError(
+            f"The model {path} can't be read ({error}); it may be damaged: fetch or train it again."
+        ) from None
 
 
 def load_matcher(name_or_file: str | Path) -> StoredMatcher:
@@ -130,7 +135,9 @@ def load_matcher(name_or_file: str | Path) -> StoredMatcher:
     path = find_matcher(name_or_file)
     metadata, state = _open(path)
     if HEADER not in metadata:
-        raise WeightsError(f"The file {path} is no matcher: it was written by something else. `siamtrack match train` writes one.")
+        raise WeightsError(
+            f"The file {path} is no matcher: it was written by something else. `siamtrack match train` writes one."
+        )
     try:
         header = json.loads(metadata[HEADER])
         model = merge(MatchModel(), header["model"], where=str(path))
@@ -139,15 +146,22 @@ def load_matcher(name_or_file: str | Path) -> StoredMatcher:
     except (ValueError, KeyError, TypeError, ConfigError) as error:
         raise WeightsError(f"The header of {path} can't be read ({error}); train the model again.") from None
     if not all(bool(torch.isfinite(value).all()) for value in state.values() if value.is_floating_point()):
-        raise WeightsError(f"The model {path} holds values that are not finite; its training diverged, take an earlier one.")
+        raise WeightsError(
+            f"The model {path} holds values that are not finite; its training diverged, take an earlier one."
+        )
     # The pretrained weights of a backbone are replaced at once: they need not be there.
-    fresh = {part: {"options": {k: False for k in ("imagenet", "pretrained") if k in options}} for part, options in _options(model)}
+    fresh = {
+        part: {"options": {k: False for k in ("imagenet", "pretrained") if k in options}}
+        for part, options in _options(model)
+    }
     twins = Twins(merge(model, fresh))
     state = {key: value.float() if value.dtype == torch.float16 else value for key, value in state.items()}
     try:
         twins.load_state_dict(state)
     except RuntimeError as error:
-        raise WeightsError(f"The weights in {path} don't fit its header: {' '.join(str(error).split())[:200]}") from None
+        raise WeightsError(
+            f"The weights in {path} don't fit its header: {' '.join(str(error).split())[:200]}"
+        ) from None
     for parameter in twins.parameters():
         parameter.requires_grad_(False)
     return StoredMatcher(name, twins.eval(), calibration, notes, fingerprint(twins))
@@ -181,7 +195,9 @@ def fill(twins: Twins, name_or_file: str | Path) -> None:
     renamed = {**state, **{f"encoder.{key}": value for key, value in state.items() if key.startswith("backbone.")}}
     taken = {key: value for key, value in renamed.items() if key in own and own[key].shape == value.shape}
     if not taken:
-        raise WeightsError(f"Nothing in {path} fits this recipe's model; start from another, or from fresh weights (start: '').")
+        raise WeightsError(
+            f"Nothing in {path} fits this recipe's model; start from another, or from fresh weights (start: '')."
+        )
     twins.load_state_dict(taken, strict=False)
     log.info("took %d of %d tensors from %s", len(taken), len(own), path)
 

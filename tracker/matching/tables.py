@@ -46,7 +46,12 @@ class Pairs:
     def take(self, chosen: Sequence[int]) -> Pairs:
         """Some of the pairs."""
         rows = np.asarray(chosen, dtype=np.intp)
-        return Pairs([self.first[k] for k in chosen], [self.second[k] for k in chosen], self.score[rows], [self.names[k] for k in chosen])
+        return Pairs(
+            [self.first[k] for k in chosen],
+            [self.second[k] for k in chosen],
+            self.score[rows],
+            [self.names[k] for k in chosen],
+        )
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,9 @@ class Triplets:
         return Triplets(anchor, positive, negative, [self.names[k] for k in chosen])
 
 
-def read_pairs(path: Path, columns: Mapping[str, Any], delimiter: str, encoding: str, scale: float, given: InputConfig) -> Pairs:
+def read_pairs(
+    path: Path, columns: Mapping[str, Any], delimiter: str, encoding: str, scale: float, given: InputConfig
+) -> Pairs:
     """Pairs from a csv file.
 
     Args:
@@ -101,7 +108,9 @@ def read_pairs(path: Path, columns: Mapping[str, Any], delimiter: str, encoding:
     return Pairs(first, second, np.array(scores, np.float32), _identities([first, second]))
 
 
-def read_triplets(path: Path, columns: Mapping[str, Any], delimiter: str, encoding: str, scale: float, given: InputConfig) -> Triplets:
+def read_triplets(
+    path: Path, columns: Mapping[str, Any], delimiter: str, encoding: str, scale: float, given: InputConfig
+) -> Triplets:
     """Triplets from a csv file with the columns anchor, positive, negative; else as `read_pairs`."""
     rows = _rows(path, columns, ["anchor", "positive", "negative"], delimiter, encoding)
     items = _item(path, given)
@@ -141,7 +150,9 @@ def _rows(
         raise SourceError(f"The list {path} is empty.")
     numbers: list[int] = []
     if columns and all(isinstance(value, int) for value in columns.values()):
-        numbers = [int(columns[name if isinstance(name, str) else next(n for n in name if n in columns)]) for name in wanted]
+        numbers = [
+            int(columns[name if isinstance(name, str) else next(n for n in name if n in columns)]) for name in wanted
+        ]
     else:
         header = [cell.strip() for cell in lines.pop(0)[1]]
         for name in wanted:
@@ -173,7 +184,9 @@ def _item(path: Path, given: InputConfig) -> Callable[[str, int], Item]:
             return cell
         file = Path(cell) if Path(cell).is_absolute() else path.parent / cell
         if not file.is_file():
-            raise SourceError(f"{path}, line {line}: the picture {file} does not exist; correct the line or leave it out.")
+            raise SourceError(
+                f"{path}, line {line}: the picture {file} does not exist; correct the line or leave it out."
+            )
         return Sample(file)
 
     return read

@@ -52,7 +52,9 @@ class MatchTrainer(Trainer):
         default = TrainConfig()
         for name in ("losses", "mining", "image_every"):
             if getattr(config.train, name) != getattr(default, name):
-                raise ConfigError(f"train.{name} belongs to trackers' response maps; a matcher's loss and miner stand in the section loss.")
+                raise ConfigError(
+                    f"train.{name} belongs to trackers' response maps; a matcher's loss and miner stand in the section loss."
+                )
         super().__init__(
             model,
             cast(Any, source),
@@ -83,7 +85,9 @@ class MatchTrainer(Trainer):
     def _checkpoint(self) -> None:
         if distributed.rank() == 0:
             try:
-                write_checkpoint(self.folder / LAST, {**capture(self), "objective": cast(MatchObjective, self.objective).extra()})
+                write_checkpoint(
+                    self.folder / LAST, {**capture(self), "objective": cast(MatchObjective, self.objective).extra()}
+                )
             except OutputError as error:
                 if self.config.on_full_disk == "stop":
                     raise
@@ -97,7 +101,11 @@ def width_of(model: Twins) -> int:
     if width:
         return int(width)
     given = model.config.input
-    sample = torch.ones(2, 4, 2, dtype=torch.int64) if given.modality == "text" else torch.zeros(2, 3, given.height, given.width)
+    sample = (
+        torch.ones(2, 4, 2, dtype=torch.int64)
+        if given.modality == "text"
+        else torch.zeros(2, 3, given.height, given.width)
+    )
     with torch.no_grad():
         model.eval()
         return int(model.encoder(sample).shape[1])
@@ -155,12 +163,23 @@ def run(
         twins = cast(Twins, module)
         training = twins.training
         twins.eval()
-        calibration = calibrated_on_material(twins, config) if config.model.input.modality == "image" or validate is None else None
+        calibration = (
+            calibrated_on_material(twins, config)
+            if config.model.input.modality == "image" or validate is None
+            else None
+        )
         save_matcher(folder / f"{name}.safetensors", twins, config.name, calibration, facts)
         twins.train(training)
 
     trainer = MatchTrainer(
-        initial_twins(config), source, config, folder, device=device, validate=validate, export=export, progress=progress
+        initial_twins(config),
+        source,
+        config,
+        folder,
+        device=device,
+        validate=validate,
+        export=export,
+        progress=progress,
     )
     if resume:
         trainer.resume()

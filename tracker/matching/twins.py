@@ -73,7 +73,9 @@ class Twins(nn.Module):
         """
         encoder = self.side(side)
         if not getattr(encoder, "maps", False):
-            raise ConfigError(f"The encoder {self.config.encoder.name!r} gives one vector for its input, no map; take cnn or backbone.")
+            raise ConfigError(
+                f"The encoder {self.config.encoder.name!r} gives one vector for its input, no map; take cnn or backbone."
+            )
         return cast(Tensor, encoder.forward_map(x))  # type: ignore[operator]
 
 

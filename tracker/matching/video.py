@@ -31,7 +31,9 @@ def read_track_classes(source: SourceConfig, path: Path) -> dict[str, list[Sampl
     found = {}
     for track in tracks:
         chosen = (
-            track.present[np.unique(np.linspace(0, len(track.present) - 1, source.limit).round().astype(int))] if len(track.present) else []
+            track.present[np.unique(np.linspace(0, len(track.present) - 1, source.limit).round().astype(int))]
+            if len(track.present)
+            else []
         )
         samples = [Sample(Path(track.frames[k]), box=grown(track.boxes[k], source.context)) for k in chosen]
         if samples:
@@ -49,11 +51,15 @@ def read_coco_classes(source: SourceConfig, path: Path) -> dict[str, list[Sample
         data = json.loads(path.read_text(encoding="utf-8"))
         names = {c["id"]: str(c["name"]) for c in data["categories"]}
         files = {i["id"]: str(i["file_name"]) for i in data["images"]}
-        boxes = [(names[a["category_id"]], files[a["image_id"]], [float(v) for v in a["bbox"]]) for a in data["annotations"]]
+        boxes = [
+            (names[a["category_id"]], files[a["image_id"]], [float(v) for v in a["bbox"]]) for a in data["annotations"]
+        ]
     except OSError as error:
         raise SourceError(f"The boxes {path} can't be read: {error.strerror or error}.") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise SourceError(f"The file {path} is no COCO instances json ({error!r}); it needs categories, images and annotations.") from None
+        raise SourceError(
+            f"The file {path} is no COCO instances json ({error!r}); it needs categories, images and annotations."
+        ) from None
     found: dict[str, list[Sample]] = {}
     for name, file, box in boxes:
         if len(box) == 4 and box[2] >= 2 and box[3] >= 2:

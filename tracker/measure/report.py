@@ -75,7 +75,9 @@ class Measured:
         return float(np.nansum(steps) * scale.per_pixel)
 
 
-def measure(tracks: Sequence[Track], rate: float, scale: Scale, zones: Sequence[Zone] = (), lag: int | None = None) -> list[Measured]:
+def measure(
+    tracks: Sequence[Track], rate: float, scale: Scale, zones: Sequence[Zone] = (), lag: int | None = None
+) -> list[Measured]:
     """Numbers of all targets.
 
     Args:
@@ -100,15 +102,25 @@ def measure(tracks: Sequence[Track], rate: float, scale: Scale, zones: Sequence[
         speed = np.full(len(rows), np.nan)
         passed = np.diff(seconds)
         with np.errstate(invalid="ignore", divide="ignore"):
-            speed[1:] = np.where(passed > 0, np.linalg.norm(np.diff(centres[:, :2], axis=0), axis=1) / passed, np.nan) * scale.per_pixel
+            speed[1:] = (
+                np.where(passed > 0, np.linalg.norm(np.diff(centres[:, :2], axis=0), axis=1) / passed, np.nan)
+                * scale.per_pixel
+            )
         size = np.sqrt(boxes[:, 2] * boxes[:, 3]) * scale.per_pixel
         times = time_in_zones(centres[:, :2], seconds, zones)
-        out.append(Measured(number, frames, seconds, centres[:, :2], boxes, speed, size, jitter(raw), jitter(boxes), times))
+        out.append(
+            Measured(number, frames, seconds, centres[:, :2], boxes, speed, size, jitter(raw), jitter(boxes), times)
+        )
     return out
 
 
 def write_report(
-    measured: Sequence[Measured], folder: Path, title: str, scale: Scale, zones: Sequence[Zone] = (), frame: Image | None = None
+    measured: Sequence[Measured],
+    folder: Path,
+    title: str,
+    scale: Scale,
+    zones: Sequence[Zone] = (),
+    frame: Image | None = None,
 ) -> Path:
     """report.html, measurements.csv, summary.csv, and zones.csv where there are zones; returns the page's path.
 
@@ -123,7 +135,7 @@ def write_report(
     Raises:
         OutputError: It can't be written.
     """
-    _csv(folder / "measurements.csv", ["frame", "seconds", "id", "centre_x", "centre_y", f"speed_{scale.unit}_per_s", f"size_{scale.unit}"], (  # noqa: E501
+    _csv(folder / "measurements.csv", ["frame", "seconds", "id", "centre_x", "centre_y", f"speed_{scale.unit}_per_s", f"size_{scale.unit}"], (
         (int(f), f"{s:.4f}", m.id, _n(p[0]), _n(p[1]), _n(v), _n(z))
         for m in measured for f, s, p, v, z in zip(m.frames, m.seconds, m.points, m.speed, m.size, strict=True)
     ))  # fmt: skip
@@ -170,7 +182,17 @@ def _summary(m: Measured, scale: Scale) -> list[object]:
     top = float(np.percentile(known, 95)) if len(known) else float("nan")
     mean = float(known.mean()) if len(known) else float("nan")
     span = float(m.seconds[-1] - m.seconds[0])
-    return [m.id, len(m.frames), seen, _n(span), _n(m.length(scale)), _n(mean), _n(top), _n(m.jitter_before), _n(m.jitter_after)]
+    return [
+        m.id,
+        len(m.frames),
+        seen,
+        _n(span),
+        _n(m.length(scale)),
+        _n(mean),
+        _n(top),
+        _n(m.jitter_before),
+        _n(m.jitter_after),
+    ]
 
 
 def _n(value: float) -> str:
@@ -194,7 +216,9 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 def _picture(measured: Sequence[Measured], zones: Sequence[Zone], frame: Image | None) -> bytes:
     if frame is None:
         points = np.concatenate(
-            [m.points[np.isfinite(m.points).all(axis=1)] for m in measured] + [z.corners for z in zones] + [np.array([[64.0, 64.0]])]
+            [m.points[np.isfinite(m.points).all(axis=1)] for m in measured]
+            + [z.corners for z in zones]
+            + [np.array([[64.0, 64.0]])]
         )
         width, height = (int(v) + 40 for v in np.minimum(points.max(axis=0), 8000))
         frame = np.full((height, width, 3), 60, np.uint8)
@@ -204,12 +228,21 @@ def _picture(measured: Sequence[Measured], zones: Sequence[Zone], frame: Image |
         cv2.polylines(image, [np.round(zone.corners).astype(np.int32)], True, (255, 255, 255), thick, cv2.LINE_AA)
         corner = np.round(zone.corners.mean(axis=0)).astype(int)
         cv2.putText(
-            image, zone.name, (int(corner[0]), int(corner[1])), cv2.FONT_HERSHEY_SIMPLEX, 0.5 * thick, (255, 255, 255), thick, cv2.LINE_AA
+            image,
+            zone.name,
+            (int(corner[0]), int(corner[1])),
+            cv2.FONT_HERSHEY_SIMPLEX,
+            0.5 * thick,
+            (255, 255, 255),
+            thick,
+            cv2.LINE_AA,
         )
     for k, m in enumerate(measured):
         for a, b in zip(m.points, m.points[1:], strict=False):
             if np.isfinite([a, b]).all():
-                cv2.line(image, tuple(map(round, a)), tuple(map(round, b)), COLOURS[k % len(COLOURS)], 2 * thick, cv2.LINE_AA)
+                cv2.line(
+                    image, tuple(map(round, a)), tuple(map(round, b)), COLOURS[k % len(COLOURS)], 2 * thick, cv2.LINE_AA
+                )
     done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 88])
     if not done:
         raise SiamTrackError("The picture of the paths can't be written as JPEG.")
@@ -232,7 +265,9 @@ def _chart(measured: Sequence[Measured], what: str, width: int = 900, height: in
             if not np.isfinite(v):
                 pen = "M"
                 continue
-            path.append(f"{pen}{50 + (width - 60) * (s - start) / span:.1f},{height - 25 - (height - 35) * min(v / top, 1):.1f}")
+            path.append(
+                f"{pen}{50 + (width - 60) * (s - start) / span:.1f},{height - 25 - (height - 35) * min(v / top, 1):.1f}"
+            )
             pen = "L"
         lines.append(f'<path d="{"".join(path)}" fill="none" stroke="rgb({r},{g},{b})" stroke-width="1.6"/>')
     marks = (
@@ -243,4 +278,4 @@ def _chart(measured: Sequence[Measured], what: str, width: int = 900, height: in
         + f'<text x="50" y="{height - 6}">{start:.1f} s</text><text x="{width - 10}" y="{height - 6}" text-anchor="end">{end:.1f} s</text>'
     )
     axis = f'<path d="M50,10V{height - 25}H{width - 10}" fill="none" stroke="currentColor" stroke-opacity=".4"/>'
-    return f'<svg viewBox="0 0 {width} {height}" font-size="11" fill="currentColor" role="img" aria-label="{what} over time">{axis}{marks}{"".join(lines)}</svg>'  # noqa: E501
+    return f'<svg viewBox="0 0 {width} {height}" font-size="11" fill="currentColor" role="img" aria-label="{what} over time">{axis}{marks}{"".join(lines)}</svg>'

@@ -125,7 +125,9 @@ def _box(mean: NDArray[np.float64]) -> Box:
     return cxcywh_to_xywh(value)
 
 
-def smooth(boxes: Sequence[Box | None] | Boxes, lag: int = LAG, noise: float = NOISE, agility: float = AGILITY) -> Boxes:
+def smooth(
+    boxes: Sequence[Box | None] | Boxes, lag: int = LAG, noise: float = NOISE, agility: float = AGILITY
+) -> Boxes:
     """The calm boxes of a whole track.
 
     Args:

@@ -43,7 +43,9 @@ def parse_zone(text: str) -> Zone:
     except ValueError:
         numbers = []
     if not name.strip() or len(numbers) < 6 or len(numbers) % 2:
-        raise SiamTrackError(f"{text!r} is not a zone; write NAME=x1,y1,x2,y2,x3,y3 with at least three corners in pixels.")
+        raise SiamTrackError(
+            f"{text!r} is not a zone; write NAME=x1,y1,x2,y2,x3,y3 with at least three corners in pixels."
+        )
     return Zone(name.strip(), np.array(numbers).reshape(-1, 2))
 
 
@@ -60,10 +62,14 @@ def read_zones(path: str | Path) -> list[Zone]:
             raise ValueError("a zone needs at least three corners [x, y]")
         return zones
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise SiamTrackError(f'Can\'t read zones from {path}: {error}; write {{"pool": [[0, 0], [200, 0], [200, 90]]}}.') from None
+        raise SiamTrackError(
+            f'Can\'t read zones from {path}: {error}; write {{"pool": [[0, 0], [200, 0], [200, 90]]}}.'
+        ) from None
 
 
-def time_in_zones(points: NDArray[np.float64], seconds: NDArray[np.float64], zones: Sequence[Zone]) -> list[dict[str, float | str]]:
+def time_in_zones(
+    points: NDArray[np.float64], seconds: NDArray[np.float64], zones: Sequence[Zone]
+) -> list[dict[str, float | str]]:
     """For each zone: frames and seconds in it, how often it was entered, and when first.
 
     Args:
@@ -77,5 +83,13 @@ def time_in_zones(points: NDArray[np.float64], seconds: NDArray[np.float64], zon
         inside = zone.holds(points)
         entries = int(inside[:1].sum() + (np.diff(inside.astype(np.int8)) > 0).sum())
         first = float(seconds[inside.argmax()]) if inside.any() else float("nan")
-        out.append({"zone": zone.name, "frames": float(inside.sum()), "seconds": inside.sum() * step, "entries": entries, "first": first})
+        out.append(
+            {
+                "zone": zone.name,
+                "frames": float(inside.sum()),
+                "seconds": inside.sum() * step,
+                "entries": entries,
+                "first": first,
+            }
+        )
     return out

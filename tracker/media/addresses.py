@@ -39,7 +39,9 @@ def parse(spec: object) -> tuple[Kind, str]:
             raise SourceError(f"There is no camera {spec}; cameras are counted from 0.")
         return "camera", str(spec)
     if not isinstance(spec, str):
-        raise SourceError(f"The source {spec!r} is a {type(spec).__name__}; give a path, a URL or the number of a camera.")
+        raise SourceError(
+            f"The source {spec!r} is a {type(spec).__name__}; give a path, a URL or the number of a camera."
+        )
     text = spec.strip()
     if not text:
         raise SourceError("The source is empty; give a path, a URL or the number of a camera.")
@@ -66,7 +68,9 @@ def _path_of_url(text: str) -> str:
     found = next((name for name in (quoted, plain) if exists(Path(name))), None)
     if found is None and rest and not rest.startswith("/"):
         host = rest.partition("/")[0]
-        raise SourceError(f"Can't open {text}: it names a file of the machine {host!r}; file addresses of this one begin with file:///.")
+        raise SourceError(
+            f"Can't open {text}: it names a file of the machine {host!r}; file addresses of this one begin with file:///."
+        )
     return found or quoted
 
 

@@ -133,13 +133,17 @@ def read_box_file(path: str | Path, format: str = "auto", first: int = 0) -> Box
 def _numbered(path: str | Path, rows: Sequence[boxgrammar.Row]) -> bool:
     named = [row.frame is not None for row in rows]
     if any(named) and not all(named):
-        raise BoxError(f"Line {rows[named.index(False)].line} of {path} names no frame, other lines do; give a frame in each.")
+        raise BoxError(
+            f"Line {rows[named.index(False)].line} of {path} names no frame, other lines do; give a frame in each."
+        )
     return all(named)
 
 
 def _rows(rows: dict[int, boxgrammar.Row]) -> TargetBoxes:
     frames = sorted(rows)
-    return TargetBoxes(np.asarray(frames, dtype=np.int64), np.asarray([rows[k].box for k in frames], dtype=np.float64).reshape(-1, 4))
+    return TargetBoxes(
+        np.asarray(frames, dtype=np.int64), np.asarray([rows[k].box for k in frames], dtype=np.float64).reshape(-1, 4)
+    )
 
 
 def read_boxes(path: str | Path) -> Boxes:
@@ -161,7 +165,9 @@ def read_boxes(path: str | Path) -> Boxes:
     """
     boxes = read_all_boxes(path)
     if len(boxes) > 1:
-        raise BoxError(f"{path} holds {len(boxes)} targets (ids {_some(boxes)}), where one is expected; keep the rows of one of them.")
+        raise BoxError(
+            f"{path} holds {len(boxes)} targets (ids {_some(boxes)}), where one is expected; keep the rows of one of them."
+        )
     return next(iter(boxes.values()))
 
 
@@ -192,7 +198,9 @@ def read_init_box(path: str | Path, frame: int | None = None) -> Box:
     """
     boxes, _ = init_boxes(path, frame)
     if len(boxes) > 1:
-        raise BoxError(f"{path} holds {len(boxes)} targets (ids {_some(boxes)}), where one is expected; keep the rows of one of them.")
+        raise BoxError(
+            f"{path} holds {len(boxes)} targets (ids {_some(boxes)}), where one is expected; keep the rows of one of them."
+        )
     return next(iter(boxes.values()))
 
 
@@ -238,7 +246,9 @@ def init_boxes(
     boxes = {t + file.base: box for t in wanted if (box := file.targets[t].at(frame)) is not None}
     if not boxes:
         if frame == begin and not file.numbered:
-            raise BoxError(f"The first line of {path} has no box to start from (no numbers, or no area); give four, x,y,w,h.")
+            raise BoxError(
+                f"The first line of {path} has no box to start from (no numbers, or no area); give four, x,y,w,h."
+            )
         seen = [k for t in wanted for k in file.targets[t].frames[is_valid(file.targets[t].boxes)].tolist()]
         if not seen:
             raise BoxError(f"{path} has no box to start from: no row has one with an area.")

@@ -114,7 +114,13 @@ def whole(value: object, low: int, high: int) -> int | None:
         if not re.fullmatch(r"[-+]?\d{1,20}(\.0*)?", text, re.ASCII):
             return None
         value = int(text.split(".")[0])
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value or abs(value) > LARGEST_ID or int(value) != value:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or value != value
+        or abs(value) > LARGEST_ID
+        or int(value) != value
+    ):
         return None
     return int(value) if low <= value <= high else None
 
@@ -140,7 +146,11 @@ def _json_row(path: str | Path, line: Line) -> Row:
     if box is None:
         return Row(frame, target, NO_BOX, line.number)
     try:
-        values = [float(v) for v in box] if isinstance(box, list) and not any(isinstance(v, str | bool) for v in box) else None
+        values = (
+            [float(v) for v in box]
+            if isinstance(box, list) and not any(isinstance(v, str | bool) for v in box)
+            else None
+        )
     except (TypeError, ValueError, OverflowError):
         values = None
     if values is None:
@@ -178,7 +188,10 @@ def _csv_rows(path: str | Path, lines: Sequence[Line]) -> list[Row]:
     names = [name.strip().lower() for name in _cells(head.text, separator)]
     while names and not names[-1]:
         names.pop()
-    at = {key: [k for k, name in enumerate(names) if name in known] for key, known in {**SIDES, "frame": FRAME, "id": TARGET}.items()}
+    at = {
+        key: [k for k, name in enumerate(names) if name in known]
+        for key, known in {**SIDES, "frame": FRAME, "id": TARGET}.items()
+    }
     corners = bool(at["right"] or at["bottom"]) and not (at["w"] or at["h"])
     sides = ("x", "y", "right", "bottom") if corners else ("x", "y", "w", "h")
     if not all(at[side] for side in sides):
@@ -233,7 +246,11 @@ def _number_rows(path: str | Path, lines: Sequence[Line], form: str) -> tuple[st
     full = [(line, values) for line, values in table if values and not _is_code(values)]
     for line, values in full:
         if len(values) != len(full[0][1]):
-            raise wrong(path, line, f"it has {len(values)} values, line {full[0][0].number} has {len(full[0][1])}; all lines must be alike")
+            raise wrong(
+                path,
+                line,
+                f"it has {len(values)} values, line {full[0][0].number} has {len(full[0][1])}; all lines must be alike",
+            )
     kind = _kind(path, full, form) if full else "boxes"
     if kind == "mot":
         return kind, [_mot_row(path, line, values) for line, values in table if values]
@@ -243,7 +260,9 @@ def _number_rows(path: str | Path, lines: Sequence[Line], form: str) -> tuple[st
             rows.append(Row(None, 0, NO_BOX, line.number))
         elif kind == "polygon":
             xs, ys = values[0::2], values[1::2]
-            rows.append(Row(None, 0, _box(path, line, (min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys))), line.number))
+            rows.append(
+                Row(None, 0, _box(path, line, (min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys))), line.number)
+            )
         else:
             rows.append(Row(None, 0, _box(path, line, values), line.number))
     return kind, rows
@@ -268,7 +287,9 @@ def numbers(path: str | Path, line: Line) -> list[float]:
     if separator == ",":
         spaced = [cell.split() for cell in cells]
         if any(len(parts) > 1 for parts in spaced):
-            raise wrong(path, line, "spaces and commas both separate values; write decimals with a point, and one separator")
+            raise wrong(
+                path, line, "spaces and commas both separate values; write decimals with a point, and one separator"
+            )
     else:
         cells = [cell.rstrip(", ") for cell in cells]
     while cells and not cells[-1]:
@@ -285,7 +306,9 @@ def numbers(path: str | Path, line: Line) -> list[float]:
         corners = [float(part) for cell in cells for part in cell.split(",")]
         if _is_quad(corners):
             raise wrong(
-                path, line, "its commas may be decimal commas, or stand between x and y of four corners; write decimals with a point"
+                path,
+                line,
+                "its commas may be decimal commas, or stand between x and y of four corners; write decimals with a point",
             )
     return known
 
@@ -305,19 +328,31 @@ def _kind(path: str | Path, rows: Sequence[tuple[Line, list[float]]], form: str)
     if count == 8:
         polygons = all(_is_quad(v) or any(map(math.isnan, v)) or not any(v) for _, v in rows)
         if polygons and all(mot):
-            raise wrong(path, line, f"its 8 values may be a polygon or a row of MOT (frame,id,x,y,w,h,conf,class); {OPTION}")
+            raise wrong(
+                path, line, f"its 8 values may be a polygon or a row of MOT (frame,id,x,y,w,h,conf,class); {OPTION}"
+            )
         if polygons:
             return "polygon"
         if not all(mot):
-            raise wrong(path, line, f"it has 8 values that are neither the corners of a quadrilateral nor a row of MOT; {OPTION}")
+            raise wrong(
+                path,
+                line,
+                f"it has 8 values that are neither the corners of a quadrilateral nor a row of MOT; {OPTION}",
+            )
         return "mot"
     if mot:
         if all(mot):
             return "mot"
         bad = rows[mot.index(False)][0]
-        why = "frame and id from 1, whole numbers, w above 1" if rows[mot.index(False)][1][0] else "MOT counts frames from 1, not from 0"
+        why = (
+            "frame and id from 1, whole numbers, w above 1"
+            if rows[mot.index(False)][1][0]
+            else "MOT counts frames from 1, not from 0"
+        )
         raise wrong(
-            path, bad, f"its {count} values are no row of MOT ({why}); {OPTION}, or put a header like frame,id,x,y,w,h above the rows"
+            path,
+            bad,
+            f"its {count} values are no row of MOT ({why}); {OPTION}, or put a header like frame,id,x,y,w,h above the rows",
         )
     raise wrong(
         path,
@@ -364,5 +399,7 @@ def mot_ids(path: str | Path, rows: Sequence[Row]) -> int:
     ids = {row.target for row in rows}
     if -1 in ids and len(ids) > 1:
         row = next(row for row in rows if row.target == -1)
-        raise BoxError(f"Line {row.line} of {path} has the id -1 (no identity), other lines have ids; give every target an id of its own.")
+        raise BoxError(
+            f"Line {row.line} of {path} has the id -1 (no identity), other lines have ids; give every target an id of its own."
+        )
     return min(*ids, 1) if len(ids) > 1 else min(next(iter(ids)), 1)

@@ -19,7 +19,9 @@ VIDEO_SUFFIXES = frozenset(
 )
 """File name endings that are taken for videos where a folder is searched (lower case); a file given by name may have any."""
 
-MP4_BOXES = frozenset({b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"wide", b"free", b"skip", b"pnot", b"sidx", b"uuid"})
+MP4_BOXES = frozenset(
+    {b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"wide", b"free", b"skip", b"pnot", b"sidx", b"uuid"}
+)
 
 
 def file_address(path: Path) -> str:
@@ -37,8 +39,14 @@ def video_stream(container: Any, name: str) -> Any:
         raise SourceError(f"Can't open {name}: it is text, not a video.")
     videos = [s for s in container.streams.video if not int(getattr(s, "disposition", 0)) & COVER]
     if not videos:
-        others = f"only a cover picture and {len(container.streams)} streams in all" if container.streams.video else "only other streams"
-        raise SourceError(f"Can't open {name}: it has no video, {others if len(container.streams) else 'and no stream at all'}.")
+        others = (
+            f"only a cover picture and {len(container.streams)} streams in all"
+            if container.streams.video
+            else "only other streams"
+        )
+        raise SourceError(
+            f"Can't open {name}: it has no video, {others if len(container.streams) else 'and no stream at all'}."
+        )
     best = container.streams.best("video")
     stream = next((s for s in videos if best is not None and s.index == best.index), videos[0])
     if len(videos) > 1:

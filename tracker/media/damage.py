@@ -97,7 +97,9 @@ def _has_zeros(data: bytes, start: int) -> bool:
     """Whether 64 zeros in a row are in data[start:]: sectors that were never written, or a flat part of the picture."""
     words = np.frombuffer(data, np.uint64, (len(data) - start) // 8, start)
     zeros = np.flatnonzero(words == 0)
-    return len(zeros) >= 7 and bool((zeros[6:] - zeros[:-6] == 6).any())  # 64 zeros hold 7 whole words wherever they begin
+    return len(zeros) >= 7 and bool(
+        (zeros[6:] - zeros[:-6] == 6).any()
+    )  # 64 zeros hold 7 whole words wherever they begin
 
 
 def _zeros_mean_flat(header: bytes) -> bool:

@@ -88,7 +88,9 @@ def _draw_box(image: Image, track: Track, several: bool) -> None:
     if unsure:
         _dashed(image, (x0, y0, x1, y1), colour, max(1, thick - 1))
     else:
-        cv2.rectangle(image, (x0, y0), (x1, y1), DARK, thick + 2, cv2.LINE_AA)  # a dark edge keeps it visible on bright ground
+        cv2.rectangle(
+            image, (x0, y0), (x1, y1), DARK, thick + 2, cv2.LINE_AA
+        )  # a dark edge keeps it visible on bright ground
         cv2.rectangle(image, (x0, y0), (x1, y1), colour, thick, cv2.LINE_AA)
     text = f"#{track.target_id}  {track.score:.2f}" if several else f"{track.score:.2f}"
     put_label(image, text + (" ?" if unsure else ""), (x0, y0), colour, above=True, below=y1)
@@ -98,11 +100,23 @@ def _dashed(image: Image, edges: tuple[int, int, int, int], colour: Colour, thic
     x0, y0, x1, y1 = edges
     height, width = image.shape[:2]
     dash = 4 * thick + 4
-    for horizontal, at, begin, end in ((True, y0, x0, x1), (True, y1, x0, x1), (False, x0, y0, y1), (False, x1, y0, y1)):
+    for horizontal, at, begin, end in (
+        (True, y0, x0, x1),
+        (True, y1, x0, x1),
+        (False, x0, y0, y1),
+        (False, x1, y0, y1),
+    ):
         last = min(end, width if horizontal else height)
         for k in range(max(begin, begin % (2 * dash) - 2 * dash), last, 2 * dash):
             stop = min(k + dash, last)
-            cv2.line(image, (k, at) if horizontal else (at, k), (stop, at) if horizontal else (at, stop), colour, thick, cv2.LINE_AA)
+            cv2.line(
+                image,
+                (k, at) if horizontal else (at, k),
+                (stop, at) if horizontal else (at, stop),
+                colour,
+                thick,
+                cv2.LINE_AA,
+            )
 
 
 def put_label(
@@ -141,7 +155,16 @@ def put_label(
     y = max(0, min(y, image.shape[0] - box_h))
     cv2.rectangle(image, (x, y), (x + box_w, y + box_h), colour, cv2.FILLED)
     bright = 0.114 * colour[0] + 0.587 * colour[1] + 0.299 * colour[2] > 130
-    cv2.putText(image, text, (x + pad, y + pad // 2 + height), FONT, scale, (0, 0, 0) if bright else (255, 255, 255), thick, cv2.LINE_AA)
+    cv2.putText(
+        image,
+        text,
+        (x + pad, y + pad // 2 + height),
+        FONT,
+        scale,
+        (0, 0, 0) if bright else (255, 255, 255),
+        thick,
+        cv2.LINE_AA,
+    )
     return box_h
 
 
@@ -152,7 +175,9 @@ def heat_map(response: NDArray[np.float32], width: int, height: int) -> Image:
     return np.asarray(cv2.applyColorMap(gray, cv2.COLORMAP_TURBO), dtype=np.uint8)
 
 
-def response_view(frame: Frame, tracks: Sequence[Track], views: NetworkViewsLike | None, *, note: str = "", min_height: int = 480) -> Image:
+def response_view(
+    frame: Frame, tracks: Sequence[Track], views: NetworkViewsLike | None, *, note: str = "", min_height: int = 480
+) -> Image:
     """The annotated frame, and beside it the template, the search window under its heat map, and the response alone.
 
     Args:
@@ -190,7 +215,10 @@ def _panels(views: NetworkViewsLike | None, side: int) -> list[tuple[str, Image]
     response = np.asarray(views.response, np.float32)
     heat = heat_map(response, side, side)
     # Strong where the response is: the picture stays readable elsewhere.
-    weight = cv2.resize(np.nan_to_num(np.clip(response, 0, 1)), (side, side), interpolation=cv2.INTER_LINEAR)[..., None] * 0.65
+    weight = (
+        cv2.resize(np.nan_to_num(np.clip(response, 0, 1)), (side, side), interpolation=cv2.INTER_LINEAR)[..., None]
+        * 0.65
+    )
     mixed = (search * (1 - weight) + heat * weight).astype(np.uint8)
     y, x = np.unravel_index(int(np.argmax(response)), response.shape)
     spot = (int((x + 0.5) * side / response.shape[1]), int((y + 0.5) * side / response.shape[0]))

@@ -40,7 +40,11 @@ def to_bgr8(image: Any) -> Image:
         return image  # what every frame of a video is
     shape = " x ".join(str(n) for n in image.shape) or "scalar"
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
-        hint = " It looks channels-first: use image.transpose(1, 2, 0)." if image.ndim == 3 and image.shape[0] in (1, 3, 4) else ""
+        hint = (
+            " It looks channels-first: use image.transpose(1, 2, 0)."
+            if image.ndim == 3 and image.shape[0] in (1, 3, 4)
+            else ""
+        )
         raise ImageError(f"The image has shape {shape}; give H x W (gray), H x W x 3 (BGR) or H x W x 4 (BGRA).{hint}")
     if image.size == 0:
         raise ImageError(f"The image has shape {shape}: no pixels; give at least 1 x 1.")
@@ -66,7 +70,9 @@ def _array_of(image: Any) -> NDArray[Any]:
         array = np.asarray(image.detach().cpu().numpy())
         channels_first = array.ndim == 3 and array.shape[0] == 3 and array.shape[2] != 3
         return np.ascontiguousarray(array.transpose(1, 2, 0)) if channels_first else array
-    raise ImageError(f"The image is a {type(image).__name__}, not a numpy array; give H x W x 3 BGR uint8, a PIL image or a torch tensor.")
+    raise ImageError(
+        f"The image is a {type(image).__name__}, not a numpy array; give H x W x 3 BGR uint8, a PIL image or a torch tensor."
+    )
 
 
 def read_image(path: str | Path) -> Image:
@@ -118,7 +124,9 @@ def read_alpha(path: str | Path) -> NDArray[np.uint8]:
     image = _decode(_bytes_of(path), f"The image {path}", cv2.IMREAD_UNCHANGED)
     if image.ndim != 3 or image.shape[2] != 4:
         raise ImageError(f"The image {path} has no alpha channel; save it as PNG or WebP with transparency.")
-    return np.ascontiguousarray(image if image.dtype == np.uint8 else (image.astype(np.uint32) + 128) // 257, dtype=np.uint8)
+    return np.ascontiguousarray(
+        image if image.dtype == np.uint8 else (image.astype(np.uint32) + 128) // 257, dtype=np.uint8
+    )
 
 
 def read_labels(path: str | Path) -> NDArray[Any]:

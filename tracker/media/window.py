@@ -124,7 +124,9 @@ class Window:
     def __init__(self, title: str = "SiamTrack") -> None:
         there, why = display_available()
         if not there:
-            raise DisplayError(f"Can't open a window: {why}; pass the box with --box x,y,w,h and write files with --save instead.")
+            raise DisplayError(
+                f"Can't open a window: {why}; pass the box with --box x,y,w,h and write files with --save instead."
+            )
         self._title, self._scale = title, 1.0
         self._drawer: BoxDrawer | None = None
         self._open, self._shown = True, False

@@ -99,7 +99,9 @@ def weights_interval(
     return Interval(value, float(low), float(high), count)
 
 
-def gap_interval(first: ArrayLike, second: ArrayLike, *, level: float = LEVEL, samples: int = SAMPLES, seed: int = 0) -> Interval:
+def gap_interval(
+    first: ArrayLike, second: ArrayLike, *, level: float = LEVEL, samples: int = SAMPLES, seed: int = 0
+) -> Interval:
     """Interval of mean(first) - mean(second) for two separate sets of sequences, resampled independently.
 
     Args:

@@ -35,7 +35,10 @@ def write(folder: Path, layout: str, result: SequenceResult) -> None:
     """Write a result's two text files, each atomically (the box file last, because its presence means done)."""
     boxes, times = paths(folder, layout, result.sequence)
     if result.codes is not None:
-        lines = [",".join(f"{v:.4f}" for v in b) if c == TRACKED else str(int(c)) for b, c in zip(result.boxes, result.codes, strict=True)]
+        lines = [
+            ",".join(f"{v:.4f}" for v in b) if c == TRACKED else str(int(c))
+            for b, c in zip(result.boxes, result.codes, strict=True)
+        ]
         clock = ["NaN" if math.isnan(t) else f"{t:.4f}" for t in result.times]
     else:
         lines = [",".join(f"{v:.3f}" for v in b) for b in result.boxes]
@@ -53,7 +56,9 @@ def claim(folder: Path, fingerprint: str) -> None:
     owner = folder.with_name(folder.name + ".json")
     if folder.is_dir() and any(folder.iterdir()):
         if not owner.is_file():
-            raise OutputError(f"{folder} holds results that weren't written by this program; choose another --output or label.")
+            raise OutputError(
+                f"{folder} holds results that weren't written by this program; choose another --output or label."
+            )
         old = str(json.loads(owner.read_text(encoding="utf-8")).get("fingerprint", ""))
         if old != fingerprint:
             target = folder.with_name(f"{folder.name}@{old[:12]}")
@@ -78,12 +83,20 @@ def find_results(folder: str | Path, dataset: Dataset) -> dict[str, Path]:
         raise SourceError(f"The results folder {root} doesn't exist.")
     places = [root, root / dataset.results_folder]
     for place in places:
-        candidates = [place, *sorted(p for p in place.iterdir() if p.is_dir() and "@" not in p.name)] if place.is_dir() else []
-        found = {p.resolve().name: p for p in candidates if any(paths(p, dataset.layout, n)[0].is_file() for n in dataset.names)}
+        candidates = (
+            [place, *sorted(p for p in place.iterdir() if p.is_dir() and "@" not in p.name)] if place.is_dir() else []
+        )
+        found = {
+            p.resolve().name: p
+            for p in candidates
+            if any(paths(p, dataset.layout, n)[0].is_file() for n in dataset.names)
+        }
         if found:
             return found
     example = paths(Path("TRACKER"), dataset.layout, dataset.names[0])[0]
-    raise SourceError(f"No results for {dataset.title} in {root}; expected {root / dataset.results_folder / example} or {root / example}.")
+    raise SourceError(
+        f"No results for {dataset.title} in {root}; expected {root / dataset.results_folder / example} or {root / example}."
+    )
 
 
 def read_results(folder: Path, tracker: str, dataset: Dataset) -> list[SequenceResult]:
@@ -97,7 +110,9 @@ def read_results(folder: Path, tracker: str, dataset: Dataset) -> list[SequenceR
 def _read(folder: Path, tracker: str, dataset: Dataset, sequence: SequenceData) -> SequenceResult:
     path, clock = paths(folder, dataset.layout, sequence.name)
     if not path.is_file():
-        raise SourceError(f"{tracker} has no result for {sequence.name}: {path} is missing. Restrict the comparison with --sequences.")
+        raise SourceError(
+            f"{tracker} has no result for {sequence.name}: {path} is missing. Restrict the comparison with --sequences."
+        )
     rows = [Line(k, line.strip()) for k, line in enumerate(annotation_text(path).splitlines(), 1) if line.strip()]
     count = len(sequence)
     if len(rows) != count:
@@ -139,7 +154,9 @@ def _times(path: Path, count: int) -> NDArray[np.float64]:
     if not path.is_file():
         return np.full(count, np.nan)
     try:
-        values = np.asarray([float(re.split(r"[,\s]+", line.strip())[0]) for line in annotation_text(path).splitlines() if line.strip()])
+        values = np.asarray(
+            [float(re.split(r"[,\s]+", line.strip())[0]) for line in annotation_text(path).splitlines() if line.strip()]
+        )
     except ValueError:
         raise SourceError(f"{path} isn't a time file; expected seconds, one line per frame.") from None
     return values if len(values) == count else np.full(count, np.nan)

@@ -176,7 +176,15 @@ def _curve(table: Mapping[str, Any]) -> Curve:
 
 
 TEXTS = ("tracker", "dataset", "sequence", "object_class", "error", "fingerprint", "content")
-ARRAYS: dict[str, tuple[int, ...]] = {"boxes": (4,), "truth": (4,), "valid": (), "times": (), "decode_times": (), "scores": (), "lost": ()}
+ARRAYS: dict[str, tuple[int, ...]] = {
+    "boxes": (4,),
+    "truth": (4,),
+    "valid": (),
+    "times": (),
+    "decode_times": (),
+    "scores": (),
+    "lost": (),
+}
 """Arrays of a record, and the shape of a row."""
 OPTIONAL: dict[str, tuple[int, ...]] = {"codes": (), "polygons": (8,)}
 
@@ -213,7 +221,9 @@ def load_result(path: str | Path) -> SequenceResult:
         count = len(arrays["boxes"])
         rows: dict[str, Any] = {k: _rows(arrays[k], k, (count, *row)) for k, row in ARRAYS.items()}
         more: dict[str, Any] = {k: _rows(arrays[k], k, (count, *row)) for k, row in OPTIONAL.items() if k in arrays}
-        attributes = {_text(name): _rows(arrays[f"attribute_{k}"], name, (count,)) for k, name in enumerate(meta["attributes"])}
+        attributes = {
+            _text(name): _rows(arrays[f"attribute_{k}"], name, (count,)) for k, name in enumerate(meta["attributes"])
+        }
         width, height = (int(v) for v in meta["size"])
         frames = tuple(map(_text, meta["frames"]))
         return SequenceResult(attributes=attributes, size=(width, height), frames=frames, **texts, **rows, **more)
@@ -257,7 +267,9 @@ def save_evaluation(folder: str | Path, evaluation: Evaluation, *, records: bool
     if records:
         for result in evaluation.results:
             path = record_path(folder, result.tracker, result.fingerprint, result.sequence)
-            if result.error or not result.fingerprint or not path.is_file():  # else it was written as soon as it was there
+            if (
+                result.error or not result.fingerprint or not path.is_file()
+            ):  # else it was written as soon as it was there
                 save_result(path, result)
             table["records"].append(path.relative_to(folder).as_posix())
     target = folder / "evaluation.json"
@@ -293,7 +305,8 @@ def load_evaluation(folder: str | Path, *, records: bool = True) -> Evaluation:
 
 def _tracker(table: Mapping[str, Any]) -> TrackerMetrics:
     sequences = (
-        SequenceMetrics(_text(s["sequence"]), int(s["frames"]), _numbers(s["values"]), _text(s["error"])) for s in table["sequences"]
+        SequenceMetrics(_text(s["sequence"]), int(s["frames"]), _numbers(s["values"]), _text(s["error"]))
+        for s in table["sequences"]
     )
     return TrackerMetrics(
         tracker=_text(table["tracker"]),

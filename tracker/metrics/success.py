@@ -79,12 +79,20 @@ def normalised_error(boxes: Floats, truth: Floats) -> Floats:
 
 def success_curve(ious: Floats, thresholds: Floats = OVERLAPS_OTB) -> Floats:
     """Share of frames with IoU > threshold (strictly: a lost frame never counts; at threshold 1 nothing does)."""
-    return np.mean(np.greater(ious[:, None], thresholds[None, :]), axis=0) if len(ious) else np.full(len(thresholds), np.nan)
+    return (
+        np.mean(np.greater(ious[:, None], thresholds[None, :]), axis=0)
+        if len(ious)
+        else np.full(len(thresholds), np.nan)
+    )
 
 
 def distance_curve(errors: Floats, thresholds: Floats) -> Floats:
     """Share of frames with error <= threshold."""
-    return np.mean(np.less_equal(errors[:, None], thresholds[None, :]), axis=0) if len(errors) else np.full(len(thresholds), np.nan)
+    return (
+        np.mean(np.less_equal(errors[:, None], thresholds[None, :]), axis=0)
+        if len(errors)
+        else np.full(len(thresholds), np.nan)
+    )
 
 
 @dataclass(frozen=True)
@@ -169,7 +177,9 @@ def got10k_metrics(tracker: str, results: Sequence[SequenceResult], rules: str =
         pool.append(m.iou[mask])
         exact.append(m.iou_exact[mask])
         values = _overlap_numbers(m.iou[mask])
-        rows.append(SequenceMetrics(result.sequence, int(mask.sum()), {**values, **speed([result], True)}, result.error))
+        rows.append(
+            SequenceMetrics(result.sequence, int(mask.sum()), {**values, **speed([result], True)}, result.error)
+        )
         for key, table in classes.items():
             table[result.object_class or result.sequence].append(values[key])
     ious = np.concatenate(pool) if pool else np.zeros(0)
@@ -213,11 +223,17 @@ def otb_metrics(tracker: str, results: Sequence[SequenceResult], rules: str = "o
             "auc_visible": float(np.mean(success_curve(np.where(result.lost, 0.0, m.iou)[known]))),
             "auc_all_frames": float(np.mean(own["success"]) * known.sum() / len(result)),
         }
-        rows.append(SequenceMetrics(result.sequence, int(known.sum()), {**values, **speed([result], False)}, result.error))
+        rows.append(
+            SequenceMetrics(result.sequence, int(known.sum()), {**values, **speed([result], False)}, result.error)
+        )
     names = list(rows[0].values) if rows else []
     overall = {n: _mean([r.values[n] for r in rows]) for n in names} | speed(results, False)
     grids = {"success": OVERLAPS_OTB, "precision": PIXELS.astype(float), "norm_precision": RELATIVE}
-    means = {k: Curve(tuple(grids[k]), tuple(np.nanmean(np.stack(v), axis=0))) for k, v in curves.items() if v and not np.isnan(v).all()}
+    means = {
+        k: Curve(tuple(grids[k]), tuple(np.nanmean(np.stack(v), axis=0)))
+        for k, v in curves.items()
+        if v and not np.isnan(v).all()
+    }
     if "success" in means:  # taken from the mean curve, in the toolkit's order of summation: identical to the last bit
         overall |= {"auc": float(np.mean(means["success"].values)), "success50": float(means["success"].values[10])}
         overall |= {"precision20": float(means["precision"].values[20])}

@@ -160,7 +160,9 @@ def vot_metrics(tracker: str, results: Sequence[SequenceResult], interval: tuple
             "failures": float(failure.sum()),
             "robustness": float(100 * failure.sum() / max(int(result.valid.sum()), 1)),
         }
-        rows.append(SequenceMetrics(result.sequence, int(result.valid.sum()), {**values, **speed([result], True)}, result.error))
+        rows.append(
+            SequenceMetrics(result.sequence, int(result.valid.sum()), {**values, **speed([result], True)}, result.error)
+        )
     every, failures = np.concatenate(pool), np.concatenate(failed)
     share = float(failures.sum() / max(sum(int(r.valid.sum()) for r in results), 1))
     overall = {
@@ -179,7 +181,9 @@ def vot_metrics(tracker: str, results: Sequence[SequenceResult], interval: tuple
     return TrackerMetrics(tracker, overall, curves, tuple(rows), attributes)
 
 
-def _attributes(results: Sequence[SequenceResult], every: Floats, failures: NDArray[np.bool_]) -> dict[str, dict[str, float]]:
+def _attributes(
+    results: Sequence[SequenceResult], every: Floats, failures: NDArray[np.bool_]
+) -> dict[str, dict[str, float]]:
     names = list(dict.fromkeys(n for r in results for n in r.attributes))
     table = {}
     for name in names:

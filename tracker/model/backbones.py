@@ -50,7 +50,9 @@ class Backbone(nn.Module):
 
 def _conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride, groups=groups), nn.BatchNorm2d(outputs, eps=1e-6, momentum=0.05), nn.ReLU(inplace=True)
+        nn.Conv2d(inputs, outputs, kernel, stride, groups=groups),
+        nn.BatchNorm2d(outputs, eps=1e-6, momentum=0.05),
+        nn.ReLU(inplace=True),
     )
 
 
@@ -74,7 +76,9 @@ class SiamFCAlexNet(Backbone):
         self.conv3 = _conv_bn(256, 384, 3)
         self.conv4 = _conv_bn(384, 384, 3, groups=2)
         last = nn.Conv2d(384, 256, 3, groups=2)
-        self.conv5 = nn.Sequential(last, nn.BatchNorm2d(256, eps=1e-6, momentum=0.05)) if normed else nn.Sequential(last)
+        self.conv5 = (
+            nn.Sequential(last, nn.BatchNorm2d(256, eps=1e-6, momentum=0.05)) if normed else nn.Sequential(last)
+        )
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -109,7 +113,10 @@ def edges_and_colours(count: int, size: int) -> Tensor:
     along = at[None, None] * angle.cos()[:, None, None] + at[None, :, None] * angle.sin()[:, None, None]
     window = torch.exp(-(at[None, None] ** 2 + at[None, :, None] ** 2) / (2 * (0.4 * wave[:, None, None]) ** 2))
     ripple = window * torch.cos(2 * torch.pi * along / wave[:, None, None] + phase[:, None, None])
-    filters = axes[axis][:, :, None, None] * (ripple - window * (ripple.sum((1, 2)) / window.sum((1, 2)))[:, None, None])[:, None]
+    filters = (
+        axes[axis][:, :, None, None]
+        * (ripple - window * (ripple.sum((1, 2)) / window.sum((1, 2)))[:, None, None])[:, None]
+    )
     return filters / filters.flatten(1).std(1)[:, None, None, None]
 
 
@@ -159,7 +166,9 @@ class EfficientNetLite0(Backbone):
         self.layout = self.LAYOUT[:stages]
         self.out_channels = self.layout[-1][-1]
         self.fine_channels = 4 * self.layout[self.FINE - 1][-1] if fine else 0
-        stem = nn.Sequential(nn.Conv2d(3, 32, 3, 2, 1, bias=False), nn.BatchNorm2d(32, eps=1e-3, momentum=0.01), nn.ReLU6(inplace=True))
+        stem = nn.Sequential(
+            nn.Conv2d(3, 32, 3, 2, 1, bias=False), nn.BatchNorm2d(32, eps=1e-3, momentum=0.01), nn.ReLU6(inplace=True)
+        )
         chain: list[nn.Module] = [stem]
         inputs = 32
         for repeats, kernel, stride, expand, outputs in self.layout:

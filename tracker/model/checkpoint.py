@@ -134,7 +134,9 @@ def find_weights(name_or_file: str | Path) -> Path:
     )
 
 
-def load_model(name_or_file: str | Path, config: str | Path | None = None, overrides: Sequence[str] = ()) -> LoadedModel:
+def load_model(
+    name_or_file: str | Path, config: str | Path | None = None, overrides: Sequence[str] = ()
+) -> LoadedModel:
     """A model with its weights.
 
     Args:
@@ -154,9 +156,13 @@ def load_model(name_or_file: str | Path, config: str | Path | None = None, overr
         stored = merge(Config(), read_header(metadata, path)["config"], where=str(path))
     full = load_config(config, overrides, base=stored)
     if not all(value.dtype.kind in "fiu" for value in state.values()):
-        raise WeightsError(f"The checkpoint {path} holds arrays of something else than numbers; it is no model of this program.")
+        raise WeightsError(
+            f"The checkpoint {path} holds arrays of something else than numbers; it is no model of this program."
+        )
     if not all(np.isfinite(value).all() for value in state.values()):
-        raise WeightsError(f"The checkpoint {path} holds values that are not finite; its training diverged, take an earlier one.")
+        raise WeightsError(
+            f"The checkpoint {path} holds values that are not finite; its training diverged, take an earlier one."
+        )
     model = LoadedModel(full.name, full, state, path)
     if full.model != stored.model:
         model.module  # noqa: B018 - builds it, which shows whether the changed configuration still fits
@@ -171,7 +177,11 @@ def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]
     """
     from safetensors import safe_open
 
-    with reading(lambda why: WeightsError(f"The checkpoint {path} can't be read ({why}); it may be damaged: fetch or train it again.")):
+    with reading(
+        lambda why: WeightsError(
+            f"The checkpoint {path} can't be read ({why}); it may be damaged: fetch or train it again."
+        )
+    ):
         with safe_open(path, framework="np") as file:
             return file.metadata() or {}, {key: file.get_tensor(key) for key in file.keys()}
 
@@ -183,11 +193,17 @@ def read_header(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
         WeightsError: There is nothing of this program, or it is damaged.
     """
     if HEADER not in metadata:
-        raise WeightsError(f"The checkpoint {path} carries no SiamTrack configuration; it was written by something else.")
+        raise WeightsError(
+            f"The checkpoint {path} carries no SiamTrack configuration; it was written by something else."
+        )
     damaged = f"The header of the checkpoint {path} is damaged: fetch or train it again"
     with reading(lambda why: WeightsError(f"{damaged} ({why}).")):
         header = json.loads(metadata[HEADER])
-    if not isinstance(header, dict) or not isinstance(header.get("config"), dict) or not isinstance(header.get("notes", {}), dict):
+    if (
+        not isinstance(header, dict)
+        or not isinstance(header.get("config"), dict)
+        or not isinstance(header.get("notes", {}), dict)
+    ):
         raise WeightsError(f"{damaged} (it holds no configuration).")
     return header
 
@@ -227,7 +243,9 @@ def save_model(path: str | Path, module: Matcher, config: Config, notes: dict[st
     from safetensors.torch import save
 
     file = Path(path)
-    config, state = folded(config, {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()})
+    config, state = folded(
+        config, {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
+    )
     header = {"version": __version__, "config": to_dict(config), "notes": notes or {}}
     with atomic(file) as out:
         out.write(save(state, metadata={HEADER: json.dumps(header)}))
@@ -262,7 +280,14 @@ def update_tracking(path: str | Path, values: Mapping[str, Any], notes: Mapping[
     return config
 
 
-SIAMFC_TRACKING = {"window_influence": 0.176, "scales": 3, "scale_step": 1.0375, "scale_penalty": 0.9745, "size_lr": 0.59, "upsampling": 16}
+SIAMFC_TRACKING = {
+    "window_influence": 0.176,
+    "scales": 3,
+    "scale_step": 1.0375,
+    "scale_penalty": 0.9745,
+    "size_lr": 0.59,
+    "upsampling": 16,
+}
 SIAMFC_MODEL = {
     "backbone": "siamfc-alexnet",
     "neck_channels": 0,
@@ -281,13 +306,22 @@ def _read_siamfc_pytorch(path: Path) -> tuple[Config, dict[str, Any]]:
     with reading(lambda why: WeightsError(f"The checkpoint {path} can't be read as plain tensors ({why}).")):
         state = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(state, dict) or "backbone.conv1.0.weight" not in state:
-        raise WeightsError(f"The checkpoint {path} is not in the siamfc-pytorch format (no backbone.conv1.0.weight in it).")
+        raise WeightsError(
+            f"The checkpoint {path} is not in the siamfc-pytorch format (no backbone.conv1.0.weight in it)."
+        )
     config = merge(Config(name="siamfc-alexnet"), {"model": SIAMFC_MODEL, "tracking": SIAMFC_TRACKING}, where=str(path))
     odd = next(
-        (k for k, v in state.items() if not isinstance(k, str) or not isinstance(v, torch.Tensor) or v.layout != torch.strided), None
+        (
+            k
+            for k, v in state.items()
+            if not isinstance(k, str) or not isinstance(v, torch.Tensor) or v.layout != torch.strided
+        ),
+        None,
     )
     if odd is not None:
-        raise WeightsError(f"The checkpoint {path} holds {shown(odd)}, which is no plain tensor with a name; export it again.")
+        raise WeightsError(
+            f"The checkpoint {path} holds {shown(odd)}, which is no plain tensor with a name; export it again."
+        )
     own = {key: value for key, value in state.items() if key.startswith("backbone.")}
     own["head.scale"] = torch.tensor(0.001)  # its `out_scale`
     own["head.bias"] = torch.tensor(0.0)

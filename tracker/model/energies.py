@@ -23,7 +23,9 @@ def slide(z: Tensor, x: Tensor) -> Tensor:
     if x.shape[0] == 1:
         return F.conv2d(x, z).transpose(0, 1)
     if x.shape[0] != z.shape[0]:
-        raise ValueError(f"{z.shape[0]} templates can't meet {x.shape[0]} searches: give as many of both, or one search")
+        raise ValueError(
+            f"{z.shape[0]} templates can't meet {x.shape[0]} searches: give as many of both, or one search"
+        )
     batch, channels, height, width = x.shape
     out = F.conv2d(x.reshape(1, batch * channels, height, width), z, groups=batch)
     return out.transpose(0, 1)

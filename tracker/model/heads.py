@@ -66,7 +66,15 @@ class BoxHead(nn.Module):
     """
 
     def __init__(
-        self, channels: int, cells: int, width: int, layers: int, scale: float, stride: int, fine: int = 0, relative: bool = False
+        self,
+        channels: int,
+        cells: int,
+        width: int,
+        layers: int,
+        scale: float,
+        stride: int,
+        fine: int = 0,
+        relative: bool = False,
     ) -> None:
         super().__init__()
         self.channels, self.fine, self.relative = channels, fine, relative
@@ -79,7 +87,10 @@ class BoxHead(nn.Module):
         self.score = nn.Sequential(_layer(width), nn.Conv2d(width, 1, 1))
         self.boxes = nn.Sequential(_layer(width), nn.Conv2d(width, 4, 1))
         # The first score is the response alone; the first box is as large as half a template, or as the target in it.
-        for last, bias in ((self.score[-1], 0.0), (self.boxes[-1], 0.0 if relative else float(torch.log(torch.tensor(2.0))))):
+        for last, bias in (
+            (self.score[-1], 0.0),
+            (self.boxes[-1], 0.0 if relative else float(torch.log(torch.tensor(2.0)))),
+        ):
             assert isinstance(last, nn.Conv2d) and last.bias is not None
             nn.init.zeros_(last.weight)
             nn.init.constant_(last.bias, bias)
@@ -128,4 +139,6 @@ class BoxHead(nn.Module):
 
 
 def _layer(width: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True))
+    return nn.Sequential(
+        nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
+    )

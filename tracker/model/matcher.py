@@ -62,13 +62,19 @@ class Matcher(nn.Module):
         self.head: ClassicHead | BoxHead
         if config.head == "classic":
             if self.fine:
-                raise ConfigError(f"The head 'classic' doesn't read fine channels; take {config.backbone.removesuffix('-fine')!r} for it.")
+                raise ConfigError(
+                    f"The head 'classic' doesn't read fine channels; take {config.backbone.removesuffix('-fine')!r} for it."
+                )
             self.head = ClassicHead(config.response_scale)
         else:
             if not self.backbone.padded:
-                raise ConfigError(f"The head 'boxes' needs a padded backbone; {config.backbone!r} is not. Use head: classic.")
+                raise ConfigError(
+                    f"The head 'boxes' needs a padded backbone; {config.backbone!r} is not. Use head: classic."
+                )
             width, layers, scale = config.head_channels, config.head_layers, config.response_scale
-            self.head = BoxHead(channels, self.template_cells, width, layers, scale, self.stride, self.fine, config.relative_boxes)
+            self.head = BoxHead(
+                channels, self.template_cells, width, layers, scale, self.stride, self.fine, config.relative_boxes
+            )
 
     @property
     def template_cells(self) -> int:

@@ -34,7 +34,11 @@ class DrawFrom(TorchFunctionMode):
         self._generator = torch.Generator().manual_seed(seed)
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         given = dict(kwargs or {})
         if _draws(func) and given.get("generator") is None:

@@ -29,7 +29,9 @@ class Response:
 
     def __getitem__(self, rows: slice) -> Response:
         """Some of the pictures of a batch."""
-        return Response(self.score[rows], *(None if part is None else part[rows] for part in (self.boxes, self.embedding)))
+        return Response(
+            self.score[rows], *(None if part is None else part[rows] for part in (self.boxes, self.embedding))
+        )
 
 
 class Engine(Protocol):

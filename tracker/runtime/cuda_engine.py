@@ -95,7 +95,9 @@ class CudaEngine:
             return self._finish(plan, templates)
 
     @torch.inference_mode()
-    def match_windows(self, templates: Tensor, image: Image, crops: Sequence[Crop], fills: Sequence[Colour]) -> Response:
+    def match_windows(
+        self, templates: Tensor, image: Image, crops: Sequence[Crop], fills: Sequence[Colour]
+    ) -> Response:
         """As `match`, but the crops are cut on the device: one upload of the frame serves all targets in it.
 
         Pays from about ten targets in a frame; for one target a crop cut on the CPU is less to upload.
@@ -160,7 +162,13 @@ class CudaEngine:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             result = self._network(pixels, fixed)
-        logger.info("captured a CUDA graph for %d crops of %d x %d pixels and %d templates", batch, width, height, len(templates))
+        logger.info(
+            "captured a CUDA graph for %d crops of %d x %d pixels and %d templates",
+            batch,
+            width,
+            height,
+            len(templates),
+        )
         return _Plan(pixels, fixed, host, result, graph.replay)
 
     def _autocast(self) -> torch.autocast:
@@ -200,7 +208,11 @@ def check_device(name: str) -> torch.device:
         raise DeviceError(f"The device {name!r} is not supported; give auto, cpu, cuda or cuda:N.")
     if device.type == "cuda":
         if not torch.cuda.is_available():
-            built = "this torch was built without CUDA" if torch.version.cuda is None else "no NVIDIA driver or no GPU answers"
+            built = (
+                "this torch was built without CUDA"
+                if torch.version.cuda is None
+                else "no NVIDIA driver or no GPU answers"
+            )
             raise DeviceError(
                 f"The device {name!r} is not there: {built}. Use --device cpu, or install the driver and a CUDA build of torch."
             )
@@ -222,4 +234,6 @@ def _sentences(device: str) -> Iterator[None]:
         ) from None
     except torch.AcceleratorError as error:
         reason = str(error).splitlines()[0]
-        raise DeviceError(f"The device {device} failed ({reason}); `nvidia-smi` says more, --device cpu works without it.") from None
+        raise DeviceError(
+            f"The device {device} failed ({reason}); `nvidia-smi` says more, --device cpu works without it."
+        ) from None

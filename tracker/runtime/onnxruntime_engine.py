@@ -33,7 +33,9 @@ class OnnxTemplates:
 @lru_cache(maxsize=64)
 def _stacked(templates: tuple[OnnxTemplates, ...]) -> OnnxTemplates:
     """The same targets are matched together frame after frame: their matrices are copied into one once."""
-    return OnnxTemplates(np.concatenate([t.features for t in templates]), np.concatenate([t.embedding for t in templates]))
+    return OnnxTemplates(
+        np.concatenate([t.features for t in templates]), np.concatenate([t.embedding for t in templates])
+    )
 
 
 class OnnxEngine:
@@ -72,10 +74,15 @@ class OnnxEngine:
         """
         self.threads, self.parallel_threads, self.search_size = threads, parallel_threads or threads, config.search_size
         try:
-            self._models: dict[str | int, bytes] = {"template": template_model(config, state), "prepare": prepare_model(config, state)}
+            self._models: dict[str | int, bytes] = {
+                "template": template_model(config, state),
+                "prepare": prepare_model(config, state),
+            }
             self._models["search"] = search_model(config, state, features=True)
             # A known size leaves no shapes to be computed; other sizes run in a session of their own.
-            self._usual = set() if "search" in (models or {}) else {size for size in (config.search_size, *sizes) if size > 0}
+            self._usual = (
+                set() if "search" in (models or {}) else {size for size in (config.search_size, *sizes) if size > 0}
+            )
             self._models.update({size: search_model(config, state, features=True, size=size) for size in self._usual})
         except KeyError as error:
             raise misfit(None, KeyError(f"the array {error} is missing")) from None

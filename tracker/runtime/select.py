@@ -65,7 +65,9 @@ def build_engine(model: LoadedModel, device: str = "auto", engine: str = "auto",
         logger.info("engine auto: %s (%s)", engine, reason)
     kind = device.split(":")[0]
     if engine in HOMES and kind != HOMES[engine][0]:
-        raise DeviceError(f"The engine {engine} runs on {HOMES[engine][0]}, not on {device!r}; give --device auto, or --engine torch.")
+        raise DeviceError(
+            f"The engine {engine} runs on {HOMES[engine][0]}, not on {device!r}; give --device auto, or --engine torch."
+        )
     threads, parallel_threads = (threads, threads) if threads else (default_threads(), default_threads(None))
     with reading(lambda why: misfit(model.path, why)):  # arrays of other shapes show where the graphs are built
         return _build(model, device, engine, threads, parallel_threads)
@@ -107,7 +109,10 @@ def find_device() -> tuple[str, str]:
 
     if torch.cuda.is_available():
         return "cuda", torch.cuda.get_device_name()
-    return "cpu", "there is an NVIDIA driver, but this torch can't use it: it was built without CUDA, or for a newer driver"
+    return (
+        "cpu",
+        "there is an NVIDIA driver, but this torch can't use it: it was built without CUDA, or for a newer driver",
+    )
 
 
 def _choose(device: str, backbone: str) -> tuple[str, str]:

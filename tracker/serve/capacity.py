@@ -49,7 +49,9 @@ def measure(args: argparse.Namespace, count: int, port: int, epoch: float) -> Me
     """One run with so many streams."""
     streams = {
         f"s{k}": parse_stream(
-            f"s{k}", {"source": f"tcp://127.0.0.1:{port}", "targets": {"t": {"box": _box(args)}}, "timeout": 30.0}, "the measurement"
+            f"s{k}",
+            {"source": f"tcp://127.0.0.1:{port}", "targets": {"t": {"box": _box(args)}}, "timeout": 30.0},
+            "the measurement",
         )
         for k in range(count)
     }
@@ -66,7 +68,11 @@ def measure(args: argparse.Namespace, count: int, port: int, epoch: float) -> Me
             os.sched_setaffinity(handles[-1].pid or 0, {sorted(os.sched_getaffinity(0))[len(handles) - 1]})
         return handles[-1]
 
-    supervisor, over, out = Supervisor(config, hire, args.cores, results, lambda *news: None), threading.Event(), Measured()
+    supervisor, over, out = (
+        Supervisor(config, hire, args.cores, results, lambda *news: None),
+        threading.Event(),
+        Measured(),
+    )
     seen: dict[str, float] = {}
     counting = threading.Event()
 
@@ -142,9 +148,13 @@ def row(count: int, one: Measured) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--streams", type=int, nargs="+", default=[1, 2, 4, 8, 16], metavar="N", help="numbers of streams to try")
+    parser.add_argument(
+        "--streams", type=int, nargs="+", default=[1, 2, 4, 8, 16], metavar="N", help="numbers of streams to try"
+    )
     parser.add_argument("--cores", type=int, default=1, metavar="N", help="workers, one for each core")
-    parser.add_argument("--pin", action="store_true", help="keep worker k on core k (the streams are sent from whatever is left)")
+    parser.add_argument(
+        "--pin", action="store_true", help="keep worker k on core k (the streams are sent from whatever is left)"
+    )
     parser.add_argument("--seconds", type=float, default=20.0, help="length of a run, after warming up")
     parser.add_argument("--model", default="siamtrack-n")
     parser.add_argument("--device", default="cpu")
@@ -160,9 +170,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             assert server.stdout is not None
             port, epoch = server.stdout.readline().split()
             out = sys.stdout
-            out.write(f"{args.model}, {args.width} x {args.height} at {args.rate} fps, one target each, {args.cores} worker(s), ")
+            out.write(
+                f"{args.model}, {args.width} x {args.height} at {args.rate} fps, one target each, {args.cores} worker(s), "
+            )
             out.write(f"{args.seconds:g} s; load of the machine before: {os.getloadavg()[0]:.1f}\n\n")
-            out.write("| streams | frames/s in, each | results/s, each | dropped % | p50 ms | p95 ms | cores used | MB | MB grown |\n")
+            out.write(
+                "| streams | frames/s in, each | results/s, each | dropped % | p50 ms | p95 ms | cores used | MB | MB grown |\n"
+            )
             out.write("|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n")
             for count in args.streams:
                 out.write(row(count, measure(args, count, int(port), float(epoch))) + "\n")

@@ -56,7 +56,9 @@ def _look(stream: StreamConfig, most: int) -> str:
         info, frame = source.info, next(iter(source))
     height, width = frame.image.shape[:2]
     if width * height > most:
-        raise SourceError(f"{hide_password(stream.source)} has {width} x {height} pixels, more than limits.pixels ({most}) allows.")
+        raise SourceError(
+            f"{hide_password(stream.source)} has {width} x {height} pixels, more than limits.pixels ({most}) allows."
+        )
     for target in stream.targets.values():
         if target.box is not None:
             check_box(target.box, width, height)
@@ -65,4 +67,6 @@ def _look(stream: StreamConfig, most: int) -> str:
     count = f", {info.frame_count} frames" if info.frame_count else ""
     rule = "newest frame only" if live else "every frame"
     found = ", targets from detections" if stream.detections else ""
-    return f"{hide_password(stream.source)}, {width} x {height}{rate}{count}; {rule}; {len(stream.targets)} targets{found}"
+    return (
+        f"{hide_password(stream.source)}, {width} x {height}{rate}{count}; {rule}; {len(stream.targets)} targets{found}"
+    )

@@ -262,17 +262,23 @@ def load_serve_config(path: str | Path) -> ServeConfig:
             of bounds.
     """
     if not is_file(path):
-        raise ConfigError(f"The file {path} does not exist; name a file that lists streams, docs/serve.md has one to start from.")
+        raise ConfigError(
+            f"The file {path} does not exist; name a file that lists streams, docs/serve.md has one to start from."
+        )
     values = read_yaml(path)
     streams = values.pop("streams", None) or {}
     if not isinstance(streams, dict):
-        raise ConfigError(f"In {path}: `streams` must hold a name and what it is for each stream, not a {type(streams).__name__}.")
+        raise ConfigError(
+            f"In {path}: `streams` must hold a name and what it is for each stream, not a {type(streams).__name__}."
+        )
     results = values.get("results")
     mqtt = _part(results, "mqtt", MqttConfig(), f"results of {path}") if isinstance(results, dict) else None
     config = merge(ServeConfig(), values, where=str(path))
     config = replace(config, results=replace(config.results, mqtt=mqtt))
     _check_whole(config, str(path))
-    return replace(config, streams={str(name): parse_stream(str(name), one, str(path)) for name, one in streams.items()})
+    return replace(
+        config, streams={str(name): parse_stream(str(name), one, str(path)) for name, one in streams.items()}
+    )
 
 
 def _part(values: dict[str, Any], key: str, base: T, where: str) -> T | None:
@@ -298,7 +304,9 @@ def parse_stream(name: str, values: Any, where: str) -> StreamConfig:
     """
     where = f"stream {name!r} of {where}"
     if not NAME.match(name):
-        raise ConfigError(f"In {where}: a name has up to 64 letters, digits, dots, dashes and underscores, and begins with the first two.")
+        raise ConfigError(
+            f"In {where}: a name has up to 64 letters, digits, dots, dashes and underscores, and begins with the first two."
+        )
     if isinstance(values, (str, int)) and not isinstance(values, bool):
         values = {"source": values}
     if not isinstance(values, dict):
@@ -315,7 +323,9 @@ def parse_stream(name: str, values: Any, where: str) -> StreamConfig:
         raise ConfigError(f"In {where}: `targets` must hold a name and a box for each target.")
     detections = _part(values, "detections", DetectionsConfig(), where)
     config = merge(StreamConfig(), values, where=where)
-    config = replace(config, detections=detections, targets={str(k): parse_target(str(k), one, where) for k, one in targets.items()})
+    config = replace(
+        config, detections=detections, targets={str(k): parse_target(str(k), one, where) for k, one in targets.items()}
+    )
     if not config.source:
         raise ConfigError(f"In {where}: it needs `source: FILE or URL`.")
     _one_of("live", config.live, LIVE, where)
@@ -345,11 +355,15 @@ def parse_target(name: str, values: Any, where: str) -> TargetConfig:
     """
     where = f"target {name!r} of {where}"
     if not NAME.match(name):
-        raise ConfigError(f"In {where}: a name has up to 64 letters, digits, dots, dashes and underscores, and begins with the first two.")
+        raise ConfigError(
+            f"In {where}: a name has up to 64 letters, digits, dots, dashes and underscores, and begins with the first two."
+        )
     if isinstance(values, list):
         values = {"box": values}
     if isinstance(values, dict) and "gallery" in values:
-        raise ConfigError(f"In {where}: targets from a gallery are not supported yet; give `known`, a file of `track --save-target`.")
+        raise ConfigError(
+            f"In {where}: targets from a gallery are not supported yet; give `known`, a file of `track --save-target`."
+        )
     if not isinstance(values, dict):
         raise ConfigError(f"In {where}: it needs `box: [x, y, w, h]` or `known: FILE.npz`.")
     config = merge(TargetConfig(), values, where=where)

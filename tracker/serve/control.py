@@ -59,7 +59,9 @@ class Control:
         self._supervisor, self._open_metrics = supervisor, config.metrics
         token = os.environ.get(TOKEN) or secrets.token_urlsafe(24)
         if len(token) < 16:
-            raise SiamTrackError(f"The token in {TOKEN} has {len(token)} characters; give 16 or more that nobody can guess.")
+            raise SiamTrackError(
+                f"The token in {TOKEN} has {len(token)} characters; give 16 or more that nobody can guess."
+            )
         # Unlike the page of one stream this one opens addresses and writes files: the token is asked for on this
         # machine too.
         self._guard = Guard(parse_address(config.address), token)
@@ -124,7 +126,9 @@ class Control:
         self.url = self._guard.url(self._port)
 
     @web.middleware
-    async def _protect(self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
+    async def _protect(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
         cookie = f"siamtrack-serve-{self._port}"
         if not self._guard.host_allowed(request.host):
             return _problem(403, f"{request.host[:80]!r} is not a name of this machine; use localhost.")
@@ -135,8 +139,12 @@ class Control:
             return response
         bearer = request.headers.get("Authorization", "").removeprefix("Bearer ").strip()
         free = request.path == "/metrics" and self._open_metrics
-        if not free and not any(self._guard.token_allowed(given or None) for given in (bearer, in_query, request.cookies.get(cookie))):
-            return _problem(401, "The token is needed: `Authorization: Bearer TOKEN`, or the address that was printed at the start.")
+        if not free and not any(
+            self._guard.token_allowed(given or None) for given in (bearer, in_query, request.cookies.get(cookie))
+        ):
+            return _problem(
+                401, "The token is needed: `Authorization: Bearer TOKEN`, or the address that was printed at the start."
+            )
         if request.method != "GET" and not self._guard.origin_allowed(request.headers.get("Origin"), request.host):
             return _problem(403, "Changes are taken from programs and from this server's own page.")
         try:
@@ -218,7 +226,9 @@ def check_record(config: StreamConfig) -> None:
     for path in filter(None, (config.record.video, config.record.boxes)):
         pure = PurePosixPath(path)
         if pure.is_absolute() or ".." in pure.parts or path.startswith("~"):
-            raise ConfigError(f"A stream that is added at run time records below the folder that the service runs in, not to {path!r}.")
+            raise ConfigError(
+                f"A stream that is added at run time records below the folder that the service runs in, not to {path!r}."
+            )
 
 
 def _check_openable(name: str, config: StreamConfig) -> None:
@@ -233,7 +243,9 @@ def _check_openable(name: str, config: StreamConfig) -> None:
 
 async def _body(request: web.Request) -> Any:
     if request.content_type != "application/json":
-        raise ConfigError(f"The request has the type {request.content_type!r}; send JSON with `Content-Type: application/json`.")
+        raise ConfigError(
+            f"The request has the type {request.content_type!r}; send JSON with `Content-Type: application/json`."
+        )
     try:
         return await request.json()
     except ValueError as error:

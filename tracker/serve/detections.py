@@ -41,7 +41,9 @@ def read_detections(path: str | Path, least_score: float) -> dict[int, list[list
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise BoxError(f"Can't read detections from {path}: {getattr(error, 'strerror', None) or 'it is not a text file'}.") from None
+        raise BoxError(
+            f"Can't read detections from {path}: {getattr(error, 'strerror', None) or 'it is not a text file'}."
+        ) from None
     out: dict[int, list[list[float]]] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -73,7 +75,9 @@ def usable(box: Any) -> list[float] | None:
     return [x, y, w, h] if np.isfinite([x, y, w, h]).all() and w > 0 and h > 0 else None
 
 
-def fresh(found: Sequence[Sequence[float]], taken: Sequence[Sequence[float]], overlap: float, most: int) -> list[list[float]]:
+def fresh(
+    found: Sequence[Sequence[float]], taken: Sequence[Sequence[float]], overlap: float, most: int
+) -> list[list[float]]:
     """The detections that no target (nor a detection before) covers, at most so many."""
     out: list[list[float]] = []
     for box in found:
@@ -134,7 +138,9 @@ class EndpointDetections:
             request = urllib.request.Request(config.url, bytes(data), {"Content-Type": "image/jpeg"}, method="POST")
             with urllib.request.urlopen(request, timeout=config.timeout) as answer:
                 given = json.loads(answer.read(LONGEST_ANSWER))["boxes"]
-            boxes = [good for box in given if (len(box) < 5 or float(box[4]) >= config.least_score) and (good := usable(box))]
+            boxes = [
+                good for box in given if (len(box) < 5 or float(box[4]) >= config.least_score) and (good := usable(box))
+            ]
         except (OSError, ValueError, KeyError, TypeError, urllib.error.URLError) as error:
             self.problem = f"detections: {config.url} gave no boxes ({str(error)[:120] or type(error).__name__})"
             return

@@ -68,7 +68,9 @@ class Entry:
         begun = set(saved.begun)
         if saved.frame is not None and not saved.live:
             start = saved.frame + 1
-            late = [n for n, t in self.config.targets.items() if t.box is not None and t.frame < start and n not in begun]
+            late = [
+                n for n, t in self.config.targets.items() if t.box is not None and t.frame < start and n not in begun
+            ]
             if late:  # the worker died before it could say what it had begun
                 saved, start, begun = Saved(), 0, set()
         values: dict[str, Any] = {

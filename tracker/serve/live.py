@@ -61,7 +61,9 @@ class LiveReader:
         self._reformatter = VideoReformatter()
         self._time_base = stream.time_base
         self._origin = self._held.pts
-        self.info = VideoInfo(self._name, self._held.width, self._held.height, None, None, self._container.duration is None)
+        self.info = VideoInfo(
+            self._name, self._held.width, self._held.height, None, None, self._container.duration is None
+        )
 
     def __iter__(self) -> Iterator[Any]:
         """Raw frames (`av.VideoFrame`) until the stream ends.

@@ -39,7 +39,11 @@ class Machine:
         self._config = config
         cards = gpus() if config.device == "auto" else 0
         self._devices = [f"cuda:{k}" for k in range(cards)] or [config.device]
-        wanted = config.workers.count or cards or (1 if config.device.startswith("cuda") else max(1, cores() // config.workers.threads))
+        wanted = (
+            config.workers.count
+            or cards
+            or (1 if config.device.startswith("cuda") else max(1, cores() // config.workers.threads))
+        )
         # No more workers than streams: a process without one costs memory for nothing.
         self.count = max(1, min(wanted, len(config.streams) or wanted) if not config.control.address else wanted)
         self._turn = itertools.count()

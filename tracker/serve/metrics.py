@@ -59,14 +59,20 @@ def exposition(state: Callable[[], dict[str, Any]]) -> Callable[[], tuple[bytes,
                 for kind in ("tracking", "uncertain", "lost"):
                     targets.add_metric([one["name"], kind], float(sum(t["state"] == kind for t in one["targets"])))
             yield from (up, latency, targets)
-            written = CounterMetricFamily("siamtrack_results_written", "Lines that a listener took.", labels=["listener"])
-            missed = CounterMetricFamily("siamtrack_results_missed", "Lines that a slow or absent listener missed.", labels=["listener"])
+            written = CounterMetricFamily(
+                "siamtrack_results_written", "Lines that a listener took.", labels=["listener"]
+            )
+            missed = CounterMetricFamily(
+                "siamtrack_results_missed", "Lines that a slow or absent listener missed.", labels=["listener"]
+            )
             for name, counts in now["results"].items():
                 written.add_metric([name], counts["written"])
                 missed.add_metric([name], counts["missed"])
             yield from (written, missed)
             yield CounterMetricFamily("siamtrack_worker_deaths", "Workers that died.", value=now["worker_deaths"])
-            yield GaugeMetricFamily("siamtrack_workers_ready", "Workers that are ready.", value=sum(w["ready"] for w in now["workers"]))
+            yield GaugeMetricFamily(
+                "siamtrack_workers_ready", "Workers that are ready.", value=sum(w["ready"] for w in now["workers"])
+            )
 
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Collector())

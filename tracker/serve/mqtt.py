@@ -64,7 +64,10 @@ class MqttListener(Listener):
 
     def write(self, lines: list[Line]) -> None:
         for stream, line in lines:
-            sent = self._connected and self._client.publish(f"{self._config.topic}/{stream or 'events'}", line, self._config.qos).rc == 0
+            sent = (
+                self._connected
+                and self._client.publish(f"{self._config.topic}/{stream or 'events'}", line, self._config.qos).rc == 0
+            )
             if not sent:
                 self.missed += 1
                 self.written -= 1  # `run` counts all of them as written

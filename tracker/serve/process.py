@@ -65,7 +65,9 @@ class ProcessHandle:
         env.setdefault("OMP_NUM_THREADS", str(plan.threads))
         with theirs:
             command = [sys.executable, "-m", "tracker.serve.process", str(theirs.fileno())]
-            self._process = subprocess.Popen(command, env=env, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=2)
+            self._process = subprocess.Popen(
+                command, env=env, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=2
+            )
         self._link = Connection(ours.detach())
         self._out: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self.place = f"process {self._process.pid}"

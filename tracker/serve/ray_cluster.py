@@ -167,7 +167,12 @@ class Cluster:
         if free.get("CPU", 0) < threads or (self._cards and free.get("GPU", 0) < 1):
             return None
         self._number += 1
-        options = {"num_cpus": threads, "num_gpus": 1 if self._cards else 0, "scheduling_strategy": "SPREAD", "max_restarts": 0}
+        options = {
+            "num_cpus": threads,
+            "num_gpus": 1 if self._cards else 0,
+            "scheduling_strategy": "SPREAD",
+            "max_restarts": 0,
+        }
         plan = plan_of(self._config, "cuda" if self._cards else "cpu" if self._config.device == "auto" else None)
         actor = self._actor.options(**options).remote(plan.to_dict())
         return RayHandle(actor, f"Ray actor {self._number}", self._config.workers.gone_seconds or SILENCE)

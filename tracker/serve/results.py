@@ -76,7 +76,10 @@ class Listener(threading.Thread):
                 except OSError as error:
                     self.missed += len(lines)
                     self.reader_gone = isinstance(error, BrokenPipeError)
-                    self.problem, self.broken = f"Writing results to {self.place} failed: {error.strerror or error}.", True
+                    self.problem, self.broken = (
+                        f"Writing results to {self.place} failed: {error.strerror or error}.",
+                        True,
+                    )
                     if not self.reader_gone:
                         logger.warning("%s Nothing more is written there.", self.problem)
             if ended or self.broken:

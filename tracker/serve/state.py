@@ -64,7 +64,9 @@ def write_state(path: str | Path, streams: dict[str, Saved]) -> None:
     values: dict[str, Any] = {"format": FORMAT, "streams": {}}
     parts: dict[str, bytes] = {}
     for name, saved in streams.items():
-        values["streams"][name] = {k: getattr(saved, k) for k in ("targets", "begun", "frame", "live", "config", "added")}
+        values["streams"][name] = {
+            k: getattr(saved, k) for k in ("targets", "begun", "frame", "live", "config", "added")
+        }
         parts |= {f"{name}/{target}": data for target, data in saved.views.items()}
     write_atomic(path, pack(KIND, values, parts))
 
@@ -85,7 +87,9 @@ def read_state(path: str | Path) -> dict[str, Saved]:
         out = {}
         for name, one in values["streams"].items():
             views = {target: parts[f"{name}/{target}"] for target in one["targets"]}
-            out[name] = Saved(one["targets"], views, one["begun"], one["frame"], one["live"], one["config"], one["added"])
+            out[name] = Saved(
+                one["targets"], views, one["begun"], one["frame"], one["live"], one["config"], one["added"]
+            )
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, struct.error) as error:
         raise SiamTrackError(
             f"The state file {file} can't be read ({getattr(error, 'strerror', None) or error}); "

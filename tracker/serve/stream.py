@@ -147,7 +147,9 @@ class Stream:
             self.targets.remove(name)
         elif not waited and not missing_ok:
             there = sorted(self.targets.names.values()) if self.targets is not None else []
-            raise SiamTrackError(f"The stream {self.name!r} has no target {name!r}; it has {', '.join(there) or 'none'}.")
+            raise SiamTrackError(
+                f"The stream {self.name!r} has no target {name!r}; it has {', '.join(there) or 'none'}."
+            )
 
     def save(self) -> dict[str, tuple[dict[str, Any], bytes]]:
         """name -> what `restore` takes, for each target."""
@@ -204,14 +206,18 @@ class Stream:
     def _start(self, name: str, frame: Frame, box: Sequence[float]) -> None:
         assert self.targets is not None
         if len(self.targets.targets) >= self._limits.targets:
-            self._tell("target", f"target {name!r} is left out: limits.targets allows {self._limits.targets} in a stream")
+            self._tell(
+                "target", f"target {name!r} is left out: limits.targets allows {self._limits.targets} in a stream"
+            )
             return
         try:
             number = self.targets.start(name, frame.image, box)
         except SiamTrackError as error:
             self._tell("target", f"target {name!r}: {error}")
             return
-        self._started.append(Track(self.targets.targets[number].box, 1.0, index=frame.index, timestamp=frame.timestamp, target_id=number))
+        self._started.append(
+            Track(self.targets.targets[number].box, 1.0, index=frame.index, timestamp=frame.timestamp, target_id=number)
+        )
 
     def _detect(self, frame: Frame) -> None:
         """Starts targets where a detector saw something that none of them covers."""
@@ -248,7 +254,9 @@ class Stream:
             self._lost_since.pop(name)
             if self.config.lost == "restart" and box is None:
                 continue
-            self._leaving.append((name, box if self.config.lost == "restart" else None))  # this frame's results still name it
+            self._leaving.append(
+                (name, box if self.config.lost == "restart" else None)
+            )  # this frame's results still name it
 
     def _leave(self) -> None:
         """Takes the targets out that were lost too long; those that restart wait for the frame."""
@@ -264,7 +272,9 @@ class Stream:
         if self.recording is None and not self._recorded:
             self._recorded = True
             try:
-                self.recording = Recording(self.config.record, self.reader.info, self.live, lambda text: self._tell("recording", text))
+                self.recording = Recording(
+                    self.config.record, self.reader.info, self.live, lambda text: self._tell("recording", text)
+                )
             except SiamTrackError as error:
                 self._tell("recording", f"nothing is recorded: {error}")
                 return

@@ -81,7 +81,9 @@ class Supervisor:
         SiamTrackError: The state file can't be read.
     """
 
-    def __init__(self, config: ServeConfig, hire: Hire, workers: int, results: Results, tell: Tell, *, fresh: bool = False) -> None:
+    def __init__(
+        self, config: ServeConfig, hire: Hire, workers: int, results: Results, tell: Tell, *, fresh: bool = False
+    ) -> None:
         self.config, self.results = config, results
         self._hire, self._count, self._tell = hire, workers, tell
         self.entries: dict[str, Entry] = {}
@@ -112,7 +114,11 @@ class Supervisor:
             if old is not None:
                 self._take_away(old)
             if saved is not None and old is not None:  # targets that the new configuration changed start anew
-                changed = {n for n in {*config.targets, *old.config.targets} if config.targets.get(n) != old.config.targets.get(n)}
+                changed = {
+                    n
+                    for n in {*config.targets, *old.config.targets}
+                    if config.targets.get(n) != old.config.targets.get(n)
+                }
                 saved.begun = [n for n in saved.begun if n not in changed]
                 saved.targets = {n: one for n, one in saved.targets.items() if n not in changed}
             entry = self._enter(name, config, saved)
@@ -155,7 +161,9 @@ class Supervisor:
             entry = self.entry(name)
             known = {*entry.last, *entry.saved.targets, *entry.config.targets}
             if target not in known:
-                raise SiamTrackError(f"The stream {name!r} has no target {target!r}; it has {', '.join(sorted(known)) or 'none'}.")
+                raise SiamTrackError(
+                    f"The stream {name!r} has no target {target!r}; it has {', '.join(sorted(known)) or 'none'}."
+                )
             entry.config.targets.pop(target, None)
             entry.saved.targets.pop(target, None)
             entry.last.pop(target, None)
@@ -279,7 +287,9 @@ class Supervisor:
             self._hire_wait = 0.5
             if not post.spare:
                 self._even_out(number)
-            self._tell("", "worker", f"worker {number} ({post.handle.place}): {post.text}{', spare' if post.spare else ''}")
+            self._tell(
+                "", "worker", f"worker {number} ({post.handle.place}): {post.text}{', spare' if post.spare else ''}"
+            )
         elif kind == "picture" and values["number"] in self._waiting:
             self._waiting[values["number"]].put((values, parts))
         elif kind == "unable":
@@ -412,7 +422,11 @@ class Supervisor:
                     loads[entry.worker] += entry.load
             busiest = max(loads, key=lambda one: loads[one])
             gap = loads[busiest] - loads[number]
-            mine = [e for e in self.entries.values() if e.worker == busiest and e.saved.live and not e.over and 2 * e.load <= gap]
+            mine = [
+                e
+                for e in self.entries.values()
+                if e.worker == busiest and e.saved.live and not e.over and 2 * e.load <= gap
+            ]
             if not mine:
                 return
             moved = max(mine, key=lambda e: e.load)

@@ -93,7 +93,9 @@ class StreamServer:
         aligned: Whether each client begins at the first picture, so that a box for it is known; else at the next key frame.
     """
 
-    def __init__(self, width: int = 1280, height: int = 720, rate: int = 25, port: int = 0, aligned: bool = False) -> None:
+    def __init__(
+        self, width: int = 1280, height: int = 720, rate: int = 25, port: int = 0, aligned: bool = False
+    ) -> None:
         self._aligned = aligned
         self._packets, self._size, self.rate = encode(width, height, rate), (width, height), rate
         self._listener = socket.create_server(("127.0.0.1", port), backlog=64)

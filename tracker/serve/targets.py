@@ -96,7 +96,9 @@ class StreamTargets(MultiTracker):
         """
         number = self.id_of(name)
         if number is None:
-            raise SiamTrackError(f"There is no target {name!r} here; there are {', '.join(sorted(self.names.values())) or 'none'}.")
+            raise SiamTrackError(
+                f"There is no target {name!r} here; there are {', '.join(sorted(self.names.values())) or 'none'}."
+            )
         self.drop(number)
         del self.names[number]
         self._saved.pop(number, None)
@@ -156,7 +158,9 @@ class StreamTargets(MultiTracker):
                 setattr(target, key, values[key])
             target.recent_motion = 1.0  # it may have moved meanwhile: the full window
         except (KeyError, ValueError, TypeError, OSError) as error:
-            raise SiamTrackError(f"The saved target {name!r} can't be read ({str(error)[:100]}); it starts as streams.yaml says.") from None
+            raise SiamTrackError(
+                f"The saved target {name!r} can't be read ({str(error)[:100]}); it starts as streams.yaml says."
+            ) from None
         return self._put(name, target)
 
     def _put(self, name: str, target: Target) -> int:

@@ -62,7 +62,9 @@ class Worker:
         self._tracker = tracker or build_tracker(plan)
         self._fingerprint = fingerprint(self._tracker.model)
         model, engine, config = self._tracker.model, self._tracker.engine, self._tracker.config
-        self._live = SiamTracker(model, engine, replace(config, redetect_budget_ms=config.redetect_budget_ms or LIVE_BUDGET_MS))
+        self._live = SiamTracker(
+            model, engine, replace(config, redetect_budget_ms=config.redetect_budget_ms or LIVE_BUDGET_MS)
+        )
         self._streams: dict[str, Stream] = {}
         self._commands: deque[tuple[str, dict[str, Any], dict[str, bytes]]] = deque()
         self._wakeup = threading.Condition()
@@ -182,7 +184,9 @@ class Worker:
         parts: list[list[Stream]] = []
         windows = 0
         for stream in ready:
-            if not parts or windows + stream.crops > self._call or stream.faults:  # one that failed before is looked at alone
+            if (
+                not parts or windows + stream.crops > self._call or stream.faults
+            ):  # one that failed before is looked at alone
                 parts.append([])
                 windows = 0
             parts[-1].append(stream)
@@ -274,7 +278,9 @@ class Worker:
         elif name not in self._streams:
             logger.info("%s for the stream %r, which is not here", kind, name)
         elif kind == "add_target":
-            self._streams[name].add_target(values["target"], parse_target(values["target"], values["config"], "the request"))
+            self._streams[name].add_target(
+                values["target"], parse_target(values["target"], values["config"], "the request")
+            )
         elif kind == "remove_target":
             self._streams[name].remove_target(values["target"])
         elif kind == "picture":

@@ -42,7 +42,9 @@ class Choice:
 def clash(a: Choice, b: Choice) -> bool:
     """Whether two choices are the same place."""
     return (
-        a.observation is not None and b.observation is not None and math.dist(a.centre.tolist(), b.centre.tolist()) < min(a.reach, b.reach)
+        a.observation is not None
+        and b.observation is not None
+        and math.dist(a.centre.tolist(), b.centre.tolist()) < min(a.reach, b.reach)
     )
 
 

@@ -19,7 +19,18 @@ from tracker.tracking.decode import Decoded, Map
 OVERLAP = 0.3
 """Overlap with the truth from which on a box counts as being on the target."""
 
-FEATURES = ("peak", "margin", "contrast", "agreement", "resize", "motion", "online", "online_margin", "drop", "online_drop")
+FEATURES = (
+    "peak",
+    "margin",
+    "contrast",
+    "agreement",
+    "resize",
+    "motion",
+    "online",
+    "online_margin",
+    "drop",
+    "online_drop",
+)
 """What `features` gives, in this order:
 peak        logit at the chosen place
 margin      that less the best logit outside the neighbourhood of the target (how far ahead of the best distractor)
@@ -37,7 +48,9 @@ USUAL_ONLINE = (0.8, 0.6)
 """The two of the online filter where there is no online filter: what they are on a target that is tracked well."""
 
 
-def outside(shape: tuple[int, ...], box: Sequence[float] | NDArray[np.float64], stride: int, crop: int) -> NDArray[np.bool_]:
+def outside(
+    shape: tuple[int, ...], box: Sequence[float] | NDArray[np.float64], stride: int, crop: int
+) -> NDArray[np.bool_]:
     """(H, W) True for the cells that stand clear of a target: off its box by a quarter of its size and a cell.
 
     Args:
@@ -51,7 +64,9 @@ def outside(shape: tuple[int, ...], box: Sequence[float] | NDArray[np.float64], 
     return clear
 
 
-def around(shape: tuple[int, ...], box: Sequence[float] | NDArray[np.float64], stride: int, crop: int) -> tuple[slice, slice]:
+def around(
+    shape: tuple[int, ...], box: Sequence[float] | NDArray[np.float64], stride: int, crop: int
+) -> tuple[slice, slice]:
     """Rows and columns of the cells that don't stand clear of a target; as of `outside`."""
     left, top, right, bottom = (float(v) for v in box)
     return _near(top, bottom, shape[0], stride, crop), _near(left, right, shape[1], stride, crop)
@@ -180,7 +195,9 @@ def probability(values: ArrayLike, weights: Sequence[float]) -> NDArray[np.float
     return np.asarray(0.5 * (np.tanh(0.5 * (x @ w[1:] + w[0])) + 1))
 
 
-def verified(score: ArrayLike, likeness: ArrayLike, searched: ArrayLike, weights: Sequence[float]) -> NDArray[np.float64]:
+def verified(
+    score: ArrayLike, likeness: ArrayLike, searched: ArrayLike, weights: Sequence[float]
+) -> NDArray[np.float64]:
     """Probability that what was found is the target: its score, and how much its embedding is like a known view.
 
     Args:
@@ -244,6 +261,10 @@ def reliability(scores: ArrayLike, right: ArrayLike, bins: int = 10) -> tuple[li
     """
     p, y = np.asarray(scores, dtype=np.float64), np.asarray(right, dtype=np.float64)
     place = np.minimum((p * bins).astype(int), bins - 1)
-    rows = [(float(p[place == k].mean()), float(y[place == k].mean()), int((place == k).sum())) for k in range(bins) if (place == k).any()]
+    rows = [
+        (float(p[place == k].mean()), float(y[place == k].mean()), int((place == k).sum()))
+        for k in range(bins)
+        if (place == k).any()
+    ]
     error = sum(count * abs(score - share) for score, share, count in rows) / max(len(p), 1)
     return rows, float(error)

@@ -73,7 +73,13 @@ class Core:
         size, centre = np.maximum(np.array([w, h]), 1.0), np.array([x + w / 2, y + h / 2])
         fill = mean_colour(frame)
         view = self._view(frame, centre, size, fill, 0)
-        target = Target(centre, size, size.copy(), fill, TemplateBank.of(self.engine, [view], uncompared_channels=self.uncompared_channels))
+        target = Target(
+            centre,
+            size,
+            size.copy(),
+            fill,
+            TemplateBank.of(self.engine, [view], uncompared_channels=self.uncompared_channels),
+        )
         self.fit_online_filter(target, frame)
         return target
 
@@ -89,7 +95,9 @@ class Core:
         cells = [self._cells(target, crop, response.embedding.shape[2:]) for crop in crops]
         places, extents = [place for place, _ in cells], cells[0][1]
         config = self.config
-        target.filter = OnlineFilter(response.embedding, places, extents, config.online_channels, config.online_rate, config.online_gap)
+        target.filter = OnlineFilter(
+            response.embedding, places, extents, config.online_channels, config.online_rate, config.online_gap
+        )
 
     def learn(self, target: Target, observation: Observation, frame: Image) -> None:
         """Takes a frame in which the target was surely seen into its online filter, and now and then into its bank."""
@@ -100,7 +108,9 @@ class Core:
                 place, extents = self._cells(target, observation.crop, observation.embedding.shape[1:])
                 target.filter.learn(observation.embedding, place, extents, observation.found.response)
         if self._wants_view(target, observation):
-            target.bank.add_if_new(self.engine, self._view(frame, target.centre, target.size, target.fill, target.age), self.config)
+            target.bank.add_if_new(
+                self.engine, self._view(frame, target.centre, target.size, target.fill, target.age), self.config
+            )
 
     def _wants_view(self, target: Target, observation: Observation) -> bool:
         if not self.active or target.age - target.found_at < self.config.bank_gap:
@@ -137,9 +147,14 @@ class Core:
 
     def doubts(self, target: Target, observation: Observation) -> bool:
         """Whether an observation came from a small window and isn't clear."""
-        return observation.crop.size < self.sizes[1] and target.belief.relative(observation.score) < self.config.steady_score
+        return (
+            observation.crop.size < self.sizes[1]
+            and target.belief.relative(observation.score) < self.config.steady_score
+        )
 
-    def search_region(self, target: Target, frame: Image, place: tuple[Vector, Vector] | None = None, wide: bool = False) -> SearchRegion:
+    def search_region(
+        self, target: Target, frame: Image, place: tuple[Vector, Vector] | None = None, wide: bool = False
+    ) -> SearchRegion:
         """Cuts the search windows around where the target is expected.
 
         Args:
@@ -189,7 +204,9 @@ class Core:
             embedding = None if response.embedding is None else response.embedding[0]
             online = None if target.filter is None or embedding is None else target.filter.respond(embedding)
             cells = (self.sizes[1] - 1) // self.stride + 1
-            weighed = weigh_boxes(response.score[0], response.boxes[0], (float(size[0]), float(size[1])), self.config, online, cells)
+            weighed = weigh_boxes(
+                response.score[0], response.boxes[0], (float(size[0]), float(size[1])), self.config, online, cells
+            )
             row, column = divmod(int(np.argmax(weighed.mixed)), weighed.mixed.shape[1])
             place = weighed.at((row, column), crop.size)
         return self.judge(target, place, crop, weighed, region.size, embedding)
@@ -206,7 +223,11 @@ class Core:
         """An observation of a decoded place: its features and score."""
         w, h = (size * crop.scale).tolist()
         values = confidence_features(place, (w, h), self.stride, crop.size, target.reference_logit, target.online_peak)
-        weights = self.config.confidence if place.online is not None else self.config.confidence_plain or self.config.confidence
+        weights = (
+            self.config.confidence
+            if place.online is not None
+            else self.config.confidence_plain or self.config.confidence
+        )
         score = float(probability(values, weights)) if weights else place.score
         return Observation(place, crop, values, score, weighed, size, embedding)
 

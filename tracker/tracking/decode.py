@@ -112,7 +112,12 @@ class Weighed:
 
 
 def weigh_boxes(
-    logits: Map, boxes: Map, size: tuple[float, float], config: TrackingConfig, online: Map | None = None, cells: int = 0
+    logits: Map,
+    boxes: Map,
+    size: tuple[float, float],
+    config: TrackingConfig,
+    online: Map | None = None,
+    cells: int = 0,
 ) -> Weighed:
     """Penalties on a response with boxes.
 
@@ -140,7 +145,9 @@ def weigh_boxes(
     return Weighed(logits, boxes, response, weighted, mixed, online)
 
 
-def decode_scales(logits: NDArray[np.float32], factors: NDArray[np.float64], stride: int, config: TrackingConfig) -> Decoded:
+def decode_scales(
+    logits: NDArray[np.float32], factors: NDArray[np.float64], stride: int, config: TrackingConfig
+) -> Decoded:
     """The best of several search scales and the peak's place in it.
 
     Args:

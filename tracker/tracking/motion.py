@@ -78,7 +78,9 @@ class CameraMotion:
         good = status.ravel() == 1
         if good.sum() < LEAST_CORNERS:
             return None
-        matrix, inliers = cv2.estimateAffinePartial2D(corners[good], moved[good], ransacReprojThreshold=1.0, maxIters=200, confidence=0.98)
+        matrix, inliers = cv2.estimateAffinePartial2D(
+            corners[good], moved[good], ransacReprojThreshold=1.0, maxIters=200, confidence=0.98
+        )
         if matrix is None or inliers.sum() < max(LEAST_CORNERS, 0.4 * good.sum()):
             return None
         zoom = math.hypot(matrix[0, 0], matrix[1, 0])

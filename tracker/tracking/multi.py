@@ -145,7 +145,9 @@ class MultiTracker:
             SiamTrackError: There is none of that id.
         """
         if not isinstance(number, int) or number not in self.targets:
-            raise SiamTrackError(f"There is no target {shown(number)}; those followed are {sorted(self.targets) or 'none'}.")
+            raise SiamTrackError(
+                f"There is no target {shown(number)}; those followed are {sorted(self.targets) or 'none'}."
+            )
         del self.targets[number]
 
     def reset(self) -> None:
@@ -201,14 +203,18 @@ class MultiTracker:
         result: list[Observation | None] = list(near)
         followed = [k for k, target in enumerate(targets) if not target.lost]
         first = {k: self._choice(targets[k], near[k]) for k in followed}
-        if any(clash(a, b) for a, b in combinations(first.values(), 2)):  # else no place is contested, and no second one needed
+        if any(
+            clash(a, b) for a, b in combinations(first.values(), 2)
+        ):  # else no place is contested, and no second one needed
             options = [self._choices(targets[k], first[k]) if k in first else [] for k in range(len(targets))]
             for group in groups_of(options):
                 for k, choice in zip(group, assign([options[k] for k in group]), strict=True):
                     result[k] = choice.observation
         # A LOST target must not come back on top of one that is followed.
         for k, target in enumerate(targets):
-            if target.lost and any(_on_top(near[k], other) for other, t in zip(near, targets, strict=True) if not t.lost):
+            if target.lost and any(
+                _on_top(near[k], other) for other, t in zip(near, targets, strict=True) if not t.lost
+            ):
                 result[k] = replace(near[k], score=0.0)
         return result
 
@@ -235,7 +241,9 @@ class MultiTracker:
                     break
                 row, column = divmod(int(np.argmax(values)), values.shape[1])
                 found = observation.weighed.at((row, column), crop.size)
-                other = self.core.judge(target, found, crop, observation.weighed, observation.size, observation.embedding)
+                other = self.core.judge(
+                    target, found, crop, observation.weighed, observation.size, observation.embedding
+                )
                 choices.append(self._choice(target, other))
         return [*choices, Choice(None, target.centre + target.velocity, 0.0, HIDDEN)]
 

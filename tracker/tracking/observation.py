@@ -83,7 +83,8 @@ class Observation:
     def place(self) -> tuple[Vector, Vector]:
         """Centre and size of the place in frame pixels."""
         centre = (
-            np.array([self.crop.left, self.crop.top]) + (self.crop.size / 2 + np.array([self.found.dx, self.found.dy])) / self.crop.scale
+            np.array([self.crop.left, self.crop.top])
+            + (self.crop.size / 2 + np.array([self.found.dx, self.found.dy])) / self.crop.scale
         )
         if self.found.width is None or self.found.height is None:
             return centre, self.size * self.found.scale

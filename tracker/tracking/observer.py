@@ -54,7 +54,11 @@ def observe(core: Core, targets: Sequence[Target], frame: Image) -> FrameObserva
         matched = time.perf_counter()
         for k, region, response in zip(numbers, cut, found, strict=True):
             regions[k], observations[k] = region, core.read(targets[k], region, response)
-        crop, network, decode = crop + matching - begun, network + matched - matching, decode + time.perf_counter() - matched
+        crop, network, decode = (
+            crop + matching - begun,
+            network + matched - matching,
+            decode + time.perf_counter() - matched,
+        )
         numbers = [k for k in numbers if core.doubts(targets[k], observations[k])]
         if not numbers:
             break

@@ -47,7 +47,9 @@ class OnlineFilter:
         weights: (len(TAPS) * D + 1,) the filter, and a constant.
     """
 
-    def __init__(self, maps: Features, places: ArrayLike, extents: ArrayLike, channels: int, rate: float, gap: int) -> None:
+    def __init__(
+        self, maps: Features, places: ArrayLike, extents: ArrayLike, channels: int, rate: float, gap: int
+    ) -> None:
         """Fits the filter to the first frame.
 
         Args:
@@ -91,7 +93,9 @@ class OnlineFilter:
         if self._waited:
             return
         matrix, vector = self._equations(one, place, extents, response, self.rate * (1 - FIRST_SHARE))
-        self._matrix *= 1 - self.rate  # in place: the matrices don't fit the second cache, and passes over them are what it costs
+        self._matrix *= (
+            1 - self.rate
+        )  # in place: the matrices don't fit the second cache, and passes over them are what it costs
         self._matrix += matrix
         self._matrix += self._matrix_pull
         self._vector = (1 - self.rate) * self._vector + vector + self._vector_pull
@@ -143,7 +147,9 @@ def _products(height: int, width: int) -> NDArray[np.int64]:
     return places.reshape(-1, height, width)
 
 
-def descend(matrix: NDArray[np.float32], vector: NDArray[np.float32], start: NDArray[np.float32]) -> NDArray[np.float32]:
+def descend(
+    matrix: NDArray[np.float32], vector: NDArray[np.float32], start: NDArray[np.float32]
+) -> NDArray[np.float32]:
     """`DESCENTS` steps of conjugate gradients towards matrix @ x = vector (positive definite), from a start."""
     x: NDArray[np.float32] = start
     rest: NDArray[np.float32] = vector - matrix @ x

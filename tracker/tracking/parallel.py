@@ -55,10 +55,14 @@ class ParallelTargets:
         begun = time.perf_counter()
         parts = [[targets[k] for k in part] for part in shares(len(targets), threads)]
         parts_observed = self.each([partial(_observe, mine, frame) for mine in parts])
-        spent = [sum(values) for values in zip(*((t.crop, t.network, t.decode) for t in (s.timing for s in parts_observed)), strict=True)]
+        spent = [
+            sum(values)
+            for values in zip(*((t.crop, t.network, t.decode) for t in (s.timing for s in parts_observed)), strict=True)
+        ]
         crop, network, decode = (value * (time.perf_counter() - begun) / max(sum(spent), 1e-9) for value in spent)
         regions, observations = (
-            [one for observed in parts_observed for one in getattr(observed, name)] for name in ("regions", "observations")
+            [one for observed in parts_observed for one in getattr(observed, name)]
+            for name in ("regions", "observations")
         )
         return FrameObservations(regions, observations, Timing(crop, network, decode))
 

@@ -53,7 +53,12 @@ def redetect_lost(core: Core, target: Target, near: Observation, frame: Image, w
         target.follow(near.found, near.crop, core.config, extent)
     if _on_trail(core, target, redetection, observation, extent):
         return observation
-    if not _found(core, target, observation, redetection.far) and redetection.pending is None and wider and core.config.redetect:
+    if (
+        not _found(core, target, observation, redetection.far)
+        and redetection.pending is None
+        and wider
+        and core.config.redetect
+    ):
         far = search(core, target, redetection, frame, extent)
         if far is not None:
             checked = _verify(core, target, far, frame, True)
@@ -70,14 +75,18 @@ def redetect_lost(core: Core, target: Target, near: Observation, frame: Image, w
     return observation
 
 
-def _on_trail(core: Core, target: Target, redetection: Redetection, observation: Observation, extent: tuple[int, int]) -> bool:
+def _on_trail(
+    core: Core, target: Target, redetection: Redetection, observation: Observation, extent: tuple[int, int]
+) -> bool:
     """Follows a target that has just been lost from where it was read last; whether it is sure again there."""
     redetection.frames += 1
     if (
         not redetection.trail or redetection.far or redetection.frames > core.config.lost_follow_frames
     ):  # a place found by search has to bring its own evidence
         return False
-    sure = target.belief.relative(observation.score) >= core.config.sure_score and _as_usual(core, target, observation, False)
+    sure = target.belief.relative(observation.score) >= core.config.sure_score and _as_usual(
+        core, target, observation, False
+    )
     redetection.held = redetection.held + 1 if sure else 0
     if redetection.held >= core.config.redetect_frames:
         target.lock(*observation.place, found(target.belief), core.config, extent)
@@ -110,7 +119,9 @@ def _verify(core: Core, target: Target, observation: Observation, frame: Image, 
     return replace(observation, score=float(verified(observation.score, likeness, searched, core.config.verification)))
 
 
-def search(core: Core, target: Target, redetection: Redetection, frame: Image, extent: tuple[int, int]) -> Observation | None:
+def search(
+    core: Core, target: Target, redetection: Redetection, frame: Image, extent: tuple[int, int]
+) -> Observation | None:
     """Searches the windows of this frame and looks again, closely, at the best place in them."""
     begun = time.perf_counter()
     side = core.side(target.sure_size)
@@ -120,7 +131,9 @@ def search(core: Core, target: Target, redetection: Redetection, frame: Image, e
     best = best_candidate(response.score, response.boxes, windows, target.sure_size, core.stride, core.config)
     if best is None or best.margin < core.config.redetect_margin:
         return None
-    size = np.clip(best.size, core.config.min_size, np.maximum(np.asarray(extent, dtype=np.float64), core.config.min_size))
+    size = np.clip(
+        best.size, core.config.min_size, np.maximum(np.asarray(extent, dtype=np.float64), core.config.min_size)
+    )
     region = core.search_region(target, frame, (np.clip(best.centre, 0, extent), size))
     return core.read(target, region, core.match(target, region))
 
@@ -137,7 +150,9 @@ def _is_distractor(core: Core, target: Target, observation: Observation) -> bool
         return False
     crop = Crop.around(place, core.side(kept.size) * core.sizes[1] / core.sizes[0], core.sizes[1])
     response = clean(core.engine.match(target.bank.first, [crop.cut(kept.frame, target.fill)]))
-    if not kept.shows_distractor(response.score[0], crop, core.stride, place, observation.logit - core.config.redetect_drop):
+    if not kept.shows_distractor(
+        response.score[0], crop, core.stride, place, observation.logit - core.config.redetect_drop
+    ):
         return False
     kept.others.append((place, target.age))
     return True

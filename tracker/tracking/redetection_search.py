@@ -166,7 +166,10 @@ def best_candidate(
         if boxes is not None:
             value = weigh_boxes(scores[k], boxes[k], (float(expected[0]), float(expected[1])), config).weighted
             corners = boxes[k].astype(np.float64).transpose(1, 2, 0)
-            middle, extent = (corners[..., :2] + corners[..., 2:]) / 2, np.maximum(corners[..., 2:] - corners[..., :2], 1.0)
+            middle, extent = (
+                (corners[..., :2] + corners[..., 2:]) / 2,
+                np.maximum(corners[..., 2:] - corners[..., :2], 1.0),
+            )
         else:
             value = sigmoid(scores[k])
             rows, columns = np.indices(value.shape)

@@ -139,9 +139,17 @@ class Target:
         if not follow:
             self.centre, self.size = self.sure_centre, self.sure_size
 
-    def lock(self, centre: Vector, size: Vector, belief: Belief, config: TrackingConfig, frame: tuple[int, int]) -> None:
+    def lock(
+        self, centre: Vector, size: Vector, belief: Belief, config: TrackingConfig, frame: tuple[int, int]
+    ) -> None:
         """Found again: on from there."""
-        self.belief, self.redetection, self.velocity, self.found_at, self.recent_motion = belief, None, np.zeros(2), self.age, 1.0
+        self.belief, self.redetection, self.velocity, self.found_at, self.recent_motion = (
+            belief,
+            None,
+            np.zeros(2),
+            self.age,
+            1.0,
+        )
         self._set(centre, size, config, frame)
         self.remember()
 
@@ -192,9 +200,14 @@ class Target:
         side, first = _side(size), _side(self.first_size)
         factor = min(max(side, first / config.max_growth), first * config.max_growth) / side
         self.size = np.array(
-            [min(max(v * factor, config.min_size), max(n, config.min_size)) for v, n in zip(size.tolist(), frame, strict=True)]
+            [
+                min(max(v * factor, config.min_size), max(n, config.min_size))
+                for v, n in zip(size.tolist(), frame, strict=True)
+            ]
         )
-        self.centre = np.array([min(max(v, 0.0), n) for v, n in zip(centre.tolist(), frame, strict=True)], dtype=np.float64)
+        self.centre = np.array(
+            [min(max(v, 0.0), n) for v, n in zip(centre.tolist(), frame, strict=True)], dtype=np.float64
+        )
 
 
 def _usual(before: float | None, now: float, fall: float, count: int) -> float:

@@ -65,7 +65,12 @@ class TemplateBank:
 
     @classmethod
     def of(
-        cls, engine: Engine, views: list[TemplateView], host: NDArray[np.float32] | None = None, *, uncompared_channels: int
+        cls,
+        engine: Engine,
+        views: list[TemplateView],
+        host: NDArray[np.float32] | None = None,
+        *,
+        uncompared_channels: int,
     ) -> TemplateBank:
         """A bank of views; `host` are their embeddings where they are known already."""
         if host is None:
@@ -81,7 +86,11 @@ class TemplateBank:
 
     def wants(self, frame: int, score: float, config: TrackingConfig) -> bool:
         """Whether a view of this frame, found with this score, may be looked at: sure, and long after the one before."""
-        return config.bank_size > 0 and score >= config.bank_score and frame - self.views[-1].frame >= config.bank_gap * self.gaps
+        return (
+            config.bank_size > 0
+            and score >= config.bank_score
+            and frame - self.views[-1].frame >= config.bank_gap * self.gaps
+        )
 
     def add_if_new(self, engine: Engine, view: TemplateView, config: TrackingConfig) -> bool:
         """Keeps a view if it shows something new.
@@ -181,7 +190,9 @@ class KnownTarget:
         """The bank for an engine: the stored embeddings if the same weights made them, else the pictures are embedded anew."""
         if model == self.model and self._fits(engine):
             return TemplateBank.of(engine, list(self.views), self.embeddings, uncompared_channels=uncompared_channels)
-        logger.warning("The saved target was made with other weights: its %d pictures are embedded anew.", len(self.views))
+        logger.warning(
+            "The saved target was made with other weights: its %d pictures are embedded anew.", len(self.views)
+        )
         import cv2
 
         views = []
@@ -223,7 +234,9 @@ def load_target(path: str | Path) -> KnownTarget:
         frame = np.asarray(header["frame"], dtype=np.float64)
         wrong = _wrong(header, pictures, targets, embeddings, size, frame)
         if wrong:
-            raise SourceError(f"The file {file} is not a target of format {FORMAT}: {wrong}; save it again with this version.")
+            raise SourceError(
+                f"The file {file} is not a target of format {FORMAT}: {wrong}; save it again with this version."
+            )
         views = [TemplateView(p, t, k) for k, (p, t) in enumerate(zip(pictures, targets, strict=True))]
         return KnownTarget(views, embeddings, size, (int(frame[0]), int(frame[1])), str(header["model"]))
 
@@ -233,7 +246,10 @@ def _wrong(header: Any, pictures: Any, targets: Any, embeddings: Any, size: Any,
     count, side = len(pictures), pictures.shape[1] if pictures.ndim == 4 else 0
     checks = {
         "its format": header["format"] == FORMAT and isinstance(header["model"], str),
-        "its pictures": pictures.dtype == np.uint8 and 0 < count <= 1000 and 0 < side <= 4096 and pictures.shape == (count, side, side, 3),
+        "its pictures": pictures.dtype == np.uint8
+        and 0 < count <= 1000
+        and 0 < side <= 4096
+        and pictures.shape == (count, side, side, 3),
         "their targets": targets.shape == (count, 2) and bool((targets > 0).all() and (targets <= MOST).all()),
         "their embeddings": embeddings.ndim == 4 and len(embeddings) == count and bool(np.isfinite(embeddings).all()),
         "its size": size.shape == (2,) and bool((size > 0).all() and (size <= MOST).all()),

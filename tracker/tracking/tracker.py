@@ -129,7 +129,9 @@ class SiamTracker:
         self._index = 0
         self._show_template()
 
-    def find(self, image: ArrayLike, known: KnownTarget | str | Path, *, index: int = 0, timestamp: float | None = None) -> Track:
+    def find(
+        self, image: ArrayLike, known: KnownTarget | str | Path, *, index: int = 0, timestamp: float | None = None
+    ) -> Track:
         """Takes a known target in place of a box, and looks for it from this frame on.
 
         Args:
@@ -172,7 +174,9 @@ class SiamTracker:
             ImageError: The image can't be read.
         """
         if self.target is None:
-            raise SiamTrackError("update() was called before init(); give the first frame and its box to init(image, box).")
+            raise SiamTrackError(
+                "update() was called before init(); give the first frame and its box to init(image, box)."
+            )
         target = self.target
         frame = to_bgr8(image)
         index = self._index = next_index(self._index, index, timestamp)
@@ -226,7 +230,9 @@ def next_index(before: int, index: int | None, timestamp: float | None) -> int:
     if index is None:
         return before + 1
     if isinstance(index, bool) or not isinstance(index, numbers.Integral):
-        raise SiamTrackError(f"The frame index {shown(index)} is no whole number; leave it out and the frames are counted.")
+        raise SiamTrackError(
+            f"The frame index {shown(index)} is no whole number; leave it out and the frames are counted."
+        )
     return int(index)
 
 
@@ -236,7 +242,13 @@ def network_views(target: Target, region: SearchRegion, observation: Observation
 
 
 def track_of(
-    target: Target, observation: Observation, near: Observation, timing: Timing, index: int, timestamp: float | None, target_id: int = 0
+    target: Target,
+    observation: Observation,
+    near: Observation,
+    timing: Timing,
+    index: int,
+    timestamp: float | None,
+    target_id: int = 0,
 ) -> Track:
     """The track of a settled target: its box, the score of what decided, the response that was looked at."""
     return Track(

@@ -81,7 +81,9 @@ def cell_config(config: Config, energy: str, loss: str, steps: int) -> Config:
         ConfigError: An unknown name, or a recipe that can't be varied so.
     """
     if energy not in ENERGIES or loss not in LOSSES:
-        raise ConfigError(f"There is no cell {energy} x {loss}; energies are {', '.join(ENERGIES)}, losses {', '.join(LOSSES)}.")
+        raise ConfigError(
+            f"There is no cell {energy} x {loss}; energies are {', '.join(ENERGIES)}, losses {', '.join(LOSSES)}."
+        )
     section = dict(config.train)
     first, *rest = [dict(item) for item in section.get("losses", [])] or [{"name": "focal"}]
     rule = {key: value for key, value in dict(first.get("options", {})).items() if key in RULES}
@@ -90,9 +92,15 @@ def cell_config(config: Config, energy: str, loss: str, steps: int) -> Config:
     section["losses"] = [first, *rest]
     warmup = min(int(dict(section.get("schedule", {})).get("warmup_steps", 0)), steps // 10)
     section["schedule"] = {**dict(section.get("schedule", {})), "warmup_steps": warmup}
-    ema = min(float(section.get("ema_decay", 0.0)), 1 - 5 / max(steps, 10))  # an average over at most a fifth of the run
+    ema = min(
+        float(section.get("ema_decay", 0.0)), 1 - 5 / max(steps, 10)
+    )  # an average over at most a fifth of the run
     section.update(
-        steps=max(steps, 1), checkpoint_every=max(1, min(250, steps)), validate_every=0, tensorboard=False, ema_decay=max(ema, 0.0)
+        steps=max(steps, 1),
+        checkpoint_every=max(1, min(250, steps)),
+        validate_every=0,
+        tensorboard=False,
+        ema_decay=max(ema, 0.0),
     )
     return replace(config, model=merge(config.model, {"energy": energy}), train=section)
 
@@ -170,7 +178,15 @@ class Ablation:
         model = initial_model(config, settings.seed)
         even_start(model, energy, source)
         self._save(Cell(energy, loss, 0, self.steps, None, None, 0.0, mark))
-        trainer = Trainer(model, source, settings, folder, full_config=to_dict(config), progress=progress, own_process=self.own_process)
+        trainer = Trainer(
+            model,
+            source,
+            settings,
+            folder,
+            full_config=to_dict(config),
+            progress=progress,
+            own_process=self.own_process,
+        )
         began = time.monotonic()
         if loss != "none":
             if (folder / LAST).is_file():

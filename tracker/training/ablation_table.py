@@ -25,7 +25,10 @@ def markdown(cells: Cells, energies: Sequence[str], losses: Sequence[str], note:
             return f"{cell.steps}/{cell.wanted}"
         return f"**{cell.auc:.3f}**" if cell.auc == best else f"{cell.auc:.3f}"
 
-    lines = ["| energy | " + " | ".join("untrained" if n == "none" else n for n in losses) + " |", "|---" * (len(losses) + 1) + "|"]
+    lines = [
+        "| energy | " + " | ".join("untrained" if n == "none" else n for n in losses) + " |",
+        "|---" * (len(losses) + 1) + "|",
+    ]
     lines += [f"| {e} | " + " | ".join(text(cells.get((e, n))) for n in losses) + " |" for e in energies]
     return "\n".join([*lines, "", note, ""])
 
@@ -45,7 +48,12 @@ def write_table(folder: Path, cells: Cells, energies: Sequence[str], losses: Seq
     files = [folder / "ablation.md", folder / "ablation.json"]
     _write(files[0], markdown(cells, energies, losses, note).encode())
     known = [asdict(c) for c in cells.values() if c is not None]
-    _write(files[1], json.dumps({"note": note, "energies": list(energies), "losses": list(losses), "cells": known}, indent=1).encode())
+    _write(
+        files[1],
+        json.dumps(
+            {"note": note, "energies": list(energies), "losses": list(losses), "cells": known}, indent=1
+        ).encode(),
+    )
     if any(c is not None and c.finished for c in cells.values()):
         files.append(folder / "ablation.png")
         _write(files[-1], _picture(cells, energies, losses, note))

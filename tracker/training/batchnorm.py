@@ -46,7 +46,9 @@ def share_batchnorm(model: nn.Module) -> int:
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if type(child) is nn.BatchNorm2d:
-                shared = SharedBatchNorm2d(child.num_features, child.eps, child.momentum, child.affine, child.track_running_stats)
+                shared = SharedBatchNorm2d(
+                    child.num_features, child.eps, child.momentum, child.affine, child.track_running_stats
+                )
                 shared._parameters, shared._buffers, shared.training = child._parameters, child._buffers, child.training
                 setattr(parent, name, shared)
                 count += 1

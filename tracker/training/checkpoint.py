@@ -54,11 +54,15 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     file = Path(path)
     if not file.is_file():
-        raise WeightsError(f"The checkpoint {file} does not exist; start without --resume, or name an earlier run by --output.")
+        raise WeightsError(
+            f"The checkpoint {file} does not exist; start without --resume, or name an earlier run by --output."
+        )
     with reading(lambda why: WeightsError(f"The checkpoint {file} can't be read ({why}); it is damaged, start again.")):
         content = torch.load(file, map_location="cpu", weights_only=True)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise WeightsError(f"The file {file} is not a training checkpoint of format {FORMAT}; it was written by something else.")
+        raise WeightsError(
+            f"The file {file} is not a training checkpoint of format {FORMAT}; it was written by something else."
+        )
     return content
 
 
@@ -68,7 +72,13 @@ def random_states() -> dict[str, Any]:
     return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "numpy": [str(name), torch.from_numpy(np.asarray(keys, dtype=np.int64)), int(position), int(has_gauss), float(gauss)],
+        "numpy": [
+            str(name),
+            torch.from_numpy(np.asarray(keys, dtype=np.int64)),
+            int(position),
+            int(has_gauss),
+            float(gauss),
+        ],
         "python": random.getstate(),
     }
 
@@ -99,4 +109,6 @@ def git_revision() -> str | None:
 
 
 def _git(folder: Path, *args: str) -> str:
-    return subprocess.run(["git", "-C", str(folder), *args], capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+    return subprocess.run(
+        ["git", "-C", str(folder), *args], capture_output=True, text=True, check=True, timeout=20
+    ).stdout.strip()

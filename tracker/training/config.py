@@ -27,9 +27,13 @@ class LossConfig(Checked, section="train.losses"):
 class MiningConfig(Checked, section="train.mining"):
     """Online hard examples inside the batch (`tracker.training.losses.mining`)."""
 
-    negative_pair_temperature: float = setting(0.0, 0, 1e6, help="Impostor pairs weigh exp(loss / it), mean 1; 0: all the same.")
+    negative_pair_temperature: float = setting(
+        0.0, 0, 1e6, help="Impostor pairs weigh exp(loss / it), mean 1; 0: all the same."
+    )
     hard_share: float = setting(1.0, 0, 1, above=True, help="Share of the batch's pairs that count, the hardest.")
-    cross_negative_pairs: float = setting(0.0, 0, 1, help="Share of the batch's pairs whose search is replaced by another track's.")
+    cross_negative_pairs: float = setting(
+        0.0, 0, 1, help="Share of the batch's pairs whose search is replaced by another track's."
+    )
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,9 @@ class LayerConfig(Checked, section="train.optim.layers"):
 
     pattern: str = setting("*", help='Name of parameters with * and ?, such as "backbone.*".')
     learning_rate: float = setting(1.0, 0, 1e6, help="Factor on `train.optim.learning_rate`.")
-    momentum: float | None = setting(None, 0, 1, below=True, help="Momentum (AdamW: beta1) of these; the general one where None.")
+    momentum: float | None = setting(
+        None, 0, 1, below=True, help="Momentum (AdamW: beta1) of these; the general one where None."
+    )
     weight_decay: float | None = setting(None, 0, 1000, help="L2 of these parameters; the general one where None.")
 
 
@@ -54,17 +60,25 @@ class FreezeConfig(Checked, section="train.freeze"):
 class OptimConfig(Checked, section="train.optim"):
     """The update rule."""
 
-    name: str = setting("adamw", choices=("sgd", "adamw", "koch"), help="The update rule (`tracker.training.optim.optimizer`).")
+    name: str = setting(
+        "adamw", choices=("sgd", "adamw", "koch"), help="The update rule (`tracker.training.optim.optimizer`)."
+    )
     learning_rate: float = setting(1e-3, 0, 1000, help="Step size at the end of the warm-up.")
     momentum: float = setting(0.9, 0, 1, below=True, help="Momentum of sgd and koch, beta1 of adamw.")
-    momentum_start: float = setting(0.5, 0, 1, below=True, help="Momentum of sgd and koch at step 0, growing linearly to `momentum`.")
+    momentum_start: float = setting(
+        0.5, 0, 1, below=True, help="Momentum of sgd and koch at step 0, growing linearly to `momentum`."
+    )
     momentum_steps: int = setting(0, 0, LARGEST, "steps", "How long this growth takes; 0: none.")
     beta2: float = setting(0.999, 0, 1, below=True, help="adamw's second moment.")
     weight_decay: float = setting(1e-4, 0, 1000, help="L2; adamw's decoupled decay; koch's lambda.")
-    decay_vectors: bool = setting(False, help="Whether biases and normalisation scales (tensors of one axis) are decayed too.")
+    decay_vectors: bool = setting(
+        False, help="Whether biases and normalisation scales (tensors of one axis) are decayed too."
+    )
     nesterov: bool = setting(False, help="sgd only.")
     clip_norm: float = setting(10.0, 0, 1e9, help="Largest Euclidean norm of the gradient; 0: no clipping.")
-    layers: list[LayerConfig] = setting(factory=list, help="Exceptions by the name of parameters; the first that fits counts.")
+    layers: list[LayerConfig] = setting(
+        factory=list, help="Exceptions by the name of parameters; the first that fits counts."
+    )
 
 
 @dataclass(frozen=True)
@@ -87,7 +101,9 @@ class TrainConfig(Checked, section="train"):
     device: str = setting("auto", help="auto, cpu or cuda.")
     precision: str = setting("bf16", choices=("fp32", "bf16"), help="bf16 is autocast; the weights stay fp32.")
     channels_last: bool = setting(True, help="Memory layout that convolutions like on CPU and CUDA.")
-    sync_batchnorm: bool = setting(True, help="With several processes: BatchNorm over the batch of all of them, as on one.")
+    sync_batchnorm: bool = setting(
+        True, help="With several processes: BatchNorm over the batch of all of them, as on one."
+    )
     threads: int = setting(0, 0, 1024, "threads", "CPU threads of torch in each process; 0: torch's choice.")
     workers: int = setting(2, 0, 1024, "workers", "Threads or processes that prepare batches ahead; 0: none.")
     worker_kind: str = setting("thread", choices=("thread", "process"), help="What a worker is.")
@@ -97,23 +113,33 @@ class TrainConfig(Checked, section="train"):
     checkpoint_every: int = setting(500, 1, LARGEST, "steps", "Between checkpoints.")
     validate_every: int = setting(0, 0, LARGEST, "steps", "Between validations by tracking; 0: none.")
     best_metric: str = setting("auc", help="Metric of the validation whose highest value marks best.pt.")
-    ema_decay: float = setting(0.999, 0, 1, below=True, help="Of the averaged weights that are validated and shipped; 0: no averaging.")
+    ema_decay: float = setting(
+        0.999, 0, 1, below=True, help="Of the averaged weights that are validated and shipped; 0: no averaging."
+    )
     max_minutes: float = setting(0.0, 0, 1e9, "minutes", "Wall time of one invocation; 0: no limit.")
-    on_full_disk: str = setting("stop", choices=("stop", "continue"), help="When a checkpoint can't be written (the last one stays).")
+    on_full_disk: str = setting(
+        "stop", choices=("stop", "continue"), help="When a checkpoint can't be written (the last one stays)."
+    )
     tensorboard: bool = setting(True, help="Whether to write event files beside log.csv.")
     even_start: bool = setting(
         False,
         help="""Whether neck, scale and bias start so that every energy gives the same first scores
         (`tracker.training.initialise`).""",
     )
-    unused_parameters: bool = setting(False, help="Several processes: let DistributedDataParallel look for parameters without gradient.")
+    unused_parameters: bool = setting(
+        False, help="Several processes: let DistributedDataParallel look for parameters without gradient."
+    )
     losses: list[LossConfig] = setting(factory=lambda: [LossConfig()], help="The terms of the objective.")
     mining: MiningConfig = setting(factory=MiningConfig, help="Hard examples inside the batch.")
     optim: OptimConfig = setting(factory=OptimConfig, help="The update rule.")
     schedule: ScheduleConfig = setting(factory=ScheduleConfig, help="The learning rate over the run.")
     freeze: list[FreezeConfig] = setting(factory=list, help="Parameters that don't move at first.")
-    data: dict[str, Any] = setting(factory=dict, help="What the batches are made of; read by `tracker.training.data.build`.")
-    validation: dict[str, Any] = setting(factory=dict, help="What to track for validation; read by `tracker.training.validation`.")
+    data: dict[str, Any] = setting(
+        factory=dict, help="What the batches are made of; read by `tracker.training.data.build`."
+    )
+    validation: dict[str, Any] = setting(
+        factory=dict, help="What to track for validation; read by `tracker.training.validation`."
+    )
 
 
 def train_config(section: Mapping[str, Any], where: str = "the train section") -> TrainConfig:

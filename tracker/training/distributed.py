@@ -51,7 +51,9 @@ def start(device: str) -> torch.device:
         backend = "nccl" if kind == "cuda" else "gloo"
         if kind == "cuda":
             if local >= torch.cuda.device_count():
-                raise DeviceError(f"Process {local} here has no CUDA device: torch sees {torch.cuda.device_count()}; start fewer.")
+                raise DeviceError(
+                    f"Process {local} here has no CUDA device: torch sees {torch.cuda.device_count()}; start fewer."
+                )
             torch.cuda.set_device(local)
         # Validation by tracking runs on rank 0 while the others wait: half an hour, torch's default, may be too short.
         dist.init_process_group(backend, timeout=datetime.timedelta(hours=6))

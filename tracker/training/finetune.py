@@ -34,7 +34,9 @@ FEWEST = 10
 class FinetuneConfig(Checked, section="finetune"):
     """How much to adapt."""
 
-    groups: int = setting(150, 1, LARGEST, "groups", "Samples that are cut and embedded once; each is 2 templates and 4 searches.")
+    groups: int = setting(
+        150, 1, LARGEST, "groups", "Samples that are cut and embedded once; each is 2 templates and 4 searches."
+    )
     steps: int = setting(200, 1, LARGEST, "steps", "Of the training on them.")
     batch_size: int = setting(32, 1, 1_000_000, "pairs", "In one step.")
     learning_rate: float = setting(2e-4, 0, 1000, help="AdamW's, at its highest; low, since the model is good already.")
@@ -44,7 +46,9 @@ class FinetuneConfig(Checked, section="finetune"):
     hold_out: float = setting(
         0.3, 0, 1, above=True, below=True, help="Share of each clip, at its end, that is not trained on but measured."
     )
-    max_frames: int = setting(150, 0, LARGEST, "frames", "Frames of each clip that are tracked to measure; 0: all that are held out.")
+    max_frames: int = setting(
+        150, 0, LARGEST, "frames", "Frames of each clip that are tracked to measure; 0: all that are held out."
+    )
     seed: int = setting(0, 0, LARGEST_SEED, help="Decides everything.")
     threads: int = setting(0, 0, 1024, "threads", "CPU threads; 0: torch's choice.")
 
@@ -108,7 +112,11 @@ def measure_clips(
 
 
 def embed_samples(
-    model: Matcher, config: Config, tracks: Sequence[AnnotatedTrack], adapt: FinetuneConfig, progress: Callable[[], None]
+    model: Matcher,
+    config: Config,
+    tracks: Sequence[AnnotatedTrack],
+    adapt: FinetuneConfig,
+    progress: Callable[[], None],
 ) -> MemorySamples:
     """Samples of the clips, as features of the whole backbone.
 
@@ -142,7 +150,11 @@ def embed_samples(
 
 def train_settings(model: Matcher, adapt: FinetuneConfig) -> TrainConfig:
     """The run: the losses of the shipped recipes, a low rate, averaged weights."""
-    losses = [LossConfig("focal", options={"alpha": 0.25, "gamma": 2.0, "inside": 0.4})] if model.has_boxes else [LossConfig("logistic")]
+    losses = (
+        [LossConfig("focal", options={"alpha": 0.25, "gamma": 2.0, "inside": 0.4})]
+        if model.has_boxes
+        else [LossConfig("logistic")]
+    )
     if model.has_boxes:
         losses.append(LossConfig("giou", 1.5, {"inside": 0.5}))
     return TrainConfig(
@@ -163,7 +175,9 @@ def train_settings(model: Matcher, adapt: FinetuneConfig) -> TrainConfig:
     )
 
 
-def train_on(model: Matcher, samples: MemorySamples, adapt: FinetuneConfig, folder: Path, progress: bool = False) -> None:
+def train_on(
+    model: Matcher, samples: MemorySamples, adapt: FinetuneConfig, folder: Path, progress: bool = False
+) -> None:
     """Trains all but the backbone, in place; the weights are the averaged ones at the end.
 
     Args:

@@ -35,7 +35,11 @@ def initial_model(config: Config, seed: int, init: str = "imagenet") -> Matcher:
         load()
         log.info("The backbone %s starts from its ImageNet weights.", config.model.backbone)
     elif init == "imagenet":
-        log.info("The weights start at random (seed %d): the backbone %s has no ImageNet weights.", seed, config.model.backbone)
+        log.info(
+            "The weights start at random (seed %d): the backbone %s has no ImageNet weights.",
+            seed,
+            config.model.backbone,
+        )
     elif init == "random":
         log.info("The weights start at random (seed %d).", seed)
     else:

@@ -42,7 +42,9 @@ class CsvLog:
         with open(path, newline="", encoding="utf-8") as source:
             rows = list(csv.reader(source))
         if not rows or rows[0] != self.columns:
-            raise OutputError(f"The log {path} has other columns than this run's ({', '.join(self.columns)}); train into a new folder.")
+            raise OutputError(
+                f"The log {path} has other columns than this run's ({', '.join(self.columns)}); train into a new folder."
+            )
         # The last line may be torn where the power failed.
         return [row for row in rows[1:] if len(row) == len(self.columns) and row[0].isdigit() and int(row[0]) <= step]
 

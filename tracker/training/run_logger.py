@@ -47,7 +47,9 @@ class RunLogger:
         if distributed.rank() != 0:
             return
         losses = list(dict.fromkeys(["loss", *self.keys]))
-        self._csv = CsvLog(self.folder / "log.csv", [*losses, "learning_rate", "gradient_norm", "pairs", "pairs_per_second"], step)
+        self._csv = CsvLog(
+            self.folder / "log.csv", [*losses, "learning_rate", "gradient_norm", "pairs", "pairs_per_second"], step
+        )
         self._board = Board(self.folder / "tensorboard", step, self.config.tensorboard)
         if progress:
             from tqdm import tqdm

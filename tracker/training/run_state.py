@@ -84,7 +84,9 @@ def restore(trainer: Trainer, path: Path) -> None:
     for line in differences(renamed(state["config"]), trainer.full_config):
         log.warning("Resumed with another setting: %s.", line)
     if (trainer.ema is None) != (state["ema"] is None):
-        raise WeightsError(f"The checkpoint {path} and the recipe disagree on train.ema_decay: one has averaged weights, the other none.")
+        raise WeightsError(
+            f"The checkpoint {path} and the recipe disagree on train.ema_decay: one has averaged weights, the other none."
+        )
     if trainer.ema is not None:
         trainer.ema.load_state_dict(state["ema"])
     trainer.step, trainer.pairs, trainer.seconds = state["step"], state["pairs"], state["seconds"]

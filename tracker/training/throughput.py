@@ -58,7 +58,11 @@ def measure(config: Config, pairs: PairConfig, seconds: float, groups: int = 24)
         rates.append(Rate(f"made anew + {stage} frozen stages", _timed(live, seconds, run), "features"))
     with tempfile.TemporaryDirectory() as folder:
         for kept in sorted({0, stage}):
-            name, note = ("cache of features", "features") if kept else ("cache of pictures", "pictures; the backbone is still to run")
+            name, note = (
+                ("cache of features", "features")
+                if kept
+                else ("cache of pictures", "pictures; the backbone is still to run")
+            )
             small = replace(pairs.cache, path=str(Path(folder) / str(kept)), stage=kept, groups=groups, shard=groups)
             Path(small.path).mkdir()
             maker = ShardMaker(small, pairs.material, config.model, config.tracking.context, frame_store(pairs.cache))

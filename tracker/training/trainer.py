@@ -78,7 +78,11 @@ class Trainer:
         # DistributedDataParallel warns of, and torch slows down on, weights whose layout changes during the run.
         self.model = cast(Any, model).to(device=self.device, memory_format=layout)
         if distributed.world() > 1 and config.sync_batchnorm:
-            log.info("%d BatchNorm layers share their statistics over %d processes", share_batchnorm(self.model), distributed.world())
+            log.info(
+                "%d BatchNorm layers share their statistics over %d processes",
+                share_batchnorm(self.model),
+                distributed.world(),
+            )
         self.objective = build_objective(config).to(self.device)
         self.freezer = Freezer(self.model, config.freeze)
         self.optimizer = build_optimizer(self.model, config.optim)
@@ -115,7 +119,9 @@ class Trainer:
         started, before = time.monotonic(), self.seconds
         stopped = "finished" if stop_at == self.config.steps else "max-steps"
         self.recorder.open(self.step, self.config.steps, self.progress)
-        stream = batches(self.source, self.step, stop_at, self.config.workers, self.config.worker_kind, self.config.prefetch)
+        stream = batches(
+            self.source, self.step, stop_at, self.config.workers, self.config.worker_kind, self.config.prefetch
+        )
         with Interrupt(self.own_process) as interrupt:
             try:
                 self._prepare(first=True)
@@ -206,9 +212,16 @@ class Trainer:
                 values = {name: float(value) for name, value in self.validate(model, self.step).items()}
                 key = self.config.best_metric
                 if key not in values:
-                    raise TrainingError(f"The validation gives {', '.join(values)}, not train.best_metric={key}; choose one of these.")
+                    raise TrainingError(
+                        f"The validation gives {', '.join(values)}, not train.best_metric={key}; choose one of these."
+                    )
                 self.metrics = {**values, "step": float(self.step)}
-                log.info("step %d: %s (%.0f s)", self.step, ", ".join(f"{n} {v:.4f}" for n, v in values.items()), time.monotonic() - began)
+                log.info(
+                    "step %d: %s (%.0f s)",
+                    self.step,
+                    ", ".join(f"{n} {v:.4f}" for n, v in values.items()),
+                    time.monotonic() - began,
+                )
                 self.recorder.validation(self.step, values)
                 if not self.best or values[key] > self.best[key]:
                     self.best = dict(self.metrics)
@@ -236,7 +249,9 @@ class Trainer:
                 log.error("%s Training goes on (train.on_full_disk=continue).", error)
         distributed.barrier()
 
-    def _stop_on(self, step: int, batch: PairBatchLike, score: Score, statistics: Sequence[tuple[Tensor, Tensor]], what: str) -> None:
+    def _stop_on(
+        self, step: int, batch: PairBatchLike, score: Score, statistics: Sequence[tuple[Tensor, Tensor]], what: str
+    ) -> None:
         for buffer, value in statistics:
             buffer.copy_(value)
         path = self.folder / f"bad-step-{step:08d}-rank{distributed.rank()}.pt"

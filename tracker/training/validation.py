@@ -47,7 +47,9 @@ def build_validator(config: Config, device: str = "cpu") -> Validate:
     """
     section = merge(ValidationConfig(), config.train.get("validation", {}), where="train.validation")
     if not section.path:
-        raise ConfigError("train.validate_every is above 0 and train.validation.path names no clips; name some or take 0.")
+        raise ConfigError(
+            "train.validate_every is above 0 and train.validation.path names no clips; name some or take 0."
+        )
     material: Mapping[str, Any] = config.train.get("data", {}).get("material", {})
     root = Path(section.root or material.get("root", "data")).expanduser()
     tracks = read_got10k(root / section.path, section.names, section.exclude)
@@ -65,8 +67,16 @@ class Validator:
         engine: auto, torch or onnxruntime.
     """
 
-    def __init__(self, config: Config, tracks: Sequence[AnnotatedTrack], device: str, max_frames: int = 0, engine: str = "auto") -> None:
-        self.config, self.tracks, self.device, self.max_frames, self.engine = config, list(tracks), device, max_frames, engine
+    def __init__(
+        self, config: Config, tracks: Sequence[AnnotatedTrack], device: str, max_frames: int = 0, engine: str = "auto"
+    ) -> None:
+        self.config, self.tracks, self.device, self.max_frames, self.engine = (
+            config,
+            list(tracks),
+            device,
+            max_frames,
+            engine,
+        )
 
     def __call__(self, model: nn.Module, step: int) -> dict[str, float]:
         """auc (area under OTB's success curve) and ao (mean overlap), means over sequences, first frames left out."""

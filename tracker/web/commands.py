@@ -131,7 +131,11 @@ def _flag(message: dict[str, Any], key: str) -> bool:
 
 
 def _box(value: Any) -> tuple[float, ...]:
-    if not isinstance(value, list) or len(value) != 4 or any(isinstance(v, bool) or not isinstance(v, int | float) for v in value):
+    if (
+        not isinstance(value, list)
+        or len(value) != 4
+        or any(isinstance(v, bool) or not isinstance(v, int | float) for v in value)
+    ):
         raise BoxError("A box is four numbers x, y, width, height in pixels; draw it again.")
     try:
         box = tuple(float(v) for v in value)

@@ -29,7 +29,9 @@ class Door:
         seconds: For the headers of the first request.
     """
 
-    def __init__(self, server: Callable[[], asyncio.Protocol], most: int = MOST_CONNECTIONS, seconds: float = HEADER_SECONDS) -> None:
+    def __init__(
+        self, server: Callable[[], asyncio.Protocol], most: int = MOST_CONNECTIONS, seconds: float = HEADER_SECONDS
+    ) -> None:
         self._server, self.most, self.seconds = server, most, seconds
         self._waiting: dict[_Guest, None] = {}  # oldest first
         self._inside: set[_Guest] = set()
@@ -142,7 +144,10 @@ class Few(logging.Filter):
         now = time.monotonic()
         if now - self._begun > 60:
             if self._count > self._most:
-                record.msg, record.args = f"{record.getMessage()} ({self._count - self._most} more messages were left out)", ()
+                record.msg, record.args = (
+                    f"{record.getMessage()} ({self._count - self._most} more messages were left out)",
+                    (),
+                )
             self._begun, self._count = now, 0
         self._count += 1
         if record.exc_info:  # a traceback a line is no use to whoever reads the terminal; --debug logs show it

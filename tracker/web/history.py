@@ -69,7 +69,9 @@ class History:
         while self.nbytes > self._budget and len(self._frames) > 1:
             before = len(self._frames)
             if held or shown is not None:
-                self._frames = [kept for k, kept in enumerate(self._frames) if k % 2 == 0 or kept.seq in (held | {shown, seq})]
+                self._frames = [
+                    kept for k, kept in enumerate(self._frames) if k % 2 == 0 or kept.seq in (held | {shown, seq})
+                ]
             if len(self._frames) == before:
                 self._frames = self._frames[1:]
 

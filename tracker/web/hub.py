@@ -89,7 +89,9 @@ class Hub:
         return any(c.ready for c in clients), any(c.views for c in clients)
 
     def oldest_shown(self) -> int | None:
-        return min((c.showing if c.showing >= 0 else c.sent for c in list(self._clients.values()) if c.sent >= 0), default=None)
+        return min(
+            (c.showing if c.showing >= 0 else c.sent for c in list(self._clients.values()) if c.sent >= 0), default=None
+        )
 
     def publish(self, snapshot: Snapshot) -> None:
         with self._lock:
@@ -152,7 +154,9 @@ class Hub:
         client.wake.set()
         self._clients[client.number] = client
         sender = asyncio.create_task(self._send(client, socket))
-        sender.add_done_callback(lambda task: task.cancelled() or task.exception())  # a broken pipe is the browser's leaving
+        sender.add_done_callback(
+            lambda task: task.cancelled() or task.exception()
+        )  # a broken pipe is the browser's leaving
         try:
             async for message in socket:
                 if message.type is WSMsgType.TEXT:

@@ -65,7 +65,11 @@ def jpeg(image: Image, longest: int, quality: int = QUALITY) -> bytes:
     height, width = image.shape[:2]
     factor = longest / max(width, height)
     if factor < 1:
-        image = np.asarray(cv2.resize(image, (max(1, round(width * factor)), max(1, round(height * factor))), interpolation=cv2.INTER_AREA))
+        image = np.asarray(
+            cv2.resize(
+                image, (max(1, round(width * factor)), max(1, round(height * factor))), interpolation=cv2.INTER_AREA
+            )
+        )
     ok, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not ok:
         raise RuntimeError(f"OpenCV could not encode a picture of shape {image.shape} as JPEG.")

@@ -46,7 +46,9 @@ class Site:
         recordings: Name -> file of finished recordings, looked up at each request.
     """
 
-    def __init__(self, hub: Hub, submit: Callable[[Command], bool], guard: Guard, recordings: Callable[[], dict[str, Path]]) -> None:
+    def __init__(
+        self, hub: Hub, submit: Callable[[Command], bool], guard: Guard, recordings: Callable[[], dict[str, Path]]
+    ) -> None:
         self._hub, self._submit, self._guard, self._recordings = hub, submit, guard, recordings
         self._files = load_files()
         self._sockets: set[web.WebSocketResponse] = set()
@@ -94,16 +96,25 @@ class Site:
             return _sentence(400, "The Host or Origin of this request is malformed.")
         if not self._guard.host_allowed(request.host):
             return _sentence(
-                403, f"This page is for this machine only, and {request.host[:80]!r} is not a name of it; open it as localhost."
+                403,
+                f"This page is for this machine only, and {request.host[:80]!r} is not a name of it; open it as localhost.",
             )
         in_query = request.query.get("token")
-        if self._guard.token is not None and request.path == "/" and in_query is not None and self._guard.token_allowed(in_query):
+        if (
+            self._guard.token is not None
+            and request.path == "/"
+            and in_query is not None
+            and self._guard.token_allowed(in_query)
+        ):
             # Out of the address bar and the history at once; from now on the cookie carries it.
             response: web.StreamResponse = web.Response(status=303, headers={"Location": "/"})
             response.set_cookie(self._cookie, in_query, httponly=True, samesite="Strict", path="/")
             return response
         if not self._guard.token_allowed(in_query) and not self._guard.token_allowed(request.cookies.get(self._cookie)):
-            return _sentence(401, "This page needs the token from the address that the tool printed when it started; open that address.")
+            return _sentence(
+                401,
+                "This page needs the token from the address that the tool printed when it started; open that address.",
+            )
         return await handler(request)
 
     async def _page(self, request: web.Request) -> web.Response:

@@ -140,7 +140,9 @@ class Worker(threading.Thread):
             self._tell_recording()
         now = time.monotonic()
         if self._previous:
-            self._interval += SMOOTH * (now - self._previous - self._interval) if self._interval else now - self._previous
+            self._interval += (
+                SMOOTH * (now - self._previous - self._interval) if self._interval else now - self._previous
+            )
         self._previous = now
         if self.recorder.active and now - self._told > 0.5:
             self._tell_recording()
@@ -217,7 +219,8 @@ class Worker(threading.Thread):
             self._audience.notice(outcome, "error")
         else:
             self._audience.notice(
-                f"Saved {outcome.video.name} and {outcome.boxes.name}: {outcome.frames} frames, {outcome.seconds:.1f} s.", "info"
+                f"Saved {outcome.video.name} and {outcome.boxes.name}: {outcome.frames} frames, {outcome.seconds:.1f} s.",
+                "info",
             )
         self._tell_recording()
 
@@ -225,6 +228,11 @@ class Worker(threading.Thread):
         self._told = time.monotonic()
         recorder = self.recorder
         self._audience.status(
-            recording={"on": recorder.active, "name": recorder.name, "seconds": round(recorder.seconds, 1), "frames": recorder.frames},
+            recording={
+                "on": recorder.active,
+                "name": recorder.name,
+                "seconds": round(recorder.seconds, 1),
+                "frames": recorder.frames,
+            },
             recordings=sorted(recorder.finished, reverse=True),
         )

@@ -43,7 +43,9 @@ class Memory:
             name, box = secrets.token_hex(8), np.array([x1, y1, x2 - x1, y2 - y1], dtype=float)
         else:
             if name not in self._targets:
-                raise SiamTrackError("What was known of this target is gone (the function was restarted); draw its box again.")
+                raise SiamTrackError(
+                    "What was known of this target is gone (the function was restarted); draw its box again."
+                )
             self.tracker.target = self._targets[name]
             box = self.tracker.update(image).box
         self._targets[name] = copy.copy(self.tracker.target)

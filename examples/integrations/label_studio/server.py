@@ -46,7 +46,9 @@ class Backend:
             path = (self._folder / guess).resolve()
             if path.is_relative_to(self._folder) and path.is_file():
                 return path
-        raise SiamTrackError(f"The video {address!r} isn't in {self._folder}; set LABEL_STUDIO_FILES to the folder that holds it.")
+        raise SiamTrackError(
+            f"The video {address!r} isn't in {self._folder}; set LABEL_STUDIO_FILES to the folder that holds it."
+        )
 
     def predict(self, request: dict[str, Any]) -> dict[str, Any]:
         """The answer to `/predict`: for each task a result with every region that was drawn, filled in.
@@ -61,7 +63,9 @@ class Backend:
         given = [r for r in drawn or _drafts(task) if r.get("type") == "videorectangle" and r["value"].get("sequence")]
         if not given:
             return {"model_version": VERSION, "score": 0.0, "result": []}
-        address = next(v for v in task["data"].values() if isinstance(v, str) and Path(urlsplit(v).path + urlsplit(v).query).suffix)
+        address = next(
+            v for v in task["data"].values() if isinstance(v, str) and Path(urlsplit(v).path + urlsplit(v).query).suffix
+        )
         path, out, scores = self.video(address), [], []
         frames = open_frames(path)
         width, height, count = frames.width, frames.height, len(frames)
@@ -109,7 +113,9 @@ def make_app(backend: Backend) -> web.Application:
             return web.json_response({"detail": str(error)}, status=400)
 
     app = web.Application(client_max_size=64 << 20)
-    app.add_routes([web.get("/", health), web.get("/health", health), web.post("/setup", setup), web.post("/predict", predict)])
+    app.add_routes(
+        [web.get("/", health), web.get("/health", health), web.post("/setup", setup), web.post("/predict", predict)]
+    )
     return app
 
 
@@ -118,4 +124,6 @@ if __name__ == "__main__":
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=9090)
     options = parser.parse_args()
-    web.run_app(make_app(Backend(Path(os.environ.get("LABEL_STUDIO_FILES", ".")))), host=options.host, port=options.port)
+    web.run_app(
+        make_app(Backend(Path(os.environ.get("LABEL_STUDIO_FILES", ".")))), host=options.host, port=options.port
+    )

@@ -43,7 +43,9 @@ FORMATS = {
         Format("voc", "Pascal VOC", "", voc.write, voc.read, ("pictures",)),
         Format("cvat", "CVAT for video 1.1", ".xml", cvat.write, cvat.read, ("tolerance",)),
         Format("mot", "MOT 1.1 (CVAT, MOTChallenge, TrackEval)", "", mot.write, mot.read),
-        Format("label-studio", "Label Studio video tasks", ".json", label_studio.write, label_studio.read, ("tolerance",)),
+        Format(
+            "label-studio", "Label Studio video tasks", ".json", label_studio.write, label_studio.read, ("tolerance",)
+        ),
         Format("lasot", "LaSOT", "", sequences.write_lasot, sequences.read),
         Format("got10k", "GOT-10k", "", sequences.write_got10k, sequences.read),
         Format("otb", "OTB", "", sequences.write_otb, sequences.read),
@@ -59,7 +61,9 @@ def format_of(name: str) -> Format:
         AnnotationError: There is none; with the nearest.
     """
     if name not in FORMATS:
-        raise AnnotationError(f"There is no format {name!r}; it is one of {', '.join(FORMATS)}.{suggest(name, FORMATS)}")
+        raise AnnotationError(
+            f"There is no format {name!r}; it is one of {', '.join(FORMATS)}.{suggest(name, FORMATS)}"
+        )
     return FORMATS[name]
 
 
@@ -78,7 +82,9 @@ def check_target(name: str, path: str | Path, overwrite: bool = False) -> None:
         raise OutputError(f"Can't write {out}: it exists already; give another name, or --overwrite to replace it.")
 
 
-def write(name: str, clips: Sequence[Clip], path: str | Path, *, pictures: bool = False, tolerance: float = 0.0) -> list[str]:
+def write(
+    name: str, clips: Sequence[Clip], path: str | Path, *, pictures: bool = False, tolerance: float = 0.0
+) -> list[str]:
     """Write clips in a format.
 
     Args:

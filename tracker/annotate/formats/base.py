@@ -76,7 +76,11 @@ def cannot_hold(clips: Sequence[Clip], what: dict[str, str]) -> list[str]:
         "approved": any(bool(t.approved.any()) for t in targets),
         "outside": any(not bool(t.present.all()) for t in targets),
         "rate": any(clip.rate is not None for clip in clips),
-        "cut": any(bool((np.abs(clip_box(t.boxes, c.width, c.height) - t.boxes) > 1e-6).any()) for c in clips for t in c.targets),
+        "cut": any(
+            bool((np.abs(clip_box(t.boxes, c.width, c.height) - t.boxes) > 1e-6).any())
+            for c in clips
+            for t in c.targets
+        ),
     }
     return [sentence for kind, sentence in what.items() if there[kind]]
 

@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from tracker.annotate.clip import AnnotationError, Clip
-from tracker.annotate.formats.base import Collector, annotated_frames, cannot_hold, each_box, frame_file, labels, parse_frame_file
+from tracker.annotate.formats.base import (
+    Collector,
+    annotated_frames,
+    cannot_hold,
+    each_box,
+    frame_file,
+    labels,
+    parse_frame_file,
+)
 from tracker.files import write_atomic
 
 LOST_IMAGES = {
@@ -23,7 +31,11 @@ LOST_IMAGES = {
     "occluded": "What is hidden is left out.",
     "rate": "The frame rate is left out.",
 }
-LOST_VIDEO = {"keys": "Which boxes a person drew is left out.", "colours": "Colours are left out.", "approved": "Approval is left out."}
+LOST_VIDEO = {
+    "keys": "Which boxes a person drew is left out.",
+    "colours": "Colours are left out.",
+    "approved": "Approval is left out.",
+}
 
 
 def write_images(clips: Sequence[Clip], path: Path) -> list[str]:

@@ -55,10 +55,20 @@ def _document(clip: Clip, tolerance: float) -> xml.Element:
     listed = xml.SubElement(task, "labels")
     for name in labels([clip]):
         label = xml.SubElement(listed, "label")
-        for tag, text in (("name", name), ("color", next(t.colour for t in clip.targets if t.label == name)), ("type", "rectangle")):
+        for tag, text in (
+            ("name", name),
+            ("color", next(t.colour for t in clip.targets if t.label == name)),
+            ("type", "rectangle"),
+        ):
             xml.SubElement(label, tag).text = text
         attribute = xml.SubElement(xml.SubElement(label, "attributes"), "attribute")
-        for tag, text in (("name", "name"), ("mutable", "False"), ("input_type", "text"), ("default_value", ""), ("values", "")):
+        for tag, text in (
+            ("name", "name"),
+            ("mutable", "False"),
+            ("input_type", "text"),
+            ("default_value", ""),
+            ("values", ""),
+        ):
             xml.SubElement(attribute, tag).text = text
     size = xml.SubElement(task, "original_size")
     for tag, value in (("width", clip.width), ("height", clip.height)):
@@ -70,7 +80,8 @@ def _document(clip: Clip, tolerance: float) -> xml.Element:
         keys = [k for k, box in target.keys.items() if box is not None]
         marks = dict(keyframes(boxes, target.occluded, keys, tolerance))
         filled, _ = between_keyframes(
-            clip.frame_count, [(k, None if out else boxes[k], bool(target.occluded[k])) for k, out in sorted(marks.items())]
+            clip.frame_count,
+            [(k, None if out else boxes[k], bool(target.occluded[k])) for k, out in sorted(marks.items())],
         )
         last = None
         for frame in range(clip.frame_count):

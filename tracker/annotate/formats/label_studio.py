@@ -31,17 +31,28 @@ def write(clips: Sequence[Clip], path: Path, tolerance: float = 0.0) -> list[str
     """Tasks with annotations, at `path` (.json), for "Import" in Label Studio."""
     tasks: list[dict[str, Any]] = []
     for clip in clips:
-        data = {"video": Path(clip.path).name or clip.name, "name": clip.name, "width": clip.width, "height": clip.height}
+        data = {
+            "video": Path(clip.path).name or clip.name,
+            "name": clip.name,
+            "width": clip.width,
+            "height": clip.height,
+        }
         data |= {"frames": clip.frame_count, "rate": None if clip.rate is None else str(clip.rate)}
         result = [region(clip, target, tolerance) for target in clip.targets]
         tasks.append({"data": data, "annotations": [{"result": result}]})
     write_atomic(path, json.dumps(tasks, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     moved = [f"Boxes may be off by up to {tolerance:g} px between keyframes, as asked for."] if tolerance else []
-    rate = ["The clip has no frame rate; 25 is taken for the times of items."] if any(c.rate is None for c in clips) else []
+    rate = (
+        ["The clip has no frame rate; 25 is taken for the times of items."]
+        if any(c.rate is None for c in clips)
+        else []
+    )
     return cannot_hold(clips, LOST) + moved + rate
 
 
-def region(clip: Clip, target: Target, tolerance: float = 0.0, from_name: str = "box", to_name: str = "video") -> dict[str, Any]:
+def region(
+    clip: Clip, target: Target, tolerance: float = 0.0, from_name: str = "box", to_name: str = "video"
+) -> dict[str, Any]:
     """One target as a result of the tag VideoRectangle; the answer of the ML backend too."""
     rate = float(clip.rate or DEFAULT_RATE)
     present = target.present
@@ -107,7 +118,10 @@ def read(path: Path) -> list[Clip]:
         for task in tasks:
             data = task["data"]
             results = [
-                r for a in task.get("annotations", task.get("predictions", [])) for r in a["result"] if r["type"] == "videorectangle"
+                r
+                for a in task.get("annotations", task.get("predictions", []))
+                for r in a["result"]
+                if r["type"] == "videorectangle"
             ]
             width = int(data.get("width") or next(r["original_width"] for r in results))
             height = int(data.get("height") or next(r["original_height"] for r in results))
@@ -117,7 +131,9 @@ def read(path: Path) -> list[Clip]:
             for number, result in enumerate(results, 1):
                 value, meta = result["value"], result.get("meta", {})
                 if any(item.get("rotation") for item in value["sequence"]):
-                    raise AnnotationError(f"{path} has a turned box in {name}; boxes here are upright: turn it back in Label Studio first.")
+                    raise AnnotationError(
+                        f"{path} has a turned box in {name}; boxes here are upright: turn it back in Label Studio first."
+                    )
                 given = str(result.get("id", ""))
                 plain = given.removeprefix("target")
                 target = new_target(
@@ -125,9 +141,13 @@ def read(path: Path) -> list[Clip]:
                     (meta.get("text") or [""])[0], (value.get("labels") or ["object"])[0],
                 )  # fmt: skip
                 target.boxes = boxes_of(value["sequence"], frames, width, height)
-                target.scores[:] = np.where(target.present, 1.0 if result.get("score") is None else result["score"], np.nan)
+                target.scores[:] = np.where(
+                    target.present, 1.0 if result.get("score") is None else result["score"], np.nan
+                )
                 keys = meta.get("keys", [])
-                target.keys = {int(k): target.boxes[k].copy() if target.present[k] else None for k in keys if 0 <= int(k) < frames}
+                target.keys = {
+                    int(k): target.boxes[k].copy() if target.present[k] else None for k in keys if 0 <= int(k) < frames
+                }
                 clip.targets.append(target)
             out.append(clip)
         return out

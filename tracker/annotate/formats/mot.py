@@ -32,7 +32,9 @@ def write(clips: Sequence[Clip], path: Path) -> list[str]:
         for frame, target in each_box(clip):
             x, y, w, h = (float(v) for v in target.boxes[frame])
             visible = 0 if target.occluded[frame] else 1
-            rows.append(f"{frame + 1},{target.id},{x + 1:.3f},{y + 1:.3f},{w:.3f},{h:.3f},1,{names.index(target.label) + 1},{visible}\n")
+            rows.append(
+                f"{frame + 1},{target.id},{x + 1:.3f},{y + 1:.3f},{w:.3f},{h:.3f},1,{names.index(target.label) + 1},{visible}\n"
+            )
         folder = path / safe(clip.name)
         write_atomic(folder / "gt" / "gt.txt", "".join(rows))
         write_atomic(folder / "gt" / "labels.txt", "".join(name.replace("\n", " ") + "\n" for name in names))
@@ -70,7 +72,9 @@ def _read_one(file: Path) -> list[Clip]:
         names = listed.read_text(encoding="utf-8").splitlines() if listed.exists() else []
         out = Collector()
         name = folder.name
-        clip = out.clip(name, int(about.get("imwidth", 0)), int(about.get("imheight", 0)), int(about.get("seqlength", 0)) - 1)
+        clip = out.clip(
+            name, int(about.get("imwidth", 0)), int(about.get("imheight", 0)), int(about.get("seqlength", 0)) - 1
+        )
         clip.rate = Fraction(about["framerate"]) if about.get("framerate") else None
         for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
             if not line.strip():
@@ -79,11 +83,15 @@ def _read_one(file: Path) -> list[Clip]:
                 values = [float(v) for v in line.split(",")]
                 frame, target, x, y, w, h = values[:6]
             except ValueError:
-                raise AnnotationError(f"Can't read line {number} of {file}: {line[:60]!r} is not frame,id,x,y,w,h,...") from None
+                raise AnnotationError(
+                    f"Can't read line {number} of {file}: {line[:60]!r} is not frame,id,x,y,w,h,..."
+                ) from None
             kind = int(values[7]) if len(values) > 7 else 1
             label = names[kind - 1] if 0 < kind <= len(names) else f"class {kind}" if kind > 0 else "object"
             hidden = len(values) > 8 and values[8] == 0
-            out.add(name, f"t{target:g}", int(frame) - 1, (x - 1, y - 1, w, h), label, number=int(target), occluded=hidden)
+            out.add(
+                name, f"t{target:g}", int(frame) - 1, (x - 1, y - 1, w, h), label, number=int(target), occluded=hidden
+            )
         return out.finish()
     except (OSError, configparser.Error, ValueError) as error:
         raise AnnotationError(f"Can't read {file} as MOT: {error}.") from None

@@ -58,11 +58,15 @@ def write_got10k(clips: Sequence[Clip], path: Path) -> list[str]:
         names.append(name)
         folder, present = path / name, target.present
         cut = present & ((target.boxes[:, 0] < 0) | (target.boxes[:, 1] < 0))
-        cut |= present & ((target.boxes[:, 0] + target.boxes[:, 2] > clip.width) | (target.boxes[:, 1] + target.boxes[:, 3] > clip.height))
+        cut |= present & (
+            (target.boxes[:, 0] + target.boxes[:, 2] > clip.width)
+            | (target.boxes[:, 1] + target.boxes[:, 3] > clip.height)
+        )
         write_atomic(folder / "groundtruth.txt", _rows(target.boxes, 0, "{:.4f}"))
         write_atomic(folder / "absence.label", _column(~present))
         write_atomic(
-            folder / "cover.label", "".join(f"{0 if hid or not here else 8}\n" for hid, here in zip(target.occluded, present, strict=True))
+            folder / "cover.label",
+            "".join(f"{0 if hid or not here else 8}\n" for hid, here in zip(target.occluded, present, strict=True)),
         )
         write_atomic(folder / "cut_by_image.label", _column(cut))
         about = f"url: {clip.name}\nmajor_class: {_line(target.name)}\nroot_class: {_line(target.label)}\n"
@@ -150,7 +154,9 @@ def _one(file: Path) -> Clip:
         hidden &= np.isfinite(boxes).all(axis=1)
     elif (folder / "full_occlusion.txt").exists():
         label = folder.parent.name
-        hidden = np.array((folder / "full_occlusion.txt").read_text().replace("\n", ",").strip(",").split(","), int) == 1
+        hidden = (
+            np.array((folder / "full_occlusion.txt").read_text().replace("\n", ",").strip(",").split(","), int) == 1
+        )
         name = (folder / "nlp.txt").read_text(encoding="utf-8").strip() if (folder / "nlp.txt").exists() else name
     target = new_target(1, len(boxes), name, label)
     target.boxes, target.occluded = boxes, hidden

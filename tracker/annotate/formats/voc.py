@@ -10,7 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tracker.annotate.clip import AnnotationError, Clip
-from tracker.annotate.formats.base import Collector, annotated_frames, cannot_hold, frame_file, parse_frame_file, write_frames
+from tracker.annotate.formats.base import (
+    Collector,
+    annotated_frames,
+    cannot_hold,
+    frame_file,
+    parse_frame_file,
+    write_frames,
+)
 from tracker.annotate.formats.xmltext import parse_xml, text_of, xml_bytes
 from tracker.files import write_atomic
 
@@ -66,7 +73,9 @@ def read(path: Path) -> list[Clip]:
     folder = path / "Annotations" if (path / "Annotations").is_dir() else path
     files = sorted(folder.glob("*.xml"))
     if not files:
-        raise AnnotationError(f"Can't read {path} as Pascal VOC: there are no xml files in it; give the folder that holds Annotations/.")
+        raise AnnotationError(
+            f"Can't read {path} as Pascal VOC: there are no xml files in it; give the folder that holds Annotations/."
+        )
     out, count = Collector(), 0
     for file in files:
         try:
@@ -77,7 +86,14 @@ def read(path: Path) -> list[Clip]:
                 x1, y1, x2, y2 = (float(text_of(thing, f"bndbox/{tag}")) for tag in ("xmin", "ymin", "xmax", "ymax"))
                 count += 1
                 hidden = (thing.findtext("occluded") or "0").strip() == "1"
-                out.add(clip, f"b{count}", frame, (x1 - 1, y1 - 1, x2 - x1 + 1, y2 - y1 + 1), text_of(thing, "name"), occluded=hidden)
+                out.add(
+                    clip,
+                    f"b{count}",
+                    frame,
+                    (x1 - 1, y1 - 1, x2 - x1 + 1, y2 - y1 + 1),
+                    text_of(thing, "name"),
+                    occluded=hidden,
+                )
         except ValueError as error:
             raise AnnotationError(f"Can't read {file} as Pascal VOC: {error}.") from None
     return out.finish()

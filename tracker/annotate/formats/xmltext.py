@@ -17,7 +17,9 @@ def parse_xml(path: Path) -> xml.Element:
     try:
         data = path.read_bytes()
         if b"<!ENTITY" in data or b"<!DOCTYPE" in data:
-            raise AnnotationError(f"{path} declares a document type or entities, which no annotation needs; it is not read.")
+            raise AnnotationError(
+                f"{path} declares a document type or entities, which no annotation needs; it is not read."
+            )
         return xml.fromstring(data)
     except OSError as error:
         raise AnnotationError(f"Can't read {path}: {error.strerror}.") from None
@@ -50,4 +52,7 @@ def xml_bytes(root: xml.Element) -> bytes:
 def _clean(text: str | None) -> str | None:
     if text is None:
         return None
-    return "".join(c if c in "\t\n" or 0x20 <= ord(c) < 0xD800 or 0xE000 <= ord(c) < 0xFFFE or ord(c) > 0xFFFF else "\ufffd" for c in text)
+    return "".join(
+        c if c in "\t\n" or 0x20 <= ord(c) < 0xD800 or 0xE000 <= ord(c) < 0xFFFE or ord(c) > 0xFFFF else "\ufffd"
+        for c in text
+    )

@@ -12,7 +12,15 @@ from pathlib import Path
 import yaml
 
 from tracker.annotate.clip import AnnotationError, Clip
-from tracker.annotate.formats.base import Collector, annotated_frames, cannot_hold, frame_file, labels, parse_frame_file, write_frames
+from tracker.annotate.formats.base import (
+    Collector,
+    annotated_frames,
+    cannot_hold,
+    frame_file,
+    labels,
+    parse_frame_file,
+    write_frames,
+)
 from tracker.files import write_atomic
 from tracker.geometry import clip_box
 
@@ -42,11 +50,20 @@ def write(clips: Sequence[Clip], path: Path, pictures: bool = False) -> list[str
                     values = ((x + w / 2) / clip.width, (y + h / 2) / clip.height, w / clip.width, h / clip.height)
                     if w > 0 and h > 0:
                         lines.append(f"{names.index(target.label)} " + " ".join(f"{v:.8f}" for v in values))
-            write_atomic(path / "labels" / "train" / f"{Path(frame_file(clip, frame)).stem}.txt", "".join(line + "\n" for line in lines))
+            write_atomic(
+                path / "labels" / "train" / f"{Path(frame_file(clip, frame)).stem}.txt",
+                "".join(line + "\n" for line in lines),
+            )
         if pictures:
             write_frames(clip, path / "images" / "train", frames)
     sizes = {clip.name: [clip.width, clip.height] for clip in clips}
-    data = {"path": ".", "train": "images/train", "val": "images/train", "names": dict(enumerate(names)), "sizes": sizes}
+    data = {
+        "path": ".",
+        "train": "images/train",
+        "val": "images/train",
+        "names": dict(enumerate(names)),
+        "sizes": sizes,
+    }
     write_atomic(path / "data.yaml", yaml.safe_dump(data, sort_keys=False, allow_unicode=True))
     return cannot_hold(clips, LOST)
 
@@ -76,7 +93,9 @@ def read(path: Path) -> list[Clip]:
                     out.add(clip, f"b{count}", frame, box, names[int(kind)])
         return out.finish()
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise AnnotationError(f"Can't read {path} as YOLO: {error!r}; give the folder that holds data.yaml and labels/.") from None
+        raise AnnotationError(
+            f"Can't read {path} as YOLO: {error!r}; give the folder that holds data.yaml and labels/."
+        ) from None
 
 
 def _size(folder: Path, file: Path, clip: str, sizes: dict[str, list[int]]) -> tuple[int, int]:

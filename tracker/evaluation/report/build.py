@@ -81,7 +81,9 @@ def merge(evaluations: Sequence[Evaluation]) -> Evaluation:
             )
         for tracker in other.trackers:
             if tracker.tracker in seen:
-                raise SourceError(f"Two of the evaluations hold a tracker {tracker.tracker!r}; evaluate one of them under another label.")
+                raise SourceError(
+                    f"Two of the evaluations hold a tracker {tracker.tracker!r}; evaluate one of them under another label."
+                )
             seen.add(tracker.tracker)
             if {s.sequence for s in tracker.sequences} != names:
                 raise SourceError(
@@ -92,7 +94,9 @@ def merge(evaluations: Sequence[Evaluation]) -> Evaluation:
     def rank(value: float) -> float:
         return sign * value if math.isfinite(value) else -math.inf
 
-    trackers = sorted((t for e in evaluations for t in e.trackers), key=lambda t: -rank(t.overall.get(first.primary[0], math.nan)))
+    trackers = sorted(
+        (t for e in evaluations for t in e.trackers), key=lambda t: -rank(t.overall.get(first.primary[0], math.nan))
+    )
     provenance: dict[str, str] = {}
     for number, evaluation in enumerate(evaluations, 1):
         who = ", ".join(t.tracker for t in evaluation.trackers)
@@ -101,7 +105,9 @@ def merge(evaluations: Sequence[Evaluation]) -> Evaluation:
                 provenance[key] = value
             else:
                 provenance[f"{key} ({number}: {who})"] = value
-    return replace(first, trackers=tuple(trackers), results=tuple(r for e in evaluations for r in e.results), provenance=provenance)
+    return replace(
+        first, trackers=tuple(trackers), results=tuple(r for e in evaluations for r in e.results), provenance=provenance
+    )
 
 
 def protocol_sentences(evaluation: Evaluation, options: ReportOptions | None = None) -> list[str]:
@@ -157,7 +163,9 @@ def write_report(evaluation: Evaluation, folder: str | Path, options: ReportOpti
     atomic_write(folder / "metrics.csv", exports.metrics_csv(evaluation, table))
     atomic_write(folder / "sequences.csv", exports.sequences_csv(evaluation))
     atomic_write(folder / "attributes.csv", exports.attributes_csv(evaluation))
-    atomic_write(folder / "report.json", exports.report_json(evaluation, table, losses=losses, protocol_sentences=protocol))
+    atomic_write(
+        folder / "report.json", exports.report_json(evaluation, table, losses=losses, protocol_sentences=protocol)
+    )
     atomic_write(folder / "report.md", exports.markdown(evaluation, table, protocol))
     page = folder / "report.html"
     atomic_write(page, render_page(evaluation, table, protocol, title=opt.title, strips=opt.strips))
@@ -165,7 +173,9 @@ def write_report(evaluation: Evaluation, folder: str | Path, options: ReportOpti
 
 
 def _figures(evaluation: Evaluation, table: tables.Headline) -> dict[str, Figure]:
-    found: dict[str, Figure | None] = {c: plots.curve_figure(evaluation, c, legend=True) for c in plots.curve_names(evaluation)}
+    found: dict[str, Figure | None] = {
+        c: plots.curve_figure(evaluation, c, legend=True) for c in plots.curve_names(evaluation)
+    }
     found["attributes"] = plots.attributes_figure(evaluation)
     found["sequences"] = plots.sequences_figure(evaluation)
     found["speed"] = plots.speed_figure(evaluation, table, legend=True)

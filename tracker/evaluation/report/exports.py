@@ -29,7 +29,9 @@ def metrics_csv(evaluation: Evaluation, table: Headline) -> str:
     for tracker, row in zip(evaluation.trackers, table.rows, strict=True):
         rows += [[tracker.tracker, name, i.value, i.low, i.high, i.count] for name, i in row.values.items()]
         rows += [
-            [tracker.tracker, n, v, math.nan, math.nan, len(tracker.sequences)] for n, v in tracker.overall.items() if n not in row.values
+            [tracker.tracker, n, v, math.nan, math.nan, len(tracker.sequences)]
+            for n, v in tracker.overall.items()
+            if n not in row.values
         ]
     return _csv(rows)
 
@@ -39,7 +41,10 @@ def sequences_csv(evaluation: Evaluation) -> str:
     names = list(dict.fromkeys(n for t in evaluation.trackers for s in t.sequences for n in s.values))
     rows: list[list[Any]] = [["tracker", "sequence", "frames", *names, "error"]]
     for tracker in evaluation.trackers:
-        rows += [[tracker.tracker, s.sequence, s.frames, *(s.values.get(n, math.nan) for n in names), s.error] for s in tracker.sequences]
+        rows += [
+            [tracker.tracker, s.sequence, s.frames, *(s.values.get(n, math.nan) for n in names), s.error]
+            for s in tracker.sequences
+        ]
     return _csv(rows)
 
 
@@ -48,7 +53,9 @@ def attributes_csv(evaluation: Evaluation) -> str:
     names = list(dict.fromkeys(n for t in evaluation.trackers for a in t.attributes.values() for n in a))
     rows: list[list[Any]] = [["tracker", "attribute", *names]]
     for tracker in evaluation.trackers:
-        rows += [[tracker.tracker, a, *(values.get(n, math.nan) for n in names)] for a, values in tracker.attributes.items()]
+        rows += [
+            [tracker.tracker, a, *(values.get(n, math.nan) for n in names)] for a, values in tracker.attributes.items()
+        ]
     return _csv(rows)
 
 
@@ -94,7 +101,11 @@ def markdown(evaluation: Evaluation, table: Headline, protocol: Sequence[str]) -
         return "| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |"
 
     def cell(name: str, value: Interval) -> str:
-        ends = f" [{metric_text(name, value.low)}, {metric_text(name, value.high)}]" if value.known and name != "fps" else ""
+        ends = (
+            f" [{metric_text(name, value.low)}, {metric_text(name, value.high)}]"
+            if value.known and name != "fps"
+            else ""
+        )
         return metric_text(name, value.value) + ends
 
     out = [f"# {evaluation.dataset}", "", line(["tracker", *(HEADINGS.get(c, c) for c in table.columns)])]
@@ -116,7 +127,15 @@ def markdown(evaluation: Evaluation, table: Headline, protocol: Sequence[str]) -
         out.append("|---|---:|" + "---:|" * len(evaluation.trackers))
         for a in attributes:
             frames = max((t.attributes.get(a, {}).get("frames", 0) for t in evaluation.trackers), default=0)
-            out.append(line([a, f"{frames:.0f}", *(metric_text(name, t.attributes.get(a, {}).get(name)) for t in evaluation.trackers)]))
+            out.append(
+                line(
+                    [
+                        a,
+                        f"{frames:.0f}",
+                        *(metric_text(name, t.attributes.get(a, {}).get(name)) for t in evaluation.trackers),
+                    ]
+                )
+            )
     out += ["", "## Protocol", "", *(f"- {sentence}" for sentence in protocol)]
     out += ["", "## Provenance", "", *(f"- {k}: {v}" for k, v in evaluation.provenance.items()), ""]
     return "\n".join(out)

@@ -19,7 +19,9 @@ SHOWN_SEQUENCES = 24
 """Bars of so many sequences stand open on the page; the rest is folded."""
 
 
-def render_page(evaluation: Evaluation, table: tables.Headline, protocol: Sequence[str], *, title: str = "", strips: int = 3) -> str:
+def render_page(
+    evaluation: Evaluation, table: tables.Headline, protocol: Sequence[str], *, title: str = "", strips: int = 3
+) -> str:
     """The page as html text.
 
     Args:
@@ -33,7 +35,11 @@ def render_page(evaluation: Evaluation, table: tables.Headline, protocol: Sequen
     from markupsafe import Markup
 
     environment = Environment(
-        loader=PackageLoader("tracker.evaluation.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("tracker.evaluation.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["metric"] = lambda value, name: tables.metric_text(name, value)
     environment.filters["percent"] = lambda value: f"{100 * value:.1f} %" if tables.known(value) else "–"
@@ -117,7 +123,11 @@ def _curve_part(evaluation: Evaluation, curve: str, markup: Any) -> dict[str, An
             lines.append((k, tracker.tracker, name, score))
     lines.sort(key=lambda line: -line[3] if tables.known(line[3]) else math.inf)
     grid = next(t.curves[curve].thresholds for t in evaluation.trackers if curve in t.curves)
-    pooled = "frames of all sequences pooled" if tables.kind(evaluation) == "got10k" else "one curve per sequence, then their mean"
+    pooled = (
+        "frames of all sequences pooled"
+        if tables.kind(evaluation) == "got10k"
+        else "one curve per sequence, then their mean"
+    )
     caption = {
         "success": f"Share of counted frames whose overlap (IoU) with the truth is above the threshold; {len(grid)} thresholds, {pooled}.",
         "precision": f"Share of counted frames whose centre is at most so many pixels off; {len(grid)} thresholds, {pooled}.",
@@ -134,7 +144,11 @@ def _curve_part(evaluation: Evaluation, curve: str, markup: Any) -> dict[str, An
 def _group(name: str, note: str, values: Sequence[float], metric: str) -> dict[str, Any]:
     """One group of bars: widths in percent; counts are scaled by the group's largest."""
     top = 1.0 if metric not in ("failures", "robustness") else max([1.0, *(v for v in values if tables.known(v))])
-    return {"name": name, "note": note, "values": [(v, 100 * min(1.0, max(0.0, v / top)) if tables.known(v) else None) for v in values]}
+    return {
+        "name": name,
+        "note": note,
+        "values": [(v, 100 * min(1.0, max(0.0, v / top)) if tables.known(v) else None) for v in values],
+    }
 
 
 def _attribute_note(evaluation: Evaluation, attribute: str) -> str:
@@ -149,7 +163,11 @@ def _strip_part(strip: Strip, markup: Any) -> dict[str, Any]:
     for tile in strip.tiles:
         data = cv2.imencode(".jpg", tile.image, [cv2.IMWRITE_JPEG_QUALITY, 82])[1]
         tiles.append(
-            {"index": tile.index, "iou": tile.iou, "src": markup("data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode())}
+            {
+                "index": tile.index,
+                "iou": tile.iou,
+                "src": markup("data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()),
+            }
         )
     return {
         "loss": strip.loss,
@@ -193,6 +211,8 @@ def _speeds(evaluation: Evaluation) -> list[dict[str, Any]]:
         all_times = np.concatenate(times) if times else np.zeros(0)
         all_times = 1000 * all_times[np.isfinite(all_times)]
         row: dict[str, Any] = {k: tracker.overall.get(k, math.nan) for k in ("fps", "fps_total", "decode_ms")}
-        row["median"], row["p95"] = (float(v) for v in np.quantile(all_times, [0.5, 0.95])) if len(all_times) else (math.nan, math.nan)
+        row["median"], row["p95"] = (
+            (float(v) for v in np.quantile(all_times, [0.5, 0.95])) if len(all_times) else (math.nan, math.nan)
+        )
         rows.append({"tracker": tracker.tracker, **row})
     return rows

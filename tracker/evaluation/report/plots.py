@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tracker.evaluation.report.tables import HEADINGS, LOWER_IS_BETTER, Headline, attribute_metric, attribute_names, known
+from tracker.evaluation.report.tables import (
+    HEADINGS,
+    LOWER_IS_BETTER,
+    Headline,
+    attribute_metric,
+    attribute_names,
+    known,
+)
 from tracker.metrics.results import Evaluation
 
 if TYPE_CHECKING:
@@ -94,7 +101,9 @@ def curve_figure(evaluation: Evaluation, curve: str, legend: bool) -> Figure:
     """
     title, x_label, y_label = CURVES[curve]
     figure, axes = _figure(4.3, 3.3) if not legend else _figure(7.2, 4.4)
-    order = sorted(range(len(evaluation.trackers)), key=lambda k: -np.nan_to_num(curve_score(evaluation, k, curve)[1], nan=-1.0))
+    order = sorted(
+        range(len(evaluation.trackers)), key=lambda k: -np.nan_to_num(curve_score(evaluation, k, curve)[1], nan=-1.0)
+    )
     for k in reversed(order):
         line = evaluation.trackers[k].curves.get(curve)
         if line is None:
@@ -110,12 +119,22 @@ def curve_figure(evaluation: Evaluation, curve: str, legend: bool) -> Figure:
     if legend:
         handles, labels = axes.get_legend_handles_labels()
         shown = HEADINGS.get(curve_score(evaluation, order[0], curve)[0], "")
-        axes.legend(handles[::-1], labels[::-1], title=shown, loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8.5, frameon=False)
+        axes.legend(
+            handles[::-1],
+            labels[::-1],
+            title=shown,
+            loc="center left",
+            bbox_to_anchor=(1.01, 0.5),
+            fontsize=8.5,
+            frameon=False,
+        )
         axes.set_title(f"{title} – {label(evaluation.dataset)}", color=INK, fontsize=11, loc="left")
     return figure
 
 
-def bars_figure(title: str, names: Sequence[str], trackers: Sequence[str], values: Sequence[Sequence[float]], x_label: str) -> Figure:
+def bars_figure(
+    title: str, names: Sequence[str], trackers: Sequence[str], values: Sequence[Sequence[float]], x_label: str
+) -> Figure:
     """Grouped horizontal bars.
 
     Args:
@@ -156,7 +175,9 @@ def attributes_figure(evaluation: Evaluation) -> Figure | None:
     if not names:
         return None
     values = [[t.attributes.get(a, {}).get(metric, math.nan) for t in evaluation.trackers] for a in names]
-    return bars_figure(f"{evaluation.dataset}, by attribute", names, [t.tracker for t in evaluation.trackers], values, HEADINGS[metric])
+    return bars_figure(
+        f"{evaluation.dataset}, by attribute", names, [t.tracker for t in evaluation.trackers], values, HEADINGS[metric]
+    )
 
 
 def sequence_metric(evaluation: Evaluation) -> str:
@@ -184,7 +205,11 @@ def sequences_figure(evaluation: Evaluation, most: int = 60) -> Figure | None:
     title = f"{evaluation.dataset}, by sequence" + (f" (the hardest {most} of {len(rows)})" if len(rows) > most else "")
     kept = rows[:most]
     return bars_figure(
-        title, [n for n, _ in kept], [t.tracker for t in evaluation.trackers], [v for _, v in kept], HEADINGS.get(metric, metric)
+        title,
+        [n for n, _ in kept],
+        [t.tracker for t in evaluation.trackers],
+        [v for _, v in kept],
+        HEADINGS.get(metric, metric),
     )
 
 
@@ -192,7 +217,9 @@ def speed_figure(evaluation: Evaluation, table: Headline, legend: bool) -> Figur
     """The headline number against frames per second, with its interval; None where no speeds are known."""
     metric = evaluation.primary[0]
     names = [t.tracker for t in evaluation.trackers]
-    points = [(k, t.overall.get("fps", math.nan), table.rows[k].values.get(metric)) for k, t in enumerate(evaluation.trackers)]
+    points = [
+        (k, t.overall.get("fps", math.nan), table.rows[k].values.get(metric)) for k, t in enumerate(evaluation.trackers)
+    ]
     good = [(k, fps, i) for k, fps, i in points if known(fps) and fps > 0 and i is not None and known(i.value)]
     if not good:
         return None
@@ -203,7 +230,14 @@ def speed_figure(evaluation: Evaluation, table: Headline, legend: bool) -> Figur
             axes.plot([x, x], [interval.low, interval.high], color=style(k)[0], linewidth=1.2, alpha=0.55)
         marker = MARKERS[k % len(MARKERS)] if legend else "o"
         axes.plot(
-            [x], [interval.value], marker=marker, color=style(k)[0], markersize=7, linestyle="none", label=label(names[k]), clip_on=False
+            [x],
+            [interval.value],
+            marker=marker,
+            color=style(k)[0],
+            markersize=7,
+            linestyle="none",
+            label=label(names[k]),
+            clip_on=False,
         )
         if not legend:  # the page's list has these numbers
             axes.annotate(str(k + 1), (x, interval.value), (6, 2), textcoords="offset points", fontsize=9, color=INK)
@@ -215,7 +249,14 @@ def speed_figure(evaluation: Evaluation, table: Headline, legend: bool) -> Figur
     axes.set_xticks([], minor=True)
     axes.axvline(25, color=INK, linewidth=0.8, linestyle=(0, (2, 3)))
     axes.annotate(
-        "25 / s", (25, 1), (3, -3), xycoords=("data", "axes fraction"), textcoords="offset points", va="top", fontsize=8, color=INK
+        "25 / s",
+        (25, 1),
+        (3, -3),
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        va="top",
+        fontsize=8,
+        color=INK,
     )
     axes.set_xlabel("frames per second (log), decoding not included", color=INK, fontsize=10.5)
     axes.set_ylabel(HEADINGS.get(metric, metric), color=INK, fontsize=10.5)
@@ -264,7 +305,9 @@ def _render(figure: Figure, suffix: str, **options: Any) -> bytes:
     settings: Any = {"svg.fonttype": "none", "svg.hashsalt": "siamtrack", "font.family": "sans-serif"}
     with matplotlib.rc_context(settings):
         if suffix == "svg":
-            figure.savefig(out, format="svg", metadata={"Date": None}, transparent="facecolor" not in options, **options)
+            figure.savefig(
+                out, format="svg", metadata={"Date": None}, transparent="facecolor" not in options, **options
+            )
         else:
             figure.savefig(out, format=suffix, dpi=200, **options)
     return out.getvalue()

@@ -236,7 +236,10 @@ def draw_tile(image: Image, region: tuple[float, float, float, float], truth: Bo
         if not np.isfinite(shown).all():
             continue
         x, y, w, h = ((shown - [region[0], region[1], 0, 0]) * scale).round()
-        low, high = (int(np.clip(x, -9999, 9999)), int(np.clip(y, -9999, 9999))), (int(min(x + w, 9999)), int(min(y + h, 9999)))
+        low, high = (
+            (int(np.clip(x, -9999, 9999)), int(np.clip(y, -9999, 9999))),
+            (int(min(x + w, 9999)), int(min(y + h, 9999))),
+        )
         cv2.rectangle(tile, low, high, (0, 0, 0), 4, cv2.LINE_AA)
         cv2.rectangle(tile, low, high, colour, 2, cv2.LINE_AA)
     return tile  # type: ignore[return-value]

@@ -95,7 +95,13 @@ def metric_text(name: str, value: float | None) -> str:
         return "–"
     if name in ("fps", "fps_total"):
         return "> 10 000" if value > 10_000 else f"{value:.0f}" if value >= 100 else f"{value:.1f}"
-    return f"{value:.2f}" if name in ("robustness", "decode_ms") else f"{value:.0f}" if name == "failures" else f"{value:.3f}"
+    return (
+        f"{value:.2f}"
+        if name in ("robustness", "decode_ms")
+        else f"{value:.0f}"
+        if name == "failures"
+        else f"{value:.3f}"
+    )
 
 
 def headline_columns(evaluation: Evaluation) -> tuple[str, ...]:
@@ -125,7 +131,9 @@ def headline(evaluation: Evaluation, *, level: float = LEVEL, samples: int = SAM
     return Headline(columns, tuple(rows), level, samples, seed)
 
 
-def interval_of(evaluation: Evaluation, tracker: TrackerMetrics, name: str, *, level: float, samples: int, seed: int) -> Interval:
+def interval_of(
+    evaluation: Evaluation, tracker: TrackerMetrics, name: str, *, level: float, samples: int, seed: int
+) -> Interval:
     """One number with its interval, or without where none can be given (see `headline`)."""
     value = tracker.overall.get(name, math.nan)
     per_sequence = np.asarray([s.values.get(name, math.nan) for s in tracker.sequences], dtype=np.float64)
@@ -161,7 +169,9 @@ def _estimators(
 def _tracked_frames(results: Sequence[SequenceResult]) -> NDArray[np.float64]:
     from tracker.metrics.vot import BURN_IN, overlaps
 
-    return np.asarray([np.isfinite(overlaps(r, BURN_IN)).sum() if r.codes is not None else 0 for r in results], dtype=np.float64)
+    return np.asarray(
+        [np.isfinite(overlaps(r, BURN_IN)).sum() if r.codes is not None else 0 for r in results], dtype=np.float64
+    )
 
 
 def _class_interval(values: NDArray[np.float64], classes: NDArray[np.intp], **options: Any) -> Interval:

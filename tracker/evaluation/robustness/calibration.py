@@ -57,7 +57,9 @@ class Samples:
         return len(self.right)
 
 
-def sample(clips: Iterable[DisturbedClip], model: LoadedModel, engine: Engine, progress: Callable[[str], None] | None = None) -> Samples:
+def sample(
+    clips: Iterable[DisturbedClip], model: LoadedModel, engine: Engine, progress: Callable[[str], None] | None = None
+) -> Samples:
     """Runs over clips and notes, in every frame, what was read and whether it was right.
 
     The target is looked for as in tracking. While it is absent the place is held, as for a LOST target, and the frame is
@@ -82,7 +84,9 @@ def sample(clips: Iterable[DisturbedClip], model: LoadedModel, engine: Engine, p
     )
 
 
-def _sample_clip(core: Core, clip: DisturbedClip, number: int) -> list[tuple[NDArray[np.float64], bool, bool, bool, float, int]]:
+def _sample_clip(
+    core: Core, clip: DisturbedClip, number: int
+) -> list[tuple[NDArray[np.float64], bool, bool, bool, float, int]]:
     rows: list[tuple[NDArray[np.float64], bool, bool, bool, float, int]] = []
     target, misses, was_absent, camera = None, 0, False, CameraMotion()
     for k, frame in enumerate(clip.images()):
@@ -160,7 +164,9 @@ def calibrate(samples: Samples, folds: int = 5) -> Calibration:
     if close.any():
         seen = evidence(scores[close], samples.likeness[close], samples.searched[close])
         values["verification"] = fit(seen, samples.right[close])
-    return Calibration(values, error, curve, rank_auc(scores, samples.right), len(samples), int(samples.right.sum()), scores)
+    return Calibration(
+        values, error, curve, rank_auc(scores, samples.right), len(samples), int(samples.right.sum()), scores
+    )
 
 
 def fit_plain(samples: Samples) -> tuple[float, ...]:

@@ -133,7 +133,9 @@ def read_footage(sequence: SequenceData, frames: int | None = None) -> Footage:
     if any(image.shape != images[0].shape for image in images):
         raise SourceError(f"The frames of {sequence.name} differ in size; the disturbances need one size.")
     count = len(images)
-    return Footage(sequence.name, images, sequence.truth[:count].copy(), has_area(sequence.truth[:count]) & sequence.valid[:count])
+    return Footage(
+        sequence.name, images, sequence.truth[:count].copy(), has_area(sequence.truth[:count]) & sequence.valid[:count]
+    )
 
 
 def disturb(footage: Footage, other: Footage, kind: str, seed: int = 0, longest: int = LONGEST) -> DisturbedClip | None:
@@ -182,7 +184,9 @@ def _companion_path(footage: Footage, rng: np.random.Generator) -> NDArray[np.fl
     side = np.sqrt(np.maximum(box[:, 2] * box[:, 3], 16.0))
     # The path follows the target's slow motion: a thing beside it, not one tied to it.
     middle = box[:, :2] + box[:, 2:] / 2
-    slow = np.stack([np.convolve(np.pad(m, 8, mode="edge"), np.full(17, 1 / 17), mode="valid") for m in middle.T], axis=1)
+    slow = np.stack(
+        [np.convolve(np.pad(m, 8, mode="edge"), np.full(17, 1 / 17), mode="valid") for m in middle.T], axis=1
+    )
     angle = rng.uniform(0, 2 * np.pi) + np.arange(n) / rng.uniform(12, 30)
     reach = side * (1.5 + 0.5 * np.sin(np.arange(n) / rng.uniform(8, 20)))
     centre = slow + reach[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
@@ -230,7 +234,9 @@ def _spans(rng: np.random.Generator, n: int, longest: int) -> list[tuple[int, in
     return spans
 
 
-def _leave(footage: Footage, other: Footage, spans: Sequence[tuple[int, int]], rng: np.random.Generator) -> DisturbedClip:
+def _leave(
+    footage: Footage, other: Footage, spans: Sequence[tuple[int, int]], rng: np.random.Generator
+) -> DisturbedClip:
     """The picture slides until the target is out of it; later it is back, with the target at another place."""
     n, (width, height) = len(footage), footage.size
     offsets = np.zeros((n, 2))
@@ -253,7 +259,10 @@ def _leave(footage: Footage, other: Footage, spans: Sequence[tuple[int, int]], r
             room = np.maximum(np.array([width, height]) - box[end, 2:], 0)
             places = rng.random((16, 2)) * room
             before = box[start - 1, :2] + current
-            current = places[int(np.argmax(np.linalg.norm(places - before, axis=1) > 0.3 * min(width, height)))] - box[end, :2]
+            current = (
+                places[int(np.argmax(np.linalg.norm(places - before, axis=1) > 0.3 * min(width, height)))]
+                - box[end, :2]
+            )
     truth = box.copy()
     truth[:, :2] += offsets
     seen = clip_box(truth, width, height)
@@ -261,7 +270,9 @@ def _leave(footage: Footage, other: Footage, spans: Sequence[tuple[int, int]], r
     # In the first frames nothing moved: boxes that reach over the border count as annotated.
     still = ~offsets.any(axis=1)
     present = footage.valid & ((share >= 0.5) | still)
-    return DisturbedClip(footage.name, "leave", truth, present, (share <= 0.0) & ~still, footage, other, offsets=offsets)
+    return DisturbedClip(
+        footage.name, "leave", truth, present, (share <= 0.0) & ~still, footage, other, offsets=offsets
+    )
 
 
 def _exit(box: NDArray[np.float64], offset: NDArray[np.float64], width: int) -> NDArray[np.float64]:

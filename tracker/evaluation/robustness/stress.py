@@ -130,7 +130,9 @@ def count(runs: Sequence[ClipRun], part: str, kind: str) -> Count:
         false_tracks=reported / absent if absent else None,
         absences=len(back),
         reacquired=float(np.mean(back)) if back else None,
-        kept=sum(int((hit & r.present)[1:].sum()) for r, hit in zip(runs, on, strict=True)) / present if present else None,
+        kept=sum(int((hit & r.present)[1:].sum()) for r, hit in zip(runs, on, strict=True)) / present
+        if present
+        else None,
         falsely_lost=sum(int((r.present & ~r.visible)[1:].sum()) for r in runs) / present if present else None,
         auc=_auc(seen),
         auc_reported=_auc(told),
@@ -204,7 +206,9 @@ def markdown(rows: Sequence[Count]) -> str:
         if row.kind == "all":
             own = plain.get(row.part)
             shares = " | ".join(percent(v) for v in (row.false_tracks, row.reacquired, row.kept, row.falsely_lost))
-            lines.append(f"| {row.part} | {shares} | {area(own.auc if own else None)} | {area(own.auc_reported if own else None)} |")
+            lines.append(
+                f"| {row.part} | {shares} | {area(own.auc if own else None)} | {area(own.auc_reported if own else None)} |"
+            )
     lines += [
         "",
         "| disturbance (all parts on) | frames without target | box reported while absent | times it came back | back within 15 frames "

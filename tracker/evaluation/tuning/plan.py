@@ -88,8 +88,16 @@ class Search:
         """json of everything that a stored trial depends on."""
         spans = {k: [r.low, r.high] for k, r in self.space.items()}
         start = {f.name: getattr(self.start, f.name) for f in fields(self.start)}
-        parts = {"model": self.model, "metric": self.metric, "seed": self.seed, "max_frames": self.max_frames, "prune": self.prune}
-        return json.dumps({**parts, "space": spans, "start": start, "validation": self.split.validation}, sort_keys=True)
+        parts = {
+            "model": self.model,
+            "metric": self.metric,
+            "seed": self.seed,
+            "max_frames": self.max_frames,
+            "prune": self.prune,
+        }
+        return json.dumps(
+            {**parts, "space": spans, "start": start, "validation": self.split.validation}, sort_keys=True
+        )
 
 
 @dataclass(frozen=True)
@@ -142,9 +150,13 @@ class Tuning:
         if self.before["validation"] == self.after["validation"]:
             return ["The search found nothing better than the constants it started from."]
         if not held.count:
-            return ["There is no hold-out split: nothing says whether the gain is more than luck with the validation sequences."]
+            return [
+                "There is no hold-out split: nothing says whether the gain is more than luck with the validation sequences."
+            ]
         if held.value < 0:
-            found.append(f"Over-fitted: on the hold-out the tuned constants are worse by {-held.value:.4f} than those before; keep those.")
+            found.append(
+                f"Over-fitted: on the hold-out the tuned constants are worse by {-held.value:.4f} than those before; keep those."
+            )
         elif held.known and held.low <= 0:
             found.append(
                 f"The gain on the hold-out ({held.value:+.4f}) is not told apart from zero: its interval is "
@@ -156,7 +168,9 @@ class Tuning:
                 f"[{gap.low:+.4f}, {gap.high:+.4f}]; expect the hold-out's."
             )
         if not held.known:
-            found.append(f"The hold-out has {held.count} sequence(s), too few for an interval; give more sequences or a larger --holdout.")
+            found.append(
+                f"The hold-out has {held.count} sequence(s), too few for an interval; give more sequences or a larger --holdout."
+            )
         return found
 
 
@@ -198,7 +212,9 @@ def usable(sequences: Sequence[SequenceData], max_frames: int | None) -> list[Se
         if s not in kept:
             logger.warning("The sequence %s is left out: no frame after the first counts.", s.name)
     if not kept:
-        raise ConfigError("No sequence has a frame after the first that counts; a split with withheld truth can't be tuned on.")
+        raise ConfigError(
+            "No sequence has a frame after the first that counts; a split with withheld truth can't be tuned on."
+        )
     return kept
 
 
@@ -219,5 +235,7 @@ def search_space(head: str, start: TrackingConfig, given: Mapping[str, Range] | 
 
 def with_constants(start: TrackingConfig, constants: Constants) -> TrackingConfig:
     """The configuration with some numbers replaced; whole ones stay whole."""
-    values: dict[str, Any] = {k: int(v) if isinstance(getattr(start, k), int) else float(v) for k, v in constants.items()}
+    values: dict[str, Any] = {
+        k: int(v) if isinstance(getattr(start, k), int) else float(v) for k, v in constants.items()
+    }
     return replace(start, **values)

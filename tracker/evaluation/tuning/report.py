@@ -61,7 +61,9 @@ def config_yaml(tuning: Tuning, provenance: Mapping[str, str]) -> str:
         "",
     ]
     for key, value in facts.items():
-        lines += textwrap.wrap(f"{key}: {value}", 130, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+        lines += textwrap.wrap(
+            f"{key}: {value}", 130, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+        )
     lines += ["", *score_lines(tuning)]
     comments = "\n".join(f"# {line}".rstrip() for line in lines)
     values = [f"  {k}: {v!r}  # before: {getattr(search.start, k)!r}" for k, v in tuning.best.constants.items()]
@@ -88,7 +90,13 @@ def trials_json(tuning: Tuning, provenance: Mapping[str, str]) -> str:
         "warnings": tuning.warnings,
         "seconds": round(tuning.seconds, 1),
         "trials": [
-            {"number": t.number, "state": t.state, "score": plain(t.score), "constants": t.constants, "scores": t.scores}
+            {
+                "number": t.number,
+                "state": t.state,
+                "score": plain(t.score),
+                "constants": t.constants,
+                "scores": t.scores,
+            }
             for t in tuning.trials
         ],
     }

@@ -52,20 +52,26 @@ def open_study(storage: Path | None, search: Search, resume: bool) -> Study:
     few = max(2, len(search.split.validation) // 5)
     pruner = MedianPruner(n_startup_trials=4, n_warmup_steps=few) if search.prune else NopPruner()
     backend = InMemoryStorage() if storage is None else JournalStorage(JournalFileBackend(str(storage)))
-    study = optuna.create_study(storage=backend, study_name="tune", direction="maximize", pruner=pruner, load_if_exists=True)
+    study = optuna.create_study(
+        storage=backend, study_name="tune", direction="maximize", pruner=pruner, load_if_exists=True
+    )
     stored = study.user_attrs.get("search")
     if stored is None:
         study.set_user_attr("search", search.key)
     elif stored != search.key:
         old, new = json.loads(stored), json.loads(search.key)
         differ = ", ".join(k for k in new if old.get(k) != new[k])
-        raise ConfigError(f"The study {storage} was made with another {differ}; ask for the same again, or give --overwrite.")
+        raise ConfigError(
+            f"The study {storage} was made with another {differ}; ask for the same again, or give --overwrite."
+        )
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)  # the run that it belonged to was killed
     return study
 
 
-def run_search(search: Search, pool: Pool, study: Study, on_trial: Callable[[TrialRecord, TrialRecord], None] | None = None) -> Tuning:
+def run_search(
+    search: Search, pool: Pool, study: Study, on_trial: Callable[[TrialRecord, TrialRecord], None] | None = None
+) -> Tuning:
     """Ask, track, tell, until the trials are done; then judge on the hold-out.
 
     Args:
@@ -90,7 +96,9 @@ def run_search(search: Search, pool: Pool, study: Study, on_trial: Callable[[Tri
         # A sampler for each trial, seeded by its place: an interrupted search draws what an uninterrupted one would have drawn.
         # Crashes count, or the same crash would be drawn again; trials that were killed with their run don't.
         crashes = sum("crash" in t.user_attrs for t in study.get_trials(deepcopy=False))
-        study.sampler = TPESampler(seed=search.seed * 100_003 + done + 7919 * crashes, n_startup_trials=8, multivariate=True)
+        study.sampler = TPESampler(
+            seed=search.seed * 100_003 + done + 7919 * crashes, n_startup_trials=8, multivariate=True
+        )
         if not done:
             study.enqueue_trial({k: getattr(search.start, k) for k in search.space}, skip_if_exists=True)
         trial = study.ask()
@@ -99,7 +107,9 @@ def run_search(search: Search, pool: Pool, study: Study, on_trial: Callable[[Tri
         except SiamTrackError:
             study.tell(trial, state=TrialState.FAIL)
             raise
-        except Exception as error:  # a bug of the tracker that some constants bring out: reported, and the search goes on
+        except (
+            Exception
+        ) as error:  # a bug of the tracker that some constants bring out: reported, and the search goes on
             trial.set_user_attr("crash", f"{type(error).__name__}: {error}")
             study.tell(trial, state=TrialState.FAIL)
             failures += 1
@@ -115,7 +125,9 @@ def run_search(search: Search, pool: Pool, study: Study, on_trial: Callable[[Tri
     before, after = {"validation": dict(start.scores)}, {"validation": dict(best.scores)}
     before["holdout"] = _hold_out(search, pool, search.start)
     after["holdout"] = (
-        before["holdout"] if best.number == start.number else _hold_out(search, pool, with_constants(search.start, best.constants))
+        before["holdout"]
+        if best.number == start.number
+        else _hold_out(search, pool, with_constants(search.start, best.constants))
     )
     return Tuning(search, best, tuple(records), before, after, time.monotonic() - began)
 
@@ -164,7 +176,13 @@ def _record(trial: Any) -> TrialRecord:
     names = {"COMPLETE": "complete", "PRUNED": "pruned"}
     scores = trial.user_attrs.get("scores", {})
     mean = float(np.mean(list(scores.values()))) if scores else math.nan
-    return TrialRecord(trial.number, trial.user_attrs.get("constants", trial.params), names.get(trial.state.name, "failed"), mean, scores)
+    return TrialRecord(
+        trial.number,
+        trial.user_attrs.get("constants", trial.params),
+        names.get(trial.state.name, "failed"),
+        mean,
+        scores,
+    )
 
 
 def _best(study: Study) -> TrialRecord:

@@ -139,7 +139,11 @@ class SequenceScore:
 
 
 def score_sequence(
-    factory: Factory, constants: TrackingConfig, sequence: SequenceData, max_frames: int | None = None, cache: FrameCache | None = None
+    factory: Factory,
+    constants: TrackingConfig,
+    sequence: SequenceData,
+    max_frames: int | None = None,
+    cache: FrameCache | None = None,
 ) -> SequenceScore:
     """Track the first frames of a sequence once and score them.
 

@@ -101,12 +101,18 @@ def box_format(path: str | Path, format: str | None = None) -> str:  # noqa: A00
         raise OutputError(f"The box format {format!r} is not known; it is one of {', '.join(BOX_FORMATS)}.")
     if suffix in (".csv", ".jsonl"):
         if format not in (None, suffix[1:]):
-            raise OutputError(f"{path} ends in {suffix} but the format asked for is {format}; give it a name ending in .txt.")
+            raise OutputError(
+                f"{path} ends in {suffix} but the format asked for is {format}; give it a name ending in .txt."
+            )
         return suffix[1:]
     if suffix != ".txt":
-        raise OutputError(f"Can't tell the format of {path}: boxes go to .csv, .jsonl or .txt ({', '.join(TEXT_FORMATS)}).")
+        raise OutputError(
+            f"Can't tell the format of {path}: boxes go to .csv, .jsonl or .txt ({', '.join(TEXT_FORMATS)})."
+        )
     if format in ("csv", "jsonl"):
-        raise OutputError(f"{path} ends in .txt but the format asked for is {format}; give it a name ending in .{format}.")
+        raise OutputError(
+            f"{path} ends in .txt but the format asked for is {format}; give it a name ending in .{format}."
+        )
     return format or TEXT_FORMATS[0]
 
 
@@ -130,5 +136,7 @@ def check_video_name(path: str | Path) -> Path:
         OutputError: Another ending.
     """
     if Path(path).suffix.lower() not in VIDEO_SUFFIXES:
-        raise OutputError(f"Can't write a video to {path}: its name must end in {', '.join(VIDEO_SUFFIXES[:-1])} or {VIDEO_SUFFIXES[-1]}.")
+        raise OutputError(
+            f"Can't write a video to {path}: its name must end in {', '.join(VIDEO_SUFFIXES[:-1])} or {VIDEO_SUFFIXES[-1]}."
+        )
     return Path(path).expanduser()

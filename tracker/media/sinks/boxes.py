@@ -69,7 +69,11 @@ class BoxSink(SinkBase):
 
     def _open(self) -> None:
         place, beside = self._growing.now, self.where != self.path
-        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) if self._resume else os.O_WRONLY | getattr(os, "O_BINARY", 0)
+        flags = (
+            os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
+            if self._resume
+            else os.O_WRONLY | getattr(os, "O_BINARY", 0)
+        )
         if not self._resume and not self._growing.special:
             # Without O_TRUNC on the output itself: it must not have come to exist since.
             flags |= os.O_CREAT | (os.O_TRUNC if beside else os.O_EXCL)
@@ -128,7 +132,9 @@ class BoxSink(SinkBase):
             if time.monotonic() - self._synced > SYNC_SECONDS:
                 self._sync()
         except FileExistsError:
-            raise OutputError(f"Can't write {self.path}: it has come to exist since; give another name, or --overwrite.") from None
+            raise OutputError(
+                f"Can't write {self.path}: it has come to exist since; give another name, or --overwrite."
+            ) from None
         except (OSError, ValueError) as error:
             raise self._failed(error) from None
         self.frames += 1

@@ -57,9 +57,13 @@ def pick_encoder() -> str:
         except av.codec.codec.UnknownCodecError:
             continue
         if name == "mpeg4":
-            logger.warning("PyAV has no H.264 encoder here: the video is written as MPEG-4 part 2, which browsers don't play.")
+            logger.warning(
+                "PyAV has no H.264 encoder here: the video is written as MPEG-4 part 2, which browsers don't play."
+            )
         return name
-    raise OutputError(f"This build of PyAV has no video encoder ({', '.join(ENCODERS)}); install av from its wheel: pip install av.")
+    raise OutputError(
+        f"This build of PyAV has no video encoder ({', '.join(ENCODERS)}); install av from its wheel: pip install av."
+    )
 
 
 class Clock:
@@ -88,7 +92,9 @@ class Clock:
             exact = (frame.timestamp - first.timestamp) / self.base
             frames = round(exact / self.step)
             # A container that rounds to milliseconds must not make a constant rate jitter.
-            ticks = frames * self.step if self.rate and abs(exact - frames * self.step) < SNAP * self.step else round(exact)
+            ticks = (
+                frames * self.step if self.rate and abs(exact - frames * self.step) < SNAP * self.step else round(exact)
+            )
         self._last = max(ticks, self._last + 1)
         return self._last
 
@@ -200,7 +206,9 @@ class VideoSink(SinkBase):
         if image.shape[0] + image.shape[0] % 2 != height or image.shape[1] + image.shape[1] % 2 != width:
             image = fit_into(image, width, height)
         if image.shape[:2] != (height, width):
-            image = np.asarray(cv2.copyMakeBorder(image, 0, height - image.shape[0], 0, width - image.shape[1], cv2.BORDER_REPLICATE))
+            image = np.asarray(
+                cv2.copyMakeBorder(image, 0, height - image.shape[0], 0, width - image.shape[1], cv2.BORDER_REPLICATE)
+            )
         planes: Any = cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420)
         frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
         frame.pts, frame.time_base = ticks, self._clock.base
@@ -250,7 +258,11 @@ class VideoSink(SinkBase):
 def _defragment(path: Path) -> None:
     """Rewrite a fragmented MP4 with its index in front, without encoding anew; left as it is (and playable) if that fails."""
     try:
-        with atomic_path(path) as part, av.open(str(path)) as source, av.open(str(part), "w", options={"movflags": "faststart"}) as target:
+        with (
+            atomic_path(path) as part,
+            av.open(str(path)) as source,
+            av.open(str(part), "w", options={"movflags": "faststart"}) as target,
+        ):
             stream = source.streams.video[0]
             out = target.add_stream_from_template(stream)
             for packet in source.demux(stream):

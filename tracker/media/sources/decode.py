@@ -138,7 +138,9 @@ class Converter:
         size = (frame.width, frame.height)
         if size != self._size:
             if self._size[0]:
-                logger.warning("%s: its size changes from %d x %d to %d x %d on the way.", self._name, *self._size, *size)
+                logger.warning(
+                    "%s: its size changes from %d x %d to %d x %d on the way.", self._name, *self._size, *size
+                )
             self._size = size
         image: Any = np.ascontiguousarray(self._reformatter.reformat(frame, format="bgr24").to_ndarray())
         return self._turn(image) if self._turn else image

@@ -20,7 +20,9 @@ logger = logging.getLogger(__name__)
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
     """A sort key that puts frame_2 before frame_10 (digits are compared as numbers)."""
-    return [(0, int(part), part) if part.isdecimal() else (1, 0, part.lower()) for part in re.split(r"(\d+)", name) if part]
+    return [
+        (0, int(part), part) if part.isdecimal() else (1, 0, part.lower()) for part in re.split(r"(\d+)", name) if part
+    ]
 
 
 HEIF = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1")
@@ -47,16 +49,22 @@ def is_picture(path: Path) -> bool:
     except OSError as error:
         raise SourceError(f"Can't open {path}: {error.strerror or error}.") from None
     if head[4:8] == b"ftyp" and head[8:12] in HEIF:
-        raise SourceError(f"Can't open {path}: it is a HEIF picture, which isn't decoded here; convert it to JPEG or PNG.")
+        raise SourceError(
+            f"Can't open {path}: it is a HEIF picture, which isn't decoded here; convert it to JPEG or PNG."
+        )
     if is_animated(head):
         if head.startswith(b"RIFF"):
-            raise SourceError(f"Can't open {path}: it is an animated WebP, which isn't decoded here; convert it to MP4, PNG or GIF.")
+            raise SourceError(
+                f"Can't open {path}: it is an animated WebP, which isn't decoded here; convert it to MP4, PNG or GIF."
+            )
         return False
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return True
     if head.startswith(PICTURES[0]) and b"\xff\xd9\xff\xd8\xff" in path.read_bytes():  # one JPEG after another
         return False
-    return path.suffix.lower() not in SEQUENCE and (head.startswith(PICTURES) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"))
+    return path.suffix.lower() not in SEQUENCE and (
+        head.startswith(PICTURES) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+    )
 
 
 def list_folder(folder: Path) -> list[Path]:
@@ -74,7 +82,11 @@ def list_folder(folder: Path) -> list[Path]:
         return sorted(images, key=lambda p: natural_key(p.name))
     if not entries:
         raise SourceError(f"The folder {folder} is empty; give one that holds images.")
-    inner = [p for p in sorted(entries) if p.is_dir() and any(glob.glob(f"{glob.escape(str(p))}/*{suffix}") for suffix in IMAGE_SUFFIXES)]
+    inner = [
+        p
+        for p in sorted(entries)
+        if p.is_dir() and any(glob.glob(f"{glob.escape(str(p))}/*{suffix}") for suffix in IMAGE_SUFFIXES)
+    ]
     hint = f"; its subfolder has some, try {inner[0]}" if inner else f"; looked for {', '.join(sorted(IMAGE_SUFFIXES))}"
     raise SourceError(f"The folder {folder} holds no images{hint}.")
 
@@ -107,13 +119,25 @@ def list_printf(pattern: Path) -> list[Path]:
     rule = re.compile(re.escape(pattern.name[: mark.start()]) + digits + re.escape(pattern.name[mark.end() :]) + r"\Z")
     names = sorted(p.name for p in pattern.parent.iterdir()) if pattern.parent.is_dir() else []
     # A wider number than asked for is fine (%04d gives 12345), a padded one wider than asked for is another file.
-    matches = {int(m.group(1)): name for name in names if (m := rule.match(name)) and not (len(m[1]) > max(width, 1) and m[1][0] == "0")}
+    matches = {
+        int(m.group(1)): name
+        for name in names
+        if (m := rule.match(name)) and not (len(m[1]) > max(width, 1) and m[1][0] == "0")
+    }
     if not matches:
-        raise SourceError(f"The pattern {pattern} matches no file in {pattern.parent}{'' if names else ', which is empty or missing'}.")
+        raise SourceError(
+            f"The pattern {pattern} matches no file in {pattern.parent}{'' if names else ', which is empty or missing'}."
+        )
     numbers = sorted(matches)
     missing = numbers[-1] - numbers[0] + 1 - len(numbers)
     if missing:
-        logger.warning("%s: %d numbers between %d and %d have no file; they are left out.", pattern, missing, numbers[0], numbers[-1])
+        logger.warning(
+            "%s: %d numbers between %d and %d have no file; they are left out.",
+            pattern,
+            missing,
+            numbers[0],
+            numbers[-1],
+        )
     return [pattern.parent / matches[n] for n in numbers]
 
 
@@ -131,7 +155,9 @@ class ImagesSource(SourceBase):
 
     def __init__(self, paths: Sequence[Path], spec: str, start: int = 0) -> None:
         if start >= len(paths):
-            raise SourceError(f"{spec} has {len(paths)} images: there is no frame {start}; the last is {len(paths) - 1}.")
+            raise SourceError(
+                f"{spec} has {len(paths)} images: there is no frame {start}; the last is {len(paths) - 1}."
+            )
         self._paths, self._next, self._first = list(paths), start, start
         try:
             self._held: Frame | None = self._read(start)

@@ -44,7 +44,9 @@ class Paced(SourceBase):
         self._source.close()
 
 
-def open_patiently(opener: Callable[[], Source], wait_for: float, on_state: Callable[[str, str], None] | None = None) -> Source:
+def open_patiently(
+    opener: Callable[[], Source], wait_for: float, on_state: Callable[[str, str], None] | None = None
+) -> Source:
     """Open a live source that may not be there yet: a camera that is still starting.
 
     Args:
@@ -195,7 +197,10 @@ class LatestFrameSource(SourceBase):
                 source.close()
                 return None
             self.reconnects += 1
-            self._set("live", f"{self.info.source} is back after {self._reconnect_for - (deadline - time.monotonic()):.1f} seconds")
+            self._set(
+                "live",
+                f"{self.info.source} is back after {self._reconnect_for - (deadline - time.monotonic()):.1f} seconds",
+            )
             return source
 
     def read(self, timeout: float | None = None) -> Frame | None:
@@ -232,4 +237,6 @@ class LatestFrameSource(SourceBase):
         if self._thread is not threading.current_thread():
             self._thread.join(timeout=2.0)
             if self._thread.is_alive():
-                logger.info("%s: still waiting for the network; its thread ends at the next time-out.", self.info.source)
+                logger.info(
+                    "%s: still waiting for the network; its thread ends at the next time-out.", self.info.source
+                )

@@ -94,7 +94,9 @@ def open_source(
     if kind == "camera":
         return _open_device(lambda: _camera(int(text)), f"camera {text}", start, live, reconnect_for, on_state)
     if kind == "url":
-        return _open_device(lambda: _stream(text, timeout, live is not False), text, start, live, reconnect_for, on_state)
+        return _open_device(
+            lambda: _stream(text, timeout, live is not False), text, start, live, reconnect_for, on_state
+        )
     source = _open_path(text, start)
     if live:
         from tracker.media.sources.latest import LatestFrameSource, Paced
@@ -136,7 +138,9 @@ def _open_device(
         return skip(first[0], start)
     if start:
         first[0].close()
-        raise SourceError(f"{hide_password(text)} is live: it has no frame {start} to start from; leave the start frame at 0.")
+        raise SourceError(
+            f"{hide_password(text)} is live: it has no frame {start} to start from; leave the start frame at 0."
+        )
     return LatestFrameSource(lambda: first.pop() if first else opener(), reconnect_for=reconnect_for, on_state=on_state)
 
 

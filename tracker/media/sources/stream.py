@@ -71,7 +71,9 @@ class StreamSource(SourceBase):
                 self._container = av.open(url, timeout=(timeout, timeout))
             stream: Any = video_stream(self._container, self._name)
             # Frame threads would hold back as many frames as there are threads.
-            self._decoder = Decoder(self._container, stream, self._name, threads="SLICE", patience=max(timeout, JOIN_SECONDS))
+            self._decoder = Decoder(
+                self._container, stream, self._name, threads="SLICE", patience=max(timeout, JOIN_SECONDS)
+            )
             self._frames: Iterator[Any] = iter(self._decoder)
             self._held: Any = next(self._frames)
         except StopIteration:
@@ -79,7 +81,9 @@ class StreamSource(SourceBase):
             raise SourceError(f"Can't open {self._name}: it ended before its first frame.", passing=True) from None
         except self._errors as error:
             self.close()
-            raise SourceError(f"Can't open {self._name}: {self._reason(error)}.", passing=_may_pass(error, url)) from None
+            raise SourceError(
+                f"Can't open {self._name}: {self._reason(error)}.", passing=_may_pass(error, url)
+            ) from None
         except BaseException:
             self.close()
             raise
@@ -120,7 +124,9 @@ class StreamSource(SourceBase):
         except self._errors as error:
             at = self._index
             self.close()
-            raise SourceError(f"{self._name} failed at frame {at}, after {at} were delivered: {self._reason(error)}.") from None
+            raise SourceError(
+                f"{self._name} failed at frame {at}, after {at} were delivered: {self._reason(error)}."
+            ) from None
         stamp = self._stamps(raw.pts, self._index) if self._finite else time.monotonic() - self._opened
         self._index += 1
         return Frame(image, self._index - 1, stamp)
@@ -142,7 +148,13 @@ def _may_pass(error: BaseException, url: str) -> bool:
     """Whether an address that can't be opened may be there in some seconds."""
     import av
 
-    lasting = ("ProtocolNotFoundError", "DecoderNotFoundError", "HTTPUnauthorizedError", "HTTPForbiddenError", "HTTPBadRequestError")
+    lasting = (
+        "ProtocolNotFoundError",
+        "DecoderNotFoundError",
+        "HTTPUnauthorizedError",
+        "HTTPForbiddenError",
+        "HTTPBadRequestError",
+    )
     if isinstance(error, tuple(getattr(av.error, name) for name in lasting if hasattr(av.error, name))):
         return False
     return not (isinstance(error, av.error.InvalidDataError) and url.lower().startswith("http"))
@@ -172,7 +184,9 @@ class CameraSource(SourceBase):
         finally:
             cv2.utils.logging.setLogLevel(level)
         if not self._capture.isOpened():
-            raise SourceError(f"Can't open camera {index}: {_cameras_here()}.", passing=Path(f"/dev/video{index}").exists())
+            raise SourceError(
+                f"Can't open camera {index}: {_cameras_here()}.", passing=Path(f"/dev/video{index}").exists()
+            )
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         self._opened, self._index = time.monotonic(), 0
         ok, image = self._capture.read()
@@ -192,7 +206,9 @@ class CameraSource(SourceBase):
             if not ok:
                 at = self._index
                 self.close()
-                raise SourceError(f"Camera {self._camera_index} failed at frame {at}, after {at} were delivered: unplugged or taken away?")
+                raise SourceError(
+                    f"Camera {self._camera_index} failed at frame {at}, after {at} were delivered: unplugged or taken away?"
+                )
         self._index += 1
         return Frame(self._to_bgr8(image), self._index - 1, time.monotonic() - self._opened)
 
@@ -204,7 +220,11 @@ def _cameras_here() -> str:
     if not sys.platform.startswith("linux"):
         return "no camera has this number, or another program uses it"
     found = sorted(p.name.removeprefix("video") for p in Path("/dev").glob("video*"))
-    return f"this machine has the cameras {', '.join(found)}; is it in use?" if found else "this machine has no camera (no /dev/video*)"
+    return (
+        f"this machine has the cameras {', '.join(found)}; is it in use?"
+        if found
+        else "this machine has no camera (no /dev/video*)"
+    )
 
 
 def skip(source: Source, start: int) -> Source:

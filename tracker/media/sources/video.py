@@ -51,9 +51,14 @@ def turn(frame: Any) -> Callable[[Image], Image] | None:
         return None
     a, b, _, c, d = (int(v) for v in np.frombuffer(bytes(data)[:20], np.int32))
     if (b or c) and not (a or d):
-        return lambda image: np.ascontiguousarray(image.transpose(1, 0, 2)[:: 1 if b > 0 else -1, :: 1 if c > 0 else -1])
+        return lambda image: np.ascontiguousarray(
+            image.transpose(1, 0, 2)[:: 1 if b > 0 else -1, :: 1 if c > 0 else -1]
+        )
     if b or c:
-        logger.warning("The file asks for a turn by %s degrees; only quarter turns are followed, so it is left out.", frame.rotation)
+        logger.warning(
+            "The file asks for a turn by %s degrees; only quarter turns are followed, so it is left out.",
+            frame.rotation,
+        )
         return None
     if a > 0 and d > 0:
         return None
@@ -121,7 +126,9 @@ class VideoFileSource(SourceBase):
             for _ in range(start + 1):
                 self._held: Any = self._advance()
         except StopIteration:
-            has = f"it has only {self._index + 1} frames" if self._index >= 0 else "it holds no frame that can be decoded"
+            has = (
+                f"it has only {self._index + 1} frames" if self._index >= 0 else "it holds no frame that can be decoded"
+            )
             raise SourceError(f"Can't open {self._path}{at}: {has}.") from None
         except _FAULTS as error:
             raise SourceError(f"Can't open {self._path}{at}: {self._reason(error)}.") from None
@@ -165,7 +172,9 @@ class VideoFileSource(SourceBase):
         except _FAULTS as error:
             at, done = self._start + self._delivered, self._delivered
             self.close()
-            raise SourceError(f"{self._path} failed at frame {at}, after {done} were delivered: {self._reason(error)}.") from None
+            raise SourceError(
+                f"{self._path} failed at frame {at}, after {done} were delivered: {self._reason(error)}."
+            ) from None
         self._delivered += 1
         return Frame(image, self._index, self._time)
 

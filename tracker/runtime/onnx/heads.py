@@ -78,7 +78,9 @@ class HeadGraph:
         half = g.op("Mul", g.op("Unsqueeze", half, net.ints(2)), g.const(0.5))
         low = g.op("Max", g.const(steps - net.stride / 2), g.op("Neg", half))
         high = g.op("Min", g.const(steps + net.stride / 2), half)
-        share = g.op("Clip", g.op("Div", g.op("Sub", high, low), g.const(float(net.stride))), g.const(0.0), g.const(1.0))
+        share = g.op(
+            "Clip", g.op("Div", g.op("Sub", high, low), g.const(float(net.stride))), g.const(0.0), g.const(1.0)
+        )
         rows = g.op("Unsqueeze", g.op("Gather", share, g.const(1, "int64"), axis=1), net.ints(2))
         columns = g.op("Unsqueeze", g.op("Gather", share, g.const(0, "int64"), axis=1), net.ints(1))
         return g.op("Unsqueeze", g.op("Mul", rows, columns), net.ints(1))
@@ -144,10 +146,17 @@ class HeadGraph:
         inside = (rows >= 0) & (rows < side) & (columns >= 0) & (columns < side)
         places = (np.arange(self.cells)[:, None, None] * side + rows) * side + columns
         places = np.where(inside, places, self.cells * side**2).reshape(1, -1)
-        places = np.pad(places, ((0, 0), (0, (self.slots - self.cells) * len(at) ** 2)), constant_values=self.cells * side**2)
+        places = np.pad(
+            places, ((0, 0), (0, (self.slots - self.cells) * len(at) ** 2)), constant_values=self.cells * side**2
+        )
         # GatherElements wants numbers for each search of the batch; Gather doesn't, and takes as long as the convolution.
         wanted = g.op("Concat", g.op("Shape", products, end=1), net.ints(places.size), axis=0)
-        moved = g.op("GatherElements", g.op("Reshape", products, net.ints(0, -1)), g.op("Expand", g.const(places, "int32"), wanted), axis=1)
+        moved = g.op(
+            "GatherElements",
+            g.op("Reshape", products, net.ints(0, -1)),
+            g.op("Expand", g.const(places, "int32"), wanted),
+            axis=1,
+        )
         return g.op("Reshape", moved, net.ints(0, self.slots, len(at), len(at)))
 
 
@@ -169,7 +178,9 @@ class ClassicHeadGraph(HeadGraph):
         response = self._slide(self.channels_of(embedding), x)
         if energy != "dot":
             norm_x = self._slide(self.column(embedding, Column.WEIGHT), self.total(g.op("Mul", x, x), 1))
-            first = g.op("Slice", self.column(embedding, Column.SQUARE), self.net.ints(0), self.net.ints(1), self.net.ints(1))
+            first = g.op(
+                "Slice", self.column(embedding, Column.SQUARE), self.net.ints(0), self.net.ints(1), self.net.ints(1)
+            )
             if energy == "cosine":
                 product = g.op("Mul", g.op("Max", norm_x, g.const(0.0)), first)
                 response = g.op("Div", response, g.op("Sqrt", g.op("Add", product, g.const(EPS))))
@@ -180,7 +191,9 @@ class ClassicHeadGraph(HeadGraph):
 
     def _slide(self, rows: str, x: str) -> str:
         """(B, h, w) sum over the template's cells of their products with the search, each moved to the centre."""
-        return self.g.op("ReduceSum", self.aligned(self.g.op("MatMul", rows, self.flat(x)), x), self.net.ints(1), keepdims=0)
+        return self.g.op(
+            "ReduceSum", self.aligned(self.g.op("MatMul", rows, self.flat(x)), x), self.net.ints(1), keepdims=0
+        )
 
 
 class BoxHeadGraph(HeadGraph):
@@ -206,8 +219,12 @@ class BoxHeadGraph(HeadGraph):
         if net.fine:
             whole = cells
             cells = g.op("Slice", whole, net.ints(0), net.ints(net.channels), net.ints(2))
-            fine = self._fine_context(g.op("Slice", whole, net.ints(net.channels), net.ints(self.read), net.ints(2)), weight)
-        mean = self.unit(self.total(g.op("Mul", cells, weight), 1), 2, NORM_EPS)  # (B, 1, C); the length cancels the division
+            fine = self._fine_context(
+                g.op("Slice", whole, net.ints(net.channels), net.ints(self.read), net.ints(2)), weight
+            )
+        mean = self.unit(
+            self.total(g.op("Mul", cells, weight), 1), 2, NORM_EPS
+        )  # (B, 1, C); the length cancels the division
         gain = np.float32(net.channels**0.5)
         context = g.op("Add", g.op("Mul", mean, g.const(self.match * gain)), g.const(self.own * gain * 0.3))
         if net.config.energy == "cosine":
@@ -237,7 +254,11 @@ class BoxHeadGraph(HeadGraph):
         middle = g.const(n // 2, "int64")
         row, column = g.op("Gather", shares, middle, axis=1), g.op("Gather", shares, middle, axis=2)  # (B, n)
         size = g.op("Concat", self.total(row, 1), self.total(column, 1), axis=1)
-        size = g.op("Unsqueeze", g.op("Div", size, g.op("Slice", row, net.ints(n // 2), net.ints(n // 2 + 1), net.ints(1))), net.ints(2))
+        size = g.op(
+            "Unsqueeze",
+            g.op("Div", size, g.op("Slice", row, net.ints(n // 2), net.ints(n // 2 + 1), net.ints(1))),
+            net.ints(2),
+        )
         usual = g.op("Log", g.op("Mul", size, g.const(1 / USUAL_SIZE)))
         half = g.op("Mul", g.op("Concat", size, size, axis=1), g.const(net.stride / 2))
         half = g.op("Pad", half, net.ints(0, 0, 0, 0, width - 4, 0))

@@ -29,7 +29,12 @@ if TYPE_CHECKING:
 Array = NDArray[np.float32]
 State = Mapping[str, Array]
 
-PADDED = {"efficientnet-lite0": True, "efficientnet-lite0-fine": True, "efficientnet-lite0-80": True, "siamfc-alexnet": False}
+PADDED = {
+    "efficientnet-lite0": True,
+    "efficientnet-lite0-fine": True,
+    "efficientnet-lite0-80": True,
+    "siamfc-alexnet": False,
+}
 # Stride of the first block of each stage, the stem (2) left out: tracker.model.backbones.EfficientNetLite0.LAYOUT.
 LITE0_STRIDES = (1, 2, 2, 2, 1)
 FINE = {"efficientnet-lite0-fine": 3}
@@ -144,10 +149,14 @@ class Network:
         shift = s[f"{norm}.bias"] + (bias - s[f"{norm}.running_mean"]) * factor
         return (s[f"{conv}.weight"] * factor[:, None, None, None]).astype(np.float32), shift.astype(np.float32)
 
-    def conv(self, x: str, weight: Array, bias: Array | None, stride: int = 1, pad: int = 0, groups: int = 1, act: str = "") -> str:
+    def conv(
+        self, x: str, weight: Array, bias: Array | None, stride: int = 1, pad: int = 0, groups: int = 1, act: str = ""
+    ) -> str:
         """A convolution and its activation: "relu", "relu6" or none."""
         inputs = [x, self.g.const(weight)] + ([] if bias is None else [self.g.const(bias)])
-        y = self.g.op("Conv", *inputs, kernel_shape=weight.shape[2:], strides=(stride, stride), pads=(pad,) * 4, group=groups)
+        y = self.g.op(
+            "Conv", *inputs, kernel_shape=weight.shape[2:], strides=(stride, stride), pads=(pad,) * 4, group=groups
+        )
         if act == "relu6":
             return self.g.op("Clip", y, self.g.const(0.0), self.g.const(6.0))
         return self.g.op("Relu", y) if act == "relu" else y
@@ -202,7 +211,9 @@ class Network:
         x = g.op("DequantizeLinear", x, g.const(1.0), g.const(127, "uint8"))
         weight, bias = self.fold("backbone.stages.0.0", "backbone.stages.0.1", 1e-3)
         flat = (weight[:, ::-1] / np.float32(128)).transpose(0, 2, 3, 1).reshape(len(bias), 1, 3, 9)
-        y = g.op("Conv", x, g.const(flat), g.const(bias), kernel_shape=(3, 9), strides=(2, 6), pads=(1, 3, 1, 3), group=1)
+        y = g.op(
+            "Conv", x, g.const(flat), g.const(bias), kernel_shape=(3, 9), strides=(2, 6), pads=(1, 3, 1, 3), group=1
+        )
         return g.op("Clip", y, g.const(0.0), g.const(6.0))
 
     def _quartered(self, x: str, channels: int, share: float) -> str:
@@ -210,7 +221,9 @@ class Network:
         norm = self.g.op("ReduceL2", x, axes=(1,), keepdims=1)
         x = self.g.op("Div", x, self.g.op("Max", norm, self.g.const(1e-12)))
         kernel = share * np.tile(np.eye(4, dtype=np.float32).reshape(4, 1, 2, 2), (channels, 1, 1, 1))
-        return self.g.op("Conv", x, self.g.const(kernel), kernel_shape=(2, 2), strides=(2, 2), pads=(0, 0, 1, 1), group=channels)
+        return self.g.op(
+            "Conv", x, self.g.const(kernel), kernel_shape=(2, 2), strides=(2, 2), pads=(0, 0, 1, 1), group=channels
+        )
 
     def _alexnet(self, x: str) -> str:
         for k, (stride, groups, pool) in enumerate(((2, 1, True), (1, 2, True), (1, 1, False), (1, 2, False)), 1):

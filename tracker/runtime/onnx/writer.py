@@ -110,7 +110,9 @@ class Graph:
         graph = b"".join(_bytes(1, n) for n in self._nodes) + _bytes(2, self.name)
         for field, items in ((5, self._initializers), (11, self._inputs), (12, self._outputs)):
             graph += b"".join(_bytes(field, item) for item in items)
-        model = _int(1, IR_VERSION) + _bytes(2, "siamtrack") + _bytes(7, graph) + _bytes(8, _bytes(1, "") + _int(2, OPSET))
+        model = (
+            _int(1, IR_VERSION) + _bytes(2, "siamtrack") + _bytes(7, graph) + _bytes(8, _bytes(1, "") + _int(2, OPSET))
+        )
         for key, value in (metadata or {}).items():
             model += _bytes(14, _bytes(1, key) + _bytes(2, value))
         return model

@@ -24,7 +24,9 @@ class AugmentConfig(Checked, section="train.data.material.augment"):
     shift: float = setting(64.0, 0, 1023, "crop pixels", "Largest shift of the target from the search crop's centre.")
     scale: float = setting(0.18, 0, 2, help="Standard deviation of the log of the search window's size error.")
     stretch: float = setting(0.25, 0, 2, help="Largest log change of the aspect ratio between two views of a still.")
-    template_jitter: float = setting(0.03, 0, 1, help="Standard deviation of the template box's error, share of its size.")
+    template_jitter: float = setting(
+        0.03, 0, 1, help="Standard deviation of the template box's error, share of its size."
+    )
     rotation: float = setting(25.0, 0, 180, "degrees", "Largest turn of a pasted cutout between two views.")
     flip: float = setting(0.5, 0, 1, help="Probability, for the whole group, so that the views stay comparable.")
     gray: float = setting(0.2, 0, 1, help="Probability, for the whole group.")
@@ -45,7 +47,9 @@ def light(image: Image, strength: float, rng: Rng) -> Image:
     out = cv2.LUT(image, table[None])
     if rng.random() < 0.5 * strength:
         height, width = image.shape[:2]
-        slope = np.linspace(-1, 1, width)[None] * rng.uniform(-1, 1) + np.linspace(-1, 1, height)[:, None] * rng.uniform(-1, 1)
+        slope = np.linspace(-1, 1, width)[None] * rng.uniform(-1, 1) + np.linspace(-1, 1, height)[
+            :, None
+        ] * rng.uniform(-1, 1)
         out = np.clip(out * (1 + 0.5 * slope[..., None]), 0, 255).astype(np.uint8)
     if rng.random() < 0.3:
         saturation = np.exp(rng.uniform(-1, 1) * strength)

@@ -63,7 +63,14 @@ def as_match(output: Any, model: MatcherLike) -> Match:
         return values if values.dtype == torch.float64 else values.float()
 
     boxes = None if output.boxes is None else raised(output.boxes)
-    return Match(raised(output.score), boxes, raised(output.template), raised(output.search), model.stride, model.config.search_size)
+    return Match(
+        raised(output.score),
+        boxes,
+        raised(output.template),
+        raised(output.search),
+        model.stride,
+        model.config.search_size,
+    )
 
 
 class PairBatchLike(Protocol):

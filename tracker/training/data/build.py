@@ -41,7 +41,9 @@ def build_pair_source(config: Config, seed: int) -> PairSource:
         return LivePairs(pairs, config, batch_size, seed)
     index = Path(pairs.cache.path) / INDEX
     if not index.is_file():
-        raise DataError(f"There is no prepared cache in {pairs.cache.path}; run tools/prepare.py with this configuration first.")
+        raise DataError(
+            f"There is no prepared cache in {pairs.cache.path}; run tools/prepare.py with this configuration first."
+        )
     made = read_index(index).get("fingerprint")
     mark = fingerprint(pairs.cache, pairs.material, config.model)
     if made != mark:

@@ -62,7 +62,9 @@ class CacheConfig(Checked, section="train.data.cache"):
         help="""Model whose backbone gives the features of a stage above 0: a shipped model or a checkpoint; "": the ImageNet
         weights. Training must then start from the same (tools/train.py --init).""",
     )
-    teacher: str = setting("", help='Model whose embedding of each search is kept for the loss "distillation"; "": none.')
+    teacher: str = setting(
+        "", help='Model whose embedding of each search is kept for the loss "distillation"; "": none.'
+    )
 
 
 def fingerprint(cache: CacheConfig, data: DataConfig, model: ModelConfig) -> str:
@@ -79,7 +81,11 @@ def fingerprint(cache: CacheConfig, data: DataConfig, model: ModelConfig) -> str
     for key, default in LATER.items():  # a recipe that doesn't use what came later keeps its caches
         if what["data"][key] == default:
             del what["data"][key]
-    keys = ("template_size", "search_size", "backbone") if cache.stage or cache.teacher else ("template_size", "search_size")
+    keys = (
+        ("template_size", "search_size", "backbone")
+        if cache.stage or cache.teacher
+        else ("template_size", "search_size")
+    )
     what["model"] = {key: getattr(model, key) for key in keys}
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -128,11 +134,16 @@ def open_index(cache: CacheConfig, data: DataConfig, model: ModelConfig, content
         )
     if known.get("fingerprint") == mark and known.get("content", content) == content:
         if "content" not in known and content:
-            logger.warning("%s doesn't say what its shards were cut from; they are taken for those of the data as they are now.", index)
+            logger.warning(
+                "%s doesn't say what its shards were cut from; they are taken for those of the data as they are now.",
+                index,
+            )
         elif known.get("content", "") or not content:
             return folder
     elif index.is_file() and not damaged:
-        logger.warning("The data behind the cache %s changed (pictures, boxes or weights): its shards are made again.", folder)
+        logger.warning(
+            "The data behind the cache %s changed (pictures, boxes or weights): its shards are made again.", folder
+        )
         for shard in folder.glob("shard_*.npz"):
             shard.unlink()
     table = {"fingerprint": mark, "content": content, "cache": to_dict(cache), "data": to_dict(data)}
@@ -169,7 +180,9 @@ class ShardMaker:
         store: Folder for the decoded frames of videos; beside the cache where None.
     """
 
-    def __init__(self, cache: CacheConfig, data: DataConfig, model: ModelConfig, context: float, store: Path | None = None) -> None:
+    def __init__(
+        self, cache: CacheConfig, data: DataConfig, model: ModelConfig, context: float, store: Path | None = None
+    ) -> None:
         self.cache, self.model = cache, model
         self.mixture = build_mixture(data, model, context, store or frame_store(cache))
         self.embed = frozen_stages(model.backbone, cache.stage, cache.weights) if cache.stage else None
@@ -187,7 +200,9 @@ class ShardMaker:
             with atomic(path) as file:
                 np.savez(file, **arrays)  # type: ignore[arg-type]
         except OutputError as error:
-            raise OutputError(f"The shard {path} can't be written: {error} The shards before it are kept; run the command again.") from None
+            raise OutputError(
+                f"The shard {path} can't be written: {error} The shards before it are kept; run the command again."
+            ) from None
         return path
 
     def arrays(self, samples: Sequence[Sample]) -> dict[str, NDArray[Any]]:
@@ -201,7 +216,11 @@ class ShardMaker:
         return arrays
 
     def _jpegs(self, name: str, pictures: Sequence[Sequence[Image]]) -> dict[str, NDArray[Any]]:
-        codes = [cv2.imencode(".jpg", p, [cv2.IMWRITE_JPEG_QUALITY, self.cache.quality])[1] for views in pictures for p in views]
+        codes = [
+            cv2.imencode(".jpg", p, [cv2.IMWRITE_JPEG_QUALITY, self.cache.quality])[1]
+            for views in pictures
+            for p in views
+        ]
         ends = np.cumsum([len(c) for c in codes])
         return {name: np.concatenate(codes), f"{name}_ends": ends.reshape(len(pictures), -1)}
 

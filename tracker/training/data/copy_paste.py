@@ -73,7 +73,9 @@ class PasteViews:
             return int(family[int(rng.integers(len(family)))])
         return int(rng.integers(len(self.cutouts)))
 
-    def _paste(self, canvas: Image, index: int, place: NDArray[np.float64], length: float, rng: Rng) -> NDArray[np.float64]:
+    def _paste(
+        self, canvas: Image, index: int, place: NDArray[np.float64], length: float, rng: Rng
+    ) -> NDArray[np.float64]:
         """Draws a warped cutout with sqrt(w h) about `length` at `place`; returns its xywh box on the canvas."""
         a = self.config.augment
         cutout = self.cutouts[index]

@@ -14,7 +14,9 @@ from tracker.training import distributed
 from tracker.training.data.batch import PairBatchLike, PairSource
 
 
-def batches(source: PairSource, start: int, stop: int, workers: int, kind: str, ahead: int) -> Iterator[tuple[int, PairBatchLike]]:
+def batches(
+    source: PairSource, start: int, stop: int, workers: int, kind: str, ahead: int
+) -> Iterator[tuple[int, PairBatchLike]]:
     """(step, batch) of this process for the steps start..stop-1.
 
     Args:
@@ -35,7 +37,9 @@ def batches(source: PairSource, start: int, stop: int, workers: int, kind: str, 
     return _processes(source, start, stop, workers, ahead)
 
 
-def _threads(source: PairSource, start: int, stop: int, workers: int, ahead: int) -> Iterator[tuple[int, PairBatchLike]]:
+def _threads(
+    source: PairSource, start: int, stop: int, workers: int, ahead: int
+) -> Iterator[tuple[int, PairBatchLike]]:
     rank, world = distributed.rank(), distributed.world()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="batch")
     pending: deque[Future[PairBatchLike]] = deque()
@@ -63,7 +67,9 @@ class _Numbered(Dataset[Any]):
             return step, error
 
 
-def _processes(source: PairSource, start: int, stop: int, workers: int, ahead: int) -> Iterator[tuple[int, PairBatchLike]]:
+def _processes(
+    source: PairSource, start: int, stop: int, workers: int, ahead: int
+) -> Iterator[tuple[int, PairBatchLike]]:
     dataset = _Numbered(source, distributed.rank(), distributed.world())
     loader: DataLoader[Any] = DataLoader(
         dataset,

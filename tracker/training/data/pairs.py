@@ -51,7 +51,9 @@ class SamplePairs:
                 "have no classes. Prepare another cache, or take 0."
             )
         if config.negative_pairs and config.distinct and not self._several:
-            logger.warning("All samples show one target: there are no negative pairs but those of distractors in its frames.")
+            logger.warning(
+                "All samples show one target: there are no negative pairs but those of distractors in its frames."
+            )
 
     @property
     def samples(self) -> int:
@@ -65,7 +67,11 @@ class SamplePairs:
         share = share_of(self.batch_size, rank, world)
         rows, wanted = [], []
         for number, p in enumerate(picks[share], share.start):
-            other = p.sample if p.other == p.sample else self._negative(p.sample, p.other, np.random.default_rng([self.seed, step, number]))
+            other = (
+                p.sample
+                if p.other == p.sample
+                else self._negative(p.sample, p.other, np.random.default_rng([self.seed, step, number]))
+            )
             a, ka = self._find(p.sample)
             b, kb = self._find(other)
             template, search = a.view("templates", ka, p.template), b.view("searches", kb, p.search)
@@ -135,7 +141,10 @@ class LivePairs:
             size, box = a.targets[0], b.boxes[0]
             if self.config.box_jitter:
                 size, box = jitter_boxes(
-                    size, box, self.config.box_jitter, np.random.default_rng([self.seed, step, share.start + len(rows), 1])
+                    size,
+                    box,
+                    self.config.box_jitter,
+                    np.random.default_rng([self.seed, step, share.start + len(rows), 1]),
                 )
             rows.append((template, search, size, box, genuine, np.int64(track_number(a.identity))))
         return collate(rows, 0)

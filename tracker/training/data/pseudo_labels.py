@@ -65,7 +65,9 @@ def pseudo_tracks(clips: Sequence[Path], source: SourceConfig, store: Path, bad:
         rows = read_index(file)
         if not rows:
             bad.report(
-                DataError(f"The clip {clip} gives no track that returns home: too many cuts, or shorter than length={source.length}.")
+                DataError(
+                    f"The clip {clip} gives no track that returns home: too many cuts, or shorter than length={source.length}."
+                )
             )
         for k, (start, boxes) in enumerate(rows):
             part_of = frames[start : start + len(boxes)]
@@ -75,7 +77,9 @@ def pseudo_tracks(clips: Sequence[Path], source: SourceConfig, store: Path, bad:
     return out
 
 
-def find_tracks(frames: Sequence[Path], follow: Follow, wanted: int, length: int, seed: int) -> list[tuple[int, NDArray[np.float64]]]:
+def find_tracks(
+    frames: Sequence[Path], follow: Follow, wanted: int, length: int, seed: int
+) -> list[tuple[int, NDArray[np.float64]]]:
     """(first frame, (n, 4) boxes) of regions that are followed there and back.
 
     Args:
@@ -156,7 +160,11 @@ def _flow_step(before: Any, after: Any, box: NDArray[np.float64]) -> NDArray[np.
     shift = np.median(b - a, axis=0)
     i, j = np.triu_indices(len(a), 1)
     apart = np.linalg.norm(a[i] - a[j], axis=1)
-    scale = float(np.median(np.linalg.norm(b[i] - b[j], axis=1)[apart > 1] / apart[apart > 1])) if (apart > 1).any() else 1.0
+    scale = (
+        float(np.median(np.linalg.norm(b[i] - b[j], axis=1)[apart > 1] / apart[apart > 1]))
+        if (apart > 1).any()
+        else 1.0
+    )
     centre, size = box[:2] + box[2:] / 2 + shift, box[2:] * scale
     height, width = after.shape
     if not (0 <= centre[0] < width and 0 <= centre[1] < height) or size.min() < 8:

@@ -130,7 +130,9 @@ def finish(
         centre, size = box[:2] + box[2:] / 2, box[2:]
         noisy_centre = centre + size * rng.normal(0, a.template_jitter, 2)
         noisy_size = size * np.exp(rng.normal(0, a.template_jitter, 2))
-        crop = Crop.around(noisy_centre, context_side(noisy_size[0], noisy_size[1], config.context), config.template_size)
+        crop = Crop.around(
+            noisy_centre, context_side(noisy_size[0], noisy_size[1], config.context), config.template_size
+        )
         picture = degrade(view.cut(crop), a, rng)
         templates.append(_common(picture, flip, gray))
         targets.append(noisy_size * crop.scale)
@@ -156,10 +158,19 @@ def finish(
             other = scenery.patch(config.search_size, rng) if scenery is not None and rng.random() < 0.5 else None
             picture = occlude(picture, target, rng, other)
         searches.append(_common(degrade(picture, a, rng), flip, gray))
-        boxes.append([config.search_size - target[2], target[1], config.search_size - target[0], target[3]] if flip else target)
+        boxes.append(
+            [config.search_size - target[2], target[1], config.search_size - target[0], target[3]] if flip else target
+        )
         present.append(shown)
     return Sample(
-        templates, np.asarray(targets, np.float32), searches, np.asarray(boxes, np.float32), label, kind, identity, np.asarray(present)
+        templates,
+        np.asarray(targets, np.float32),
+        searches,
+        np.asarray(boxes, np.float32),
+        label,
+        kind,
+        identity,
+        np.asarray(present),
     )
 
 

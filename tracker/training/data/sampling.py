@@ -47,8 +47,12 @@ class PairConfig(Checked, section="train.data"):
     """The `train.data` section of a recipe."""
 
     negative_pairs: float = setting(0.15, 0, 1, help="Share of pairs whose search shows another target.")
-    same_kind: float = setting(0.0, 0, 1, help="Share of these whose other target is of the same kind (class), where there is one.")
-    distinct: bool = setting(True, help="A negative pair is never the template's own target at another time. False: it may be, by chance.")
+    same_kind: float = setting(
+        0.0, 0, 1, help="Share of these whose other target is of the same kind (class), where there is one."
+    )
+    distinct: bool = setting(
+        True, help="A negative pair is never the template's own target at another time. False: it may be, by chance."
+    )
     box_jitter: float = setting(
         0.0,
         0,
@@ -104,7 +108,9 @@ def jitter_boxes(
 def share_of(total: int, rank: int, world: int) -> slice:
     """The part of a batch that belongs to a rank; the parts join to the whole."""
     if total % world:
-        raise ConfigError(f"The batch of {total} pairs can't be shared by {world} processes; take a multiple of {world}.")
+        raise ConfigError(
+            f"The batch of {total} pairs can't be shared by {world} processes; take a multiple of {world}."
+        )
     return slice(rank * total // world, (rank + 1) * total // world)
 
 

@@ -78,7 +78,9 @@ class Shard:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with reading(lambda why: DataError(f"The shard {path} is damaged ({why}); remove it and run tools/prepare.py again.")):
+        with reading(
+            lambda why: DataError(f"The shard {path} is damaged ({why}); remove it and run tools/prepare.py again.")
+        ):
             with np.load(path, allow_pickle=False) as data:
                 self.targets, self.boxes, self.tracks = data["targets"], data["boxes"], data["tracks"]
                 self.kinds = data["kinds"] if "kinds" in data else np.zeros(len(self.targets), dtype=np.int64)
@@ -100,9 +102,15 @@ class Shard:
             "tracks": (self.tracks, (samples,)),
             "kinds": (self.kinds, (samples,)),
             "present": (self.present, (samples, searches)),
-            **{f"{name}_ends": (ends, (samples, dict(zip(NAMES, self.views, strict=True))[name])) for name, ends in self._ends.items()},
+            **{
+                f"{name}_ends": (ends, (samples, dict(zip(NAMES, self.views, strict=True))[name]))
+                for name, ends in self._ends.items()
+            },
         }
-        odd = next((name for name, (array, shape) in wanted.items() if array.shape != shape or array.dtype.kind not in "fiub"), None)
+        odd = next(
+            (name for name, (array, shape) in wanted.items() if array.shape != shape or array.dtype.kind not in "fiub"),
+            None,
+        )
         if odd or not samples or not (np.isfinite(self.targets).all() and np.isfinite(self.boxes).all()):
             raise ValueError(f"its array {odd or 'of boxes'} doesn't fit the others, or holds no numbers")
         for name, array in self._arrays.items():
@@ -123,7 +131,9 @@ class Shard:
         try:
             picture = decode_pictures(array, self._ends[name], sample, [view])[0]
         except DataError as error:
-            raise DataError(f"The shard {self.path} is damaged ({error}); remove it and run tools/prepare.py again.") from None
+            raise DataError(
+                f"The shard {self.path} is damaged ({error}); remove it and run tools/prepare.py again."
+            ) from None
         return np.ascontiguousarray(picture.transpose(2, 0, 1))
 
 
@@ -136,7 +146,9 @@ def is_whole(path: Path) -> bool:
     return True
 
 
-def decode_pictures(codes: NDArray[np.uint8], ends: NDArray[np.int64], sample: int, views: Sequence[int] | None = None) -> list[Image]:
+def decode_pictures(
+    codes: NDArray[np.uint8], ends: NDArray[np.int64], sample: int, views: Sequence[int] | None = None
+) -> list[Image]:
     """The pictures of one sample out of a shard's JPEG buffer.
 
     Args:
@@ -154,7 +166,9 @@ def decode_pictures(codes: NDArray[np.uint8], ends: NDArray[np.int64], sample: i
         k = sample * width + view
         start = int(flat[k - 1]) if k else 0
         try:
-            out.append(decode_image(codes[start : int(flat[k])].tobytes(), f"view {view} of sample {sample}", thorough=False))
+            out.append(
+                decode_image(codes[start : int(flat[k])].tobytes(), f"view {view} of sample {sample}", thorough=False)
+            )
         except ImageError:
             raise DataError(f"view {view} of sample {sample} is no picture") from None
     return out
@@ -169,7 +183,9 @@ def _map_member(path: Path, name: str) -> NDArray[Any]:
     with path.open("rb") as file:
         file.seek(info.header_offset)
         header = file.read(30)
-        file.seek(info.header_offset + 30 + int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little"))
+        file.seek(
+            info.header_offset + 30 + int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
+        )
         version = npy.read_magic(file)
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, fortran, dtype = read(file)

@@ -35,7 +35,9 @@ class SourceConfig(Checked, section="train.data.material.sources"):
     subset: str = setting("", help="lasot, imagenet-vid: which part; all where empty.")
     every: int = setting(1, 1, LARGEST, "frames", "folder, videos: takes every n-th frame.")
     limit: int = setting(0, 0, LARGEST, "frames", "folder, videos: takes at most so many of a clip; 0: all.")
-    tracker: str = setting("flow", help="videos: what follows regions: flow (median flow, no weights) or a shipped model or checkpoint.")
+    tracker: str = setting(
+        "flow", help="videos: what follows regions: flow (median flow, no weights) or a shipped model or checkpoint."
+    )
     tracks: int = setting(12, 1, 100_000, "tracks", "videos: wanted from each clip.")
     length: int = setting(20, 2, LARGEST, "frames", "videos: of a track.")
     dataset: str = setting("", help="toolkit: name of the class.")
@@ -51,7 +53,9 @@ class DataConfig(Checked, section="train.data.material"):
         "stills/photos",
         help="""Folder of photos: backgrounds, occluders, and what fills the outside of stills. "": none (clips don't need it).""",
     )
-    sources: list[dict[str, Any]] = setting(factory=list, help="Parts of the mixture; each a mapping as in `SourceConfig`.")
+    sources: list[dict[str, Any]] = setting(
+        factory=list, help="Parts of the mixture; each a mapping as in `SourceConfig`."
+    )
     templates: int = setting(2, 1, 1000, "views", "Templates in one group.")
     searches: int = setting(4, 1, 1000, "views", "Searches in one group.")
     frame_range: int = setting(60, 1, LARGEST, "frames", "Largest distance of two views in a clip.")
@@ -70,7 +74,9 @@ class DataConfig(Checked, section="train.data.material"):
     )
 
 
-def build_mixture(data: DataConfig, model: ModelConfig, context: float = 0.5, store: Path = Path("cache/frames")) -> Mixture:
+def build_mixture(
+    data: DataConfig, model: ModelConfig, context: float = 0.5, store: Path = Path("cache/frames")
+) -> Mixture:
     """The makers that a recipe names.
 
     Args:
@@ -84,7 +90,9 @@ def build_mixture(data: DataConfig, model: ModelConfig, context: float = 0.5, st
         DataError: Files that are missing; the message names them.
     """
     if not data.sources:
-        raise ConfigError("The recipe names no training data; list sources under train.data.material.sources (kind, path, weight).")
+        raise ConfigError(
+            "The recipe names no training data; list sources under train.data.material.sources (kind, path, weight)."
+        )
     root = Path(data.root).expanduser()
     if not root.is_dir():
         raise ConfigError(f"The data root {root} does not exist; set train.data.material.root=FOLDER.")

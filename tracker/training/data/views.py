@@ -31,7 +31,9 @@ class ClipViews:
 
     def material(self) -> tuple[Sequence[Path], bytes]:
         files = [f for track in self.tracks for f in (*track.frames, *track.masks)]
-        return files + (self.scenery.paths if self.scenery else []), b"".join(track.boxes.tobytes() for track in self.tracks)
+        return files + (self.scenery.paths if self.scenery else []), b"".join(
+            track.boxes.tobytes() for track in self.tracks
+        )
 
     def items(self) -> Sequence[tuple[str, str]]:
         return [(t.kind, t.name) for t in self.tracks]
@@ -66,7 +68,11 @@ class ClipViews:
         frame, box = track.frames[index], track.boxes[index]
         others = []
         for other in self._by_clip[track.clip or track.name]:
-            if other is not track and (index < len(other.frames) and other.frames[index] == frame) and index in other.present:
+            if (
+                other is not track
+                and (index < len(other.frames) and other.frames[index] == frame)
+                and index in other.present
+            ):
                 others.append(other.boxes[index])
         if others:
             return others[int(rng.integers(len(others)))]
@@ -89,7 +95,9 @@ class StillViews:
             self._by_path.setdefault(still.path, []).append(k)
 
     def material(self) -> tuple[Sequence[Path], bytes]:
-        return [still.path for still in self.stills] + self.scenery.paths, b"".join(still.box.tobytes() for still in self.stills)
+        return [still.path for still in self.stills] + self.scenery.paths, b"".join(
+            still.box.tobytes() for still in self.stills
+        )
 
     def items(self) -> Sequence[tuple[str, str]]:
         return [(s.kind, _identity(s)) for s in self.stills]

@@ -153,7 +153,11 @@ class Objective(nn.Module):
         # Gradients are averaged over processes, so each multiplies its share by their number.
         backward = (local[:count] / below * weights).sum() * distributed.world()
         values = (sums[:count] / below).tolist()
-        return Score(backward, dict(zip(self.keys, values, strict=True)), sum(w * v for w, v in zip(self.weights, values, strict=True)))
+        return Score(
+            backward,
+            dict(zip(self.keys, values, strict=True)),
+            sum(w * v for w, v in zip(self.weights, values, strict=True)),
+        )
 
 
 def build_objective(config: TrainConfig) -> Objective:

@@ -48,7 +48,9 @@ class BoxCriterion(Criterion):
 
     def terms(self, output: Match, batch: PairBatchLike) -> tuple[Tensor, Tensor]:
         if output.boxes is None:
-            raise ConfigError(f"The loss {type(self).__name__} needs boxes and this model gives none; use head: boxes, or drop it.")
+            raise ConfigError(
+                f"The loss {type(self).__name__} needs boxes and this model gives none; use head: boxes, or drop it."
+            )
         labels = label_map(response_grid(output), batch.box, batch.positive, self.rule)
         target = labels == POSITIVE
         truth = batch.box.to(output.boxes.dtype)[:, None, None, :]

@@ -58,7 +58,9 @@ class Distillation(Criterion):
     def _rotation(self, channels: int, target: int) -> Tensor:
         """(channels, wanted) with orthonormal columns, the same in every run."""
         if channels < target:
-            raise ConfigError(f"The teacher gives {target} channels to imitate, the model has {channels}; take another teacher.")
+            raise ConfigError(
+                f"The teacher gives {target} channels to imitate, the model has {channels}; take another teacher."
+            )
         if (channels, target) not in self._rotations:
             noise = torch.randn(channels, channels, generator=torch.Generator().manual_seed(0))
             self._rotations[channels, target] = torch.linalg.qr(noise)[0][:, :target]

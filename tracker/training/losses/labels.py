@@ -46,9 +46,13 @@ class LabelRule:
 
     def __post_init__(self) -> None:
         if not self.radius > 0:
-            raise ConfigError(f"The label radius {self.radius:g} is not above 0; give the pixels around the centre that count as target.")
+            raise ConfigError(
+                f"The label radius {self.radius:g} is not above 0; give the pixels around the centre that count as target."
+            )
         if self.inside is not None and not 0 < self.inside <= 1:
-            raise ConfigError(f"The label share inside={self.inside:g} is not in (0, 1]; 1 means the whole box, 0.5 its central half.")
+            raise ConfigError(
+                f"The label share inside={self.inside:g} is not in (0, 1]; 1 means the whole box, 0.5 its central half."
+            )
         if self.ignore < 0:
             raise ConfigError(f"The ignored ring of {self.ignore:g} px is negative; 0 turns it off.")
 

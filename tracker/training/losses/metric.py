@@ -32,7 +32,12 @@ class MetricCriterion(Criterion):
     """
 
     def __init__(
-        self, compare: str = "energy", radius: float = 16.0, inside: float | None = None, ignore: float = 0.0, reduction: str = "mean"
+        self,
+        compare: str = "energy",
+        radius: float = 16.0,
+        inside: float | None = None,
+        ignore: float = 0.0,
+        reduction: str = "mean",
     ) -> None:
         super().__init__(reduction)
         self.compare, self.rule = check_mode(compare), LabelRule(radius, inside, ignore)
@@ -61,7 +66,9 @@ class Contrastive(MetricCriterion):
     ) -> None:
         super().__init__(compare, radius, inside, ignore, reduction)
         if margin <= 0 or not 0 < hard_share <= 1:
-            raise ConfigError(f"contrastive has margin={margin:g}, hard_share={hard_share:g}; margin is above 0, the share in (0, 1].")
+            raise ConfigError(
+                f"contrastive has margin={margin:g}, hard_share={hard_share:g}; margin is above 0, the share in (0, 1]."
+            )
         self.margin, self.hard_share = margin, hard_share
 
     def terms(self, output: Match, batch: PairBatchLike) -> tuple[Tensor, Tensor]:
@@ -115,7 +122,9 @@ class Triplet(MetricCriterion):
         if self.mining == "hardest":
             far = torch.where(c.positive, d, -infinity).amax(1)
             near = torch.where(c.negative, d, infinity).amin(1)
-            values = self._rank(torch.where(complete, far, torch.zeros_like(far)), torch.where(complete, near, torch.zeros_like(near)))
+            values = self._rank(
+                torch.where(complete, far, torch.zeros_like(far)), torch.where(complete, near, torch.zeros_like(near))
+            )
         elif self.mining == "all":
             values = masked_mean(self._rank(masked_mean(d, c.positive)[:, None], d), c.negative)
         else:
@@ -131,7 +140,9 @@ class Triplet(MetricCriterion):
         order = torch.where(negative, d, torch.full_like(d, torch.inf)).detach().argsort(1)
         ranked = d.gather(1, order)
         count = negative.sum(1, keepdim=True)
-        limits = torch.where(torch.arange(d.shape[1], device=d.device)[None] < count, ranked.detach(), torch.full_like(d, torch.inf))
+        limits = torch.where(
+            torch.arange(d.shape[1], device=d.device)[None] < count, ranked.detach(), torch.full_like(d, torch.inf)
+        )
         place = torch.searchsorted(limits.contiguous(), d.detach().contiguous(), right=True)
         return ranked.gather(1, torch.minimum(place, (count - 1).clamp(min=0)))
 

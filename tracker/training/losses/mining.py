@@ -44,7 +44,9 @@ class PairMining:
 
     def __init__(self, negative_pair_temperature: float = 0.0, hard_share: float = 1.0) -> None:
         if negative_pair_temperature < 0:
-            raise ConfigError(f"The negative pair temperature {negative_pair_temperature:g} is negative; 0 turns the weighting off.")
+            raise ConfigError(
+                f"The negative pair temperature {negative_pair_temperature:g} is negative; 0 turns the weighting off."
+            )
         if not 0 < hard_share <= 1:
             raise ConfigError(f"The share of hard pairs {hard_share:g} is not in (0, 1]; 1 keeps all.")
         self.negative_pair_temperature, self.hard_share = negative_pair_temperature, hard_share
@@ -69,7 +71,9 @@ class PairMining:
                 # The largest exponent is taken out before exp, or one bad pair would overflow.
                 top = hard.amax()
                 mean = torch.exp((hard - top) / self.negative_pair_temperature).mean()
-                weight = torch.where(negative_pair, weight * torch.exp((losses - top) / self.negative_pair_temperature) / mean, weight)
+                weight = torch.where(
+                    negative_pair, weight * torch.exp((losses - top) / self.negative_pair_temperature) / mean, weight
+                )
         return weight
 
 

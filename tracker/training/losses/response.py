@@ -76,7 +76,9 @@ class Focal(Criterion):
     ) -> None:
         super().__init__(reduction)
         if not 0 < alpha < 1 or gamma < 0:
-            raise ConfigError(f"The focal loss has alpha={alpha:g}, gamma={gamma:g}; alpha must be in (0, 1), gamma at least 0.")
+            raise ConfigError(
+                f"The focal loss has alpha={alpha:g}, gamma={gamma:g}; alpha must be in (0, 1), gamma at least 0."
+            )
         self.rule = LabelRule(radius, inside, ignore)
         self.alpha, self.gamma, self.negative_pair_weight = alpha, gamma, negative_pair_weight
 
@@ -86,7 +88,9 @@ class Focal(Criterion):
         p = torch.sigmoid(score)
         target = self.alpha * (1 - p) ** self.gamma * F.softplus(-score)
         ground = (1 - self.alpha) * p**self.gamma * F.softplus(score)
-        cells = torch.where(labels == POSITIVE, target, torch.where(labels == NEGATIVE, ground, torch.zeros_like(ground)))
+        cells = torch.where(
+            labels == POSITIVE, target, torch.where(labels == NEGATIVE, ground, torch.zeros_like(ground))
+        )
         values = cells.flatten(1).sum(1)
         values = torch.where(batch.positive, values, values * self.negative_pair_weight)
         return values, (labels == POSITIVE).flatten(1).sum(1).to(values.dtype)
@@ -106,11 +110,18 @@ class GaussianFocal(Criterion):
     """
 
     def __init__(
-        self, alpha: float = 2.0, beta: float = 4.0, sigma: float = 1 / 6, negative_pair_weight: float = 1.0, reduction: str = "mean"
+        self,
+        alpha: float = 2.0,
+        beta: float = 4.0,
+        sigma: float = 1 / 6,
+        negative_pair_weight: float = 1.0,
+        reduction: str = "mean",
     ) -> None:
         super().__init__(reduction)
         if alpha < 0 or beta < 0 or sigma <= 0:
-            raise ConfigError(f"gaussian-focal has alpha={alpha:g}, beta={beta:g}, sigma={sigma:g}; none may be negative, sigma not 0.")
+            raise ConfigError(
+                f"gaussian-focal has alpha={alpha:g}, beta={beta:g}, sigma={sigma:g}; none may be negative, sigma not 0."
+            )
         self.alpha, self.beta, self.sigma, self.negative_pair_weight = alpha, beta, sigma, negative_pair_weight
 
     def target(self, output: Match, batch: PairBatchLike) -> Tensor:

@@ -34,7 +34,9 @@ class Teacher:
         except WeightsError as error:
             raise ConfigError(f"The teacher {name!r} can't be used: {error}") from None
         if not self.model.backbone.padded:
-            raise ConfigError(f"The teacher {name!r} has a backbone without padding; take one with it, such as siamtrack-s.")
+            raise ConfigError(
+                f"The teacher {name!r} has a backbone without padding; take one with it, such as siamtrack-s."
+            )
         self.name = name
         self.channels = self.model.channels + self.model.fine // 4
 

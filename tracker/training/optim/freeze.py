@@ -52,5 +52,7 @@ class Freezer:
         self.model.train()
         for name, module in self.model.named_modules():
             own = [f"{name}.{key}" if name else key for key, _ in module.named_parameters(recurse=False)]
-            if (own and all(self.frozen(key, step) for key in own)) or (not own and name and self.frozen(f"{name}.", step)):
+            if (own and all(self.frozen(key, step) for key in own)) or (
+                not own and name and self.frozen(f"{name}.", step)
+            ):
                 module.eval() if not list(module.children()) else None

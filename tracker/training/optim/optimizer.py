@@ -34,7 +34,9 @@ class KochSGD(Optimizer):
 
     def __init__(self, params: Iterable[Any], lr: float, momentum: float = 0.9, weight_decay: float = 0.0) -> None:
         if lr < 0 or not 0 <= momentum <= 1 or weight_decay < 0:
-            raise ConfigError(f"koch has {lr=:g}, {momentum=:g}, {weight_decay=:g}; momentum is in [0, 1], none is negative.")
+            raise ConfigError(
+                f"koch has {lr=:g}, {momentum=:g}, {weight_decay=:g}; momentum is in [0, 1], none is negative."
+            )
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
@@ -98,14 +100,24 @@ def parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict[str, An
         momentum = config.momentum if rule.momentum is None else rule.momentum
         key = (config.learning_rate * rule.learning_rate, momentum, decay)
         if key not in groups:
-            groups[key] = {"params": [], "names": [], "base_lr": key[0], "base_momentum": key[1], "weight_decay": key[2]}
+            groups[key] = {
+                "params": [],
+                "names": [],
+                "base_lr": key[0],
+                "base_momentum": key[1],
+                "weight_decay": key[2],
+            }
         groups[key]["params"].append(p)
         groups[key]["names"].append(name)
     for rule in config.layers:
         if not any(fnmatchcase(name, rule.pattern) for name, _ in model.named_parameters()):
-            raise ConfigError(f"The pattern {rule.pattern!r} in train.optim.layers fits no parameter; {_examples(model)}")
+            raise ConfigError(
+                f"The pattern {rule.pattern!r} in train.optim.layers fits no parameter; {_examples(model)}"
+            )
         if rule.pattern not in used:
-            raise ConfigError(f"The pattern {rule.pattern!r} in train.optim.layers never counts: earlier patterns fit all its parameters.")
+            raise ConfigError(
+                f"The pattern {rule.pattern!r} in train.optim.layers never counts: earlier patterns fit all its parameters."
+            )
     return list(groups.values())
 
 

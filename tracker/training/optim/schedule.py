@@ -26,9 +26,13 @@ class Schedule:
         if config.name not in SCHEDULES:
             raise ConfigError(f"The schedule {config.name!r} is unknown; there are {', '.join(SCHEDULES)}.")
         if not 0 <= config.final <= 1 or (config.name == "exponential" and config.final == 0):
-            raise ConfigError(f"train.schedule.final is {config.final:g}; it is the share of the learning rate left at the end, in (0, 1].")
+            raise ConfigError(
+                f"train.schedule.final is {config.final:g}; it is the share of the learning rate left at the end, in (0, 1]."
+            )
         if config.warmup_steps >= steps:
-            raise ConfigError(f"The warm-up of {config.warmup_steps} steps fills the run of {steps}; shorten train.schedule.warmup_steps.")
+            raise ConfigError(
+                f"The warm-up of {config.warmup_steps} steps fills the run of {steps}; shorten train.schedule.warmup_steps."
+            )
         self.config, self.optim, self.steps = config, optim, steps
 
     def factor(self, step: int) -> float:
@@ -62,4 +66,10 @@ class Schedule:
     def state_dict(self) -> dict[str, Any]:
         """What determines the curve, for the checkpoint."""
         c = self.config
-        return {"name": c.name, "warmup_steps": c.warmup_steps, "warmup_start": c.warmup_start, "final": c.final, "steps": self.steps}
+        return {
+            "name": c.name,
+            "warmup_steps": c.warmup_steps,
+            "warmup_start": c.warmup_start,
+            "final": c.final,
+            "steps": self.steps,
+        }

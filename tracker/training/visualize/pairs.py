@@ -43,7 +43,9 @@ def draw_pairs(
             raise ValueError("cached features without a response leave nothing to draw")
         text = f"{'target' if bool(batch.positive[i]) else 'IMPOSTOR'} {int(batch.track[i]) % 10000}"
         cv2.putText(tiles[0], text, (4, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0, 0, 0), 3, cv2.LINE_AA)
-        cv2.putText(tiles[0], text, (4, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.42, WHITE if batch.positive[i] else RED, 1, cv2.LINE_AA)
+        cv2.putText(
+            tiles[0], text, (4, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.42, WHITE if batch.positive[i] else RED, 1, cv2.LINE_AA
+        )
         rows.append(np.concatenate([_framed(tile) for tile in tiles], axis=1))
     columns = max(1, round((count * rows[0].shape[0] / rows[0].shape[1]) ** 0.5))
     while len(rows) % columns:

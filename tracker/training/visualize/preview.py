@@ -37,7 +37,11 @@ def write_preview(folder: Path, config: Config, settings: TrainConfig, source: P
     if source.batch(0, 0, 1).start:
         log.info("The cache holds features, which have no picture: these pairs are made anew in the same way.")
         source = LivePairs(pair_config(settings.data), config, PAIRS, settings.seed)
-    rules = [rule for criterion in build_objective(settings).criteria if (rule := getattr(criterion, "rule", None)) is not None]
+    rules = [
+        rule
+        for criterion in build_objective(settings).criteria
+        if (rule := getattr(criterion, "rule", None)) is not None
+    ]
     with DrawFrom(settings.seed):
         model = Matcher(config.model).eval()
     folder.mkdir(parents=True, exist_ok=True)

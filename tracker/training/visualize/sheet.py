@@ -16,7 +16,14 @@ from tracker.training.data.pairs import LivePairs
 from tracker.training.data.samples import Sample
 from tracker.types import Image
 
-GREEN, RED, AMBER, WHITE, PAPER, INK = (70, 200, 70), (60, 60, 235), (40, 170, 250), (255, 255, 255), (32, 32, 32), (225, 225, 225)
+GREEN, RED, AMBER, WHITE, PAPER, INK = (
+    (70, 200, 70),
+    (60, 60, 235),
+    (40, 170, 250),
+    (255, 255, 255),
+    (32, 32, 32),
+    (225, 225, 225),
+)
 TILE = 160
 """Side of a search in pixels of the sheet; templates are drawn at the same scale."""
 GAP, CAPTION, HEADING = 6, 18, 30
