@@ -12,7 +12,8 @@ from tests.conftest import moving_square
 from tracker.cli import serve as command
 from tracker.cli.common import run
 from tracker.errors import BoxError, ConfigError
-from tracker.serve.config import ServeConfig, load_serve_config, parse_stream, stream_to_dict
+from tracker.serve.config import ServeConfig, stream_to_dict
+from tracker.serve.config_file import load_serve_config, parse_stream
 from tracker.serve.counters import Counters
 from tracker.serve.detections import fresh, read_detections
 from tracker.serve.messages import is_kind, pack, unpack

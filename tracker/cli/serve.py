@@ -65,7 +65,7 @@ def build_parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve; returns the exit code."""
     args = build_parser().parse_args(argv)
-    from tracker.serve.config import load_serve_config
+    from tracker.serve.config_file import load_serve_config
 
     config = load_serve_config(args.streams)
     check_all(config)

@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from tracker.serve.config import ResultsConfig, ServeConfig, WorkersConfig, parse_stream
+from tracker.serve.config import ResultsConfig, ServeConfig, WorkersConfig
+from tracker.serve.config_file import parse_stream
 from tracker.serve.plan import plan_of
 from tracker.serve.process import ProcessHandle
 from tracker.serve.results import Results

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from tracker.errors import ConfigError, SiamTrackError
-from tracker.serve.config import ControlConfig, StreamConfig, parse_stream, parse_target
+from tracker.serve.config import ControlConfig, StreamConfig
+from tracker.serve.config_file import parse_stream, parse_target
 from tracker.web.access import Guard, parse_address
 
 if TYPE_CHECKING:

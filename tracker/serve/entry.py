@@ -82,6 +82,13 @@ class Entry:
         }
         return pack("add", values, {name: saved.views[name] for name in values["saved"]})
 
+    def take_state(self, values: dict[str, Any]) -> None:
+        """Notes in what state its worker says that it is."""
+        self.state, self.text = values["state"], values["text"]
+        self.width, self.height = values["width"], values["height"]
+        if self.state == "live":
+            self.saved.live = values["live"]
+
     def take_result(self, line: dict[str, Any]) -> None:
         """Notes a result."""
         self.last = {one["id"]: one for one in line["targets"]}
@@ -95,6 +102,11 @@ class Entry:
         self.saved.targets, self.saved.views, self.saved.begun = values["targets"], parts, values["begun"]
         self.boxes = {name: box for name, box in self.boxes.items() if name in values["targets"]}
         self.last = {name: one for name, one in self.last.items() if name in values["targets"]}
+
+    def to_save(self) -> Saved:
+        """What the state file keeps of it."""
+        old, config = self.saved, stream_to_dict(self.config)
+        return Saved(old.moved_to(self.boxes), old.views, old.begun, old.frame, old.live, config, old.added)
 
     def leave(self) -> None:
         """It has no worker any more; what was counted there stays counted."""

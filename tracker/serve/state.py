@@ -39,6 +39,11 @@ class Saved:
     config: dict[str, Any] = field(default_factory=dict)
     added: bool = False
 
+    def forget(self, names: set[str]) -> None:
+        """These targets are to start anew."""
+        self.begun = [name for name in self.begun if name not in names]
+        self.targets = {name: one for name, one in self.targets.items() if name not in names}
+
     def moved_to(self, last: dict[str, Any]) -> dict[str, Any]:
         """The targets, at the places of the last result where that is newer: a state is seconds old, a result is not.
 

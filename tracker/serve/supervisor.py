@@ -7,63 +7,25 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from tracker.errors import OutputError, SiamTrackError
-from tracker.serve.config import ServeConfig, StreamConfig, TargetConfig, parse_stream, stream_to_dict
+from tracker.files import suggest
+from tracker.serve.config import ServeConfig, StreamConfig, TargetConfig
+from tracker.serve.config_file import parse_stream
 from tracker.serve.entry import Entry
 from tracker.serve.messages import pack, unpack
-from tracker.serve.process import Handle
+from tracker.serve.picture_requests import PictureRequests
+from tracker.serve.placement import Placement
 from tracker.serve.results import Results
+from tracker.serve.staff import INBOX, Hire, Post, Staff, Tell
 from tracker.serve.state import Saved, read_state, write_state
 
 logger = logging.getLogger(__name__)
 
 TICK = 0.1
-SUSPICIOUS, WITHIN = 3, 60.0
-"""After so many deaths of its workers within so many seconds a stream goes to the queue of suspects."""
-TRIAL = 4.0
-"""Seconds that a suspect is watched alone before the next one is let in."""
 LAST_WAIT = 30.0
 """Seconds for workers to finish their recordings."""
-START_WAIT, SILENCE = 120.0, 10.0
-SETTLE = 60.0
-"""Seconds at the start in which streams wait until all workers are ready, to be dealt out evenly."""
-"""Seconds that a worker may take to load its model, and that it may say nothing after that."""
-INBOX = 4096
-
-Hire = Callable[[], "Handle | None"]
-"""Starts a worker; None where there is no room for one now."""
-Tell = Callable[[str, str, str], None]
-"""(stream, what about, sentence): something a user may want to read."""
-
-
-@dataclass
-class Post:
-    """A worker as the supervisor sees it.
-
-    Attributes:
-        number: Its own; never given twice.
-        handle: How to talk to it.
-        ready: Whether it has loaded its model.
-        spare: Whether it waits for another to die.
-        heard, hired: When it said something last, and when it was started.
-        text: What it is, in words.
-    """
-
-    number: int
-    handle: Handle
-    ready: bool = False
-    spare: bool = False
-    heard: float = 0.0
-    hired: float = 0.0
-    text: str = "starting"
-    lost_results: int = 0
-    done: bool = False
-    pid: int | None = None
-    host: str = ""
 
 
 class Supervisor:
@@ -85,18 +47,14 @@ class Supervisor:
         self, config: ServeConfig, hire: Hire, workers: int, results: Results, tell: Tell, *, fresh: bool = False
     ) -> None:
         self.config, self.results = config, results
-        self._hire, self._count, self._tell = hire, workers, tell
+        self._tell = tell
         self.entries: dict[str, Entry] = {}
-        self.posts: dict[int, Post] = {}
-        self.deaths = 0
         self.failed = ""
-        self._numbers = self._pictures = 0
-        self._inbox: queue.Queue[tuple[int, bytes | None]] = queue.Queue(INBOX)
+        self._staff = Staff(hire, workers, config.workers)
+        self._placement = Placement(self.entries, self._staff.posts, config.limits, self._say_state)
+        self._pictures = PictureRequests()
+        self._written = 0.0
         self._lock = threading.RLock()
-        self._waiting: dict[int, queue.SimpleQueue[tuple[dict[str, Any], dict[str, bytes]]]] = {}
-        self._trial: tuple[str, float] | None = None
-        self._next_hire = self._written = 0.0
-        self._hire_wait = 0.5
         old = read_state(config.state.file) if config.state.file and not fresh else {}
         for name, stream in config.streams.items():
             self._enter(name, stream, old.get(name))
@@ -112,15 +70,10 @@ class Supervisor:
             old = self.entries.get(name)
             saved = old.saved if old is not None and old.config.source == config.source else None
             if old is not None:
-                self._take_away(old)
+                self._placement.take_away(old)
             if saved is not None and old is not None:  # targets that the new configuration changed start anew
-                changed = {
-                    n
-                    for n in {*config.targets, *old.config.targets}
-                    if config.targets.get(n) != old.config.targets.get(n)
-                }
-                saved.begun = [n for n in saved.begun if n not in changed]
-                saved.targets = {n: one for n, one in saved.targets.items() if n not in changed}
+                names = {*config.targets, *old.config.targets}
+                saved.forget({n for n in names if config.targets.get(n) != old.config.targets.get(n)})
             entry = self._enter(name, config, saved)
             entry.saved.added = True
             if old is not None:
@@ -133,7 +86,7 @@ class Supervisor:
             SiamTrackError: There is none of that name.
         """
         with self._lock:
-            self._take_away(self.entry(name))
+            self._placement.take_away(self.entry(name))
             del self.entries[name]
 
     def put_target(self, name: str, target: str, config: TargetConfig) -> None:
@@ -145,11 +98,10 @@ class Supervisor:
         with self._lock:
             entry = self.entry(name)
             entry.config.targets[target] = config
-            entry.saved.begun = [n for n in entry.saved.begun if n != target]
-            entry.saved.targets.pop(target, None)
+            entry.saved.forget({target})
             wanted = {k: v for k, v in {"box": config.box, "known": config.known}.items() if v is not None}
             values = {"stream": name, "target": target, "config": wanted}
-            self._send(entry, pack("add_target", values))
+            self._placement.send(entry, pack("add_target", values))
 
     def remove_target(self, name: str, target: str) -> None:
         """No longer follows a target.
@@ -167,7 +119,7 @@ class Supervisor:
             entry.config.targets.pop(target, None)
             entry.saved.targets.pop(target, None)
             entry.last.pop(target, None)
-            self._send(entry, pack("remove_target", {"stream": name, "target": target}))
+            self._placement.send(entry, pack("remove_target", {"stream": name, "target": target}))
 
     def picture(self, name: str, boxes: bool = True, side: int = 960, timeout: float = 3.0) -> bytes:
         """The newest picture of a stream as JPEG.
@@ -179,19 +131,9 @@ class Supervisor:
             entry = self.entry(name)
             if entry.worker is None:
                 raise SiamTrackError(f"The stream {name!r} is {entry.state}: there is no picture of it.")
-            self._pictures += 1
-            number = self._pictures
-            answer = self._waiting[number] = queue.SimpleQueue()
-            self._send(entry, pack("picture", {"stream": name, "number": number, "boxes": boxes, "side": side}))
-        try:
-            values, parts = answer.get(timeout=timeout)
-        except queue.Empty:
-            raise SiamTrackError(f"The worker of the stream {name!r} sent no picture within {timeout:g} s.") from None
-        finally:
-            self._waiting.pop(number, None)
-        if "jpeg" not in parts:
-            raise SiamTrackError(f"The stream {name!r}: {values.get('text', 'no picture')}.")
-        return parts["jpeg"]
+            values = {"stream": name, "boxes": boxes, "side": side}
+            number = self._pictures.ask(lambda n: self._placement.send(entry, pack("picture", values | {"number": n})))
+        return self._pictures.wait(number, name, timeout)
 
     def entry(self, name: str) -> Entry:
         """A stream by its name.
@@ -199,8 +141,6 @@ class Supervisor:
         Raises:
             SiamTrackError: There is none; with the nearest name.
         """
-        from tracker.files import suggest
-
         if name not in self.entries:
             raise SiamTrackError(f"There is no stream {name!r}.{suggest(name, self.entries)}")
         return self.entries[name]
@@ -210,21 +150,10 @@ class Supervisor:
         with self._lock:
             return {
                 "streams": [entry.as_dict() for entry in self.entries.values()],
-                "workers": [
-                    {
-                        "number": p.number,
-                        "place": p.handle.place,
-                        "host": p.host,
-                        "pid": p.pid,
-                        "ready": p.ready,
-                        "spare": p.spare,
-                        "text": p.text,
-                    }
-                    for p in self.posts.values()
-                ],
-                "worker_deaths": self.deaths,
+                "workers": [post.as_dict() for post in self._staff.posts.values()],
+                "worker_deaths": self._staff.deaths,
                 "results": self.results.counts(),
-                "lost_results": sum(p.lost_results for p in self.posts.values()),
+                "lost_results": sum(p.lost_results for p in self._staff.posts.values()),
             }
 
     # The loop.
@@ -243,21 +172,22 @@ class Supervisor:
 
     def _step(self) -> None:
         try:
-            number, message = self._inbox.get(timeout=TICK)
+            number, message = self._staff.inbox.get(timeout=TICK)
             for _ in range(INBOX):
                 with self._lock:
                     self._hear(number, message)
-                number, message = self._inbox.get_nowait()
+                number, message = self._staff.inbox.get_nowait()
         except queue.Empty:
             pass
         with self._lock:
-            self._watch()
-            self._staff()
-            self._place()
+            for post, why in self._staff.silent():
+                self._gone(post, why)
+            self._staff.fill()
+            self._placement.place()
             self._write_state()
 
     def _hear(self, number: int, message: bytes | None) -> None:
-        post = self.posts.get(number)
+        post = self._staff.posts.get(number)
         if post is None:
             return
         if message is None:
@@ -266,8 +196,7 @@ class Supervisor:
         kind, values, parts = unpack(message)
         if kind == "results":
             for line in values["lines"]:
-                entry = self.entries.get(line["stream"])
-                if entry is not None and entry.worker == number:
+                if entry := self._of(number, line["stream"]):
                     entry.take_result(line)
                     self.results.put(line)
         elif kind == "event":
@@ -275,37 +204,36 @@ class Supervisor:
         elif kind == "status":
             post.lost_results = values["lost_results"]
             for name, counters in values["streams"].items():
-                if name in self.entries and self.entries[name].worker == number:
-                    self.entries[name].counters = counters
+                if entry := self._of(number, name):
+                    entry.counters = counters
         elif kind == "saved":
-            entry = self.entries.get(values["stream"])
-            if entry is not None and entry.worker == number:
+            if entry := self._of(number, values["stream"]):
                 entry.take_saved(values, parts)
         elif kind == "ready":
-            post.ready, post.text = True, f"{values['model']} on {values['device']} ({values['engine']})"
-            post.pid, post.host = values["pid"], values["host"]
-            self._hire_wait = 0.5
+            post.take_ready(values)
+            self._staff.started()
             if not post.spare:
-                self._even_out(number)
-            self._tell(
-                "", "worker", f"worker {number} ({post.handle.place}): {post.text}{', spare' if post.spare else ''}"
-            )
-        elif kind == "picture" and values["number"] in self._waiting:
-            self._waiting[values["number"]].put((values, parts))
+                self._placement.even_out(number)
+            text = f"worker {number} ({post.handle.place}): {post.text}{', spare' if post.spare else ''}"
+            self._tell("", "worker", text)
+        elif kind == "picture":
+            self._pictures.answer(values, parts)
         elif kind == "unable":
             self.failed = values["text"]
         elif kind == "bye":
             post.done = True
 
+    def _of(self, number: int, name: str) -> Entry | None:
+        """A stream, if this worker has it."""
+        entry = self.entries.get(name)
+        return entry if entry is not None and entry.worker == number else None
+
     def _event(self, number: int, values: dict[str, Any]) -> None:
-        entry = self.entries.get(values["stream"] or "")
-        if entry is None or entry.worker != number:
+        entry = self._of(number, values["stream"] or "")
+        if entry is None:
             return
         if values["about"] == "state":
-            entry.state, entry.text = values["state"], values["text"]
-            entry.width, entry.height = values["width"], values["height"]
-            if entry.state == "live":
-                entry.saved.live = values["live"]
+            entry.take_state(values)
         self._say(entry.name, values["about"], values["text"], entry.state)
 
     def _say(self, name: str, about: str, text: str, state: str) -> None:
@@ -315,159 +243,37 @@ class Supervisor:
         self._tell(name, about, text)
         self.results.put({"stream": name, "event": about, "state": state, "text": text, "time": round(time.time(), 3)})
 
-    # Workers.
-
-    def _staff(self) -> None:
-        """As many workers as there should be, and the spare one."""
-        now = time.monotonic()
-        if now < self._next_hire:
-            return
-        active = [p for p in self.posts.values() if not p.spare]
-        if len(active) >= self._count:
-            spares = [p for p in self.posts.values() if p.spare]
-            # The spare one starts last: it must not compete with those that are waited for.
-            if not self.config.workers.spare or spares or not all(p.ready for p in active):
-                return
-        handle = self._hire()
-        if handle is None:
-            self._next_hire = now + 1.0
-            return
-        self._numbers += 1
-        post = Post(self._numbers, handle, spare=len(active) >= self._count, heard=now, hired=now)
-        self.posts[post.number] = post
-        threading.Thread(target=self._listen, args=(post,), name=f"siamtrack-worker-{post.number}", daemon=True).start()
-
-    def _listen(self, post: Post) -> None:
-        while (message := post.handle.receive()) is not None:
-            self._inbox.put((post.number, message))
-        self._inbox.put((post.number, None))
-
-    def _watch(self) -> None:
-        now = time.monotonic()
-        for post in list(self.posts.values()):
-            longest = (self.config.workers.gone_seconds or SILENCE) if post.ready else START_WAIT
-            if now - post.heard > longest:
-                self._gone(post, f"no sign of life for {longest:g} s")
+    def _say_state(self, entry: Entry) -> None:
+        self._say(entry.name, "state", entry.text, entry.state)
 
     def _gone(self, post: Post, why: str) -> None:
-        """A worker is gone: its streams go to others; the spare one takes its place."""
-        del self.posts[post.number]
-        threading.Thread(target=post.handle.kill, daemon=True).start()
+        """A worker is gone: its streams go to others."""
         now = time.monotonic()
-        self.deaths += 1
-        if not post.ready:  # it could not even start: slower and slower
-            self._next_hire, self._hire_wait = now + self._hire_wait, min(2 * self._hire_wait, 30.0)
+        self._staff.dismiss(post)
         mine = [e for e in self.entries.values() if e.worker == post.number and not e.over]
         names = f"; {', '.join(e.name for e in mine)} go on elsewhere" if mine else ""
         self._tell("", "worker", f"worker {post.number} ({post.handle.place}) is gone: {why}{names}")
-        spare = next((p for p in self.posts.values() if p.spare and p.ready), None)
-        if spare is not None and not post.spare:
-            spare.spare = False
         for entry in mine:
             entry.leave()
             entry.state, entry.text = "waiting", f"its worker is gone: {why}"
             entry.deaths.append(now)
             entry.moves += 1
-        self._suspect(mine, now)
+        self._placement.suspect(mine, now)
 
     # Streams.
-
-    def _suspect(self, mine: list[Entry], now: float) -> None:
-        """Streams that lose worker after worker are let in one by one; the one whose arrival kills again is the
-        poisoned one."""
-        if self._trial is not None and any(e.name == self._trial[0] for e in mine):
-            culprit = self.entries[self._trial[0]]
-            self._trial = None
-            culprit.keep_out(self.config.limits)
-            self._say(culprit.name, "state", culprit.text, culprit.state)
-        elif len(mine) == 1 and self._is_suspect(mine[0], now):
-            mine[0].keep_out(self.config.limits)
-            self._say(mine[0].name, "state", mine[0].text, mine[0].state)
-
-    def _is_suspect(self, entry: Entry, now: float) -> bool:
-        return sum(now - at < WITHIN for at in entry.deaths) >= SUSPICIOUS
-
-    def _place(self) -> None:
-        """Gives streams without a worker to the one with the least to do."""
-        now = time.monotonic()
-        if self._trial is not None and now - self._trial[1] > TRIAL:
-            self._trial = None
-        starting = any(not p.ready and not p.spare and now - p.hired < SETTLE for p in self.posts.values())
-        for entry in self.entries.values():
-            if entry.worker is not None or entry.over or now < entry.not_before:
-                continue
-            if starting and not entry.moves:  # else all would go to the worker that is ready first
-                continue
-            loads = {p.number: 0 for p in self.posts.values() if p.ready and not p.spare}
-            if not loads:
-                return
-            suspect = self._is_suspect(entry, now) or entry.poisoned > 0
-            if suspect:
-                if self._trial is not None:
-                    continue
-                self._trial = (entry.name, now)
-            for other in self.entries.values():
-                if other.worker in loads and not other.over:
-                    loads[other.worker] += other.load
-            entry.worker, entry.placed = min(loads, key=lambda number: loads[number]), now
-            entry.state, entry.text = "connecting", ""
-            self._send(entry, entry.order())
-
-    def _even_out(self, number: int) -> None:
-        """Gives a worker that has just come live streams of the busiest ones. Files stay: what they gave must not depend on it."""
-        while True:
-            loads = {p.number: 0 for p in self.posts.values() if p.ready and not p.spare}
-            for entry in self.entries.values():
-                if entry.worker in loads and not entry.over:
-                    loads[entry.worker] += entry.load
-            busiest = max(loads, key=lambda one: loads[one])
-            gap = loads[busiest] - loads[number]
-            mine = [
-                e
-                for e in self.entries.values()
-                if e.worker == busiest and e.saved.live and not e.over and 2 * e.load <= gap
-            ]
-            if not mine:
-                return
-            moved = max(mine, key=lambda e: e.load)
-            self._take_away(moved)
-            moved.worker, moved.placed = number, time.monotonic()
-            moved.state, moved.text = "connecting", "moved to a worker with less to do"
-            moved.moves += 1
-            self._send(moved, moved.order())
 
     def _enter(self, name: str, config: StreamConfig, saved: Saved | None) -> Entry:
         same = saved is not None and (not saved.config or saved.config.get("source") == config.source)
         entry = self.entries[name] = Entry(name, config, saved if same and saved is not None else Saved())
         return entry
 
-    def _take_away(self, entry: Entry) -> None:
-        self._send(entry, pack("remove", {"stream": entry.name}))
-        entry.leave()
-
-    def _send(self, entry: Entry, message: bytes) -> None:
-        if entry.worker is not None and entry.worker in self.posts:
-            self.posts[entry.worker].handle.send(message)
-
     def _write_state(self, at_once: bool = False) -> None:
         path, now = self.config.state.file, time.monotonic()
         if path is None or (not at_once and now - self._written < self.config.state.every):
             return
         self._written = now
-        streams = {}
-        for name, entry in self.entries.items():
-            if entry.state == "ended":  # a file that was read to its end starts anew the next time
-                continue
-            saved = entry.saved
-            streams[name] = Saved(
-                saved.moved_to(entry.boxes),
-                saved.views,
-                saved.begun,
-                saved.frame,
-                saved.live,
-                stream_to_dict(entry.config),
-                saved.added,
-            )
+        # A file that was read to its end starts anew the next time.
+        streams = {name: entry.to_save() for name, entry in self.entries.items() if entry.state != "ended"}
         try:
             write_state(path, streams)
         except OutputError as error:
@@ -475,20 +281,20 @@ class Supervisor:
 
     def _finish(self) -> None:
         """Workers finish their recordings, results get out, the state is written."""
-        for post in self.posts.values():
+        for post in self._staff.posts.values():
             post.handle.send(pack("stop"))
         end = time.monotonic() + LAST_WAIT
-        while time.monotonic() < end and any(not p.done and p.ready for p in self.posts.values()):
+        while time.monotonic() < end and any(not p.done and p.ready for p in self._staff.posts.values()):
             try:
-                number, message = self._inbox.get(timeout=TICK)
+                number, message = self._staff.inbox.get(timeout=TICK)
             except queue.Empty:
                 continue
             with self._lock:
                 if message is None:
-                    self.posts.pop(number, None)
+                    self._staff.posts.pop(number, None)
                 else:
                     self._hear(number, message)
-        for post in self.posts.values():
+        for post in self._staff.posts.values():
             post.handle.kill()
         self._write_state(at_once=True)
         self.results.finish()

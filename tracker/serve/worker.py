@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib import import_module
@@ -18,10 +18,12 @@ from typing import Any
 
 from tracker.errors import SiamTrackError
 from tracker.serve.batching import observe_many
-from tracker.serve.config import parse_stream, parse_target
+from tracker.serve.config_file import parse_stream, parse_target
 from tracker.serve.messages import pack, unpack
 from tracker.serve.plan import Plan
 from tracker.serve.recording import Recording
+from tracker.serve.reporter import STATUS_SECONDS, Reporter
+from tracker.serve.scheduler import Scheduler, give_turn
 from tracker.serve.stream import LIVE_BUDGET_MS, Stream
 from tracker.serve.targets import StreamTargets
 from tracker.tracking.core import Core
@@ -30,10 +32,6 @@ from tracker.types import Frame, Track
 
 logger = logging.getLogger(__name__)
 
-STATUS_SECONDS = 0.5
-"""Between two signs of life."""
-OUTBOX = 20_000
-"""Messages that wait for the supervisor at most."""
 CPU_CALL = 4
 """Windows in one network call on a CPU: nearly all that a batch saves there."""
 MOST_FAULTS = 5
@@ -58,7 +56,7 @@ class Worker:
     """
 
     def __init__(self, plan: Plan, tracker: SiamTracker | None = None) -> None:
-        self.plan, self.outbox = plan, queue.Queue(OUTBOX)  # type: tuple[Plan, queue.Queue[bytes]]
+        self.plan = plan
         self._tracker = tracker or build_tracker(plan)
         self._fingerprint = fingerprint(self._tracker.model)
         model, engine, config = self._tracker.model, self._tracker.engine, self._tracker.config
@@ -67,14 +65,13 @@ class Worker:
         )
         self._streams: dict[str, Stream] = {}
         self._commands: deque[tuple[str, dict[str, Any], dict[str, bytes]]] = deque()
-        self._wakeup = threading.Condition()
-        self._news = self._stopping = False
+        self._stopping = False
         self._finishing: list[Recording] = []
-        self._told: dict[str, tuple[str, str]] = {}
-        self._said = self._saved = 0.0
-        self.lost_results = 0
+        self._reporter = Reporter(self._streams, plan.wait, plan.save_every, self._close)
+        self.outbox = self._reporter.outbox
         on_cpu = engine.device == "cpu"
         self._call = plan.batch.call_crops or (CPU_CALL if on_cpu else plan.batch.crops)
+        self._scheduler = Scheduler(self._streams, plan.batch, self._call, lambda: bool(self._commands))
         self._cores: queue.SimpleQueue[Core] = queue.SimpleQueue()
         self._pool: ThreadPoolExecutor | None = None
         twin = getattr(engine, "one_thread", None)
@@ -87,7 +84,7 @@ class Worker:
             self._cores.put(self._tracker.core)
         self._observe: Observer | None = _observer(plan.observer)
         self._thread = threading.Thread(target=self._run, name="siamtrack-batcher", daemon=True)
-        self._put(
+        self._reporter.put(
             "ready",
             {
                 "model": self._tracker.name, "engine": engine.name, "device": engine.device,
@@ -102,7 +99,7 @@ class Worker:
     def handle(self, message: bytes) -> None:
         """Takes a message of the supervisor, from any thread."""
         self._commands.append(unpack(message))
-        self._wake()
+        self._scheduler.wake()
 
     def stop(self, timeout: float | None = None) -> None:
         """Finish the recordings and end."""
@@ -121,18 +118,18 @@ class Worker:
         try:
             while not self._stopping:
                 self._obey()
-                self._tell_states()
-                ready = self._gather()
+                self._reporter.states()
+                ready = self._scheduler.gather(STATUS_SECONDS / 2)
                 if ready:
                     self._flush(ready)
         finally:
             for stream in self._streams.values():
-                self._put_saved(stream)
+                self._reporter.saved(stream)
                 self._close(stream)
             for recording in self._finishing:
                 recording.join()
-            self._tell_states(everything=True)
-            self._put("bye", {})
+            self._reporter.states(everything=True)
+            self._reporter.put("bye", {})
 
     def _close(self, stream: Stream) -> None:
         stream.close()
@@ -140,74 +137,17 @@ class Worker:
             self._finishing.append(stream.recording)
         self._finishing = [r for r in self._finishing if r.is_alive()]
 
-    def _wake(self) -> None:
-        with self._wakeup:
-            self._news = True
-            self._wakeup.notify_all()
-
-    def _gather(self) -> list[Stream]:
-        """Streams whose frames are to be looked at now: those served longest ago first, up to `batch.crops` windows."""
-        limit, wait = self.plan.batch.crops, self.plan.batch.wait_ms / 1000
-        with self._wakeup:
-            self._wakeup.wait_for(lambda: self._news, STATUS_SECONDS / 2)
-            self._news = False
-        while True:
-            ready = [s for s in self._streams.values() if s.reader.ready]
-            if not ready:
-                return []
-            now, due = time.monotonic(), min(s.reader.oldest for s in ready) + wait
-            # Nothing is gained by waiting where every stream that can have a frame has one.
-            all_there = all(s.reader.ready or s.reader.state != "live" for s in self._streams.values())
-            if all_there or now >= due or self._commands or sum(max(s.crops, 1) for s in ready) >= limit:
-                break
-            with self._wakeup:
-                self._wakeup.wait_for(lambda: self._news, due - now)
-                self._news = False
-        ready.sort(key=lambda s: s.served)
-        windows = 0
-        taken: list[Stream] = []
-        for stream in ready:
-            if taken and windows + stream.crops > limit:
-                break
-            taken.append(stream)
-            windows += stream.crops
-        if len(taken) < len(ready):
-            self._news = True  # the others come next, at once
-        return taken
-
     def _flush(self, ready: Sequence[Stream]) -> None:
         """One look at the frames of these streams, in as few network calls as pay."""
-        now = time.monotonic()
-        for stream in ready:
-            stream.served = now
-        self._give_turn(ready)
-        parts: list[list[Stream]] = []
-        windows = 0
-        for stream in ready:
-            if (
-                not parts or windows + stream.crops > self._call or stream.faults
-            ):  # one that failed before is looked at alone
-                parts.append([])
-                windows = 0
-            parts[-1].append(stream)
-            windows += self._call if stream.faults else max(stream.crops, 1)
+        give_turn(ready)
+        parts = self._scheduler.calls(ready)
         if self._pool is None or len(parts) == 1:
             for part in parts:
                 self._look_safely(part)
         else:
             list(self._pool.map(self._look_safely, parts))
         if any(s.reader.ready or s.reader.over for s in ready):
-            self._news = True
-
-    def _give_turn(self, ready: Sequence[Stream]) -> None:
-        """One live stream at a time searches for what it lost, so that ten of them don't stall the others."""
-        lost = [s for s in ready if s.live and s.any_lost]
-        turn = min(lost, key=lambda s: s.searched, default=None)
-        for stream in lost:
-            assert stream.targets is not None
-            stream.targets.may_search = stream is turn
-        if turn is not None:
-            turn.searched = time.monotonic()
+            self._scheduler.wake()
 
     def _look_safely(self, streams: Sequence[Stream]) -> None:
         """A frame that nobody foresaw costs its stream, not the others: who fails is looked at alone from then on,
@@ -236,7 +176,7 @@ class Worker:
         for (stream, (frame, came)), sight, (targets, _) in zip(taken, sights, jobs, strict=True):
             tracks = stream.follow(frame, sight if targets else None)
             if stream.targets is not None and set(stream.targets.names.values()) != stream.saved_names:
-                self._put_saved(stream)  # before the first result of a target: a restart must know it
+                self._reporter.saved(stream)  # before the first result of a target: a restart must know it
             spent = time.monotonic() - came
             stream.counters.latencies.append(spent)
             if not stream.crops and not tracks:
@@ -251,7 +191,7 @@ class Worker:
             }
             lines.append(line | self._observe(stream.name, frame, tracks) if self._observe else line)
         if lines:
-            self._put("results", {"lines": lines})
+            self._reporter.put("results", {"lines": lines})
 
     # Words of the supervisor.
 
@@ -261,7 +201,7 @@ class Worker:
             try:
                 self._do(kind, values, parts)
             except SiamTrackError as error:
-                self._put("event", {"stream": values.get("stream"), "about": kind, "text": str(error)})
+                self._reporter.event(values.get("stream"), kind, str(error))
 
     def _do(self, kind: str, values: dict[str, Any], parts: dict[str, bytes]) -> None:
         name = values.get("stream", "")
@@ -273,7 +213,7 @@ class Worker:
             stream = self._streams.pop(name, None)
             if stream is not None:
                 if values.get("keep"):
-                    self._put_saved(stream)
+                    self._reporter.saved(stream)
                 self._close(stream)
         elif name not in self._streams:
             logger.info("%s for the stream %r, which is not here", kind, name)
@@ -291,12 +231,12 @@ class Worker:
             self._close(self._streams.pop(name))
         saved = {key: (numbers, parts[key]) for key, numbers in values.get("saved", {}).items() if key in parts}
         stream = Stream(
-            name, parse_stream(name, values["config"], "the plan"), self.plan.limits, self._targets, self._wake,
-            lambda about, text: self._put("event", {"stream": name, "about": about, "text": text}),
+            name, parse_stream(name, values["config"], "the plan"), self.plan.limits, self._targets, self._scheduler.wake,
+            lambda about, text: self._reporter.event(name, about, text),
             saved=saved, begun=values.get("begun", ()), start=int(values.get("start", 0)), decode=self.plan.decode,
         )  # fmt: skip
         self._streams[name] = stream
-        self._told.pop(name, None)
+        self._reporter.forget(name)
         stream.reader.start()
 
     def _targets(self, live: bool) -> StreamTargets:
@@ -307,64 +247,14 @@ class Worker:
         from tracker.web.pictures import jpeg
 
         if stream.latest is None:
-            self._put("picture", {"stream": stream.name, "number": values["number"], "text": "no frame has come yet"})
+            self._reporter.put(
+                "picture", {"stream": stream.name, "number": values["number"], "text": "no frame has come yet"}
+            )
             return
         frame, tracks = stream.latest
         image = draw_tracks(frame, tracks) if values.get("boxes", True) else frame.image
         data = {"jpeg": jpeg(image, int(values.get("side", PICTURE_SIDE)))}
-        self._put("picture", {"stream": stream.name, "number": values["number"], "frame": frame.index}, data)
-
-    # Words to the supervisor.
-
-    def _put(self, kind: str, values: Mapping[str, Any], parts: Mapping[str, bytes] | None = None) -> None:
-        message = pack(kind, values, parts)
-        try:
-            self.outbox.put(message, block=self.plan.wait and kind == "results")
-        except queue.Full:
-            self.lost_results += len(values.get("lines", ()))
-
-    def _tell_states(self, everything: bool = False) -> None:
-        """Changed states at once, counters as a sign of life now and then, the targets' own state as often as the plan
-        says."""
-        for stream in self._streams.values():
-            state = (stream.reader.state, stream.reader.text)
-            if state[0] == "ended" and stream.reader.ready:  # its last frames are still to be looked at
-                continue
-            if self._told.get(stream.name) != state:
-                self._told[stream.name] = state
-                info, every = stream.reader.info, stream.reader.every
-                if state[0] in ("ended", "failed"):
-                    self._put_saved(stream)
-                    self._close(stream)
-                self._put(
-                    "event",
-                    {
-                        "stream": stream.name, "about": "state", "state": state[0], "text": state[1],
-                        "width": info.width, "height": info.height, "live": not every,
-                    },
-                )  # fmt: skip
-        now = time.monotonic()
-        if everything or now - self._said >= STATUS_SECONDS:
-            self._said = now
-            counters = {name: stream.counters.as_dict() for name, stream in self._streams.items()}
-            self._put("status", {"streams": counters, "lost_results": self.lost_results})
-        if now - self._saved >= self.plan.save_every:
-            self._saved = now
-            for stream in self._streams.values():
-                if not stream.closed:
-                    self._put_saved(stream)
-
-    def _put_saved(self, stream: Stream) -> None:
-        saved = stream.save()
-        stream.saved_names = set(saved)
-        if saved or stream.begun:
-            values = {
-                "stream": stream.name,
-                "targets": {name: numbers for name, (numbers, _) in saved.items()},
-                "begun": sorted(stream.begun),
-                "frame": stream.latest[0].index if stream.latest else None,
-            }
-            self._put("saved", values, {name: views for name, (_, views) in saved.items()})
+        self._reporter.put("picture", {"stream": stream.name, "number": values["number"], "frame": frame.index}, data)
 
 
 def build_tracker(plan: Plan) -> SiamTracker:

@@ -1,0 +1,179 @@
+"""Reads `streams.yaml`, and the streams and targets that a request adds, and checks them key by key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tracker.config import merge, read_yaml
+from tracker.errors import ConfigError
+from tracker.files import is_file, suggest
+from tracker.media.sinks.base import check_video_name
+from tracker.serve.config import DetectionsConfig, MqttConfig, ServeConfig, StreamConfig, TargetConfig
+
+T = TypeVar("T")
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
+LOST_ACTIONS = ("search", "drop", "restart")
+WHEN_FULL = ("drop", "wait")
+LIVE = ("auto", "yes", "no")
+
+
+def load_serve_config(path: str | Path) -> ServeConfig:
+    """The configuration in a yaml file.
+
+    Raises:
+        ConfigError: Missing or malformed file, unknown key (with the nearest known one), value of a wrong type or out
+            of bounds.
+    """
+    if not is_file(path):
+        raise ConfigError(
+            f"The file {path} does not exist; name a file that lists streams, docs/serve.md has one to start from."
+        )
+    values = read_yaml(path)
+    streams = values.pop("streams", None) or {}
+    if not isinstance(streams, dict):
+        raise ConfigError(
+            f"In {path}: `streams` must hold a name and what it is for each stream, not a {type(streams).__name__}."
+        )
+    results = values.get("results")
+    mqtt = _part(results, "mqtt", MqttConfig(), f"results of {path}") if isinstance(results, dict) else None
+    config = merge(ServeConfig(), values, where=str(path))
+    config = replace(config, results=replace(config.results, mqtt=mqtt))
+    _check_whole(config, str(path))
+    return replace(
+        config, streams={str(name): parse_stream(str(name), one, str(path)) for name, one in streams.items()}
+    )
+
+
+def _part(values: dict[str, Any], key: str, base: T, where: str) -> T | None:
+    """Takes an optional part out of the values: `base` with what is said of it, or None where nothing is."""
+    part = values.pop(key, None)
+    if part is None or part is False:
+        return None
+    if not isinstance(part, dict):
+        raise ConfigError(f"In {where}: `{key}` must hold keys and values, not {part!r}.")
+    return merge(base, part, where=f"{key} of {where}")
+
+
+def parse_stream(name: str, values: Any, where: str) -> StreamConfig:
+    """One stream, from a mapping or from its source alone.
+
+    Args:
+        name: Of the stream.
+        values: What stands behind the name.
+        where: What to call the origin in an error.
+
+    Raises:
+        ConfigError: As `load_serve_config`.
+    """
+    where = f"stream {name!r} of {where}"
+    if not NAME.match(name):
+        raise ConfigError(
+            f"In {where}: a name has up to 64 letters, digits, dots, dashes and underscores, and begins with the first two."
+        )
+    if isinstance(values, (str, int)) and not isinstance(values, bool):
+        values = {"source": values}
+    if not isinstance(values, dict):
+        raise ConfigError(f"In {where}: it needs at least `source: FILE or URL`.")
+    values = dict(values)
+    if isinstance(values.get("live"), bool):  # yaml reads yes and no as true and false
+        values["live"] = "yes" if values["live"] else "no"
+    if isinstance(values.get("source"), int) and not isinstance(values["source"], bool):
+        values["source"] = str(values["source"])
+    targets = values.pop("targets", None) or {}
+    if isinstance(targets, list):
+        targets = {str(k): one for k, one in enumerate(targets)}
+    if not isinstance(targets, dict):
+        raise ConfigError(f"In {where}: `targets` must hold a name and a box for each target.")
+    detections = _part(values, "detections", DetectionsConfig(), where)
+    config = merge(StreamConfig(), values, where=where)
+    config = replace(
+        config, detections=detections, targets={str(k): parse_target(str(k), one, where) for k, one in targets.items()}
+    )
+    if not config.source:
+        raise ConfigError(f"In {where}: it needs `source: FILE or URL`.")
+    _one_of("live", config.live, LIVE, where)
+    _one_of("lost", config.lost, LOST_ACTIONS, where)
+    _positive({"lost_seconds": config.lost_seconds, "timeout": config.timeout}, where)
+    found = config.detections
+    if found is not None:
+        if (found.file is None) == (found.url is None):
+            raise ConfigError(f"In {where}: `detections` needs either `file` or `url`.")
+        if found.url is not None and not re.match(r"https?://", found.url):
+            raise ConfigError(f"In {where}: detections.url is {found.url!r}; it must begin with http:// or https://.")
+        _positive({f"detections.{k}": getattr(found, k) for k in ("every", "timeout", "most")}, where)
+    if config.record.boxes and Path(config.record.boxes).suffix.lower() not in (".csv", ".jsonl"):
+        raise ConfigError(f"In {where}: record.boxes is {config.record.boxes!r}; its name must end in .csv or .jsonl.")
+    if config.record.video:
+        check_video_name(config.record.video)
+    return config
+
+
+def parse_target(name: str, values: Any, where: str) -> TargetConfig:
+    """One target, from a mapping or from its box alone.
+
+    Raises:
+        ConfigError: As `load_serve_config`.
+    """
+    where = f"target {name!r} of {where}"
+    if not NAME.match(name):
+        raise ConfigError(
+            f"In {where}: a name has up to 64 letters, digits, dots, dashes and underscores, and begins with the first two."
+        )
+    if isinstance(values, list):
+        values = {"box": values}
+    if isinstance(values, dict) and "gallery" in values:
+        raise ConfigError(
+            f"In {where}: targets from a gallery are not supported yet; give `known`, a file of `track --save-target`."
+        )
+    if not isinstance(values, dict):
+        raise ConfigError(f"In {where}: it needs `box: [x, y, w, h]` or `known: FILE.npz`.")
+    config = merge(TargetConfig(), values, where=where)
+    if (config.box is None) == (config.known is None):
+        raise ConfigError(f"In {where}: it needs either `box: [x, y, w, h]` or `known: FILE.npz`.")
+    if config.box is not None and (len(config.box) != 4 or min(config.box[2:]) <= 0):
+        raise ConfigError(f"In {where}: the box {list(config.box)} is not x, y, w, h in pixels with w and h above 0.")
+    if config.frame < 0:
+        raise ConfigError(f"In {where}: frame is {config.frame}; frames are counted from 0.")
+    return config
+
+
+def _check_whole(config: ServeConfig, where: str) -> None:
+    _one_of("results.when_full", config.results.when_full, WHEN_FULL, where)
+    _positive(
+        {
+            "batch.crops": config.batch.crops,
+            "workers.threads": config.workers.threads,
+            "results.queue": config.results.queue,
+            "state.every": config.state.every,
+            **{f"limits.{key}": value for key, value in asdict(config.limits).items()},
+        },
+        where,
+    )
+    least = {
+        "batch.wait_ms": config.batch.wait_ms,
+        "batch.call_crops": config.batch.call_crops,
+        "workers.count": config.workers.count,
+        "workers.gone_seconds": config.workers.gone_seconds,
+    }
+    for key, value in least.items():
+        if value < 0:
+            raise ConfigError(f"In {where}: {key} is {value}; it can't be negative.")
+    mqtt = config.results.mqtt
+    if mqtt is not None and mqtt.qos not in (0, 1):
+        raise ConfigError(f"In {where}: results.mqtt.qos is {mqtt.qos}; it is 0 or 1.")
+
+
+def _one_of(key: str, value: str, known: tuple[str, ...], where: str) -> None:
+    if value not in known:
+        raise ConfigError(f"In {where}: {key} is {value!r}; it is one of {', '.join(known)}.{suggest(value, known)}")
+
+
+def _positive(values: Mapping[str, float], where: str) -> None:
+    for key, value in values.items():
+        if not 0 < value < float("inf"):
+            raise ConfigError(f"In {where}: {key} is {value}; it must be above 0.")

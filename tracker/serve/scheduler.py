@@ -1,0 +1,94 @@
+"""Whose frames a worker looks at next, which of them share a network call, and who may search for what it lost."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from tracker.serve.config import BatchConfig
+from tracker.serve.stream import Stream
+
+
+class Scheduler:
+    """Gathers frames of streams into batches.
+
+    Args:
+        streams: The streams by name; the worker's own mapping.
+        batch: How many search windows are gathered, and for how long.
+        call: Search windows in one network call at most.
+        interrupted: Whether something else waits for the worker, so that gathering ends.
+    """
+
+    def __init__(
+        self, streams: Mapping[str, Stream], batch: BatchConfig, call: int, interrupted: Callable[[], bool]
+    ) -> None:
+        self._streams, self._batch, self._call, self._interrupted = streams, batch, call, interrupted
+        self._wakeup = threading.Condition()
+        self._news = False
+
+    def wake(self) -> None:
+        """There is something to do; from any thread."""
+        with self._wakeup:
+            self._news = True
+            self._wakeup.notify_all()
+
+    def gather(self, idle: float) -> list[Stream]:
+        """Streams whose frames are to be looked at now: those served longest ago first, up to `batch.crops` windows.
+
+        Args:
+            idle: Seconds to wait at most where nothing happens.
+        """
+        limit, wait = self._batch.crops, self._batch.wait_ms / 1000
+        with self._wakeup:
+            self._wakeup.wait_for(lambda: self._news, idle)
+            self._news = False
+        while True:
+            ready = [s for s in self._streams.values() if s.reader.ready]
+            if not ready:
+                return []
+            now, due = time.monotonic(), min(s.reader.oldest for s in ready) + wait
+            # Nothing is gained by waiting where every stream that can have a frame has one.
+            all_there = all(s.reader.ready or s.reader.state != "live" for s in self._streams.values())
+            if all_there or now >= due or self._interrupted() or sum(max(s.crops, 1) for s in ready) >= limit:
+                break
+            with self._wakeup:
+                self._wakeup.wait_for(lambda: self._news, due - now)
+                self._news = False
+        ready.sort(key=lambda s: s.served)
+        windows = 0
+        taken: list[Stream] = []
+        for stream in ready:
+            if taken and windows + stream.crops > limit:
+                break
+            taken.append(stream)
+            windows += stream.crops
+        if len(taken) < len(ready):
+            self._news = True  # the others come next, at once
+        now = time.monotonic()
+        for stream in taken:
+            stream.served = now
+        return taken
+
+    def calls(self, ready: Sequence[Stream]) -> list[list[Stream]]:
+        """The streams that share a network call; one on which tracking failed before is looked at alone."""
+        parts: list[list[Stream]] = []
+        windows = 0
+        for stream in ready:
+            if not parts or windows + stream.crops > self._call or stream.faults:
+                parts.append([])
+                windows = 0
+            parts[-1].append(stream)
+            windows += self._call if stream.faults else max(stream.crops, 1)
+        return parts
+
+
+def give_turn(ready: Sequence[Stream]) -> None:
+    """One live stream at a time searches for what it lost, so that ten of them don't stall the others."""
+    lost = [s for s in ready if s.live and s.any_lost]
+    turn = min(lost, key=lambda s: s.searched, default=None)
+    for stream in lost:
+        assert stream.targets is not None
+        stream.targets.may_search = stream is turn
+    if turn is not None:
+        turn.searched = time.monotonic()

@@ -1,0 +1,131 @@
+"""Starts workers, listens to them, keeps a spare one, and notices when one is gone."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tracker.serve.config import WorkersConfig
+from tracker.serve.process import Handle
+
+START_WAIT, SILENCE = 120.0, 10.0
+"""Seconds that a worker may take to load its model, and that it may say nothing after that."""
+INBOX = 4096
+
+Hire = Callable[[], "Handle | None"]
+"""Starts a worker; None where there is no room for one now."""
+Tell = Callable[[str, str, str], None]
+"""(stream, what about, sentence): something a user may want to read."""
+
+
+@dataclass
+class Post:
+    """A worker as the supervisor sees it.
+
+    Attributes:
+        number: Its own; never given twice.
+        handle: How to talk to it.
+        ready: Whether it has loaded its model.
+        spare: Whether it waits for another to die.
+        heard, hired: When it said something last, and when it was started.
+        text: What it is, in words.
+    """
+
+    number: int
+    handle: Handle
+    ready: bool = False
+    spare: bool = False
+    heard: float = 0.0
+    hired: float = 0.0
+    text: str = "starting"
+    lost_results: int = 0
+    done: bool = False
+    pid: int | None = None
+    host: str = ""
+
+    def take_ready(self, values: dict[str, Any]) -> None:
+        """Notes what it says of itself when it has loaded its model."""
+        self.ready, self.text = True, f"{values['model']} on {values['device']} ({values['engine']})"
+        self.pid, self.host = values["pid"], values["host"]
+
+    def as_dict(self) -> dict[str, Any]:
+        """What control shows."""
+        return {"number": self.number, "place": self.handle.place} | {
+            key: getattr(self, key) for key in ("host", "pid", "ready", "spare", "text")
+        }
+
+
+class Staff:
+    """The workers of a supervisor.
+
+    Args:
+        hire: Starts a worker.
+        count: How many work at once.
+        config: Whether there is a spare one, and how long one may be silent.
+
+    Attributes:
+        posts: The workers by number.
+        inbox: (number, message) of all workers; None as the message of one that has died.
+        deaths: How many have died.
+    """
+
+    def __init__(self, hire: Hire, count: int, config: WorkersConfig) -> None:
+        self.posts: dict[int, Post] = {}
+        self.inbox: queue.Queue[tuple[int, bytes | None]] = queue.Queue(INBOX)
+        self.deaths = 0
+        self._hire, self._count, self._config = hire, count, config
+        self._numbers = 0
+        self._next_hire, self._hire_wait = 0.0, 0.5
+
+    def fill(self) -> None:
+        """Start the next worker that is missing, and a spare one when all others are ready."""
+        now = time.monotonic()
+        if now < self._next_hire:
+            return
+        active = [p for p in self.posts.values() if not p.spare]
+        if len(active) >= self._count:
+            spares = [p for p in self.posts.values() if p.spare]
+            # The spare one starts last: it must not compete with those that are waited for.
+            if not self._config.spare or spares or not all(p.ready for p in active):
+                return
+        handle = self._hire()
+        if handle is None:
+            self._next_hire = now + 1.0
+            return
+        self._numbers += 1
+        post = Post(self._numbers, handle, spare=len(active) >= self._count, heard=now, hired=now)
+        self.posts[post.number] = post
+        threading.Thread(target=self._listen, args=(post,), name=f"siamtrack-worker-{post.number}", daemon=True).start()
+
+    def _listen(self, post: Post) -> None:
+        while (message := post.handle.receive()) is not None:
+            self.inbox.put((post.number, message))
+        self.inbox.put((post.number, None))
+
+    def started(self) -> None:
+        """A worker has loaded its model: the next one that can't start is tried again soon."""
+        self._hire_wait = 0.5
+
+    def silent(self) -> list[tuple[Post, str]]:
+        """The workers that have said nothing for too long, each with a sentence."""
+        now, out = time.monotonic(), []
+        for post in self.posts.values():
+            longest = (self._config.gone_seconds or SILENCE) if post.ready else START_WAIT
+            if now - post.heard > longest:
+                out.append((post, f"no sign of life for {longest:g} s"))
+        return out
+
+    def dismiss(self, post: Post) -> None:
+        """A worker is gone; the spare one takes its place."""
+        del self.posts[post.number]
+        threading.Thread(target=post.handle.kill, daemon=True).start()
+        self.deaths += 1
+        if not post.ready:  # it could not even start: slower and slower
+            self._next_hire, self._hire_wait = time.monotonic() + self._hire_wait, min(2 * self._hire_wait, 30.0)
+        spare = next((p for p in self.posts.values() if p.spare and p.ready), None)
+        if spare is not None and not post.spare:
+            spare.spare = False
