@@ -195,8 +195,9 @@ def import_all(project: Project, args: argparse.Namespace) -> None:
         AnnotationError: A clip isn't in the project.
     """
     from tracker.annotate.clip import AnnotationError
+    from tracker.annotate.clip_import import add_clip_of
     from tracker.annotate.formats import read
-    from tracker.annotate.project import add_clip_of, clip_names
+    from tracker.annotate.project import clip_names
 
     for name, path in args.imports:
         found = read(name, path)
