@@ -163,9 +163,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--width", type=int, default=1280)
     parser.add_argument("--height", type=int, default=720)
     parser.add_argument("--rate", type=int, default=25, help="frames per second")
+    parser.add_argument(
+        "--container", default="nut", choices=("nut", "mpegts"), help="mpegts makes every receiver two frames late"
+    )
     args = parser.parse_args(argv)
     command = [sys.executable, "-m", "tracker.serve.synthetic", "--aligned"]
-    command += [f"--{key}={getattr(args, key)}" for key in ("width", "height", "rate")]
+    command += [f"--{key}={getattr(args, key)}" for key in ("width", "height", "rate", "container")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None

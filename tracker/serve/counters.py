@@ -15,7 +15,7 @@ KEPT = 500
 
 @dataclass
 class Counters:
-    """Counts of one stream in one worker; each number is changed by one thread only.
+    """Counts of one stream in one worker; each number is changed by one thread, or under the reader's lock.
 
     Attributes:
         frames: Frames that came.

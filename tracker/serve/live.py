@@ -90,7 +90,7 @@ class LiveReader:
 
         def convert() -> Frame:
             try:
-                picture: Any = self._reformatter.reformat(raw, format="bgr24").to_ndarray()
+                picture: Any = self._reformatter.reformat(raw, format="bgr24", threads=1).to_ndarray()
             except (av.FFmpegError, OSError, ValueError) as error:
                 raise SourceError(f"{self._name} sent a picture that can't be converted: {error}.") from None
             return Frame(np.ascontiguousarray(picture), index, stamp)

@@ -23,6 +23,10 @@ logger = logging.getLogger(__name__)
 
 AHEAD = 2
 """Frames of a file that are decoded ahead."""
+BURST, BURST_SECONDS = 2, 0.03
+"""Live frames that may wait, and for how long the older of two is still looked at. Frames come in bursts when a network or
+a scheduler holds them up; without this the first of two that come together would always be dropped, however idle the
+tracker is. With a tracker that is behind, the older frame is past this age, and the newest one alone is looked at."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,7 @@ class Reader(threading.Thread):
             SourceError: Its picture can't be converted.
         """
         with self._room:
+            self._drop_stale()
             if not self._waiting:
                 return None
             arrival = self._waiting.popleft()
@@ -224,11 +229,21 @@ class Reader(threading.Thread):
     def _put_newest(self, frame: Callable[[], Frame], came: float) -> None:
         with self._room:
             self._counters.frames += 1
-            self._counters.dropped += len(self._waiting)
-            self._waiting.clear()
             self._waiting.append(Arrival(frame, came))
             self._index += 1
+            self._drop_stale()
         self._wake()
+
+    def _drop_stale(self) -> None:
+        """Drops, of a live stream, what a newer frame makes worthless; the caller holds `_room`."""
+        if self.every:
+            return
+        now = time.monotonic()
+        while len(self._waiting) > 1 and (
+            len(self._waiting) > BURST or now - self._waiting[0].came > BURST_SECONDS
+        ):
+            self._waiting.popleft()
+            self._counters.dropped += 1
 
     def _put_every(self, frame: Callable[[], Frame]) -> None:
         with self._room:

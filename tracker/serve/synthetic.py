@@ -84,19 +84,27 @@ def encode(width: int, height: int, rate: int) -> list[bytes]:
 
 
 class StreamServer:
-    """Serves the loop to any number of clients, as MPEG-TS over TCP.
+    """Serves the loop to any number of clients over TCP.
 
     Args:
         width, height: Pixels.
         rate: Frames per second.
         port: 0: any free one.
         aligned: Whether each client begins at the first picture, so that a box for it is known; else at the next key frame.
+        container: nut, which says where a picture ends, as RTP does; or mpegts, where only the next picture's beginning
+            says so, which makes every receiver two frames late.
     """
 
     def __init__(
-        self, width: int = 1280, height: int = 720, rate: int = 25, port: int = 0, aligned: bool = False
+        self,
+        width: int = 1280,
+        height: int = 720,
+        rate: int = 25,
+        port: int = 0,
+        aligned: bool = False,
+        container: str = "nut",
     ) -> None:
-        self._aligned = aligned
+        self._aligned, self._container = aligned, container
         self._packets, self._size, self.rate = encode(width, height, rate), (width, height), rate
         self._listener = socket.create_server(("127.0.0.1", port), backlog=64)
         self.port: int = self._listener.getsockname()[1]
@@ -111,7 +119,7 @@ class StreamServer:
     def _send(self, client: socket.socket) -> None:
         rate = self.rate
         with client, contextlib.suppress(OSError, av.FFmpegError), client.makefile("wb", buffering=0) as out:
-            with av.open(out, "w", format="mpegts", options={"flush_packets": "1"}) as container:
+            with av.open(out, "w", format=self._container, options={"flush_packets": "1"}) as container:
                 # Without an encoder: the packets are there.
                 stream: Any = container.add_mux_stream("h264", rate=rate, width=self._size[0], height=self._size[1])
                 stream.time_base = Fraction(1, rate)
@@ -136,9 +144,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--width", type=int, default=1280)
     parser.add_argument("--height", type=int, default=720)
     parser.add_argument("--rate", type=int, default=25, help="frames per second")
+    parser.add_argument("--container", default="nut", choices=("nut", "mpegts"))
     parser.add_argument("--aligned", action="store_true", help="each client begins at the first picture")
     args = parser.parse_args(argv)
-    server = StreamServer(args.width, args.height, args.rate, args.port, args.aligned)
+    server = StreamServer(args.width, args.height, args.rate, args.port, args.aligned, args.container)
     sys.stdout.write(f"{server.port} {server.epoch}\n")
     sys.stdout.flush()
     server.run()
