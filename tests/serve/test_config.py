@@ -68,7 +68,7 @@ streams:
         ("batch: {crop: 3}", "Did you mean 'batch.crops'?"),
         ("results: {mqtt: {hots: x}}", "Did you mean 'host'?"),
         ("streams: {a: {source: x.mp4, targets: {t: [1, 2, 3]}}}", "not x, y, w, h"),
-        ("streams: {a: {source: x.mp4, targets: {t: {frame: 2}}}}", "either `box"),
+        ("streams: {a: {source: x.mp4, targets: {t: {frame: 2}}}}", "one of `box"),
         ("streams: {a: {targets: {t: [1, 2, 3, 4]}}}", "needs `source"),
         ("streams: {'a b': x.mp4}", "letters, digits"),
         ("streams: {a: {source: x.mp4, detections: {every: 2}}}", "either `file` or `url`"),

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tracker.crops import Crop, context_side, mean_colour
 from tracker.errors import ConfigError
+from tracker.files import suggest
 from tracker.geometry import check_box
 from tracker.matching.gallery import Gallery, Hit
 from tracker.matching.gallery_file import GalleryError, View
@@ -25,6 +26,7 @@ from tracker.types import Frame, Image, Track
 
 if TYPE_CHECKING:
     from tracker.matching.matcher import Matcher
+    from tracker.tracking.template_memory import KnownTarget
     from tracker.tracking.tracker import SiamTracker
 
 TEMPLATE, CONTEXT = 129, 0.5
@@ -134,7 +136,7 @@ class VideoSearch:
             threshold = gallery.calibration.threshold(far)
         self.gallery, self.tracker, self.threshold, self.margin, self.every = gallery, tracker, threshold, margin, every
         self.multi = MultiTracker(tracker)
-        self._known = {thing: self._target(thing) for thing in gallery.things}
+        self._known = {thing: known_target(gallery, thing, tracker) for thing in gallery.things}
         self._ids: dict[int, str] = {}
         self._sure: dict[str, tuple[float, float | None]] = {}
         self._failed: dict[str, int] = {}
@@ -188,25 +190,37 @@ class VideoSearch:
         self._ids[self.multi.expect(image, self._known[thing])] = thing
         self._failed[thing] = 0
 
-    def _target(self, thing: str) -> Any:
-        """A thing as a known target of the tracker: at most four of its views, the first included."""
-        from tracker.tracking.template_memory import KnownTarget, TemplateBank, TemplateView
-        from tracker.tracking.tracker import fingerprint
 
-        core = self.tracker.core
-        shown = [
-            v for v, name in zip(self.gallery.views, self.gallery.names, strict=True) if name == thing and v is not None
-        ]
-        chosen = [shown[int(k)] for k in np.unique(np.linspace(0, len(shown) - 1, 4).round())]
-        n = core.sizes[0]
-        views = [
-            TemplateView(_sized(v.picture, n), np.array(v.target, np.float32) * n / v.picture.shape[0]) for v in chosen
-        ]
-        host: NDArray[np.float32] = TemplateBank.of(
-            core.engine, views, uncompared_channels=core.uncompared_channels
-        ).host
-        size = np.array(chosen[0].size, np.float64)
-        return KnownTarget(views, host, size, chosen[0].frame, fingerprint(self.tracker.model))
+def known_target(gallery: Gallery, thing: str, tracker: SiamTracker) -> KnownTarget:
+    """A thing as a known target of a tracker: at most four of its views, the first included.
+
+    Args:
+        gallery: It needs no matcher.
+        thing: Its name there.
+        tracker: What will look for it.
+
+    Raises:
+        GalleryError: There is no such thing, or the gallery has no pictures of it.
+    """
+    from tracker.tracking.template_memory import KnownTarget, TemplateBank, TemplateView
+    from tracker.tracking.tracker import fingerprint
+
+    if thing not in gallery.things:
+        raise GalleryError(
+            f"There is no {thing!r} in the gallery ({', '.join(gallery.things) or 'it is empty'}).{suggest(thing, gallery.things)}"
+        )
+    shown = [v for v, name in zip(gallery.views, gallery.names, strict=True) if name == thing and v is not None]
+    if not shown:
+        raise GalleryError(f"The gallery has no pictures of {thing} to look for in a video; enrol from picture files.")
+    core = tracker.core
+    chosen = [shown[int(k)] for k in np.unique(np.linspace(0, len(shown) - 1, 4).round())]
+    n = core.sizes[0]
+    views = [
+        TemplateView(_sized(v.picture, n), np.array(v.target, np.float32) * n / v.picture.shape[0]) for v in chosen
+    ]
+    host: NDArray[np.float32] = TemplateBank.of(core.engine, views, uncompared_channels=core.uncompared_channels).host
+    size = np.array(chosen[0].size, np.float64)
+    return KnownTarget(views, host, size, chosen[0].frame, fingerprint(tracker.model))
 
 
 def _sized(picture: NDArray[np.uint8], n: int) -> NDArray[np.uint8]:

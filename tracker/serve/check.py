@@ -8,13 +8,13 @@ from tracker.errors import SiamTrackError, SourceError
 from tracker.geometry import check_box
 from tracker.media.sources.open import check_there, open_source
 from tracker.media.sources.stream import hide_password
-from tracker.serve.config import ServeConfig, StreamConfig
+from tracker.serve.config import ServeConfig, StreamConfig, TargetConfig
 from tracker.serve.detections import open_detections
 from tracker.tracking.template_memory import load_target
 
 
 def check_files(config: ServeConfig) -> None:
-    """Whether the files that streams name are there: videos, known targets, detections.
+    """Whether the files that streams name are there: videos, known targets, galleries, detections.
 
     Raises:
         SiamTrackError: One isn't, or can't be read; the sentence names the stream.
@@ -22,12 +22,25 @@ def check_files(config: ServeConfig) -> None:
     for name, stream in config.streams.items():
         try:
             check_there(stream.source)
-            for target in stream.targets.values():
-                if target.known is not None:
-                    load_target(target.known)
+            for key, target in stream.targets.items():
+                check_target(key, target)
             open_detections(stream.detections)
         except SiamTrackError as error:
             raise type(error)(f"Stream {name!r}: {error}") from None
+
+
+def check_target(name: str, config: TargetConfig) -> None:
+    """Whether the file that a target names is there and holds it.
+
+    Raises:
+        SiamTrackError: It isn't, or doesn't.
+    """
+    if config.known is not None:
+        load_target(config.known)
+    if config.gallery is not None:
+        from tracker.serve.known_things import check_thing
+
+        check_thing(name, config)
 
 
 def check_sources(config: ServeConfig, say: Callable[[str], None]) -> bool:

@@ -8,17 +8,26 @@ from typing import Any
 
 @dataclass(frozen=True)
 class TargetConfig:
-    """One target of a stream: either `box` or `known`.
+    """One target of a stream: either `box`, `known` or `gallery`.
 
     Attributes:
         box: x, y, w, h in pixels, 0-based, top-left corner, in the frame numbered `frame`.
         known: A file written by `track --save-target`; the target is looked for from the first frame on.
+        gallery: A file written by `match enrol`; the thing is looked for from the first frame on, and what is found has to
+            be more like it than like any other thing of the gallery.
+        thing: Its name in the gallery; nothing: the name of the target.
+        far: False-accept rate at which the gallery's calibration takes what was found for the thing, 0 to 1.
+        threshold: Least similarity instead of the one that the calibration gives for `far`.
         frame: 0-based index of the frame that `box` was taken in (files; a live stream takes the first frame that
             comes).
     """
 
     box: list[float] | None = None
     known: str | None = None
+    gallery: str | None = None
+    thing: str | None = None
+    far: float = 0.01
+    threshold: float | None = None
     frame: int = 0
 
 

@@ -126,15 +126,16 @@ def parse_target(name: str, values: Any, where: str) -> TargetConfig:
         )
     if isinstance(values, list):
         values = {"box": values}
-    if isinstance(values, dict) and "gallery" in values:
-        raise ConfigError(
-            f"In {where}: targets from a gallery are not supported yet; give `known`, a file of `track --save-target`."
-        )
+    ways = "`box: [x, y, w, h]`, `known: FILE.npz` or `gallery: FILE.npz`"
     if not isinstance(values, dict):
-        raise ConfigError(f"In {where}: it needs `box: [x, y, w, h]` or `known: FILE.npz`.")
+        raise ConfigError(f"In {where}: it needs {ways}.")
     config = merge(TargetConfig(), values, where=where)
-    if (config.box is None) == (config.known is None):
-        raise ConfigError(f"In {where}: it needs either `box: [x, y, w, h]` or `known: FILE.npz`.")
+    if sum(way is not None for way in (config.box, config.known, config.gallery)) != 1:
+        raise ConfigError(f"In {where}: it needs one of {ways}.")
+    if config.gallery is None and (config.thing is not None or config.threshold is not None):
+        raise ConfigError(f"In {where}: `thing` and `threshold` belong to a target with `gallery`.")
+    if not 0 < config.far < 1:
+        raise ConfigError(f"In {where}: far is {config.far}; it must be above 0 and below 1.")
     if config.box is not None and (len(config.box) != 4 or min(config.box[2:]) <= 0):
         raise ConfigError(f"In {where}: the box {list(config.box)} is not x, y, w, h in pixels with w and h above 0.")
     if config.frame < 0:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from tracker.errors import ConfigError, SiamTrackError
+from tracker.serve.check import check_files, check_target
 from tracker.serve.config import ControlConfig, StreamConfig
 from tracker.serve.config_file import parse_stream, parse_target
 from tracker.web.access import Guard, parse_address
@@ -200,10 +201,7 @@ class Control:
     async def _put_target(self, request: web.Request) -> web.Response:
         name, target = request.match_info["stream"], request.match_info["target"]
         config = parse_target(target, await _body(request), "the request")
-        if config.known is not None:
-            from tracker.tracking.template_memory import load_target
-
-            await asyncio.to_thread(load_target, config.known)
+        await asyncio.to_thread(check_target, target, config)
         await asyncio.to_thread(self._supervisor.put_target, name, target, config)
         return _answer({"stream": name, "target": target, "done": "put"})
 
@@ -233,7 +231,6 @@ def check_record(config: StreamConfig) -> None:
 
 
 def _check_openable(name: str, config: StreamConfig) -> None:
-    from tracker.serve.check import check_files
     from tracker.serve.config import ServeConfig
 
     try:

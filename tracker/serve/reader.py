@@ -239,9 +239,7 @@ class Reader(threading.Thread):
         if self.every:
             return
         now = time.monotonic()
-        while len(self._waiting) > 1 and (
-            len(self._waiting) > BURST or now - self._waiting[0].came > BURST_SECONDS
-        ):
+        while len(self._waiting) > 1 and (len(self._waiting) > BURST or now - self._waiting[0].came > BURST_SECONDS):
             self._waiting.popleft()
             self._counters.dropped += 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tracker.errors import SiamTrackError
@@ -12,6 +13,7 @@ from tracker.media.images import to_bgr8
 from tracker.serve.config import LimitsConfig, StreamConfig, TargetConfig
 from tracker.serve.counters import Counters
 from tracker.serve.detections import fresh, open_detections
+from tracker.serve.known_things import Galleries, Identities
 from tracker.serve.reader import Reader
 from tracker.serve.recording import Recording
 from tracker.serve.targets import StreamTargets
@@ -35,6 +37,7 @@ class Stream:
         config: What streams.yaml says.
         limits: What it may ask for.
         targets_of: Makes an empty `StreamTargets`; its argument says whether the stream is live.
+        galleries: Of the worker.
         wake: Called when a frame has come.
         tell: Called with (kind, sentence) when something happens that isn't a result.
         saved: name -> what `StreamTargets.save` gave before a restart.
@@ -49,6 +52,7 @@ class Stream:
         config: StreamConfig,
         limits: LimitsConfig,
         targets_of: Callable[[bool], StreamTargets],
+        galleries: Galleries,
         wake: Callable[[], None],
         tell: Callable[[str, str], None],
         *,
@@ -61,6 +65,7 @@ class Stream:
         self._limits, self._targets_of, self._tell = limits, targets_of, tell
         self._saved = dict(saved or {})
         self._pending: dict[str, TargetConfig] = dict(config.targets)
+        self._identities = Identities(galleries, config.targets)
         self._boxes = {key: list(t.box) for key, t in config.targets.items() if t.box is not None}
         self._lost_since: dict[str, float] = {}
         self._started: list[Track] = []
@@ -115,6 +120,7 @@ class Stream:
         targets = self.targets
         assert targets is not None
         tracks = [] if observed is None else targets.follow(frame.image, observed, frame.index, frame.timestamp)
+        tracks = self._identities.checked(frame, tracks, targets)
         self._begin(frame)
         self._detect(frame)
         tracks += self._started
@@ -129,7 +135,8 @@ class Stream:
         """A target from the next frame on; one of the same name is replaced."""
         self.remove_target(name, missing_ok=True)
         self.begun.discard(name)
-        self._pending[name] = TargetConfig(config.box, config.known)
+        self._pending[name] = replace(config, frame=0)
+        self._identities.put(name, config)
         if config.box is not None:
             self._boxes[name] = list(config.box)
 
@@ -139,6 +146,7 @@ class Stream:
         Raises:
             SiamTrackError: There is none of that name.
         """
+        self._identities.forget(name)
         waited = self._pending.pop(name, None) is not None
         waited = self._saved.pop(name, None) is not None or waited
         self._boxes.pop(name, None)
@@ -190,16 +198,17 @@ class Stream:
 
     def _begin(self, frame: Frame) -> None:
         """Starts what is due in this frame."""
-        due = [n for n, t in self._pending.items() if self.live or t.known is not None or frame.index >= t.frame]
+        due = [n for n, t in self._pending.items() if self.live or t.box is None or frame.index >= t.frame]
         for name in due:
             target = self._pending.pop(name)
             self.begun.add(name)
             if target.box is not None:
                 self._start(name, frame, target.box)
             else:
-                assert target.known is not None and self.targets is not None
+                assert self.targets is not None
                 try:
-                    self.targets.look_for(name, frame.image, load_target(target.known))
+                    known = self._identities.known(name) if target.known is None else load_target(target.known)
+                    self.targets.look_for(name, frame.image, known)
                 except SiamTrackError as error:
                     self._tell("target", f"target {name!r}: {error}")
 

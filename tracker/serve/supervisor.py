@@ -7,6 +7,7 @@ import logging
 import queue
 import threading
 import time
+from dataclasses import asdict, replace
 from typing import Any
 
 from tracker.errors import OutputError, SiamTrackError
@@ -99,7 +100,7 @@ class Supervisor:
             entry = self.entry(name)
             entry.config.targets[target] = config
             entry.saved.forget({target})
-            wanted = {k: v for k, v in {"box": config.box, "known": config.known}.items() if v is not None}
+            wanted = {k: v for k, v in asdict(replace(config, frame=0)).items() if v is not None}
             values = {"stream": name, "target": target, "config": wanted}
             self._placement.send(entry, pack("add_target", values))
 

@@ -19,6 +19,7 @@ from typing import Any
 from tracker.errors import SiamTrackError
 from tracker.serve.batching import observe_many
 from tracker.serve.config_file import parse_stream, parse_target
+from tracker.serve.known_things import Galleries
 from tracker.serve.messages import pack, unpack
 from tracker.serve.plan import Plan
 from tracker.serve.recording import Recording
@@ -59,6 +60,7 @@ class Worker:
         self.plan = plan
         self._tracker = tracker or build_tracker(plan)
         self._fingerprint = fingerprint(self._tracker.model)
+        self._galleries = Galleries(self._tracker)
         model, engine, config = self._tracker.model, self._tracker.engine, self._tracker.config
         self._live = SiamTracker(
             model, engine, replace(config, redetect_budget_ms=config.redetect_budget_ms or LIVE_BUDGET_MS)
@@ -231,7 +233,7 @@ class Worker:
             self._close(self._streams.pop(name))
         saved = {key: (numbers, parts[key]) for key, numbers in values.get("saved", {}).items() if key in parts}
         stream = Stream(
-            name, parse_stream(name, values["config"], "the plan"), self.plan.limits, self._targets, self._scheduler.wake,
+            name, parse_stream(name, values["config"], "the plan"), self.plan.limits, self._targets, self._galleries, self._scheduler.wake,
             lambda about, text: self._reporter.event(name, about, text),
             saved=saved, begun=values.get("begun", ()), start=int(values.get("start", 0)), decode=self.plan.decode,
         )  # fmt: skip
