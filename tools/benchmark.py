@@ -1,14 +1,6 @@
 """`python tools/benchmark.py --help` says what this does; the code is in tracker/cli/benchmark.py."""
 
-import signal
-import sys
-from pathlib import Path
+from tracker.cli.common import entry
 
-if __name__ == "__main__":  # until `run` handles it: Ctrl-C ends the start without a traceback
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from tracker.cli.benchmark import main
-from tracker.cli.common import run
-
-raise SystemExit(run(main))
+if __name__ == "__main__":  # worker processes import this file again
+    raise SystemExit(entry("benchmark"))

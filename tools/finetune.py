@@ -1,15 +1,6 @@
-#!/usr/bin/env python3
-"""Adapts a model to your own object from a few labelled clips: see `tools/finetune.py --help`."""
+"""`python tools/finetune.py --help` says what this does; the code is in tracker/cli/finetune.py."""
 
-import signal
-import sys
-from pathlib import Path
+from tracker.cli.common import entry
 
-if __name__ == "__main__":  # until `run` handles it: Ctrl-C ends the start without a traceback
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from tracker.cli.finetune import main
-
-if __name__ == "__main__":
-    sys.exit(main())
+if __name__ == "__main__":  # worker processes import this file again
+    raise SystemExit(entry("finetune"))

@@ -1,15 +1,6 @@
-#!/usr/bin/env python3
-"""Cuts the training views of a recipe once and keeps them: see `tools/prepare.py --help`."""
+"""`python tools/prepare.py --help` says what this does; the code is in tracker/cli/prepare.py."""
 
-import signal
-import sys
-from pathlib import Path
+from tracker.cli.common import entry
 
-if __name__ == "__main__":  # until `run` handles it: Ctrl-C ends the start without a traceback
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from tracker.cli.prepare import main
-
-if __name__ == "__main__":
-    sys.exit(main())
+if __name__ == "__main__":  # worker processes import this file again
+    raise SystemExit(entry("prepare"))

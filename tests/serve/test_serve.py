@@ -51,7 +51,7 @@ class Service:
         (folder / "streams.yaml").write_text(
             json.dumps({"model": str(folder / "tiny.safetensors"), **config})
         )  # JSON is yaml
-        command = [sys.executable, "-m", "tracker.cli.serve", str(folder / "streams.yaml"), *options]
+        command = [sys.executable, "-m", "tracker.cli", "serve", str(folder / "streams.yaml"), *options]
         env = environment(
             PYTHONPATH=os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]), SIAMTRACK_SERVE_TOKEN=TOKEN
         )
@@ -234,7 +234,7 @@ def test_a_reader_that_goes_away_ends_it(place: Path, tmp_path: Path) -> None:
         "streams": {"one": {"source": str(place / "long.mp4"), "targets": {"a": BOX}}},
     }
     (tmp_path / "streams.yaml").write_text(json.dumps(config))
-    command = [sys.executable, "-m", "tracker.cli.serve", "streams.yaml", "--quiet"]
+    command = [sys.executable, "-m", "tracker.cli", "serve", "streams.yaml", "--quiet"]
     env = environment(PYTHONPATH=str(ROOT))
     process = subprocess.Popen(
         command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

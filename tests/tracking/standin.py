@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from tracker.config import Config, ModelConfig, TrackingConfig
-from tracker.runtime.base import Response
+from tracker.runtime.base import Engine, Response
 from tracker.tracking.tracker import SiamTracker
 
 TEMPLATE, SEARCH, STRIDE = 65, 129, 4
@@ -31,7 +31,7 @@ CALIBRATED = TrackingConfig(
 )
 
 
-class PixelEngine:
+class PixelEngine(Engine):
     """Finds the pixels of the template. An embedding is the template picture and a last channel: the target's share."""
 
     name, device = "pixels", "cpu"

@@ -149,6 +149,8 @@ def test_targets_that_keep_a_frame_share_one_copy() -> None:
 class SharedEngine(PixelEngine):
     """May be called from several threads at once."""
 
+    concurrent = True
+
     def one_thread(self) -> SharedEngine:
         return self
 

@@ -12,7 +12,7 @@ import torch
 from omegaconf import OmegaConf
 
 from tests.training.material import got10k, recipe
-from tracker.cli import ablate
+from tracker.cli.common import entry
 from tracker.config import Config, to_dict
 from tracker.datasets.track_readers import images_of
 from tracker.datasets.tracks import read_got10k
@@ -134,13 +134,13 @@ def test_the_command_writes_the_table(
         "--losses",
         "none,contrastive",
     ]
-    assert ablate.main(command) == 0, capsys.readouterr().err
+    assert entry("ablate", command) == 0, capsys.readouterr().err
     said = capsys.readouterr().out
     assert "dot x contrastive: AUC" in said and "not finished" not in said
     data = json.loads((tmp_path / "out" / "ablation.json").read_text())
     assert len(data["cells"]) == 4 and all(c["auc"] is not None for c in data["cells"])
     assert "| dot |" in (tmp_path / "out" / "ablation.md").read_text()
     assert cv2.imread(str(tmp_path / "out" / "ablation.png")).shape[0] > 200
-    assert ablate.main(command) == 0 and capsys.readouterr().out.count("(there already)") == 4
+    assert entry("ablate", command) == 0 and capsys.readouterr().out.count("(there already)") == 4
     missing = [*command[:2], "--output", str(tmp_path / "x")]
-    assert ablate.main(missing) == 2 and "Name their folder by --validate" in capsys.readouterr().err
+    assert entry("ablate", missing) == 2 and "Name their folder by --validate" in capsys.readouterr().err

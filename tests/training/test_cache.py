@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.training.material import MODEL, got10k, own_clips, recipe
-from tracker.cli.prepare import main
+from tracker.cli.common import entry
 from tracker.config import Config, ModelConfig
 from tracker.datasets.tracks import DataError
 from tracker.errors import OutputError
@@ -181,10 +181,10 @@ def test_prepare_resumes_and_repairs(
     (tmp_path / "cache" / "shard_00001.npz").write_bytes(b"half")
     (tmp_path / "cache" / "shard_00002.npz").unlink()
     monkeypatch.chdir(tmp_path)
-    assert main(["--config", str(file)]) == 0
+    assert entry("prepare", ["--config", str(file)]) == 0
     said = capsys.readouterr().out
     assert "shard_00001.npz is damaged: made again" in said and "1 of 3 shards are there already" in said
-    assert main(["--config", str(file), "train.data.material.frame_range=3"]) == 2
+    assert entry("prepare", ["--config", str(file), "train.data.material.frame_range=3"]) == 2
     assert "another recipe" in capsys.readouterr().err
 
 
@@ -206,11 +206,13 @@ def test_prepare_preview_and_measure(
 ) -> None:
     file = str(yaml_of(tmp_path, own_clips(tmp_path / "clips")))
     monkeypatch.chdir(tmp_path)
-    assert main(["--config", file, "--preview", "sheet.png", "train.data.material.distractors=0.5"]) == 0
+    assert entry("prepare", ["--config", file, "--preview", "sheet.png", "train.data.material.distractors=0.5"]) == 0
     picture = cv2.imread(str(tmp_path / "sheet.png"))
     assert picture.shape[0] > 600 and picture.shape[1] > 600 and not (tmp_path / "cache").exists()
-    assert main(["--config", file, "--preview", "sheet.png"]) == 2 and "--overwrite" in capsys.readouterr().err
-    assert main(["--config", file, "--measure", "0.2"]) == 0
+    assert (
+        entry("prepare", ["--config", file, "--preview", "sheet.png"]) == 2 and "--overwrite" in capsys.readouterr().err
+    )
+    assert entry("prepare", ["--config", file, "--measure", "0.2"]) == 0
     said = capsys.readouterr().out
     assert "made anew" in said and "cache of pictures" in said and "pairs/s" in said
 

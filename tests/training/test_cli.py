@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from tests.conftest import moving_square
-from tracker.cli.train import main
+from tracker.cli.common import entry
 from tracker.training.checkpoint import read_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -94,14 +94,14 @@ def test_train_validate_stop_resume_and_load(recipe: Path, tmp_path: Path, capsy
 
     folder = tmp_path / "run"
     arguments = ["--config", str(recipe), "--output", str(folder), "train.validate_every=2", "--max-steps", "2"]
-    assert main(arguments) == 0
+    assert entry("train", arguments) == 0
     text = capsys.readouterr().out
     assert (
         "stopped at --max-steps at step 2 of 3: 4 pairs" in text
         and "best validation: auc" in text
         and "--resume" in text
     )
-    assert main(["--output", str(folder), "--resume"]) == 0
+    assert entry("train", ["--output", str(folder), "--resume"]) == 0
     assert "finished at step 3 of 3: 6 pairs" in capsys.readouterr().out and steps(folder) == ["1", "2", "3"]
     state = read_checkpoint(folder / "last.pt")
     assert state["step"] == 3 and state["config"]["model"]["backbone"] == "siamfc-alexnet"
@@ -111,15 +111,21 @@ def test_train_validate_stop_resume_and_load(recipe: Path, tmp_path: Path, capsy
     )
     assert (folder / "best.safetensors").is_file() and (folder / "validation.csv").read_text().startswith("step,auc,ao")
     # A run that is there is not lost by accident.
-    assert main(arguments) == 2 and "--resume" in capsys.readouterr().err
-    assert main([*arguments, "--overwrite", "--quiet", "--init", str(folder / "last.safetensors")]) == 0 and steps(
-        folder
-    ) == ["1", "2"]
+    assert entry("train", arguments) == 2 and "--resume" in capsys.readouterr().err
+    assert entry(
+        "train", [*arguments, "--overwrite", "--quiet", "--init", str(folder / "last.safetensors")]
+    ) == 0 and steps(folder) == [
+        "1",
+        "2",
+    ]
     assert capsys.readouterr().out == ""
 
 
 def test_preview_writes_contact_sheets(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--config", str(recipe), "--output", str(tmp_path / "run"), "--preview", "train.batch_size=3"]) == 0
+    assert (
+        entry("train", ["--config", str(recipe), "--output", str(tmp_path / "run"), "--preview", "train.batch_size=3"])
+        == 0
+    )
     sheets = sorted((tmp_path / "run").glob("preview-*.png"))
     assert len(sheets) == 2 and all(cv2.imread(str(sheet)).shape[1] > 300 for sheet in sheets)
     assert str(sheets[0]) in capsys.readouterr().out and not (tmp_path / "run" / "last.pt").exists()
@@ -149,7 +155,7 @@ def test_mistakes_are_sentences(
     if "train.device=cuda" in arguments and torch.cuda.is_available():
         pytest.skip("CUDA is there")
     monkeypatch.chdir(tmp_path)
-    assert main([str(recipe) if text == "RECIPE" else text for text in arguments]) == 2
+    assert entry("train", [str(recipe) if text == "RECIPE" else text for text in arguments]) == 2
     error = capsys.readouterr().err
     assert message in error and "Traceback" not in error
 

@@ -11,6 +11,7 @@ import torch
 from tests.runtime.models import untrained_file
 from tests.training.material import MODEL, own_clips
 from tracker.cli import finetune
+from tracker.cli.common import entry
 from tracker.datasets.clips import read_clip
 from tracker.datasets.tracks import AnnotatedTrack, DataError
 from tracker.model.checkpoint import HEADER, load_model
@@ -43,8 +44,9 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(model: Path, clips: Path, output: Path, *more: str) -> int:
-    return finetune.main(
-        [str(clips / "a.mp4"), "--model", str(model), "--output", str(output), "--hold-out", "0.45", *TINY, *more]
+    return entry(
+        "finetune",
+        [str(clips / "a.mp4"), "--model", str(model), "--output", str(output), "--hold-out", "0.45", *TINY, *more],
     )
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import sys
 from collections.abc import Sequence
 
 from tracker._version import __version__
-from tracker.cli.common import BAD_REQUEST, DONE, did_you_mean, run
+from tracker.cli.common import BAD_REQUEST, DONE, did_you_mean, entry
 
 COMMANDS = {
     "track": "follow a target through a video, a folder of images or a stream",
@@ -60,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"siamtrack: there is no command {name!r}{hint}\n")
         return BAD_REQUEST
     sys.argv[0] = f"siamtrack {name}"
-    return run(importlib.import_module(f"tracker.cli.{name}").main, rest)
+    return entry(name, rest)
 
 
 if __name__ == "__main__":

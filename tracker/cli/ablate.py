@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracker.cli.common import DONE, FAILED_MIDWAY, Parser, RawEpilog, run, say_error, whole_number
+from tracker.cli.common import DONE, FAILED_MIDWAY, Parser, RawEpilog, say_error, whole_number
 
 if TYPE_CHECKING:
     from tracker.config import Config
@@ -68,10 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code."""
-    return run(lambda args: _ablate(build_parser().parse_args(args)), argv)
-
-
-def _ablate(args: argparse.Namespace) -> int:
+    args = build_parser().parse_args(argv)
     from tracker.config import load_config
     from tracker.errors import ConfigError, OutputError, TrainingError
 

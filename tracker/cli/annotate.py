@@ -271,9 +271,3 @@ def say(args: argparse.Namespace, text: str) -> None:
 def can_open_browser() -> bool:
     """Whether there is a desktop to open a page on."""
     return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-
-
-if __name__ == "__main__":
-    from tracker.cli.common import run
-
-    raise SystemExit(run(main))

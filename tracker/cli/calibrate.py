@@ -92,9 +92,3 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         sys.stderr.write("Nothing was stored: --write puts it in the checkpoint.\n")
     return DONE
-
-
-if __name__ == "__main__":
-    from tracker.cli.common import run
-
-    raise SystemExit(run(main))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import importlib
 import logging
 import os
 import re
@@ -230,6 +231,11 @@ class Survivor:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+def entry(name: str, argv: Sequence[str] | None = None) -> int:
+    """Runs the command `tracker.cli.NAME` as the tools and `siamtrack` do; see `run`."""
+    return run(lambda rest: importlib.import_module(f"tracker.cli.{name}").main(rest), argv)
 
 
 def _on_signal(number: int) -> Any:

@@ -141,9 +141,3 @@ class SequenceFrames:
     def close(self) -> None:
         """Let go of the memory."""
         self._images = []
-
-
-if __name__ == "__main__":
-    from tracker.cli.common import run
-
-    raise SystemExit(run(main))

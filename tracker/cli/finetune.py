@@ -19,7 +19,6 @@ from tracker.cli.common import (
     FAILED_MIDWAY,
     Parser,
     RawEpilog,
-    run,
     say_error,
     whole_number,
 )
@@ -107,10 +106,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code."""
-    return run(lambda args: _finetune(build_parser().parse_args(args)), argv)
-
-
-def _finetune(args: argparse.Namespace) -> int:
+    args = build_parser().parse_args(argv)
     from tracker.errors import ConfigError
     from tracker.model.checkpoint import find_weights
 

@@ -219,9 +219,3 @@ def begin(session: Session, frame: Frame, boxes: Sequence[Box]) -> list[Track]:
     check_targets(session.args, len(boxes))
     session.open_files(len(boxes))
     return session.start(frame, boxes)
-
-
-if __name__ == "__main__":
-    from tracker.cli.common import run
-
-    raise SystemExit(run(main))

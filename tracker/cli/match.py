@@ -43,9 +43,3 @@ def main(argv: Sequence[str] | None = None) -> int:
     module = importlib.import_module(f"tracker.cli.{COMMANDS[name][0]}")
     # `list` would hide the built-in one in its module.
     return int(getattr(module, "show" if name == "list" else name)(rest))
-
-
-if __name__ == "__main__":
-    from tracker.cli.common import run
-
-    raise SystemExit(run(main))

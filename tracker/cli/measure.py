@@ -111,9 +111,3 @@ def parse_length(text: str | None) -> Scale:
         raise SiamTrackError(
             f"{text!r} is not a length; write X1,Y1,X2,Y2=N[UNIT], for example 120,400,620,400=2.5m."
         ) from None
-
-
-if __name__ == "__main__":
-    from tracker.cli.common import run
-
-    raise SystemExit(run(main))

@@ -12,7 +12,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracker.cli.common import DONE, Parser, RawEpilog, end_with_parent, positive_seconds, run, whole_number
+from tracker.cli.common import DONE, Parser, RawEpilog, end_with_parent, positive_seconds, whole_number
 
 if TYPE_CHECKING:
     from tracker.config import Config
@@ -111,7 +111,9 @@ def _build(config: Config) -> ShardMaker:
     return ShardMaker(pairs.cache, pairs.material, config.model, config.tracking.context)
 
 
-def _prepare(args: argparse.Namespace) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit code."""
+    args = build_parser().parse_args(argv)
     from tracker.config import load_config
     from tracker.training.data.build import pair_config
 
@@ -225,8 +227,3 @@ def _measure(seconds: float, config: Config, pairs: PairConfig) -> int:
             f"  {rate.name:<{width}}  {rate.pairs_per_second:8.1f} pairs/s  x{rate.pairs_per_second / base:<6.1f} {rate.note}"
         )
     return DONE
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns its exit code."""
-    return run(lambda args: _prepare(build_parser().parse_args(args)), argv)

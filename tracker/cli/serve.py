@@ -156,9 +156,3 @@ def staff(args: argparse.Namespace, config: ServeConfig, stack: ExitStack) -> tu
 
     machine = Machine(config)
     return machine.hire, machine.count
-
-
-if __name__ == "__main__":
-    from tracker.cli.common import run
-
-    raise SystemExit(run(main))

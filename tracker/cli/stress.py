@@ -183,9 +183,3 @@ def write_text(path: Path, text: str) -> None:
     from tracker.files import write_atomic
 
     write_atomic(path, text)
-
-
-if __name__ == "__main__":
-    from tracker.cli.common import run
-
-    raise SystemExit(run(main))

@@ -352,9 +352,3 @@ def steps(
                 tracks = session.start(frame, drawn)
         yield frame, tracks
         frame = None if answer == "quit" else next(frames, None)
-
-
-if __name__ == "__main__":
-    from tracker.cli.common import run
-
-    raise SystemExit(run(main))

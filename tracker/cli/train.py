@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tracker.cli.common import BAD_REQUEST, DONE, FAILED_MIDWAY, Parser, run, whole_number
+from tracker.cli.common import BAD_REQUEST, DONE, FAILED_MIDWAY, Parser, whole_number
 
 if TYPE_CHECKING:
     from torch import nn
@@ -83,10 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code."""
-    return run(lambda args: _train(build_parser().parse_args(args)), argv)
-
-
-def _train(args: argparse.Namespace) -> int:
+    args = build_parser().parse_args(argv)
     from tracker.config import load_config
     from tracker.errors import ConfigError
     from tracker.training.config import train_config

@@ -174,9 +174,3 @@ def compare(
     target.bank, target.belief, target.filter = bank, missing(), None  # any of the views may be the one
     score = observe(core, [target], image).observations[0].score
     return likeness, float(verified(score, max(likeness), False, weights))
-
-
-if __name__ == "__main__":
-    from tracker.cli.common import run
-
-    raise SystemExit(run(main))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tracker.files import atomic_path, write_atomic
 from tracker.model.checkpoint import LoadedModel
-from tracker.runtime.onnx.network import search_model, template_model
+from tracker.runtime.onnx.graphs import search_model, template_model
 
 if TYPE_CHECKING:
     import torch

@@ -20,7 +20,7 @@ from tracker.crops import Crop, context_side, mean_colour
 from tracker.errors import DeviceError, SourceError
 from tracker.geometry import iou, is_valid
 from tracker.model.checkpoint import LoadedModel
-from tracker.runtime.onnx.network import search_model, template_model
+from tracker.runtime.onnx.graphs import search_model, template_model
 from tracker.runtime.onnxruntime_engine import OnnxEngine
 
 if TYPE_CHECKING:

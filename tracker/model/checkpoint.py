@@ -22,6 +22,7 @@ from tracker._version import __version__
 from tracker.config import Config, load_config, merge, to_dict
 from tracker.errors import WeightsError, reading, shown
 from tracker.files import atomic, is_file
+from tracker.model.backbone_specs import NORMED, SPECS
 
 if TYPE_CHECKING:
     from tracker.model.matcher import Matcher
@@ -30,24 +31,6 @@ logger = logging.getLogger(__name__)
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
 HEADER = "siamtrack"
-
-
-# Stride of each backbone in `tracker.model.backbones`, known here so that the start of a tracker needs no torch.
-STRIDES = {
-    "efficientnet-lite0": 16,
-    "efficientnet-lite0-fine": 16,
-    "efficientnet-lite0-80": 16,
-    "siamfc-alexnet": 8,
-    "siamfc-alexnet-normed": 8,
-}
-NORMED = "-normed"
-"""End of the name of a backbone with a BatchNorm that only training needs."""
-FINE_CHANNELS = {"efficientnet-lite0-fine": 160}
-"""Channels of a finer stage after the embedding's own, of the backbones that have them."""
-USUAL_SIZE = 4.0
-"""Cells that a square target measures in a template with the usual context (`relative_boxes`)."""
-FINE_SHARE = 0.3
-"""How much they count beside the embedding in what the online filter reads (docs/experiments.md, 18)."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +75,7 @@ class LoadedModel:
     def stride(self) -> int:
         """Search-crop pixels for one step of the response."""
         backbone = self.config.model.backbone
-        return STRIDES[backbone] if backbone in STRIDES else self.module.stride
+        return SPECS[backbone].stride if backbone in SPECS else self.module.stride
 
     @property
     def has_boxes(self) -> bool:

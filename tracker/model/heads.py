@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tracker.model.checkpoint import USUAL_SIZE
+from tracker.model.backbone_specs import USUAL_SIZE
 from tracker.model.energies import Energy
 
 

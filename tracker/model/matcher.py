@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from tracker.config import ModelConfig
 from tracker.errors import ConfigError
+from tracker.model.backbone_specs import FINE_SHARE
 from tracker.model.backbones import build_backbone
-from tracker.model.checkpoint import FINE_SHARE
 from tracker.model.energies import build_energy
 from tracker.model.heads import BoxHead, ClassicHead, coverage
 

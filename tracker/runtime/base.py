@@ -1,14 +1,15 @@
-"""The protocol of an engine: embed templates once, match searches against them every frame."""
+"""What an engine is: embed templates once, match searches against them every frame."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tracker.crops import Colour, Crop
 from tracker.types import Image
 
 
@@ -34,19 +35,22 @@ class Response:
         )
 
 
-class Engine(Protocol):
-    """The compute behind the tracker.
-
-    An engine on whose calls several threads gain has two things more: `one_thread()`, an engine for the same templates that takes one
-    thread for a call and may be called from several at once, and `parallel_threads`, the number of threads that is worth it.
+class Engine:
+    """The compute behind the tracker; engines derive from it and change the defaults where they can do more.
 
     Attributes:
         name: Such as "torch" or "onnxruntime".
         device: Such as "cpu" or "cuda".
+        concurrent: Whether `one_thread` gives an engine; else several targets are better put in one batch.
+        parallel_threads: Threads that several targets are spread over, where `concurrent`.
+        cuts_windows: Whether `match_windows` cuts on the device: pays where windows are many.
     """
 
     name: str
     device: str
+    concurrent: bool = False
+    parallel_threads: int = 1
+    cuts_windows: bool = False
 
     def embed_template(self, crops: Sequence[Image], targets: NDArray[np.float32]) -> Any:
         """Embeds B template crops.
@@ -58,6 +62,7 @@ class Engine(Protocol):
         Returns:
             An opaque value whose first axis is B; `stack` joins several.
         """
+        raise NotImplementedError
 
     def match(self, templates: Any, crops: Sequence[Image]) -> Response:
         """Matches B searches with B templates (or one with many: the smaller side is repeated).
@@ -66,12 +71,31 @@ class Engine(Protocol):
             templates: What `embed_template` gave.
             crops: Search crops, BGR uint8 m x m x 3, all of one size (any size: fully convolutional).
         """
+        raise NotImplementedError
+
+    def match_windows(self, templates: Any, image: Image, crops: Sequence[Crop], fills: Sequence[Colour]) -> Response:
+        """As `match`, the search crops still to be cut from one picture.
+
+        Args:
+            templates: What `embed_template` gave.
+            image: The whole frame, BGR uint8 H x W x 3.
+            crops: Where to cut, all of one size.
+            fills: Colour of what lies outside the frame, for each of them.
+        """
+        return self.match(templates, [crop.cut(image, fill) for crop, fill in zip(crops, fills, strict=True)])
+
+    def one_thread(self) -> Engine:
+        """An engine for the same templates that takes one thread for a call and may be called from several at once."""
+        raise NotImplementedError
 
     def stack(self, templates: Sequence[Any]) -> Any:
         """Joins embeddings along the first axis."""
+        raise NotImplementedError
 
     def to_host(self, templates: Any) -> NDArray[np.float32]:
         """Embeddings as an array: (B, C, h, w), for a file or for comparison."""
+        raise NotImplementedError
 
     def from_host(self, embeddings: NDArray[np.float32]) -> Any:
         """The way back from `to_host`."""
+        raise NotImplementedError

@@ -18,7 +18,7 @@ from torch import Tensor
 from tracker.crops import Colour, Crop
 from tracker.errors import DeviceError
 from tracker.model.matcher import Matcher
-from tracker.runtime.base import Response
+from tracker.runtime.base import Engine, Response
 from tracker.runtime.torch_crops import cut_crops
 from tracker.types import Image
 
@@ -48,7 +48,7 @@ class _Plan:
     source: Tensor | None = None
 
 
-class CudaEngine:
+class CudaEngine(Engine):
     """Runs a Matcher in half precision: backbone in float16 or bfloat16, energy and head in float32.
 
     The energy stays in float32 because dot products of AlexNet's features exceed float16.
@@ -58,6 +58,7 @@ class CudaEngine:
     """
 
     name = "cuda"
+    cuts_windows = True
 
     def __init__(self, model: Matcher, device: str = "cuda", dtype: torch.dtype | None = None) -> None:
         self._device = check_device(device)

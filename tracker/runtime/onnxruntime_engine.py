@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from tracker.config import ModelConfig
 from tracker.errors import DeviceError
 from tracker.model.checkpoint import misfit
-from tracker.runtime.base import Response
-from tracker.runtime.onnx.network import prepare_model, search_model, template_model
+from tracker.runtime.base import Engine, Response
+from tracker.runtime.onnx.graphs import prepare_model, search_model, template_model
 from tracker.types import Image
 
 Array = NDArray[np.float32]
@@ -38,7 +38,7 @@ def _stacked(templates: tuple[OnnxTemplates, ...]) -> OnnxTemplates:
     )
 
 
-class OnnxEngine:
+class OnnxEngine(Engine):
     """Runs a Matcher's arrays in ONNX Runtime, float32.
 
     Attributes:
@@ -48,6 +48,7 @@ class OnnxEngine:
     """
 
     name = "onnxruntime"
+    concurrent = True
     device = "cpu"
 
     def __init__(

@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: the same graphs as `onnx_engine`, compiled by OpenVINO. Worth a try on new Intel CPUs, where it takes bf16."""
+"""OpenVINO on the CPU: the same graphs as `onnxruntime_engine`, compiled by OpenVINO; on new Intel CPUs in bf16."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class OpenVinoEngine(OnnxEngine):
     """Runs a Matcher's arrays in OpenVINO; precision as the CPU prefers it (float32, or bfloat16 where it has AMX)."""
 
     name = "openvino"
-    one_thread = None  # type: ignore[assignment]  # a request takes one call at a time, and spreads a batch over its threads itself
+    concurrent = False  # a request takes one call at a time, and spreads a batch over its threads itself
 
     def _session(self, model: bytes, threads: int) -> Session:
         try:

@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from tracker.errors import DeviceError, reading, shown
+from tracker.model.backbone_specs import SPECS
 from tracker.model.checkpoint import misfit
 from tracker.runtime.base import Engine, Response
 
@@ -117,14 +118,12 @@ def find_device() -> tuple[str, str]:
 
 def _choose(device: str, backbone: str) -> tuple[str, str]:
     """The fastest engine for a device, and why."""
-    from tracker.runtime.onnx.network import STRIDES
-
     if device.split(":")[0] == "cuda":
         return "cuda", "half precision and CUDA graphs"
     if device != "cpu":
         return "torch", f"it knows what {device} is"
     if importlib.util.find_spec("onnxruntime") is None:
         return "torch", "onnxruntime, which is faster on a CPU, is not installed"
-    if backbone not in STRIDES:
+    if backbone not in SPECS or not SPECS[backbone].onnx:
         return "torch", f"the backbone {backbone} has no ONNX graph"
     return "onnxruntime", "the fastest on a CPU"

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tracker.model.matcher import Matcher
-from tracker.runtime.base import Response
+from tracker.runtime.base import Engine, Response
 from tracker.types import Image
 
 
-class TorchEngine:
+class TorchEngine(Engine):
     """Runs a Matcher as it is."""
 
     name = "torch"

@@ -76,11 +76,10 @@ class Worker:
         self._scheduler = Scheduler(self._streams, plan.batch, self._call, lambda: bool(self._commands))
         self._cores: queue.SimpleQueue[Core] = queue.SimpleQueue()
         self._pool: ThreadPoolExecutor | None = None
-        twin = getattr(engine, "one_thread", None)
-        if plan.threads > 1 and twin is not None:
+        if plan.threads > 1 and engine.concurrent:
             self._cores.put(self._tracker.core)
             for _ in range(plan.threads - 1):
-                self._cores.put(Core(model, twin(), config))
+                self._cores.put(Core(model, engine.one_thread(), config))
             self._pool = ThreadPoolExecutor(plan.threads, "siamtrack-targets")
         else:
             self._cores.put(self._tracker.core)

@@ -12,9 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from tracker.config import TrackingConfig, check_sizes
 from tracker.crops import Crop, context_side, mean_colour
 from tracker.geometry import check_box
-from tracker.model.checkpoint import FINE_CHANNELS
+from tracker.model.backbone_specs import SPECS
 from tracker.runtime.base import Engine, Response
-from tracker.runtime.onnx.network import PADDED
 from tracker.tracking.confidence import check_weights, confidence_features, probability
 from tracker.tracking.decode import Decoded, Weighed, decode_scales, weigh_boxes
 from tracker.tracking.motion import CameraMotion
@@ -53,8 +52,8 @@ class Core:
         self.sizes = (model.config.model.template_size, model.config.model.search_size)
         self.stride = model.stride
         backbone = model.config.model.backbone
-        padded = PADDED[backbone] if backbone in PADDED else model.module.backbone.padded
-        self.uncompared_channels = int(padded) + FINE_CHANNELS.get(backbone, 0)
+        spec = SPECS.get(backbone)
+        self.uncompared_channels = spec.uncompared_channels if spec else int(model.module.backbone.padded)
         # A window of whole cells: cell i of a padded backbone stands at pixel stride * i.
         self.window = config.redetect_size or self.sizes[1] + round(self.sizes[1] / 2 / self.stride) * self.stride
         self.active = bool(config.confidence) and config.states

@@ -56,8 +56,7 @@ class MultiTracker:
         self.name, self.device, self.engine = single.name, single.device, single.engine
         self.config = single.config
         self.core: Core = single.core
-        usual: int = getattr(self.engine, "parallel_threads", 1)
-        self.parallel = ParallelTargets(self.core, threads or usual)
+        self.parallel = ParallelTargets(self.core, threads or self.engine.parallel_threads)
         self.targets: dict[int, Target] = {}
         self.views: NetworkViews | None = None
         self.camera = CameraMotion()

@@ -78,7 +78,7 @@ def _cut_regions(core: Core, targets: Sequence[Target], frame: Image, wide: bool
 
 def _on_device(core: Core, regions: Sequence[SearchRegion]) -> bool:
     """Whether the engine cuts the windows from the whole frame: pays where they are many."""
-    return len(regions) >= MANY and hasattr(core.engine, "match_windows")
+    return len(regions) >= MANY and core.engine.cuts_windows
 
 
 def match(core: Core, targets: Sequence[Target], regions: Sequence[SearchRegion]) -> list[Response]:
@@ -98,7 +98,7 @@ def match(core: Core, targets: Sequence[Target], regions: Sequence[SearchRegion]
         if _on_device(core, [regions[k] for k in together]):
             windows = [(crop, regions[k].fill) for k in together for crop in regions[k].crops]
             crops, fills = zip(*windows, strict=True)
-            found = core.engine.match_windows(templates, regions[together[0]].frame, crops, fills)  # type: ignore[attr-defined]
+            found = core.engine.match_windows(templates, regions[together[0]].frame, crops, fills)
         else:
             found = core.engine.match(templates, [picture for k in together for picture in regions[k].pictures])
         found, at = clean(found), 0

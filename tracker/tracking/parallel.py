@@ -35,16 +35,15 @@ class ParallelTargets:
     """
 
     def __init__(self, core: Core, threads: int) -> None:
-        twin = getattr(core.engine, "one_thread", None)
         self.core = core
-        self.threads = threads if twin is not None else 1
+        self.threads = threads if core.engine.concurrent else 1
         self._twin: Core | None = None
         self._pool: ThreadPoolExecutor | None = None
 
     def prepare(self) -> None:
         """Compiles and starts what several targets need, so that it is not the first frame that waits for it."""
         if self.threads > 1 and self._twin is None:
-            self._twin = Core(self.core.model, self.core.engine.one_thread(), self.core.config)  # type: ignore[attr-defined]
+            self._twin = Core(self.core.model, self.core.engine.one_thread(), self.core.config)
             self._pool = ThreadPoolExecutor(self.threads - 1, "targets")
 
     def observe(self, targets: Sequence[Target], frame: Image) -> FrameObservations:

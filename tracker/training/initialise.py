@@ -8,7 +8,8 @@ import torch
 
 from tracker.config import Config
 from tracker.errors import ConfigError, WeightsError
-from tracker.model.checkpoint import NORMED, load_model
+from tracker.model.backbone_specs import NORMED
+from tracker.model.checkpoint import load_model
 from tracker.model.matcher import Matcher
 from tracker.model.random import DrawFrom
 from tracker.training.data.batch import PairSource

@@ -8,15 +8,12 @@ the columns after them say of each row how it is to be read (see `Column`).
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.model.checkpoint import FINE_SHARE, USUAL_SIZE
-
-if TYPE_CHECKING:
-    from tracker.runtime.onnx.network import Array, Network
+from tracker.model.backbone_specs import FINE_SHARE, USUAL_SIZE
+from tracker.runtime.onnx.network import Array, Network
 
 EPS = 1e-6  # tracker.model.energies.EPS
 NORM_EPS = 1e-12  # of torch.nn.functional.normalize

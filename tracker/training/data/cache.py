@@ -277,7 +277,8 @@ def frozen_stages(backbone: str, stage: int, weights: str = "") -> Embed:
     from tracker.model.backbones import build_backbone
 
     if weights:
-        from tracker.model.checkpoint import NORMED, load_model
+        from tracker.model.backbone_specs import NORMED
+        from tracker.model.checkpoint import load_model
 
         model = load_model(weights)
         if model.config.model.backbone != backbone.removesuffix(NORMED):

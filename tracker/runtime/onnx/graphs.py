@@ -1,0 +1,79 @@
+"""The Matcher as two ONNX graphs: template branch, and search branch with head. numpy only.
+
+What differs from the torch modules, for speed, with equal results up to rounding:
+  - BatchNorm is folded into the convolutions, and so are the change from BGR to RGB and the division of the input.
+  - All that depends on the template alone is computed in its branch: `embedding` is not the feature map of
+    `Matcher.embed_template` but the matrix that the search features are multiplied with (`tracker.runtime.onnx.heads`).
+  - The search branch has its fine channels times `FINE_SHARE`, as the online filter reads them; the head's weights make up for it.
+  - The stem reads rows of pixels as they lie in memory, and a search of known size has no arithmetic on shapes.
+  - Channel counts are rounded up to a multiple of 8, which lets ONNX Runtime take its blocked convolutions.
+Widths, kernels and numbers of blocks are read from the arrays. `tests/runtime/test_engines.py` holds this against torch.
+"""
+
+from __future__ import annotations
+
+from tracker.config import ModelConfig
+from tracker.model.backbone_specs import FINE_SHARE
+from tracker.runtime.onnx.heads import BoxHeadGraph, ClassicHeadGraph
+from tracker.runtime.onnx.network import Network, State
+
+
+def search_model(config: ModelConfig, state: State, features: bool = False, size: int | None = None) -> bytes:
+    """The search branch and the head.
+
+    Inputs: `search` uint8 (batch, height, width, 3) BGR; `embedding` float32 (templates, rows, columns) from the template
+    branch, templates being 1 or batch (and batch may be 1 for several templates). Outputs: `score` float32 (batch, h, w)
+    logits and, with the head "boxes", `boxes` float32 (batch, 4, h, w) xyxy in search-crop pixels.
+
+    Args:
+        config, state: Of a `LoadedModel`.
+        features: Boxes head: also give `features` float32 (batch, channels, h, w), the search embedding with cells of unit
+            length, which `tracker.tracking.online_filter` reads.
+        size: Height and width of all searches; None: any.
+
+    Raises:
+        DeviceError: A backbone that has no ONNX graph here.
+    """
+    net = Network(config, state, "siamtrack_search")
+    pixels = net.g.input("search", "uint8", ("batch", size or "height", size or "width", 3))
+    head = _head(net, net.side(size) if size else None)
+    embedding = net.g.input("embedding", "float32", ("templates", head.rows, head.columns))
+    x, fine = net.embed(pixels, FINE_SHARE)
+    net.g.prefix = "head_"
+    head.search(embedding, x, fine, features)
+    return net.g.serialize(net.metadata())
+
+
+def template_model(config: ModelConfig, state: State) -> bytes:
+    """The template branch.
+
+    Inputs: `template` uint8 (batch, n, n, 3) BGR; `target` float32 (batch, 2), width and height of the target in template
+    pixels. Outputs: `embedding` float32 (batch, rows, columns), to be handed to the search branch as it is; `features`
+    float32 (batch, channels, h, w), the same as a feature map (`Matcher.embed_template`), for comparing templates.
+
+    Raises:
+        DeviceError: A backbone that has no ONNX graph here.
+    """
+    net = Network(config, state, "siamtrack_template")
+    pixels = net.g.input("template", "uint8", ("batch", config.template_size, config.template_size, 3))
+    target = net.g.input("target", "float32", ("batch", 2))
+    head = _head(net)
+    x, fine = net.embed(pixels)
+    net.g.prefix = "head_"
+    features = head.features(x, fine, target)
+    net.g.output(head.template(features), "embedding", "float32", ("batch", head.rows, head.columns))
+    net.g.output(features, "features", "float32", ("batch", head.channels, net.cells, net.cells))
+    return net.g.serialize(net.metadata())
+
+
+def prepare_model(config: ModelConfig, state: State) -> bytes:
+    """`features` of the template branch to `embedding`, for templates that were kept as feature maps."""
+    net = Network(config, state, "siamtrack_prepare")
+    head = _head(net)
+    features = net.g.input("features", "float32", ("batch", head.channels, net.cells, net.cells))
+    net.g.output(head.template(features), "embedding", "float32", ("batch", head.rows, head.columns))
+    return net.g.serialize(net.metadata())
+
+
+def _head(net: Network, side: int | None = None) -> ClassicHeadGraph | BoxHeadGraph:
+    return ClassicHeadGraph(net, side) if net.config.head == "classic" else BoxHeadGraph(net, side)
