@@ -163,7 +163,6 @@ OWN_PROCESSES = {  # function -> why it may: it is the start of a process that i
     "training/trainer.py:_train_step": "only where own_process",
     "training/checkpoint.py:restore_random_states": "only where own_process",
     "runtime/blas.py:one_blas_thread": "called by commands",
-    "annotate/serve.py:_serve": "called by the command, whose signals it handles while the page is up",
     "benchmark/measure.py:make_tracker": "called by the command, which measures with a number of threads",
     "serve/process.py:": "a worker process",
     "serve/process.py:main": "a worker process",

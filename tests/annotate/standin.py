@@ -26,9 +26,8 @@ class Slowed(MatchTemplate):
 
 
 if __name__ == "__main__":
-    from tracker.annotate import serve
-    from tracker.cli import annotate, common
+    from tracker.cli import annotate, annotate_page, common
 
     annotate.check_model_options = lambda args: None  # type: ignore[assignment]
-    annotate.load_tracker = serve.load_tracker = lambda args, live=False: Slowed()  # type: ignore[assignment,return-value]
+    annotate.load_tracker = annotate_page.load_tracker = lambda args, live=False: Slowed()  # type: ignore[assignment,return-value]
     raise SystemExit(common.run(annotate.main))

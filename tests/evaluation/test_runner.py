@@ -16,9 +16,9 @@ from tests.evaluation.trees import got10k_tree, otb_tree
 from tracker.datasets.registry import load_dataset
 from tracker.errors import ConfigError, OutputError, WeightsError
 from tracker.evaluation.baselines import factory, model_files
+from tracker.evaluation.pool import run_tasks
 from tracker.evaluation.runner import RunStore, evaluate_sequence, make_tasks
 from tracker.evaluation.specs import TrackerSpec, parse_model, parse_tracker
-from tracker.evaluation.workers import run_tasks
 from tracker.metrics import result_files
 from tracker.metrics.results import SequenceResult, load_evaluation
 

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from tracker.errors import BoxError, OutputError
 from tracker.media.box_files import read_all_boxes, read_boxes, read_init_box
-from tracker.media.sinks.base import BOX_FORMATS, TEXT_FORMATS, Sink, box_format, check_writable, open_boxes_sink
+from tracker.media.sinks.base import Sink, check_writable
+from tracker.media.sinks.open import BOX_FORMATS, TEXT_FORMATS, box_format, open_boxes_sink
 from tracker.types import Frame, Track, TrackState
 
 IMAGE = np.zeros((48, 64, 3), np.uint8)
@@ -252,7 +253,7 @@ def test_full_disk_is_a_sentence(tmp_path: Path) -> None:
 KILLED = """
 import sys, time
 import numpy as np
-from tracker.media.sinks.base import open_boxes_sink
+from tracker.media.sinks.open import open_boxes_sink
 from tracker.types import Frame, Track
 sink = open_boxes_sink(sys.argv[1])
 for k in range(10000):

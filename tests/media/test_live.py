@@ -18,8 +18,9 @@ from tests.media.clips import number_of, numbered, write_clip
 from tests.media.stream_server import BITS, now, read_clock
 from tracker.errors import SourceError
 from tracker.media.sources import latest as live
+from tracker.media.sources.base import SourceBase
 from tracker.media.sources.latest import LatestFrameSource
-from tracker.media.sources.open import SourceBase, open_source
+from tracker.media.sources.open import open_source
 from tracker.types import Frame, VideoInfo
 
 ROOT = Path(__file__).parents[2]

@@ -13,8 +13,9 @@ import pytest
 
 from tests.media.clips import number_of, numbered, write_clip
 from tracker.errors import SourceError
+from tracker.media.sources.base import Source, SourceBase
 from tracker.media.sources.images import natural_key
-from tracker.media.sources.open import Source, SourceBase, open_source
+from tracker.media.sources.open import open_source
 from tracker.media.sources.prefetch import PrefetchSource
 from tracker.types import Frame, VideoInfo
 

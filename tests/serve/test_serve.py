@@ -27,7 +27,8 @@ from tests.cli.helpers import ROOT, environment, frames_in, tiny_model, write_vi
 from tests.conftest import moving_square
 from tracker.serve import synthetic
 from tracker.serve.config import MqttConfig, ResultsConfig
-from tracker.serve.results import Listener, Results
+from tracker.serve.listeners import Listener
+from tracker.serve.results import Results
 
 BOX = [20, 30, 28, 28]
 TOKEN = "a token that nobody guesses"

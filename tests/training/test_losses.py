@@ -17,7 +17,6 @@ from tracker.config import load_config
 from tracker.errors import ConfigError
 from tracker.training.config import train_config
 from tracker.training.data.batch import Match
-from tracker.training.losses.base import Objective, build_loss, loss_names
 from tracker.training.losses.box import box_iou
 from tracker.training.losses.labels import (
     IGNORED,
@@ -30,6 +29,7 @@ from tracker.training.losses.labels import (
 )
 from tracker.training.losses.metric_samples import metric_samples
 from tracker.training.losses.mining import PairMining, cross_negative_pairs, hardest
+from tracker.training.losses.objective import Objective, build_loss, loss_names
 
 METRIC = {"contrastive", "triplet", "angular", "circle"}
 BOX = {"iou", "giou", "box-l1"}

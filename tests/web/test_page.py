@@ -25,8 +25,8 @@ from tracker.cli.common import run
 from tracker.errors import BoxError
 from tracker.geometry import iou
 from tracker.media.sinks.video import count_frames
+from tracker.media.sources.base import SourceBase
 from tracker.media.sources.latest import LatestFrameSource
-from tracker.media.sources.open import SourceBase
 from tracker.model.checkpoint import shipped_models
 from tracker.tracking.tracker import SiamTracker
 from tracker.types import Frame, VideoInfo

@@ -9,8 +9,8 @@ from typing import Any
 
 from aiohttp import web
 
+from tracker.annotate.page import dump, page_files
 from tracker.annotate.project import Conflict
-from tracker.annotate.serve import dump, page_files
 from tracker.annotate.views import Desk
 from tracker.errors import SiamTrackError
 from tracker.web.access import Guard

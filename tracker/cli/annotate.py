@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -144,7 +143,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             add_keys(project, keys)
             track_all(project, args)
         elif not args.export:
-            from tracker.annotate.serve import serve
+            from tracker.cli.annotate_page import serve
 
             return serve(project, args)
         export(project, args)
@@ -266,8 +265,3 @@ def say(args: argparse.Namespace, text: str) -> None:
     """Tell the user something, unless --quiet."""
     if not args.quiet:
         print(text, flush=True)
-
-
-def can_open_browser() -> bool:
-    """Whether there is a desktop to open a page on."""
-    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

@@ -209,8 +209,8 @@ def _check_output(output: Path, dataset: Dataset, protocol: str) -> None:
 def _track(args: argparse.Namespace, dataset: Dataset, specs: list[TrackerSpec], protocol: str) -> list[SequenceResult]:
     from tqdm import tqdm
 
+    from tracker.evaluation.pool import run_tasks
     from tracker.evaluation.runner import RunStore, make_tasks
-    from tracker.evaluation.workers import run_tasks
     from tracker.metrics import result_files
 
     tasks = make_tasks(dataset, specs, protocol)  # type: ignore[arg-type]

@@ -67,7 +67,8 @@ def check_output_options(args: argparse.Namespace) -> None:
     Raises:
         OutputError: The first that can't.
     """
-    from tracker.media.sinks.base import box_format, check_video_name, check_writable
+    from tracker.media.sinks.base import check_writable
+    from tracker.media.sinks.open import box_format, check_video_name
 
     if args.resume and not args.save_boxes:
         raise OutputError(

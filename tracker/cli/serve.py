@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -18,13 +17,12 @@ from tracker.cli.common import (
     BAD_REQUEST,
     DONE,
     FAILED_MIDWAY,
-    INTERRUPTED,
-    TERMINATED,
     Parser,
     RawEpilog,
     add_version,
     say_error,
 )
+from tracker.cli.signals import stop_on_signal
 from tracker.errors import SiamTrackError
 
 if TYPE_CHECKING:
@@ -99,12 +97,7 @@ def serve(args: argparse.Namespace, config: ServeConfig) -> int:
     from tracker.serve.results import Results
     from tracker.serve.supervisor import Supervisor
 
-    over, code = threading.Event(), DONE
-
-    def stop(number: int, frame: object) -> None:
-        nonlocal code
-        code = INTERRUPTED if number == signal.SIGINT else TERMINATED
-        over.set()
+    over = threading.Event()
 
     def tell(stream: str, about: str, text: str) -> None:
         if not args.quiet or about in ("target", "recording", "broken"):
@@ -120,19 +113,14 @@ def serve(args: argparse.Namespace, config: ServeConfig) -> int:
 
             control = stack.enter_context(Control(supervisor, config.control))
             sys.stderr.write(f"Control and status page: {control.url}\n")
-        for number in (signal.SIGINT, signal.SIGTERM):
-            stack.callback(signal.signal, number, signal.signal(number, stop))
+        stopped = stack.enter_context(stop_on_signal(over.set))
         supervisor.run(over)
     if supervisor.failed:
         say_error(supervisor.failed)
         return BAD_REQUEST
-    if code:
-        say_error(
-            "Stopped by Ctrl-C; recordings are complete."
-            if code == INTERRUPTED
-            else "Stopped by SIGTERM; recordings are complete."
-        )
-        return code
+    if stopped.code:
+        say_error(f"Stopped by {stopped.word}; recordings are complete.")
+        return stopped.code
     if supervisor.results.nobody:
         problems = [one.problem for one in supervisor.results.listeners if not one.reader_gone]
         for problem in problems:

@@ -130,7 +130,7 @@ class Session:
         if self._sinks:
             return
         self._count = targets
-        from tracker.media.sinks.base import open_boxes_sink
+        from tracker.media.sinks.open import open_boxes_sink
         from tracker.media.sinks.video import VideoSink
 
         args = self.args

@@ -97,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _check_folder(folder, args)
 
     from tracker.training import distributed
-    from tracker.training.losses.base import build_objective
+    from tracker.training.losses.objective import build_objective
 
     build_objective(settings)  # an unknown loss is found before the data are opened
     if not args.quiet:

@@ -6,14 +6,14 @@ import argparse
 import asyncio
 import importlib.util
 import logging
-import signal
 import sys
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tracker.cli import common
-from tracker.cli.common import DONE, FAILED_MIDWAY, INTERRUPTED, TERMINATED, Parser, say_error
+from tracker.cli.common import FAILED_MIDWAY, Parser, say_error
+from tracker.cli.signals import stop_on_signal
 from tracker.errors import SiamTrackError
 
 if TYPE_CHECKING:
@@ -129,40 +129,30 @@ def hello(source: LatestFrameSource, looped: bool, tracker: str, save_dir: Path 
 
 
 async def _serve(args: argparse.Namespace, hub: Hub, site: Site, worker: Worker) -> int:
-    loop = asyncio.get_running_loop()
-    over, code = asyncio.Event(), DONE
+    from tracker.web.door import on_loop_error
 
-    def stop(number: int) -> None:
-        nonlocal code
-        code = INTERRUPTED if number == signal.SIGINT else TERMINATED
-        over.set()
+    loop, over = asyncio.get_running_loop(), asyncio.Event()
 
-    def ended() -> None:
+    def end() -> None:
         with suppress(RuntimeError):  # the loop is closed: the page went first
             loop.call_soon_threadsafe(over.set)
 
-    from tracker.web.door import on_loop_error
-
     loop.set_exception_handler(on_loop_error)
     runner, url = await site.start()
-    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in previous:
-        signal.signal(number, lambda n, frame: loop.call_soon_threadsafe(stop, n))
-    hub.attach(loop)
-    worker.on_end = ended
-    worker.start()
-    print(f"The page is at {url}  (Ctrl-C ends it)", flush=True)
-    try:
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(over.wait(), args.duration)
-        if not worker.is_alive():
-            await asyncio.sleep(FAREWELL)
-    finally:
-        worker.stop()
-        await asyncio.to_thread(worker.join)
-        await runner.cleanup()
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    with stop_on_signal(end) as stopped:
+        hub.attach(loop)
+        worker.on_end = end
+        worker.start()
+        print(f"The page is at {url}  (Ctrl-C ends it)", flush=True)
+        try:
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(over.wait(), args.duration)
+            if not worker.is_alive():
+                await asyncio.sleep(FAREWELL)
+        finally:
+            worker.stop()
+            await asyncio.to_thread(worker.join)
+            await runner.cleanup()
     if worker.error is not None:
         if not isinstance(worker.error, SiamTrackError):
             raise worker.error
@@ -171,10 +161,6 @@ async def _serve(args: argparse.Namespace, hub: Hub, site: Site, worker: Worker)
     if not args.quiet:
         files = sorted(str(path) for path in worker.recorder.finished.values())
         print(f"Recorded {', '.join(files)}." if files else "Nothing was recorded.", flush=True)
-    if code:
-        say_error(
-            "Stopped by Ctrl-C; recordings are complete."
-            if code == INTERRUPTED
-            else "Stopped by SIGTERM; recordings are complete."
-        )
-    return code
+    if stopped.code:
+        say_error(f"Stopped by {stopped.word}; recordings are complete.")
+    return stopped.code

@@ -8,7 +8,7 @@ from multiprocessing import connection
 
 
 def enter(environment: Mapping[str, str], pipe: connection.Connection) -> None:
-    """Begin as a worker of `workers.run_tasks`; this module imports nothing that reads the environment when it is loaded.
+    """Begin as a worker of `pool.run_tasks`; this module imports nothing that reads the environment when it is loaded.
 
     Args:
         environment: Variables to set. The parent's own are never touched: other threads of it may be reading them.

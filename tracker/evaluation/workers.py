@@ -1,75 +1,19 @@
-"""Where tasks run: processes of this machine, or a Ray cluster. Both call `run.evaluate_sequence`, nothing else."""
+"""What a worker process does: tasks in, results out, each computed on one thread."""
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
 from multiprocessing import connection
-from typing import Any
 
-import numpy as np
-
-from tracker.errors import ConfigError, DeviceError, SiamTrackError
-from tracker.evaluation.process import enter
+from tracker.errors import ConfigError, SiamTrackError
 from tracker.evaluation.runner import Task, evaluate_sequence
-from tracker.evaluation.specs import PACKAGE
 from tracker.metrics.results import SequenceResult
-
-logger = logging.getLogger(__name__)
 
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "SIAMTRACK_THREADS")}
 """Each worker computes on one thread: speeds compare, and results don't depend on how sums are split."""
-
-ENVIRONMENT = {
-    **ONE_THREAD,
-    "OPENCV_LOG_LEVEL": "ERROR",
-}  # OpenCV's network code warns once per tracker of what doesn't matter here
-
-
-def run_tasks(tasks: list[Task], workers: int = 1, ray_address: str | None = None) -> Iterator[SequenceResult]:
-    """Run tasks, longest first, and yield each result as soon as it is there.
-
-    Args:
-        tasks: What to run.
-        workers: Processes (local), or tasks at once ("local" Ray).
-        ray_address: None for processes of this machine; "local" for a Ray of this machine; else a cluster's address.
-
-    Raises:
-        SiamTrackError: A tracker can't be built, or the cluster not reached.
-    """
-    ordered = sorted(tasks, key=lambda t: -len(t.sequence))
-    return _ray(ordered, ray_address, workers) if ray_address else _processes(ordered, workers)
-
-
-def crashed(task: Task, sentence: str) -> SequenceResult:
-    """The result of a task whose process died: all boxes missing."""
-    count, nan = len(task.sequence), np.full(len(task.sequence), np.nan)
-    return SequenceResult(
-        tracker=task.spec.label,
-        dataset=task.dataset,
-        sequence=task.sequence.name,
-        boxes=np.full((count, 4), np.nan),
-        truth=task.sequence.truth,
-        valid=task.sequence.valid,
-        times=nan,
-        decode_times=nan,
-        scores=nan,
-        lost=np.zeros(count, dtype=bool),
-        size=task.sequence.size,
-        attributes=task.sequence.attributes,
-        object_class=task.sequence.object_class,
-        frames=task.sequence.frames,
-        codes=np.zeros(count, dtype=np.int8) if task.protocol == "supervised" else None,
-        polygons=task.sequence.polygons,
-        error=sentence,
-        fingerprint=task.fingerprint,
-        content=task.content,
-    )
 
 
 def limit_threads() -> None:
@@ -113,117 +57,3 @@ def serve(pipe: connection.Connection) -> None:
         except EOFError:
             return
         pipe.send(work(task))
-
-
-@dataclass
-class _Worker:
-    process: Any
-    pipe: connection.Connection
-    task: Task | None = None
-
-
-def _start() -> _Worker:
-    context = multiprocessing.get_context(
-        "spawn"
-    )  # fork would copy locks of threads that torch and OpenCV have started
-    ours, theirs = context.Pipe()
-    process = context.Process(target=enter, args=(ENVIRONMENT, theirs), daemon=True)
-    process.start()
-    theirs.close()
-    return _Worker(process, ours)
-
-
-def _processes(tasks: list[Task], count: int) -> Iterator[SequenceResult]:
-    """Each process has its own pipe, so that a process that dies names the sequence that it died of."""
-    waiting = list(reversed(tasks))
-    workers = [_start() for _ in range(min(count, len(tasks)))]
-    try:
-        for worker in workers:
-            _give(worker, waiting)
-        while any(w.task for w in workers):
-            ready = connection.wait([w.pipe for w in workers if w.task])
-            for index, worker in enumerate(workers):
-                if worker.pipe not in ready or worker.task is None:
-                    continue
-                task = worker.task
-                try:
-                    result: Any = worker.pipe.recv()
-                except (EOFError, ConnectionResetError):
-                    worker.process.join()
-                    result = crashed(
-                        task,
-                        f"the process died with exit code {worker.process.exitcode} (a crash in native code, or no memory)",
-                    )
-                    worker = workers[index] = _start()
-                if isinstance(result, SiamTrackError):
-                    raise result
-                _give(worker, waiting)
-                yield result
-    finally:
-        for worker in workers:
-            worker.pipe.close()
-            worker.process.terminate()
-        for worker in workers:
-            worker.process.join()
-
-
-def _give(worker: _Worker, waiting: list[Task]) -> None:
-    worker.task = waiting.pop() if waiting else None
-    if worker.task:
-        worker.pipe.send(worker.task)
-
-
-def is_token_failure(error: Exception) -> bool:
-    """Whether Ray failed over its authentication token and not for lack of a cluster; its classes for that are not public."""
-    words = f"{type(error).__name__} {error}".lower()
-    return any(
-        word in words
-        for word in ("authentic", "unauthorized", "auth_token", "auth token", "auth_mode", "invalid token")
-    )
-
-
-def _ray(tasks: list[Task], address: str, workers: int) -> Iterator[SequenceResult]:
-    """The same tasks on Ray. The package travels with the job; data sets and weight files given by path must be on every node."""
-    try:
-        import ray
-    except ModuleNotFoundError:
-        raise DeviceError(
-            "--ray needs the package ray; `pip install ray` adds it, or use --workers N on this machine."
-        ) from None
-
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
-    options["runtime_env"] = {"py_modules": [str(PACKAGE)], "env_vars": ENVIRONMENT}
-    if address == "local":
-        options |= {"address": "local", "num_cpus": max(1, workers), "include_dashboard": False}
-    else:
-        options["address"] = address
-    try:
-        ray.init(**options)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        why = " ".join(str(error).split())[:200]
-        if is_token_failure(error):
-            raise DeviceError(
-                f"The Ray cluster at {address!r} refuses the token that this machine gives, or gets none ({why}); set RAY_AUTH_MODE=token "
-                "and RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH, as on the cluster."
-            ) from None
-        raise DeviceError(f"No Ray cluster answers at {address!r} ({why}); `ray start --head` makes one.") from None
-    try:
-        nodes = sum(1 for node in ray.nodes() if node["Alive"])
-        logger.info("Ray: %d node(s), %g CPUs", nodes, ray.cluster_resources().get("CPU", 0))
-        remote = ray.remote(num_cpus=1, max_retries=0)(work)
-        pending = {remote.remote(task): task for task in tasks}
-        while pending:
-            done, _ = ray.wait(list(pending), num_returns=1)
-            for reference in done:
-                task = pending.pop(reference)
-                try:
-                    result: Any = ray.get(reference)
-                except ray.exceptions.RayError as error:
-                    result = crashed(
-                        task, f"the Ray worker died ({type(error).__name__}: {' '.join(str(error).split())[:160]})"
-                    )
-                if isinstance(result, SiamTrackError):
-                    raise result
-                yield result
-    finally:
-        ray.shutdown()

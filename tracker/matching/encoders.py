@@ -8,7 +8,7 @@ template that slides over a search then is the tracker's own case.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -16,35 +16,16 @@ from torch import Tensor, nn
 
 from tracker.errors import ConfigError
 from tracker.files import suggest
+from tracker.matching import encoders_text, foreign  # noqa: F401  (they register their encoders)
 from tracker.matching.config import InputConfig, PartConfig
+from tracker.matching.encoder_registry import ENCODERS
+from tracker.matching.encoder_registry import register_encoder as register_encoder
 from tracker.model.backbones import BACKBONES, Backbone, EfficientNetLite0, build_backbone
-
-Factory = Callable[..., nn.Module]
-_ENCODERS: dict[str, Factory] = {}
-
-
-def register_encoder(name: str) -> Callable[[Factory], Factory]:
-    """Gives an encoder the name that recipes and model files use; a user's own modules too.
-
-    Example:
-        >>> @register_encoder("mine")
-        ... def build(input: InputConfig, dim: int = 64) -> nn.Module:
-        ...     return ModuleEncoder(my_network(dim))
-    """
-
-    def add(factory: Factory) -> Factory:
-        _ENCODERS[name] = factory
-        return factory
-
-    return add
 
 
 def encoder_names() -> list[str]:
     """All names that `build_encoder` knows."""
-    # They register on import, and need `register_encoder` from here.
-    from tracker.matching import encoders_text, foreign  # noqa: F401
-
-    return sorted(_ENCODERS)
+    return sorted(ENCODERS)
 
 
 def build_encoder(part: PartConfig, given: InputConfig) -> nn.Module:
@@ -62,7 +43,7 @@ def build_encoder(part: PartConfig, given: InputConfig) -> nn.Module:
         raise ConfigError(
             f"The encoder {part.name!r} is unknown; there are {', '.join(known)}.{suggest(part.name, known)}"
         )
-    factory = _ENCODERS[part.name]
+    factory = ENCODERS[part.name]
     accepted = [name for name in inspect.signature(factory).parameters if name != "input"]
     for option in part.options:
         if option not in accepted:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tracker.errors import ConfigError
 from tracker.matching.config import InputConfig
-from tracker.matching.encoders import register_encoder
+from tracker.matching.encoder_registry import register_encoder
 
 
 class ModuleEncoder(nn.Module):

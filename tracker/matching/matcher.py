@@ -88,9 +88,12 @@ class Matcher:
         path = find_matcher(name_or_file)
         if path.suffix == ".safetensors" and is_matcher(path):
             return cls.of(load_matcher(name_or_file), device)
-        from tracker.matching.spatial import tracker_matcher
+        from tracker.matching.spatial import stored_calibration, tracker_encoder
+        from tracker.tracking.tracker import SiamTracker, fingerprint
 
-        return tracker_matcher(name_or_file, device)
+        single = SiamTracker.from_pretrained(name_or_file, device)
+        known = fingerprint(single.model)
+        return cls(single.name, tracker_encoder(single), "cosine", known, stored_calibration(single.name))
 
     @classmethod
     def of(cls, stored: StoredMatcher, device: str = "cpu") -> Matcher:

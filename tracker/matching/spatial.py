@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,41 +12,22 @@ from numpy.typing import NDArray
 from tracker.errors import ConfigError
 from tracker.matching.calibration import Calibration
 from tracker.matching.inputs import Region, Sample, open_picture
+from tracker.matching.store import WEIGHTS
+from tracker.tracking.core import Core
+from tracker.tracking.embedding import embed_views, view_of
+from tracker.tracking.tracker import SiamTracker
 
-if TYPE_CHECKING:
-    from tracker.matching.matcher import Matcher
-    from tracker.tracking.core import Core
-    from tracker.tracking.tracker import SiamTracker
 
-
-def tracker_matcher(name_or_file: str | Path | SiamTracker, device: str = "auto") -> Matcher:
-    """A matcher of a tracker's weights.
-
-    Args:
-        name_or_file: Of the tracker, or the tracker itself.
-        device: As of `SiamTracker.from_pretrained`.
-
-    Raises:
-        WeightsError, DeviceError: With the value, the reason and the next step.
-    """
-    from tracker.matching.matcher import Matcher
-    from tracker.tracking.embedding import embed_views
-    from tracker.tracking.tracker import SiamTracker, fingerprint
-
-    single = (
-        name_or_file if isinstance(name_or_file, SiamTracker) else SiamTracker.from_pretrained(name_or_file, device)
-    )
-    core = single.core
+def tracker_encoder(tracker: SiamTracker) -> Callable[[int, Sequence[Any]], NDArray[np.float32]]:
+    """The template embedding of a tracker as the encoder of a matcher: (side, things) -> one row for each."""
 
     def encode(side: int, items: Sequence[Any]) -> NDArray[np.float32]:
-        return embed_views(core, [_view(core, item) for item in items])
+        return embed_views(tracker.core, [_view(tracker.core, item) for item in items])
 
-    return Matcher(single.name, encode, "cosine", fingerprint(single.model), stored_calibration(single.name))
+    return encode
 
 
 def _view(core: Core, item: Any) -> Any:
-    from tracker.tracking.embedding import view_of
-
     if isinstance(item, Region):
         return view_of(core, open_picture(item.image), item.box)
     if isinstance(item, Sample) and item.box is not None:
@@ -60,10 +41,6 @@ def stored_calibration(name: str) -> Calibration | None:
     Raises:
         ConfigError: The file is damaged.
     """
-    import json
-
-    from tracker.matching.store import WEIGHTS
-
     file = WEIGHTS / "match-trackers.json"
     if not file.is_file():
         return None

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from tracker.config import merge, read_yaml
 from tracker.errors import ConfigError
 from tracker.files import is_file, suggest
-from tracker.media.sinks.base import check_video_name
+from tracker.media.sinks.open import check_video_name
 from tracker.serve.config import DetectionsConfig, MqttConfig, ServeConfig, StreamConfig, TargetConfig
 
 T = TypeVar("T")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tracker.errors import OutputError
 from tracker.serve.config import MqttConfig
-from tracker.serve.results import Line, Listener
+from tracker.serve.listeners import Line, Listener
 
 if TYPE_CHECKING:
     import paho.mqtt.client as client

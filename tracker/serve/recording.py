@@ -12,7 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from tracker.errors import OutputError
-from tracker.media.sinks.base import Sink, open_boxes_sink
+from tracker.media.sinks.base import Sink
+from tracker.media.sinks.open import open_boxes_sink
 from tracker.media.sinks.video import VideoSink
 from tracker.serve.config import RecordConfig
 from tracker.types import Frame, Track, VideoInfo

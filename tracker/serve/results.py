@@ -1,133 +1,13 @@
-"""Where results go. Each listener has a queue and a thread: a slow one loses lines, which are counted, and slows
-nobody."""
+"""All places that the results of a run go to."""
 
 from __future__ import annotations
 
 import json
-import logging
-import queue
-import sys
-import threading
-import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from tracker.errors import OutputError
 from tracker.serve.config import ResultsConfig
-
-logger = logging.getLogger(__name__)
-
-Line = tuple[str, bytes]
-"""Name of the stream, and the JSON object as bytes."""
-MOST_AT_ONCE = 256
-
-
-class Listener(threading.Thread):
-    """One place that results go to.
-
-    Args:
-        name: For counts and messages.
-        size: Lines that wait at most.
-        wait: Whether `put` waits when they do; else the line is lost and counted.
-
-    Attributes:
-        place: Its name.
-        written, missed: Lines.
-        problem: What is wrong at the moment, or "".
-        broken: Whether nothing will be written any more.
-        reader_gone: Whether that is because the reader of a pipe went away (`| head`).
-    """
-
-    def __init__(self, name: str, size: int, wait: bool = False) -> None:
-        super().__init__(name=f"siamtrack-results-{name}", daemon=True)
-        self.place, self.written, self.missed = name, 0, 0
-        self.problem, self.broken, self.reader_gone = "", False, False
-        self._queue: queue.Queue[Line | None] = queue.Queue(size)
-        self._wait = wait
-
-    def put(self, line: Line) -> None:
-        """Hands a line over."""
-        while not self.broken:
-            try:
-                return self._queue.put(line, block=self._wait, timeout=0.5)
-            except queue.Full:
-                if not self._wait:
-                    break
-        self.missed += 1
-
-    def finish(self, timeout: float) -> None:
-        """Write what waits, then end; what isn't written by then is lost and counted."""
-        end = time.monotonic() + timeout
-        if self.is_alive():
-            try:
-                self._queue.put(None, timeout=timeout)
-            except queue.Full:
-                self.broken = True
-            self.join(max(0.0, end - time.monotonic()))
-
-    def run(self) -> None:
-        while True:
-            lines, ended = self._some()
-            if lines:
-                try:
-                    self.write(lines)
-                    self.written += len(lines)
-                except OSError as error:
-                    self.missed += len(lines)
-                    self.reader_gone = isinstance(error, BrokenPipeError)
-                    self.problem, self.broken = (
-                        f"Writing results to {self.place} failed: {error.strerror or error}.",
-                        True,
-                    )
-                    if not self.reader_gone:
-                        logger.warning("%s Nothing more is written there.", self.problem)
-            if ended or self.broken:
-                return self.close()
-
-    def _some(self) -> tuple[list[Line], bool]:
-        lines: list[Line] = []
-        item = self._queue.get()
-        while item is not None and len(lines) < MOST_AT_ONCE:
-            lines.append(item)
-            try:
-                item = self._queue.get_nowait()
-            except queue.Empty:
-                return lines, False
-        if item is not None:
-            lines.append(item)
-        return lines, item is None
-
-    def write(self, lines: list[Line]) -> None:
-        """Writes; OSError ends the listener."""
-        raise NotImplementedError
-
-    def close(self) -> None:
-        """The last call."""
-
-
-class FileListener(Listener):
-    """JSON lines to a file (added to what is there) or to standard output.
-
-    Raises:
-        OutputError: The file can't be written.
-    """
-
-    def __init__(self, path: str | None, size: int, wait: bool) -> None:
-        super().__init__("stdout" if path is None else "file", size, wait)
-        try:
-            self._file: IO[bytes] = sys.stdout.buffer if path is None else open(Path(path).expanduser(), "ab")
-        except OSError as error:
-            raise OutputError(f"Can't write results to {path}: {error.strerror or error}.") from None
-        self._own = path is not None
-
-    def write(self, lines: list[Line]) -> None:
-        self._file.write(b"".join(data + b"\n" for _, data in lines))
-        self._file.flush()
-
-    def close(self) -> None:
-        if self._own:
-            self._file.close()
+from tracker.serve.listeners import FileListener, Listener
 
 
 class Results:

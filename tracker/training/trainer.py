@@ -23,8 +23,8 @@ from tracker.training.data.batch import Match, MatcherLike, PairBatchLike, PairS
 from tracker.training.data.loader import batches
 from tracker.training.data.transfer import pair_count, save_bad_batch, to_device
 from tracker.training.interrupt import Interrupt
-from tracker.training.losses.base import Score, build_objective
 from tracker.training.losses.mining import cross_negative_pairs
+from tracker.training.losses.objective import Score, build_objective
 from tracker.training.optim.ema import Ema
 from tracker.training.optim.freeze import Freezer
 from tracker.training.optim.optimizer import build_optimizer

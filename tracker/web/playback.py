@@ -6,8 +6,9 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
+from tracker.media.sources.base import Source, SourceBase
 from tracker.media.sources.latest import LatestFrameSource, Paced
-from tracker.media.sources.open import Source, SourceBase, open_source
+from tracker.media.sources.open import open_source
 from tracker.types import Frame, VideoInfo
 
 logger = logging.getLogger(__name__)

@@ -18,7 +18,8 @@ import numpy as np
 from tracker.errors import OutputError
 from tracker.files import Growing, atomic_path
 from tracker.media.images import fit_into
-from tracker.media.sinks.base import SinkBase, check_video_name, check_writable
+from tracker.media.sinks.base import SinkBase, check_writable
+from tracker.media.sinks.open import check_video_name
 from tracker.types import Frame, Image, Track, VideoInfo
 
 logger = logging.getLogger(__name__)

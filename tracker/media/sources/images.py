@@ -12,7 +12,7 @@ from tracker.errors import ImageError, SourceError
 from tracker.media.addresses import PRINTF
 from tracker.media.damage import is_animated
 from tracker.media.images import IMAGE_SUFFIXES, read_image
-from tracker.media.sources.open import SourceBase
+from tracker.media.sources.base import SourceBase
 from tracker.types import Frame, VideoInfo
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tracker.errors import SourceError
-from tracker.media.sources.open import Source, SourceBase
+from tracker.media.sources.base import Source, SourceBase
 from tracker.types import Frame, VideoInfo
 
 logger = logging.getLogger(__name__)

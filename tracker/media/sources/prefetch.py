@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 
-from tracker.media.sources.open import Source, SourceBase
+from tracker.media.sources.base import Source, SourceBase
 from tracker.types import Frame, VideoInfo
 
 

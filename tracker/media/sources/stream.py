@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tracker.errors import SourceError
-from tracker.media.sources.open import Source, SourceBase
+from tracker.media.sources.base import Source, SourceBase
 from tracker.types import Frame, VideoInfo
 
 LOW_DELAY = {"fflags": "nobuffer", "analyzeduration": "1000000", "probesize": "500000"}

@@ -15,8 +15,8 @@ from av.sidedata.sidedata import Type as SideData
 
 from tracker.errors import SourceError
 from tracker.media.containers import file_address, is_cut_short, video_stream
+from tracker.media.sources.base import SourceBase
 from tracker.media.sources.decode import Converter, DamagedError, Decoder, Stamps, is_sideways, pixel_aspect, reason
-from tracker.media.sources.open import SourceBase
 from tracker.types import Frame, Image, VideoInfo
 
 logger = logging.getLogger(__name__)

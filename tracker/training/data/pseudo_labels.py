@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,10 +22,8 @@ from tracker.datasets.clips import frames_of
 from tracker.datasets.tracks import AnnotatedTrack, BadFiles, DataError, read_image, read_index
 from tracker.files import content_of, write_atomic
 from tracker.geometry import iou
+from tracker.training.data.source_config import SourceConfig
 from tracker.types import Image
-
-if TYPE_CHECKING:
-    from tracker.training.data.sources import SourceConfig
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from tracker.model.random import DrawFrom
 from tracker.training.config import TrainConfig
 from tracker.training.data.batch import PairSource, as_match
 from tracker.training.data.build import LivePairs, pair_config
-from tracker.training.losses.base import build_objective
+from tracker.training.losses.objective import build_objective
 from tracker.training.visualize.pairs import draw_pairs
 from tracker.training.visualize.sheet import write_picture
 

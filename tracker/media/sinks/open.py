@@ -1,0 +1,65 @@
+"""The sink of a file name: which format it has, and whether it can hold it. Light to import."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tracker.errors import OutputError
+from tracker.media.sinks.base import Sink
+from tracker.media.sinks.boxes import BoxSink
+
+TEXT_FORMATS = ("got10k", "mot", "otb", "vot")
+"""What a .txt of boxes may hold; the first is the default."""
+
+BOX_FORMATS = ("csv", "jsonl", *TEXT_FORMATS)
+VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")
+
+
+def box_format(path: str | Path, format: str | None = None) -> str:  # noqa: A002
+    """The format in which boxes are written to a file: by its name, or as asked for.
+
+    Raises:
+        OutputError: A name or format that isn't known, or the two disagree.
+    """
+    suffix = Path(path).suffix.lower()
+    if format is not None and format not in BOX_FORMATS:
+        raise OutputError(f"The box format {format!r} is not known; it is one of {', '.join(BOX_FORMATS)}.")
+    if suffix in (".csv", ".jsonl"):
+        if format not in (None, suffix[1:]):
+            raise OutputError(
+                f"{path} ends in {suffix} but the format asked for is {format}; give it a name ending in .txt."
+            )
+        return suffix[1:]
+    if suffix != ".txt":
+        raise OutputError(
+            f"Can't tell the format of {path}: boxes go to .csv, .jsonl or .txt ({', '.join(TEXT_FORMATS)})."
+        )
+    if format in ("csv", "jsonl"):
+        raise OutputError(
+            f"{path} ends in .txt but the format asked for is {format}; give it a name ending in .{format}."
+        )
+    return format or TEXT_FORMATS[0]
+
+
+def open_boxes_sink(path: str | Path, format: str | None = None, overwrite: bool = False, resume: bool = False) -> Sink:  # noqa: A002
+    """A file of boxes: .csv, .jsonl, or .txt in one of the formats got10k (default), mot, otb, vot.
+
+    The formats and what each writes for a lost target are described in `tracker.media.sinks.boxes`.
+
+    Raises:
+        OutputError: The path can't be written, or its format isn't known.
+    """
+    return BoxSink(path, box_format(path, format), overwrite, resume)
+
+
+def check_video_name(path: str | Path) -> Path:
+    """The path of a video to write, if its ending is one that the video sink knows.
+
+    Raises:
+        OutputError: Another ending.
+    """
+    if Path(path).suffix.lower() not in VIDEO_SUFFIXES:
+        raise OutputError(
+            f"Can't write a video to {path}: its name must end in {', '.join(VIDEO_SUFFIXES[:-1])} or {VIDEO_SUFFIXES[-1]}."
+        )
+    return Path(path).expanduser()
