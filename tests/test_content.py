@@ -20,7 +20,8 @@ from tracker.evaluation.specs import parse_tracker
 from tracker.evaluation.submission import check_zip, make_zip
 from tracker.evaluation.summary import summarise, text_table
 from tracker.files import content_of
-from tracker.metrics.results import FAILURE, INIT, SKIPPED, TRACKED, load_result, record_path
+from tracker.metrics.result_store import load_result, record_path
+from tracker.metrics.results import FAILURE, INIT, SKIPPED, TRACKED
 from tracker.metrics.vot import overlaps, vot_metrics
 
 

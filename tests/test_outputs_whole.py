@@ -147,7 +147,7 @@ def test_find_twice_is_refused(place: Path, tmp_path: Path) -> None:
 
 
 def test_an_index_that_was_cut_off_is_made_again(tmp_path: Path) -> None:
-    from tracker.config import ModelConfig
+    from tracker.model_config import ModelConfig
     from tracker.training.data.cache import CacheConfig, open_index, shard_path
     from tracker.training.data.sources import DataConfig
 

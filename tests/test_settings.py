@@ -15,9 +15,11 @@ from tests.cli.helpers import ROOT, tiny_model
 from tracker import SiamTracker
 from tracker.cli.__main__ import main
 from tracker.cli.settings import markdown, rows, sections
-from tracker.config import Config, ModelConfig, TrackingConfig, load_config, merge, to_dict
+from tracker.config import Config, TrackingConfig, load_config
+from tracker.config_merge import merge, to_dict
 from tracker.errors import ConfigError, SiamTrackError
 from tracker.model.checkpoint import load_model, shipped_models
+from tracker.model_config import ModelConfig
 from tracker.settings import KEY, fields_of
 
 NUMBERS = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 
@@ -90,3 +91,9 @@ def shown(value: Any, most: int = 80) -> str:
     except Exception:  # a whole number of 5,000 digits, or anybody's __repr__
         return f"a value of type {type(value).__name__}"
     return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def misfit(path: Path | None, error: Exception | str) -> WeightsError:
+    """The sentence for arrays that don't fit their configuration."""
+    reason = " ".join(str(error).split())[:300]
+    return WeightsError(f"The checkpoint {path or 'in memory'} does not fit its model configuration: {reason}")

@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 
 from tests.cli.helpers import tiny_model, tool
-from tracker.benchmark.measure import Series, in_pairs, soak, synthetic_clip
+from tracker.benchmark.measure import synthetic_clip
 from tracker.benchmark.report import markdown
+from tracker.benchmark.series import Series, in_pairs
+from tracker.benchmark.soak import soak
 from tracker.benchmark.targets import windows
-from tracker.config import Config, ModelConfig, TrackingConfig
+from tracker.config import Config, TrackingConfig
 from tracker.geometry import is_valid
+from tracker.model_config import ModelConfig
 
 
 def test_all_parts_are_measured_and_written(tmp_path: Path) -> None:

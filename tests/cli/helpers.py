@@ -28,9 +28,10 @@ def tiny_model(path: Path) -> Path:
 def _tiny_model() -> bytes:
     import torch
 
-    from tracker.config import Config, ModelConfig
+    from tracker.config import Config
     from tracker.model.checkpoint import save_model
     from tracker.model.matcher import Matcher
+    from tracker.model_config import ModelConfig
 
     torch.manual_seed(0)
     config = Config(name="tiny", model=ModelConfig(neck_channels=8, template_size=65, search_size=129, head_channels=8))

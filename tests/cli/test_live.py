@@ -15,7 +15,8 @@ import pytest
 from tests.cli.helpers import BOX, ROOT, environment, frames_in, tiny_model, tool, write_video
 from tests.conftest import moving_square
 from tracker.cli import live
-from tracker.cli.common import Parser, add_model_options, load_tracker, run
+from tracker.cli.common import Parser, run
+from tracker.cli.model_options import add_model_options, load_tracker
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,8 @@ from tracker.errors import OutputError, SourceError
 from tracker.evaluation.report import plots, tables
 from tracker.evaluation.report.build import ReportOptions, merge, write_report
 from tracker.evaluation.report.strips import TILE, find_losses, make_strips, overlap_track, tally
-from tracker.metrics.results import FAILURE, INIT, TRACKED, Evaluation, SequenceResult, save_evaluation
+from tracker.metrics.result_store import save_evaluation
+from tracker.metrics.results import FAILURE, INIT, TRACKED, Evaluation, SequenceResult
 from tracker.metrics.success import got10k_metrics, otb_metrics
 from tracker.metrics.vot import vot_metrics
 

@@ -20,7 +20,8 @@ from tracker.evaluation.pool import run_tasks
 from tracker.evaluation.runner import RunStore, evaluate_sequence, make_tasks
 from tracker.evaluation.specs import TrackerSpec, parse_model, parse_tracker
 from tracker.metrics import result_files
-from tracker.metrics.results import SequenceResult, load_evaluation
+from tracker.metrics.result_store import load_evaluation
+from tracker.metrics.results import SequenceResult
 
 ROOT = Path(__file__).resolve().parents[2]
 

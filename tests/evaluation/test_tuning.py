@@ -310,9 +310,10 @@ def test_requests_that_are_refused(args: list[str], sentence: str) -> None:
 
 @pytest.mark.slow
 def test_the_tool_tunes_a_real_model(tmp_path: Path) -> None:
-    from tracker.config import Config, ModelConfig
+    from tracker.config import Config
     from tracker.model.checkpoint import save_model
     from tracker.model.matcher import Matcher
+    from tracker.model_config import ModelConfig
 
     make_sequences(tmp_path / "clips", 4, frames=2)
     config = Config(

@@ -352,7 +352,7 @@ def shards(bench: Bench, rng: Rng) -> None:
 
 def records(bench: Bench, rng: Rng) -> None:
     """Records of an evaluation."""
-    from tracker.metrics.results import load_result
+    from tracker.metrics.result_store import load_result
 
     arrays, meta = bench.record
     kind = int(rng.integers(3))
@@ -367,7 +367,7 @@ def records(bench: Bench, rng: Rng) -> None:
 def evaluations(bench: Bench, rng: Rng) -> None:
     """evaluation.json, read and printed."""
     from tracker.evaluation.summary import text_table
-    from tracker.metrics.results import load_evaluation
+    from tracker.metrics.result_store import load_evaluation
 
     path = bench.folder / "evaluation.json"
     text = damaged_json(bench.evaluation, rng)

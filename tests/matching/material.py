@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from tracker.config import merge
+from tracker.config_merge import merge
 from tracker.matching.config import MatchConfig
 
 COLOURS = [(40, 40, 220), (40, 200, 40), (220, 60, 40), (30, 200, 220), (200, 40, 200), (120, 120, 120)]

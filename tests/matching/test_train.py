@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from tests.matching.material import classes, recipe, shape
-from tracker.config import merge
+from tracker.config_merge import merge
 from tracker.errors import ConfigError, SourceError
 from tracker.matching.batches import MatchSource
 from tracker.matching.config import InputConfig, load_recipe

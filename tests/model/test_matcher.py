@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from tracker.config import Config, ModelConfig
+from tracker.config import Config
 from tracker.errors import ConfigError, WeightsError
 from tracker.model.backbones import BACKBONES, build_backbone, quartered
 from tracker.model.checkpoint import load_model, save_model, update_tracking
 from tracker.model.heads import coverage, target_size
 from tracker.model.matcher import Matcher
+from tracker.model_config import ModelConfig
 
 SMALL = ModelConfig(
     backbone="efficientnet-lite0-80", neck_channels=16, template_size=65, search_size=129, head_channels=16

@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 import torch
 
-from tracker.config import Config, ModelConfig
+from tracker.config import Config
 from tracker.model.checkpoint import LoadedModel, save_model
 from tracker.model.matcher import Matcher
+from tracker.model_config import ModelConfig
 
 _ALEXNET = {
     "backbone": "siamfc-alexnet",

@@ -10,7 +10,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from tracker.config import Config, ModelConfig, TrackingConfig
+from tracker.config import Config, TrackingConfig
+from tracker.model_config import ModelConfig
 from tracker.runtime.base import Engine, Response
 from tracker.tracking.tracker import SiamTracker
 

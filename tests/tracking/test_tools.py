@@ -15,10 +15,11 @@ import pytest
 
 from tests.runtime.models import untrained_file
 from tests.tracking.standin import ground, pixel_tracker, put, thing
-from tracker.config import ModelConfig
 from tracker.datasets.base import SequenceData
-from tracker.evaluation.robustness.perturb import KINDS, DisturbedClip, Footage, disturb, read_footage
+from tracker.evaluation.robustness.footage import Footage, read_footage
+from tracker.evaluation.robustness.perturb import KINDS, DisturbedClip, disturb
 from tracker.evaluation.robustness.stress import ClipRun, count, markdown, track_clip
+from tracker.model_config import ModelConfig
 from tracker.tracking.confidence import FEATURES
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,7 +10,9 @@ import cv2
 import numpy as np
 
 from tests.conftest import moving_square
-from tracker.config import Config, ModelConfig, merge
+from tracker.config import Config
+from tracker.config_merge import merge
+from tracker.model_config import ModelConfig
 from tracker.types import Image
 
 MODEL = ModelConfig(template_size=65, search_size=129, neck_channels=24, head_channels=8, head_layers=1)

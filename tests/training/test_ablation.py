@@ -13,7 +13,8 @@ from omegaconf import OmegaConf
 
 from tests.training.material import got10k, recipe
 from tracker.cli.common import entry
-from tracker.config import Config, to_dict
+from tracker.config import Config
+from tracker.config_merge import to_dict
 from tracker.datasets.track_readers import images_of
 from tracker.datasets.tracks import read_got10k
 from tracker.errors import ConfigError

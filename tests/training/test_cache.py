@@ -14,9 +14,10 @@ import pytest
 
 from tests.training.material import MODEL, got10k, own_clips, recipe
 from tracker.cli.common import entry
-from tracker.config import Config, ModelConfig
+from tracker.config import Config
 from tracker.datasets.tracks import DataError
 from tracker.errors import OutputError
+from tracker.model_config import ModelConfig
 from tracker.training.data.augment import AugmentConfig
 from tracker.training.data.build import build_pair_source, pair_config
 from tracker.training.data.cache import CacheConfig, ShardMaker, fingerprint, open_index, shard_path
@@ -154,7 +155,7 @@ def test_features_of_frozen_stages(config: Config, tmp_path: Path) -> None:
     batch = build_pair_source(changed, 0).batch(0, 0, 1)
     assert batch.start == 2 and batch.search.shape == (6, 16, 65, 65) and batch.search.dtype.is_floating_point
     from tracker.model.matcher import Matcher
-    from tracker.training.data.cache import compiled_stages
+    from tracker.training.data.cached_features import compiled_stages
 
     network = Matcher(MODEL).backbone.eval()
     picture = np.random.default_rng(0).integers(0, 256, (1, 65, 65, 3), dtype=np.uint8)

@@ -13,10 +13,10 @@ import torch
 
 from tests.conftest import moving_square
 from tests.training.material import got10k, own_clips, recipe, stills, write_frames, write_rows, write_video
-from tracker.config import ModelConfig
 from tracker.datasets.tracks import AnnotatedTrack, BadFiles, DataError
 from tracker.errors import ConfigError
 from tracker.geometry import iou
+from tracker.model_config import ModelConfig
 from tracker.training.data.build import build_pair_source, pair_config
 from tracker.training.data.pairs import LivePairs, SamplePairs
 from tracker.training.data.sampling import PairConfig, draw, jitter_boxes

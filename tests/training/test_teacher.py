@@ -11,11 +11,12 @@ import torch
 
 from tests.training.material import got10k
 from tests.training.standin import ToyBatch
-from tracker.config import Config, ModelConfig
+from tracker.config import Config
 from tracker.errors import ConfigError
 from tracker.model.backbones import edges_and_colours
 from tracker.model.checkpoint import load_model, save_model
 from tracker.model.matcher import Matcher
+from tracker.model_config import ModelConfig
 from tracker.training.data.batch import Match
 from tracker.training.data.cache import CacheConfig, ShardMaker, fingerprint
 from tracker.training.data.sampling import PairConfig

@@ -106,8 +106,8 @@ class SingleTrackers:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
-    from tracker.cli import common, live, web
+    from tracker.cli import common, live, model_options, web
 
-    common.check_model_options = lambda args: None
+    model_options.check_model_options = lambda args: None
     web.build_group = lambda args: (SingleTrackers(MatchTemplate), "match-template on cpu (opencv)")
     raise SystemExit(common.run(live.main))

@@ -290,7 +290,7 @@ def test_there_is_an_end_of_targets() -> None:
 def test_wrong_options_are_sentences(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("tracker.cli.common.check_model_options", lambda args: None)
+    monkeypatch.setattr("tracker.cli.model_options.check_model_options", lambda args: None)
     monkeypatch.setattr("tracker.cli.web.build_group", lambda args: (SingleTrackers(MatchTemplate), "match-template"))
     clip = str(write_clip(tmp_path / "clip.mp4", CLIP[:3]))
     (tmp_path / "file").touch()

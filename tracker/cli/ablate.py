@@ -126,7 +126,7 @@ def _write(
 
 def _clips(args: argparse.Namespace, config: Config) -> list[AnnotatedTrack]:
     """The validation clips."""
-    from tracker.config import merge
+    from tracker.config_merge import merge
     from tracker.errors import ConfigError
     from tracker.training.data.build import pair_config
     from tracker.training.data.cache import frame_store

@@ -10,15 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracker.annotate.formats import FORMATS, check_target, format_of
-from tracker.cli.common import (
-    DONE,
-    Parser,
-    RawEpilog,
-    add_model_options,
-    add_version,
-    check_model_options,
-    load_tracker,
-)
+from tracker.cli.common import DONE, Parser, RawEpilog, add_version
+from tracker.cli.model_options import add_model_options, check_model_options, load_tracker
 from tracker.errors import SiamTrackError, SourceError
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ import webbrowser
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from tracker.cli.common import DONE, INTERRUPTED, load_tracker
+from tracker.cli.common import DONE, INTERRUPTED
+from tracker.cli.model_options import load_tracker
 from tracker.cli.signals import stop_on_signal
 from tracker.errors import SiamTrackError
 

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tracker.cli.common import DEFAULT_MODEL, DONE, Parser, RawEpilog, add_version, parse_box, whole_number
+from tracker.cli.common import DONE, Parser, RawEpilog, add_version, parse_box, whole_number
+from tracker.cli.model_options import DEFAULT_MODEL
 from tracker.errors import BoxError, ConfigError, OutputError, SourceError
 from tracker.runtime.select import default_threads
 
@@ -97,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     parts = _parts(args)
     _check_output(args.output, args.overwrite)
-    from tracker.benchmark import measure, report
+    from tracker.benchmark import measure, report, soak
     from tracker.benchmark.targets import by_targets, windows
     from tracker.model.checkpoint import load_model
 
@@ -159,8 +160,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         old = tracker()
         fresh = SiamTracker(old.model, old.engine, old.config)  # another engine would be more memory, late in the run
-        results["soak"] = measure.soak(old, clip, args.soak, fresh=fresh)
-    results["rss_mb"] = measure.resident_bytes() / 1e6
+        results["soak"] = soak.soak(old, clip, args.soak, fresh=fresh)
+    results["rss_mb"] = soak.resident_bytes() / 1e6
     if args.output:
         args.output.mkdir(parents=True, exist_ok=True)
         for path in report.write(results, args.output):
@@ -171,9 +172,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def classic_model() -> Any:
     """SiamFC's AlexNet as siamfc-pytorch runs it: 127 and 255 pixels, 3 scales, up-sampling by 16. Untrained."""
-    from tracker.config import Config, merge
-    from tracker.model.checkpoint import SIAMFC_MODEL, SIAMFC_TRACKING, LoadedModel
+    from tracker.config import Config
+    from tracker.config_merge import merge
+    from tracker.model.checkpoint import LoadedModel
     from tracker.model.matcher import Matcher
+    from tracker.model.siamfc_pytorch import SIAMFC_MODEL, SIAMFC_TRACKING
 
     values = {"model": SIAMFC_MODEL, "tracking": {**SIAMFC_TRACKING, "redetect": False}}
     config = merge(Config(name="siamfc-alexnet"), values, where="the classic model")
@@ -182,18 +185,19 @@ def classic_model() -> Any:
 
 
 def _network(model: Any, tracker: Any, clip: Any) -> dict[str, Any]:
-    from tracker.benchmark import measure
+    from tracker.benchmark.macs import gigamacs, peak_gigamacs
+    from tracker.benchmark.series import Series
 
     tracker.init(clip.images[0], clip.box)
     tracker.update(clip.images[1])
     template = tracker.engine.embed_template([tracker.views.template], clip.box[None, 2:])
-    series = measure.Series()
+    series = Series()
     for _ in range(60):
         series.run(tracker.engine.match, template, [tracker.views.search])
-    macs = measure.gigamacs(model)
+    macs = gigamacs(model)
     search = sum(value for key, value in macs.items() if key.startswith("search"))
     took = series.summary()["cpu_p10_ms"]
-    return {"gigamacs": macs, "search_ms": took, "reached": search / took * 1e3, "peak": measure.peak_gigamacs(1)}
+    return {"gigamacs": macs, "search_ms": took, "reached": search / took * 1e3, "peak": peak_gigamacs(1)}
 
 
 def _parts(args: argparse.Namespace) -> list[str]:

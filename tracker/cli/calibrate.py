@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tracker.cli.common import DONE, Parser, add_model_options, add_version, check_model_options
+from tracker.cli.common import DONE, Parser, add_version
+from tracker.cli.model_options import add_model_options, check_model_options
 from tracker.cli.stress import add_data_options, check_outputs, clips, given_dataset, given_kinds, write_text
 
 

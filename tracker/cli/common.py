@@ -15,25 +15,19 @@ import difflib
 import importlib
 import logging
 import os
-import re
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO, cast
+from typing import Any, NoReturn, TextIO, cast
 
 from tracker._version import __version__
-from tracker.errors import DeviceError, SiamTrackError
-
-if TYPE_CHECKING:
-    from tracker.tracking.tracker import SiamTracker
+from tracker.cli.streams import Survivor, drop_stdout, open_standard_streams
+from tracker.errors import SiamTrackError
 
 DONE, FAILED_MIDWAY, BAD_REQUEST, INTERRUPTED, TERMINATED, CUT_OFF = 0, 1, 2, 130, 143, 141
-DEFAULT_MODEL = "siamtrack-s"
 DEBUG_VARIABLE = "SIAMTRACK_DEBUG"
 
 
@@ -84,9 +78,9 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self.given: dict[str, Any] = {}
 
-    def parse_args(
+    def parse_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
-    ) -> argparse.Namespace:  # type: ignore[override]
+    ) -> argparse.Namespace:
         self.given = {}
         given = join_negative_values(sys.argv[1:] if args is None else args, self._option_string_actions)
         # Intermixed: `key=value` words may stand before and after options.
@@ -188,51 +182,6 @@ def _one_blas_thread() -> None:
             os.environ.setdefault(name, "1")
 
 
-def open_standard_streams() -> None:
-    """Where stdin, stdout or stderr were closed (`2>&-`), nothing takes their place but the null device.
-
-    Else the next file that is opened gets the number 2, and every library that prints a warning writes into it.
-    """
-    while True:
-        handle = os.open(os.devnull, os.O_RDWR)
-        if handle > 2:
-            os.close(handle)
-            break
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
-
-
-def drop_stdout() -> None:
-    """Nobody reads stdout any more: what is printed from now on is dropped."""
-    with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    with suppress(OSError, ValueError):
-        sys.stdout.flush()
-
-
-class Survivor:
-    """A stream for messages: if nobody can read them any more, the work goes on without."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        """Writes, or drops, the text."""
-        with suppress(OSError, ValueError):
-            self._stream.write(text)
-            self._stream.flush()
-        return len(text)
-
-    def flush(self) -> None:
-        """Flushes what can be."""
-        with suppress(OSError, ValueError):
-            self._stream.flush()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-
 def entry(name: str, argv: Sequence[str] | None = None) -> int:
     """Runs the command `tracker.cli.NAME` as the tools and `siamtrack` do; see `run`."""
     return run(lambda rest: importlib.import_module(f"tracker.cli.{name}").main(rest), argv)
@@ -330,71 +279,6 @@ def positive_seconds(text: str) -> float:
     return value
 
 
-def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """--model, --config, --set, --device, --engine: which tracker to build (see `load_tracker`)."""
-    group = parser.add_argument_group("model")
-    group.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME|FILE", help="shipped model or a checkpoint file")
-    group.add_argument(
-        "--config",
-        type=Path,
-        metavar="NAME|FILE.yaml",
-        help="settings of the tracker; without it, those stored with the model",
-    )
-    group.add_argument(
-        "--set",
-        dest="overrides",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="change one setting, for example tracking.window_influence=0.3; may be repeated; `siamtrack settings` lists them",
-    )
-    group.add_argument(
-        "--device",
-        default="auto",
-        metavar="auto|cpu|cuda[:N]",
-        help="where the network runs; auto takes CUDA when present",
-    )
-    group.add_argument(
-        "--engine", default="auto", metavar="auto|NAME", help="what runs the network, for example torch or onnxruntime"
-    )
-
-
 def add_version(parser: argparse.ArgumentParser) -> None:
     """--version."""
     parser.add_argument("--version", action="version", version=f"siamtrack {__version__}")
-
-
-def check_model_options(args: argparse.Namespace) -> None:
-    """Find mistakes in the model options that need no torch to be seen: unknown model, missing file, unknown setting.
-
-    Raises:
-        WeightsError, ConfigError, DeviceError: What is wrong, as a sentence.
-    """
-    from tracker.config import load_config
-    from tracker.model.checkpoint import find_weights
-
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", args.device):
-        raise DeviceError(f"The device {args.device!r} is unknown; it is auto, cpu, cuda or cuda:N.")
-    find_weights(args.model)
-    load_config(args.config, args.overrides)
-
-
-LIVE_BUDGET_MS = 40
-"""Milliseconds of search for a LOST target in a frame of a live source; files are searched without a limit, so that runs repeat."""
-
-
-def load_tracker(args: argparse.Namespace, live: bool = False) -> SiamTracker:
-    """The tracker that the options of `add_model_options` describe.
-
-    Args:
-        args: Parsed options.
-        live: Frames don't wait: the search for a LOST target is limited in time, unless the options say how.
-    """
-    from tracker.tracking.tracker import SiamTracker
-
-    overrides = list(args.overrides)
-    if live and args.config is None:
-        overrides.insert(0, f"tracking.redetect_budget_ms={LIVE_BUDGET_MS}")
-    return SiamTracker.from_pretrained(
-        args.model, args.device, engine=args.engine, config=args.config, overrides=overrides
-    )

@@ -11,16 +11,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracker.cli.common import (
-    DONE,
-    Parser,
-    RawEpilog,
-    add_model_options,
-    add_version,
-    check_model_options,
-    load_tracker,
-    whole_number,
-)
+from tracker.cli.common import DONE, Parser, RawEpilog, add_version, whole_number
+from tracker.cli.model_options import add_model_options, check_model_options, load_tracker
 from tracker.errors import ConfigError
 
 if TYPE_CHECKING:

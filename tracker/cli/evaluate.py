@@ -12,141 +12,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracker.cli.common import BAD_REQUEST, DONE, FAILED_MIDWAY, Parser, add_version, check_model_options, whole_number
-from tracker.errors import ConfigError, OutputError, SourceError
+from tracker.cli.common import DONE, FAILED_MIDWAY
+from tracker.cli.evaluate_options import build_parser
+from tracker.cli.evaluate_submission import check_zip, submission, toolkit
+from tracker.cli.model_options import check_model_options
+from tracker.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
     from tracker.datasets.base import Dataset
     from tracker.evaluation.runner import RunStore, Task
     from tracker.evaluation.specs import TrackerSpec
-    from tracker.metrics.results import Evaluation, SequenceResult
-
-NAMES = (
-    "got10k",
-    "otb",
-    "otb2013",
-    "otb50",
-    "otb100",
-    "vot",
-    "lasot",
-    "uav123",
-    "uav20l",
-    "nfs",
-    "tcolor128",
-    "dtb70",
-    "trackingnet",
-    "folder",
-)
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The options of `evaluate`."""
-    parser = Parser(
-        description="Measure trackers on a benchmark. Nothing is downloaded. The same command again goes on where a stopped run was.",
-        epilog="Example: evaluate.py --dataset otb --root OTB --model siamtrack-s --tracker still --tracker opencv:mil --workers 2. "
-        "What each number means: docs/protocol.md.",
-    )
-    data = parser.add_argument_group("data set")
-    data.add_argument(
-        "--dataset",
-        choices=NAMES,
-        metavar="NAME",
-        help=f"one of {', '.join(NAMES)}; otb: all OTB sequences that are there",
-    )
-    data.add_argument("--root", type=Path, metavar="DIR", help="folder of the data set")
-    data.add_argument(
-        "--subset",
-        metavar="NAME",
-        help="got10k: val (default), test or train; vot: the year; lasot, trackingnet: test; nfs: 30 or 240",
-    )
-    data.add_argument("--sequences", metavar="GLOB", help="only sequences whose names match, for example 'Car*,Dog'")
-    who = parser.add_argument_group("trackers")
-    who.add_argument(
-        "--model", action="append", default=[], metavar="[LABEL=]NAME|FILE", help="a model of ours; may be repeated"
-    )
-    who.add_argument(
-        "--tracker",
-        action="append",
-        default=[],
-        metavar="[LABEL=]WHAT",
-        help="still, or opencv:NAME (csrt, kcf, mil, nano, vit, ...)",
-    )
-    who.add_argument(
-        "--model-dir",
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="files of opencv:nano, opencv:vit, ...; may be repeated",
-    )
-    who.add_argument(
-        "--results", action="append", default=[], metavar="DIR", help="results of others in the got10k package's layout"
-    )
-    model = parser.add_argument_group("settings of the models")
-    model.add_argument(
-        "--config",
-        type=Path,
-        metavar="NAME|FILE.yaml",
-        help="tracking settings; without it, those stored with each model",
-    )
-    model.add_argument(
-        "--set",
-        dest="overrides",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="change one setting; may be repeated",
-    )
-    model.add_argument("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="where the network runs")
-    model.add_argument("--engine", default="auto", metavar="auto|NAME", help="what runs the network")
-    how = parser.add_argument_group("run")
-    how.add_argument("--workers", type=whole_number(1), default=1, metavar="N", help="processes, each on one thread")
-    how.add_argument(
-        "--ray",
-        nargs="?",
-        const="auto",
-        metavar="ADDRESS",
-        help="run on a Ray cluster: its address, auto, or local (needs ray)",
-    )
-    how.add_argument(
-        "--protocol",
-        choices=("ope", "supervised"),
-        help="one pass, or re-initialised after failures (default: as the data set says)",
-    )
-    how.add_argument("--restart", action="store_true", help="track everything anew, even what is stored")
-    out = parser.add_argument_group("output")
-    out.add_argument(
-        "--output",
-        type=Path,
-        default=Path("runs/evaluation"),
-        metavar="DIR",
-        help="folder of evaluation.json, records and results",
-    )
-    out.add_argument("--attributes", action="store_true", help="also print a table by attribute")
-    out.add_argument("--per-sequence", action="store_true", help="also print a table by sequence")
-    out.add_argument("--explain", action="store_true", help="also print what the numbers mean")
-    out.add_argument(
-        "--report",
-        action="store_true",
-        help="also write OUTPUT/report/report.html, the plots and tables (tools/report.py)",
-    )
-    out.add_argument(
-        "--toolkit", action="store_true", help="also compute the numbers with the got10k package's own code and compare"
-    )
-    out.add_argument(
-        "--check-zip",
-        type=Path,
-        metavar="FILE",
-        help="check a submission to GOT-10k (or TrackingNet) and stop; with --root, against the test set",
-    )
-    add_version(parser)
-    return parser
+    from tracker.metrics.results import SequenceResult
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code (1: a tracker crashed on some sequence, or a check failed)."""
     args = build_parser().parse_args(argv)
     if args.check_zip:
-        return _check_zip(args)
+        return check_zip(args)
     if not args.dataset or not args.root:
         raise ConfigError("--dataset NAME and --root DIR are needed; for example --dataset otb --root OTB.")
     specs = _specs(args)
@@ -193,7 +76,7 @@ def _specs(args: argparse.Namespace) -> list[TrackerSpec]:
 
 
 def _check_output(output: Path, dataset: Dataset, protocol: str) -> None:
-    from tracker.metrics.results import load_evaluation
+    from tracker.metrics.result_store import load_evaluation
 
     if output.exists() and not output.is_dir():
         raise OutputError(f"--output {output} is a file; give a folder.")
@@ -269,7 +152,7 @@ def _report(
 ) -> int:
     from tracker.evaluation.specs import code_version
     from tracker.evaluation.summary import explain, provenance, summarise, text_table
-    from tracker.metrics.results import save_evaluation
+    from tracker.metrics.result_store import save_evaluation
 
     facts = {
         "key": f"{dataset.key} {dataset.results_folder} {protocol}",
@@ -285,7 +168,7 @@ def _report(
     target = save_evaluation(args.output, evaluation)
     crashes = [r for r in results if r.error]
     if dataset.truth_withheld:
-        _submission(args.output, dataset, specs, crashes, complete=not args.sequences)
+        submission(args.output, dataset, specs, crashes, complete=not args.sequences)
         print(f"The truth of {dataset.title} is withheld: the numbers come from its server. Speeds:")
     print(f"\n{evaluation.dataset}\n" + text_table(evaluation, attributes=args.attributes, sequences=args.per_sequence))
     if args.explain:
@@ -297,7 +180,7 @@ def _report(
         print(f"Report: {write_report(evaluation, args.output / 'report', ReportOptions(overwrite=True))}")
     code = DONE
     if args.toolkit:
-        code = _toolkit(args.output, dataset, evaluation, [s.label for s in specs])
+        code = toolkit(args.output, dataset, evaluation, [s.label for s in specs])
     if dataset.failures:
         names = ", ".join(list(dataset.failures)[:8])
         sys.stderr.write(f"{len(dataset.failures)} sequence(s) can't be read and are in no number: {names}.\n")
@@ -309,60 +192,3 @@ def _report(
         )
         code = FAILED_MIDWAY
     return code
-
-
-def _submission(
-    output: Path, dataset: Dataset, specs: list[TrackerSpec], crashes: list[SequenceResult], complete: bool
-) -> None:
-    from tracker.evaluation.submission import check_zip, make_zip
-
-    if not complete or dataset.failures:
-        print("No submission is made of a part of the set: its server takes all sequences or none.")
-        return
-    for spec in specs:
-        if any(r.tracker == spec.label for r in crashes):
-            continue
-        folder = output / "results" / dataset.results_folder / spec.label
-        file = make_zip(folder, dataset, folder.with_name(folder.name + ".zip"))
-        mistakes = check_zip(file, dataset)
-        print(
-            f"Submission: {file}" + ("".join(f"\n  {m}" for m in mistakes) if mistakes else " (checked: nothing wrong)")
-        )
-
-
-def _toolkit(output: Path, dataset: Dataset, evaluation: Evaluation, labels: list[str]) -> int:
-    """Print ours beside the package's; exit code 1 where they differ."""
-    from tracker.evaluation.toolkit import toolkit_report
-
-    theirs = toolkit_report(output / "results", dataset, labels)
-    code = DONE
-    print("\nThe got10k package on the same files:")
-    for table in evaluation.trackers:
-        for name, value in theirs.get(table.tracker, {}).items():
-            own = table.overall[name]
-            same = abs(own - value) <= (1e-9 if name != "fps" else 1e-3 * abs(value))
-            print(f"  {table.tracker}: {name} {value:.6f}, ours {own:.6f}: {'same' if same else 'DIFFERENT'}")
-            code = code if same else FAILED_MIDWAY
-    return code
-
-
-def _check_zip(args: argparse.Namespace) -> int:
-    from tracker.datasets.registry import load_dataset
-    from tracker.evaluation.submission import check_zip
-
-    key = args.dataset or "got10k"
-    if key not in ("got10k", "trackingnet"):
-        raise SourceError(
-            "--check-zip is for submissions to GOT-10k and TrackingNet; write --dataset got10k or trackingnet."
-        )
-    dataset = load_dataset(key, args.root, args.subset or "test") if args.root else None
-    mistakes = check_zip(args.check_zip, dataset, key)
-    for mistake in mistakes:
-        print(mistake)
-    scope = "" if dataset else " Names and formats only: with --root, line counts and first boxes are checked too."
-    print(
-        f"{args.check_zip}: {len(mistakes)} mistake{'s' * (len(mistakes) != 1)}.{scope}"
-        if mistakes
-        else f"{args.check_zip}: nothing wrong.{scope}"
-    )
-    return BAD_REQUEST if mistakes else DONE

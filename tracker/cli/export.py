@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracker.cli.common import DEFAULT_MODEL, DONE, Parser, RawEpilog, add_version, whole_number
+from tracker.cli.common import DONE, Parser, RawEpilog, add_version, whole_number
+from tracker.cli.model_options import DEFAULT_MODEL
 from tracker.errors import ConfigError, DeviceError, OutputError
 
 if TYPE_CHECKING:

@@ -12,16 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tracker.cli.common import (
-    BAD_REQUEST,
-    DEFAULT_MODEL,
-    DONE,
-    FAILED_MIDWAY,
-    Parser,
-    RawEpilog,
-    say_error,
-    whole_number,
-)
+from tracker.cli.common import BAD_REQUEST, DONE, FAILED_MIDWAY, Parser, RawEpilog, say_error, whole_number
+from tracker.cli.model_options import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from tracker.datasets.tracks import AnnotatedTrack

@@ -273,9 +273,8 @@ def trial() -> list[Line]:
     try:
         return [Line("tracking", track_a_clip(names[0]))]
     except Exception as error:
-        return [
-            Line("tracking", f"tried, and it failed: {type(error).__name__}: {first_line(error)}", ok=False, fatal=True)
-        ]
+        text = f"tried, and it failed: {type(error).__name__}: {first_line(error)}"
+        return [Line("tracking", text, ok=False, fatal=True)]
 
 
 def _version(name: str, module: str = "") -> str:

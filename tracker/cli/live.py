@@ -11,16 +11,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracker.cli.common import (
-    Parser,
-    RawEpilog,
-    StoreOnce,
-    add_model_options,
-    add_version,
-    parse_box,
-    positive_seconds,
-    say_error,
-)
+from tracker.cli.common import Parser, RawEpilog, StoreOnce, add_version, parse_box, positive_seconds, say_error
+from tracker.cli.model_options import add_model_options
 from tracker.cli.outputs import add_output_options, check_known, check_options, check_targets
 from tracker.cli.progress import Progress
 from tracker.cli.session import Session, finish, note
@@ -105,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_targets(args, len(args.box))
     check_known(args)
     shown = can_show(args)
-    from tracker.cli.track import check_in_frame
+    from tracker.cli.track_boxes import check_in_frame
     from tracker.loop import as_boxes
     from tracker.media.sources.latest import LatestFrameSource
     from tracker.media.sources.open import open_source

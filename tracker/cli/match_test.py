@@ -67,7 +67,7 @@ def test(argv: Sequence[str] | None = None) -> int:
 
 
 def _settings(args: Any, parser: Parser) -> tuple[Any, dict[str, Any]]:
-    from tracker.config import merge
+    from tracker.config_merge import merge
     from tracker.matching.config import MatchConfig, load_recipe
 
     for word in args.overrides:

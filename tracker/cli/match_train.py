@@ -74,7 +74,7 @@ def _check(folder: Path, args: argparse.Namespace) -> None:
 def _run(config: Any, folder: Path, args: argparse.Namespace) -> int:
     from omegaconf import OmegaConf
 
-    from tracker.config import to_dict
+    from tracker.config_merge import to_dict
     from tracker.files import write_atomic
     from tracker.matching.batches import MatchSource
     from tracker.matching.train import run

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tracker.cli.common import Parser, StoreOnce, check_model_options, whole_number
+from tracker.cli.common import Parser, StoreOnce, whole_number
+from tracker.cli.model_options import check_model_options
 from tracker.errors import BoxError, OutputError
 
 VIEWS = ("boxes", "response")

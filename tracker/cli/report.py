@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return measurements(given)
     args = build_parser().parse_args(argv)
     from tracker.evaluation.report.build import ReportOptions, check_folder, merge, write_report
-    from tracker.metrics.results import load_evaluation
+    from tracker.metrics.result_store import load_evaluation
 
     first = args.folders[0]
     folder = args.output or (first if first.is_dir() else first.parent) / "report"

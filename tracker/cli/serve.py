@@ -13,15 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracker.cli.common import (
-    BAD_REQUEST,
-    DONE,
-    FAILED_MIDWAY,
-    Parser,
-    RawEpilog,
-    add_version,
-    say_error,
-)
+from tracker.cli.common import BAD_REQUEST, DONE, FAILED_MIDWAY, Parser, RawEpilog, add_version, say_error
 from tracker.cli.signals import stop_on_signal
 from tracker.errors import SiamTrackError
 
@@ -80,7 +72,7 @@ def check_all(config: ServeConfig) -> None:
     Raises:
         SiamTrackError: What is wrong, as a sentence.
     """
-    from tracker.cli.common import check_model_options
+    from tracker.cli.model_options import check_model_options
     from tracker.serve.check import check_files
 
     overrides = [f"tracking.{key}={value}" for key, value in config.tracking.items()]

@@ -9,16 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from tracker.cli.common import (
-    DONE,
-    FAILED_MIDWAY,
-    INTERRUPTED,
-    TERMINATED,
-    Terminated,
-    drop_stdout,
-    load_tracker,
-)
+from tracker.cli.common import DONE, FAILED_MIDWAY, INTERRUPTED, TERMINATED, Terminated
+from tracker.cli.model_options import load_tracker
 from tracker.cli.outputs import several_possible, text_format
+from tracker.cli.streams import drop_stdout
 from tracker.errors import OutputError, SiamTrackError
 
 if TYPE_CHECKING:
@@ -95,7 +89,7 @@ class Session:
     """The targets of one run, the files they are written to, and their counts; a context manager that closes the files.
 
     Args:
-        args: Parsed options of `add_output_options` and `common.add_model_options`.
+        args: Parsed options of `add_output_options` and `model_options.add_model_options`.
         info: The source.
     """
 

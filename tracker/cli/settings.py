@@ -35,7 +35,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def sections() -> list[type]:
     """The configuration classes, in the order of a recipe."""
-    from tracker.config import Config, ModelConfig, TrackingConfig
+    from tracker.config import Config, TrackingConfig
+    from tracker.model_config import ModelConfig
     from tracker.training.config import (
         FreezeConfig,
         LayerConfig,

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracker.cli.common import DONE, Parser, add_model_options, add_version, check_model_options, whole_number
-from tracker.cli.evaluate import NAMES
+from tracker.cli.common import DONE, Parser, add_version, whole_number
+from tracker.cli.evaluate_options import NAMES
+from tracker.cli.model_options import add_model_options, check_model_options
 from tracker.errors import ConfigError, SourceError
 
 if TYPE_CHECKING:
@@ -146,7 +147,8 @@ def given_dataset(args: argparse.Namespace) -> Dataset:
 
 def clips(dataset: Dataset, kinds: Sequence[str], seed: int, frames: int) -> Iterator[DisturbedClip]:
     """Every sequence with every kind of disturbance; two sequences are in memory at a time."""
-    from tracker.evaluation.robustness.perturb import disturb, read_footage
+    from tracker.evaluation.robustness.footage import read_footage
+    from tracker.evaluation.robustness.perturb import disturb
 
     limit = frames or None
     first = here = read_footage(dataset.sequences[0], limit)

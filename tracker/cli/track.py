@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -16,16 +15,17 @@ from tracker.cli.common import (
     Parser,
     RawEpilog,
     StoreOnce,
-    add_model_options,
     add_version,
     parse_box,
     say_error,
     whole_number,
 )
-from tracker.cli.outputs import add_output_options, check_known, check_options, check_targets, several_possible
+from tracker.cli.model_options import add_model_options
+from tracker.cli.outputs import add_output_options, check_options, check_targets, several_possible
 from tracker.cli.progress import Progress
 from tracker.cli.session import Session, finish, note
-from tracker.errors import BoxError
+from tracker.cli.track_boxes import check_in_frame, given_boxes, placed_boxes
+from tracker.cli.track_outputs import choose_outputs
 
 if TYPE_CHECKING:
     from tracker.cli.screen import Screen
@@ -193,116 +193,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return play(args, session, screen, source, first, frames, boxes)
 
 
-def given_boxes(args: argparse.Namespace) -> list[Box]:
-    """The boxes of --box, --init-file or --detections; none if they are to be drawn."""
-    if args.init_file:
-        from tracker.media.box_files import init_boxes
-
-        found, left = init_boxes(
-            args.init_file,
-            args.start_frame,
-            format=args.init_format,
-            first=args.first_row_frame,
-            ids=tuple(args.init_id),
-        )
-        if len(found) > 1:
-            note(
-                args,
-                f"Following {len(found)} targets of {args.init_file}: ids {', '.join(map(str, found))} there, 0 to {len(found) - 1} here.",
-            )
-        if left:
-            sys.stderr.write(f"{left}\n")
-        return list(found.values())
-    if args.detections:
-        from tracker.interop.detections import read_detections
-
-        return read_detections(args.detections, args.start_frame)
-    if not args.box:
-        check_known(args)
-        return []
-    from tracker.loop import as_boxes
-
-    return as_boxes(args.box)
-
-
-def placed_boxes(args: argparse.Namespace, boxes: Sequence[Box], first: Frame) -> list[Box]:
-    """The boxes of --template-from's picture where their things are in the first frame; says how sure that is.
-
-    Raises:
-        SourceError, BoxError, WeightsError: The picture, a box or the matcher can't be used.
-    """
-    import numpy as np
-
-    from tracker.matching.inputs import Sample
-    from tracker.matching.placing import place
-    from tracker.matching.store import load_matcher
-
-    picture, twins = Sample(args.template_from).read(), load_matcher(args.template_model).twins
-    out: list[Box] = []
-    for box in boxes:
-        found = place(twins, picture, box.tolist(), first.image)
-        x, y, w, h = (round(v, 1) for v in found.box)
-        note(
-            args,
-            f"Found in the first frame at {x:g},{y:g},{w:g},{h:g} (similarity {found.similarity:.2f}, lead {found.lead:.2f}).",
-        )
-        out.append(np.array(found.box, np.float64))
-    return out
-
-
-def choose_outputs(args: argparse.Namespace, draws: bool) -> None:
-    """Settle what is shown and written, and say so where it isn't what was typed.
-
-    Raises:
-        BoxError: There is neither a box nor a display to draw one.
-    """
-    wants_files = bool(args.save or args.save_boxes or args.save_target)
-    if wants_files and not args.show and not draws:
-        return
-    from tracker.media.window import display_available
-
-    there, why = display_available()
-    if draws and not there:
-        raise BoxError(
-            f"A window to draw the box can't be opened: {why}; pass the box with --box x,y,w,h or --init-file FILE."
-        )
-    if there:
-        args.show = args.show or not wants_files
-        return
-    if args.show:
-        sys.stderr.write(f"--show is left out: {why}; files are written all the same.\n")
-        args.show = False
-    if not wants_files:
-        args.save = default_output(args.source)
-        check_options(args)
-        note(args, f"No window: {why}; no output was named, so the video goes to {args.save}.")
-
-
-def default_output(source: str) -> Path:
-    """Where the video goes if no output was named and there is no display: SOURCE_tracked.mp4 in the current folder."""
-    from tracker.media.addresses import parse
-
-    kind, text = parse(source)
-    name = "camera" + text if kind == "camera" else Path(text.rstrip("/")).stem
-    plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in name).strip("_.")
-    return Path(f"{plain or 'video'}_tracked.mp4")
-
-
 def limited(source: Iterable[Frame], count: int | None) -> Iterator[Frame]:
     """The frames, at most so many."""
     for k, frame in enumerate(source, 1):
         yield frame
         if k == count:
             return
-
-
-def check_in_frame(boxes: Sequence[Box], frame: Frame) -> None:
-    """Before the model is loaded: the boxes lie in the first frame."""
-    from tracker.geometry import check_box
-
-    height, width = frame.image.shape[:2]
-    for box in boxes:
-        check_box(box, width, height)
 
 
 def play(

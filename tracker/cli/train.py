@@ -149,7 +149,7 @@ def _source(config: Config, settings: TrainConfig) -> PairSource:
 def _run(
     args: argparse.Namespace, folder: Path, config: Config, settings: TrainConfig, source: PairSource, device: Any
 ) -> int:
-    from tracker.config import to_dict
+    from tracker.config_merge import to_dict
     from tracker.errors import SiamTrackError
     from tracker.model.checkpoint import save_model
     from tracker.training import distributed
@@ -206,7 +206,7 @@ def _nobody(model: nn.Module, step: int) -> dict[str, float]:
 def _open_folder(folder: Path, config: Config, args: argparse.Namespace) -> None:
     from omegaconf import OmegaConf
 
-    from tracker.config import to_dict
+    from tracker.config_merge import to_dict
     from tracker.files import write_atomic
     from tracker.training import distributed
 

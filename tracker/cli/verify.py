@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracker.cli.common import DONE, Parser, RawEpilog, add_model_options, add_version, check_model_options, parse_box
+from tracker.cli.common import DONE, Parser, RawEpilog, add_version, parse_box
+from tracker.cli.model_options import add_model_options, check_model_options
 from tracker.errors import ConfigError, ImageError, SourceError
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_model_options(args)
     image = read_picture(query)
     opened = [(path, None if path.suffix.lower() == ".npz" else read_picture(path)) for path in references]
-    from tracker.cli.common import load_tracker
+    from tracker.cli.model_options import load_tracker
 
     core = load_tracker(args).core
     names, bank = read_references(core, opened, args.box)

@@ -11,7 +11,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tracker.cli import common
+from tracker.cli import model_options
 from tracker.cli.common import FAILED_MIDWAY, Parser, say_error
 from tracker.cli.signals import stop_on_signal
 from tracker.errors import SiamTrackError
@@ -64,7 +64,7 @@ def check_web_options(args: argparse.Namespace) -> None:
         raise SiamTrackError(
             "The browser page needs the package aiohttp, which is not installed; `pip install aiohttp` adds it (the extra `web` holds it)."
         )
-    common.check_model_options(args)
+    model_options.check_model_options(args)
     if args.save_dir:
         check_folder(args.save_dir)
 
@@ -105,7 +105,7 @@ def build_group(args: argparse.Namespace) -> tuple[TargetGroup, str]:
     """The targets of the page, and which tracker was chosen, as a phrase."""
     from tracker.web.targets import Together
 
-    tracker = common.load_tracker(args, live=True)
+    tracker = model_options.load_tracker(args, live=True)
     return Together(tracker), f"{tracker.name} on {tracker.device} ({tracker.engine.name})"
 
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from tracker.datasets.base import CLIPS, Dataset, Item, SequenceData, derived_attributes, gather, has_area, list_images
+from tracker.datasets.annotation_text import derived_attributes, has_area, list_images
+from tracker.datasets.base import CLIPS, Dataset, Item, SequenceData, gather
 from tracker.errors import BoxError, SiamTrackError, SourceError
 from tracker.media.box_files import BoxFile, read_box_file
 from tracker.media.counting import check_rows, count_frames

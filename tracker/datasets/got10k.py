@@ -8,18 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from tracker.datasets.base import (
-    Dataset,
-    SequenceData,
+from tracker.datasets.annotation_text import (
     annotated,
     annotation_text,
     derived_attributes,
-    gather,
     list_images,
     read_flags,
     read_names,
     read_table,
 )
+from tracker.datasets.base import Dataset, SequenceData, gather
 from tracker.errors import SourceError
 
 SUBSETS = ("val", "test", "train")

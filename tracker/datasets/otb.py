@@ -9,16 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tracker.datasets.base import (
-    Dataset,
-    SequenceData,
-    annotated,
-    annotation_text,
-    derived_attributes,
-    gather,
-    list_images,
-    read_table,
-)
+from tracker.datasets.annotation_text import annotated, annotation_text, derived_attributes, list_images, read_table
+from tracker.datasets.base import Dataset, SequenceData, gather
 from tracker.errors import SourceError
 
 logger = logging.getLogger(__name__)

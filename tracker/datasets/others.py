@@ -11,18 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from tracker.datasets.base import (
-    Dataset,
-    SequenceData,
+from tracker.datasets.annotation_text import (
     annotated,
     annotation_text,
     derived_attributes,
-    gather,
     has_area,
     list_images,
     read_flags,
     read_table,
 )
+from tracker.datasets.base import Dataset, SequenceData, gather
 from tracker.errors import SourceError
 
 

@@ -9,17 +9,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.datasets.base import (
-    Dataset,
-    SequenceData,
+from tracker.datasets.annotation_text import (
     derived_attributes,
-    gather,
     has_area,
     list_images,
     read_flags,
     read_names,
     read_table,
 )
+from tracker.datasets.base import Dataset, SequenceData, gather
 from tracker.errors import SourceError
 
 # Lengths between which the expected overlap is averaged, by year (VOT reports; 2013 and 2014 had no EAO; 2015 has 2016's sequences).

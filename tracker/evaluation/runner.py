@@ -12,20 +12,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.datasets.base import Dataset, SequenceData, has_area
+from tracker.datasets.annotation_text import has_area
+from tracker.datasets.base import Dataset, SequenceData
 from tracker.errors import SourceError
 from tracker.evaluation.specs import RunTracker, TrackerSpec, digest
 from tracker.metrics import result_files
-from tracker.metrics.results import (
-    FAILURE,
-    INIT,
-    SKIPPED,
-    TRACKED,
-    SequenceResult,
-    load_result,
-    record_path,
-    save_result,
-)
+from tracker.metrics.result_store import load_result, record_path, save_result
+from tracker.metrics.results import FAILURE, INIT, SKIPPED, TRACKED, SequenceResult
 from tracker.metrics.vot import RESTART, region_overlap
 from tracker.types import Box, Image
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tracker.config import merge, read_yaml
+from tracker.config_merge import merge
 from tracker.errors import ConfigError
 from tracker.files import suggest
 from tracker.training.config import TrainConfig
+from tracker.yaml_files import read_yaml
 
 MODALITIES = ("image", "text")
 ENERGIES = ("cosine", "euclidean", "dot")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +13,11 @@ from tracker.errors import ConfigError, SourceError
 from tracker.files import suggest
 from tracker.matching.calibration import Calibration
 from tracker.matching.gallery_file import GalleryError, View, read_arrays, write_arrays
+from tracker.matching.hits import Hit, best_things
 from tracker.matching.matcher import Embeddings, Matcher, Verdict, compare, decide, unit
 
 MANY = 100_000
 """References from which on FAISS is used where it is installed."""
-
-
-@dataclass(frozen=True)
-class Hit:
-    """A known thing that something is like.
-
-    Attributes:
-        name: Of the thing.
-        similarity: To the most alike of its references.
-        probability: That it is this thing, or None without a calibration.
-        reference: Number of that reference in the gallery.
-    """
-
-    name: str
-    similarity: float
-    probability: float | None
-    reference: int
 
 
 class Gallery:
@@ -152,7 +135,9 @@ class Gallery:
             if found is not None:
                 return found
         similarity = compare(queries, self.vectors, self.energy)
-        return [self._hits(row, np.argsort(-row, kind="stable"), count) for row in similarity]
+        return [
+            best_things(self.names, self.calibration, row, np.argsort(-row, kind="stable"), count) for row in similarity
+        ]
 
     def verify(self, items: Any, far: float = 0.01, name: str = "") -> tuple[str, Verdict]:
         """Whether something is a known thing.
@@ -283,18 +268,6 @@ class Gallery:
             )
         return self.matcher.embed(items, side)
 
-    def _hits(self, similarity: NDArray[np.float64], order: Iterable[int], count: int) -> list[Hit]:
-        hits: dict[str, Hit] = {}
-        for k in order:
-            name = self.names[int(k)]
-            if name not in hits:
-                value = float(similarity[int(k)])
-                probability = None if self.calibration is None else float(self.calibration.probability(value))
-                hits[name] = Hit(name, value, probability, int(k))
-                if len(hits) == count:
-                    break
-        return list(hits.values())
-
     def _nearest(self, queries: Embeddings, count: int) -> list[list[Hit]] | None:
         """By FAISS, if it is installed."""
         try:
@@ -312,5 +285,5 @@ class Gallery:
             sparse = {int(k): sign * float(v) for k, v in zip(where, row, strict=True) if k >= 0}
             dense = np.full(len(self), -np.inf)
             dense[list(sparse)] = list(sparse.values())
-            out.append(self._hits(dense, list(sparse), count))
+            out.append(best_things(self.names, self.calibration, dense, list(sparse), count))
         return out

@@ -15,7 +15,7 @@ from tracker.matching.config import MatchConfig
 from tracker.matching.losses import PAIRWISE, SCORE_LOSSES, build_loss, build_miner, with_memory
 from tracker.model.energies import build_energy
 from tracker.training import distributed
-from tracker.training.losses.base import Score
+from tracker.training.losses.objective import Score
 
 log = logging.getLogger(__name__)
 

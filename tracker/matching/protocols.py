@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tracker.config import merge
+from tracker.config_merge import merge
 from tracker.errors import ConfigError, SourceError
 from tracker.matching.config import InputConfig, MatchConfig, choose
 from tracker.matching.inputs import as_batch

@@ -19,8 +19,9 @@ from tracker.crops import Crop, context_side, mean_colour
 from tracker.errors import ConfigError
 from tracker.files import suggest
 from tracker.geometry import check_box
-from tracker.matching.gallery import Gallery, Hit
+from tracker.matching.gallery import Gallery
 from tracker.matching.gallery_file import GalleryError, View
+from tracker.matching.hits import Hit
 from tracker.matching.inputs import Region, open_picture
 from tracker.types import Frame, Image, Track
 

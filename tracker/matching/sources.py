@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tracker.config import merge
+from tracker.config_merge import merge
 from tracker.errors import ConfigError, SourceError
 from tracker.matching.config import DataConfig, InputConfig
 from tracker.matching.inputs import Sample, list_pictures

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from tracker._version import __version__
-from tracker.config import merge, to_dict
+from tracker.config_merge import merge, to_dict
 from tracker.errors import ConfigError, WeightsError
 from tracker.files import suggest, write_atomic
 from tracker.matching.calibration import Calibration, calibrate

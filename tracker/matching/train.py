@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from tracker.config import to_dict
+from tracker.config_merge import to_dict
 from tracker.errors import ConfigError, OutputError
 from tracker.matching.batches import MatchBatch, MatchSource
 from tracker.matching.config import MatchConfig

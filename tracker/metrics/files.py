@@ -1,4 +1,4 @@
-"""Files that are whole or absent, json without NaN, and the pictures behind a result."""
+"""Json without NaN, and the pictures behind a result."""
 
 from __future__ import annotations
 
@@ -11,18 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tracker.errors import ImageError, SourceError
-from tracker.files import write_atomic
 from tracker.types import Image
 
 if TYPE_CHECKING:
     from tracker.metrics.results import SequenceResult
 
 logger = logging.getLogger(__name__)
-
-
-def atomic_write(path: str | Path, data: bytes | str) -> None:
-    """Write a file so that it is either whole or as it was, also after a kill: `tracker.files.write_atomic`."""
-    write_atomic(path, data)
 
 
 def plain(value: Any) -> Any:

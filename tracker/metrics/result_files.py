@@ -15,10 +15,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.datasets.base import Dataset, SequenceData, annotation_text
+from tracker.datasets.annotation_text import annotation_text
+from tracker.datasets.base import Dataset, SequenceData
 from tracker.errors import BoxError, OutputError, SourceError
-from tracker.media.boxgrammar import Line, numbers
-from tracker.metrics.results import FAILURE, INIT, SKIPPED, TRACKED, SequenceResult, atomic_write
+from tracker.files import write_atomic
+from tracker.media.box_lines import Line
+from tracker.media.box_numbers import numbers
+from tracker.metrics.results import FAILURE, INIT, SKIPPED, TRACKED, SequenceResult
 
 
 def paths(folder: Path, layout: str, sequence: str) -> tuple[Path, Path]:
@@ -43,8 +46,8 @@ def write(folder: Path, layout: str, result: SequenceResult) -> None:
     else:
         lines = [",".join(f"{v:.3f}" for v in b) for b in result.boxes]
         clock = [f"{t:.8f}" for t in result.times]
-    atomic_write(times, "\n".join(clock) + "\n")
-    atomic_write(boxes, "\n".join(lines) + "\n")
+    write_atomic(times, "\n".join(clock) + "\n")
+    write_atomic(boxes, "\n".join(lines) + "\n")
 
 
 def claim(folder: Path, fingerprint: str) -> None:
@@ -66,7 +69,7 @@ def claim(folder: Path, fingerprint: str) -> None:
                 target = target.with_name(target.name + "+")
             folder.rename(target)
             owner.rename(target.with_name(target.name + ".json"))
-    atomic_write(owner, json.dumps({"fingerprint": fingerprint}, indent=1) + "\n")
+    write_atomic(owner, json.dumps({"fingerprint": fingerprint}, indent=1) + "\n")
 
 
 def find_results(folder: str | Path, dataset: Dataset) -> dict[str, Path]:

@@ -19,10 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker._version import __version__
-from tracker.config import Config, load_config, merge, to_dict
-from tracker.errors import WeightsError, reading, shown
+from tracker.config import Config, load_config
+from tracker.config_merge import merge, to_dict
+from tracker.errors import WeightsError, misfit, reading, shown
 from tracker.files import atomic, is_file
 from tracker.model.backbone_specs import NORMED, SPECS
+from tracker.model.siamfc_pytorch import read_siamfc_pytorch
 
 if TYPE_CHECKING:
     from tracker.model.matcher import Matcher
@@ -83,12 +85,6 @@ class LoadedModel:
         return self.config.model.head == "boxes"
 
 
-def misfit(path: Path | None, error: Exception | str) -> WeightsError:
-    """The sentence for arrays that don't fit their configuration."""
-    reason = " ".join(str(error).split())[:300]
-    return WeightsError(f"The checkpoint {path or 'in memory'} does not fit its model configuration: {reason}")
-
-
 def shipped_models() -> list[str]:
     """Names of the trackers whose weights are in the package (matchers, `match-*`, are `tracker.matching.store`'s)."""
     return sorted(path.stem for path in WEIGHTS.glob("*.safetensors") if not path.stem.startswith("match-"))
@@ -133,7 +129,7 @@ def load_model(
     """
     path = find_weights(name_or_file)
     if path.suffix in (".pth", ".pt"):
-        stored, state = _read_siamfc_pytorch(path)
+        stored, state = read_siamfc_pytorch(path)
     else:
         metadata, state = read_safetensors(path)
         stored = merge(Config(), read_header(metadata, path)["config"], where=str(path))
@@ -261,52 +257,3 @@ def update_tracking(path: str | Path, values: Mapping[str, Any], notes: Mapping[
     with atomic(file) as out:
         out.write(save(state, metadata={**metadata, HEADER: json.dumps(header)}))
     return config
-
-
-SIAMFC_TRACKING = {
-    "window_influence": 0.176,
-    "scales": 3,
-    "scale_step": 1.0375,
-    "scale_penalty": 0.9745,
-    "size_lr": 0.59,
-    "upsampling": 16,
-}
-SIAMFC_MODEL = {
-    "backbone": "siamfc-alexnet",
-    "neck_channels": 0,
-    "energy": "dot",
-    "head": "classic",
-    "template_size": 127,
-    "search_size": 255,
-    "response_scale": 0.001,
-}
-
-
-def _read_siamfc_pytorch(path: Path) -> tuple[Config, dict[str, Any]]:
-    """A state dict with the names of the public siamfc-pytorch checkpoints (backbone.conv1.0.weight ...)."""
-    import torch
-
-    with reading(lambda why: WeightsError(f"The checkpoint {path} can't be read as plain tensors ({why}).")):
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(state, dict) or "backbone.conv1.0.weight" not in state:
-        raise WeightsError(
-            f"The checkpoint {path} is not in the siamfc-pytorch format (no backbone.conv1.0.weight in it)."
-        )
-    config = merge(Config(name="siamfc-alexnet"), {"model": SIAMFC_MODEL, "tracking": SIAMFC_TRACKING}, where=str(path))
-    odd = next(
-        (
-            k
-            for k, v in state.items()
-            if not isinstance(k, str) or not isinstance(v, torch.Tensor) or v.layout != torch.strided
-        ),
-        None,
-    )
-    if odd is not None:
-        raise WeightsError(
-            f"The checkpoint {path} holds {shown(odd)}, which is no plain tensor with a name; export it again."
-        )
-    own = {key: value for key, value in state.items() if key.startswith("backbone.")}
-    own["head.scale"] = torch.tensor(0.001)  # its `out_scale`
-    own["head.bias"] = torch.tensor(0.0)
-    with reading(lambda why: misfit(path, why)):
-        return config, {key: value.detach().numpy() for key, value in own.items()}

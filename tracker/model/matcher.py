@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tracker.config import ModelConfig
 from tracker.errors import ConfigError
 from tracker.model.backbone_specs import FINE_SHARE
 from tracker.model.backbones import build_backbone
 from tracker.model.energies import build_energy
 from tracker.model.heads import BoxHead, ClassicHead, coverage
+from tracker.model_config import ModelConfig
 
 HEADS = ("classic", "boxes")
 

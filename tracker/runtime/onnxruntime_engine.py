@@ -11,9 +11,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.config import ModelConfig
-from tracker.errors import DeviceError
-from tracker.model.checkpoint import misfit
+from tracker.errors import DeviceError, misfit
+from tracker.model_config import ModelConfig
 from tracker.runtime.base import Engine, Response
 from tracker.runtime.onnx.graphs import prepare_model, search_model, template_model
 from tracker.types import Image

@@ -9,9 +9,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from tracker.errors import DeviceError, reading, shown
+from tracker.errors import DeviceError, misfit, reading, shown
 from tracker.model.backbone_specs import SPECS
-from tracker.model.checkpoint import misfit
 from tracker.runtime.base import Engine, Response
 
 if TYPE_CHECKING:

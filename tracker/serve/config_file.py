@@ -8,11 +8,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tracker.config import merge, read_yaml
+from tracker.config_merge import merge
 from tracker.errors import ConfigError
 from tracker.files import is_file, suggest
 from tracker.media.sinks.open import check_video_name
 from tracker.serve.config import DetectionsConfig, MqttConfig, ServeConfig, StreamConfig, TargetConfig
+from tracker.yaml_files import read_yaml
 
 T = TypeVar("T")
 

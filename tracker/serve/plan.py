@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from tracker.config import merge
+from tracker.config_merge import merge
 from tracker.serve.config import BatchConfig, LimitsConfig, ServeConfig
 
 

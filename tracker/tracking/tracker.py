@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tracker.config import TrackingConfig
-from tracker.errors import SiamTrackError, reading, shown
+from tracker.errors import SiamTrackError, misfit, reading, shown
 from tracker.media.images import to_bgr8
-from tracker.model.checkpoint import misfit
 from tracker.runtime.base import Engine
 from tracker.tracking.core import Core
 from tracker.tracking.motion import CameraMotion

@@ -14,7 +14,8 @@ from typing import Any
 
 import torch
 
-from tracker.config import Config, merge, to_dict
+from tracker.config import Config
+from tracker.config_merge import merge, to_dict
 from tracker.datasets.tracks import AnnotatedTrack
 from tracker.errors import ConfigError
 from tracker.files import write_atomic

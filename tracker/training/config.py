@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tracker.config import merge
+from tracker.config_merge import merge
 from tracker.settings import LARGEST, LARGEST_SEED, Checked, setting
 
 

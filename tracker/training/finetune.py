@@ -15,7 +15,8 @@ from tracker.model.matcher import Matcher
 from tracker.settings import LARGEST, LARGEST_SEED, Checked, setting
 from tracker.training.config import FreezeConfig, LossConfig, OptimConfig, ScheduleConfig, TrainConfig
 from tracker.training.data.augment import AugmentConfig
-from tracker.training.data.cache import compiled_stages, sample_labels
+from tracker.training.data.cache import sample_labels
+from tracker.training.data.cached_features import compiled_stages
 from tracker.training.data.pairs import SamplePairs
 from tracker.training.data.samples import Sample, ViewConfig
 from tracker.training.data.sampling import PairConfig

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tracker.config import renamed
+from tracker.config_merge import renamed
 from tracker.errors import WeightsError
 from tracker.training import distributed
 from tracker.training.checkpoint import FORMAT, random_states, read_checkpoint, restore_random_states

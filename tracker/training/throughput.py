@@ -10,7 +10,8 @@ from pathlib import Path
 
 from tracker.config import Config
 from tracker.training.data.batch import PairSource
-from tracker.training.data.cache import ShardMaker, frame_store, frozen_stages
+from tracker.training.data.cache import ShardMaker, frame_store
+from tracker.training.data.cached_features import frozen_stages
 from tracker.training.data.pairs import LivePairs, SamplePairs
 from tracker.training.data.sampling import PairBatch, PairConfig
 from tracker.training.data.shards import Shard

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from tracker.config import Config, merge
+from tracker.config import Config
+from tracker.config_merge import merge
 from tracker.datasets.tracks import AnnotatedTrack, read_got10k, read_image
 from tracker.errors import ConfigError
 from tracker.geometry import iou

@@ -19,8 +19,9 @@ from tracker.errors import OutputError, SourceError
 from tracker.evaluation.report import exports, plots, tables
 from tracker.evaluation.report.page import render_page
 from tracker.evaluation.report.strips import tally
+from tracker.files import write_atomic
 from tracker.metrics.bootstrap import LEVEL, SAMPLES
-from tracker.metrics.results import Evaluation, atomic_write
+from tracker.metrics.results import Evaluation
 from tracker.metrics.success import METRICS
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def write_report(evaluation: Evaluation, folder: str | Path, options: ReportOpti
     """Write the whole report.
 
     Args:
-        evaluation: From `evaluate.py` or `results.load_evaluation`; strips and speeds per frame need its `results`.
+        evaluation: From `evaluate.py` or `result_store.load_evaluation`; strips and speeds per frame need its `results`.
         folder: Is made where it is missing.
         options: See `ReportOptions`.
 
@@ -158,17 +159,17 @@ def write_report(evaluation: Evaluation, folder: str | Path, options: ReportOpti
     figures = _figures(evaluation, table)
     for name, figure in figures.items():
         for suffix in ("png", "svg"):
-            atomic_write(folder / "plots" / f"{name}.{suffix}", plots.file_bytes(figure, suffix))
+            write_atomic(folder / "plots" / f"{name}.{suffix}", plots.file_bytes(figure, suffix))
     losses = [asdict(t) for t in tally(evaluation)]
-    atomic_write(folder / "metrics.csv", exports.metrics_csv(evaluation, table))
-    atomic_write(folder / "sequences.csv", exports.sequences_csv(evaluation))
-    atomic_write(folder / "attributes.csv", exports.attributes_csv(evaluation))
-    atomic_write(
+    write_atomic(folder / "metrics.csv", exports.metrics_csv(evaluation, table))
+    write_atomic(folder / "sequences.csv", exports.sequences_csv(evaluation))
+    write_atomic(folder / "attributes.csv", exports.attributes_csv(evaluation))
+    write_atomic(
         folder / "report.json", exports.report_json(evaluation, table, losses=losses, protocol_sentences=protocol)
     )
-    atomic_write(folder / "report.md", exports.markdown(evaluation, table, protocol))
+    write_atomic(folder / "report.md", exports.markdown(evaluation, table, protocol))
     page = folder / "report.html"
-    atomic_write(page, render_page(evaluation, table, protocol, title=opt.title, strips=opt.strips))
+    write_atomic(page, render_page(evaluation, table, protocol, title=opt.title, strips=opt.strips))
     return page
 
 

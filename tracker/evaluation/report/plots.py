@@ -6,14 +6,13 @@ that they follow its light and dark scheme.
 
 from __future__ import annotations
 
-import io
 import math
-import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tracker.evaluation.report.plot_style import INK, MARKERS, dash_of, label, new_figure, style
 from tracker.evaluation.report.tables import (
     HEADINGS,
     LOWER_IS_BETTER,
@@ -25,16 +24,10 @@ from tracker.evaluation.report.tables import (
 from tracker.metrics.results import Evaluation
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = ("#0b6bcb", "#d1480b", "#0f8a5f", "#a33fa8", "#b07d00", "#2a9fb8", "#6b5bd2", "#c2315f")
-"""Told apart by the colour blind, on white and on black; the page has a brighter twin of each for its dark scheme."""
-DASHES: tuple[str, ...] = ("", "5 2.5", "1.5 2")
-MARKERS = "osD^vPX*<>"
 FASTEST = 1000
 """Frames per second at which the speed plot ends; what is faster is drawn there."""
-INK, GRID = "#010203", "#010204"  # stand for the page's variables until `page_svg` puts those in
 
 CURVES = {
     "success": ("Success", "overlap threshold (IoU)", "share of frames"),
@@ -56,34 +49,6 @@ def curve_names(evaluation: Evaluation) -> list[str]:
     return [c for c in CURVES if any(c in t.curves for t in evaluation.trackers)]
 
 
-def style(index: int) -> tuple[str, str]:
-    """(colour, svg dash pattern) of the tracker at a place in the evaluation."""
-    return COLOURS[index % len(COLOURS)], DASHES[(index // len(COLOURS)) % len(DASHES)]
-
-
-def _dash(index: int) -> Any:
-    pattern = [float(v) for v in style(index)[1].split()]
-    return (0, tuple(pattern)) if pattern else "solid"
-
-
-def label(text: str) -> str:
-    """A name as matplotlib shows it literally: no mathematics between dollars, no underscore that hides it from the legend."""
-    return ("\u200a" + text).replace("$", r"\$")
-
-
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.add_subplot()
-    axes.tick_params(colors=INK, labelsize=10, length=0, pad=5)
-    axes.grid(color=GRID, linewidth=0.7)
-    axes.set_axisbelow(True)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    return figure, axes
-
-
 def curve_score(evaluation: Evaluation, tracker: int, curve: str) -> tuple[str, float]:
     """(metric, value) in a curve's legend."""
     table = evaluation.trackers[tracker].overall
@@ -100,7 +65,7 @@ def curve_figure(evaluation: Evaluation, curve: str, legend: bool) -> Figure:
         legend: Whether the names stand in the figure (the page lists them below it).
     """
     title, x_label, y_label = CURVES[curve]
-    figure, axes = _figure(4.3, 3.3) if not legend else _figure(7.2, 4.4)
+    figure, axes = new_figure(4.3, 3.3) if not legend else new_figure(7.2, 4.4)
     order = sorted(
         range(len(evaluation.trackers)), key=lambda k: -np.nan_to_num(curve_score(evaluation, k, curve)[1], nan=-1.0)
     )
@@ -111,7 +76,7 @@ def curve_figure(evaluation: Evaluation, curve: str, legend: bool) -> Figure:
         score = curve_score(evaluation, k, curve)[1]
         text = label(f"{evaluation.trackers[k].tracker}  {score:.3f}")
         wide = 2.4 if k == order[0] else 1.5
-        axes.plot(line.thresholds, line.values, color=style(k)[0], linestyle=_dash(k), linewidth=wide, label=text)
+        axes.plot(line.thresholds, line.values, color=style(k)[0], linestyle=dash_of(k), linewidth=wide, label=text)
     axes.set_xlabel(x_label, color=INK, fontsize=10.5)
     axes.set_ylabel(y_label, color=INK, fontsize=10.5)
     axes.set_ylim(0, 1)
@@ -144,7 +109,7 @@ def bars_figure(
         x_label: What the numbers are.
     """
     height = max(2.4, 1.1 + len(names) * (0.11 * len(trackers) + 0.14))
-    figure, axes = _figure(7.6, min(height, 120.0))
+    figure, axes = new_figure(7.6, min(height, 120.0))
     step = 0.84 / max(1, len(trackers))
     table = np.asarray(values, dtype=np.float64).reshape(len(names), len(trackers))
     for t, tracker in enumerate(trackers):
@@ -223,7 +188,7 @@ def speed_figure(evaluation: Evaluation, table: Headline, legend: bool) -> Figur
     good = [(k, fps, i) for k, fps, i in points if known(fps) and fps > 0 and i is not None and known(i.value)]
     if not good:
         return None
-    figure, axes = _figure(7.2, 4.4) if legend else _figure(4.3, 3.3)
+    figure, axes = new_figure(7.2, 4.4) if legend else new_figure(4.3, 3.3)
     for k, fps, interval in good:
         x = min(fps, FASTEST)
         if interval.known:
@@ -265,49 +230,3 @@ def speed_figure(evaluation: Evaluation, table: Headline, legend: bool) -> Figur
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8.5, frameon=False)
         axes.set_title(f"Speed – {label(evaluation.dataset)}", color=INK, fontsize=11, loc="left")
     return figure
-
-
-def page_svg(figure: Figure, title: str) -> str:
-    """A figure as inline svg for the page: no size of its own, colours by the page's variables, fonts by the page."""
-    text = _render(figure, "svg").decode()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
-    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
-    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
-    text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", text)
-    text = text.replace(INK, "var(--ink-soft)").replace(GRID, "var(--line)")
-    for k, colour in enumerate(COLOURS):
-        text = text.replace(colour, f"var(--c{k})")
-    # Several figures on one page: their ids must not meet.
-    prefix = re.sub(r"\W+", "", title)
-    text = re.sub(r'\bid="', f'id="{prefix}-', text)
-    text = re.sub(r'xlink:href="#|href="#', f'href="#{prefix}-', text)
-    text = re.sub(r"url\(#", f"url(#{prefix}-", text)
-    return text.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
-
-
-def file_bytes(figure: Figure, suffix: str) -> bytes:
-    """A figure as a file on white, png (200 dpi) or svg."""
-    for axes in figure.axes:
-        axes.grid(color="#e3e5e8", linewidth=0.7, axis="x" if axes.patches else "both")
-    for artist in figure.findobj():
-        for get, put in (("get_color", "set_color"), ("get_labelcolor", "set_labelcolor")):
-            if hasattr(artist, get) and getattr(artist, get)() == INK:
-                getattr(artist, put)("#24292f")
-    return _render(figure, suffix, facecolor="white")
-
-
-def _render(figure: Figure, suffix: str, **options: Any) -> bytes:
-    import matplotlib
-
-    out = io.BytesIO()
-    # A fixed salt and no date: the same numbers give the same file.
-    settings: Any = {"svg.fonttype": "none", "svg.hashsalt": "siamtrack", "font.family": "sans-serif"}
-    with matplotlib.rc_context(settings):
-        if suffix == "svg":
-            figure.savefig(
-                out, format="svg", metadata={"Date": None}, transparent="facecolor" not in options, **options
-            )
-        else:
-            figure.savefig(out, format=suffix, dpi=200, **options)
-    return out.getvalue()

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.metrics.results import FAILURE, INIT, SKIPPED, Evaluation, SequenceResult, read_frame
+from tracker.metrics.files import read_frame
+from tracker.metrics.results import FAILURE, INIT, SKIPPED, Evaluation, SequenceResult
 from tracker.metrics.success import exact_iou
 from tracker.types import Box, Image
 

@@ -5,7 +5,6 @@ What is done to a clip follows from its name and a seed alone. Frames are made w
 
 from __future__ import annotations
 
-import itertools
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,8 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.datasets.base import SequenceData, has_area
-from tracker.errors import SourceError
+from tracker.evaluation.robustness.footage import Footage
 from tracker.geometry import clip_box
 from tracker.types import Image
 
@@ -27,30 +25,6 @@ FIRST, GAP, AFTER = 12, 24, 16
 """Frames before the first disturbance, between two, and at least after the last one."""
 SLIDE = 8
 """Frames in which a leaving target slides out of the picture."""
-
-
-@dataclass(frozen=True)
-class Footage:
-    """A clip in memory.
-
-    Attributes:
-        name: Of the sequence.
-        images: N pictures, BGR uint8, all of one size.
-        truth: (N, 4) xywh.
-        valid: (N,) whether there is a truth.
-    """
-
-    name: str
-    images: list[Image]
-    truth: NDArray[np.float64]
-    valid: NDArray[np.bool_]
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    @property
-    def size(self) -> tuple[int, int]:
-        return self.images[0].shape[1], self.images[0].shape[0]
 
 
 @dataclass(frozen=True)
@@ -121,21 +95,6 @@ class DisturbedClip:
         turn = k % (2 * n)
         image = self.other.images[turn if turn < n else 2 * n - 1 - turn]
         return cv2.resize(image, self.footage.size, interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
-
-
-def read_footage(sequence: SequenceData, frames: int | None = None) -> Footage:
-    """The first frames of a sequence.
-
-    Raises:
-        SourceError: A frame can't be read, or sizes differ.
-    """
-    images = list(itertools.islice(sequence.images(), frames))
-    if any(image.shape != images[0].shape for image in images):
-        raise SourceError(f"The frames of {sequence.name} differ in size; the disturbances need one size.")
-    count = len(images)
-    return Footage(
-        sequence.name, images, sequence.truth[:count].copy(), has_area(sequence.truth[:count]) & sequence.valid[:count]
-    )
 
 
 def disturb(footage: Footage, other: Footage, kind: str, seed: int = 0, longest: int = LONGEST) -> DisturbedClip | None:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tracker.evaluation.tuning.plan import Tuning
+from tracker.files import write_atomic
 from tracker.metrics.bootstrap import Interval
-from tracker.metrics.results import atomic_write
 
 
 def interval_text(gain: Interval, digits: int = 4) -> str:
@@ -109,7 +109,7 @@ def write_tuning(path: Path, tuning: Tuning, provenance: Mapping[str, str]) -> t
     Returns:
         Both paths.
     """
-    atomic_write(path, config_yaml(tuning, provenance))
+    write_atomic(path, config_yaml(tuning, provenance))
     record = path.with_suffix(".json")
-    atomic_write(record, trials_json(tuning, provenance))
+    write_atomic(record, trials_json(tuning, provenance))
     return path, record

@@ -12,8 +12,8 @@ Widths, kernels and numbers of blocks are read from the arrays. `tests/runtime/t
 
 from __future__ import annotations
 
-from tracker.config import ModelConfig
 from tracker.model.backbone_specs import FINE_SHARE
+from tracker.model_config import ModelConfig
 from tracker.runtime.onnx.heads import BoxHeadGraph, ClassicHeadGraph
 from tracker.runtime.onnx.network import Network, State
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.config import ModelConfig
 from tracker.errors import DeviceError
 from tracker.model.backbone_specs import SPECS
+from tracker.model_config import ModelConfig
 from tracker.runtime.onnx.writer import Graph
 
 Array = NDArray[np.float32]

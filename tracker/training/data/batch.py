@@ -37,7 +37,7 @@ class Match:
 
 
 class SearchSize(Protocol):
-    """The part of `tracker.config.ModelConfig` that places cells."""
+    """The part of `tracker.model_config.ModelConfig` that places cells."""
 
     @property
     def search_size(self) -> int:

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tracker.config import Config, merge
+from tracker.config import Config
+from tracker.config_merge import merge
 from tracker.datasets.tracks import DataError
 from tracker.training.data.batch import PairSource
 from tracker.training.data.cache import INDEX, fingerprint, read_index

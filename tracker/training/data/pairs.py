@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.config import Config, merge
+from tracker.config import Config
+from tracker.config_merge import merge
 from tracker.datasets.tracks import DataError
 from tracker.errors import ConfigError
 from tracker.training.data.cache import frame_store, shard_path, track_number

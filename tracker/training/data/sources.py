@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tracker.config import ModelConfig, merge
+from tracker.config_merge import merge
 from tracker.datasets.stills import Cutouts, Scenery, read_coco
 from tracker.datasets.tracks import AnnotatedTrack, BadFiles, read_got10k
 from tracker.errors import ConfigError
+from tracker.model_config import ModelConfig
 from tracker.settings import LARGEST, Checked, setting
 from tracker.training.data.augment import AugmentConfig
 from tracker.training.data.mixture import Mixture

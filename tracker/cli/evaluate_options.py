@@ -1,0 +1,138 @@
+"""The options of `siamtrack evaluate`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    pass
+
+from typing import TYPE_CHECKING
+
+from tracker.cli.common import Parser, add_version, whole_number
+
+if TYPE_CHECKING:
+    pass
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of `evaluate`."""
+    parser = Parser(
+        description="Measure trackers on a benchmark. Nothing is downloaded. The same command again goes on where a stopped run was.",
+        epilog="Example: evaluate.py --dataset otb --root OTB --model siamtrack-s --tracker still --tracker opencv:mil --workers 2. "
+        "What each number means: docs/protocol.md.",
+    )
+    data = parser.add_argument_group("data set")
+    data.add_argument(
+        "--dataset",
+        choices=NAMES,
+        metavar="NAME",
+        help=f"one of {', '.join(NAMES)}; otb: all OTB sequences that are there",
+    )
+    data.add_argument("--root", type=Path, metavar="DIR", help="folder of the data set")
+    data.add_argument(
+        "--subset",
+        metavar="NAME",
+        help="got10k: val (default), test or train; vot: the year; lasot, trackingnet: test; nfs: 30 or 240",
+    )
+    data.add_argument("--sequences", metavar="GLOB", help="only sequences whose names match, for example 'Car*,Dog'")
+    who = parser.add_argument_group("trackers")
+    who.add_argument(
+        "--model", action="append", default=[], metavar="[LABEL=]NAME|FILE", help="a model of ours; may be repeated"
+    )
+    who.add_argument(
+        "--tracker",
+        action="append",
+        default=[],
+        metavar="[LABEL=]WHAT",
+        help="still, or opencv:NAME (csrt, kcf, mil, nano, vit, ...)",
+    )
+    who.add_argument(
+        "--model-dir",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="files of opencv:nano, opencv:vit, ...; may be repeated",
+    )
+    who.add_argument(
+        "--results", action="append", default=[], metavar="DIR", help="results of others in the got10k package's layout"
+    )
+    model = parser.add_argument_group("settings of the models")
+    model.add_argument(
+        "--config",
+        type=Path,
+        metavar="NAME|FILE.yaml",
+        help="tracking settings; without it, those stored with each model",
+    )
+    model.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change one setting; may be repeated",
+    )
+    model.add_argument("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="where the network runs")
+    model.add_argument("--engine", default="auto", metavar="auto|NAME", help="what runs the network")
+    how = parser.add_argument_group("run")
+    how.add_argument("--workers", type=whole_number(1), default=1, metavar="N", help="processes, each on one thread")
+    how.add_argument(
+        "--ray",
+        nargs="?",
+        const="auto",
+        metavar="ADDRESS",
+        help="run on a Ray cluster: its address, auto, or local (needs ray)",
+    )
+    how.add_argument(
+        "--protocol",
+        choices=("ope", "supervised"),
+        help="one pass, or re-initialised after failures (default: as the data set says)",
+    )
+    how.add_argument("--restart", action="store_true", help="track everything anew, even what is stored")
+    out = parser.add_argument_group("output")
+    out.add_argument(
+        "--output",
+        type=Path,
+        default=Path("runs/evaluation"),
+        metavar="DIR",
+        help="folder of evaluation.json, records and results",
+    )
+    out.add_argument("--attributes", action="store_true", help="also print a table by attribute")
+    out.add_argument("--per-sequence", action="store_true", help="also print a table by sequence")
+    out.add_argument("--explain", action="store_true", help="also print what the numbers mean")
+    out.add_argument(
+        "--report",
+        action="store_true",
+        help="also write OUTPUT/report/report.html, the plots and tables (tools/report.py)",
+    )
+    out.add_argument(
+        "--toolkit", action="store_true", help="also compute the numbers with the got10k package's own code and compare"
+    )
+    out.add_argument(
+        "--check-zip",
+        type=Path,
+        metavar="FILE",
+        help="check a submission to GOT-10k (or TrackingNet) and stop; with --root, against the test set",
+    )
+    add_version(parser)
+    return parser
+
+
+NAMES = (
+    "got10k",
+    "otb",
+    "otb2013",
+    "otb50",
+    "otb100",
+    "vot",
+    "lasot",
+    "uav123",
+    "uav20l",
+    "nfs",
+    "tcolor128",
+    "dtb70",
+    "trackingnet",
+    "folder",
+)

@@ -1,0 +1,80 @@
+"""The options that name a model and its engine, and the tracker that they describe."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tracker.errors import DeviceError
+
+if TYPE_CHECKING:
+    from tracker.tracking.tracker import SiamTracker
+
+DEFAULT_MODEL = "siamtrack-s"
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """--model, --config, --set, --device, --engine: which tracker to build (see `load_tracker`)."""
+    group = parser.add_argument_group("model")
+    group.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME|FILE", help="shipped model or a checkpoint file")
+    group.add_argument(
+        "--config",
+        type=Path,
+        metavar="NAME|FILE.yaml",
+        help="settings of the tracker; without it, those stored with the model",
+    )
+    group.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change one setting, for example tracking.window_influence=0.3; may be repeated; `siamtrack settings` lists them",
+    )
+    group.add_argument(
+        "--device",
+        default="auto",
+        metavar="auto|cpu|cuda[:N]",
+        help="where the network runs; auto takes CUDA when present",
+    )
+    group.add_argument(
+        "--engine", default="auto", metavar="auto|NAME", help="what runs the network, for example torch or onnxruntime"
+    )
+
+
+def check_model_options(args: argparse.Namespace) -> None:
+    """Find mistakes in the model options that need no torch to be seen: unknown model, missing file, unknown setting.
+
+    Raises:
+        WeightsError, ConfigError, DeviceError: What is wrong, as a sentence.
+    """
+    from tracker.config import load_config
+    from tracker.model.checkpoint import find_weights
+
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", args.device):
+        raise DeviceError(f"The device {args.device!r} is unknown; it is auto, cpu, cuda or cuda:N.")
+    find_weights(args.model)
+    load_config(args.config, args.overrides)
+
+
+LIVE_BUDGET_MS = 40
+"""Milliseconds of search for a LOST target in a frame of a live source; files are searched without a limit, so that runs repeat."""
+
+
+def load_tracker(args: argparse.Namespace, live: bool = False) -> SiamTracker:
+    """The tracker that the options of `add_model_options` describe.
+
+    Args:
+        args: Parsed options.
+        live: Frames don't wait: the search for a LOST target is limited in time, unless the options say how.
+    """
+    from tracker.tracking.tracker import SiamTracker
+
+    overrides = list(args.overrides)
+    if live and args.config is None:
+        overrides.insert(0, f"tracking.redetect_budget_ms={LIVE_BUDGET_MS}")
+    return SiamTracker.from_pretrained(
+        args.model, args.device, engine=args.engine, config=args.config, overrides=overrides
+    )

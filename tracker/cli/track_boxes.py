@@ -1,0 +1,80 @@
+"""What `track` follows: the boxes that were given, and whether they lie in the first frame."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tracker.cli.outputs import check_known
+from tracker.cli.session import note
+
+if TYPE_CHECKING:
+    from tracker.types import Box, Frame
+
+
+def given_boxes(args: argparse.Namespace) -> list[Box]:
+    """The boxes of --box, --init-file or --detections; none if they are to be drawn."""
+    if args.init_file:
+        from tracker.media.box_files import init_boxes
+
+        found, left = init_boxes(
+            args.init_file,
+            args.start_frame,
+            format=args.init_format,
+            first=args.first_row_frame,
+            ids=tuple(args.init_id),
+        )
+        if len(found) > 1:
+            note(
+                args,
+                f"Following {len(found)} targets of {args.init_file}: ids {', '.join(map(str, found))} there, 0 to {len(found) - 1} here.",
+            )
+        if left:
+            sys.stderr.write(f"{left}\n")
+        return list(found.values())
+    if args.detections:
+        from tracker.interop.detections import read_detections
+
+        return read_detections(args.detections, args.start_frame)
+    if not args.box:
+        check_known(args)
+        return []
+    from tracker.loop import as_boxes
+
+    return as_boxes(args.box)
+
+
+def placed_boxes(args: argparse.Namespace, boxes: Sequence[Box], first: Frame) -> list[Box]:
+    """The boxes of --template-from's picture where their things are in the first frame; says how sure that is.
+
+    Raises:
+        SourceError, BoxError, WeightsError: The picture, a box or the matcher can't be used.
+    """
+    import numpy as np
+
+    from tracker.matching.inputs import Sample
+    from tracker.matching.placing import place
+    from tracker.matching.store import load_matcher
+
+    picture, twins = Sample(args.template_from).read(), load_matcher(args.template_model).twins
+    out: list[Box] = []
+    for box in boxes:
+        found = place(twins, picture, box.tolist(), first.image)
+        x, y, w, h = (round(v, 1) for v in found.box)
+        note(
+            args,
+            f"Found in the first frame at {x:g},{y:g},{w:g},{h:g} (similarity {found.similarity:.2f}, lead {found.lead:.2f}).",
+        )
+        out.append(np.array(found.box, np.float64))
+    return out
+
+
+def check_in_frame(boxes: Sequence[Box], frame: Frame) -> None:
+    """Before the model is loaded: the boxes lie in the first frame."""
+    from tracker.geometry import check_box
+
+    height, width = frame.image.shape[:2]
+    for box in boxes:
+        check_box(box, width, height)

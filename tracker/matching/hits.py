@@ -1,0 +1,56 @@
+"""The things of a gallery that something is most like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.matching.calibration import Calibration
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A known thing that something is like.
+
+    Attributes:
+        name: Of the thing.
+        similarity: To the most alike of its references.
+        probability: That it is this thing, or None without a calibration.
+        reference: Number of that reference in the gallery.
+    """
+
+    name: str
+    similarity: float
+    probability: float | None
+    reference: int
+
+
+def best_things(
+    names: Sequence[str],
+    calibration: Calibration | None,
+    similarity: NDArray[np.float64],
+    order: Iterable[int],
+    count: int,
+) -> list[Hit]:
+    """The most alike things, each by the most alike of its references.
+
+    Args:
+        names: For each reference the name of its thing.
+        calibration: What similarities mean, or None.
+        similarity: To each reference.
+        order: Numbers of references, the most alike first.
+        count: Things at most.
+    """
+    hits: dict[str, Hit] = {}
+    for k in order:
+        name = names[int(k)]
+        if name not in hits:
+            value = float(similarity[int(k)])
+            probability = None if calibration is None else float(calibration.probability(value))
+            hits[name] = Hit(name, value, probability, int(k))
+            if len(hits) == count:
+                break
+    return list(hits.values())

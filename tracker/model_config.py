@@ -1,0 +1,44 @@
+"""The section `model` of a recipe: which network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tracker.errors import ConfigError
+from tracker.settings import Checked, setting
+
+
+@dataclass(frozen=True)
+class ModelConfig(Checked, section="model"):
+    """The network; each field says what it is, and `siamtrack settings model` prints them."""
+
+    backbone: str = setting("efficientnet-lite0", help="Name in `tracker.model.backbones.BACKBONES`.")
+    neck_channels: int = setting(112, 0, 4096, "channels", "Width of the 1x1 neck; 0 leaves the neck out.")
+    energy: str = setting("cosine", choices=("dot", "cosine", "euclidean"), help="How two embeddings are compared.")
+    head: str = setting(
+        "boxes", choices=("classic", "boxes"), help="Scale and bias on the response, or a box for each cell too."
+    )
+    template_size: int = setting(129, 33, 1023, "pixels", "Side of the template crop.")
+    search_size: int = setting(257, 33, 1023, "pixels", "Side of the search crop; at least `template_size`.")
+    head_channels: int = setting(96, 1, 4096, "channels", "Width of the `boxes` head.")
+    head_layers: int = setting(1, 0, 64, "layers", "3x3 layers shared by score and boxes, before one more for each.")
+    relative_boxes: bool = setting(
+        False,
+        help="""Boxes head: the sides are factors on those of the target in the template, so that a box keeps the convention of
+        the one that was drawn (with or without arms, tail, shadow). False: counted in cells.""",
+    )
+    response_scale: float = setting(
+        10.0,
+        0,
+        1e6,
+        above=True,
+        help="Initial factor on the energy (0.001 for raw AlexNet features, as in siamfc-pytorch).",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.search_size < self.template_size:
+            raise ConfigError(
+                f"model.search_size is {self.search_size} and model.template_size {self.template_size}; "
+                "the search crop must be at least as large as the template."
+            )

@@ -1,0 +1,79 @@
+"""Reading yaml: aliases that would grow beyond all bounds and keys that are no words are refused."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tracker import shipped
+from tracker.errors import ConfigError, reading
+from tracker.files import as_path
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The mapping in a yaml file, or in the shipped recipe of that name (`tracker.shipped`).
+
+    Raises:
+        ConfigError: The file is missing, isn't yaml, or isn't a mapping.
+    """
+    from omegaconf import OmegaConf
+
+    file = shipped.find(as_path(path, ConfigError, "configuration"))
+    with reading(lambda reason: ConfigError(f"The configuration {file} is not readable yaml: {reason}")):
+        check_yaml(file.read_text(encoding="utf-8"))
+        loaded = OmegaConf.to_container(OmegaConf.load(file), resolve=True)
+    if not isinstance(loaded, dict):
+        raise ConfigError(f"The configuration {file} holds a {type(loaded).__name__}; it must hold keys and values.")
+    for key in _odd_keys(loaded):
+        hint = (
+            "; yaml reads on, off, yes and no as true and false, quotes keep them words"
+            if isinstance(key, bool)
+            else ""
+        )
+        raise ConfigError(f"In {file}: the key {key!r} is not a word{hint}.")
+    return typing.cast("dict[str, Any]", loaded)
+
+
+MOST_NODES = 100_000
+"""Values that a yaml file may hold once its aliases are written out: nine lines of nested aliases can make a billion."""
+
+
+def check_yaml(text: str) -> None:
+    """Raises where a yaml text is endless or absurdly large once its aliases are written out, without writing them out.
+
+    Raises:
+        ValueError: It is.
+    """
+    import yaml
+
+    sizes: dict[int, int] = {}
+    open_nodes: set[int] = set()
+
+    def size(node: yaml.Node) -> int:
+        key = id(node)
+        if key in open_nodes:
+            raise ValueError("an alias (*name) stands inside of what it names")
+        if key not in sizes:
+            open_nodes.add(key)
+            parts = [n for pair in node.value for n in pair] if isinstance(node, yaml.MappingNode) else node.value
+            sizes[key] = 1 + (sum(map(size, parts)) if isinstance(node, yaml.CollectionNode) else 0)
+            open_nodes.discard(key)
+        if sizes[key] > MOST_NODES:
+            raise ValueError(f"it holds more than {MOST_NODES} values once its aliases are written out")
+        return sizes[key]
+
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    if root is not None:
+        size(root)
+
+
+def _odd_keys(value: object) -> Iterator[object]:
+    """The keys that are no text, wherever they stand."""
+    if isinstance(value, dict):
+        yield from (key for key in value if not isinstance(key, str))
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from _odd_keys(item)
