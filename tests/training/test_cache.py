@@ -220,7 +220,7 @@ def test_prepare_preview_and_measure(
 
 def test_corrected_boxes_and_repaired_pictures_are_cut_anew(tmp_path: Path) -> None:
     from tests.training.material import got10k
-    from tracker.cli.prepare import _prepare, build_parser
+    from tracker.cli.prepare import main
 
     got10k(tmp_path / "got")
     recipe = tmp_path / "r.yaml"
@@ -230,7 +230,7 @@ def test_corrected_boxes_and_repaired_pictures_are_cut_anew(tmp_path: Path) -> N
     )
 
     def cut() -> bytes:
-        assert _prepare(build_parser().parse_args(["--config", str(recipe)])) == 0
+        assert main(["--config", str(recipe)]) == 0
         return (tmp_path / "cache" / "shard_00000.npz").read_bytes()
 
     first = cut()
