@@ -150,7 +150,7 @@ def test_dense_losses_agree_with_the_library_on_embeddings() -> None:
 
     from tests.training.standin import ToyBatch
     from tracker.training.data.batch import Match
-    from tracker.training.losses.base import build_loss as dense
+    from tracker.training.losses.objective import build_loss as dense
 
     assert pml.__version__
     torch.manual_seed(1)
