@@ -17,8 +17,9 @@ import pytest
 from tests.media.clips import number_of, numbered, write_clip
 from tracker.errors import SourceError
 from tracker.media.sources import latest as live
-from tracker.media.sources.base import SourceBase, losses, open_source
+from tracker.media.sources.base import SourceBase
 from tracker.media.sources.latest import LatestFrameSource, open_patiently
+from tracker.media.sources.open import losses, open_source
 from tracker.media.sources.stream import StreamSource
 from tracker.types import Frame, VideoInfo
 

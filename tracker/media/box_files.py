@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from tracker.errors import BoxError
 from tracker.files import read_text
 from tracker.geometry import Boxes, is_valid
-from tracker.media import box_grammar
+from tracker.media.box_grammar import FORMATS, mot_ids, parse
+from tracker.media.box_lines import Row, lines_of
 from tracker.media.names import nearest
 from tracker.types import Box
 
-FORMATS = box_grammar.FORMATS
 MOST_ROWS = 20_000_000
 """So many frames times targets are held at once; more can only come from a wrong frame number."""
 
@@ -102,18 +102,18 @@ def read_box_file(path: str | Path, format: str = "auto", first: int = 0) -> Box
         raise BoxError(f"Can't read boxes from {path}: {error.strerror or error}.{hint}") from None
     except ValueError as error:
         raise BoxError(f"Can't read boxes from {path}: {error}.") from None
-    lines = box_grammar.lines_of(text)
+    lines = lines_of(text)
     if not lines:
         raise BoxError(f"Can't read boxes from {path}: the file is empty; its first line should be x,y,w,h.")
-    kind, rows = box_grammar.parse(path, lines, format)
+    kind, rows = parse(path, lines, format)
     if not rows:
         raise BoxError(f"Can't read boxes from {path}: there is a header but no row.")
     base = 0
     if kind == "mot":
-        base = box_grammar.mot_ids(path, rows)
+        base = mot_ids(path, rows)
         rows = [row._replace(target=row.target - base) for row in rows]
     numbered = _numbered(path, rows)
-    found: dict[int, dict[int, box_grammar.Row]] = {}
+    found: dict[int, dict[int, Row]] = {}
     for row in rows:
         mine = found.setdefault(row.target, {})
         frame = row.frame if row.frame is not None else first + len(mine)
@@ -130,7 +130,7 @@ def read_box_file(path: str | Path, format: str = "auto", first: int = 0) -> Box
     return BoxFile(file, kind, numbered, {target: _rows(mine) for target, mine in found.items()}, base)
 
 
-def _numbered(path: str | Path, rows: Sequence[box_grammar.Row]) -> bool:
+def _numbered(path: str | Path, rows: Sequence[Row]) -> bool:
     named = [row.frame is not None for row in rows]
     if any(named) and not all(named):
         raise BoxError(
@@ -139,7 +139,7 @@ def _numbered(path: str | Path, rows: Sequence[box_grammar.Row]) -> bool:
     return all(named)
 
 
-def _rows(rows: dict[int, box_grammar.Row]) -> TargetBoxes:
+def _rows(rows: dict[int, Row]) -> TargetBoxes:
     frames = sorted(rows)
     return TargetBoxes(
         np.asarray(frames, dtype=np.int64), np.asarray([rows[k].box for k in frames], dtype=np.float64).reshape(-1, 4)
