@@ -19,7 +19,7 @@ import pytest
 
 from tests.conftest import moving_square
 from tracker.errors import OutputError, SourceError
-from tracker.evaluation.report import plots, tables
+from tracker.evaluation.report import plot_style, tables
 from tracker.evaluation.report.build import ReportOptions, merge, write_report
 from tracker.evaluation.report.strips import TILE, find_losses, make_strips, overlap_track, tally
 from tracker.metrics.result_store import save_evaluation
@@ -287,7 +287,7 @@ def test_evaluations_are_merged_only_where_they_compare() -> None:
 
 
 def test_lines_of_many_trackers_differ() -> None:
-    styles = [plots.style(k) for k in range(24)]
+    styles = [plot_style.style(k) for k in range(24)]
     assert len(set(styles)) == 24
 
 

@@ -142,10 +142,8 @@ class Worker:
 
     @staticmethod
     def _mark(target: Target, stretch: Stretch) -> tuple[int, Stretch, int]:
-        ends = tuple(
-            None if k is None or target.keys.get(k) is None else tuple(target.keys[k])
-            for k in (stretch.start, stretch.end)
-        )  # type: ignore[arg-type]
+        boxes = (None if k is None else target.keys.get(k) for k in (stretch.start, stretch.end))
+        ends = tuple(None if box is None else tuple(box) for box in boxes)
         return target.id, stretch, hash(ends)
 
     def _machine(self, clip: Clip) -> Machine:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracker.errors import OutputError, SourceError
-from tracker.evaluation.report import exports, plots, tables
+from tracker.evaluation.report import exports, plot_style, plots, tables
 from tracker.evaluation.report.page import render_page
 from tracker.evaluation.report.strips import tally
 from tracker.files import write_atomic
@@ -159,7 +159,7 @@ def write_report(evaluation: Evaluation, folder: str | Path, options: ReportOpti
     figures = _figures(evaluation, table)
     for name, figure in figures.items():
         for suffix in ("png", "svg"):
-            write_atomic(folder / "plots" / f"{name}.{suffix}", plots.file_bytes(figure, suffix))
+            write_atomic(folder / "plots" / f"{name}.{suffix}", plot_style.file_bytes(figure, suffix))
     losses = [asdict(t) for t in tally(evaluation)]
     write_atomic(folder / "metrics.csv", exports.metrics_csv(evaluation, table))
     write_atomic(folder / "sequences.csv", exports.sequences_csv(evaluation))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.evaluation.report import plots, tables
+from tracker.evaluation.report import plot_style, plots, tables
 from tracker.evaluation.report.strips import LOST_FRAMES, TILE, Strip, make_strips, tally
 from tracker.metrics.results import Evaluation
 from tracker.metrics.success import METRICS
@@ -65,8 +65,8 @@ def render_page(
         lower=tables.LOWER_IS_BETTER,
         best={c: _best(table, c) for c in table.columns},
         names=names,
-        styles=[plots.style(k) for k in range(len(names))],
-        palette=range(len(plots.COLOURS)),
+        styles=[plot_style.style(k) for k in range(len(names))],
+        palette=range(len(plot_style.COLOURS)),
         forest=_forest(table),
         curves=[_curve_part(evaluation, c, Markup) for c in plots.curve_names(evaluation)],
         attribute_metric=metric,
@@ -78,7 +78,7 @@ def render_page(
         lost_frames=LOST_FRAMES,
         strips={n: [_strip_part(s, Markup) for s in some] for n, some in found.items() if some},
         tile=TILE,
-        speed=Markup(plots.page_svg(speed, "Speed")) if speed else "",
+        speed=Markup(plot_style.page_svg(speed, "Speed")) if speed else "",
         speeds=_speeds(evaluation),
         errors=[(t.tracker, s.sequence, s.error) for t in evaluation.trackers for s in t.sequences if s.error],
         fingerprints=_fingerprints(evaluation),
@@ -137,7 +137,7 @@ def _curve_part(evaluation: Evaluation, curve: str, markup: Any) -> dict[str, An
     }[curve]
     name = lines[0][2]
     caption += f" In the list: {tables.HEADINGS.get(name, name)}, {METRICS.get(name, name)}."
-    svg = markup(plots.page_svg(plots.curve_figure(evaluation, curve, legend=False), title))
+    svg = markup(plot_style.page_svg(plots.curve_figure(evaluation, curve, legend=False), title))
     return {"title": title, "x": x_label, "svg": svg, "lines": lines, "caption": caption}
 
 
