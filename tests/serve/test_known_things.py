@@ -15,8 +15,8 @@ from tracker.errors import SiamTrackError
 from tracker.geometry import iou
 from tracker.matching.gallery import Gallery
 from tracker.matching.inputs import Region
+from tracker.matching.matcher import Matcher
 from tracker.matching.search import view_for_search
-from tracker.matching.spatial import tracker_matcher
 from tracker.serve.check import check_target
 from tracker.serve.config import TargetConfig
 from tracker.serve.config_file import parse_target
@@ -29,7 +29,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("known")
     frames = pictures(16, seed=3)
     write_video(folder / "clip.mp4", frames)
-    gallery = Gallery(tracker_matcher(pixel_tracker()))
+    gallery = Gallery(Matcher.of_tracker(pixel_tracker()))
     elsewhere = put(ground(seed=9), thing(seed=99), 100, 100)
     for name, image, box in (("cup", frames[0], BOXES["one"]), ("other", elsewhere, [100, 100, 28, 28])):
         region = Region(image, (box[0], box[1], box[2], box[3]))
@@ -93,7 +93,7 @@ def test_what_is_wrong_is_said_before_anything_runs(
 
 
 def test_a_gallery_without_pictures_cannot_be_looked_for(tmp_path: Path) -> None:
-    gallery = Gallery(tracker_matcher(pixel_tracker()))
+    gallery = Gallery(Matcher.of_tracker(pixel_tracker()))
     gallery.add("cup", [thing(64)])
     gallery.save(tmp_path / "bare.npz")
     with pytest.raises(SiamTrackError, match="no pictures of cup"):

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +16,9 @@ from tracker.errors import ConfigError, DeviceError, ImageError
 from tracker.matching.calibration import Calibration
 from tracker.matching.inputs import Region, Sample
 from tracker.matching.store import StoredMatcher, find_matcher, is_matcher, load_matcher
+
+if TYPE_CHECKING:
+    from tracker.tracking.tracker import SiamTracker
 
 Embeddings = NDArray[np.float32]
 BATCH = 64
@@ -88,12 +91,18 @@ class Matcher:
         path = find_matcher(name_or_file)
         if path.suffix == ".safetensors" and is_matcher(path):
             return cls.of(load_matcher(name_or_file), device)
-        from tracker.matching.spatial import stored_calibration, tracker_encoder
-        from tracker.tracking.tracker import SiamTracker, fingerprint
+        from tracker.tracking.tracker import SiamTracker
 
-        single = SiamTracker.from_pretrained(name_or_file, device)
-        known = fingerprint(single.model)
-        return cls(single.name, tracker_encoder(single), "cosine", known, stored_calibration(single.name))
+        return cls.of_tracker(SiamTracker.from_pretrained(name_or_file, device))
+
+    @classmethod
+    def of_tracker(cls, tracker: SiamTracker) -> Matcher:
+        """A matcher of a tracker's weights: its template embedding compares a whole thing cell by cell."""
+        from tracker.matching.spatial import stored_calibration, tracker_encoder
+        from tracker.tracking.tracker import fingerprint
+
+        known = fingerprint(tracker.model)
+        return cls(tracker.name, tracker_encoder(tracker), "cosine", known, stored_calibration(tracker.name))
 
     @classmethod
     def of(cls, stored: StoredMatcher, device: str = "cpu") -> Matcher:

@@ -113,7 +113,6 @@ class Galleries:
         """
         from tracker.matching.matcher import Matcher
         from tracker.matching.search import known_target
-        from tracker.matching.spatial import tracker_matcher
 
         gallery, thing, threshold = check_thing(name, config)
         key = (str(Path(str(config.gallery)).resolve()), thing, threshold)
@@ -123,7 +122,7 @@ class Galleries:
                 same = gallery.fingerprint == fingerprint(tracker.model)
                 device = tracker.engine.device
                 gallery.bind(
-                    tracker_matcher(tracker) if same else Matcher.from_pretrained(gallery.model, device),
+                    Matcher.of_tracker(tracker) if same else Matcher.from_pretrained(gallery.model, device),
                     str(config.gallery),
                 )
                 self._things[key] = Thing(thing, known_target(gallery, thing, tracker), gallery, threshold)

@@ -1,5 +1,4 @@
-"""Deals streams out to workers, notices when one dies, and passes on what they say. Knows nothing of pictures and
-networks."""
+"""Deals streams out to workers, notices when one dies, and passes on what they say; knows no pictures and networks."""
 
 from __future__ import annotations
 
