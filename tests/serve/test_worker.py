@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,12 @@ import pytest
 import torch
 
 from tests.cli.helpers import tiny_model, write_video
+from tests.conftest import moving_square
+from tests.runtime.models import random_model
 from tests.tracking.standin import CALIBRATED, ground, pixel_tracker, put, thing
 from tracker.geometry import iou
 from tracker.media.sources.open import open_source
+from tracker.runtime.select import build_engine
 from tracker.serve.batching import observe_many
 from tracker.serve.config import BatchConfig, LimitsConfig
 from tracker.serve.messages import pack, unpack
@@ -30,6 +34,7 @@ from tracker.serve.targets import StreamTargets
 from tracker.serve.worker import Worker
 from tracker.tracking.multi import MultiTracker
 from tracker.tracking.observer import observe
+from tracker.tracking.tracker import SiamTracker
 
 
 def pictures(frames: int = 12, seed: int = 1, gone_from: int = 10_000) -> list[np.ndarray]:
@@ -307,11 +312,31 @@ def test_saved_targets_of_other_weights_are_embedded_anew(caplog: pytest.LogCapt
     assert target.box.tolist() == BOXES["one"] and "other weights" in caplog.text
 
 
+def test_what_a_target_has_learnt_goes_on_after_a_restart() -> None:
+    """Its online filter and its motion; the other weights' filter is not taken, since it reads other features."""
+    model = random_model("boxes cosine")
+    tracker = SiamTracker(model, build_engine(model, "cpu", "torch"), replace(model.config.tracking, sure_score=0.0))
+    frames, boxes = moving_square(10)
+    before = StreamTargets(tracker, "weights")
+    number = before.start("one", frames[0], boxes[0])
+    for k, image in enumerate(frames[1:]):
+        before.follow(image, observe(tracker.core, before.predict(image), image), k + 1, None)
+    old = before.targets[number]
+    saved = before.save("one")
+    targets = StreamTargets(tracker, "weights")
+    new = targets.targets[targets.restore("one", *saved)]
+    assert old.filter is not None and new.filter is not None
+    assert np.array_equal(old.filter.weights, new.filter.weights)
+    assert np.array_equal(old.motion.apparent, new.motion.apparent) and np.abs(old.motion.apparent).max() > 0
+    assert len(saved[1]) < 400_000, "it is sent every two seconds"
+    others = StreamTargets(tracker, "others")
+    assert others.targets[others.restore("one", *saved)].filter is None
+
+
 def test_the_engine_of_a_gpu_gets_few_sizes_of_batch(tmp_path: Path) -> None:
     """By its twin on the CPU: batches are filled up to powers of two, and each target gets what it would get alone."""
     from tracker.model.checkpoint import load_model
     from tracker.runtime.cuda_engine import CudaEngine
-    from tracker.tracking.tracker import SiamTracker
 
     model = load_model(tiny_model(tmp_path / "tiny.safetensors"))
     tracker = SiamTracker(model, CudaEngine(model.module, "cpu", torch.float32))

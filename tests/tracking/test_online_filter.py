@@ -176,3 +176,21 @@ def test_without_a_filter_the_score_has_weights_of_its_own() -> None:
         tracker.init(frames[0], boxes[0])
         scores[weight] = tracker.update(frames[1]).score
     assert scores[0.7] > 0.99 and scores[0.0] < 0.01
+
+
+@pytest.mark.parametrize("learnt", [0, 1, 3])
+def test_a_filter_that_was_saved_goes_on_bit_for_bit(learnt: int) -> None:
+    thing = direction(1)
+    before = fitted(thing, gap=2)
+    frames = [(with_thing(scenery(20 + k), thing, 8 + k, 8), (8 + k, 8)) for k in range(4)]
+    blank = np.zeros((SIDE, SIDE), np.float32)
+    for one, place in frames[:learnt]:
+        before.learn(one, place, (3.0, 3.0), blank)
+    after = OnlineFilter.from_arrays(before.to_arrays(), rate=0.2, gap=2)
+    for one, place in frames:
+        assert np.array_equal(before.respond(one), after.respond(one))
+        for filter_ in (before, after):
+            filter_.learn(one, place, (3.0, 3.0), blank)
+    broken = {**before.to_arrays(), "basis": np.zeros((3, 2), np.float32)}
+    with pytest.raises(ValueError):
+        OnlineFilter.from_arrays(broken, rate=0.2, gap=2)

@@ -14,9 +14,10 @@ import numpy as np
 from tracker.errors import SiamTrackError
 from tracker.geometry import check_box
 from tracker.tracking.core import Core
-from tracker.tracking.motion import CameraMotion
+from tracker.tracking.motion import CameraMotion, MotionModel
 from tracker.tracking.multi import MultiTracker
 from tracker.tracking.observer import FrameObservations
+from tracker.tracking.online_filter import OnlineFilter
 from tracker.tracking.parallel import ParallelTargets
 from tracker.tracking.state_machine import Belief
 from tracker.tracking.target import Target
@@ -28,6 +29,9 @@ logger = logging.getLogger(__name__)
 
 VECTORS = ("centre", "size", "first_size", "sure_centre", "sure_size", "velocity")
 NUMBERS = ("recent_motion", "reference_logit", "reference_frames", "online_peak", "online_sights", "age", "found_at")
+MOTION = ("apparent", "own", "errors")
+LEARNT = "learnt-"
+"""Before the names of the online filter's arrays."""
 
 
 class TakenObservations(ParallelTargets):
@@ -63,7 +67,6 @@ class StreamTargets(MultiTracker):
         self.names: dict[int, str] = {}
         self.may_search = True
         self._fingerprint = fingerprint
-        self._saved: dict[int, tuple[int, bytes]] = {}
 
     def id_of(self, name: str) -> int | None:
         """The id behind a name, or None."""
@@ -101,7 +104,6 @@ class StreamTargets(MultiTracker):
             )
         self.drop(number)
         del self.names[number]
-        self._saved.pop(number, None)
 
     def predict(self, frame: Image) -> list[Target]:
         """The targets, each expected where its motion takes it in this frame: before the batcher looks for them."""
@@ -118,8 +120,8 @@ class StreamTargets(MultiTracker):
         return self.update(frame, index=index, timestamp=timestamp)
 
     def save(self, name: str) -> tuple[dict[str, Any], bytes]:
-        """A target as plain numbers, and its views as an .npz in memory. What it learnt of its background is not
-        kept."""
+        """A target as plain numbers, and an .npz in memory: its views, and the online filter that knows it from its
+        background."""
         number = self.id_of(name)
         assert number is not None
         target = self.targets[number]
@@ -127,10 +129,8 @@ class StreamTargets(MultiTracker):
         values |= {key: getattr(target, key) for key in NUMBERS}
         values["belief"] = asdict(target.belief) | {"state": target.belief.state.value}
         values["fill"] = [float(v) for v in target.fill]
-        kept = self._saved.get(number)
-        if kept is None or kept[0] != id(target.bank.host):
-            kept = self._saved[number] = (id(target.bank.host), _views(target))
-        return values | {"model": self._fingerprint}, kept[1]
+        values["motion"] = {key: [float(v) for v in getattr(target.motion, key)] for key in MOTION}
+        return values | {"model": self._fingerprint}, _arrays(target)
 
     def restore(self, name: str, values: Mapping[str, Any], views: bytes) -> int:
         """Takes a saved target up again; its id.
@@ -145,6 +145,7 @@ class StreamTargets(MultiTracker):
                     data["targets"].astype(np.float32),
                     data["embeddings"].astype(np.float32),
                 )
+                learnt = {k.removeprefix(LEARNT): data[k] for k in data.files if k.startswith(LEARNT)}
             at = {key: np.asarray(values[key], dtype=np.float64).reshape(2) for key in VECTORS}
             belief = Belief(**{**values["belief"], "state": TrackState(values["belief"]["state"])})
             seen = [TemplateView(p, t, 0) for p, t in zip(pictures, sizes, strict=True)]
@@ -156,6 +157,9 @@ class StreamTargets(MultiTracker):
                 setattr(target, key, at[key])
             for key in NUMBERS:
                 setattr(target, key, values[key])
+            target.motion = MotionModel(**{k: np.asarray(values["motion"][k], dtype=np.float64) for k in MOTION})
+            if learnt and values["model"] == self._fingerprint:  # other weights see other features
+                target.filter = OnlineFilter.from_arrays(learnt, self.config.online_rate, self.config.online_gap)
             target.recent_motion = 1.0  # it may have moved meanwhile: the full window
         except (KeyError, ValueError, TypeError, OSError) as error:
             raise SiamTrackError(
@@ -175,13 +179,15 @@ class StreamTargets(MultiTracker):
         return super()._searching(targets) if self.may_search else None
 
 
-def _views(target: Target) -> bytes:
+def _arrays(target: Target) -> bytes:
     out = io.BytesIO()
     views = target.bank.views
+    learnt = {} if target.filter is None else target.filter.to_arrays()
     np.savez(
         out,
         pictures=np.stack([v.picture for v in views]),
         targets=np.stack([v.target for v in views]),
         embeddings=target.bank.host,
+        **{LEARNT + key: value for key, value in learnt.items()},  # type: ignore[arg-type]
     )
     return out.getvalue()

@@ -10,7 +10,9 @@ the Fourier domain: no circular border. numpy only.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -35,6 +37,9 @@ SPREAD, LEAST_SPREAD = 0.2, 0.4
 
 DESCENTS = 8
 """Conjugate gradient steps of an update: from the weights before, whose system was almost the same."""
+
+ARRAYS = ("mean", "basis", "matrix", "vector", "matrix_pull", "vector_pull", "weights")
+"""What is saved of a filter, beside the count of frames since its last update."""
 
 SHIFTS = ((0.0, 0.0), (0.13, 0.08), (-0.11, 0.12), (0.07, -0.15))
 """Where the search windows of the first frame stand, as shares of their side: the target is not always in the middle."""
@@ -101,6 +106,45 @@ class OnlineFilter:
         self._vector = (1 - self.rate) * self._vector + vector + self._vector_pull
         self._take(descend(self._matrix, self._vector, self.weights))
 
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """All that it has learnt, for `from_arrays`: of the symmetric matrices the upper triangles."""
+        upper = np.triu_indices(len(self._vector))
+        return {
+            "waited": np.array(self._waited),
+            "mean": self._mean,
+            "basis": self._basis,
+            "matrix": self._matrix[upper],
+            "vector": self._vector,
+            "matrix_pull": self._matrix_pull[upper],
+            "vector_pull": self._vector_pull,
+            "weights": self.weights,
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], rate: float, gap: int) -> OnlineFilter:
+        """The filter that `to_arrays` gave, bit for bit.
+
+        Args:
+            arrays: What it gave.
+            rate, gap: As in the constructor.
+
+        Raises:
+            KeyError, ValueError: They are something else.
+        """
+        made = cls.__new__(cls)
+        made.rate, made.gap, made._waited = rate, max(gap, 1), int(arrays["waited"])
+        values = {key: np.asarray(arrays[key], np.float32) for key in ARRAYS}
+        channels, kept = values["basis"].shape
+        size = len(TAPS) * kept + 1
+        if values["mean"].shape != (channels,) or not all(np.isfinite(one).all() for one in values.values()):
+            raise ValueError("the filter's arrays don't fit together")
+        made._mean, made._basis = values["mean"], np.ascontiguousarray(values["basis"])
+        made._middle = made._mean @ made._basis
+        made._vector, made._vector_pull = values["vector"].reshape(size), values["vector_pull"].reshape(size)
+        made._matrix, made._matrix_pull = (_whole(values[key], size) for key in ("matrix", "matrix_pull"))
+        made._take(values["weights"].reshape(size))
+        return made
+
     def _take(self, weights: NDArray[np.float32]) -> None:
         """Takes weights, and what a frame needs of them: (len(TAPS), C) a vector for each neighbour, and a constant."""
         self.weights = weights
@@ -129,6 +173,15 @@ class OnlineFilter:
         np.multiply(near, root[:, None], out=rows[:, :-1])
         rows[:, -1] = root
         return gram(rows), rows.T @ (root * wanted.astype(np.float32))
+
+
+def _whole(upper: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    """A symmetric matrix of its upper triangle."""
+    matrix = np.zeros((size, size), np.float32)
+    matrix[np.triu_indices(size)] = upper
+    lower = np.tril_indices(size, -1)
+    matrix[lower] = matrix.T[lower]
+    return matrix
 
 
 @lru_cache(maxsize=16)
