@@ -31,7 +31,8 @@ EXTRAS["all"] = sorted(
 
 
 class WithRecipes(build_py):
-    """Takes the recipes of configs/ into the package, as tracker/recipes/: one copy in the clone, and a wheel has them too."""
+    """Takes the recipes of configs/ into the package, as tracker/recipes/: one copy in the clone, and a wheel has them
+    too."""
 
     def run(self) -> None:
         super().run()
@@ -71,7 +72,8 @@ setup(
         "tqdm>=4.60",
         "six>=1.16",  # got10k 0.1.3 imports it without declaring it
         "omegaconf>=2.3",  # typed yaml configs with overrides
-        "av>=15",  # 14 can't write an MP4 as asked here; exact time stamps, rotation, H.264 writing: FFmpeg's libraries as a wheel
+        # 14 can't write an MP4 as asked here; exact time stamps, rotation, H.264 writing: FFmpeg's libraries as a wheel
+        "av>=15",
         "safetensors>=0.4",  # weights that can't carry code
         "onnxruntime>=1.17",  # the fast engine on CPUs
         "threadpoolctl>=3.3",  # limits the threads of numpy's BLAS, whichever that is

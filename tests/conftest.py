@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-# A shell that starts the tests in the background makes them, and the tools they start, deaf to Ctrl-C, which some of them send.
+# A shell that starts the tests in the background makes them, and the tools they start, deaf to Ctrl-C, which some of
+# them send.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

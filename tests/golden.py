@@ -1,9 +1,12 @@
-"""Freezes what the shipped models give, and demands the same to the last bit: for changes that must not change behaviour.
+"""Freezes what the shipped models give, and demands the same to the last bit: for changes that must not change
+behaviour.
 
     python tests/golden.py record before.json --otb DATA/otb-dev    # boxes, scores and states before the change
-    python tests/golden.py check before.json --otb DATA/otb-dev     # the same after it; exit code 1 and the first difference if not
+    python tests/golden.py check before.json --otb DATA/otb-dev     # the same after it; exit code 1 and the first
+    difference if not
 
-The demo is followed by one tracker and by several targets; `--otb` adds sequences in OTB's layout, with a target that is lost and found.
+The demo is followed by one tracker and by several targets; `--otb` adds sequences in OTB's layout, with a target that
+is lost and found.
 A file belongs to one machine and one set of packages: floating-point sums differ between processors.
 """
 

@@ -1,7 +1,8 @@
 """What is lost when the program is ended: `python -m tests.reliability [--moments 200] [--jobs 2]`.
 
-A command of the repository, not a test: it starts `tools/track.py` many times and ends it by kill -9, SIGTERM and Ctrl-C at
-random moments from its start on, closes its pipes, and fills its disk (root only, for a tmpfs). After each it looks at every
+A command of the repository, not a test: it starts `tools/track.py` many times and ends it by kill -9, SIGTERM and
+Ctrl-C at random moments from its start on, closes its pipes, and fills its disk (root only, for a tmpfs). After each it
+looks at every
 output: whole rows only, the frames in order, and an exit code that isn't 0 where frames are missing.
 """
 

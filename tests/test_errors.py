@@ -1,4 +1,5 @@
-"""The contract of errors: what a user gives in is served, or refused with a sentence that derives from SiamTrackError."""
+"""The contract of errors: what a user gives in is served, or refused with a sentence that derives from
+SiamTrackError."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Which module imports which, lazy imports included: rooms import rooms below them, and no modules import each other. And how long modules are."""
+"""Which module imports which, lazy imports included: rooms import rooms below them, and no modules import each other.
+
+And how long modules are.
+"""
 
 from __future__ import annotations
 

@@ -210,7 +210,8 @@ def test_many_clips_one_damaged_killed_and_resumed(tmp_path: Path) -> None:
         "2",
     ]
     process = subprocess.Popen(
-        [sys.executable, "-m", "tracker.cli.__main__", *command], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        [sys.executable, "-m", "tracker.cli.__main__", *command], cwd=tmp_path, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
         env=environment(PYTHONPATH=str(Path(__file__).parents[1])), start_new_session=True,
     )  # fmt: skip
     until = time.monotonic() + 120

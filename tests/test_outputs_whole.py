@@ -1,4 +1,5 @@
-"""Outputs are complete, or whole up to a frame; the old file stays until the new one is worth it; nothing goes unsaid."""
+"""Outputs are complete, or whole up to a frame; the old file stays until the new one is worth it; nothing goes
+unsaid."""
 
 from __future__ import annotations
 
@@ -164,7 +165,10 @@ def test_an_index_that_was_cut_off_is_made_again(tmp_path: Path) -> None:
 
 
 def test_workers_end_with_their_command(tmp_path: Path) -> None:
-    child = "import time; from tracker.cli.common import end_with_parent; end_with_parent(0.1); print('up', flush=True); time.sleep(60)"
+    child = (
+        "import time; from tracker.cli.common import end_with_parent; end_with_parent(0.1); print('up', "
+        "flush=True); time.sleep(60)"
+    )
     code = (
         f"import subprocess, sys, time\np = subprocess.Popen([sys.executable, '-c', {child!r}])\n"
         "open('pid', 'w').write(str(p.pid)); time.sleep(60)"

@@ -1,4 +1,5 @@
-"""Nothing that the library does changes a setting of the whole process, and many threads at once don't bring it down."""
+"""Nothing that the library does changes a setting of the whole process, and many threads at once don't bring it
+down."""
 
 from __future__ import annotations
 
@@ -49,13 +50,14 @@ cv2.setNumThreads(3)
 random.seed(1); np.random.seed(2); torch.manual_seed(3)
 
 def state():
+    own = ("TORCH", "PYTORCH", "TRITON", "KMP_")  # torch's own variables
     facts = {
         "OpenCV's threads": cv2.getNumThreads(),
         "optimised code": cv2.useOptimized(),
         "BLAS": [(p["internal_api"], p["num_threads"]) for p in threadpool_info() if p["user_api"] == "blas"],
         "torch's threads": (torch.get_num_threads(), torch.get_num_interop_threads()),
         "gradients": torch.is_grad_enabled(),
-        "environment": {k: v for k, v in os.environ.items() if not k.startswith(("TORCH", "PYTORCH", "TRITON", "KMP_"))},  # torch's own
+        "environment": {k: v for k, v in os.environ.items() if not k.startswith(own)},
         "folder": os.getcwd(),
         "warnings": list(warnings.filters),
         "signals": {n: signal.getsignal(n) for n in signal.valid_signals()},
@@ -77,7 +79,8 @@ def check(what, before):
             changed = {k: (before[name].get(k), after[name].get(k)) for k in {**before[name], **after[name]}}
             changed = {k: v for k, v in changed.items() if v[0] != v[1]}
             assert not changed, f"{what} changed {name}: {changed}"
-        assert before[name] == after[name], f"{what} changed {name}: {str(before[name])[:300]} -> {str(after[name])[:300]}"
+        old, new = str(before[name])[:300], str(after[name])[:300]
+        assert before[name] == after[name], f"{what} changed {name}: {old} -> {new}"
     print("ok", what)
 
 """
@@ -113,7 +116,8 @@ from tracker.training.initialise import initial_model
 from tracker.config import load_config
 from pathlib import Path
 import tempfile
-import torch._dynamo  # an optimiser imports it, and with it come sympy's warning filter and torch's own environment variables
+# An optimiser imports it, and with it come sympy's warning filter and torch's own environment variables.
+import torch._dynamo
 config = train_config({**SETTINGS, "steps": 8, "threads": 1, "workers": 1})
 model, source = ToyMatcher(), ToySource(config.batch_size)
 before = state()
@@ -145,12 +149,14 @@ def test_settings_of_the_process_stay(way: str) -> None:
 
 
 FORBIDDEN = {
-    "setNumThreads", "setUseOptimized", "set_num_threads", "set_num_interop_threads", "threadpool_limits", "manual_seed_all", "seterr",
-    "set_rng_state", "set_rng_state_all", "set_state", "setstate", "basicConfig", "setlocale", "chdir", "umask", "simplefilter",
-    "filterwarnings", "catch_warnings", "putenv", "set_default_dtype", "use_deterministic_algorithms", "fork_rng", "setrlimit",
-    "set_start_method", "setswitchinterval", "setrecursionlimit", "setdefaulttimeout", "setParallelForBackend",
+    "setNumThreads", "setUseOptimized", "set_num_threads", "set_num_interop_threads", "threadpool_limits",
+    "manual_seed_all", "seterr", "set_rng_state", "set_rng_state_all", "set_state", "setstate", "basicConfig",
+    "setlocale", "chdir", "umask", "simplefilter", "filterwarnings", "catch_warnings", "putenv", "set_default_dtype",
+    "use_deterministic_algorithms", "fork_rng", "setrlimit", "set_start_method", "setswitchinterval",
+    "setrecursionlimit", "setdefaulttimeout", "setParallelForBackend",
 }  # fmt: skip
-OWN_PROCESSES = {  # function -> why it may: it is the start of a process that is ours alone, or asked for by a command (`own_process`)
+# function -> why it may: it is the start of a process that is ours alone, or asked for by a command (`own_process`)
+OWN_PROCESSES = {
     "evaluation/process.py:enter": "a worker process",
     "evaluation/workers.py:limit_threads": "a worker process",
     "evaluation/workers.py:_limit_torch": "a worker process",

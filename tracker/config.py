@@ -21,9 +21,9 @@ from tracker.yaml_files import read_yaml
 class TrackingConfig(Checked, section="tracking"):
     """The video loop: how a response becomes the next box, how the target is kept, and what is learnt of it.
 
-    Each field says what it is and what it may be (`siamtrack settings tracking` prints them). A value without unit is a ratio.
-    Scores are the calibrated ones of `tracker.tracking.confidence`, in [0, 1]; thresholds of states are shares of the target's
-    usual score (`tracker.tracking.state_machine`), and one above 1 is never reached.
+    Each field says what it is and what it may be (`siamtrack settings tracking` prints them). A value without unit is a
+    ratio. Scores are the calibrated ones of `tracker.tracking.confidence`, in [0, 1]; thresholds of states are shares
+    of the target's usual score (`tracker.tracking.state_machine`), and one above 1 is never reached.
     """
 
     context: float = setting(0.5, 0, 4, help="Margin around the box, as a share of w + h (SiamFC: 0.5).")
@@ -49,8 +49,8 @@ class TrackingConfig(Checked, section="tracking"):
         33,
         1023,
         "pixels",
-        """Side of the search crop for a target that moves little and is seen well (boxes head); a frame that leaves doubt is
-        looked at once more in the full `model.search_size`. 0: always the full one.""",
+        """Side of the search crop for a target that moves little and is seen well (boxes head); a frame that leaves
+        doubt is looked at once more in the full `model.search_size`. 0: always the full one.""",
         off=0,
     )
     steady_step: float = setting(
@@ -64,16 +64,17 @@ class TrackingConfig(Checked, section="tracking"):
         -1e6,
         1e6,
         length=(0, 64),
-        help="""Bias, then one weight for each of `confidence.FEATURES`: the logistic regression behind the score. Empty (a model
-        that `tools/calibrate.py` has not seen): the score is the network's own, and states and re-detection are not in use.""",
+        help="""Bias, then one weight for each of `confidence.FEATURES`: the logistic regression behind the score. Empty
+        (a model that `tools/calibrate.py` has not seen): the score is the network's own, and states and re-detection
+        are not in use.""",
     )
     confidence_plain: tuple[float, ...] = setting(
         (),
         -1e6,
         1e6,
         length=(0, 64),
-        help="""The same, fitted without what is learnt of a target: for where there is no online filter (a known target that is
-        still to be found, `online_weight` 0). Empty: `confidence` serves there too.""",
+        help="""The same, fitted without what is learnt of a target: for where there is no online filter (a known target
+        that is still to be found, `online_weight` 0). Empty: `confidence` serves there too.""",
     )
     states: bool = setting(True, help="Whether UNCERTAIN and LOST exist; without them every track is TRACKING.")
     uncertain_score: float = setting(
@@ -87,9 +88,9 @@ class TrackingConfig(Checked, section="tracking"):
         0.5,
         0,
         2,
-        help="""Below it for at least `lost_frames` frames in a row, with `lost_evidence` against it, the target is LOST; for
-        `lost_doubt_frames` where something still stands at its place: a response of at least `lost_peak` and at most `lost_drop`
-        logits below the target's usual one (a blurred or turning target, more often than none).""",
+        help="""Below it for at least `lost_frames` frames in a row, with `lost_evidence` against it, the target is
+        LOST; for `lost_doubt_frames` where something still stands at its place: a response of at least `lost_peak` and
+        at most `lost_drop` logits below the target's usual one (a blurred or turning target, more often than none).""",
     )
     lost_frames: int = setting(1, 1, 1_000_000, "frames", "See `lost_score`.")
     lost_evidence: float = setting(
@@ -102,9 +103,9 @@ class TrackingConfig(Checked, section="tracking"):
         0.02,
         0,
         1,
-        help="""Share of a worse response in the target's usual one (of a better one: a tenth). The first view is the one witness
-        that never learns: were the usual response to follow it down as fast as up, a target that slides out of the picture would
-        hand over, frame by frame, to whatever the online filter learns in its place.""",
+        help="""Share of a worse response in the target's usual one (of a better one: a tenth). The first view is the
+        one witness that never learns: were the usual response to follow it down as fast as up, a target that slides out
+        of the picture would hand over, frame by frame, to whatever the online filter learns in its place.""",
     )
     lost_follow_frames: int = setting(
         15,
@@ -119,8 +120,8 @@ class TrackingConfig(Checked, section="tracking"):
         0.0,
         0,
         100,
-        help="""Largest step of an UNCERTAIN target in one frame, as a share of sqrt(w h); its size stands still then. 0: it is
-        followed as a TRACKING one is.""",
+        help="""Largest step of an UNCERTAIN target in one frame, as a share of sqrt(w h); its size stands still then.
+        0: it is followed as a TRACKING one is.""",
     )
     redetect: bool = setting(True, help="Whether a LOST target is searched for beyond its last place.")
     verification: tuple[float, ...] = setting(
@@ -128,8 +129,8 @@ class TrackingConfig(Checked, section="tracking"):
         -1e6,
         1e6,
         length=(0, 4),
-        help="""Bias and weights of score (as a logit), likeness to a known view and "found by search": the probability that what
-        was found is the target (`confidence.verified`). Empty: the score alone decides.""",
+        help="""Bias and weights of score (as a logit), likeness to a known view and "found by search": the probability
+        that what was found is the target (`confidence.verified`). Empty: the score alone decides.""",
     )
     redetect_score: float = setting(
         0.8,
@@ -145,25 +146,25 @@ class TrackingConfig(Checked, section="tracking"):
         -1000,
         1000,
         "logits",
-        """Log-odds above `redetect_score` that have to add up over these frames: one clear sight is soon enough, a look-alike
-        that hovers above the threshold takes long.""",
+        """Log-odds above `redetect_score` that have to add up over these frames: one clear sight is soon enough, a
+        look-alike that hovers above the threshold takes long.""",
     )
     redetect_drop: float = setting(
         1.25,
         -100,
         100,
         "logits",
-        """How far the response at a found place may lie below the target's usual one: so far for a place found by search, one
-        and a half times as far for the last place, and `redetect_drop_growth` more for each frame since it was lost. A look-alike is
-        seldom as alike as the target itself was just before.""",
+        """How far the response at a found place may lie below the target's usual one: so far for a place found by
+        search, one and a half times as far for the last place, and `redetect_drop_growth` more for each frame since it
+        was lost. A look-alike is seldom as alike as the target itself was just before.""",
     )
     redetect_drop_growth: float = setting(0.02, 0, 100, "logits in a frame", "See `redetect_drop`.")
     redetect_online: float = setting(
         0.5,
         -100,
         100,
-        help="""Least response of the online filter at a found place: a look-alike that was in sight before has been learnt as
-        background.""",
+        help="""Least response of the online filter at a found place: a look-alike that was in sight before has been
+        learnt as background.""",
     )
     redetect_online_margin: float = setting(
         0.15, -100, 100, help="Least lead of that response over all places clear of the found one."
@@ -181,7 +182,8 @@ class TrackingConfig(Checked, section="tracking"):
         1_000_000,
         "frames",
         """So long after a frame in which the target was surely seen, what a search finds is looked for in that one
-        (`tracker.tracking.distractors`): what stood there while the target was seen at another place is not the target. 0: never.""",
+        (`tracker.tracking.distractors`): what stood there while the target was seen at another place is not the target.
+        0: never.""",
     )
     distractor_gap: int = setting(8, 0, 1_000_000, "frames", "Frames between two that are kept for this.")
     redetect_tiles: int = setting(2, 1, 64, "windows", "Search windows at most, for each frame.")
@@ -190,8 +192,8 @@ class TrackingConfig(Checked, section="tracking"):
         0,
         60_000,
         "milliseconds",
-        """Time that these may take in a frame; one is searched at least. 0: no limit, so that a run repeats on any machine; the
-        tools set 40 for cameras and streams.""",
+        """Time that these may take in a frame; one is searched at least. 0: no limit, so that a run repeats on any
+        machine; the tools set 40 for cameras and streams.""",
     )
     redetect_size: int = setting(
         0,
@@ -227,7 +229,8 @@ class TrackingConfig(Checked, section="tracking"):
         0.7,
         0,
         1,
-        help="Share in the choice of a place of the online filter (boxes head, `tracker.tracking.online_filter`); 0: no filter.",
+        help="Share in the choice of a place of the online filter (boxes head, `tracker.tracking.online_filter`); "
+        "0: no filter.",
     )
     online_rate: float = setting(0.05, 0, 1, help="Share of a new frame in what the filter is fitted to.")
     online_gap: int = setting(4, 1, 1_000_000, "frames", "Between two updates of the filter.")
@@ -236,8 +239,8 @@ class TrackingConfig(Checked, section="tracking"):
     )
     motion: bool = setting(
         True,
-        help="""Whether the search window is centred where the camera's shift and the target's own velocity take it, once one of
-        these was right of late (`tracker.tracking.motion`); else always at the last place.""",
+        help="""Whether the search window is centred where the camera's shift and the target's own velocity take it,
+        once one of these was right of late (`tracker.tracking.motion`); else always at the last place.""",
     )
 
     def __post_init__(self) -> None:

@@ -1,4 +1,5 @@
-"""Merging of nested values and `key=value` overrides into frozen dataclasses: OmegaConf does the typing, its complaints become sentences."""
+"""Merging of nested values and `key=value` overrides into frozen dataclasses: OmegaConf does the typing, its complaints
+become sentences."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ RENAMED_VALUES = {("name", "imitation"): "distillation"}
 
 
 def renamed(value: Any) -> Any:
-    """Nested mappings and lists with today's names for keys and values of earlier versions; where both stand, today's counts."""
+    """Nested mappings and lists with today's names for keys and values of earlier versions; where both stand, today's
+    counts."""
     if isinstance(value, list | tuple):
         return [renamed(item) for item in value]
     if not isinstance(value, Mapping):

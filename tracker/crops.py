@@ -1,8 +1,8 @@
 """The context crop around a box, and the way back to the frame. numpy and OpenCV only.
 
-Coordinates are continuous: pixel k covers [k, k + 1), a box x, y, w, h covers [x, x + w) x [y, y + h), and an image of n
-pixels has its centre at n / 2. One warp cuts, scales and pads at once: its cost depends on the size of the crop alone,
-never on the size of the frame.
+Coordinates are continuous: pixel k covers [k, k + 1), a box x, y, w, h covers [x, x + w) x [y, y + h), and an image of
+n pixels has its centre at n / 2. One warp cuts, scales and pads at once: its cost depends on the size of the crop
+alone, never on the size of the frame.
 """
 
 from __future__ import annotations
@@ -79,16 +79,17 @@ class Crop:
         return cv2.cvtColor(self._warp(part, left, top, (*fill, 0.0)), cv2.COLOR_BGRA2BGR, dst=out)  # type: ignore[return-value]
 
     def _span(self, first: float, count: int) -> tuple[int, int]:
-        """First and last (exclusive) of `count` rows or columns that the window reaches, with one to spare; never none."""
+        """First and last (exclusive) of `count` rows or columns that the window reaches, with one to spare; never
+        none."""
         begin = min(max(math.floor(first) - 1, 0), count - 1)
         return begin, max(min(math.ceil(first + self.size / self.scale) + 2, count), begin + 1)
 
     def _warp(self, image: Image, left: int, top: int, fill: Sequence[float], out: Image | None = None) -> Image:
         """The window in an image whose first pixel is (left, top) of the frame.
 
-        `cv2.warpAffine` deals the rows of even so small a job out to all of OpenCV's threads, which take as long together and then wait
-        for more in a busy loop; their number is that of the whole process, so it is not ours to change. Several rows laid end to end are
-        one row to `cv2.remap`, and one row is not dealt out.
+        `cv2.warpAffine` deals the rows of even so small a job out to all of OpenCV's threads, which take as long
+        together and then wait for more in a busy loop; their number is that of the whole process, so it is not ours to
+        change. Several rows laid end to end are one row to `cv2.remap`, and one row is not dealt out.
         """
         size, channels = self.size, image.shape[2]
         made = out if out is not None and out.flags.c_contiguous else np.empty((size, size, channels), np.uint8)
@@ -118,8 +119,8 @@ class Crop:
 def _places(step: float, x: float, y: float, size: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Where the columns and the rows of a crop stand in an image, rounded as `cv2.warpAffine` of OpenCV 5 rounds them.
 
-    It multiplies and adds in one step of the processor where `LANES` columns are left, else in two: numpy's float64 holds the product
-    of two float32 exactly.
+    It multiplies and adds in one step of the processor where `LANES` columns are left, else in two: numpy's float64
+    holds the product of two float32 exactly.
     """
     index = np.arange(size, dtype=np.float32)
     product = index * np.float32(step)

@@ -20,7 +20,8 @@ class ConfigError(SiamTrackError):
 
 
 class SourceError(SiamTrackError):
-    """A source of frames that can't be opened ("cannot open") or that failed after it was opened ("failed in the middle").
+    """A source of frames that can't be opened ("cannot open") or that failed after it was opened ("failed in the
+    middle").
 
     Attributes:
         passing: Whether trying again in some seconds may help (nothing answers yet: a camera that is still starting).
@@ -59,14 +60,16 @@ class TrainingError(SiamTrackError):
 def reading(sentence: Callable[[str], SiamTrackError]) -> Iterator[None]:
     """A block that takes apart what a user gave (a file, a text): whatever goes wrong in it means that this is damaged.
 
-    Decoders of zip, npy, json, yaml and pickled tensors raise nearly anything on damaged bytes, down to NotImplementedError and
-    MemoryError, and no list of types stays complete. Keep the block to reading and checking; the cause stays in `__cause__`.
+    Decoders of zip, npy, json, yaml and pickled tensors raise nearly anything on damaged bytes, down to
+    NotImplementedError and MemoryError, and no list of types stays complete. Keep the block to reading and checking;
+    the cause stays in `__cause__`.
 
     Args:
         sentence: Makes the error from the reason in one line.
 
     Raises:
-        SiamTrackError: What `sentence` makes, for any exception but one that is a SiamTrackError already or a missing package.
+        SiamTrackError: What `sentence` makes, for any exception but one that is a SiamTrackError already or a missing
+            package.
     """
     try:
         yield

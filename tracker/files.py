@@ -1,4 +1,5 @@
-"""Writing files so that what was there stays until the new one is whole; and the nearest known word to a mistyped one."""
+"""Writing files so that what was there stays until the new one is whole; and the nearest known word to a mistyped
+one."""
 
 from __future__ import annotations
 
@@ -22,11 +23,13 @@ MODE = 0o666
 
 @contextlib.contextmanager
 def atomic_path(path: str | Path, *, sync: bool = False) -> Iterator[Path]:
-    """The path of a new file that takes the place of `path` when the block ends without an exception; for writers that want a path.
+    """The path of a new file that takes the place of `path` when the block ends without an exception; for writers that
+    want a path.
 
-    The new file is written beside the old one and renamed, so that a reader, or a kill at any moment, sees the old file or
-    the new one and nothing between. It ends in the same suffix; its access rights are those of the old file, or what `open`
-    would give. A link keeps pointing at its file, whose content is replaced; a device or pipe is written to when all is there.
+    The new file is written beside the old one and renamed, so that a reader, or a kill at any moment, sees the old file
+    or the new one and nothing between. It ends in the same suffix; its access rights are those of the old file, or what
+    `open` would give. A link keeps pointing at its file, whose content is replaced; a device or pipe is written to when
+    all is there.
 
     Args:
         path: The file; missing folders above it are made.
@@ -70,7 +73,8 @@ def atomic_path(path: str | Path, *, sync: bool = False) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic(path: str | Path, *, sync: bool = False) -> Iterator[IO[bytes]]:
-    """A binary file that takes the place of `path` when the block ends without an exception; else `path` stays as it was.
+    """A binary file that takes the place of `path` when the block ends without an exception; else `path` stays as it
+    was.
 
     Args:
         path, sync: As in `atomic_path`.
@@ -104,8 +108,8 @@ def _sync(path: Path) -> None:
 class Growing:
     """Where an output is written that grows row by row or frame by frame, and is of use before it is complete.
 
-    A new file is written in its own place. Where there is a file already, it stays until the new one is complete; that one
-    grows beside it as NAME.part.SUFFIX, which is left there if the work is broken off.
+    A new file is written in its own place. Where there is a file already, it stays until the new one is complete; that
+    one grows beside it as NAME.part.SUFFIX, which is left there if the work is broken off.
 
     Args:
         path: The output. Links are followed; devices and pipes are written as they are.
@@ -178,8 +182,8 @@ SAMPLE = 4096
 def content_of(files: Sequence[str | Path], more: bytes = b"") -> str:
     """A key of what files hold, cheap enough for every picture of a data set: another content gives another key.
 
-    Of each file counts its name, size, time of change and some samples of its bytes, spread over it (a file on its own, such as a
-    video, gives more of them). A missing one counts as missing.
+    Of each file counts its name, size, time of change and some samples of its bytes, spread over it (a file on its own,
+    such as a video, gives more of them). A missing one counts as missing.
 
     Args:
         files: In order.

@@ -75,7 +75,8 @@ def is_valid(boxes: ArrayLike) -> NDArray[np.bool_]:
 
 
 MOST = 1e6
-"""Pixels that a box may measure or lie off: more is no picture's, and squares of it would leave the range of numbers."""
+"""Pixels that a box may measure or lie off: more is no picture's, and squares of it would leave the range of
+numbers."""
 
 
 def numbers_of(box: ArrayLike | Sequence[float]) -> Boxes:

@@ -176,7 +176,8 @@ def open_frames(source: Source, start: int = 0) -> AbstractContextManager[Iterab
         items = None
     if items is None or isinstance(source, bytes):
         raise SourceError(
-            f"The source {shown(source)} is no file, folder, address or camera, and can't be gone through frame by frame."
+            f"The source {shown(source)} is no file, folder, address or camera, and can't be gone through frame by "
+            "frame."
         )
     numbered = (
         item if isinstance(item, Frame) else Frame(image=to_bgr8(item), index=k) for k, item in enumerate(items)

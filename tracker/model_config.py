@@ -24,8 +24,8 @@ class ModelConfig(Checked, section="model"):
     head_layers: int = setting(1, 0, 64, "layers", "3x3 layers shared by score and boxes, before one more for each.")
     relative_boxes: bool = setting(
         False,
-        help="""Boxes head: the sides are factors on those of the target in the template, so that a box keeps the convention of
-        the one that was drawn (with or without arms, tail, shadow). False: counted in cells.""",
+        help="""Boxes head: the sides are factors on those of the target in the template, so that a box keeps the
+        convention of the one that was drawn (with or without arms, tail, shadow). False: counted in cells.""",
     )
     response_scale: float = setting(
         10.0,

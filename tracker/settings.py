@@ -1,4 +1,5 @@
-"""What a setting may be: default, bounds, unit and meaning stand together in the field, and one function checks them all.
+"""What a setting may be: default, bounds, unit and meaning stand together in the field, and one function checks them
+all.
 
     @dataclass(frozen=True)
     class Sport(Checked, section="sport"):
@@ -131,7 +132,8 @@ def check(config: Any) -> None:
 
 @cache
 def fields_of(cls: Any) -> tuple[tuple[str, Any, Setting], ...]:
-    """(name, type, facts) of each field of a dataclass; a field without facts of its own has no bounds but must be finite."""
+    """(name, type, facts) of each field of a dataclass; a field without facts of its own has no bounds but must be
+    finite."""
     hints = typing.get_type_hints(cls)
     return tuple((f.name, hints[f.name], f.metadata.get(KEY, Setting())) for f in dataclasses.fields(cls))
 

@@ -26,7 +26,8 @@ def find(wanted: str | Path) -> Path:
     """The file that is meant: a path that exists, or the name of a shipped recipe.
 
     Args:
-        wanted: As given by --config. A file of that name comes first; configs/NAME.yaml is understood outside of a clone too.
+        wanted: As given by --config. A file of that name comes first; configs/NAME.yaml is understood outside of a
+            clone too.
 
     Raises:
         ConfigError: Neither.

@@ -32,10 +32,12 @@ class VideoInfo:
     Attributes:
         source: What the user asked for, as text.
         width, height: Pixels, after rotation metadata was applied.
-        frame_rate: Exact frames per second (30000/1001, not 29.97), or None where the source has none (folders, stills).
+        frame_rate: Exact frames per second (30000/1001, not 29.97), or None where the source has none (folders,
+            stills).
         frame_count: Number of frames if it is known without reading them all, else None.
         live: True for cameras and network streams: frames that aren't read in time are gone.
-        pixel_aspect: Width to height of a pixel on the screen (64/45 for wide PAL); frames and boxes are in stored pixels.
+        pixel_aspect: Width to height of a pixel on the screen (64/45 for wide PAL); frames and boxes are in stored
+            pixels.
     """
 
     source: str

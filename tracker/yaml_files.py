@@ -37,7 +37,8 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 
 
 MOST_NODES = 100_000
-"""Values that a yaml file may hold once its aliases are written out: nine lines of nested aliases can make a billion."""
+"""Values that a yaml file may hold once its aliases are written out: nine lines of nested aliases can make a
+billion."""
 
 
 def check_yaml(text: str) -> None:

@@ -1,4 +1,5 @@
-"""Clips for the tests of annotation: patches that walk over a textured ground, one of them behind a pillar for a while."""
+"""Clips for the tests of annotation: patches that walk over a textured ground, one of them behind a pillar for a
+while."""
 
 from __future__ import annotations
 

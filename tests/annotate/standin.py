@@ -1,4 +1,5 @@
-"""`siamtrack annotate` with a tracker that matches the template pixel by pixel: quick, exact on synthetic clips, no weights needed."""
+"""`siamtrack annotate` with a tracker that matches the template pixel by pixel: quick, exact on synthetic clips, no
+weights needed."""
 
 from __future__ import annotations
 

@@ -105,7 +105,8 @@ class Page:
     def at(self, x: float, y: float) -> tuple[int, int]:
         script = """const c = document.getElementById('view').getBoundingClientRect(), [w, h, x, y] = arguments;
             const s = Math.min(c.width / w, c.height / h);
-            return [Math.round(c.left + (c.width - w * s) / 2 + x * s), Math.round(c.top + (c.height - h * s) / 2 + y * s)]"""
+            return [Math.round(c.left + (c.width - w * s) / 2 + x * s),
+                    Math.round(c.top + (c.height - h * s) / 2 + y * s)]"""
         left, top = self.driver.execute_script(script, *self.size, x, y)
         return left, top
 
@@ -132,7 +133,10 @@ class Page:
         ActionChains(self.driver).send_keys(*keys).perform()
 
     def go(self, frame: int) -> None:
-        script = "const f = document.getElementById('frame'); f.value = arguments[0]; f.dispatchEvent(new Event('change')); f.blur()"
+        script = (
+            "const f = document.getElementById('frame'); f.value = arguments[0]; f.dispatchEvent(new "
+            "Event('change')); f.blur()"
+        )
         self.driver.execute_script(script, frame)
         self.until(
             lambda: self.driver.execute_script("return document.getElementById('view').dataset.frame") == str(frame)
@@ -202,7 +206,8 @@ def test_three_targets_by_mouse_finger_and_keyboard_with_corrections_undo_and_ap
     page.driver.execute_script(script, "name", "the first")
     page.until(lambda: "the first" in page.text("targets"))
     page.driver.execute_script(
-        "document.getElementById('speed').value = '8'; document.getElementById('speed').dispatchEvent(new Event('change'))"
+        "document.getElementById('speed').value = '8'; document.getElementById('speed').dispatchEvent(new "
+        "Event('change'))"
     )
     page.go(0)
     page.click("play")
@@ -223,7 +228,8 @@ def test_two_windows_and_a_kill_lose_nothing(tool: Tool, page: Page, tmp_path: P
         other.until(lambda: other.boxes() and 1 in other.boxes())
         # The first window doesn't hear of what the second draws: its poll is cut off.
         page.driver.execute_script(
-            "const f = window.fetch; window.fetch = (u, o) => String(u).includes('since') ? new Promise(() => {}) : f(u, o)"
+            "const f = window.fetch; window.fetch = (u, o) => String(u).includes('since') ? new Promise(() => {}) : "
+            "f(u, o)"
         )
         page.driver.execute_script("return 0")
         time.sleep(0.5)
@@ -233,12 +239,14 @@ def test_two_windows_and_a_kill_lose_nothing(tool: Tool, page: Page, tmp_path: P
         other.until(lambda: other.boxes()[1]["key"])
         kept = other.boxes()[1]["box"]
         stale = {"do": "key", "target": 1, "frame": 10, "box": [5, 5, 9, 9], "seen": 0}
-        script = """const done = arguments[1]; fetch('api/do', {method: 'POST', headers: {'Content-Type': 'application/json'},
+        script = """const done = arguments[1]; fetch('api/do', {method: 'POST',
+            headers: {'Content-Type': 'application/json'},
             body: JSON.stringify(arguments[0])}).then(async (a) => done([a.status, (await a.json()).error]))"""
         status, said = page.driver.execute_async_script(script, stale)
         assert status == 409 and "another window" in said
         foreign = page.driver.execute_async_script(
-            "const done = arguments[0]; fetch('api/do', {method: 'POST', body: '{\"do\": \"undo\"}'}).then((a) => done(a.status))"
+            "const done = arguments[0]; fetch('api/do', {method: 'POST', body: '{\"do\": \"undo\"}'}).then((a) => "
+            "done(a.status))"
         )
         assert foreign == 403, "text/plain is what another site could send"
         tool.kill()

@@ -25,7 +25,8 @@ NAMES = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Zl
 
 @st.composite
 def clips(draw: st.DrawFn) -> Clip:
-    """A clip of some frames with up to three targets; boxes in thousandths of a pixel, inside the picture, gaps in between."""
+    """A clip of some frames with up to three targets; boxes in thousandths of a pixel, inside the picture, gaps in
+    between."""
     frames = draw(st.integers(1, 12))
     clip = Clip("walk", 640, 360, frames, Fraction(30000, 1001))
     for number in range(1, draw(st.integers(1, 3)) + 1):
@@ -189,12 +190,14 @@ def test_supervision_reads_yolo_and_voc(name: str, walk: Clip, tmp_path: Path) -
 
 def test_others_cvat_and_label_studio_files_are_read(tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_text(
-        """<?xml version="1.0" encoding="utf-8"?><annotations><version>1.1</version><meta><task><id>7</id><name>street</name>
+        """<?xml version="1.0" encoding="utf-8"?><annotations><version>1.1</version>
+        <meta><task><id>7</id><name>street</name>
         <size>10</size><original_size><width>320</width><height>240</height></original_size></task></meta>
         <track id="0" label="car" source="manual">
         <box frame="0" outside="0" occluded="0" keyframe="1" xtl="10" ytl="20" xbr="30" ybr="50" z_order="0"></box>
         <box frame="4" outside="0" occluded="1" keyframe="1" xtl="50" ytl="20" xbr="70" ybr="50" z_order="0"></box>
-        <box frame="6" outside="1" occluded="0" keyframe="1" xtl="50" ytl="20" xbr="70" ybr="50" z_order="0"></box></track></annotations>"""
+        <box frame="6" outside="1" occluded="0" keyframe="1" xtl="50" ytl="20" xbr="70" ybr="50" z_order="0"></box>
+        </track></annotations>"""
     )
     (clip,) = read("cvat", tmp_path / "a.xml")
     (car,) = clip.targets
@@ -206,8 +209,10 @@ def test_others_cvat_and_label_studio_files_are_read(tmp_path: Path) -> None:
         "annotations": [{"result": [{
             "id": "x1", "type": "videorectangle", "original_width": 320, "original_height": 240, "value": {
                 "framesCount": 8, "duration": 0.32, "labels": ["bike"], "sequence": [
-                    {"frame": 1, "enabled": True, "rotation": 0, "x": 0, "y": 50, "width": 10, "height": 20, "time": 0.04},
-                    {"frame": 5, "enabled": False, "rotation": 0, "x": 40, "y": 50, "width": 10, "height": 20, "time": 0.2},
+                    {"frame": 1, "enabled": True, "rotation": 0, "x": 0, "y": 50,
+                     "width": 10, "height": 20, "time": 0.04},
+                    {"frame": 5, "enabled": False, "rotation": 0, "x": 40, "y": 50,
+                     "width": 10, "height": 20, "time": 0.2},
                 ]}}]}],
     }  # fmt: skip
     (tmp_path / "ls.json").write_text(json.dumps([task]))

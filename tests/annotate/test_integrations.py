@@ -55,7 +55,8 @@ def test_label_studio_asks_and_gets_a_track(tmp_path: Path) -> None:
         "value": {"framesCount": 60, "duration": 2.4, "sequence": [item], "labels": ["Car"]},
     }  # fmt: skip
     request = {
-        "tasks": [{"id": 1, "data": {"video": "/data/upload/1/upload_walk.mp4"}}], "label_config": "<View/>", "project": "1.2",
+        "tasks": [{"id": 1, "data": {"video": "/data/upload/1/upload_walk.mp4"}}], "label_config": "<View/>",
+        "project": "1.2",
         "params": {"login": None, "password": None, "context": {"result": [drawn]}},
     }  # fmt: skip
 

@@ -1,4 +1,5 @@
-"""The project file: append-only, whole after any end, undo, two writers; and what the machine fills in between key boxes."""
+"""The project file: append-only, whole after any end, undo, two writers; and what the machine fills in between key
+boxes."""
 
 from __future__ import annotations
 
@@ -48,7 +49,8 @@ def picture(project: Project) -> list[tuple[object, ...]]:
     """All that a project says, to compare."""
     return [
         (
-            t.id, t.name, t.label, t.colour, {k: None if b is None else tuple(b) for k, b in t.keys.items()}, t.approved.tolist(),
+            t.id, t.name, t.label, t.colour, {k: None if b is None else tuple(b) for k, b in t.keys.items()},
+            t.approved.tolist(),
             np.nan_to_num(t.boxes, nan=-1).tolist(), np.nan_to_num(t.scores, nan=-1).tolist(), t.occluded.tolist(),
             [(s.start, s.end) for s in project.pending(t)],
         )

@@ -1,4 +1,5 @@
-"""What the tests of the command lines share: a tiny untrained model, clips on disk, and the tools as a user runs them."""
+"""What the tests of the command lines share: a tiny untrained model, clips on disk, and the tools as a user runs
+them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""tools/live.py as a user runs it: a file at its own speed, and a stream from another process that dies and comes back."""
+"""tools/live.py as a user runs it: a file at its own speed, and a stream from another process that dies and comes
+back."""
 
 from __future__ import annotations
 

@@ -352,7 +352,8 @@ const all = [...document.querySelectorAll('body *')];
 const inside = e => e.closest('.scroll, .film, svg');
 return {
   wide: document.documentElement.scrollWidth,
-  outside: all.filter(e => e.getBoundingClientRect().right > innerWidth + 1 && !inside(e)).map(e => e.tagName + '.' + e.className),
+  outside: all.filter(e => e.getBoundingClientRect().right > innerWidth + 1 && !inside(e))
+      .map(e => e.tagName + '.' + e.className),
   broken: [...document.images].filter(i => !i.complete || i.naturalWidth === 0).length,
   images: document.images.length,
   plots: document.querySelectorAll('figure svg[role=img]').length,

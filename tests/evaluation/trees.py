@@ -13,7 +13,8 @@ SIZE = (96, 72)
 
 
 def walk(count: int, seed: int) -> np.ndarray:
-    """(count, 4) xywh of a target that wanders, grows, and leaves the frame partly (negative corners, beyond the border)."""
+    """(count, 4) xywh of a target that wanders, grows, and leaves the frame partly (negative corners, beyond the
+    border)."""
     rng = np.random.default_rng(seed)
     steps = np.cumsum(rng.normal(0, 4, (count, 2)), axis=0)
     size = 18 + 6 * np.sin(np.arange(count) / 3)[:, None] + rng.uniform(-1, 1, (count, 2))

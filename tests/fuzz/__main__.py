@@ -1,4 +1,5 @@
-"""The long run: `python -m tests.fuzz --inputs 20000 --seed 0`, and `--subprocesses 200` for command lines as a user runs them.
+"""The long run: `python -m tests.fuzz --inputs 20000 --seed 0`, and `--subprocesses 200` for command lines as a user
+runs them.
 
 Each input of a room has a number of its own; `--only ROOM --number N` tries one again.
 """
@@ -54,13 +55,15 @@ def try_one(bench: Bench, name: str, number: int, seed: int) -> tuple[str, str]:
         place = traceback.extract_tb(error.__traceback__)[-1]
         return (
             "exception",
-            f"{type(error).__name__}: {' '.join(str(error).split())[:120]} ({place.filename.split('/')[-1]}:{place.lineno})",
+            f"{type(error).__name__}: {' '.join(str(error).split())[:120]} "
+            f"({place.filename.split('/')[-1]}:{place.lineno})",
         )
     return "accepted", ""
 
 
 def share_out(inputs: int, only: list[str]) -> dict[str, int]:
-    """How many inputs each room gets of all; rooms that are left out leave theirs out, so that runs can be put together."""
+    """How many inputs each room gets of all; rooms that are left out leave theirs out, so that runs can be put
+    together."""
     total = sum(weight for _, weight in ROOMS.values())
     return {name: round(inputs * weight / total) for name, (_, weight) in ROOMS.items() if not only or name in only}
 

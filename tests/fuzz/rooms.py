@@ -1,4 +1,5 @@
-"""What is tried: for each room that reads something of a user's, a function that makes one hostile input and gives it in."""
+"""What is tried: for each room that reads something of a user's, a function that makes one hostile input and gives it
+in."""
 
 from __future__ import annotations
 

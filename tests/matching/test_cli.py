@@ -1,4 +1,5 @@
-"""`siamtrack match ...` as a user runs it: train on own things, enrol, verify, search, test; bad input is one sentence."""
+"""`siamtrack match ...` as a user runs it: train on own things, enrol, verify, search, test; bad input is one
+sentence."""
 
 from __future__ import annotations
 

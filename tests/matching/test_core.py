@@ -1,4 +1,5 @@
-"""Twins, energies and losses: tied by construction, the tracker's own formulas, and those of pytorch-metric-learning."""
+"""Twins, energies and losses: tied by construction, the tracker's own formulas, and those of
+pytorch-metric-learning."""
 
 from __future__ import annotations
 

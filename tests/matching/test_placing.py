@@ -1,4 +1,5 @@
-"""A template from one picture placed in another, by twins whose embeddings are maps; `track --template-from` starts there."""
+"""A template from one picture placed in another, by twins whose embeddings are maps; `track --template-from` starts
+there."""
 
 from __future__ import annotations
 

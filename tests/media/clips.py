@@ -12,7 +12,8 @@ import numpy as np
 
 
 def numbered(index: int, width: int = 96, height: int = 64) -> np.ndarray:
-    """A frame whose left half says its number in eight black or white bars (survives compression); the right is textured."""
+    """A frame whose left half says its number in eight black or white bars (survives compression); the right is
+    textured."""
     image = np.zeros((height, width, 3), np.uint8)
     for bit in range(8):
         image[bit * height // 8 : (bit + 1) * height // 8] = 255 * (index >> bit & 1)
@@ -43,7 +44,8 @@ def write_clip(
     form: str | None = None,
     aspect: Fraction | None = None,
 ) -> Path:
-    """Encode images; `stamps` in units of `base` make the rate variable, `rotate` writes a display matrix, `more` goes to the encoder."""
+    """Encode images; `stamps` in units of `base` make the rate variable, `rotate` writes a display matrix, `more` goes
+    to the encoder."""
     plain = {"crf": "12", "preset": "veryfast"} if codec == "libx264" else {}
     with av.open(str(path), "w", format=form, options=options or {}) as container:
         stream = container.add_stream(codec, rate=rate, options={**plain, **(more or {})})

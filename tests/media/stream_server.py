@@ -1,4 +1,5 @@
-"""A live stream on loopback, as a process of its own: H.264 in MPEG-TS over TCP or HTTP, a wall clock drawn into each frame.
+"""A live stream on loopback, as a process of its own: H.264 in MPEG-TS over TCP or HTTP, a wall clock drawn into each
+frame.
 
 python -m tests.media.stream_server tcp|http PORT
 """

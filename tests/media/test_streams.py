@@ -1,4 +1,5 @@
-"""What a file source does, a stream source does: rotation, the last frame, joining between key frames, cameras that are starting."""
+"""What a file source does, a stream source does: rotation, the last frame, joining between key frames, cameras that are
+starting."""
 
 from __future__ import annotations
 

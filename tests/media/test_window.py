@@ -17,7 +17,10 @@ import pytest
 from tracker.media.window import LARGEST, BoxDrawer, fitting_scale
 
 ROOT = Path(__file__).parents[2]
-OPEN = "from tracker.media.window import Window, DisplayError\ntry:\n    Window()\nexcept DisplayError as error:\n    print(error)"
+OPEN = (
+    "from tracker.media.window import Window, DisplayError\ntry:\n    Window()\nexcept DisplayError as error:\n  "
+    "  print(error)"
+)
 
 
 def image(width: int = 320, height: int = 240) -> np.ndarray:
@@ -218,8 +221,10 @@ x.XOpenDisplay.restype = ctypes.c_void_p
 x.XInternAtom.restype = ctypes.c_ulong
 d = ctypes.c_void_p(x.XOpenDisplay(None))
 class Message(ctypes.Structure):
-    _fields_ = [("type", ctypes.c_int), ("serial", ctypes.c_ulong), ("send", ctypes.c_int), ("display", ctypes.c_void_p),
-                ("window", ctypes.c_ulong), ("message", ctypes.c_ulong), ("format", ctypes.c_int), ("data", ctypes.c_long * 5),
+    _fields_ = [("type", ctypes.c_int), ("serial", ctypes.c_ulong), ("send", ctypes.c_int),
+                ("display", ctypes.c_void_p),
+                ("window", ctypes.c_ulong), ("message", ctypes.c_ulong), ("format", ctypes.c_int),
+                ("data", ctypes.c_long * 5),
                 ("pad", ctypes.c_long * 16)]
 m = Message(type=33, window=int(sys.argv[1]), message=x.XInternAtom(d, b"WM_PROTOCOLS", 0), format=32)
 m.data[0] = x.XInternAtom(d, b"WM_DELETE_WINDOW", 0)

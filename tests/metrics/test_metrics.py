@@ -1,4 +1,5 @@
-"""Golden tests: our numbers are those of the got10k package on the same files, and of hand calculation where it has none."""
+"""Golden tests: our numbers are those of the got10k package on the same files, and of hand calculation where it has
+none."""
 
 from __future__ import annotations
 

@@ -43,7 +43,8 @@ def test_torch_cuts_what_opencv_cuts(frame: np.ndarray, centre: tuple[float, flo
     crop = Crop.around(centre, side, 65)
     want = crop.cut(frame, FILL).astype(int)
     got = cut_crops(torch.from_numpy(frame), [crop], [FILL])[0].numpy().astype(int)
-    # OpenCV may round its weights to 1/32 pixel: on an edge of the image that is up to 1/32 of a step between two colours.
+    # OpenCV may round its weights to 1/32 pixel: on an edge of the image that is up to 1/32 of a step between two
+    # colours.
     assert np.abs(got - want).max() <= 8
     assert np.abs(got - want).mean() < 0.5
 

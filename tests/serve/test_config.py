@@ -134,7 +134,10 @@ def test_a_saved_target_is_moved_to_its_last_result() -> None:
 
 
 def test_detections_are_read_and_left_out_where_a_target_is(tmp_path: Path) -> None:
-    lines = '{"frame": 0, "box": [1, 2, 3, 4], "score": 0.9}\n{"frame": 0, "box": [9, 9, 3, 4], "score": 0.1}\n{"frame": 2, "box": null}\n'
+    lines = (
+        '{"frame": 0, "box": [1, 2, 3, 4], "score": 0.9}\n{"frame": 0, "box": [9, 9, 3, 4], "score": '
+        '0.1}\n{"frame": 2, "box": null}\n'
+    )
     (tmp_path / "d.jsonl").write_text(lines)
     assert read_detections(tmp_path / "d.jsonl", 0.5) == {0: [[1, 2, 3, 4]]}
     (tmp_path / "d.txt").write_text("1,-1,11,21,30,40,0.8,-1,-1,-1\n3,-1,1,1,0,5,0.9\n")

@@ -1,4 +1,5 @@
-"""An engine without a network for tests of what is around it: normalised cross-correlation of pixels (numpy and OpenCV)."""
+"""An engine without a network for tests of what is around it: normalised cross-correlation of pixels (numpy and
+OpenCV)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Look-alikes that stood elsewhere while the target was in sight, and the usual response that tells a target from its remains."""
+"""Look-alikes that stood elsewhere while the target was in sight, and the usual response that tells a target from its
+remains."""
 
 from __future__ import annotations
 

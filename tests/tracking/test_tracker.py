@@ -1,4 +1,5 @@
-"""The tracker of one target: boxes stay sane whatever comes, states follow what is seen, a lost target is found again."""
+"""The tracker of one target: boxes stay sane whatever comes, states follow what is seen, a lost target is found
+again."""
 
 from __future__ import annotations
 

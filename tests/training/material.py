@@ -68,7 +68,8 @@ def own_clips(root: Path, names: tuple[str, ...] = ("a", "b"), frames: int = 12)
 
 
 def stills(root: Path, seed: int = 5) -> Path:
-    """stills/photos, stills/cutouts (two kinds) and stills/boxed/instances.json with two objects in each of two pictures."""
+    """stills/photos, stills/cutouts (two kinds) and stills/boxed/instances.json with two objects in each of two
+    pictures."""
     rng = np.random.default_rng(seed)
     photos = root / "photos"
     photos.mkdir(parents=True)

@@ -78,7 +78,10 @@ class ToyMatcher(nn.Module):
 
 
 class ToySource:
-    """Squares with one of 32 textures; every third pair of a batch is a negative pair. A pure function of (step, row)."""
+    """Squares with one of 32 textures; every third pair of a batch is a negative pair.
+
+    A pure function of (step, row).
+    """
 
     def __init__(self, batch_size: int = 8, seed: int = 0, break_at: int = -1, delay: float = 0.0) -> None:
         self.batch_size, self.seed, self.break_at, self.delay = batch_size, seed, break_at, delay
@@ -120,7 +123,8 @@ class ToySource:
 
 
 def toy_match(batch: int = 3, dtype: torch.dtype = torch.float64, seed: int = 0) -> tuple[Match, ToyBatch]:
-    """A random answer on a 9 x 9 grid with stride 4 in a 65 px search, and its batch: two genuine pairs and a negative pair."""
+    """A random answer on a 9 x 9 grid with stride 4 in a 65 px search, and its batch: two genuine pairs and a negative
+    pair."""
     g = torch.Generator().manual_seed(seed)
     corner = 18 + torch.randint(0, 12, (batch, 2), generator=g).to(dtype)
     boxes = torch.rand(batch, 4, 9, 9, generator=g, dtype=dtype) * 6

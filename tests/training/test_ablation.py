@@ -1,4 +1,5 @@
-"""The ablation: every cell trains on the same pairs from the same first scores; finished cells are kept, others go on."""
+"""The ablation: every cell trains on the same pairs from the same first scores; finished cells are kept, others go
+on."""
 
 from __future__ import annotations
 

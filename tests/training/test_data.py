@@ -66,7 +66,8 @@ def test_imagenet_vid_has_several_targets_and_an_index(tmp_path: Path) -> None:
     notes.mkdir(parents=True)
     for k, (x, y, w, h) in enumerate(BOXES):
         corner = f"<bndbox><xmax>{x + w}</xmax><xmin>{x}</xmin><ymax>{y + h}</ymax><ymin>{y}</ymin></bndbox>"
-        rest = "<object><trackid>1</trackid><name>n1</name><bndbox><xmax>9</xmax><xmin>2</xmin><ymax>9</ymax><ymin>2</ymin></bndbox></object>"
+        rest = "<object><trackid>1</trackid><name>n1</name><bndbox><xmax>9</xmax><xmin>2</xmin><ymax>9</ymax>"
+        rest += "<ymin>2</ymin>" + "</bndbox></object>"
         first = f"<object><trackid>0</trackid><name>n0</name>{corner}</object>"
         (notes / f"{k:06d}.xml").write_text(f"<annotation>{first}{rest if k < 3 else ''}</annotation>")
     store = tmp_path / "store"

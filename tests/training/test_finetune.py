@@ -1,4 +1,5 @@
-"""Adapting a model to a few clips: nothing leaks from the held-out part, nothing worse is saved; and the command itself."""
+"""Adapting a model to a few clips: nothing leaks from the held-out part, nothing worse is saved; and the command
+itself."""
 
 from __future__ import annotations
 

@@ -44,7 +44,8 @@ def trainer(folder: Path, source: Any = None, validate: Any = None, export: Any 
 
 
 def peak_quality(model: nn.Module) -> tuple[float, float]:
-    """Share of genuine pairs whose peak lies on the target; area under the ROC of peak values, genuine against negative pair."""
+    """Share of genuine pairs whose peak lies on the target; area under the ROC of peak values, genuine against negative
+    pair."""
     batch = ToySource(48, seed=123).batch(0, 0, 1)
     model.eval()
     with torch.no_grad():

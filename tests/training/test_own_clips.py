@@ -13,7 +13,10 @@ from tests.training.material import own_clips
 
 ROOT = Path(__file__).parents[2]
 PREPARE = "python tools/prepare.py --config configs/own-clips.yaml train.data.material.root=clips"
-TRAIN = "python tools/train.py --config configs/own-clips.yaml train.data.material.root=clips --init siamtrack-s --output runs/mine"
+TRAIN = (
+    "python tools/train.py --config configs/own-clips.yaml train.data.material.root=clips --init siamtrack-s "
+    "--output runs/mine"
+)
 FINETUNE = "python tools/finetune.py clips/a.mp4 clips/b.mp4 clips/c.mp4 --output my.safetensors"
 TRACK = "python tools/track.py new.mp4 --model my.safetensors --box 100,80,40,30"
 TINY = ["train.data.cache.groups=4", "train.data.cache.shard=4"]

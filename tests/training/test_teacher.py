@@ -47,7 +47,8 @@ def _match(search: torch.Tensor) -> Match:
 
 
 def test_cells_lie_where_alexnet_looks() -> None:
-    """Receptive fields by hand: the first cell of SiamFC's AlexNet is centred on pixel index 43, 8 px a step, 22 of them."""
+    """Receptive fields by hand: the first cell of SiamFC's AlexNet is centred on pixel index 43, 8 px a step, 22 of
+    them."""
     grid = embedding_grid("siamfc-alexnet", 255)
     assert grid.xs.tolist() == [43.5 + 8 * k for k in range(22)]
     assert embedding_grid("efficientnet-lite0", 257).xs.tolist() == [0.5 + 16 * k for k in range(17)]
@@ -75,7 +76,8 @@ def test_teacher_speaks_of_what_it_sees() -> None:
 
 
 def test_loss_is_nil_for_a_perfect_pupil() -> None:
-    """0 where the embedding is the rotated teacher's at the right length, 1 for zeros; other rotations don't change products."""
+    """0 where the embedding is the rotated teacher's at the right length, 1 for zeros; other rotations don't change
+    products."""
     target = torch.nn.functional.normalize(torch.randn(4, 5, 22, 22, generator=torch.Generator().manual_seed(0)), dim=1)
     loss = build_loss("distillation", length=3.0)
     rotation = loss._rotation(8, 5)
@@ -151,7 +153,8 @@ def test_first_filters_are_edges_and_colours() -> None:
 
 
 def test_last_norm_folds_into_the_weights(tmp_path: Path) -> None:
-    """A backbone in training and the file that is written of it give the same embedding; the file's is the plain one."""
+    """A backbone in training and the file that is written of it give the same embedding; the file's is the plain
+    one."""
     config = Config(
         name="alex", model=ModelConfig(backbone="siamfc-alexnet-normed", neck_channels=0, head="classic", energy="dot")
     )

@@ -145,7 +145,10 @@ def test_a_seed_decides_a_group(tmp_path: Path) -> None:
 
 
 def test_what_is_off_by_default_draws_nothing(tmp_path: Path) -> None:
-    """The order of random numbers is part of a recipe: caches and weights depend on it. These were drawn before distractors came."""
+    """The order of random numbers is part of a recipe: caches and weights depend on it.
+
+    These were drawn before distractors came.
+    """
     got10k(tmp_path / "got")
     tracks = [
         AnnotatedTrack(n, tuple(sorted((tmp_path / "got" / n).glob("*.jpg"))), moving_square(12)[1])

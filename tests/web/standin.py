@@ -1,4 +1,5 @@
-"""`tools/live.py` with a tracker that matches the template pixel by pixel: quick, exact on synthetic clips, no weights needed."""
+"""`tools/live.py` with a tracker that matches the template pixel by pixel: quick, exact on synthetic clips, no weights
+needed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The page in a real headless Chromium, served by the tool as a subprocess: a box is drawn with the mouse, and the track follows."""
+"""The page in a real headless Chromium, served by the tool as a subprocess: a box is drawn with the mouse, and the
+track follows."""
 
 from __future__ import annotations
 
@@ -28,12 +29,14 @@ CHROMIUM, DRIVER = (
     shutil.which("chromedriver") or "/usr/bin/chromedriver",
 )
 FLAGS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 WIDTH, HEIGHT, SIDE = 256, 192, 42
 REST, FRAMES = 100, 300
-"""The square rests for 4 seconds, so that there is time to draw, then goes round for 8; the clip is played in a loop."""
+"""The square rests for 4 seconds, so that there is time to draw, then goes round for 8; the clip is played in a
+loop."""
 PATIENCE = 30.0
 
 pytestmark = [
@@ -70,7 +73,8 @@ def tool(clip: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], st
     """The tool with its page: process, address, folder of recordings."""
     folder = tmp_path / "recordings"
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / "tests" / "web" / "standin.py"), str(clip), "--web", "127.0.0.1:0", "--save-dir", str(folder)],
+        [sys.executable, str(ROOT / "tests" / "web" / "standin.py"), str(clip), "--web", "127.0.0.1:0",
+        "--save-dir", str(folder)],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert process.stdout is not None
@@ -163,7 +167,10 @@ def test_draw_follow_record(tool: tuple[subprocess.Popen[str], str, Path], brows
     # It moves with the square, all the way round.
     browser.find_element("id", "record").click()
     wait(browser, "document.querySelector('#record').ariaPressed === 'true'")
-    script = "const t = document.querySelector('#targets li').dataset; return [document.querySelector('#index').value, t.box, t.state]"
+    script = (
+        "const t = document.querySelector('#targets li').dataset; return "
+        "[document.querySelector('#index').value, t.box, t.state]"
+    )
     places, end = [], time.monotonic() + PATIENCE
     while time.monotonic() < end and not (len(places) > 10 and np.ptp([p[0] for p in places]) > 100):
         index, found, state = browser.execute_script(script)

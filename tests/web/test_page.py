@@ -313,7 +313,10 @@ def test_wrong_options_are_sentences(
 
 
 def test_help_is_quick_and_loads_no_aiohttp() -> None:
-    code = "import sys; import tracker.cli.live as live; live.build_parser(); print(sorted({'aiohttp', 'cv2', 'torch'} & set(sys.modules)))"
+    code = (
+        "import sys; import tracker.cli.live as live; live.build_parser(); print(sorted({'aiohttp', 'cv2', "
+        "'torch'} & set(sys.modules)))"
+    )
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
     )

@@ -30,7 +30,8 @@ CLIP, TRUTH = moving_square(16)
 @pytest.mark.parametrize(
     ("text", "host", "port"),
     [
-        ("", "127.0.0.1", 8765), ("8000", "127.0.0.1", 8000), (":8000", "127.0.0.1", 8000), ("0.0.0.0", "0.0.0.0", 8765),
+        ("", "127.0.0.1", 8765), ("8000", "127.0.0.1", 8000), (":8000", "127.0.0.1", 8000),
+        ("0.0.0.0", "0.0.0.0", 8765),
         ("box.local:80", "box.local", 80), ("[::1]:9", "::1", 9), ("::1", "::1", 8765), ("localhost:0", "localhost", 0),
     ],
 )  # fmt: skip
@@ -75,7 +76,8 @@ def test_host_and_origin() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "x", "[]", "1", "{}", '{"type":"shutdown"}', '{"type":"drop","id":"0"}', '{"type":"drop","id":true}', '{"type":"hold"}',
+        "", "x", "[]", "1", "{}", '{"type":"shutdown"}', '{"type":"drop","id":"0"}', '{"type":"drop","id":true}',
+        '{"type":"hold"}',
         '{"type":"record","on":1}', '{"type":"target","box":[1,2,3,4]}', '{"type":{"a":1}}', "[" * 4000,
     ],
 )  # fmt: skip

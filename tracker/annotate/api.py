@@ -29,7 +29,8 @@ def annotate(
     engine: str = "auto",
     on_step: Callable[[Progress], None] | None = None,
 ) -> Clip:
-    """Boxes of all frames from a few that a person drew: tracked forward and backward between them, joined where both agree.
+    """Boxes of all frames from a few that a person drew: tracked forward and backward between them, joined where both
+    agree.
 
     Args:
         source: A video file, a folder of images, a glob or a pattern.
@@ -59,7 +60,8 @@ def annotate(
         for name, boxes in named.items():
             if not isinstance(boxes, Mapping):
                 raise AnnotationError(
-                    f"The keys of {name!r} are {boxes!r}; give a mapping of frame to box, such as {{0: (10, 20, 64, 48)}}."
+                    f"The keys of {name!r} are {boxes!r}; give a mapping of frame to box, such as {{0: (10, 20, 64, "
+                    "48)}."
                 )
             plain, _, label = str(name).partition(":")
             target = opened.add_target(clip, plain, label or "object")
@@ -87,7 +89,8 @@ def add_source(project: Project, source: str | Path, frames: Frames) -> Clip:
 
 
 def add_keys(project: Project, rows: list[KeyBox]) -> list[Target]:
-    """Give the key boxes of a file to the clips and targets of a project; new targets are made, known ones get them added.
+    """Give the key boxes of a file to the clips and targets of a project; new targets are made, known ones get them
+    added.
 
     Targets are told apart by clip and id of the file.
 

@@ -32,8 +32,9 @@ class KeyBox:
 def read_keys(path: str | Path) -> list[KeyBox]:
     """Key boxes from a csv with a header.
 
-    Columns: frame, x, y, w, h, and where wanted id (tells targets apart; default 1), name, class, clip (file name; default: the
-    only clip). A row whose x, y, w, h are empty says that the target is out of the picture from that frame on.
+    Columns: frame, x, y, w, h, and where wanted id (tells targets apart; default 1), name, class, clip (file name;
+    default: the only clip). A row whose x, y, w, h are empty says that the target is out of the picture from that frame
+    on.
 
     Raises:
         AnnotationError: With the line and what is wrong.
@@ -50,8 +51,8 @@ def read_keys(path: str | Path) -> list[KeyBox]:
     for name in NEEDED:
         if name not in names:
             raise AnnotationError(
-                f"{path} has no column {name!r}; its first line must name at least frame,x,y,w,h (and id, name, class, clip where wanted)."
-                + suggest(name, names)
+                f"{path} has no column {name!r}; its first line must name at least frame,x,y,w,h (and id, name, "
+                "class, clip where wanted)." + suggest(name, names)
             )
     out = []
     for row in reader:

@@ -128,8 +128,8 @@ def keyframes(
 ) -> list[tuple[int, bool]]:
     """The fewest-looked-for frames from which straight lines give a track back, for formats that interpolate.
 
-    Within each stretch that has boxes, ends and `keys` are taken; then the frame that is farthest from the line, until none is
-    farther than `tolerance` (Ramer 1972, Douglas and Peucker 1973, by time instead of by place).
+    Within each stretch that has boxes, ends and `keys` are taken; then the frame that is farthest from the line, until
+    none is farther than `tolerance` (Ramer 1972, Douglas and Peucker 1973, by time instead of by place).
 
     Args:
         boxes: (frames, 4) xywh; NaN: outside.
@@ -165,7 +165,8 @@ def keyframes(
 
 
 def between_keyframes(frames: int, shapes: Sequence[tuple[int, Box | None, bool]]) -> tuple[Boxes, NDArray[np.bool_]]:
-    """The inverse of `keyframes`: boxes of all frames from (frame, box or None for outside, occluded), in order of frames.
+    """The inverse of `keyframes`: boxes of all frames from (frame, box or None for outside, occluded), in order of
+    frames.
 
     After the last shape the box stands still, as in CVAT and Label Studio.
     """

@@ -29,7 +29,8 @@ def add_clip_of(project: Project, clip: Clip, source: Clip) -> list[Target]:
         last = max([*np.flatnonzero(read.present).tolist()[-1:], *read.keys], default=0)
         if last >= clip.frame_count:
             raise AnnotationError(
-                f"{read.name} has a box in frame {last}, but {clip.name} ends with frame {clip.frame_count - 1}; is it another video?"
+                f"{read.name} has a box in frame {last}, but {clip.name} ends with frame {clip.frame_count - 1}; is "
+                "it another video?"
             )
         made = project.add_target(clip, read.name, read.label, read.colour)
         for frame, box in sorted(read.keys.items()):

@@ -1,4 +1,5 @@
-"""Any frame of a clip by its number, quickly: the time stamps of all frames are listed once, then each is sought by its own."""
+"""Any frame of a clip by its number, quickly: the time stamps of all frames are listed once, then each is sought by its
+own."""
 
 from __future__ import annotations
 
@@ -125,7 +126,8 @@ class ImageFrames(_Base):
 
 
 class VideoFrames(_Base):
-    """A video file. Its packets are read through once when it is opened (no decoding); after that a seek costs one group of pictures.
+    """A video file. Its packets are read through once when it is opened (no decoding); after that a seek costs one
+    group of pictures.
 
     Args:
         path: The file.

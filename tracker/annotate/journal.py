@@ -21,14 +21,16 @@ Record = dict[str, Any]
 class Journal:
     """An append-only file of records, held by one process at a time.
 
-    A line is written with one call and synced; if the machine stops in the middle of it, it is the last line and lacks its end. Such a
+    A line is written with one call and synced; if the machine stops in the middle of it, it is the last line and lacks
+    its end. Such a
     tail was never confirmed to anybody: it is cut off when the file is opened again, and the log says so.
 
     Args:
         path: The file; it is made if it isn't there.
 
     Raises:
-        AnnotationError: Not a project, damaged in the middle, of a later version, held by another process, or not writable.
+        AnnotationError: Not a project, damaged in the middle, of a later version, held by another process, or not
+            writable.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -45,7 +47,8 @@ class Journal:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise AnnotationError(
-                    f"The project {self.path} is open in another program; close that one, or open its page in a second browser instead."
+                    f"The project {self.path} is open in another program; close that one, or open its page in a "
+                    "second browser instead."
                 ) from None
             self.records = list(self._read())
             if not self.records:
@@ -65,7 +68,8 @@ class Journal:
             record = _parse(line)
             if record is None:
                 raise AnnotationError(
-                    f"The project {self.path} is damaged in line {number}, which isn't its last; mend or remove that line in a text editor."
+                    f"The project {self.path} is damaged in line {number}, which isn't its last; mend or remove that "
+                    "line in a text editor."
                 )
             if number == 1:
                 _check_header(self.path, record)
@@ -124,5 +128,6 @@ def _check_header(path: Path, record: Record) -> None:
         )
     if record.get("version") != HEADER["version"]:
         raise AnnotationError(
-            f"The project {path} was written by a later version of siamtrack (format {record.get('version')}); update siamtrack to open it."
+            f"The project {path} was written by a later version of siamtrack (format {record.get('version')}); "
+            "update siamtrack to open it."
         )

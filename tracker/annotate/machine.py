@@ -15,7 +15,8 @@ from tracker.geometry import Boxes
 from tracker.types import Box
 
 REMEMBERED = 64
-"""Passes that are kept, so that a correction tracks from the new box alone: what was tracked from its neighbours is cut to size."""
+"""Passes that are kept, so that a correction tracks from the new box alone: what was tracked from its neighbours is cut
+to size."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,8 @@ class Machine:
     def track(self, keys: Mapping[int, Box | None], stretch: Stretch, tick: Tick | None = None) -> Result:
         """Boxes, scores and occlusion of the frames `stretch.first` to `stretch.last`.
 
-        From a key that says "out of the picture" nothing is tracked until the next key; before such a key, the track runs from the
-        key box before it, and a target that isn't lost on the way is shown up to there.
+        From a key that says "out of the picture" nothing is tracked until the next key; before such a key, the track
+        runs from the key box before it, and a target that isn't lost on the way is shown up to there.
 
         Raises:
             BoxError, Stopped: As `follow`.

@@ -22,11 +22,13 @@ CHUNK = 1000
 
 
 class Conflict(AnnotationError):
-    """Somebody else changed the same key box since it was last looked at; neither was lost, and the writer must choose."""
+    """Somebody else changed the same key box since it was last looked at; neither was lost, and the writer must
+    choose."""
 
 
 class Project(ProjectState):
-    """Opens a project file, or begins one. Every change is on the disk when its method returns; safe to use from several threads.
+    """Opens a project file, or begins one. Every change is on the disk when its method returns; safe to use from
+    several threads.
 
     Args:
         path: The file (`.jsonl`).
@@ -89,8 +91,9 @@ class Project(ProjectState):
                 if clip.path == str(path):
                     if (clip.width, clip.height, clip.frame_count) != (width, height, frame_count):
                         raise AnnotationError(
-                            f"{path} is not what this project was begun with: {width} x {height}, {frame_count} frames instead of "
-                            f"{clip.width} x {clip.height}, {clip.frame_count}; use another project file for it."
+                            f"{path} is not what this project was begun with: {width} x {height}, {frame_count} "
+                            f"frames instead of {clip.width} x {clip.height}, {clip.frame_count}; use another "
+                            "project file for it."
                         )
                     return clip
             taken = {clip.name for clip in self.clips}
@@ -133,7 +136,8 @@ class Project(ProjectState):
     def set_key(self, target: Target, frame: int, box: ArrayLike | None, seen: int | None = None) -> None:
         """A box that a person drew, or None: the target is out of the picture from this frame to its next key box.
 
-        Approval is withdrawn from the frames between the neighbouring key boxes: whoever corrects a stretch finds it wrong.
+        Approval is withdrawn from the frames between the neighbouring key boxes: whoever corrects a stretch finds it
+        wrong.
 
         Args:
             target: Whose box.
@@ -172,7 +176,8 @@ class Project(ProjectState):
             self._say({"do": "unkey", "target": target.id, "frame": int(frame)})
 
     def approve(self, target: Target, first: int, last: int, approved: bool = True) -> None:
-        """A person says that the boxes of these frames (both included) are right; the machine leaves them alone from now on."""
+        """A person says that the boxes of these frames (both included) are right; the machine leaves them alone from
+        now on."""
         with self._lock:
             count = len(target.boxes)
             if not 0 <= first <= last < count:
@@ -225,8 +230,10 @@ class Project(ProjectState):
                     return
                 self._say(
                     {
-                        "do": "track", "target": target.id, "between": [stretch.start, stretch.end], "first": first + at,
-                        "boxes": [[round(float(v), 2) for v in b] if np.isfinite(b).all() else None for b in boxes[part]],
+                        "do": "track", "target": target.id, "between": [stretch.start, stretch.end],
+                        "first": first + at,
+                        "boxes": [[round(float(v), 2) for v in b] if np.isfinite(b).all() else None
+                         for b in boxes[part]],
                         "scores": [round(float(v), 3) if np.isfinite(v) else None for v in scores[part]],
                         "occluded": [[a, b - 1] for a, b in runs(occluded[part])],
                     }
@@ -263,8 +270,8 @@ class Project(ProjectState):
         now = self.key_revision(target, frame) if frame in target.keys else 0
         if seen is not None and seen != now:
             raise Conflict(
-                f"The box of {target.name} in frame {frame} was changed in another window meanwhile; that box is kept, and is shown now. "
-                "Draw again to replace it."
+                f"The box of {target.name} in frame {frame} was changed in another window meanwhile; that box is "
+                "kept, and is shown now. Draw again to replace it."
             )
 
     def _say(self, record: Record) -> None:

@@ -1,4 +1,5 @@
-"""The state that the records of a project file add up to: clips, targets, approval, tracked stretches, and what `undo` restores."""
+"""The state that the records of a project file add up to: clips, targets, approval, tracked stretches, and what `undo`
+restores."""
 
 from __future__ import annotations
 

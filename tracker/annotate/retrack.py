@@ -87,9 +87,10 @@ def follow(frames: Frames, tracker: Follower, key: int, box: Box, end: int, tick
 def bend(boxes: Boxes, ramp: NDArray[np.float64], at: int, goal: Box) -> Boxes:
     """The boxes of a pass, shifted and scaled little by little so that row `at` becomes the key box there.
 
-    A tracker's boxes differ from a person's by something that grows slowly (a size that creeps, a part that is left out). Where
-    the difference is known at both ends, it is known about in between: the shift of the centre is linear in time, and so is
-    the logarithm of the size.
+    A tracker's boxes differ from a person's by something that grows slowly (a size that creeps, a part that is left
+    out). Where
+    the difference is known at both ends, it is known about in between: the shift of the centre is linear in time, and
+    so is the logarithm of the size.
 
     Args:
         boxes: (n, 4) xywh.
@@ -122,7 +123,8 @@ def join(ahead: Pass, back: Pass) -> tuple[Boxes, NDArray[np.float64], NDArray[n
     fore = bend(ahead.boxes, time, n - 1, two) if through_f else ahead.boxes
     rear = bend(back.boxes, 1 - time, 0, one) if through_b else back.boxes
     overlap = iou(fore, rear)
-    # How much each pass is worth in each frame: more near its own key box, little where it is unsure, next to nothing where it is lost
+    # How much each pass is worth in each frame: more near its own key box, little where it is unsure, next to nothing
+    # where it is lost
     # or, having missed the key box at its far end, after the place where it parted from the other.
     worth_f = (1 - time) * np.where(ahead.lost, 1e-3, ahead.scores) + 1e-6
     worth_b = time * np.where(back.lost, 1e-3, back.scores) + 1e-6
@@ -144,7 +146,8 @@ def join(ahead: Pass, back: Pass) -> tuple[Boxes, NDArray[np.float64], NDArray[n
 
 
 def _part(ahead: Pass, back: Pass, overlap: NDArray[np.float64]) -> int:
-    """Last row to take from the forward pass, if neither pass reaches the other's key box: where they agree best and are both sure."""
+    """Last row to take from the forward pass, if neither pass reaches the other's key box: where they agree best and
+    are both sure."""
     sure_f, sure_b = np.where(ahead.lost, 0, ahead.scores), np.where(back.lost, 0, back.scores)
     if overlap.max() >= TOGETHER:
         return int((overlap * np.minimum(sure_f, sure_b)).argmax())
@@ -159,7 +162,8 @@ def _bridge(
     """Straight lines where neither pass sees the target: it is hidden there, and came out where the key box is."""
     unseen = (ahead.lost | (ahead.scores < SURE / 2)) & (back.lost | (back.scores < SURE / 2))
     if not trusted and overlap.max() < TOGETHER:
-        # The passes never meet: each is believed while it is sure, and in between the target went from one to the other.
+        # The passes never meet: each is believed while it is sure, and in between the target went from one to the
+        # other.
         sure_f = np.logical_and.accumulate(~ahead.lost & (ahead.scores >= SURE))
         sure_b = np.logical_and.accumulate((~back.lost & (back.scores >= SURE))[::-1])[::-1]
         if not (sure_f & sure_b).any():

@@ -1,4 +1,5 @@
-"""How many boxes a person must draw: a simulated annotator corrects the worst frame until the mean overlap is good enough."""
+"""How many boxes a person must draw: a simulated annotator corrects the worst frame until the mean overlap is good
+enough."""
 
 from __future__ import annotations
 
@@ -35,7 +36,8 @@ class Outcome:
 
 
 def annotate_like_a_person(truth: Boxes, fill: Filler, goal: float = 0.8, most: int = 200) -> Outcome:
-    """Draw the first box, then, as long as the mean IoU over all frames with a truth is below the goal, the true box of the worst frame.
+    """Draw the first box, then, as long as the mean IoU over all frames with a truth is below the goal, the true box of
+    the worst frame.
 
     Args:
         truth: (frames, 4) xywh; frames without a valid box don't count.
@@ -56,7 +58,8 @@ def annotate_like_a_person(truth: Boxes, fill: Filler, goal: float = 0.8, most: 
         left = [k for k in np.flatnonzero(counts) if int(k) not in keys]
         if len(keys) >= most or not left:
             return out
-        # Of several equally bad frames (lost from here on: all 0) the middle one of the longest run: what a person who scrubs would stop at.
+        # Of several equally bad frames (lost from here on: all 0) the middle one of the longest run: what a person who
+        # scrubs would stop at.
         worst = min(overlap[left])
         bad = [k for k in left if overlap[k] <= worst + 1e-9]
         groups = np.split(np.asarray(bad), np.flatnonzero(np.diff(bad) > 1) + 1)
@@ -66,7 +69,8 @@ def annotate_like_a_person(truth: Boxes, fill: Filler, goal: float = 0.8, most: 
 
 
 def by_interpolation(frames: int) -> Filler:
-    """Straight lines between the key boxes, as label tools draw them; the nearest box before the first and after the last."""
+    """Straight lines between the key boxes, as label tools draw them; the nearest box before the first and after the
+    last."""
 
     def fill(keys: dict[int, Box]) -> Boxes:
         at = sorted(keys)
@@ -118,7 +122,8 @@ class OpenCVFollower:
 
 
 def table(rows: Sequence[tuple[str, Sequence[Outcome]]], names: Sequence[str], most: int) -> str:
-    """A markdown table: a row per clip, a column per way of filling in, the sum and the ratio to the last column below."""
+    """A markdown table: a row per clip, a column per way of filling in, the sum and the ratio to the last column
+    below."""
     lines = ["| clip | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
     total = [0] * len(names)
     for clip, outcomes in rows:

@@ -23,7 +23,8 @@ LONGEST_WAIT = 20.0
 
 
 class AnnotateSite(Site):
-    """The annotation page. Host, token and headers are checked as for the live page; commands must come from the page itself.
+    """The annotation page. Host, token and headers are checked as for the live page; commands must come from the page
+    itself.
 
     Args:
         desk: What it shows.
@@ -46,7 +47,8 @@ class AnnotateSite(Site):
         return _answer({"error": "This page has no live picture."}, 404)
 
     async def _state(self, request: web.Request) -> web.Response:
-        """The state; with `since=REVISION` it is held until there is something new, so that all windows see what one of them did."""
+        """The state; with `since=REVISION` it is held until there is something new, so that all windows see what one of
+        them did."""
         since = request.query.get("since")
         seen = (since, request.query.get("tick"))
         for _ in range(int(LONGEST_WAIT / POLL)):
@@ -90,7 +92,8 @@ class AnnotateSite(Site):
         return web.Response(body=data, content_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
 
     async def _do(self, request: web.Request) -> web.Response:
-        # A page of another site can send a form or plain text here without being asked; JSON and our own Origin it can't.
+        # A page of another site can send a form or plain text here without being asked; JSON and our own Origin it
+        # can't.
         if request.content_type != "application/json" or not self._guard.origin_allowed(
             request.headers.get("Origin"), request.host
         ):

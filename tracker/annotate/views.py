@@ -75,7 +75,8 @@ class Desk:
         ]
         return {
             "id": target.id, "name": target.name, "class": target.label, "colour": target.colour, "keys": keys,
-            "approved": int(target.approved.sum()), "doubtful": int(target.doubtful().sum()), "boxes": int(target.present.sum()),
+            "approved": int(target.approved.sum()), "doubtful": int(target.doubtful().sum()),
+            "boxes": int(target.present.sum()),
         }  # fmt: skip
 
     def timeline(self, clip: int, first: int, last: int, bins: int) -> Answer:
@@ -133,7 +134,8 @@ class Desk:
         return {"first": first, "last": last, "targets": out, "revision": self.project.revision}
 
     def doubtful(self, clip: int, frame: int, step: int = 1, target: int | None = None) -> Answer:
-        """The start of the next (step 1) or previous (-1) doubtful stretch, seen from a frame; null if there is none."""
+        """The start of the next (step 1) or previous (-1) doubtful stretch, seen from a frame; null if there is
+        none."""
         found = self._clip(clip)
         doubt = np.zeros(found.frame_count, bool)
         for one in list(found.targets):
@@ -228,7 +230,8 @@ class Desk:
         return {}
 
     def _on_approve(self, what: Mapping[str, Any]) -> Answer:
-        """Approve: target and frame (the stretch between the key boxes around it), or all of the target with whole true."""
+        """Approve: target and frame (the stretch between the key boxes around it), or all of the target with whole
+        true."""
         target = self.project.target(int(what["target"]))
         last = len(target.boxes) - 1
         if what.get("whole"):

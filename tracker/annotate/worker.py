@@ -1,4 +1,5 @@
-"""Tracks what a project still lacks, in the order in which a person will want to see it; in a thread of its own for the page."""
+"""Tracks what a project still lacks, in the order in which a person will want to see it; in a thread of its own for the
+page."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ from tracker.types import Box
 logger = logging.getLogger(__name__)
 
 BATCH = 100
-"""Most frames beyond the last key box (or before the first) that are written together: what is lost if the machine stops."""
+"""Most frames beyond the last key box (or before the first) that are written together: what is lost if the machine
+stops."""
 SOON = 1.0
 """Seconds after which they are written even if there are fewer, so that the page shows them."""
 PATIENCE = 0.2
@@ -189,7 +191,8 @@ class Worker:
                 on_step(self.progress)
             if self._over:
                 return False
-            # A key box was drawn, moved or taken away at an end or in the midst of it: what is being made is for nothing.
+            # A key box was drawn, moved or taken away at an end or in the midst of it: what is being made is for
+            # nothing.
             now = target.keys
             return all(now.get(k) is keys.get(k) for k in (stretch.start, stretch.end) if k is not None) and not any(
                 stretch.first <= k <= stretch.last for k in list(now)

@@ -20,8 +20,9 @@ def markdown(results: Results) -> str:
     lines += [f"- {key}: {value}" for key, value in results["machine"].items()]
     lines += [f"- command: `{results['command']}`", f"- clip: {results['clip']}", f"- engine: {results['engine']}", ""]
     lines += [
-        "Wall: what a user waits. CPU: processor time of the process, hardly changed by other programs. Multiples (ours or the first = 1) "
-        "are medians over the frames, each against the time that ours or the first took for the same frame.",
+        "Wall: what a user waits. CPU: processor time of the process, hardly changed by other programs. Multiples "
+        "(ours or the first = 1) are medians over the frames, each against the time that ours or the first took "
+        "for the same frame.",
         "",
     ]
     for threads, rows in results.get("stages", {}).items():
@@ -33,7 +34,8 @@ def markdown(results: Results) -> str:
         )
         lines += [
             "",
-            f"{1e3 / total['wall_median_ms']:.0f} updates a second by the wall, {1e3 / total['cpu_median_ms']:.0f} by processor time.",
+            f"{1e3 / total['wall_median_ms']:.0f} updates a second by the wall, {1e3 / total['cpu_median_ms']:.0f} "
+            "by processor time.",
             "",
         ]
     if "compare" in results:
@@ -58,8 +60,8 @@ def markdown(results: Results) -> str:
         lines += [
             "",
             f"A search takes {share['search_ms']:.2f} ms of one thread: {share['reached']:.1f} GMAC/s, "
-            f"{100 * share['reached'] / share['peak']:.0f} % of the {share['peak']:.1f} GMAC/s that a product of 1024 x 1024 matrices "
-            "reaches on it.",
+            f"{100 * share['reached'] / share['peak']:.0f} % of the {share['peak']:.1f} GMAC/s that a product of "
+            "1024 x 1024 matrices reaches on it.",
             "",
         ]
     for threads, rows in results.get("targets", {}).items():
@@ -75,13 +77,13 @@ def markdown(results: Results) -> str:
             "",
             f"Memory: {s['rss_start'] / 1e6:.1f} MB at the start, {s['rss_end'] / 1e6:.1f} MB at the end, "
             f"{s['rss_slope_bytes_per_frame']:+.1f} bytes a frame over the second half.",
-            f"CPU time of an update: {s['first_ms']:.2f} ms over the first {s['part']:,}, {s['last_ms']:.2f} ms over the last "
-            f"({100 * (s['last_ms'] / s['first_ms'] - 1):+.1f} %, the processor's own pace included).",
+            f"CPU time of an update: {s['first_ms']:.2f} ms over the first {s['part']:,}, {s['last_ms']:.2f} ms over "
+            f"the last ({100 * (s['last_ms'] / s['first_ms'] - 1):+.1f} %, the processor's own pace included).",
         ]
         if s["fresh_ms"]:
             lines += [
-                f"A tracker that begins with the last {s['part']:,}, timed in turns with the old one: {s['fresh_ms']:.2f} ms; the old one "
-                f"takes {s['last_ms'] / s['fresh_ms']:.3f} times as long."
+                f"A tracker that begins with the last {s['part']:,}, timed in turns with the old one: "
+                f"{s['fresh_ms']:.2f} ms; the old one takes {s['last_ms'] / s['fresh_ms']:.3f} times as long."
             ]
         lines += [""]
     lines += [f"Memory of the process: {results['rss_mb']:.0f} MB.", ""]

@@ -28,7 +28,8 @@ class Series:
         return out
 
     def summary(self, skip: int = 5) -> dict[str, float]:
-        """ms: median, 10th and 95th percentile by wall, median and 10th percentile by processor; the first `skip` are warm-up."""
+        """ms: median, 10th and 95th percentile by wall, median and 10th percentile by processor; the first `skip` are
+        warm-up."""
         wall, cpu = (np.asarray(v[skip:] or v) * 1e3 for v in (self.wall, self.cpu))
         return {
             "wall_median_ms": float(np.median(wall)),
@@ -42,8 +43,8 @@ class Series:
 def in_pairs(series: Mapping[Any, Series], skip: int = 5) -> dict[Any, dict[str, float]]:
     """The summaries of series that were run in turns, each with its times as multiples of the first one's.
 
-    The multiples (`wall_to_first`, `cpu_to_first`) are medians over the turns that both took part in: the pace of the machine, which may
-    change from second to second, is in both times of a turn.
+    The multiples (`wall_to_first`, `cpu_to_first`) are medians over the turns that both took part in: the pace of the
+    machine, which may change from second to second, is in both times of a turn.
     """
     first, out = next(iter(series.values())), {}
     for name, one in series.items():

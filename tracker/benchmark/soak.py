@@ -35,8 +35,8 @@ def soak(
 ) -> dict[str, Any]:
     """Many frames (the clip forward, backward, forward, ...): does memory grow, does it slow down?
 
-    A processor's own pace changes by more in a minute than what is looked for, so over the last tenth the tracker is timed in
-    turns with one that begins there.
+    A processor's own pace changes by more in a minute than what is looked for, so over the last tenth the tracker is
+    timed in turns with one that begins there.
 
     Args:
         tracker: Goes through all frames.
@@ -46,9 +46,9 @@ def soak(
         fresh: Begins with the last tenth, on the box of the other.
 
     Returns:
-        `rss_slope` in bytes a frame (least squares over the second half, when caches are full), `rss_start`, `rss_end`, the
-        processor time of the first and the last tenth (at most 1,000 frames) in ms, that of the fresh tracker over the last
-        tenth (None without one), and the samples of memory.
+        `rss_slope` in bytes a frame (least squares over the second half, when caches are full), `rss_start`, `rss_end`,
+        the processor time of the first and the last tenth (at most 1,000 frames) in ms, that of the fresh tracker over
+        the last tenth (None without one), and the samples of memory.
     """
     order = list(range(len(clip.images))) + list(range(len(clip.images) - 2, 0, -1))
     tracker.init(clip.images[0], clip.box)

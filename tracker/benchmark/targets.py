@@ -19,8 +19,8 @@ def by_targets(
 ) -> dict[str, dict[str, float]]:
     """ms of a frame with several targets, as the tracker is configured.
 
-    Each target has a copy of the clip to itself, the copies side by side in one frame: so n targets are n times the work of
-    one, and are followed as well as it is.
+    Each target has a copy of the clip to itself, the copies side by side in one frame: so n targets are n times the
+    work of one, and are followed as well as it is.
 
     Args:
         tracker: What to time.

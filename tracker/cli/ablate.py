@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from tracker.training.ablation import Cell
 
 EXAMPLES = """examples:
-  ablate.py --config configs/siamtrack-s.yaml --validate got/train --names "davis-camel,davis-parkour" --output runs/ablation
+  ablate.py --config configs/siamtrack-s.yaml --validate got/train --names "davis-camel,davis-parkour" \\
+      --output runs/ablation
   ablate.py ... --minutes 60          an hour at most; the same command again goes on with what is not finished"""
 
 
@@ -26,8 +27,9 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line's arguments."""
     parser = Parser(
         prog="ablate.py",
-        description="Trains each energy with each loss of the score for the same steps, from the same prepared cache and the same first "
-        "scores, tracks validation clips with the result, and writes ablation.md, ablation.json and ablation.png.",
+        description="Trains each energy with each loss of the score for the same steps, from the same prepared cache "
+        "and the same first scores, tracks validation clips with the result, and writes ablation.md, "
+        "ablation.json and ablation.png.",
         epilog=EXAMPLES,
         formatter_class=RawEpilog,
     )
@@ -151,6 +153,7 @@ def _note(args: argparse.Namespace, config: Config, clips: Sequence[AnnotatedTra
     frames = sum(min(len(c.present), args.max_frames or len(c.present)) for c in clips)
     batch = int(config.train.get("batch_size", 32))
     return (
-        f"AUC, mean over {len(clips)} validation clips ({frames} frames, one pass). Recipe {config.name}, {args.steps} steps of {batch} "
-        f"pairs for each cell, seed {int(config.train.get('seed', 0))}; all cells see the same pairs and start with the same scores."
+        f"AUC, mean over {len(clips)} validation clips ({frames} frames, one pass). Recipe {config.name}, "
+        f"{args.steps} steps of {batch} pairs for each cell, seed {int(config.train.get('seed', 0))}; all cells "
+        "see the same pairs and start with the same scores."
     )

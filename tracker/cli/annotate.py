@@ -24,7 +24,8 @@ VIDEO_SUFFIXES = frozenset(
 EPILOG = f"""\
 formats for --export and --import, with what is written: {"; ".join(f"{f.name}: {f.text}" for f in FORMATS.values())}
 
-the csv of --headless has a header; a row is a box that you give, and a row with empty x,y,w,h says that the target leaves there:
+the csv of --headless has a header; a row is a box that you give, and a row with empty x,y,w,h says that the
+target leaves there:
   frame,id,class,x,y,w,h        (optional: name, and clip if there are several)
 
   siamtrack annotate clip.mp4                                                  opens the page in a browser
@@ -199,7 +200,8 @@ def import_all(project: Project, args: argparse.Namespace) -> None:
                 match = project.clips
             if not match:
                 raise AnnotationError(
-                    f"{path} holds annotations of {source.name!r}, and the project has {clip_names(project.clips)}; name that clip too."
+                    f"{path} holds annotations of {source.name!r}, and the project has {clip_names(project.clips)}; "
+                    "name that clip too."
                 )
             made = add_clip_of(project, match[0], source)
             say(args, f"{match[0].name}: {len(made)} target{'s' * (len(made) != 1)} from {path}.")
@@ -239,8 +241,8 @@ def track_all(project: Project, args: argparse.Namespace) -> None:
             counts = summary(target)
             say(
                 args,
-                f"{clip.name}, {target.name}: {counts['keys']} key box{'es' * (counts['keys'] != 1)}, boxes in {counts['boxes']} of "
-                f"{clip.frame_count} frames, {counts['doubtful']} doubtful.",
+                f"{clip.name}, {target.name}: {counts['keys']} key box{'es' * (counts['keys'] != 1)}, boxes in "
+                f"{counts['boxes']} of {clip.frame_count} frames, {counts['doubtful']} doubtful.",
             )
     say(args, f"Kept in {project.path}.")
 

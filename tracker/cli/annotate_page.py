@@ -23,15 +23,16 @@ if TYPE_CHECKING:
 
 
 def serve(project: Project, args: argparse.Namespace) -> int:
-    """Serve the page until Ctrl-C; returns the exit code. What was drawn is kept at once, so that nothing is lost by any end.
+    """Serve the page until Ctrl-C; returns the exit code. What was drawn is kept at once, so that nothing is lost by
+    any end.
 
     Raises:
         SiamTrackError: aiohttp is missing, or the address is taken.
     """
     if importlib.util.find_spec("aiohttp") is None:
         raise SiamTrackError(
-            "The page needs the package aiohttp, which is not installed; `pip install aiohttp` adds it (the extra `web` holds it). "
-            "--headless KEYS.csv works without."
+            "The page needs the package aiohttp, which is not installed; `pip install aiohttp` adds it (the extra "
+            "`web` holds it). --headless KEYS.csv works without."
         )
     from tracker.annotate.views import Desk
     from tracker.annotate.worker import Worker

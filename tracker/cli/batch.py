@@ -1,4 +1,5 @@
-"""`track 'clips/*.mp4' --init-dir boxes/ --output out/`: many clips in several processes, resumable, a table at the end."""
+"""`track 'clips/*.mp4' --init-dir boxes/ --output out/`: many clips in several processes, resumable, a table at the
+end."""
 
 from __future__ import annotations
 
@@ -108,7 +109,8 @@ def run_batch(args: argparse.Namespace) -> int:
         raise OutputError(f"--output {args.output} is a file; give a folder.")
     if args.box or args.init_file or args.find or args.save or args.save_boxes or args.show:
         raise OutputError(
-            "--box, --init-file, --find, --save, --save-boxes and --show are for one clip; with --init-dir leave them out."
+            "--box, --init-file, --find, --save, --save-boxes and --show are for one clip; with --init-dir leave "
+            "them out."
         )
     todo = jobs(args.source, args.init_dir, args.output)
     args.output.mkdir(parents=True, exist_ok=True)
@@ -141,7 +143,8 @@ def run_batch(args: argparse.Namespace) -> int:
     if failed:
         names = ", ".join(sorted(result.job.clip.name for result in failed))
         say_error(
-            f"{len(failed)} of {len(todo)} clips failed: {names}. The same command tries them again and leaves the others alone."
+            f"{len(failed)} of {len(todo)} clips failed: {names}. The same command tries them again and leaves the "
+            "others alone."
         )
     return FAILED_MIDWAY if failed else DONE
 
@@ -160,7 +163,10 @@ def _options(args: argparse.Namespace) -> list[str]:
 def _one(
     job: Job, options: Sequence[str], running: set[subprocess.Popen[str]], lock: threading.Lock, over: threading.Event
 ) -> Done:
-    """Track one clip in a process of its own: whatever happens there, the other clips go on. The file gets its name when it is whole."""
+    """Track one clip in a process of its own: whatever happens there, the other clips go on.
+
+    The file gets its name when it is whole.
+    """
     if job.out.exists():
         return Done(job, "before", "done before")
     if job.box is None:
@@ -176,7 +182,8 @@ def _one(
         if over.is_set():
             return Done(job, "failed", "stopped")
         process = subprocess.Popen(
-            [*command, "--save-boxes", str(part), "--overwrite", *options], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            [*command, "--save-boxes", str(part), "--overwrite", *options], stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE, text=True,
             env={**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")},
         )  # fmt: skip
         running.add(process)

@@ -18,7 +18,8 @@ from tracker.runtime.select import default_threads
 PARTS = ("stages", "compare", "network", "targets", "sizes")
 EPILOG = """examples:
   siamtrack benchmark
-  siamtrack benchmark --video clip.mp4 --box 368,190,32,27 --compare opencv:nano --model-dir nanotrack --classic --output speed
+  siamtrack benchmark --video clip.mp4 --box 368,190,32,27 --compare opencv:nano --model-dir nanotrack --classic \\
+      --output speed
   siamtrack benchmark --parts none --soak 10000"""
 
 

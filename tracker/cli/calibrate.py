@@ -14,9 +14,10 @@ from tracker.cli.stress import add_data_options, check_outputs, clips, given_dat
 def build_parser() -> Parser:
     """The options of `calibrate`."""
     parser = Parser(
-        description="Fit the score of a model, so that 0.8 means that 80 % of such boxes are on the target; store it in the checkpoint. "
-        "Take clips that the model was not trained on.",
-        epilog="Example: calibrate.py --model my.safetensors --dataset got10k --subset val --root GOT-10k --write --output calibration",
+        description="Fit the score of a model, so that 0.8 means that 80 % of such boxes are on the target; store it "
+        "in the checkpoint. Take clips that the model was not trained on.",
+        epilog="Example: calibrate.py --model my.safetensors --dataset got10k --subset val --root GOT-10k --write "
+        "--output calibration",
     )
     add_data_options(parser, 60)
     parser.set_defaults(kinds="none,occlusion,cut,leave,vanish")
@@ -54,18 +55,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     samples = sample(clips(dataset, kinds, args.seed, args.frames), model, engine, progress)
     if samples.right.all() or not samples.right.any():
         raise SourceError(
-            f"All {len(samples)} boxes on {dataset.title} are alike (all right or all wrong): nothing can be fitted on them."
+            f"All {len(samples)} boxes on {dataset.title} are alike (all right or all wrong): nothing can be fitted "
+            "on them."
         )
     result = calibrate(samples)
     weights = result.values["confidence"]
     assert isinstance(weights, tuple)
     lines = [
-        f"{model.name}, calibrated on {dataset.title} ({len(dataset.sequences)} sequences, {args.frames or 'all'} frames each; "
-        f"{', '.join(kinds)}; seed {args.seed}).",
+        f"{model.name}, calibrated on {dataset.title} ({len(dataset.sequences)} sequences, {args.frames or 'all'} "
+        f"frames each; {', '.join(kinds)}; seed {args.seed}).",
         "",
-        f"- {result.samples} boxes, {100 * result.right / result.samples:.1f} % of them on the target (IoU >= {OVERLAP:g})",
+        f"- {result.samples} boxes, {100 * result.right / result.samples:.1f} % of them on the target (IoU >= "
+        f"{OVERLAP:g})",
         f"- expected calibration error {result.error:.3f}, on clips that the fit had not seen (five folds of clips)",
-        f"- a box on the target scores above one that is not in {100 * result.auc:.1f} % of pairs (area under the ROC curve, same folds)",
+        f"- a box on the target scores above one that is not in {100 * result.auc:.1f} % of pairs (area under the "
+        "ROC curve, same folds)",
         "",
         "| feature | weight |",
         "|---|---|",

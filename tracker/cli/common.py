@@ -53,7 +53,8 @@ class RawEpilog(HelpFormatter, argparse.RawDescriptionHelpFormatter):
 
 
 class StoreOnce(argparse._StoreAction):
-    """An option that names what to follow or write: a second one is refused, where of other options the last one counts."""
+    """An option that names what to follow or write: a second one is refused, where of other options the last one
+    counts."""
 
     def __call__(
         self,
@@ -172,7 +173,8 @@ def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None 
 
 
 def _one_blas_thread() -> None:
-    """See `tracker.runtime.blas`, which can't be imported without numpy: before that is loaded the environment does it."""
+    """See `tracker.runtime.blas`, which can't be imported without numpy: before that is loaded the environment does
+    it."""
     if "numpy" in sys.modules:
         from tracker.runtime.blas import one_blas_thread
 
@@ -188,7 +190,8 @@ def entry(name: str, argv: Sequence[str] | None = None) -> int:
 
 
 def _on_signal(number: int) -> Any:
-    """Handles a signal; the handler before, or None where there can't be one (another thread) or it is ignored (nohup)."""
+    """Handles a signal; the handler before, or None where there can't be one (another thread) or it is ignored
+    (nohup)."""
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(number) is signal.SIG_IGN:
         return None
     return signal.signal(number, _stop)
@@ -197,8 +200,8 @@ def _on_signal(number: int) -> Any:
 def _stop(number: int, frame: FrameType | None) -> None:
     """SIGTERM or Ctrl-C.
 
-    Packages catch everything while they are imported (OpenCV: `except: pass`), so an exception is lost there, and the job
-    would run on. Outputs are whole at any moment; so within an import the process ends at once.
+    Packages catch everything while they are imported (OpenCV: `except: pass`), so an exception is lost there, and the
+    job would run on. Outputs are whole at any moment; so within an import the process ends at once.
     """
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
@@ -248,7 +251,8 @@ def parse_box(text: str) -> tuple[float, float, float, float]:
         x, y, w, h = (float(part) for part in text.replace(",", " ").split())
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not a box: four numbers x,y,w,h in pixels are needed (left, top, width, height), for example 10,20,64,48"
+            f"{text!r} is not a box: four numbers x,y,w,h in pixels are needed (left, top, width, height), for "
+            "example 10,20,64,48"
         ) from None
     return x, y, w, h
 

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from tracker.types import Image
 
 DESCRIPTION = """\
-How many boxes a person must draw in `siamtrack annotate`, simulated on clips whose boxes are known. The first box is given; then the true
-box of the worst frame is drawn, again and again, until the mean overlap over all frames reaches --goal. Compared are straight lines
+How many boxes a person must draw in `siamtrack annotate`, simulated on clips whose boxes are known. The first box is
+given; then the true box of the worst frame is drawn, again and again, until the mean overlap over all frames reaches
+--goal. Compared are straight lines
 between the boxes, which is what label tools draw, and, in the same loop, trackers of OpenCV.
 """
 EXAMPLES = """\
@@ -87,7 +88,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     import numpy as np
 
     print(
-        f"Goal: mean IoU {args.goal:g}. Python {platform.python_version()}, numpy {np.__version__}, {tracker.engine.name}."
+        f"Goal: mean IoU {args.goal:g}. Python {platform.python_version()}, numpy {np.__version__}, "
+        f"{tracker.engine.name}."
     )
     return DONE
 
@@ -104,8 +106,8 @@ def one(sequence: SequenceData, trackers: dict[str, Follower], args: argparse.Na
         fill, machine = by_tracking(frames, tracker)
         out.append(annotate_like_a_person(truth, fill, args.goal, args.most))
         sys.stderr.write(
-            f"{sequence.name}: {name} {out[-1].drawn or 'never'}, lines {out[0].drawn or 'never'}; {machine.tracked} frames tracked "
-            f"in {time.perf_counter() - began:.0f} s\n"
+            f"{sequence.name}: {name} {out[-1].drawn or 'never'}, lines {out[0].drawn or 'never'}; {machine.tracked} "
+            f"frames tracked in {time.perf_counter() - began:.0f} s\n"
         )
     return out
 

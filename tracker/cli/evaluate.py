@@ -188,7 +188,8 @@ def _report(
     if crashes:
         names = ", ".join(f"{r.tracker} on {r.sequence}" for r in crashes[:5])
         sys.stderr.write(
-            f"{len(crashes)} of {len(results)} runs crashed and count as misses: {names}. The same command tries them again.\n"
+            f"{len(crashes)} of {len(results)} runs crashed and count as misses: {names}. The same command tries "
+            "them again.\n"
         )
         code = FAILED_MIDWAY
     return code

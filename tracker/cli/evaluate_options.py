@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 def build_parser() -> argparse.ArgumentParser:
     """The options of `evaluate`."""
     parser = Parser(
-        description="Measure trackers on a benchmark. Nothing is downloaded. The same command again goes on where a stopped run was.",
-        epilog="Example: evaluate.py --dataset otb --root OTB --model siamtrack-s --tracker still --tracker opencv:mil --workers 2. "
-        "What each number means: docs/protocol.md.",
+        description="Measure trackers on a benchmark. Nothing is downloaded. The same command again goes on where a "
+        "stopped run was.",
+        epilog="Example: evaluate.py --dataset otb --root OTB --model siamtrack-s --tracker still --tracker "
+        "opencv:mil --workers 2. What each number means: docs/protocol.md.",
     )
     data = parser.add_argument_group("data set")
     data.add_argument(

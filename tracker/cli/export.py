@@ -27,7 +27,8 @@ docs/export.md says how to use the files from C++ or Python with OpenCV or ONNX 
 def build_parser() -> argparse.ArgumentParser:
     """The options of `export`."""
     parser = Parser(
-        description="Write a model as two files: the template branch, run once, and the search branch with its head, run every frame.",
+        description="Write a model as two files: the template branch, run once, and the search branch with its head, "
+        "run every frame.",
         epilog=EPILOG,
         formatter_class=RawEpilog,
     )
@@ -96,7 +97,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"{path}  {path.stat().st_size / 1e6:.2f} MB")
     config = model.config.model
     print(
-        f"template {config.template_size} px, search {config.search_size} px (any size works), response stride {model.stride} px"
+        f"template {config.template_size} px, search {config.search_size} px (any size works), response stride "
+        f"{model.stride} px"
     )
     return DONE
 
@@ -140,6 +142,6 @@ def _write_int8(
         return
     cost = accuracy_cost(model, small, rest)
     print(
-        f"accuracy on the other {len(rest)} sequences ({cost.frames} frames): mean overlap {cost.float32:.4f} in float32, "
-        f"{cost.int8:.4f} in int8, a cost of {cost.float32 - cost.int8:+.4f}"
+        f"accuracy on the other {len(rest)} sequences ({cost.frames} frames): mean overlap {cost.float32:.4f} in "
+        f"float32, {cost.int8:.4f} in int8, a cost of {cost.float32 - cost.int8:+.4f}"
     )

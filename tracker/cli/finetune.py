@@ -24,7 +24,8 @@ EXAMPLES = """examples:
   finetune.py a.mp4 b.mp4 c.mp4 --output my.safetensors        boxes beside the clips: a.txt, b.txt, c.txt
   track.py new.mp4 --model my.safetensors --box 10,20,64,48    the adapted model at work
 
-The end of each clip is held out: the model is never trained on it, and both models are tracked over it, before and after.
+The end of each clip is held out: the model is never trained on it, and both models are tracked over it,
+before and after.
 An adapted model that tracks no better there is not saved."""
 
 
@@ -32,7 +33,8 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line's arguments."""
     parser = Parser(
         prog="finetune.py",
-        description="Adapts a model to your own object or domain from a few labelled clips. The backbone stays as it is.",
+        description="Adapts a model to your own object or domain from a few labelled clips. The backbone stays as it "
+        "is.",
         epilog=EXAMPLES,
         formatter_class=RawEpilog,
     )
@@ -150,7 +152,8 @@ def pair_up(clips: Sequence[Path], boxes: Sequence[Path]) -> list[tuple[Path, Pa
 
     if boxes and len(boxes) != len(clips):
         raise DataError(
-            f"There are {len(clips)} clips and {len(boxes)} box files; give one for each, or none if they lie beside the clips."
+            f"There are {len(clips)} clips and {len(boxes)} box files; give one for each, or none if they lie beside "
+            "the clips."
         )
     found = list(boxes) or [find_boxes(c) or c.with_suffix(".txt") for c in clips]
     for path in [*clips, *found]:
@@ -184,7 +187,8 @@ def _run(args: argparse.Namespace, adapt: FinetuneConfig, pairs: Sequence[tuple[
     config, model = loaded.config, copy.deepcopy(loaded.module)
     terminal = sys.stderr.isatty()
     print(
-        f"{loaded.name}: {len(tracks)} track{'s' * (len(tracks) > 1)}; {_frames(first)} frames to train on, {_frames(held)} held out"
+        f"{loaded.name}: {len(tracks)} track{'s' * (len(tracks) > 1)}; {_frames(first)} frames to train on, "
+        f"{_frames(held)} held out"
     )
 
     before = measure_clips(model, config, held, adapt.max_frames, args.engine)
@@ -205,8 +209,9 @@ def _run(args: argparse.Namespace, adapt: FinetuneConfig, pairs: Sequence[tuple[
     print(f"{seconds:.0f} s, {trained - cut:.0f} of them for {adapt.steps} steps of {adapt.batch_size} pairs")
     if figures.gain <= 0 and not args.keep_worse:
         say_error(
-            f"Not saved: on the held-out frames the adapted model is no better ({figures.gain:+.3f} AUC); stay with {loaded.name}. "
-            "Label more or other clips, try fewer --steps or a lower --learning-rate; --keep-worse saves it all the same."
+            f"Not saved: on the held-out frames the adapted model is no better ({figures.gain:+.3f} AUC); stay with "
+            f"{loaded.name}. Label more or other clips, try fewer --steps or a lower --learning-rate; --keep-worse "
+            "saves it all the same."
         )
         return BAD_REQUEST
     save_model(args.output, model, config, _notes(args, loaded.name, adapt, figures))

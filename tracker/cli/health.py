@@ -94,14 +94,8 @@ def packages() -> list[Line]:
             importlib.import_module(module)
         except Exception as error:
             if importlib.util.find_spec(module) is None:
-                lines.append(
-                    Line(
-                        name,
-                        f"not installed; `pip install {name}`",
-                        ok=False,
-                        fatal=module not in ("got10k", "six", "onnxruntime"),
-                    )
-                )
+                fatal = module not in ("got10k", "six", "onnxruntime")
+                lines.append(Line(name, f"not installed; `pip install {name}`", ok=False, fatal=fatal))
             else:
                 lines.append(
                     Line(name, f"installed but broken: {first_line(error)}{_hint(error)}", ok=False, fatal=True)
@@ -225,7 +219,10 @@ def devices() -> list[Line]:
     ) and sys.platform.startswith("linux"):
         reason = f"torch is built for CUDA {torch.version.cuda}, but no NVIDIA driver is loaded"
     else:
-        reason = f"torch is built for CUDA {torch.version.cuda} but finds no GPU that it can use; `nvidia-smi` tells the driver's version"
+        reason = (
+            f"torch is built for CUDA {torch.version.cuda} but finds no GPU that it can use; `nvidia-smi` tells "
+            "the driver's version"
+        )
     return [*lines, Line("cuda", reason, ok=False)]
 
 
@@ -240,7 +237,8 @@ def engines() -> list[Line]:
         if module == "onnxruntime":
             import onnxruntime
 
-            text += f" ({', '.join(name.removesuffix('ExecutionProvider') for name in onnxruntime.get_available_providers())})"
+            providers = onnxruntime.get_available_providers()
+            text += f" ({', '.join(name.removesuffix('ExecutionProvider') for name in providers)})"
         lines.append(Line(module, text))
     return lines
 

@@ -1,4 +1,5 @@
-"""`tools/live.py SOURCE`: follow a target in a camera or stream, always in the newest frame, so that the picture never lags."""
+"""`tools/live.py SOURCE`: follow a target in a camera or stream, always in the newest frame, so that the picture never
+lags."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ EPILOG = """\
 keys in the window: r freezes the picture to draw a box (Enter accepts, Esc cancels), space pauses, q quits
 a slow computer drops frames rather than lag behind; drops and latency (arrival of a frame to its box) are on screen
 files hold the frames that were tracked, with the time at which they came
-exit codes: 0 the stream ended, q or --duration; 1 the stream was lost, files are valid; 2 can't be done; 130 Ctrl-C, files are valid
+exit codes: 0 the stream ended, q or --duration; 1 the stream was lost, files are valid; 2 can't be done; 130 Ctrl-C,
+files are valid
 
   live.py 0                                                         first camera
   live.py rtsp://user:password@host/path --save out.mp4
@@ -52,7 +54,8 @@ def build_parser() -> Parser:
         type=parse_box,
         default=[],
         metavar="X,Y,W,H",
-        help="left, top, width, height in pixels of the first frame; repeat it for several targets; without it, draw in the window",
+        help="left, top, width, height in pixels of the first frame; repeat it for several targets; without it, "
+        "draw in the window",
     )
     parser.add_argument(
         "--find",

@@ -1,4 +1,5 @@
-"""`match search GALLERY SOURCE`: known things in pictures, folders and videos; in a video tracks start by themselves."""
+"""`match search GALLERY SOURCE`: known things in pictures, folders and videos; in a video tracks start by
+themselves."""
 
 from __future__ import annotations
 
@@ -59,7 +60,8 @@ def search(argv: Sequence[str] | None = None) -> int:
     for path in (args.save, args.save_boxes):
         if pictures is not None and path is not None:
             parser.error(
-                f"{path} can't be written: the outputs are those of a video, and {args.source} holds pictures (--video: they are frames)"
+                f"{path} can't be written: the outputs are those of a video, and {args.source} holds pictures "
+                "(--video: they are frames)"
             )
         if path is not None and path.exists() and not args.overwrite:
             raise OutputError(f"The output {path} exists; --overwrite replaces it.")
@@ -165,7 +167,9 @@ def _row(frame: Frame, one: Found) -> str:
     x, y, w, h = (f"{v:.2f}" for v in one.track.box)
     probability = "" if one.probability is None else f"{one.probability:.4f}"
     name = '"' + one.name.replace('"', '""') + '"' if any(c in one.name for c in ',"\n') else one.name
-    return f"{frame.index},{name},{x},{y},{w},{h},{one.track.score:.4f},{one.track.state.value},{one.similarity:.4f},{probability}\n"
+    track = one.track
+    place = f"{frame.index},{name},{x},{y},{w},{h}"
+    return f"{place},{track.score:.4f},{track.state.value},{one.similarity:.4f},{probability}\n"
 
 
 def _sink(args: argparse.Namespace, stack: ExitStack, info: Any) -> Any:

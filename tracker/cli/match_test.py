@@ -12,8 +12,8 @@ from tracker.cli.common import DONE, Parser, RawEpilog, add_version
 from tracker.errors import ConfigError
 
 EPILOG = """\
-  siamtrack match test match-omniglot --protocol oneshot --path DATA/omniglot/all_runs.zip     Lake's 20 runs of 20-way one-shot
-  siamtrack match test runs/faces/last.safetensors --recipe match-faces data.fold=0            the people it was not trained on
+  siamtrack match test match-omniglot --protocol oneshot --path DATA/omniglot/all_runs.zip  20-way one-shot, 20 runs
+  siamtrack match test runs/faces/last.safetensors --recipe match-faces data.fold=0  the people it was not trained on
   siamtrack match test siamtrack-s --protocol verification --path folder/of/classes
   siamtrack match test match-sentences --protocol sts --path sts-test.csv test.source.scale=5
 """
@@ -96,7 +96,8 @@ def _core(args: Any) -> Any:
 def calibrate(argv: Sequence[str] | None = None) -> int:
     """Fit probability and thresholds; returns the exit code."""
     parser = Parser(
-        description="Fit what similarities mean to pictures of known classes; a gallery is fitted to its own references."
+        description="Fit what similarities mean to pictures of known classes; a gallery is fitted to its own "
+        "references."
     )
     parser.add_argument("model", type=Path, metavar="MODEL.safetensors|GALLERY.npz", help="changed in place")
     parser.add_argument(
@@ -129,7 +130,8 @@ def calibrate(argv: Sequence[str] | None = None) -> int:
         save_matcher(args.model, stored.twins, stored.name, found, stored.notes)
     assert found is not None
     print(
-        f"{args.model}: {found.genuine} genuine and {found.impostor} impostor pairs, equal error rate {found.eer:.3f}; written"
+        f"{args.model}: {found.genuine} genuine and {found.impostor} impostor pairs, equal error rate "
+        f"{found.eer:.3f}; written"
     )
     return DONE
 

@@ -67,7 +67,8 @@ def _check(folder: Path, args: argparse.Namespace) -> None:
         )
     if there and not (args.resume or args.overwrite):
         raise OutputError(
-            f"The folder {folder} holds a run already; go on with --resume, remove it with --overwrite, or name another."
+            f"The folder {folder} holds a run already; go on with --resume, remove it with --overwrite, or name "
+            "another."
         )
 
 
@@ -116,7 +117,8 @@ def _run(config: Any, folder: Path, args: argparse.Namespace) -> int:
         distributed.stop()
     if first and not args.quiet:
         print(
-            f"{result.stopped} at step {result.step} of {config.train.steps}: {result.pairs} samples in {result.seconds:.0f} s"
+            f"{result.stopped} at step {result.step} of {config.train.steps}: {result.pairs} samples in "
+            f"{result.seconds:.0f} s"
         )
         if result.best:
             best = ", ".join(f"{name} {value:.4f}" for name, value in result.best.items() if name != "step")

@@ -10,7 +10,8 @@ from typing import Any
 from tracker.cli.common import DONE, Parser, RawEpilog, add_version, parse_box
 
 EPILOG = """\
-similarity: cosine of the embeddings, 1 for the same picture (or minus a squared distance, or a dot product, as the model says)
+similarity: cosine of the embeddings, 1 for the same picture (or minus a squared distance, or a dot product, as the
+model says)
 probability: that it is the same, where both answers are as likely beforehand
 decision: yes from the similarity on that a share --far of pairs of different things would reach
 

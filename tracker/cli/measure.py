@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
   siamtrack track clip.mp4 --box 10,20,64,48 --save-boxes tracks.csv
-  siamtrack report tracks.csv --video clip.mp4 --length 120,400,620,400=2.5m --zone 'door=0,0,200,0,200,300,0,300' --smooth
+  siamtrack report tracks.csv --video clip.mp4 --length 120,400,620,400=2.5m \\
+      --zone 'door=0,0,200,0,200,300,0,300' --smooth
 """
 
 

@@ -31,7 +31,8 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="change one setting, for example tracking.window_influence=0.3; may be repeated; `siamtrack settings` lists them",
+        help="change one setting, for example tracking.window_influence=0.3; may be repeated; `siamtrack "
+        "settings` lists them",
     )
     group.add_argument(
         "--device",
@@ -60,7 +61,8 @@ def check_model_options(args: argparse.Namespace) -> None:
 
 
 LIVE_BUDGET_MS = 40
-"""Milliseconds of search for a LOST target in a frame of a live source; files are searched without a limit, so that runs repeat."""
+"""Milliseconds of search for a LOST target in a frame of a live source; files are searched without a limit, so that
+runs repeat."""
 
 
 def load_tracker(args: argparse.Namespace, live: bool = False) -> SiamTracker:

@@ -45,7 +45,8 @@ def add_output_options(parser: Parser) -> None:
         "--view",
         choices=VIEWS,
         default=VIEWS[0],
-        help="what window and video show: the frame with boxes, or beside it the template, the search window and the response",
+        help="what window and video show: the frame with boxes, or beside it the template, the search window and "
+        "the response",
     )
     group.add_argument(
         "--smooth",
@@ -53,12 +54,14 @@ def add_output_options(parser: Parser) -> None:
         type=whole_number(0),
         const=8,
         metavar="LAG",
-        help="calm the boxes in files of boxes by a look at the LAG frames that follow (8); the video shows them as tracked",
+        help="calm the boxes in files of boxes by a look at the LAG frames that follow (8); the video shows them "
+        "as tracked",
     )
     group.add_argument(
         "--overwrite",
         action="store_true",
-        help="replace outputs that exist; without it they are left alone; the old ones stay until the new ones are complete",
+        help="replace outputs that exist; without it they are left alone; the old ones stay until the new ones "
+        "are complete",
     )
 
 

@@ -33,8 +33,8 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line's arguments."""
     parser = Parser(
         prog="prepare.py",
-        description="Cuts the training views of a recipe once and keeps them: as pictures, or as features of frozen stages. "
-        "Resumable: what is there already stays.",
+        description="Cuts the training views of a recipe once and keeps them: as pictures, or as features of frozen "
+        "stages. Resumable: what is there already stays.",
         epilog=EXAMPLES,
         formatter_class=RawEpilog,
     )
@@ -69,7 +69,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def quiet_process() -> None:
-    """Settings of a process that cuts crops: one core, OpenCV's part included, and not a word of torch's exporter on its own future."""
+    """Settings of a process that cuts crops: one core, OpenCV's part included, and not a word of torch's exporter on
+    its own future."""
     import warnings
 
     import cv2
@@ -159,7 +160,8 @@ def _fill(workers: int, config: Config, pairs: PairConfig) -> int:
     groups = sum(min(pairs.cache.shard, pairs.cache.groups - n * pairs.cache.shard) for n in todo)
     rate = f", {groups} of them made now, {groups / seconds:.1f} groups/s" if todo else ""
     print(
-        f"{folder}: {pairs.cache.groups} samples of {pairs.material.templates} templates and {pairs.material.searches} searches{rate}"
+        f"{folder}: {pairs.cache.groups} samples of {pairs.material.templates} templates and "
+        f"{pairs.material.searches} searches{rate}"
     )
     return DONE
 
@@ -173,7 +175,8 @@ def _made(todo: Sequence[int], workers: int, config: Config) -> Iterator[int]:
             maker.make(number)
             yield number
         return
-    # Not multiprocessing.Pool: leaving it early kills its workers, and one that dies with a queue's lock in hand hangs the rest.
+    # Not multiprocessing.Pool: leaving it early kills its workers, and one that dies with a queue's lock in hand hangs
+    # the rest.
     with ProcessPoolExecutor(min(workers, len(todo)), get_context("spawn"), _start, (config,)) as pool:
         try:
             for done in as_completed([pool.submit(_make, number) for number in todo]):
@@ -224,6 +227,7 @@ def _measure(seconds: float, config: Config, pairs: PairConfig) -> int:
     print(f"{config.name}: one process, {seconds:g} s each")
     for rate in rates:
         print(
-            f"  {rate.name:<{width}}  {rate.pairs_per_second:8.1f} pairs/s  x{rate.pairs_per_second / base:<6.1f} {rate.note}"
+            f"  {rate.name:<{width}}  {rate.pairs_per_second:8.1f} pairs/s  x{rate.pairs_per_second / base:<6.1f} "
+            f"{rate.note}"
         )
     return DONE

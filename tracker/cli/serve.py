@@ -28,7 +28,8 @@ docs/serve.md explains streams.yaml field by field. In short:
     gate: {source: rtsp://user:password@host/path, targets: {car: {box: [10, 20, 64, 48]}}}
     clip: {source: clip.mp4, targets: {dog: {box: [5, 6, 40, 30]}}, record: {video: dog.mp4}}
 
-exit codes: 0 all files ended, 1 a file could not be read to its end, 2 can't be done, 130 Ctrl-C, 143 SIGTERM (recordings are complete)
+exit codes: 0 all files ended, 1 a file could not be read to its end, 2 can't be done, 130 Ctrl-C, 143 SIGTERM
+(recordings are complete)
 
   siamtrack serve streams.yaml --check            open every source, say what it is, and stop
   siamtrack serve streams.yaml > results.jsonl    results are JSON lines on standard output

@@ -202,7 +202,8 @@ class Session:
         """Finish all outputs; safe to call twice.
 
         Args:
-            complete: False: the work was broken off, so files of an earlier run stay, and the new ones are left beside them.
+            complete: False: the work was broken off, so files of an earlier run stay, and the new ones are left beside
+                them.
 
         Raises:
             OutputError: One could not be finished. The others are.
@@ -217,7 +218,8 @@ class Session:
             raise failed
 
     def worth(self, code: int) -> bool:
-        """Whether the outputs take the places of old ones: the work is done, or it has no end of its own, as a camera's."""
+        """Whether the outputs take the places of old ones: the work is done, or it has no end of its own, as a
+        camera's."""
         return code == DONE or (self._info.live and self.tally.frames > 0)
 
     def beside(self) -> list[Path]:
@@ -255,7 +257,10 @@ def finish(session: Session, work: Callable[[], None], progress: Progress) -> tu
 
 
 def note(args: argparse.Namespace, text: str) -> None:
-    """Tell the user something, unless --quiet. That nobody reads it any more (`| head -1`) is no reason to leave files unwritten."""
+    """Tell the user something, unless --quiet.
+
+    That nobody reads it any more (`| head -1`) is no reason to leave files unwritten.
+    """
     if args.quiet:
         return
     try:

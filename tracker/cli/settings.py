@@ -14,7 +14,8 @@ from tracker.settings import Setting, default_of, fields_of
 
 HEAD = """# Settings
 
-Every setting of a recipe or of `--set KEY=VALUE`. A value out of its bounds is refused when it is read. This page is printed by
+Every setting of a recipe or of `--set KEY=VALUE`. A value out of its bounds is refused when it is read. This page is
+printed by
 `siamtrack settings --markdown`; `siamtrack settings tracking.redetect` prints a part of it in the terminal.
 """
 

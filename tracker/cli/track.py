@@ -37,7 +37,8 @@ EPILOG = """\
 without --box or --init-file a window opens to draw the box: drag with the mouse, Enter accepts, Esc cancels;
 without --save, --save-boxes or --show it is shown, or, where there is no display, written to ./SOURCE_tracked.mp4
 keys in the window: space pauses, r draws the box anew, q quits
-exit codes: 0 done; 1 failed in the middle, files are valid up to there; 2 can't be done, nothing written; 130 Ctrl-C, files are valid
+exit codes: 0 done; 1 failed in the middle, files are valid up to there; 2 can't be done, nothing written; 130 Ctrl-C,
+files are valid
 
   track.py clip.mp4                                        draw the box in a window and watch
   track.py clip.mp4 --box 10,20,64,48 --save out.mp4       no display needed
@@ -68,7 +69,8 @@ def build_parser() -> Parser:
         action=StoreOnce,
         type=Path,
         metavar="FILE",
-        help="take the boxes of the first frame from a file (csv, jsonl, txt of any benchmark); every target in it is followed",
+        help="take the boxes of the first frame from a file (csv, jsonl, txt of any benchmark); every target in "
+        "it is followed",
     )
     target.add_argument(
         "--init-id",
@@ -101,7 +103,8 @@ def build_parser() -> Parser:
         "--template-from",
         type=Path,
         metavar="PICTURE",
-        help="--box lies in this picture, perhaps of another modality (visible, thermal); the thing is looked for in the first frame",
+        help="--box lies in this picture, perhaps of another modality (visible, thermal); the thing is looked for "
+        "in the first frame",
     )
     target.add_argument(
         "--template-model",
@@ -124,7 +127,8 @@ def build_parser() -> Parser:
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="the same command as before, broken off then: keep the rows in --save-boxes, track again up to there, and go on",
+        help="the same command as before, broken off then: keep the rows in --save-boxes, track again up to "
+        "there, and go on",
     )
     show = parser.add_argument_group("display")
     show.add_argument(

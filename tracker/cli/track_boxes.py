@@ -29,7 +29,8 @@ def given_boxes(args: argparse.Namespace) -> list[Box]:
         if len(found) > 1:
             note(
                 args,
-                f"Following {len(found)} targets of {args.init_file}: ids {', '.join(map(str, found))} there, 0 to {len(found) - 1} here.",
+                f"Following {len(found)} targets of {args.init_file}: ids {', '.join(map(str, found))} there, 0 to "
+                f"{len(found) - 1} here.",
             )
         if left:
             sys.stderr.write(f"{left}\n")
@@ -65,7 +66,8 @@ def placed_boxes(args: argparse.Namespace, boxes: Sequence[Box], first: Frame) -
         x, y, w, h = (round(v, 1) for v in found.box)
         note(
             args,
-            f"Found in the first frame at {x:g},{y:g},{w:g},{h:g} (similarity {found.similarity:.2f}, lead {found.lead:.2f}).",
+            f"Found in the first frame at {x:g},{y:g},{w:g},{h:g} (similarity {found.similarity:.2f}, lead "
+            f"{found.lead:.2f}).",
         )
         out.append(np.array(found.box, np.float64))
     return out

@@ -43,7 +43,8 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line's arguments."""
     parser = Parser(
         prog="train.py",
-        description="Trains a model from a recipe. Ctrl-C writes a checkpoint first; --resume goes on from the last one.",
+        description="Trains a model from a recipe. Ctrl-C writes a checkpoint first; --resume goes on from the last "
+        "one.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -59,7 +60,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--init",
         default="imagenet",
         metavar="imagenet|random|MODEL",
-        help="first weights: the backbone's ImageNet weights, none, or a shipped model or .safetensors file (default: imagenet)",
+        help="first weights: the backbone's ImageNet weights, none, or a shipped model or .safetensors file "
+        "(default: imagenet)",
     )
     out = parser.add_argument_group("run")
     out.add_argument(
@@ -136,7 +138,8 @@ def _check_folder(folder: Path, args: argparse.Namespace) -> None:
         raise OutputError(f"The output {folder} is a file; name a folder by --output.")
     if not (args.resume or args.overwrite or args.preview) and (folder / LAST).exists():
         raise OutputError(
-            f"The folder {folder} holds a run already; go on with --resume, remove it with --overwrite, or name another."
+            f"The folder {folder} holds a run already; go on with --resume, remove it with --overwrite, or name "
+            "another."
         )
 
 

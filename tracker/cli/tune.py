@@ -1,4 +1,5 @@
-"""`tools/tune.py`: search the tracking constants of a model on a validation split and judge the result on a hold-out."""
+"""`tools/tune.py`: search the tracking constants of a model on a validation split and judge the result on a
+hold-out."""
 
 from __future__ import annotations
 
@@ -55,7 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     split = search.split
     _say(
         args,
-        f"{dataset.title}: {len(split.validation)} sequences to search on, {len(split.holdout)} held out; study {study_file}",
+        f"{dataset.title}: {len(split.validation)} sequences to search on, {len(split.holdout)} held out; study "
+        f"{study_file}",
     )
     factory = SiamFactory(str(args.model), args.device, args.engine)
     with tempfile.TemporaryDirectory(prefix="siamtrack-frames-") as folder:
@@ -88,8 +90,8 @@ def _check(args: argparse.Namespace, study_file: Path) -> None:
     if key in TESTS or subset == "test" or (key in ("lasot", "trackingnet") and subset is None):
         what = f"--subset {subset or 'test'} of {key}" if key not in TESTS else f"The data set {key}"
         raise ConfigError(
-            f"{what} is for testing: constants tuned on it would make its numbers worthless. Tune on got10k val or train, lasot train, "
-            "trackingnet train, or on a folder of your own (--dataset folder)."
+            f"{what} is for testing: constants tuned on it would make its numbers worthless. Tune on got10k val or "
+            "train, lasot train, trackingnet train, or on a folder of your own (--dataset folder)."
         )
     if args.output.suffix not in (".yaml", ".yml"):
         raise OutputError(f"The output {args.output} must end in .yaml; it is a configuration.")
@@ -136,7 +138,8 @@ def _split(args: argparse.Namespace, names: list[str]) -> Split:
     rest = [n for n in names if n not in held]
     if not held or not rest:
         raise ConfigError(
-            f"--holdout-sequences {args.holdout_sequences!r} matches {len(held)} of {len(names)} sequences; both sides need some."
+            f"--holdout-sequences {args.holdout_sequences!r} matches {len(held)} of {len(names)} sequences; both "
+            "sides need some."
         )
     shared = {group(n) for n in held} & {group(n) for n in rest}
     if shared:

@@ -1,4 +1,5 @@
-"""`verify`: how alike what two pictures show is, by the tracker's own network; several references are few-shot recognition."""
+"""`verify`: how alike what two pictures show is, by the tracker's own network; several references are few-shot
+recognition."""
 
 from __future__ import annotations
 

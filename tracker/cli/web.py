@@ -35,8 +35,8 @@ def add_web_options(parser: Parser) -> None:
         nargs="?",
         const="",
         metavar="HOST:PORT",
-        help="show and steer it in a browser instead of a window; alone: 127.0.0.1:8765, this machine only; with another host a "
-        "token is part of the address that is printed. A file is played in a loop",
+        help="show and steer it in a browser instead of a window; alone: 127.0.0.1:8765, this machine only; with "
+        "another host a token is part of the address that is printed. A file is played in a loop",
     )
     group.add_argument(
         "--save-dir",
@@ -50,7 +50,8 @@ def check_web_options(args: argparse.Namespace) -> None:
     """What can be found wrong before anything is opened.
 
     Raises:
-        SiamTrackError: aiohttp is missing, the address is none, or options were given that need a window or go with files.
+        SiamTrackError: aiohttp is missing, the address is none, or options were given that need a window or go with
+            files.
     """
     from tracker.web.access import parse_address
     from tracker.web.recorder import check_folder
@@ -58,11 +59,13 @@ def check_web_options(args: argparse.Namespace) -> None:
     parse_address(args.web)
     if args.save or args.save_boxes:
         raise SiamTrackError(
-            "--save and --save-boxes don't go with --web: recordings are started in the page; --save-dir FOLDER says where they go."
+            "--save and --save-boxes don't go with --web: recordings are started in the page; --save-dir FOLDER says "
+            "where they go."
         )
     if importlib.util.find_spec("aiohttp") is None:
         raise SiamTrackError(
-            "The browser page needs the package aiohttp, which is not installed; `pip install aiohttp` adds it (the extra `web` holds it)."
+            "The browser page needs the package aiohttp, which is not installed; `pip install aiohttp` adds it (the "
+            "extra `web` holds it)."
         )
     model_options.check_model_options(args)
     if args.save_dir:

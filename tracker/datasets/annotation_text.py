@@ -75,7 +75,8 @@ def read_table(path: Path, columns: tuple[int, ...] = (4,)) -> NDArray[np.float6
         if len(row) not in columns or (rows and len(row) != len(rows[0])):
             expected = " or ".join(str(c) for c in columns)
             raise SourceError(
-                f"{path} line {number} has {len(row)} values; expected {expected} in every line, for example 10,20,64,48."
+                f"{path} line {number} has {len(row)} values; expected {expected} in every line, for example "
+                "10,20,64,48."
             )
         rows.append(row)
     if not rows:
@@ -84,7 +85,8 @@ def read_table(path: Path, columns: tuple[int, ...] = (4,)) -> NDArray[np.float6
 
 
 def read_flags(path: Path, count: int) -> NDArray[np.float64] | None:
-    """One number per frame, on lines or between commas (labels and tags); padded with zeros to `count`; None if absent."""
+    """One number per frame, on lines or between commas (labels and tags); padded with zeros to `count`; None if
+    absent."""
     if not path.is_file():
         return None
     words = re.split(r"[,;\s]+", annotation_text(path).strip())
@@ -116,7 +118,8 @@ def derived_attributes(truth: NDArray[np.float64], size: tuple[int, int] = (0, 0
     Returns:
         Name -> (N,) bool: "scale variation" (area more than twice or less than half of the first frame's),
         "aspect change" (aspect ratio beyond a factor 2 of the first frame's, UAV123), "fast motion" (more than 20 px
-        since the frame before), "low resolution" (fewer than 400 px in the box), "at the border" (box cut by the frame).
+        since the frame before), "low resolution" (fewer than 400 px in the box), "at the border" (box cut by the
+        frame).
     """
     good = has_area(truth)
     with np.errstate(all="ignore"):

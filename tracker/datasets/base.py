@@ -85,7 +85,8 @@ class SequenceData:
                 yield frame.image
 
     def content(self) -> str:
-        """A key of what the sequence holds: its annotation, and name, size, time of change and samples of its pictures."""
+        """A key of what the sequence holds: its annotation, and name, size, time of change and samples of its
+        pictures."""
         arrays = [self.truth, self.valid, self.init, np.zeros(0) if self.polygons is None else self.polygons]
         return content_of(self.frames, b"".join(np.ascontiguousarray(a).tobytes() for a in arrays))
 
@@ -109,7 +110,8 @@ class Dataset:
         rules: Which metrics are the benchmark's own: "got10k", "otb", "lasot", "trackingnet" or "vot".
         sequences: In the benchmark's order.
         eao_range: (low, high) sequence lengths over which the expected overlap is averaged (VOT), else None.
-        truth_withheld: True where only the first box is public (GOT-10k test, TrackingNet test): nothing may be measured.
+        truth_withheld: True where only the first box is public (GOT-10k test, TrackingNet test): nothing may be
+            measured.
         failures: Name -> sentence of each sequence that was asked for and can't be read; it is not among `sequences`.
     """
 
@@ -157,7 +159,8 @@ def matches(name: str, pattern: str | None) -> bool:
 
 
 def gather(items: Iterable[Item], pattern: str | None, dataset: Dataset) -> Dataset:
-    """A data set with the sequences that are asked for; only these are read, and one that can't be read doesn't hold up the rest.
+    """A data set with the sequences that are asked for; only these are read, and one that can't be read doesn't hold up
+    the rest.
 
     Args:
         items: The sequences that are there.

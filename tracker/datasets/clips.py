@@ -1,4 +1,5 @@
-"""Clips of one's own: videos or folders of pictures with a box file each; frames of videos are decoded once and kept as PNG."""
+"""Clips of one's own: videos or folders of pictures with a box file each; frames of videos are decoded once and kept as
+PNG."""
 
 from __future__ import annotations
 
@@ -32,8 +33,8 @@ def read_folder(
 ) -> list[AnnotatedTrack]:
     """Clips with a box file each: `a.mp4` + `a.txt`, a folder `b/` of pictures + `b.txt`, or `c/*.jpg` + `c/boxes.txt`.
 
-    Box files: one line x,y,w,h for each frame, 0,0,0,0 or nan where the target is absent; or rows that name their frames, as
-    tools/track.py writes them (.csv, .jsonl, MOT; several ids are several targets). See docs/boxes.md.
+    Box files: one line x,y,w,h for each frame, 0,0,0,0 or nan where the target is absent; or rows that name their
+    frames, as tools/track.py writes them (.csv, .jsonl, MOT; several ids are several targets). See docs/boxes.md.
 
     Args:
         root: The folder, or one clip.
@@ -53,12 +54,14 @@ def read_folder(
         if path.suffix.lower() in VIDEOS and not find_boxes(path):
             bad.report(
                 DataError(
-                    f"The clip {path} has no box file beside it ({path.with_suffix('.txt').name}, one line x,y,w,h a frame)."
+                    f"The clip {path} has no box file beside it ({path.with_suffix('.txt').name}, one line x,y,w,h a "
+                    "frame)."
                 )
             )
     if not clips:
         raise DataError(
-            f"The folder {root} holds no clip with a box file beside it, such as a.mp4 and a.txt (one line x,y,w,h a frame)."
+            f"The folder {root} holds no clip with a box file beside it, such as a.mp4 and a.txt (one line x,y,w,h a "
+            "frame)."
         )
     items = ((p.stem, partial(read_clip, p, boxes, store, every, limit)) for p, boxes in clips)
     return gather(items, root, names, exclude, bad)
@@ -88,8 +91,8 @@ def read_clip(
         first: Frame of its first line, where its lines name no frame and are not one for each.
 
     Raises:
-        DataError: The clip or its boxes can't be read, there are boxes for frames behind its end, or the lines name no frame
-            and are not as many as the frames.
+        DataError: The clip or its boxes can't be read, there are boxes for frames behind its end, or the lines name no
+            frame and are not as many as the frames.
     """
     from tracker.media.box_files import read_box_file
 
@@ -118,8 +121,8 @@ def _check_rows(clip: Path, boxes: Path, rows: int) -> None:
     from tracker.media.counting import check_rows, count_frames
 
     option = (
-        "Label every frame (0,0,0,0 where the target is absent), name the frames in a csv with the columns frame,x,y,w,h, or tell "
-        "the frame of the first line: finetune.py --first-row-frame 0."
+        "Label every frame (0,0,0,0 where the target is absent), name the frames in a csv with the columns "
+        "frame,x,y,w,h, or tell the frame of the first line: finetune.py --first-row-frame 0."
     )
     try:
         total = len(frames_of(clip, Path())) if clip.is_dir() else count_frames(clip, rows)
@@ -221,6 +224,7 @@ def read_unlabelled(
             bad.report(error)
     if not clips:
         raise DataError(
-            f"The folder {root} holds no video ({', '.join(sorted(VIDEOS))}) and no folder of pictures that can be used."
+            f"The folder {root} holds no video ({', '.join(sorted(VIDEOS))}) and no folder of pictures that can be "
+            "used."
         )
     return clips

@@ -19,10 +19,10 @@ BOX_FILES = tuple(f"{name}{suffix}" for name in ("groundtruth_rect", "groundtrut
 def load_folder(root: Path, pattern: str | None = None) -> Dataset:
     """Read every sequence of a folder, or the folder itself if it is one.
 
-    A sequence is `<name>/img/*` or `<name>/*` images with groundtruth_rect.txt (or groundtruth.txt, boxes.txt) in `<name>/`, or
-    a clip `<name>.mp4` with `<name>.txt` beside it: one line x,y,w,h per frame, or rows that name their frames (.csv, .jsonl,
-    MOT; docs/boxes.md). A line 0,0,0,0 or nan, or no row, says that the target isn't there; such frames don't count. Several
-    targets in a file are several sequences, `<name>.<id>`.
+    A sequence is `<name>/img/*` or `<name>/*` images with groundtruth_rect.txt (or groundtruth.txt, boxes.txt) in
+    `<name>/`, or a clip `<name>.mp4` with `<name>.txt` beside it: one line x,y,w,h per frame, or rows that name their
+    frames (.csv, .jsonl, MOT; docs/boxes.md). A line 0,0,0,0 or nan, or no row, says that the target isn't there; such
+    frames don't count. Several targets in a file are several sequences, `<name>.<id>`.
 
     Raises:
         SourceError: What was expected where.
@@ -31,7 +31,8 @@ def load_folder(root: Path, pattern: str | None = None) -> Dataset:
         items = _items(root.stem, partial(_clip, root, _beside(root)))
     elif not root.is_dir():
         raise SourceError(
-            f"{root} is neither a folder nor a clip; expected ROOT/<sequence>/img/* with groundtruth_rect.txt, or clips with box files."
+            f"{root} is neither a folder nor a clip; expected ROOT/<sequence>/img/* with groundtruth_rect.txt, or "
+            "clips with box files."
         )
     elif box_file := _box_file(root):
         items = _items(root.resolve().name, partial(_images, root, box_file))
@@ -44,8 +45,8 @@ def load_folder(root: Path, pattern: str | None = None) -> Dataset:
                 items += _items(path.stem, partial(_clip, path, box_file))
     if not items:
         raise SourceError(
-            f"No sequence in {root}; expected ROOT/<sequence>/img/* with ROOT/<sequence>/groundtruth_rect.txt, or clips like "
-            "ROOT/a.mp4 with ROOT/a.txt (one line x,y,w,h per frame)."
+            f"No sequence in {root}; expected ROOT/<sequence>/img/* with ROOT/<sequence>/groundtruth_rect.txt, or "
+            "clips like ROOT/a.mp4 with ROOT/a.txt (one line x,y,w,h per frame)."
         )
     count = len(items)
     title = f"{root.resolve().name} ({count} sequence{'s' * (count > 1)})"
@@ -120,7 +121,8 @@ def _make(name: str, frames: tuple[str, ...], file: BoxFile, count: int) -> list
         if not valid[0]:
             which = f" of target {target}" if len(file.targets) > 1 else ""
             raise SourceError(
-                f"{file.path} line 1{which} isn't a box with an area in frame 0; the first frame's box initialises the tracker."
+                f"{file.path} line 1{which} isn't a box with an area in frame 0; the first frame's box initialises "
+                "the tracker."
             )
         attributes = derived_attributes(truth)
         if not valid.all():

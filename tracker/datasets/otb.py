@@ -1,4 +1,5 @@
-"""OTB and the data sets in its layout: <sequence>/img/*.jpg + groundtruth_rect.txt (Wu, Lim, Yang, CVPR 2013 and TPAMI 2015)."""
+"""OTB and the data sets in its layout: <sequence>/img/*.jpg + groundtruth_rect.txt (Wu, Lim, Yang, CVPR 2013 and TPAMI
+2015)."""
 
 from __future__ import annotations
 
@@ -16,19 +17,22 @@ from tracker.errors import SourceError
 logger = logging.getLogger(__name__)
 
 OTB2013 = (
-    "Basketball Bolt Boy Car4 CarDark CarScale Coke Couple Crossing David David2 David3 Deer Dog1 Doll Dudek FaceOcc1 FaceOcc2 Fish "
-    "FleetFace Football Football1 Freeman1 Freeman3 Freeman4 Girl Ironman Jogging Jumping Lemming Liquor Matrix Mhyang MotorRolling "
-    "MountainBike Shaking Singer1 Singer2 Skating1 Skiing Soccer Subway Suv Sylvester Tiger1 Tiger2 Trellis Walking Walking2 Woman"
+    "Basketball Bolt Boy Car4 CarDark CarScale Coke Couple Crossing David David2 David3 Deer Dog1 Doll Dudek "
+    "FaceOcc1 FaceOcc2 Fish FleetFace Football Football1 Freeman1 Freeman3 Freeman4 Girl Ironman Jogging Jumping "
+    "Lemming Liquor Matrix Mhyang MotorRolling MountainBike Shaking Singer1 Singer2 Skating1 Skiing Soccer Subway "
+    "Suv Sylvester Tiger1 Tiger2 Trellis Walking Walking2 Woman"
 ).split()
 OTB50 = (
-    "Basketball Biker Bird1 BlurBody BlurCar2 BlurFace BlurOwl Bolt Box Car1 Car4 CarDark CarScale ClifBar Couple Crowds David Deer "
-    "Diving DragonBaby Dudek Football Freeman4 Girl Human3 Human4 Human6 Human9 Ironman Jump Jumping Liquor Matrix MotorRolling Panda "
-    "RedTeam Shaking Singer2 Skating1 Skating2 Skiing Soccer Surfer Sylvester Tiger2 Trellis Walking Walking2 Woman"
+    "Basketball Biker Bird1 BlurBody BlurCar2 BlurFace BlurOwl Bolt Box Car1 Car4 CarDark CarScale ClifBar Couple "
+    "Crowds David Deer Diving DragonBaby Dudek Football Freeman4 Girl Human3 Human4 Human6 Human9 Ironman Jump "
+    "Jumping Liquor Matrix MotorRolling Panda RedTeam Shaking Singer2 Skating1 Skating2 Skiing Soccer Surfer "
+    "Sylvester Tiger2 Trellis Walking Walking2 Woman"
 ).split()
 OTB100 = (
-    "Bird2 BlurCar1 BlurCar3 BlurCar4 Board Bolt2 Boy Car2 Car24 Coke Coupon Crossing Dancer Dancer2 David2 David3 Dog Dog1 Doll "
-    "FaceOcc1 FaceOcc2 Fish FleetFace Football1 Freeman1 Freeman3 Girl2 Gym Human2 Human5 Human7 Human8 Jogging KiteSurf Lemming Man "
-    "Mhyang MountainBike Rubik Singer1 Skater Skater2 Subway Suv Tiger1 Toy Trans Twinnings Vase"
+    "Bird2 BlurCar1 BlurCar3 BlurCar4 Board Bolt2 Boy Car2 Car24 Coke Coupon Crossing Dancer Dancer2 David2 David3 "
+    "Dog Dog1 Doll FaceOcc1 FaceOcc2 Fish FleetFace Football1 Freeman1 Freeman3 Girl2 Gym Human2 Human5 Human7 "
+    "Human8 Jogging KiteSurf Lemming Man Mhyang MountainBike Rubik Singer1 Skater Skater2 Subway Suv Tiger1 Toy "
+    "Trans Twinnings Vase"
 ).split() + OTB50
 
 # key -> (title, results folder of the got10k package, folder names)
@@ -61,7 +65,8 @@ def load_otb(root: Path, key: str = "otb", pattern: str | None = None) -> Datase
         missing = [n for n in wanted if n not in present]
         if not files:
             raise SourceError(
-                f"None of the {len(wanted)} sequences of {title} is in {root} (expected for example {root / wanted[0] / 'img'})."
+                f"None of the {len(wanted)} sequences of {title} is in {root} (expected for example "
+                f"{root / wanted[0] / 'img'})."
             )
         if missing:
             logger.warning(
@@ -113,7 +118,8 @@ def _blank(file: Path) -> bool:
 
 
 def _names(files: list[Path]) -> list[str]:
-    """Folder names; several targets in one folder become NAME.1, NAME.2 (Jogging, Skating2), as in the got10k package."""
+    """Folder names; several targets in one folder become NAME.1, NAME.2 (Jogging, Skating2), as in the got10k
+    package."""
     folders = [f.parent.name for f in files]
     return [n if folders.count(n) == 1 else f"{n}.{folders[: k + 1].count(n)}" for k, n in enumerate(folders)]
 
@@ -126,7 +132,8 @@ def _sequence(annotation: Path, name: str, tags: tuple[str, ...]) -> SequenceDat
         frames = frames[first - 1 : last]
     if len(frames) != len(truth):
         raise SourceError(
-            f"{annotation} has {len(truth)} lines for {len(frames)} images in {annotation.parent / 'img'}; they must be as many."
+            f"{annotation} has {len(truth)} lines for {len(frames)} images in {annotation.parent / 'img'}; they must "
+            "be as many."
         )
     if not annotated(truth)[0]:
         raise SourceError(f"{annotation} line 1 isn't a box; the first line initialises the tracker.")

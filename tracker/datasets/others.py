@@ -51,7 +51,8 @@ def _match(frames: list[str], truth: np.ndarray, where: Path) -> None:
 
 
 def load_lasot(root: Path, subset: str = "test", pattern: str | None = None) -> Dataset:
-    """LaSOT (Fan et al., CVPR 2019): ROOT/<class>/<class>-<n>/img, groundtruth.txt, full_occlusion.txt, out_of_view.txt.
+    """LaSOT (Fan et al., CVPR 2019): ROOT/<class>/<class>-<n>/img, groundtruth.txt, full_occlusion.txt,
+    out_of_view.txt.
 
     Frames in which the target is fully occluded or out of view don't count, as in LaSOT's own toolkit.
     """
@@ -63,7 +64,8 @@ def load_lasot(root: Path, subset: str = "test", pattern: str | None = None) -> 
     ]
     if not folders:
         raise SourceError(
-            f"No sequence of LaSOT {subset} in {root}; expected for example {root / 'airplane' / wanted[0] / 'groundtruth.txt'}."
+            f"No sequence of LaSOT {subset} in {root}; expected for example "
+            f"{root / 'airplane' / wanted[0] / 'groundtruth.txt'}."
         )
 
     def read(folder: Path) -> SequenceData:
@@ -88,7 +90,8 @@ def load_lasot(root: Path, subset: str = "test", pattern: str | None = None) -> 
 
 
 def load_uav(root: Path, version: str = "UAV123", pattern: str | None = None) -> Dataset:
-    """UAV123 and UAV20L (Mueller, Smith, Ghanem, ECCV 2016): ROOT/anno/<version>/*.txt, ROOT/data_seq/UAV123/<folder>/%06d.jpg.
+    """UAV123 and UAV20L (Mueller, Smith, Ghanem, ECCV 2016): ROOT/anno/<version>/*.txt,
+    ROOT/data_seq/UAV123/<folder>/%06d.jpg.
 
     Frames without a target are annotated NaN; they don't count.
     """
@@ -118,17 +121,19 @@ def load_uav(root: Path, version: str = "UAV123", pattern: str | None = None) ->
 
 
 def load_nfs(root: Path, rate: str = "30", pattern: str | None = None) -> Dataset:
-    """NfS (Galoogahi et al., ICCV 2017): ROOT/<sequence>/<rate>/<sequence>.txt and ROOT/<sequence>/<rate>/<sequence>/*.jpg.
+    """NfS (Galoogahi et al., ICCV 2017): ROOT/<sequence>/<rate>/<sequence>.txt and
+    ROOT/<sequence>/<rate>/<sequence>/*.jpg.
 
-    Annotation lines are `id left top right bottom ...` with quotes; at 30 fps, files that still hold all 240 fps rows are
-    thinned by 8, and one row too many or too few is cut, as in the got10k package.
+    Annotation lines are `id left top right bottom ...` with quotes; at 30 fps, files that still hold all 240 fps rows
+    are thinned by 8, and one row too many or too few is cut, as in the got10k package.
     """
     if rate not in ("30", "240"):
         raise SourceError(f"NfS has no frame rate {rate!r}; choose --subset 30 or 240.")
     files = sorted(root.glob(f"*/{rate}/*.txt"))
     if not files:
         raise SourceError(
-            f"No annotations in {root}; expected ROOT/<sequence>/{rate}/<sequence>.txt and the images in a folder beside it."
+            f"No annotations in {root}; expected ROOT/<sequence>/{rate}/<sequence>.txt and the images in a folder "
+            "beside it."
         )
 
     def read(file: Path) -> SequenceData:
@@ -162,11 +167,13 @@ def load_nfs(root: Path, rate: str = "30", pattern: str | None = None) -> Datase
 
 
 def load_tcolor128(root: Path, pattern: str | None = None) -> Dataset:
-    """TColor128 (Liang, Blasch, Ling, TIP 2015): ROOT/<sequence>/<sequence>_gt.txt, <sequence>_frames.txt and img/%04d.jpg."""
+    """TColor128 (Liang, Blasch, Ling, TIP 2015): ROOT/<sequence>/<sequence>_gt.txt, <sequence>_frames.txt and
+    img/%04d.jpg."""
     files = sorted(root.glob("*/*_gt.txt"))
     if not files:
         raise SourceError(
-            f"No annotations in {root}; expected ROOT/<sequence>/<sequence>_gt.txt, <sequence>_frames.txt and img/0001.jpg."
+            f"No annotations in {root}; expected ROOT/<sequence>/<sequence>_gt.txt, <sequence>_frames.txt and "
+            "img/0001.jpg."
         )
 
     def read(file: Path) -> SequenceData:
@@ -174,12 +181,14 @@ def load_tcolor128(root: Path, pattern: str | None = None) -> Dataset:
         ranges = sorted(file.parent.glob("*_frames.txt"))
         if not ranges:
             raise SourceError(
-                f"{file.parent / (file.parent.name + '_frames.txt')} is missing; it holds the first and last frame, like 1,100."
+                f"{file.parent / (file.parent.name + '_frames.txt')} is missing; it holds the first and last frame, "
+                "like 1,100."
             )
         first, last = read_table(ranges[0], columns=(2,))[0].tolist()
         if last - first + 1 != len(truth) or not 0 <= first <= last:
             raise SourceError(
-                f"{ranges[0]} says frames {first:g} to {last:g}, but {file} has {len(truth)} lines; they must be as many."
+                f"{ranges[0]} says frames {first:g} to {last:g}, but {file} has {len(truth)} lines; they must be as "
+                "many."
             )
         frames = [str(file.parent / "img" / f"{k:04d}.jpg") for k in range(int(first), int(last) + 1)]
         name = file.parent.name
@@ -193,7 +202,8 @@ def load_tcolor128(root: Path, pattern: str | None = None) -> Dataset:
 
 
 def load_trackingnet(root: Path, subset: str = "test", pattern: str | None = None) -> Dataset:
-    """TrackingNet (Mueller et al., ECCV 2018): ROOT/TEST/anno/*.txt and ROOT/TEST/frames/<sequence>/<n>.jpg; train: TRAIN_0 ...
+    """TrackingNet (Mueller et al., ECCV 2018): ROOT/TEST/anno/*.txt and ROOT/TEST/frames/<sequence>/<n>.jpg; train:
+    TRAIN_0 ...
 
     The test annotation is the first box alone; the numbers come from the benchmark's server.
     """
@@ -204,7 +214,8 @@ def load_trackingnet(root: Path, subset: str = "test", pattern: str | None = Non
     if not files:
         part = "TEST" if subset == "test" else "TRAIN_0"
         raise SourceError(
-            f"No annotations in {root}; expected ROOT/{part}/anno/<sequence>.txt and ROOT/{part}/frames/<sequence>/0.jpg."
+            f"No annotations in {root}; expected ROOT/{part}/anno/<sequence>.txt and "
+            f"ROOT/{part}/frames/<sequence>/0.jpg."
         )
 
     def read(file: Path) -> SequenceData:

@@ -54,7 +54,8 @@ def with_truth(dataset: Dataset, what: str) -> Dataset:
     """
     if dataset.truth_withheld:
         raise SourceError(
-            f"The truth of {dataset.title} is withheld but for first boxes: nothing can be {what} it; take another subset."
+            f"The truth of {dataset.title} is withheld but for first boxes: nothing can be {what} it; take another "
+            "subset."
         )
     return dataset
 
@@ -68,10 +69,12 @@ def load_dataset(key: str, root: str | Path, subset: str | None = None, sequence
         key: One of `DATASETS`.
         root: The folder that holds it.
         subset: Split, year or frame rate, for those that have them; None takes the usual one.
-        sequences: Glob pattern of the sequences to read, or several with commas between them; None for all. Others aren't looked at.
+        sequences: Glob pattern of the sequences to read, or several with commas between them; None for all. Others
+            aren't looked at.
 
     Raises:
-        SourceError: Unknown name or subset, or a folder that isn't laid out like it; the message names what was expected where.
+        SourceError: Unknown name or subset, or a folder that isn't laid out like it; the message names what was
+            expected where.
     """
     if not isinstance(key, str) or key not in DATASETS:
         raise SourceError(f"There is no data set {shown(key)}; choose one of {', '.join(DATASETS)}.")

@@ -86,7 +86,8 @@ def read_coco(file: Path, smallest: float = 24.0) -> list[BoxedStill]:
 
 
 class Cutouts:
-    """Objects with an alpha matte, as BGRA pictures cropped to the object; those of one class are known as look-alikes."""
+    """Objects with an alpha matte, as BGRA pictures cropped to the object; those of one class are known as
+    look-alikes."""
 
     def __init__(self, folder: Path | None, masked: list[BoxedStill], cache: int = 4000) -> None:
         self.paths = list_images(folder) if folder else []
@@ -159,7 +160,8 @@ class Scenery:
         return self.read(self.draw(rng))
 
     def patch(self, size: int, rng: np.random.Generator) -> Image:
-        """A size x size window of one photo, mirrored beyond its borders: never much larger than life, so that it stays sharp."""
+        """A size x size window of one photo, mirrored beyond its borders: never much larger than life, so that it stays
+        sharp."""
         image = self.photo(rng)
         inverse = 1.0 / rng.uniform(0.8, 1.5)
         x, y = (rng.uniform(0, n) - size * inverse / 2 for n in (image.shape[1], image.shape[0]))

@@ -1,8 +1,8 @@
 """Readers of annotated data sets: each turns a folder in the layout that its authors distribute into tracks.
 
 The got10k package's own classes for LaSOT and TrackingNet fail on current Python (its `datasets/lasot.py` and
-`datasets/trackingnet.py`), so these have readers here, as have OTB and ImageNet-VID, whose classes want every sequence or
-a cache in the working directory. `read_toolkit` takes the classes that do work.
+`datasets/trackingnet.py`), so these have readers here, as have OTB and ImageNet-VID, whose classes want every sequence
+or a cache in the working directory. `read_toolkit` takes the classes that do work.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ def images_of(folder: Path) -> tuple[Path, ...]:
 
 
 def read_otb(root: Path, names: Sequence[str], exclude: Sequence[str], bad: BadFiles) -> list[AnnotatedTrack]:
-    """OTB (Wu, Lim, Yang, TPAMI 2015) and sets in its layout: NAME/img/*.jpg, NAME/groundtruth_rect*.txt (1 to 3 targets)."""
+    """OTB (Wu, Lim, Yang, TPAMI 2015) and sets in its layout: NAME/img/*.jpg, NAME/groundtruth_rect*.txt (1 to 3
+    targets)."""
 
     def read(folder: Path) -> list[AnnotatedTrack]:
         images = images_of(folder / "img")
@@ -65,7 +66,8 @@ def read_otb(root: Path, names: Sequence[str], exclude: Sequence[str], bad: BadF
     folders = sorted(f for f in subfolders(root) if (f / "img").is_dir() and any(f.glob("groundtruth*.txt")))
     if not folders:
         raise DataError(
-            f"The folder {root} holds no sequence like ROOT/NAME/img/*.jpg with ROOT/NAME/groundtruth_rect.txt (OTB's layout)."
+            f"The folder {root} holds no sequence like ROOT/NAME/img/*.jpg with ROOT/NAME/groundtruth_rect.txt "
+            "(OTB's layout)."
         )
     return gather(((f.name, partial(read, f)) for f in folders), root, names, exclude, bad)
 
@@ -102,7 +104,8 @@ def read_lasot(
 
 
 def read_trackingnet(root: Path, names: Sequence[str], exclude: Sequence[str], bad: BadFiles) -> list[AnnotatedTrack]:
-    """TrackingNet's training parts (Mueller et al., ECCV 2018): TRAIN_*/anno/NAME.txt and TRAIN_*/frames/NAME/0.jpg ..."""
+    """TrackingNet's training parts (Mueller et al., ECCV 2018): TRAIN_*/anno/NAME.txt and TRAIN_*/frames/NAME/0.jpg
+    ..."""
 
     def read(file: Path) -> list[AnnotatedTrack]:
         frames = images_of(file.parent.parent / "frames" / file.stem)
@@ -117,7 +120,8 @@ def read_trackingnet(root: Path, names: Sequence[str], exclude: Sequence[str], b
 def read_imagenet_vid(
     root: Path, names: Sequence[str], exclude: Sequence[str], bad: BadFiles, subset: str = "", store: Path | None = None
 ) -> list[AnnotatedTrack]:
-    """ImageNet-VID (Russakovsky et al. 2015): {Data,Annotations}/VID/{train/*/*,val/*}/000000.{JPEG,xml}; several targets a clip.
+    """ImageNet-VID (Russakovsky et al. 2015): {Data,Annotations}/VID/{train/*/*,val/*}/000000.{JPEG,xml}; several
+    targets a clip.
 
     Args:
         root, names, exclude, bad: As in `gather`.
@@ -197,7 +201,8 @@ def read_toolkit(
     cls: Any = getattr(import_module("got10k.datasets"), dataset, None)
     if not isinstance(cls, type):
         raise ConfigError(
-            f"The got10k package has no data set {dataset!r}; there are GOT10k, OTB, VOT, DTB70, TColor128, UAV123, NfS."
+            f"The got10k package has no data set {dataset!r}; there are GOT10k, OTB, VOT, DTB70, TColor128, UAV123, "
+            "NfS."
         )
     known = inspect.signature(cls).parameters
     fixed = {key: False for key in ("download", "return_meta") if key in known}

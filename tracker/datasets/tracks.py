@@ -1,4 +1,5 @@
-"""Annotated tracks: frames and boxes behind one small interface, whatever layout they lie in (`tracker.datasets.track_readers`)."""
+"""Annotated tracks: frames and boxes behind one small interface, whatever layout they lie in
+(`tracker.datasets.track_readers`)."""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ class AnnotatedTrack:
         boxes: (N, 4) xywh; rows without area, or not finite, mean that the target is absent.
         kind: The target's class where it is known, else "".
         clip: The clip it is in, shared by its other targets; the track's own name where empty.
-        masks: For each frame a picture with the number of the object at each pixel (`masks.read_mask`); () where there are none.
+        masks: For each frame a picture with the number of the object at each pixel (`masks.read_mask`); () where there
+            are none.
     """
 
     name: str
@@ -132,7 +134,8 @@ def gather(
         where: Their folder, for errors.
         names: Glob patterns of the sequences to take.
         exclude: Glob patterns of the sequences to leave out (a validation split).
-        bad: What to do with a sequence that can't be read, or whose target shows in fewer than two frames; stops where None.
+        bad: What to do with a sequence that can't be read, or whose target shows in fewer than two frames; stops where
+            None.
 
     Raises:
         DataError: Nothing matches, or nothing that matches can be used.
@@ -150,7 +153,8 @@ def gather(
             for track in found:
                 if len(track.present) < 2:
                     raise DataError(
-                        f"The track {track.name} in {where} shows its target in {len(track.present)} frames; two are needed."
+                        f"The track {track.name} in {where} shows its target in {len(track.present)} frames; two are "
+                        "needed."
                     )
                 tracks.append(track)
         except DataError as error:

@@ -20,7 +20,8 @@ from tracker.datasets.annotation_text import (
 from tracker.datasets.base import Dataset, SequenceData, gather
 from tracker.errors import SourceError
 
-# Lengths between which the expected overlap is averaged, by year (VOT reports; 2013 and 2014 had no EAO; 2015 has 2016's sequences).
+# Lengths between which the expected overlap is averaged, by year (VOT reports; 2013 and 2014 had no EAO; 2015 has
+# 2016's sequences).
 EAO_RANGES = {
     "2013": None,
     "2014": None,
@@ -48,7 +49,8 @@ def load_vot(root: Path, subset: str | None = None, pattern: str | None = None) 
         match = re.search(r"20(1[3-9])", root.resolve().name)
         if not match:
             raise SourceError(
-                f"The name of {root} doesn't tell the year, which the EAO depends on; give --subset 2013, ..., 2018 or 2019."
+                f"The name of {root} doesn't tell the year, which the EAO depends on; give --subset 2013, ..., 2018 "
+                "or 2019."
             )
         subset = match.group()
     if subset not in EAO_RANGES:
@@ -74,11 +76,13 @@ def _sequence(folder: Path) -> SequenceData:
     regions = read_table(folder / "groundtruth.txt", columns=(4, 8))
     if len(frames) != len(regions):
         raise SourceError(
-            f"{folder / 'groundtruth.txt'} has {len(regions)} lines for {len(frames)} images in {folder} or {folder / 'color'}."
+            f"{folder / 'groundtruth.txt'} has {len(regions)} lines for {len(frames)} images in {folder} or "
+            f"{folder / 'color'}."
         )
     polygons = regions if regions.shape[1] == 8 else None
     boxes = corners_to_boxes(regions) if polygons is not None else regions
-    # A region that is NaN or has no area says that the target isn't there: it doesn't count, and nothing starts there again.
+    # A region that is NaN or has no area says that the target isn't there: it doesn't count, and nothing starts there
+    # again.
     shown = (
         has_area(regions)
         if polygons is None
@@ -111,10 +115,11 @@ def area(points: NDArray[np.float64]) -> float:
 
 
 def corners_to_boxes(corners: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rotated rectangles to upright boxes of the same centre and area, the way SiamFC, pysot and got10k initialise on VOT.
+    """Rotated rectangles to upright boxes of the same centre and area, the way SiamFC, pysot and got10k initialise on
+    VOT.
 
-    w = s (x2 - x1) + 1, h = s (y2 - y1) + 1 with s = sqrt(area of the rectangle / area of its bounding box), as in the code
-    released with "Fully-convolutional Siamese networks" (Bertinetto et al., 2016).
+    w = s (x2 - x1) + 1, h = s (y2 - y1) + 1 with s = sqrt(area of the rectangle / area of its bounding box), as in the
+    code released with "Fully-convolutional Siamese networks" (Bertinetto et al., 2016).
 
     Args:
         corners: (N, 8) x1, y1, ..., x4, y4.

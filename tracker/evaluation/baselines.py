@@ -49,13 +49,16 @@ class StillBox:
 class OpenCVBaseline:
     """One of OpenCV's trackers behind `init` and `update`.
 
-    OpenCV takes whole pixels and gives whole pixels. Where it says that it has lost the target, the box is the last one that it
-    gave, and `lost` is True. MIL seeds its random numbers by the clock, so that its boxes differ from run to run; the others repeat.
+    OpenCV takes whole pixels and gives whole pixels. Where it says that it has lost the target, the box is the last one
+    that it gave, and `lost` is True. MIL seeds its random numbers by the clock, so that its boxes differ from run to
+    run; the others repeat.
 
     "vit" is fed the way its network was trained. `cv2.TrackerVit` of OpenCV 5.0 inverts `stdvalue` as a quaternion,
-    (a, -b, -c, -d) / |q|^2, instead of number by number as 5.1 does, and all take the frames' BGR for RGB. Where it is a quaternion,
-    which is tried (`inverts_quaternions`), stdvalue = (0.07433, -0.07599, -0.07565, 0) makes that inverse come out as
-    1 / (0.229, 0.224, 0.225), the ImageNet deviations. The frames are turned to RGB here. "vit-stock" is the class as it comes.
+    (a, -b, -c, -d) / |q|^2, instead of number by number as 5.1 does, and all take the frames' BGR for RGB. Where it is
+    a quaternion, which is tried (`inverts_quaternions`), stdvalue = (0.07433, -0.07599, -0.07565, 0) makes that inverse
+    come out as
+    1 / (0.229, 0.224, 0.225), the ImageNet deviations. The frames are turned to RGB here. "vit-stock" is the class as
+    it comes.
 
     Args:
         name: Key of `CLASSES`.
@@ -101,7 +104,8 @@ def factory(name: str) -> Any:
 
     if name not in CLASSES:
         raise ConfigError(
-            f"There is no OpenCV tracker {name!r}; known are {', '.join(CLASSES)}. Write for example --tracker opencv:csrt."
+            f"There is no OpenCV tracker {name!r}; known are {', '.join(CLASSES)}. Write for example --tracker "
+            "opencv:csrt."
         )
     for module in (cv2, getattr(cv2, "legacy", None)):
         create = getattr(module, f"Tracker{CLASSES[name]}_create", None)
@@ -167,14 +171,16 @@ def _parameters(name: str, files: dict[str, Path]) -> tuple[Any, ...]:
 
 
 DEVIATIONS, QUATERNION = (0.229, 0.224, 0.225, 0.0), (0.07433, -0.07599, -0.07565, 0.0)
-"""Deviations that the network of "vit" was trained with, and the numbers whose inverse as a quaternion is that of them."""
+"""Deviations that the network of "vit" was trained with, and the numbers whose inverse as a quaternion is that of
+them."""
 
 
 @cache
 def inverts_quaternions(net: str) -> bool:
     """Whether `cv2.TrackerVit` takes `stdvalue` for a quaternion.
 
-    A fourth number changes the inverse of a quaternion; taken number by number it stands for a channel that no picture has.
+    A fourth number changes the inverse of a quaternion; taken number by number it stands for a channel that no picture
+    has.
 
     Args:
         net: The network's file.

@@ -104,7 +104,8 @@ def _processes(tasks: list[Task], count: int) -> Iterator[SequenceResult]:
                     worker.process.join()
                     result = crashed(
                         task,
-                        f"the process died with exit code {worker.process.exitcode} (a crash in native code, or no memory)",
+                        f"the process died with exit code {worker.process.exitcode} (a crash in native code, or no "
+                        "memory)",
                     )
                     worker = workers[index] = _start()
                 if isinstance(result, SiamTrackError):
@@ -126,7 +127,8 @@ def _give(worker: _Worker, waiting: list[Task]) -> None:
 
 
 def is_token_failure(error: Exception) -> bool:
-    """Whether Ray failed over its authentication token and not for lack of a cluster; its classes for that are not public."""
+    """Whether Ray failed over its authentication token and not for lack of a cluster; its classes for that are not
+    public."""
     words = f"{type(error).__name__} {error}".lower()
     return any(
         word in words
@@ -135,7 +137,10 @@ def is_token_failure(error: Exception) -> bool:
 
 
 def _ray(tasks: list[Task], address: str, workers: int) -> Iterator[SequenceResult]:
-    """The same tasks on Ray. The package travels with the job; data sets and weight files given by path must be on every node."""
+    """The same tasks on Ray.
+
+    The package travels with the job; data sets and weight files given by path must be on every node.
+    """
     try:
         import ray
     except ModuleNotFoundError:
@@ -155,8 +160,8 @@ def _ray(tasks: list[Task], address: str, workers: int) -> Iterator[SequenceResu
         why = " ".join(str(error).split())[:200]
         if is_token_failure(error):
             raise DeviceError(
-                f"The Ray cluster at {address!r} refuses the token that this machine gives, or gets none ({why}); set RAY_AUTH_MODE=token "
-                "and RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH, as on the cluster."
+                f"The Ray cluster at {address!r} refuses the token that this machine gives, or gets none ({why}); "
+                "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH, as on the cluster."
             ) from None
         raise DeviceError(f"No Ray cluster answers at {address!r} ({why}); `ray start --head` makes one.") from None
     try:

@@ -73,7 +73,10 @@ def evaluate_sequence(task: Task) -> SequenceResult:
 
 
 def _one_pass(tracker: RunTracker, sequence: SequenceData, out: _Recorder) -> None:
-    """One pass: the first box initialises, nothing is corrected afterwards. Frames before it (VOT, target not shown) are passed over."""
+    """One pass: the first box initialises, nothing is corrected afterwards.
+
+    Frames before it (VOT, target not shown) are passed over.
+    """
     start = int(np.argmax(has_area(sequence.truth)))
     for k, image in out.frames(sequence):
         if k == start:
@@ -86,7 +89,8 @@ def _one_pass(tracker: RunTracker, sequence: SequenceData, out: _Recorder) -> No
 def _supervised(tracker: RunTracker, sequence: SequenceData, out: _Recorder) -> None:
     """VOT: initialise, and again `RESTART` frames after a failure (overlap 0).
 
-    Frames without a region (NaN, or no area) count for nothing: no failure there, and no start, which waits for the next region.
+    Frames without a region (NaN, or no area) count for nothing: no failure there, and no start, which waits for the
+    next region.
     """
     regions = sequence.truth if sequence.polygons is None else sequence.polygons
     shown = has_area(sequence.truth)
@@ -182,7 +186,8 @@ class _Recorder:
 
 
 def make_tasks(dataset: Dataset, specs: list[TrackerSpec], protocol: Protocol) -> list[Task]:
-    """One task per tracker and sequence, with the key of its result: model, configuration, code, protocol; and that of its data."""
+    """One task per tracker and sequence, with the key of its result: model, configuration, code, protocol; and that of
+    its data."""
     tasks = []
     contents = {sequence.name: sequence.content() for sequence in dataset.sequences}
     for spec in specs:
@@ -211,7 +216,8 @@ class RunStore:
         return self.output / "results" / self.dataset.results_folder / label
 
     def load(self, task: Task) -> SequenceResult | None:
-        """The stored result of a task, or None where there is none that was made by the same model, configuration, code and data."""
+        """The stored result of a task, or None where there is none that was made by the same model, configuration, code
+        and data."""
         path = record_path(self.output, task.spec.label, task.fingerprint, task.sequence.name)
         if not path.is_file():
             return None
@@ -240,7 +246,8 @@ class RunStore:
         )
 
     def save(self, result: SequenceResult) -> None:
-        """Write a result, both as a record and as interchange files; not one that ended in a crash, so that a second run tries again."""
+        """Write a result, both as a record and as interchange files; not one that ended in a crash, so that a second
+        run tries again."""
         if result.error:
             return
         result_files.write(self.folder(result.tracker), self.dataset.layout, result)

@@ -19,7 +19,8 @@ from tracker.errors import ConfigError
 from tracker.types import Box, Image, Track
 
 PACKAGE = Path(__file__).resolve().parents[1]
-# What can change a box: all code of the package, new rooms and subpackages too, except rooms that are never between an image and a
+# What can change a box: all code of the package, new rooms and subpackages too, except rooms that are never between an
+# image and a
 # Track. Metrics and reports aren't in it: they are computed anew each time.
 UNINVOLVED = (
     "annotate",
@@ -54,7 +55,8 @@ class TrackerSpec:
         kind: "siamtrack", "opencv", "python" (anybody's class) or "still".
         name: Model name or file; OpenCV tracker's name; "module:Class".
         label: Name in tables and result folders.
-        options: Sorted (key, value) pairs. siamtrack: device, engine, config (path), overrides (newline between several);
+        options: Sorted (key, value) pairs. siamtrack: device, engine, config (path), overrides (newline between
+            several);
             opencv: model_dir.
     """
 
@@ -150,7 +152,8 @@ def parse_tracker(text: str, model_dir: str | None) -> TrackerSpec:
         return TrackerSpec("python", tracker, _safe(label or tracker.rpartition(":")[2]))
     if kind != "opencv" or not tracker:
         raise ConfigError(
-            f"--tracker {text!r} isn't known; write still or opencv:NAME (csrt, kcf, mil, nano, vit, ...); --model is for ours."
+            f"--tracker {text!r} isn't known; write still or opencv:NAME (csrt, kcf, mil, nano, vit, ...); --model "
+            "is for ours."
         )
     options = (("model_dir", model_dir),) if model_dir else ()
     return TrackerSpec("opencv", tracker, _safe(label or f"opencv-{tracker}"), options)
@@ -213,7 +216,8 @@ def sources() -> list[Path]:
 
 @lru_cache(maxsize=1)
 def code_version() -> str:
-    """Version number and a hash of the sources between image and box, so that results of an edited tracker are never reused."""
+    """Version number and a hash of the sources between image and box, so that results of an edited tracker are never
+    reused."""
     content = hashlib.sha256()
     for path in sources():
         content.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())

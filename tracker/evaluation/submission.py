@@ -1,4 +1,5 @@
-"""Submissions to GOT-10k and TrackingNet: the zip that the server takes, and a check that names what it would answer with silence."""
+"""Submissions to GOT-10k and TrackingNet: the zip that the server takes, and a check that names what it would answer
+with silence."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ TRACKINGNET = 511
 def make_zip(folder: Path, dataset: Dataset, target: Path) -> Path:
     """Zip a tracker's result folder the way the benchmark takes it, nothing else in it.
 
-    GOT-10k: a folder for each sequence at the top, with boxes and times. TrackingNet: one text file of boxes for each sequence.
+    GOT-10k: a folder for each sequence at the top, with boxes and times. TrackingNet: one text file of boxes for each
+    sequence.
 
     Raises:
         OutputError: A sequence has no result yet.
@@ -70,7 +72,8 @@ def check_zip(file: str | Path, dataset: Dataset | None = None, key: str = "got1
 
 
 def _entries(archive: zipfile.ZipFile) -> tuple[dict[PurePosixPath, zipfile.ZipInfo], list[str]]:
-    """The files of an archive without junk, and what is wrong with the archive; no files where it can't be looked into."""
+    """The files of an archive without junk, and what is wrong with the archive; no files where it can't be looked
+    into."""
     mistakes: list[str] = []
     entries = [i for i in archive.infolist() if not i.is_dir()]
     if not entries:
@@ -167,6 +170,7 @@ def _top(names: set[PurePosixPath], wanted: set[str]) -> tuple[PurePosixPath, li
     top = tops.pop()
     if len(top.parts) > 1:
         return top, [
-            f"The sequences lie too deep, in {top}/; zip the contents of the tracker's folder, not the folders above it."
+            f"The sequences lie too deep, in {top}/; zip the contents of the tracker's folder, not the folders above "
+            "it."
         ]
     return top, []

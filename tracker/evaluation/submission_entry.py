@@ -83,7 +83,8 @@ def read_boxes(data: bytes, name: str) -> tuple[np.ndarray | None, list[str]]:
             break
         if "," not in text and len(text.split()) > 1:
             out.append(
-                f"{name} line {number}: values are separated by {'tabs' if chr(9) in text else 'spaces'}; they must be commas."
+                f"{name} line {number}: values are separated by {'tabs' if chr(9) in text else 'spaces'}; they must "
+                "be commas."
             )
             break
         parts = text.split(",")
@@ -122,7 +123,8 @@ def _clock(data: bytes, name: str, count: int | None, runs: int) -> list[str]:
     if columns and columns != {runs}:
         given = "/".join(map(str, sorted(columns)))
         out.append(
-            f"{name}: {given} columns for {runs} repetition(s); the toolkit appends one per run, so delete the file before a new run."
+            f"{name}: {given} columns for {runs} repetition(s); the toolkit appends one per run, so delete the file "
+            "before a new run."
         )
     if any(v < 0 for row in table for v in row if math.isfinite(v)):
         out.append(f"{name}: a time is below 0.")

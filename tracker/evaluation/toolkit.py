@@ -1,7 +1,9 @@
-"""The same numbers through the got10k package's own code, on the same result files; and our tracker inside its experiments.
+"""The same numbers through the got10k package's own code, on the same result files; and our tracker inside its
+experiments.
 
-The package is imported only here, and only its report code runs: its data set classes and downloads aren't used, because
-several can't be constructed with current packages or fetch from the network unasked (docs/protocol.md lists them).
+The package is imported only here, and only its report code runs: its data set classes and downloads aren't used,
+because several can't be constructed with current packages or fetch from the network unasked (docs/protocol.md lists
+them).
 """
 
 from __future__ import annotations
@@ -69,7 +71,8 @@ def toolkit_report(results: Path, dataset: Dataset, trackers: list[str]) -> dict
     """
     if dataset.rules not in COVERED or dataset.truth_withheld:
         raise ConfigError(
-            f"The got10k package can't measure {dataset.title} on current Python packages; it can GOT-10k val and OTB-like sets."
+            f"The got10k package can't measure {dataset.title} on current Python packages; it can GOT-10k val and "
+            "OTB-like sets."
         )
     try:
         with contextlib.redirect_stdout(io.StringIO()):
@@ -131,8 +134,8 @@ def as_toolkit_tracker(spec: TrackerSpec | str | Path = "siamtrack-s", **options
     """A `got10k.trackers.Tracker` of ours, for `ExperimentX(...).run(tracker)`; takes the package's RGB PIL images.
 
     Args:
-        spec: A model's name or file, such as "siamtrack-s"; what `tools/evaluate.py --tracker` takes, such as "still" or
-            "opencv:mil"; or a `TrackerSpec`.
+        spec: A model's name or file, such as "siamtrack-s"; what `tools/evaluate.py --tracker` takes, such as "still"
+            or "opencv:mil"; or a `TrackerSpec`.
         options: For a model: device and engine, both "auto" where they aren't given.
 
     Raises:

@@ -17,7 +17,8 @@ ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPEN
 
 
 def limit_threads() -> None:
-    """Hold the libraries that are already loaded or will be to one thread: in a process that is a worker and nothing else."""
+    """Hold the libraries that are already loaded or will be to one thread: in a process that is a worker and nothing
+    else."""
     import cv2
 
     os.environ.update(ONE_THREAD)

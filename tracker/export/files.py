@@ -41,8 +41,8 @@ def write_whole(file: Path, data: bytes) -> None:
 def write_torch(model: LoadedModel, files: dict[str, Path]) -> None:
     """Writes the two branches with torch.export: search size dynamic, the same inputs as the ONNX files.
 
-    The batch is dynamic with the head "boxes" and 1 with the classic one, whose correlation takes another way for a batch.
-    `embedding` is the feature map of `Matcher.embed_template`; embeddings of the two formats can't be exchanged.
+    The batch is dynamic with the head "boxes" and 1 with the classic one, whose correlation takes another way for a
+    batch. `embedding` is the feature map of `Matcher.embed_template`; embeddings of the two formats can't be exchanged.
     """
     import torch
 

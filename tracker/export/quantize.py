@@ -1,7 +1,7 @@
 """int8 versions of the ONNX files: calibrated on crops of real video, and what they cost in accuracy.
 
-The backbone's convolutions take int8; energies and head stay in float32. Pays on CPUs with int8 dot products (VNNI, AMX,
-ARM dotprod) only: without them float32 is as fast.
+The backbone's convolutions take int8; energies and head stay in float32. Pays on CPUs with int8 dot products (VNNI,
+AMX, ARM dotprod) only: without them float32 is as fast.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Shot:
-    """Crops of one annotated frame: template and search crop (BGR uint8), and the target's (w, h) in template pixels."""
+    """Crops of one annotated frame: template and search crop (BGR uint8), and the target's (w, h) in template
+    pixels."""
 
     template: NDArray[np.uint8]
     search: NDArray[np.uint8]

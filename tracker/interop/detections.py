@@ -22,8 +22,9 @@ Detector = Callable[[Image], ArrayLike]
 def read_detections(path: str | Path, frame: int = 0, least: float = 0.0) -> list[Box]:
     """The boxes that a detector found in one frame.
 
-    Known are csv (a header that names x, y, w, h, or x1, y1, x2, y2, and where known frame and score) and COCO (.json: a list of results
-    with bbox, or a file with images and annotations; the picture is the one with this `frame_id`, or the `frame`-th).
+    Known are csv (a header that names x, y, w, h, or x1, y1, x2, y2, and where known frame and score) and COCO (.json:
+    a list of results with bbox, or a file with images and annotations; the picture is the one with this `frame_id`, or
+    the `frame`-th).
 
     Args:
         path: The file.
@@ -100,11 +101,13 @@ def detect(detector: Detector, image: Image, least: float = 0.0) -> list[Box]:
     found = np.asarray(detector(image), dtype=np.float64)
     if found.size == 0:
         raise BoxError(
-            "The detector found nothing in the frame, so there is nothing to follow; give another frame or a lower threshold."
+            "The detector found nothing in the frame, so there is nothing to follow; give another frame or a lower "
+            "threshold."
         )
     if found.ndim != 2 or found.shape[1] not in (4, 5):
         raise BoxError(
-            f"The detector gave an array of the shape {found.shape}; it must be (n, 4) xywh boxes, or (n, 5) with scores."
+            f"The detector gave an array of the shape {found.shape}; it must be (n, 4) xywh boxes, or (n, 5) with "
+            "scores."
         )
     boxes: Sequence[Box] = [row[:4] for row in found if found.shape[1] == 4 or row[4] >= least]
     return [box for box in boxes if bool(is_valid(box))]

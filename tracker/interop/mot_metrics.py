@@ -23,7 +23,8 @@ def mot_metrics(truth: Sequence[Track], tracks: Sequence[Track]) -> dict[str, fl
         tracks: What was tracked; frames are told by `Track.index`, targets by `target_id`. Lost targets have no box.
 
     Returns:
-        hota, deta, assa (means over the localisation thresholds, Luiten et al. 2021), mota, motp, idf1 in [0, 1]; switches.
+        hota, deta, assa (means over the localisation thresholds, Luiten et al. 2021), mota, motp, idf1 in [0, 1];
+        switches.
 
     Raises:
         SourceError: There is no true box.

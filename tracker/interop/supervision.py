@@ -1,4 +1,5 @@
-"""`Track` as `supervision.Detections` and back, for its zones, counts, heat maps and annotators (extra `supervision`)."""
+"""`Track` as `supervision.Detections` and back, for its zones, counts, heat maps and annotators (extra
+`supervision`)."""
 
 from __future__ import annotations
 

@@ -41,7 +41,8 @@ def from_pandas(table: Any) -> list[Track]:
     missing = [name for name in ("frame", "x", "y", "w", "h") if name not in table.columns]
     if missing:
         raise SourceError(
-            f"The table has no column {missing[0]!r}; it needs frame, x, y, w, h (and id, score, state, timestamp where known)."
+            f"The table has no column {missing[0]!r}; it needs frame, x, y, w, h (and id, score, state, timestamp "
+            "where known)."
         )
     return [_track(row) for row in table.to_dict("records")]
 
@@ -58,7 +59,8 @@ def read_tracks(path: str | Path) -> list[Track]:
             names = [(name or "").strip() for name in reader.fieldnames or []]
             if not {"frame", "x", "y", "w", "h"} <= set(names):
                 raise SourceError(
-                    f"{path} isn't a csv of tracks: its first line must name frame, x, y, w and h, as --save-boxes OUT.csv writes it."
+                    f"{path} isn't a csv of tracks: its first line must name frame, x, y, w and h, as --save-boxes "
+                    "OUT.csv writes it."
                 )
             out = []
             for row in reader:

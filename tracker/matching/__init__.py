@@ -1,6 +1,8 @@
-"""Twins of any modality: is this the same thing? Encoders, losses, calibration and galleries; the tracker is their spatial case.
+"""Twins of any modality: is this the same thing? Encoders, losses, calibration and galleries; the tracker is their
+spatial case.
 
-encoders    one registry: the tracker's backbones with pooling, a small CNN, an LSTM over tokens, any module of one's own
+encoders    one registry: the tracker's backbones with pooling, a small CNN, an LSTM over tokens, any module of one's
+            own
 twins       the two sides of a pair: one encoder for both (tied), or two with a shared space (cross-modal)
 sources     folders of classes, csv of pairs or triplets, video tracks, COCO boxes, texts
 train       the project's trainer on batches of classes or pairs

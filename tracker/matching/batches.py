@@ -1,4 +1,5 @@
-"""Batches of a run by number: balanced classes, pairs or triplets; the same step gives the same bits, whatever was read before."""
+"""Batches of a run by number: balanced classes, pairs or triplets; the same step gives the same bits, whatever was read
+before."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ class MatchBatch:
 
     Attributes:
         first: (N, 3, H, W) uint8 pictures or (N, T, G) int64 texts.
-        second: The other side: (N, ...), of triplets (2 N, ...) with positive and negative in turn; None for classes of one modality.
+        second: The other side: (N, ...), of triplets (2 N, ...) with positive and negative in turn; None for classes of
+            one modality.
         label: (N,) int64 classes.
         score: (N,) float32 in [0, 1]; of pairs.
         kind: classes, pairs or triplets.
@@ -66,7 +68,8 @@ class MatchSource:
         kinds = {type(part) for part in parts}
         if len(kinds) != 1 or (kinds != {Classes} and len(parts) > 1):
             raise ConfigError(
-                "A recipe has sources of classes, or one list of pairs or triplets, not both; part them into two recipes."
+                "A recipe has sources of classes, or one list of pairs or triplets, not both; part them into two "
+                "recipes."
             )
         self.parts = parts
         self._cache: dict[str, Image] = {}
@@ -85,7 +88,8 @@ class MatchSource:
         count = sum(map(len, classes)) * data.turns
         if count < 2 or data.classes > count:
             raise ConfigError(
-                f"A batch wants {data.classes} classes, and there are {count}; set data.classes to at most that, two at least."
+                f"A batch wants {data.classes} classes, and there are {count}; set data.classes to at most that, two "
+                "at least."
             )
         single = classes[0].partners is None and data.samples > 1
         lone = [
@@ -99,12 +103,13 @@ class MatchSource:
             (augment.rotate, augment.scale, augment.shift, augment.shear, augment.warp, augment.light, augment.noise)
         ):
             raise ConfigError(
-                f"The class {lone[0]!r} (one of {len(lone)}) has a single picture, and data.augment makes no second view of it; "
-                "add a picture, or set data.augment."
+                f"The class {lone[0]!r} (one of {len(lone)}) has a single picture, and data.augment makes no second "
+                "view of it; add a picture, or set data.augment."
             )
 
     def batch(self, step: int, rank: int = 0, world: int = 1) -> MatchBatch:
-        """The share of process `rank` of `world` in the batch of `step`; see `tracker.training.data.batch.PairSource`."""
+        """The share of process `rank` of `world` in the batch of `step`; see
+        `tracker.training.data.batch.PairSource`."""
         rng = np.random.default_rng((self.config.train.seed, step))
         part = self.parts[0]
         if isinstance(part, Classes):

@@ -22,8 +22,8 @@ class Calibration:
     """What a similarity means.
 
     Attributes:
-        weight, bias: The probability that a pair is the same is 1 / (1 + exp(-(weight s + bias))), genuine and impostor pairs being
-            as frequent as each other.
+        weight, bias: The probability that a pair is the same is 1 / (1 + exp(-(weight s + bias))), genuine and impostor
+            pairs being as frequent as each other.
         thresholds: (rate, similarity) pairs, the rate falling: at or above the similarity a pair is accepted.
         genuine, impostor: Pairs it was fitted on; a rate below 1 / impostor can't be told from them.
         eer: Equal error rate on these pairs.
@@ -95,8 +95,8 @@ class Calibration:
 def calibrate(similarity: ArrayLike, same: ArrayLike, on: str = "kept") -> Calibration:
     """Fits probability and thresholds to pairs whose truth is known.
 
-    Logistic regression on one variable by Newton's method, both kinds of pairs weighing the same, with the smoothed targets of
-    Platt 1999 so that a perfect separation does not run away.
+    Logistic regression on one variable by Newton's method, both kinds of pairs weighing the same, with the smoothed
+    targets of Platt 1999 so that a perfect separation does not run away.
 
     Args:
         similarity: (N,) of pairs.

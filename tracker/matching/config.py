@@ -42,8 +42,10 @@ class InputConfig:
         modality: image or text.
         width, height: Images: size in pixels that every picture is brought to.
         gray: Images: whether colour is dropped.
-        fit: Images: stretch (to width and height) or pad (keeps the shape, the rest is filled with the border's mean colour).
-        mirror: Images: whether an embedding is the mean of those of the picture and of its mirror image (twice the time).
+        fit: Images: stretch (to width and height) or pad (keeps the shape, the rest is filled with the border's mean
+            colour).
+        mirror: Images: whether an embedding is the mean of those of the picture and of its mirror image (twice the
+            time).
         unit: Texts: word or char, what a token is.
         max_tokens: Texts: later tokens are cut off.
         buckets: Texts: rows of the embedding table that words and character n-grams are hashed to.
@@ -135,9 +137,11 @@ class DataConfig:
         sources: Parts, each a mapping as in `sources.SourceConfig`.
         classes: Classes in one batch.
         samples: Pictures of each class in one batch.
-        siblings: Share of the classes of a batch that come from one parent folder (an alphabet, a make of car): look-alikes.
+        siblings: Share of the classes of a batch that come from one parent folder (an alphabet, a make of car):
+            look-alikes.
         turns: Quarter turns that make new classes (1: none, 4: each class counts four times).
-        folds, fold: Cross-validation by identity: one of `folds` parts of the classes is kept from training; 1: none is.
+        folds, fold: Cross-validation by identity: one of `folds` parts of the classes is kept from training; 1: none
+            is.
         augment: How much views differ.
         words: Texts: share of the words that are dropped in training.
     """

@@ -1,8 +1,8 @@
 """Encoders behind one registry: pictures or tokens in, embeddings out.
 
-An encoder is a module whose forward takes a batch as `tracker.matching.inputs` makes it - (B, 3, H, W) BGR 0..255 for pictures
-(uint8 or float), (B, T, G) integers for texts - and gives (B, D). Those with `maps` give (B, C, h, w) from `forward_map` too: a
-template that slides over a search then is the tracker's own case.
+An encoder is a module whose forward takes a batch as `tracker.matching.inputs` makes it - (B, 3, H, W) BGR 0..255 for
+pictures (uint8 or float), (B, T, G) integers for texts - and gives (B, D). Those with `maps` give (B, C, h, w) from
+`forward_map` too: a template that slides over a search then is the tracker's own case.
 """
 
 from __future__ import annotations
@@ -73,15 +73,17 @@ class GeM(nn.Module):
 
 @register_encoder("cnn")
 class SmallCNN(nn.Module):
-    """Blocks of 3x3 convolution, BatchNorm, ReLU and 2x2 pooling, then a projection: the net of few-shot papers (Vinyals et al. 2016).
+    """Blocks of 3x3 convolution, BatchNorm, ReLU and 2x2 pooling, then a projection: the net of few-shot papers
+    (Vinyals et al. 2016).
 
     Args:
         input: Size and colour of the pictures.
         channels: Width of each block; every block halves the picture.
-        dim: D; 0: no projection. With pool flatten an embedding then is a map, and comparing embeddings is what a template that
-            slides over a search does.
+        dim: D; 0: no projection. With pool flatten an embedding then is a map, and comparing embeddings is what a
+            template that slides over a search does.
         pool: flatten (keeps where things are), mean or gem.
-        signed: Whether the last block has no ReLU and takes means: its features then have both signs, as cosines of maps like it.
+        signed: Whether the last block has no ReLU and takes means: its features then have both signs, as cosines of
+            maps like it.
         dropout: Before the projection.
     """
 
@@ -103,7 +105,8 @@ class SmallCNN(nn.Module):
         height, width = input.height // self.stride, input.width // self.stride
         if min(height, width) < 1:
             raise ConfigError(
-                f"{len(channels)} blocks leave nothing of a picture of {input.width} x {input.height}; take fewer or larger."
+                f"{len(channels)} blocks leave nothing of a picture of {input.width} x {input.height}; take fewer or "
+                "larger."
             )
         layers: list[nn.Module] = []
         inputs = 1 if input.gray else 3

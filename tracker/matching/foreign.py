@@ -21,7 +21,8 @@ class ModuleEncoder(nn.Module):
 
     Args:
         module: Its output is (B, D), (B, C, h, w) (the mean over cells is taken) or (B, T, D) (the mean over tokens).
-        prepare: What the module wants of a batch: (B, 3, H, W) BGR 0..255 uint8, or (B, T, G) token rows. None: RGB in [0, 1].
+        prepare: What the module wants of a batch: (B, 3, H, W) BGR 0..255 uint8, or (B, T, G) token rows. None: RGB in
+            [0, 1].
     """
 
     maps = False
@@ -39,7 +40,8 @@ class ModuleEncoder(nn.Module):
         y = self.module(self.prepare(x))
         if not isinstance(y, Tensor) or y.ndim not in (2, 3, 4):
             raise ConfigError(
-                f"The module gives {getattr(y, 'shape', type(y).__name__)}; an encoder gives (B, D), (B, T, D) or (B, C, h, w)."
+                f"The module gives {getattr(y, 'shape', type(y).__name__)}; an encoder gives (B, D), (B, T, D) or "
+                "(B, C, h, w)."
             )
         return y if y.ndim == 2 else y.mean(1) if y.ndim == 3 else y.mean((2, 3))
 

@@ -1,4 +1,5 @@
-"""Galleries: known things as a file - reference embeddings by name, bound to the model that made them - and the search in them."""
+"""Galleries: known things as a file - reference embeddings by name, bound to the model that made them - and the search
+in them."""
 
 from __future__ import annotations
 
@@ -31,8 +32,9 @@ class Gallery:
         calibration: What similarities mean, or None.
         names: For each reference the name of its thing.
         vectors: (N, D) float32.
-        views: For each reference a picture of the thing for a video search, (n, n, 3) uint8, with the (2,) size of the thing in it
-            and, in pixels, the thing's size and the frame's size where it was seen; None where there is none.
+        views: For each reference a picture of the thing for a video search, (n, n, 3) uint8, with the (2,) size of the
+            thing in it and, in pixels, the thing's size and the frame's size where it was seen; None where there is
+            none.
 
     Example:
         >>> gallery = Gallery(Matcher.from_pretrained("siamtrack-s"))
@@ -80,7 +82,8 @@ class Gallery:
         fresh = self._embed(items)
         if len(self) and fresh.shape[1] != self.vectors.shape[1]:
             raise GalleryError(
-                f"The embedding has {fresh.shape[1]} numbers, and the gallery's have {self.vectors.shape[1]}: another model."
+                f"The embedding has {fresh.shape[1]} numbers, and the gallery's have {self.vectors.shape[1]}: "
+                "another model."
             )
         if not np.isfinite(fresh).all():
             raise GalleryError(
@@ -104,7 +107,8 @@ class Gallery:
         kept = [k for k, other in enumerate(self.names) if other != name]
         if len(kept) == len(self.names):
             raise GalleryError(
-                f"There is no {name!r} in the gallery ({', '.join(self.things) or 'it is empty'}).{suggest(name, self.things)}"
+                f"There is no {name!r} in the gallery "
+                f"({', '.join(self.things) or 'it is empty'}).{suggest(name, self.things)}"
             )
         gone = len(self.names) - len(kept)
         self.names, self.vectors = [self.names[k] for k in kept], self.vectors[kept]
@@ -128,7 +132,8 @@ class Gallery:
         queries = self._embed(items, side=1)
         if queries.shape[1] != self.vectors.shape[1]:
             raise GalleryError(
-                f"The embedding has {queries.shape[1]} numbers, and the gallery's have {self.vectors.shape[1]}: another model."
+                f"The embedding has {queries.shape[1]} numbers, and the gallery's have {self.vectors.shape[1]}: "
+                "another model."
             )
         if len(self) > MANY:
             found = self._nearest(queries, count)
@@ -264,7 +269,8 @@ class Gallery:
             return unit(items) if self.energy == "cosine" else items
         if self.matcher is None:
             raise GalleryError(
-                f"This gallery has no matcher; load it with Gallery.load(path, Matcher.from_pretrained({self.model!r}))."
+                "This gallery has no matcher; load it with Gallery.load(path, "
+                f"Matcher.from_pretrained({self.model!r}))."
             )
         return self.matcher.embed(items, side)
 

@@ -1,7 +1,9 @@
-"""Losses and miners on embeddings: those of pytorch-metric-learning (Musgrave et al. 2020, MIT) behind recipe names, and one for scores.
+"""Losses and miners on embeddings: those of pytorch-metric-learning (Musgrave et al. 2020, MIT) behind recipe names,
+and one for scores.
 
-The tracker's dense losses (`tracker.training.losses.metric`) work on response maps, where one template meets hundreds of cells; in
-their embedding mode they agree with these. Here a batch is N vectors and their classes, and the library's are the ones to use.
+The tracker's dense losses (`tracker.training.losses.metric`) work on response maps, where one template meets hundreds
+of cells; in their embedding mode they agree with these. Here a batch is N vectors and their classes, and the library's
+are the ones to use.
 """
 
 from __future__ import annotations
@@ -52,7 +54,8 @@ def library() -> Any:
         import pytorch_metric_learning.miners
     except ImportError as error:
         raise ConfigError(
-            f"Training a matcher needs the package pytorch-metric-learning ({error}); run: pip install 'siamtrack[match]'"
+            f"Training a matcher needs the package pytorch-metric-learning ({error}); run: pip install "
+            "'siamtrack[match]'"
         ) from None
     return pytorch_metric_learning
 
@@ -143,8 +146,8 @@ def _checked(name: str, options: Mapping[str, Any], known: Mapping[str, Any]) ->
 class ScoreLoss(nn.Module):
     """Similarities of pairs against their scores.
 
-    ranking: log(1 + sum over pairs i, j with score_i > score_j of exp(scale (s_j - s_i))), which asks for the order alone (Su 2022,
-    "CoSENT"); regression: mean of (s - score)^2.
+    ranking: log(1 + sum over pairs i, j with score_i > score_j of exp(scale (s_j - s_i))), which asks for the order
+    alone (Su 2022, "CoSENT"); regression: mean of (s - score)^2.
 
     Args:
         kind: ranking or regression.

@@ -31,7 +31,8 @@ class Verdict:
 
     Attributes:
         similarity: By the matcher's energy; higher is more alike.
-        probability: That they are the same, where both answers are as likely beforehand; None for a matcher without calibration.
+        probability: That they are the same, where both answers are as likely beforehand; None for a matcher without
+            calibration.
         same: The decision.
         threshold: The similarity from which on it is yes.
         far: The false-accept rate that was asked for: the share of pairs of different things that would pass.
@@ -81,8 +82,8 @@ class Matcher:
         """A matcher by the name of shipped weights or from a file; a tracker's name gives the tracker's own embedding.
 
         Args:
-            name_or_file: match-omniglot, match-sentences, ..., a file of `siamtrack match train`; or siamtrack-s, siamtrack-n and
-                checkpoints of trackers, whose embedding compares the whole object cell by cell.
+            name_or_file: match-omniglot, match-sentences, ..., a file of `siamtrack match train`; or siamtrack-s,
+                siamtrack-n and checkpoints of trackers, whose embedding compares the whole object cell by cell.
             device: auto (CUDA when there is one), cpu, cuda or cuda:N.
 
         Raises:
@@ -199,8 +200,8 @@ def decide(similarity: float, calibration: Calibration | None, far: float, name:
     """
     if calibration is None:
         raise ConfigError(
-            f"The matcher {name} has no calibration, so that {similarity:.3f} is no probability; `siamtrack match calibrate` fits one "
-            "to pictures of known classes."
+            f"The matcher {name} has no calibration, so that {similarity:.3f} is no probability; `siamtrack match "
+            "calibrate` fits one to pictures of known classes."
         )
     threshold = calibration.threshold(far)
     return Verdict(similarity, float(calibration.probability(similarity)), similarity >= threshold, threshold, far)
@@ -213,7 +214,8 @@ def unit(vectors: ArrayLike) -> Embeddings:
 
 
 def compare(a: ArrayLike, b: ArrayLike, energy: str) -> NDArray[np.float64]:
-    """(K, D), (M, D) -> (K, M) by one matrix product; the formulas of `tracker.matching.twins.pairwise` without torch."""
+    """(K, D), (M, D) -> (K, M) by one matrix product; the formulas of `tracker.matching.twins.pairwise` without
+    torch."""
     x, y = np.asarray(a, np.float32), np.asarray(b, np.float32)
     if energy == "cosine":
         x, y = unit(x), unit(y)

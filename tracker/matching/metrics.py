@@ -48,7 +48,8 @@ def verification(similarity: ArrayLike, same: ArrayLike, rates: tuple[float, ...
     cuts = np.unique(values)
     refused = np.searchsorted(genuine, cuts, side="left") / len(genuine)
     accepted = 1 - np.searchsorted(impostor, cuts, side="left") / len(impostor)
-    # Refusals rise and acceptances fall with the cut; between the two cuts around their crossing the rate is interpolated.
+    # Refusals rise and acceptances fall with the cut; between the two cuts around their crossing the rate is
+    # interpolated.
     gap = refused - accepted
     k = int(np.argmax(gap >= 0)) if (gap >= 0).any() else len(cuts) - 1
     if k and gap[k] > 0:

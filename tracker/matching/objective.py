@@ -69,7 +69,8 @@ class MatchObjective(nn.Module):
             if second is not None:  # the same things in the other modality
                 if self.memory:
                     raise ConfigError("A memory compares within one modality; set loss.memory=0 for aligned pictures.")
-                # A copy of the labels: the library leaves out the diagonal where both are one object, and there the partners are.
+                # A copy of the labels: the library leaves out the diagonal where both are one object, and there the
+                # partners are.
                 other = label.clone()
                 picked = None if self.miner is None else self.miner(first, label, second, other)
                 return self.loss(first, label, picked, second, other), _count(picked)
@@ -92,7 +93,8 @@ class MatchObjective(nn.Module):
             return self.loss(self.energy.cells(z, x)[:, 0, 0, 0], score), len(first)
         if self.name != "contrastive":
             raise ConfigError(
-                f"Pairs with labels want the loss contrastive, pairs with scores ranking or regression; not {self.name!r}."
+                "Pairs with labels want the loss contrastive, pairs with scores ranking or regression; not "
+                f"{self.name!r}."
             )
         n = len(first)
         rows = torch.arange(n, device=first.device)
@@ -107,14 +109,15 @@ class MatchObjective(nn.Module):
         self._idle = self._idle + 1 if mined == 0 else 0
         if self._collapsed == PATIENCE:
             log.warning(
-                "The embeddings collapse: their spread is %.3f (1: all directions alike). The negatives are too hard or the rate too high: "
-                "lower train.optim.learning_rate, take the miner semi-hard, or warm up longer.",
+                "The embeddings collapse: their spread is %.3f (1: all directions alike). The negatives are too hard "
+                "or the rate too high: lower train.optim.learning_rate, take the miner semi-hard, or warm up "
+                "longer.",
                 spread,
             )
         if self._idle == PATIENCE:
             log.warning(
-                "No pair is hard enough for the miner in %d steps: the negatives are too easy. Put look-alikes into a batch "
-                "(data.siblings, more data.classes), or stop here.",
+                "No pair is hard enough for the miner in %d steps: the negatives are too easy. Put look-alikes into "
+                "a batch (data.siblings, more data.classes), or stop here.",
                 PATIENCE,
             )
 

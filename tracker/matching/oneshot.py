@@ -1,4 +1,5 @@
-"""One-shot recognition: trials of one example for each class and queries to be named; Lake's published runs, or random ones."""
+"""One-shot recognition: trials of one example for each class and queries to be named; Lake's published runs, or random
+ones."""
 
 from __future__ import annotations
 
@@ -42,7 +43,8 @@ def one_shot(embed: Embed, compare: Compare, trials: list[Episode]) -> dict[str,
 
 
 def lake_runs(path: Path) -> list[Episode]:
-    """The runs of Lake et al. 2015 (github.com/brendenlake/omniglot, `all_runs.zip`), or [] if that isn't what lies there.
+    """The runs of Lake et al. 2015 (github.com/brendenlake/omniglot, `all_runs.zip`), or [] if that isn't what lies
+    there.
 
     Raises:
         SourceError: The file is missing or damaged.

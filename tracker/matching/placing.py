@@ -1,6 +1,8 @@
-"""Where a template from one picture stands in another one, perhaps of another modality: the twins' maps, and the tracker's energy.
+"""Where a template from one picture stands in another one, perhaps of another modality: the twins' maps, and the
+tracker's energy.
 
-A template's map slides over the map of the search as in tracking; the two sides may have encoders of their own (visible, thermal).
+A template's map slides over the map of the search as in tracking; the two sides may have encoders of their own
+(visible, thermal).
 """
 
 from __future__ import annotations
@@ -82,8 +84,8 @@ def response(twins: Twins, template: Image, search: Image) -> NDArray[np.float64
     """
     if search.shape[0] < template.shape[0] or search.shape[1] < template.shape[1]:
         raise ConfigError(
-            f"The picture of {search.shape[1]} x {search.shape[0]} is smaller than the template of {template.shape[1]} x "
-            f"{template.shape[0]}; draw a smaller box."
+            f"The picture of {search.shape[1]} x {search.shape[0]} is smaller than the template of "
+            f"{template.shape[1]} x {template.shape[0]}; draw a smaller box."
         )
     z = twins.forward_map(stack([template]), FIRST).float()
     x = twins.forward_map(stack([search]), SECOND).float()
@@ -132,8 +134,8 @@ def place(
         best = max(best, found) if best else found
     if best is None:
         raise ConfigError(
-            f"The thing of {w:.0f} x {h:.0f} pixels doesn't fit into a picture of {second.shape[1]} x {second.shape[0]}; "
-            "draw a smaller box."
+            f"The thing of {w:.0f} x {h:.0f} pixels doesn't fit into a picture of {second.shape[1]} x "
+            f"{second.shape[0]}; draw a smaller box."
         )
     similarity, lead, at_x, at_y, scale = best
     inside = ((x - left) * scale + at_x, (y - top) * scale + at_y)
@@ -169,7 +171,8 @@ def squares(image: Image, side: int, count: int, rng: np.random.Generator) -> li
 def measure_placing(
     twins: Twins, test: TestConfig, config: MatchConfig, baseline: Core | None = None
 ) -> dict[str, float]:
-    """The share of templates from the first picture that are found within `NEAR` pixels in the second one, of aligned pairs.
+    """The share of templates from the first picture that are found within `NEAR` pixels in the second one, of aligned
+    pairs.
 
     Args:
         twins: As of `response`.
@@ -211,7 +214,8 @@ def _near(found: Rect, true: Rect) -> int:
 
 
 def tracker_place(core: Core, first: Image, box: Rect, second: Image) -> Rect:
-    """Where a tracker's energy alone puts the thing: its template over the whole second picture at the same scale, the highest cell.
+    """Where a tracker's energy alone puts the thing: its template over the whole second picture at the same scale, the
+    highest cell.
 
     Args:
         core: Of the tracker.

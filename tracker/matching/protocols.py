@@ -1,4 +1,5 @@
-"""Protocols: one-shot recognition, verification and sentence similarity, on material of one's own or the published kind."""
+"""Protocols: one-shot recognition, verification and sentence similarity, on material of one's own or the published
+kind."""
 
 from __future__ import annotations
 
@@ -33,10 +34,11 @@ class TestConfig:
     """What is measured.
 
     Attributes:
-        protocol: oneshot (a picture of one of `ways` unseen classes, one example each), verification (all pairs of pictures),
-            placing (`tracker.matching.placing`) or
+        protocol: oneshot (a picture of one of `ways` unseen classes, one example each), verification (all pairs of
+            pictures), placing (`tracker.matching.placing`) or
             sts (pairs with scores: correlation of ranks).
-        path: Lake's runs (a zip or folder with run01..run20), a folder of classes, or a csv of pairs; relative to the data root.
+        path: Lake's runs (a zip or folder with run01..run20), a folder of classes, or a csv of pairs; relative to the
+            data root.
         source: More of a source's settings (`sources.SourceConfig`), for example columns.
         fold: Whether the classes kept from training by the recipe's folds are what is tested; then no path is needed.
         ways, trials: oneshot on a folder: classes in a trial, and number of trials.
@@ -120,7 +122,8 @@ def all_pairs(embed: Embed, compare: Compare, classes: Classes, limit: int) -> d
 def _verified(similarity: NDArray[np.float64], same: NDArray[np.bool_]) -> dict[str, float]:
     if not same.any() or same.all():
         raise SourceError(
-            "Verification needs pairs of the same and pairs of different things; give two classes of two pictures at least."
+            "Verification needs pairs of the same and pairs of different things; give two classes of two pictures at "
+            "least."
         )
     result = verification(similarity, same)
     out = {"eer": result.eer, "auc": result.auc, "threshold": result.threshold}
@@ -163,7 +166,8 @@ def build_validator(config: MatchConfig) -> Validate:
 def pairs_of_material(
     twins: Twins, config: MatchConfig, kept: bool, limit: int
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]] | None:
-    """(similarities, same) over the pictures of a recipe's classes or its labelled pairs; None where they make no pairs of both kinds."""
+    """(similarities, same) over the pictures of a recipe's classes or its labelled pairs; None where they make no pairs
+    of both kinds."""
     embed, compare = functions_of(twins)
     rng = np.random.default_rng(config.train.seed)
     for part in read_material(config.data, config.model.input, kept):

@@ -1,8 +1,9 @@
 """Known things found in pictures and in videos: in a video each is looked for, and followed from where it is found.
 
-The tracker proposes places (`MultiTracker.expect`: it searches the whole frame for what it knows, at several sizes); the gallery
-decides: what was found must be more like this thing than like any other, and alike enough for the chosen false-accept rate. A thing
-that is followed is looked at again every few frames, and given up when it is no longer itself.
+The tracker proposes places (`MultiTracker.expect`: it searches the whole frame for what it knows, at several sizes);
+the gallery
+decides: what was found must be more like this thing than like any other, and alike enough for the chosen false-accept
+rate. A thing that is followed is looked at again every few frames, and given up when it is no longer itself.
 """
 
 from __future__ import annotations
@@ -132,7 +133,8 @@ class VideoSearch:
         if threshold is None:
             if gallery.calibration is None:
                 raise ConfigError(
-                    "The gallery has no calibration; give the least similarity by --threshold, or `siamtrack match calibrate` it."
+                    "The gallery has no calibration; give the least similarity by --threshold, or `siamtrack match "
+                    "calibrate` it."
                 )
             threshold = gallery.calibration.threshold(far)
         self.gallery, self.tracker, self.threshold, self.margin, self.every = gallery, tracker, threshold, margin, every
@@ -208,7 +210,8 @@ def known_target(gallery: Gallery, thing: str, tracker: SiamTracker) -> KnownTar
 
     if thing not in gallery.things:
         raise GalleryError(
-            f"There is no {thing!r} in the gallery ({', '.join(gallery.things) or 'it is empty'}).{suggest(thing, gallery.things)}"
+            f"There is no {thing!r} in the gallery "
+            f"({', '.join(gallery.things) or 'it is empty'}).{suggest(thing, gallery.things)}"
         )
     shown = [v for v, name in zip(gallery.views, gallery.names, strict=True) if name == thing and v is not None]
     if not shown:

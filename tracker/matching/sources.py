@@ -1,4 +1,5 @@
-"""Sources of what is compared: classes of pictures, pairs and triplets from csv files; parted by identity, never by picture."""
+"""Sources of what is compared: classes of pictures, pairs and triplets from csv files; parted by identity, never by
+picture."""
 
 from __future__ import annotations
 
@@ -25,23 +26,26 @@ class SourceConfig:
     """One part of the material.
 
     Attributes:
-        kind: folder: classes are the folders (or zips) that pictures lie in; aligned: pictures of the same name in `path` and
-            `second` show the same thing in two modalities; pairs: csv of a, b and a label or score; triplets: csv of anchor,
-            positive, negative; tracks: crops of the same video track are a class; coco: boxes of the same category are a class;
+        kind: folder: classes are the folders (or zips) that pictures lie in; aligned: pictures of the same name in
+            `path` and `second` show the same thing in two modalities; pairs: csv of a, b and a label or score;
+            triplets: csv of anchor, positive, negative; tracks: crops of the same video track are a class; coco: boxes
+                of the same category are a class;
             strokes: made-up drawn characters.
         path: Folder, zip or file, relative to the data root.
         second: aligned: the folder of the other modality.
         names: Glob patterns of classes to take.
         exclude: Glob patterns of classes to leave out.
         weight: Share of the classes of a batch that come from here, against the other parts.
-        columns: pairs, triplets: names or numbers (from 0) of the columns; without numbers, the first line has the names.
+        columns: pairs, triplets: names or numbers (from 0) of the columns; without numbers, the first line has the
+            names.
         delimiter: pairs, triplets: comma, tab or semicolon.
         encoding: Of a csv file.
         scale: pairs: what a score is divided by, so that it lies in [0, 1].
         layout: tracks: got10k, otb, folder, ... as in `tracker.training.data.sources`.
         limit: tracks: crops of each track; strokes: hands.
         count: strokes: classes.
-        crop, step: aligned: side of the squares that each picture is cut into, and the distance of their corners, pixels; each
+        crop, step: aligned: side of the squares that each picture is cut into, and the distance of their corners,
+            pixels; each
             square is a class. 0: pictures stay whole.
         context: tracks, coco: margin around the box, share of its sides.
     """
@@ -68,8 +72,9 @@ class SourceConfig:
             raise ConfigError(f"The source kind {self.kind!r} is unknown; there are {', '.join(KINDS)}.")
         if self.limit < 2 or self.count < 2 or not self.weight > 0 or not self.scale > 0:
             raise ConfigError(
-                f"The source {self.kind}:{self.path} has limit={self.limit}, count={self.count}, weight={self.weight:g}, "
-                f"scale={self.scale:g}; limit and count start at 2, weight and scale are above 0."
+                f"The source {self.kind}:{self.path} has limit={self.limit}, count={self.count}, "
+                f"weight={self.weight:g}, scale={self.scale:g}; limit and count start at 2, weight and scale are "
+                "above 0."
             )
 
 
@@ -189,7 +194,8 @@ def _by_folder(path: Path) -> dict[str, list[Sample]]:
             found.setdefault(str(picture.parent.relative_to(path)), []).append(Sample(picture))
     if not found:
         raise SourceError(
-            f"The folder {path} holds no folders of pictures; a class is a folder, named as the class, with its pictures."
+            f"The folder {path} holds no folders of pictures; a class is a folder, named as the class, with its "
+            "pictures."
         )
     return found
 

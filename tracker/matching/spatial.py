@@ -36,7 +36,8 @@ def _view(core: Core, item: Any) -> Any:
 
 
 def stored_calibration(name: str) -> Calibration | None:
-    """What likenesses of a shipped tracker's embedding mean, from `weights/match-trackers.json`; None for another tracker.
+    """What likenesses of a shipped tracker's embedding mean, from `weights/match-trackers.json`; None for another
+    tracker.
 
     Raises:
         ConfigError: The file is damaged.

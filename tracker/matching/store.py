@@ -1,4 +1,5 @@
-"""Matchers as files: one safetensors file whose header is all that is needed to build them; nothing in it can run code."""
+"""Matchers as files: one safetensors file whose header is all that is needed to build them; nothing in it can run
+code."""
 
 from __future__ import annotations
 
@@ -203,7 +204,8 @@ def fill(twins: Twins, name_or_file: str | Path) -> None:
 
 
 def calibrated_on_material(twins: Twins, config: MatchConfig, limit: int = 400) -> Calibration | None:
-    """Fits what similarities mean to the recipe's own material: to the fold that is kept from training, if there is one.
+    """Fits what similarities mean to the recipe's own material: to the fold that is kept from training, if there is
+    one.
 
     Args:
         twins: In eval mode.

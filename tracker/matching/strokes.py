@@ -1,7 +1,8 @@
-"""Characters that nobody has ever written, drawn by many hands: as many classes as wanted, for learning to compare drawings.
+"""Characters that nobody has ever written, drawn by many hands: as many classes as wanted, for learning to compare
+drawings.
 
-A class is a few strokes of smooth curves, as in Lake, Salakhutdinov and Tenenbaum 2015, "Human-level concept learning through
-probabilistic program induction", in a much simpler form; a writer moves, turns and bends each stroke a little.
+A class is a few strokes of smooth curves, as in Lake, Salakhutdinov and Tenenbaum 2015, "Human-level concept learning
+through probabilistic program induction", in a much simpler form; a writer moves, turns and bends each stroke a little.
 """
 
 from __future__ import annotations

@@ -27,7 +27,8 @@ class Pairs:
     Attributes:
         first, second: What is compared.
         score: (N,) in [0, 1]; 0 and 1 alone where the file has labels.
-        names: For each pair the identity it belongs to: pairs that share a picture or text, directly or by a chain, have the same.
+        names: For each pair the identity it belongs to: pairs that share a picture or text, directly or by a chain,
+            have the same.
     """
 
     first: list[Item]
@@ -102,7 +103,8 @@ def read_pairs(
             value = math.nan
         if not 0 <= value <= 1:
             raise SourceError(
-                f"{path}, line {line}: the score {text!r} is no number from 0 to {scale:g}; correct it, or set the source's scale."
+                f"{path}, line {line}: the score {text!r} is no number from 0 to {scale:g}; correct it, or set the "
+                "source's scale."
             )
         scores.append(value)
     return Pairs(first, second, np.array(scores, np.float32), _identities([first, second]))

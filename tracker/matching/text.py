@@ -1,7 +1,7 @@
 """Texts as integers: each token is a word (or a character) and its character n-grams, hashed into one table.
 
-No vocabulary is stored: the hash is fixed (CRC-32), so that a word of a test that was never trained still shares its n-grams
-with words that were (Bojanowski et al. 2017, "Enriching Word Vectors with Subword Information").
+No vocabulary is stored: the hash is fixed (CRC-32), so that a word of a test that was never trained still shares its
+n-grams with words that were (Bojanowski et al. 2017, "Enriching Word Vectors with Subword Information").
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Training a matcher: the project's trainer (processes, precision, averaging, exact resume) on batches of classes or pairs."""
+"""Training a matcher: the project's trainer (processes, precision, averaging, exact resume) on batches of classes or
+pairs."""
 
 from __future__ import annotations
 
@@ -53,7 +54,8 @@ class MatchTrainer(Trainer):
         for name in ("losses", "mining", "image_every"):
             if getattr(config.train, name) != getattr(default, name):
                 raise ConfigError(
-                    f"train.{name} belongs to trackers' response maps; a matcher's loss and miner stand in the section loss."
+                    f"train.{name} belongs to trackers' response maps; a matcher's loss and miner stand in the "
+                    "section loss."
                 )
         super().__init__(
             model,

@@ -19,9 +19,9 @@ FIRST, SECOND = 0, 1
 class Twins(nn.Module):
     """f(a) and g(b) in one space; g is f, the very same module, unless the model names a second encoder.
 
-    Tied twins (Bromley et al. 1993): both sides call one module, so the gradient of its weights is the sum over both sides, and
-    swapping the sides changes nothing. Where modalities differ so much that one encoder can't read both, `second` names another
-    one; then nothing is tied but the space, and a similarity depends on which side is which.
+    Tied twins (Bromley et al. 1993): both sides call one module, so the gradient of its weights is the sum over both
+    sides, and swapping the sides changes nothing. Where modalities differ so much that one encoder can't read both,
+    `second` names another one; then nothing is tied but the space, and a similarity depends on which side is which.
 
     Args:
         model: Encoders, input and energy.
@@ -74,7 +74,8 @@ class Twins(nn.Module):
         encoder = self.side(side)
         if not getattr(encoder, "maps", False):
             raise ConfigError(
-                f"The encoder {self.config.encoder.name!r} gives one vector for its input, no map; take cnn or backbone."
+                f"The encoder {self.config.encoder.name!r} gives one vector for its input, no map; take cnn or "
+                "backbone."
             )
         return cast(Tensor, encoder.forward_map(x))  # type: ignore[operator]
 

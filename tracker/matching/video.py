@@ -42,7 +42,8 @@ def read_track_classes(source: SourceConfig, path: Path) -> dict[str, list[Sampl
 
 
 def read_coco_classes(source: SourceConfig, path: Path) -> dict[str, list[Sample]]:
-    """Each category of a COCO instances json is a class; its boxes, cut from `images/` beside the file, are the pictures.
+    """Each category of a COCO instances json is a class; its boxes, cut from `images/` beside the file, are the
+    pictures.
 
     Raises:
         SourceError: The file is missing or no such json.

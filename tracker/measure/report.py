@@ -26,7 +26,8 @@ COLOURS = ((255, 163, 74), (168, 95, 255), (255, 124, 176), (207, 214, 47), (85,
 """BGR."""
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{title}</title>
-<style>:root{{color-scheme:light dark}}body{{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}}
+<style>:root{{color-scheme:light dark}}body{{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;
+padding:0 1rem}}
 table{{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}}
 td,th{{padding:.3rem .6rem;text-align:right;border-bottom:1px solid #8884}}
 td:first-child,th:first-child{{text-align:left}}
@@ -135,7 +136,8 @@ def write_report(
     Raises:
         OutputError: It can't be written.
     """
-    _csv(folder / "measurements.csv", ["frame", "seconds", "id", "centre_x", "centre_y", f"speed_{scale.unit}_per_s", f"size_{scale.unit}"], (
+    _csv(folder / "measurements.csv", ["frame", "seconds", "id", "centre_x", "centre_y",
+        f"speed_{scale.unit}_per_s", f"size_{scale.unit}"], (
         (int(f), f"{s:.4f}", m.id, _n(p[0]), _n(p[1]), _n(v), _n(z))
         for m in measured for f, s, p, v, z in zip(m.frames, m.seconds, m.points, m.speed, m.size, strict=True)
     ))  # fmt: skip
@@ -170,7 +172,8 @@ def write_report(
         _chart(measured, "size"),
     ]
     parts.append(
-        "<p>Speed is the way of the box's middle from frame to frame by the time between; size is the square root of its area.</p>"
+        "<p>Speed is the way of the box's middle from frame to frame by the time between; size is the square root of "
+        "its area.</p>"
     )
     write_atomic(folder / "report.html", PAGE.format(title=html.escape(title), body="".join(parts)))
     return folder / "report.html"
@@ -275,7 +278,11 @@ def _chart(measured: Sequence[Measured], what: str, width: int = 900, height: in
             f'<text x="45" y="{height - 21 - (height - 35) * share:.0f}" text-anchor="end">{top * share:.3g}</text>'
             for share in (0, 0.5, 1)
         )
-        + f'<text x="50" y="{height - 6}">{start:.1f} s</text><text x="{width - 10}" y="{height - 6}" text-anchor="end">{end:.1f} s</text>'
+        + f'<text x="50" y="{height - 6}">{start:.1f} s</text><text x="{width - 10}" y="{height - 6}" '
+        f'text-anchor="end">{end:.1f} s</text>'
     )
     axis = f'<path d="M50,10V{height - 25}H{width - 10}" fill="none" stroke="currentColor" stroke-opacity=".4"/>'
-    return f'<svg viewBox="0 0 {width} {height}" font-size="11" fill="currentColor" role="img" aria-label="{what} over time">{axis}{marks}{"".join(lines)}</svg>'
+    return (
+        f'<svg viewBox="0 0 {width} {height}" font-size="11" fill="currentColor" role="img" aria-label="{what} '
+        f'over time">{axis}{marks}{"".join(lines)}</svg>'
+    )

@@ -1,8 +1,10 @@
 """Calm boxes: a Kalman filter with a look back over some frames (fixed-lag smoothing).
 
-Centre x, centre y, log width and log height each follow a constant velocity with random acceleration (Bar-Shalom, Li and Kirubarajan
-2001, section 6.3.2); the estimate of a frame is taken some frames later, by the backward recursion of Rauch, Tung and Striebel
-(1965) over the frames since. Noise is told in parts of the target's size, so that small and large targets are treated alike.
+Centre x, centre y, log width and log height each follow a constant velocity with random acceleration (Bar-Shalom, Li
+and Kirubarajan
+2001, section 6.3.2); the estimate of a frame is taken some frames later, by the backward recursion of Rauch, Tung and
+Striebel (1965) over the frames since. Noise is told in parts of the target's size, so that small and large targets are
+treated alike.
 """
 
 from __future__ import annotations
@@ -53,13 +55,15 @@ class FixedLag:
     def __init__(self, lag: int = LAG, noise: float = NOISE, agility: float = AGILITY) -> None:
         if lag < 0 or noise <= 0 or agility <= 0:
             raise SiamTrackError(
-                f"Smoothing can't work with lag {lag}, noise {noise:g}, agility {agility:g}; lag is 0 or more, the others above 0."
+                f"Smoothing can't work with lag {lag}, noise {noise:g}, agility {agility:g}; lag is 0 or more, the "
+                "others above 0."
             )
         self.lag, self._noise, self._agility = lag, noise, agility
         self._steps: deque[_Step | None] = deque()
 
     def push(self, box: Box | None) -> list[Box | None]:
-        """The next box (None: lost, smoothing starts anew after it) -> the boxes that are settled by it, oldest first."""
+        """The next box (None: lost, smoothing starts anew after it) -> the boxes that are settled by it, oldest
+        first."""
         out: list[Box | None] = []
         if box is None or not np.isfinite(box).all():
             out += self.flush()
@@ -145,7 +149,8 @@ def smooth(
 
 
 def jitter(boxes: Boxes) -> float:
-    """How much a track trembles: the root mean square of the centre's second difference, in per cent of the target's size.
+    """How much a track trembles: the root mean square of the centre's second difference, in per cent of the target's
+    size.
 
     Args:
         boxes: (n, 4) xywh; NaN where there is none.

@@ -26,8 +26,10 @@ def parse(spec: object) -> tuple[Kind, str]:
         spec: As for `open_source`.
 
     Returns:
-        ("camera", its number), ("url", the address), or ("path", a file, folder, glob or printf pattern). A name of a file is taken as it
-        is, blanks at its ends included, where such a file is there. `file:` addresses become paths: %20 is a blank, localhost this machine.
+        ("camera", its number), ("url", the address), or ("path", a file, folder, glob or printf pattern). A name of a
+        file is taken as it
+        is, blanks at its ends included, where such a file is there. `file:` addresses become paths: %20 is a blank,
+        localhost this machine.
 
     Raises:
         SourceError: It is none of these.
@@ -69,7 +71,8 @@ def _path_of_url(text: str) -> str:
     if found is None and rest and not rest.startswith("/"):
         host = rest.partition("/")[0]
         raise SourceError(
-            f"Can't open {text}: it names a file of the machine {host!r}; file addresses of this one begin with file:///."
+            f"Can't open {text}: it names a file of the machine {host!r}; file addresses of this one begin with "
+            "file:///."
         )
     return found or quoted
 

@@ -1,4 +1,5 @@
-"""Read boxes from any of the usual text formats, told apart by what is in the file, each row for the frame that it names.
+"""Read boxes from any of the usual text formats, told apart by what is in the file, each row for the frame that it
+names.
 
 docs/boxes.md states the rules; `tracker.media.box_grammar` reads the lines.
 """
@@ -119,13 +120,14 @@ def read_box_file(path: str | Path, format: str = "auto", first: int = 0) -> Box
         frame = row.frame if row.frame is not None else first + len(mine)
         if frame in mine:
             raise BoxError(
-                f"Lines {mine[frame].line} and {row.line} of {path} are both for frame {frame + (kind == 'mot')} of target "
-                f"{row.target + base}; keep one, or give each target its own id."
+                f"Lines {mine[frame].line} and {row.line} of {path} are both for frame {frame + (kind == 'mot')} of "
+                f"target {row.target + base}; keep one, or give each target its own id."
             )
         mine[frame] = row
     if sum(max(mine) + 1 for mine in found.values()) > MOST_ROWS:
         raise BoxError(
-            f"Can't read boxes from {path}: its frame numbers go up to {max(map(max, found.values()))} for {len(found)} targets."
+            f"Can't read boxes from {path}: its frame numbers go up to {max(map(max, found.values()))} for "
+            f"{len(found)} targets."
         )
     return BoxFile(file, kind, numbered, {target: _rows(mine) for target, mine in found.items()}, base)
 
@@ -149,16 +151,17 @@ def _rows(rows: dict[int, Row]) -> TargetBoxes:
 def read_boxes(path: str | Path) -> Boxes:
     """The boxes of the one target in a file, row k for frame k.
 
-    Known are: four numbers a line separated by comma, tab, semicolon or space (GOT-10k, OTB, LaSOT, VOT rectangles); eight
-    numbers (a VOT polygon; its upright bounding box is taken); csv with a header that names x, y, w, h; jsonl with "box"; MOT
-    with six to ten numbers starting frame,id (both counted from 1); the single-number codes of VOT results.
+    Known are: four numbers a line separated by comma, tab, semicolon or space (GOT-10k, OTB, LaSOT, VOT rectangles);
+    eight numbers (a VOT polygon; its upright bounding box is taken); csv with a header that names x, y, w, h; jsonl
+    with "box"; MOT with six to ten numbers starting frame,id (both counted from 1); the single-number codes of VOT
+    results.
 
     Args:
         path: The file.
 
     Returns:
-        (N, 4) float64 xywh; NaN where the file says that there is no box, and in frames that have no row where the rows name
-        their frames. MOT pixels are moved from origin 1 to 0.
+        (N, 4) float64 xywh; NaN where the file says that there is no box, and in frames that have no row where the rows
+        name their frames. MOT pixels are moved from origin 1 to 0.
 
     Raises:
         BoxError: The file can't be read, holds something else, or several targets; the sentence names the line.
@@ -166,7 +169,8 @@ def read_boxes(path: str | Path) -> Boxes:
     boxes = read_all_boxes(path)
     if len(boxes) > 1:
         raise BoxError(
-            f"{path} holds {len(boxes)} targets (ids {_some(boxes)}), where one is expected; keep the rows of one of them."
+            f"{path} holds {len(boxes)} targets (ids {_some(boxes)}), where one is expected; keep the rows of one of "
+            "them."
         )
     return next(iter(boxes.values()))
 
@@ -199,7 +203,8 @@ def read_init_box(path: str | Path, frame: int | None = None) -> Box:
     boxes, _ = init_boxes(path, frame)
     if len(boxes) > 1:
         raise BoxError(
-            f"{path} holds {len(boxes)} targets (ids {_some(boxes)}), where one is expected; keep the rows of one of them."
+            f"{path} holds {len(boxes)} targets (ids {_some(boxes)}), where one is expected; keep the rows of one of "
+            "them."
         )
     return next(iter(boxes.values()))
 
@@ -234,8 +239,9 @@ def init_boxes(
     if not file.numbered and first is None and frame > 0:
         if file.lines > 1:
             raise BoxError(
-                f"{path} has {file.lines} lines without frame numbers: is its first line for frame 0 or for frame {frame}? "
-                f"Say it with --first-row-frame 0 or --first-row-frame {frame}, or give a csv with a column frame."
+                f"{path} has {file.lines} lines without frame numbers: is its first line for frame 0 or for frame "
+                f"{frame}? Say it with --first-row-frame 0 or --first-row-frame {frame}, or give a csv with a "
+                "column frame."
             )
         frame = 0
     known = {target + file.base: target for target in file.targets}
@@ -254,8 +260,8 @@ def init_boxes(
             raise BoxError(f"{path} has no box to start from: no row has one with an area.")
         near = min((k for k in seen if k >= frame), default=min(seen))
         raise BoxError(
-            f"{path} has no box to start from in frame {frame} (counted from 0); it has boxes for frames {min(seen)} to {max(seen)}: "
-            f"try --start-frame {near}."
+            f"{path} has no box to start from in frame {frame} (counted from 0); it has boxes for frames {min(seen)} "
+            f"to {max(seen)}: try --start-frame {near}."
         )
     left = [k for k in (target + file.base for target in wanted) if k not in boxes]
     told = f"{path}: the targets {_some(left)} have no box in frame {frame} and are not followed." if left else ""

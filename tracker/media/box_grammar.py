@@ -1,6 +1,7 @@
 """The lines of box files: what separates values, what counts as a row, and which of the known formats the rows are in.
 
-docs/boxes.md states the rules for users. A line that fits no rule, or two of them, is refused with its number and the reason.
+docs/boxes.md states the rules for users. A line that fits no rule, or two of them, is refused with its number and the
+reason.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ def mot_ids(path: str | Path, rows: Sequence[Row]) -> int:
     if -1 in ids and len(ids) > 1:
         row = next(row for row in rows if row.target == -1)
         raise BoxError(
-            f"Line {row.line} of {path} has the id -1 (no identity), other lines have ids; give every target an id of its own."
+            f"Line {row.line} of {path} has the id -1 (no identity), other lines have ids; give every target an id "
+            "of its own."
         )
     return min(*ids, 1) if len(ids) > 1 else min(next(iter(ids)), 1)

@@ -105,7 +105,8 @@ def checked_box(path: str | Path, line: Line, values: Sequence[float]) -> Values
 
 
 def separator_of(text: str) -> str:
-    """What separates the values of a line, semicolons and tabs before commas, whose decimals may be written with a comma."""
+    """What separates the values of a line, semicolons and tabs before commas, whose decimals may be written with a
+    comma."""
     return next((sign for sign in ";\t," if sign in text), " ")
 
 

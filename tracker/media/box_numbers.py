@@ -97,7 +97,8 @@ def numbers(path: str | Path, line: Line) -> list[float]:
             raise wrong(
                 path,
                 line,
-                "its commas may be decimal commas, or stand between x and y of four corners; write decimals with a point",
+                "its commas may be decimal commas, or stand between x and y of four corners; write decimals with a "
+                "point",
             )
     return known
 
@@ -141,7 +142,8 @@ def _kind(path: str | Path, rows: Sequence[tuple[Line, list[float]]], form: str)
         raise wrong(
             path,
             bad,
-            f"its {count} values are no row of MOT ({why}); {OPTION}, or put a header like frame,id,x,y,w,h above the rows",
+            f"its {count} values are no row of MOT ({why}); {OPTION}, or put a header like frame,id,x,y,w,h above "
+            "the rows",
         )
     raise wrong(
         path,
@@ -152,7 +154,8 @@ def _kind(path: str | Path, rows: Sequence[tuple[Line, list[float]]], form: str)
 
 
 def _is_mot(values: Sequence[float]) -> bool:
-    """Whether numbers can be frame,id,x,y,w,h,conf,class,...; of six or seven, a fifth up to 1 is rather a score behind x,y,w,h."""
+    """Whether numbers can be frame,id,x,y,w,h,conf,class,...; of six or seven, a fifth up to 1 is rather a score behind
+    x,y,w,h."""
     frame, target = whole(values[0], 1, LAST_FRAME), whole(values[1], -1, LARGEST_ID)
     # Eight values may be a polygon too, whose last corner is hardly a score and a class.
     tail = len(values) != 8 or (not abs(values[6]) > 1 and whole(values[7], -1, 10_000) is not None)

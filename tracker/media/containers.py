@@ -17,7 +17,8 @@ VIDEO_SUFFIXES = frozenset(
     ".mp4 .m4v .mov .3gp .mkv .webm .avi .mpg .mpeg .m2v .vob .ts .mts .m2ts .wmv .flv .ogv .mxf .gif".split()
     + ".h264 .264 .hevc .265 .mjpeg .mjpg".split()
 )
-"""File name endings that are taken for videos where a folder is searched (lower case); a file given by name may have any."""
+"""File name endings that are taken for videos where a folder is searched (lower case); a file given by name may have
+any."""
 
 MP4_BOXES = frozenset(
     {b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"wide", b"free", b"skip", b"pnot", b"sidx", b"uuid"}
@@ -30,7 +31,8 @@ def file_address(path: Path) -> str:
 
 
 def video_stream(container: Any, name: str) -> Any:
-    """The stream that players show: what the container names as default or FFmpeg takes for the best, never a cover picture.
+    """The stream that players show: what the container names as default or FFmpeg takes for the best, never a cover
+    picture.
 
     Raises:
         SourceError: There is none.
@@ -55,8 +57,8 @@ def video_stream(container: Any, name: str) -> Any:
 
 
 def is_cut_short(path: Path) -> bool:
-    """Whether a file ends before its container says: MP4 by its boxes (ISO/IEC 14496-12, 4.2), Matroska by the size of its
-    segment (RFC 8794, 6), AVI by its RIFF chunks, GIF by its trailer. Containers that tell
+    """Whether a file ends before its container says: MP4 by its boxes (ISO/IEC 14496-12, 4.2), Matroska by the size of
+    its segment (RFC 8794, 6), AVI by its RIFF chunks, GIF by its trailer. Containers that tell
     no size (MPEG-TS, raw streams) are never cut short.
     """
     size = path.stat().st_size

@@ -52,5 +52,6 @@ def check_rows(boxes: Path, rows: int, clip: Path, frames: int, option: str) -> 
             f"{clip} ends after {frames} frames, but its boxes are for {rows}: {boxes} must have a line for each frame."
         )
     raise SourceError(
-        f"{boxes} has {rows} lines for {frames} frames of {clip}; they must be as many, as its lines name no frame. {option}"
+        f"{boxes} has {rows} lines for {frames} frames of {clip}; they must be as many, as its lines name no frame. "
+        f"{option}"
     )

@@ -16,8 +16,8 @@ GREY = 128
 def structure_fault(data: bytes) -> str:
     """What is wrong with a picture file as its container tells without decoding; "" where nothing is.
 
-    JPEG: its end marker is there. PNG: every chunk is there with its checksum (ISO/IEC 15948, 5.3). WebP: as long as its header
-    says. An animation is no single picture.
+    JPEG: its end marker is there. PNG: every chunk is there with its checksum (ISO/IEC 15948, 5.3). WebP: as long as
+    its header says. An animation is no single picture.
     """
     if data.startswith(JPEG):
         return "" if data.rfind(b"\xff\xd9", scan_start(data)) >= 0 else "it is cut short: its end is missing"
@@ -42,7 +42,8 @@ def is_animated(data: bytes) -> bool:
 
 
 def scan_start(data: bytes) -> int:
-    """Where a JPEG's first scan begins: behind the header's segments, whose thumbnails have end markers of their own."""
+    """Where a JPEG's first scan begins: behind the header's segments, whose thumbnails have end markers of their
+    own."""
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:
         at += 1 if data[at + 1] == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
@@ -71,9 +72,9 @@ def _png_fault(data: bytes) -> str:
 def scan_fault(data: bytes, image: Image) -> str:
     """What is wrong inside a JPEG that has its end marker; "" where nothing is found.
 
-    libjpeg leaves blocks grey where a scan ends early. Only where the last one is, where zeros fill a part of the scan, or where the
-    scans are progressive, the file is decoded once more by FFmpeg, which tells. A changed byte that leaves as many blocks as before
-    can't be told from another picture.
+    libjpeg leaves blocks grey where a scan ends early. Only where the last one is, where zeros fill a part of the scan,
+    or where the scans are progressive, the file is decoded once more by FFmpeg, which tells. A changed byte that leaves
+    as many blocks as before can't be told from another picture.
 
     Args:
         data: The file.

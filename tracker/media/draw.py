@@ -16,7 +16,8 @@ from tracker.types import Frame, Image, Track, TrackState
 Colour = tuple[int, int, int]
 
 COLOURS: tuple[Colour, ...] = (
-    (96, 214, 42), (255, 158, 46), (214, 94, 255), (236, 214, 40), (120, 120, 255), (190, 230, 130), (255, 120, 150), (60, 190, 190),
+    (96, 214, 42), (255, 158, 46), (214, 94, 255), (236, 214, 40), (120, 120, 255), (190, 230, 130), (255, 120, 150),
+    (60, 190, 190),
 )  # fmt: skip
 """BGR per target id: apart from each other in hue and lightness, and from the two below."""
 
@@ -57,7 +58,8 @@ def text_scale(image: Image) -> float:
 def draw_tracks(frame: Frame, tracks: Sequence[Track], *, note: str = "") -> Image:
     """A frame with its tracks drawn on a copy.
 
-    Tracking: a solid box in the colour of the target. Uncertain: thinner, amber, dashed. Lost: no box, a badge in the corner.
+    Tracking: a solid box in the colour of the target. Uncertain: thinner, amber, dashed. Lost: no box, a badge in the
+    corner.
 
     Args:
         frame: The frame; it isn't changed.

@@ -20,13 +20,14 @@ IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".jp2", ".pbm", ".pgm", ".p
 def to_bgr8(image: Any) -> Image:
     """A picture as the trackers read it.
 
-    Gray becomes three equal channels, alpha is dropped, bool becomes 0 and 255. 16-bit values are divided by 257, so that
+    Gray becomes three equal channels, alpha is dropped, bool becomes 0 and 255. 16-bit values are divided by 257, so
+    that
     0..65535 fills 0..255: a fixed scale, because one fitted to each frame would make the brightness of a video flicker.
     Float images are refused: whether a dark one runs to 1 or to 255 can't be told from its values.
 
     Args:
-        image: H x W, H x W x 1, H x W x 3 (BGR) or H x W x 4 (BGRA) array of bool, uint8 or uint16; a PIL image (RGB is turned
-            into BGR); or a torch tensor of uint8, BGR, H x W x 3 or 3 x H x W.
+        image: H x W, H x W x 1, H x W x 3 (BGR) or H x W x 4 (BGRA) array of bool, uint8 or uint16; a PIL image (RGB is
+            turned into BGR); or a torch tensor of uint8, BGR, H x W x 3 or 3 x H x W.
 
     Returns:
         H x W x 3 BGR uint8, contiguous; the array itself, not a copy, when it is that already.
@@ -71,7 +72,8 @@ def _array_of(image: Any) -> NDArray[Any]:
         channels_first = array.ndim == 3 and array.shape[0] == 3 and array.shape[2] != 3
         return np.ascontiguousarray(array.transpose(1, 2, 0)) if channels_first else array
     raise ImageError(
-        f"The image is a {type(image).__name__}, not a numpy array; give H x W x 3 BGR uint8, a PIL image or a torch tensor."
+        f"The image is a {type(image).__name__}, not a numpy array; give H x W x 3 BGR uint8, a PIL image or a torch "
+        "tensor."
     )
 
 
@@ -85,7 +87,8 @@ def read_image(path: str | Path) -> Image:
         H x W x 3 BGR uint8.
 
     Raises:
-        ImageError: The file can't be read, isn't an image, is damaged or cut short, or holds several pictures; the sentence names it.
+        ImageError: The file can't be read, isn't an image, is damaged or cut short, or holds several pictures; the
+            sentence names it.
     """
     return decode_image(_bytes_of(path), f"The image {path}")
 

@@ -32,7 +32,8 @@ class DisplayError(SiamTrackError):
 def display_available() -> tuple[bool, str]:
     """Whether a window can be opened here, and if not, why.
 
-    On Linux a short-lived process tries it first: without a display, Qt ends the process that asks, and no exception is raised.
+    On Linux a short-lived process tries it first: without a display, Qt ends the process that asks, and no exception is
+    raised.
 
     Returns:
         (True, "") or (False, reason as the part of a sentence).
@@ -159,7 +160,8 @@ class Window:
             cv2.imshow(self._title, _scaled(image, self._scale))
 
     def key(self, wait_ms: int = 1) -> str:
-        """The key pressed since the last call: a lower-case character, "enter", "esc", "space", "backspace", or "" for none.
+        """The key pressed since the last call: a lower-case character, "enter", "esc", "space", "backspace", or "" for
+        none.
 
         Args:
             wait_ms: How long to wait for one; also the time in which the window redraws itself.

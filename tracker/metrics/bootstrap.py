@@ -1,6 +1,7 @@
 """How far a number would move with other sequences: seeded percentile bootstrap over sequences.
 
-Sequences are resampled, not frames: the frames of one sequence are anything but independent, and resampling them would give
+Sequences are resampled, not frames: the frames of one sequence are anything but independent, and resampling them would
+give
 intervals that are far too narrow. Method: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13.
 """
 
@@ -40,7 +41,8 @@ class Interval:
 
 
 def draws(count: int, samples: int = SAMPLES, seed: int = 0) -> NDArray[np.intp]:
-    """(samples, count) indices drawn with replacement; the same for the same arguments, so that trackers are compared in pairs."""
+    """(samples, count) indices drawn with replacement; the same for the same arguments, so that trackers are compared
+    in pairs."""
     return np.random.default_rng(seed).integers(0, count, (samples, count))
 
 

@@ -1,8 +1,10 @@
-"""Result files in the layout of the got10k package, so that results of other trackers drop in and ours drop into its toolkit.
+"""Result files in the layout of the got10k package, so that results of other trackers drop in and ours drop into its
+toolkit.
 
 GOT-10k   <folder>/<tracker>/<sequence>/<sequence>_001.txt (%.3f, commas), <sequence>_time.txt (%.8f seconds)
 OTB ...   <folder>/<tracker>/<sequence>.txt, <folder>/<tracker>/times/<sequence>_time.txt
-VOT       <folder>/<tracker>/baseline/<sequence>/<sequence>_001.txt (1 initialised, 2 failed, 0 skipped, or a box), _time.txt
+VOT       <folder>/<tracker>/baseline/<sequence>/<sequence>_001.txt (1 initialised, 2 failed, 0 skipped, or a box),
+          _time.txt
 """
 
 from __future__ import annotations
@@ -51,7 +53,8 @@ def write(folder: Path, layout: str, result: SequenceResult) -> None:
 
 
 def claim(folder: Path, fingerprint: str) -> None:
-    """Make a tracker's folder ours for this fingerprint: results of another fingerprint are moved aside, foreign ones left alone.
+    """Make a tracker's folder ours for this fingerprint: results of another fingerprint are moved aside, foreign ones
+    left alone.
 
     Raises:
         OutputError: The folder holds results that this program didn't write.
@@ -73,7 +76,8 @@ def claim(folder: Path, fingerprint: str) -> None:
 
 
 def find_results(folder: str | Path, dataset: Dataset) -> dict[str, Path]:
-    """Trackers with results for a data set in a folder of somebody's: the tracker's own folder, one of many, or the root above.
+    """Trackers with results for a data set in a folder of somebody's: the tracker's own folder, one of many, or the
+    root above.
 
     Returns:
         Tracker name -> folder.
@@ -98,7 +102,8 @@ def find_results(folder: str | Path, dataset: Dataset) -> dict[str, Path]:
             return found
     example = paths(Path("TRACKER"), dataset.layout, dataset.names[0])[0]
     raise SourceError(
-        f"No results for {dataset.title} in {root}; expected {root / dataset.results_folder / example} or {root / example}."
+        f"No results for {dataset.title} in {root}; expected {root / dataset.results_folder / example} or "
+        f"{root / example}."
     )
 
 

@@ -103,7 +103,8 @@ def _text(value: object) -> str:
 
 
 def record_path(folder: str | Path, tracker: str, fingerprint: str, sequence: str) -> Path:
-    """Where one result lies in an evaluation's folder; another fingerprint is another place, so that nothing stale mixes in."""
+    """Where one result lies in an evaluation's folder; another fingerprint is another place, so that nothing stale
+    mixes in."""
     name = f"{tracker}@{fingerprint[:12]}" if fingerprint else tracker
     return Path(folder) / "records" / name / f"{sequence}.npz"
 

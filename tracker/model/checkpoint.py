@@ -98,7 +98,8 @@ def find_weights(name_or_file: str | Path) -> Path:
     """
     if not isinstance(name_or_file, str | Path):
         raise WeightsError(
-            f"The model {shown(name_or_file)} is neither a name nor a file; the shipped ones are {', '.join(shipped_models())}."
+            f"The model {shown(name_or_file)} is neither a name nor a file; the shipped ones are "
+            f"{', '.join(shipped_models())}."
         )
     shipped = WEIGHTS / f"{name_or_file}.safetensors"
     if is_file(shipped):
@@ -108,8 +109,8 @@ def find_weights(name_or_file: str | Path) -> Path:
         return path
     near = difflib.get_close_matches(str(name_or_file), shipped_models(), n=1, cutoff=0.7)
     raise WeightsError(
-        f"The model {shown(str(name_or_file))} is neither a shipped model ({', '.join(shipped_models()) or 'none'}) nor an existing file."
-        + (f" Did you mean {near[0]!r}?" if near else "")
+        f"The model {shown(str(name_or_file))} is neither a shipped model ({', '.join(shipped_models()) or 'none'}) "
+        "nor an existing file." + (f" Did you mean {near[0]!r}?" if near else "")
     )
 
 
@@ -195,7 +196,8 @@ def folded(config: Config, state: Mapping[str, Any]) -> tuple[Config, dict[str, 
         state: Its tensors by name.
 
     Returns:
-        Both as they are, but for a backbone with `NORMED`: then those of the backbone without. BatchNorm behind a convolution,
+        Both as they are, but for a backbone with `NORMED`: then those of the backbone without. BatchNorm behind a
+            convolution,
         g (W x + b - m) / sqrt(v + e) + h, is a convolution (Jacob et al. 2018, section 3.2).
     """
     state = dict(state)

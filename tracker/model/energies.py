@@ -1,6 +1,7 @@
 """Energies: how alike a template and each window of a search are. Higher is more alike.
 
-    window(z, x): a template slides over the search, valid positions only: (B, C, h, w) x (B, C, H, W) -> (B, 1, H-h+1, W-w+1).
+    window(z, x): a template slides over the search, valid positions only: (B, C, h, w) x (B, C, H, W) -> (B, 1, H-h+1,
+                  W-w+1).
                   K templates against one search: (K, C, h, w) x (1, C, H, W) -> (K, 1, H-h+1, W-w+1).
     cells(z, x):  each single cell of the template against each cell of the search: -> (B, h*w, H, W), row-major cells.
 
@@ -66,7 +67,8 @@ class DotProduct(Energy):
 
 
 class Cosine(Energy):
-    """Cosine of the angle between template and window, in [-1, 1]: normalised cross-correlation without mean removal."""
+    """Cosine of the angle between template and window, in [-1, 1]: normalised cross-correlation without mean
+    removal."""
 
     def window(self, z: Tensor, x: Tensor, weight: Tensor | None = None) -> Tensor:
         w = self._weight(z, weight)

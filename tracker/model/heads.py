@@ -58,7 +58,8 @@ class BoxHead(nn.Module):
     What it reads is built from comparisons, so that little has to be learnt of what objects look like:
       - the windowed response of the target alone (it starts as the score itself; training refines it),
       - every template cell against every search cell, as it stands and shifted to where the target's centre would be,
-      - the best match among the target's cells and among the cells around it (after D3S, Lukezic et al. 2020, section 3.1),
+      - the best match among the target's cells and among the cells around it (after D3S, Lukezic et al. 2020, section
+        3.1),
       - the search embedding times the target's mean embedding (depth-wise correlation, Li et al. 2019), and itself,
       - the same two of the fine channels, where the backbone has them,
       - width and height of the target in the template (`relative`), as logarithms: people draw boxes in many ways.

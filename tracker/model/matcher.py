@@ -23,7 +23,8 @@ class MatchOutput:
     """What one match gives.
 
     Attributes:
-        score: (B, 1, H, W) logits. The cell in the middle stands at the centre of the search crop, the next one a stride on.
+        score: (B, 1, H, W) logits. The cell in the middle stands at the centre of the search crop, the next one a
+            stride on.
         boxes: (B, 4, H, W) left, top, right, bottom corners in search-crop pixels, or None for the classic head.
         template: (B, C, h, w) embedding of the template.
         search: (B, C, H', W') embedding of the search.
@@ -63,7 +64,8 @@ class Matcher(nn.Module):
         if config.head == "classic":
             if self.fine:
                 raise ConfigError(
-                    f"The head 'classic' doesn't read fine channels; take {config.backbone.removesuffix('-fine')!r} for it."
+                    f"The head 'classic' doesn't read fine channels; take {config.backbone.removesuffix('-fine')!r} "
+                    "for it."
                 )
             self.head = ClassicHead(config.response_scale)
         else:
@@ -87,7 +89,8 @@ class Matcher(nn.Module):
         return isinstance(self.head, BoxHead)
 
     def embed(self, x: Tensor, start: int = 0) -> Tensor:
-        """f: (B, 3, H, W) BGR 0..255 (or the output of backbone stage start - 1) -> (B, C + F, h, w), F fine channels if any."""
+        """f: (B, 3, H, W) BGR 0..255 (or the output of backbone stage start - 1) -> (B, C + F, h, w), F fine channels
+        if any."""
         y = self.backbone(x, start=start)
         if not self.fine:
             return self.neck(y)
@@ -102,8 +105,8 @@ class Matcher(nn.Module):
             target: (B, 2) width and height of the target in template-crop pixels.
 
         Returns:
-            (B, C, h, w); with a padded backbone (B, C + F + 1, h, w), the last channel being the target's share of each cell:
-            what a border adds to the outer cells must not count.
+            (B, C, h, w); with a padded backbone (B, C + F + 1, h, w), the last channel being the target's share of each
+            cell: what a border adds to the outer cells must not count.
         """
         z = self.embed(template, start)
         if not self.backbone.padded:
@@ -126,7 +129,8 @@ class Matcher(nn.Module):
             search = search.expand(z.shape[0], -1, -1, -1)
         score, sides = self.head(z, weight, search, self.energy)
         height, width = score.shape[-2:]
-        # Cell i of a padded backbone stands at pixel index stride * i, which is stride * i + 0.5 in continuous coordinates.
+        # Cell i of a padded backbone stands at pixel index stride * i, which is stride * i + 0.5 in continuous
+        # coordinates.
         xs = torch.arange(width, device=score.device, dtype=sides.dtype) * self.stride + 0.5
         ys = torch.arange(height, device=score.device, dtype=sides.dtype) * self.stride + 0.5
         left, top, right, bottom = sides.unbind(1)
@@ -142,7 +146,10 @@ class Matcher(nn.Module):
         return torch.cat([coarse, FINE_SHARE * search[:, self.channels :]], dim=1) if self.fine else coarse
 
     def forward(self, template: Tensor, search: Tensor, target: Tensor, start: int = 0) -> MatchOutput:
-        """Both branches and the match; see `embed_template` and `match`. Used in training; tracking keeps the template."""
+        """Both branches and the match; see `embed_template` and `match`.
+
+        Used in training; tracking keeps the template.
+        """
         z = self.embed_template(template, target, start)
         x = self.embed(search, start)
         score, boxes = self.match(z, x)

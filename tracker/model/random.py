@@ -1,4 +1,5 @@
-"""First weights drawn from a generator of their own: torch's initialisers otherwise draw from the one that the whole process shares."""
+"""First weights drawn from a generator of their own: torch's initialisers otherwise draw from the one that the whole
+process shares."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 _METHODS = {"normal_", "uniform_"}
-"""Methods of a tensor that draw; the functions that do are those of `torch.nn.init` with a generator among their arguments."""
+"""Methods of a tensor that draw; the functions that do are those of `torch.nn.init` with a generator among their
+arguments."""
 
 
 def _draws(func: Callable[..., Any]) -> bool:
@@ -22,7 +24,8 @@ def _draws(func: Callable[..., Any]) -> bool:
 class DrawFrom(TorchFunctionMode):
     """While it is entered, what this thread fills with random numbers is drawn from a generator of its own.
 
-    The numbers are those that `torch.manual_seed(seed)` would give. The process's random state is neither set nor moved on, and other
+    The numbers are those that `torch.manual_seed(seed)` would give. The process's random state is neither set nor moved
+    on, and other
     threads are not touched: torch keeps such modes for each thread (`torch.overrides.TorchFunctionMode`).
 
     Args:

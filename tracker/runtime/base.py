@@ -20,8 +20,8 @@ class Response:
     Attributes:
         score: (B, H, W) float32 logits.
         boxes: (B, 4, H, W) float32 xyxy in search-crop pixels, or None (classic head).
-        embedding: (B or 1, C + F, H, W) float32 search embeddings as of `Matcher.unit`, or None (classic head, or a graph
-            without this output): what the online filter learns on.
+        embedding: (B or 1, C + F, H, W) float32 search embeddings as of `Matcher.unit`, or None (classic head, or a
+            graph without this output): what the online filter learns on.
     """
 
     score: NDArray[np.float32]

@@ -1,9 +1,11 @@
 """One thread for numpy's products of small matrices.
 
-OpenBLAS, which comes with numpy, splits a product of a few hundred rows over all cores, and the threads wait for each other in a busy
-loop: an update takes half as long again, and ten times as long where another core is taken. Their number is that of the whole process,
-so the library leaves it alone: our commands set it once, when they start, and a program of one's own can do the same with
-`one_blas_thread()` or, before numpy is imported, with OPENBLAS_NUM_THREADS=1 in its environment.
+OpenBLAS, which comes with numpy, splits a product of a few hundred rows over all cores, and the threads wait for each
+other in a busy
+loop: an update takes half as long again, and ten times as long where another core is taken. Their number is that of the
+whole process,
+so the library leaves it alone: our commands set it once, when they start, and a program of one's own can do the same
+with `one_blas_thread()` or, before numpy is imported, with OPENBLAS_NUM_THREADS=1 in its environment.
 """
 
 from __future__ import annotations

@@ -215,11 +215,13 @@ def check_device(name: str) -> torch.device:
                 else "no NVIDIA driver or no GPU answers"
             )
             raise DeviceError(
-                f"The device {name!r} is not there: {built}. Use --device cpu, or install the driver and a CUDA build of torch."
+                f"The device {name!r} is not there: {built}. Use --device cpu, or install the driver and a CUDA "
+                "build of torch."
             )
         if device.index is not None and device.index >= torch.cuda.device_count():
             raise DeviceError(
-                f"The device {name!r} is not there: this machine has {torch.cuda.device_count()} CUDA devices, counted from 0."
+                f"The device {name!r} is not there: this machine has {torch.cuda.device_count()} CUDA devices, "
+                "counted from 0."
             )
     return device
 
@@ -231,7 +233,8 @@ def _sentences(device: str) -> Iterator[None]:
         yield
     except torch.cuda.OutOfMemoryError:
         raise DeviceError(
-            f"The device {device} is out of memory; follow fewer targets at once, close other programs on it, or use --device cpu."
+            f"The device {device} is out of memory; follow fewer targets at once, close other programs on it, or use "
+            "--device cpu."
         ) from None
     except torch.AcceleratorError as error:
         reason = str(error).splitlines()[0]

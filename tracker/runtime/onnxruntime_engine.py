@@ -23,7 +23,8 @@ Session = Callable[[dict[str, NDArray]], list[Array]]
 
 @dataclass(frozen=True, eq=False)
 class OnnxTemplates:
-    """Embedded templates: as feature maps (B, C, h, w), and as the matrices (B, rows, columns) that the search branch takes."""
+    """Embedded templates: as feature maps (B, C, h, w), and as the matrices (B, rows, columns) that the search branch
+    takes."""
 
     features: Array
     embedding: Array
@@ -137,7 +138,10 @@ class OnnxEngine(Engine):
         return self._sessions[name]
 
     def _threads(self, name: str | int) -> int:
-        """Threads of a graph. In a small window a second one gains a tenth of the time by itself, nothing beside decoder and encoder."""
+        """Threads of a graph.
+
+        In a small window a second one gains a tenth of the time by itself, nothing beside decoder and encoder.
+        """
         return 1 if isinstance(name, int) and name < self.search_size else self.threads
 
     def _session(self, model: bytes, threads: int) -> Session:
@@ -146,8 +150,8 @@ class OnnxEngine(Engine):
             import onnxruntime as ort
         except ImportError:
             raise DeviceError(
-                "The engine onnxruntime needs the package of that name, which is not installed; run: pip install onnxruntime, "
-                "or choose --engine torch."
+                "The engine onnxruntime needs the package of that name, which is not installed; run: pip install "
+                "onnxruntime, or choose --engine torch."
             ) from None
 
         options = ort.SessionOptions()

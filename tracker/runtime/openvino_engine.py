@@ -17,8 +17,8 @@ class OpenVinoEngine(OnnxEngine):
             import openvino as ov
         except ImportError:
             raise DeviceError(
-                "The engine openvino needs the package of that name, which is not installed; run: pip install openvino, "
-                "or choose --engine onnxruntime."
+                "The engine openvino needs the package of that name, which is not installed; run: pip install "
+                "openvino, or choose --engine onnxruntime."
             ) from None
 
         core = ov.Core()

@@ -32,7 +32,8 @@ HOMES = {
 
 
 def default_threads(most: int | None = 4) -> int:
-    """Threads of one engine: OMP_NUM_THREADS where it is set, else the cores of this process, at most `most` (None: all)."""
+    """Threads of one engine: OMP_NUM_THREADS where it is set, else the cores of this process, at most `most` (None:
+    all)."""
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     if wanted.isdigit() and int(wanted) > 0:
         return int(wanted)
@@ -47,8 +48,8 @@ def build_engine(model: LoadedModel, device: str = "auto", engine: str = "auto",
         model: From `tracker.model.checkpoint.load_model`.
         device: auto, cpu, cuda or cuda:N.
         engine: auto (the fastest that is there, which is logged with the reason), or a name of `ENGINES`.
-        threads: CPU threads within one operation, and those that several targets are spread over. None: `default_threads()`
-            for the one, all cores (or OMP_NUM_THREADS) for the other.
+        threads: CPU threads within one operation, and those that several targets are spread over. None:
+            `default_threads()` for the one, all cores (or OMP_NUM_THREADS) for the other.
 
     Raises:
         DeviceError: The device or engine is unknown or not there.
@@ -95,7 +96,8 @@ def _build(model: LoadedModel, device: str, engine: str, threads: int, parallel_
 
 
 def nvidia_driver() -> bool:
-    """Whether this machine shows an NVIDIA driver: a look at the file system, without importing torch (a second or two)."""
+    """Whether this machine shows an NVIDIA driver: a look at the file system, without importing torch (a second or
+    two)."""
     if sys.platform == "win32":
         return ctypes.util.find_library("nvcuda") is not None
     return any(os.path.exists(path) for path in ("/dev/nvidiactl", "/dev/dxg", "/dev/nvhost-ctrl"))

@@ -175,11 +175,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             port, epoch = server.stdout.readline().split()
             out = sys.stdout
             out.write(
-                f"{args.model}, {args.width} x {args.height} at {args.rate} fps, one target each, {args.cores} worker(s), "
+                f"{args.model}, {args.width} x {args.height} at {args.rate} fps, one target each, {args.cores} "
+                "worker(s), "
             )
             out.write(f"{args.seconds:g} s; load of the machine before: {os.getloadavg()[0]:.1f}\n\n")
             out.write(
-                "| streams | frames/s in, each | results/s, each | dropped % | p50 ms | p95 ms | cores used | MB | MB grown |\n"
+                "| streams | frames/s in, each | results/s, each | dropped % | p50 ms | p95 ms | cores used | MB | "
+                "MB grown |\n"
             )
             out.write("|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n")
             for count in args.streams:

@@ -13,8 +13,8 @@ class TargetConfig:
     Attributes:
         box: x, y, w, h in pixels, 0-based, top-left corner, in the frame numbered `frame`.
         known: A file written by `track --save-target`; the target is looked for from the first frame on.
-        gallery: A file written by `match enrol`; the thing is looked for from the first frame on, and what is found has to
-            be more like it than like any other thing of the gallery.
+        gallery: A file written by `match enrol`; the thing is looked for from the first frame on, and what is found has
+            to be more like it than like any other thing of the gallery.
         thing: Its name in the gallery; nothing: the name of the target.
         far: False-accept rate at which the gallery's calibration takes what was found for the thing, 0 to 1.
         threshold: Least similarity instead of the one that the calibration gives for `far`.
@@ -120,8 +120,8 @@ class WorkersConfig:
         count: How many; 0: one for each core of this process, or one for each GPU.
         threads: CPU threads of a worker's network; with several, its targets are dealt out to them.
         spare: Whether one more waits with the model loaded, so that the streams of a dead one go on at once.
-        gone_seconds: Seconds without a sign of life after which a worker counts as dead; 0: 10, and 3 in a Ray cluster, where a
-            machine without power says nothing either.
+        gone_seconds: Seconds without a sign of life after which a worker counts as dead; 0: 10, and 3 in a Ray cluster,
+            where a machine without power says nothing either.
         decode: cpu, or the name of an FFmpeg device (cuda, vaapi, ...) that decodes network streams.
     """
 

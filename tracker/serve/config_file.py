@@ -74,7 +74,8 @@ def parse_stream(name: str, values: Any, where: str) -> StreamConfig:
     where = f"stream {name!r} of {where}"
     if not NAME.match(name):
         raise ConfigError(
-            f"In {where}: a name has up to 64 letters, digits, dots, dashes and underscores, and begins with the first two."
+            f"In {where}: a name has up to 64 letters, digits, dots, dashes and underscores, and begins with the "
+            "first two."
         )
     if isinstance(values, (str, int)) and not isinstance(values, bool):
         values = {"source": values}
@@ -123,7 +124,8 @@ def parse_target(name: str, values: Any, where: str) -> TargetConfig:
     where = f"target {name!r} of {where}"
     if not NAME.match(name):
         raise ConfigError(
-            f"In {where}: a name has up to 64 letters, digits, dots, dashes and underscores, and begins with the first two."
+            f"In {where}: a name has up to 64 letters, digits, dots, dashes and underscores, and begins with the "
+            "first two."
         )
     if isinstance(values, list):
         values = {"box": values}

@@ -31,8 +31,8 @@ TOKEN = "SIAMTRACK_SERVE_TOKEN"
 """Environment variable with a token of one's own, at least 16 characters."""
 LONGEST_REQUEST = 1 << 20
 HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src "
+    "'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -226,7 +226,8 @@ def check_record(config: StreamConfig) -> None:
         pure = PurePosixPath(path)
         if pure.is_absolute() or ".." in pure.parts or path.startswith("~"):
             raise ConfigError(
-                f"A stream that is added at run time records below the folder that the service runs in, not to {path!r}."
+                "A stream that is added at run time records below the folder that the service runs in, not to "
+                f"{path!r}."
             )
 
 

@@ -1,4 +1,5 @@
-"""A place that results go to: its own queue and thread, so that a slow one loses lines, which are counted, and slows nobody."""
+"""A place that results go to: its own queue and thread, so that a slow one loses lines, which are counted, and slows
+nobody."""
 
 from __future__ import annotations
 

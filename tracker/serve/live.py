@@ -118,6 +118,7 @@ def _accelerator(decode: str) -> Any:
     there = hwdevices_available()
     if decode not in there:
         raise SourceError(
-            f"workers.decode is {decode!r}, which this build of FFmpeg does not know; it is cpu or one of {', '.join(there)}."
+            f"workers.decode is {decode!r}, which this build of FFmpeg does not know; it is cpu or one of "
+            f"{', '.join(there)}."
         )
     return HWAccel(device_type=decode, allow_software_fallback=True)

@@ -32,7 +32,8 @@ def exposition(state: Callable[[], dict[str, Any]]) -> Callable[[], tuple[bytes,
         from prometheus_client.exposition import CONTENT_TYPE_LATEST
     except ImportError:
         raise SiamTrackError(
-            "/metrics needs the package prometheus-client; `pip install prometheus-client` adds it (the extra `serve` holds it)."
+            "/metrics needs the package prometheus-client; `pip install prometheus-client` adds it (the extra "
+            "`serve` holds it)."
         ) from None
 
     class Collector:

@@ -38,7 +38,8 @@ class MqttListener(Listener):
             import paho.mqtt.client as mqtt
         except ImportError:
             raise OutputError(
-                "Results to MQTT need the package paho-mqtt; `pip install paho-mqtt` adds it (the extra `serve` holds it)."
+                "Results to MQTT need the package paho-mqtt; `pip install paho-mqtt` adds it (the extra `serve` "
+                "holds it)."
             ) from None
         self._config, self._connected, self._size = config, False, size
         self._client: client.Client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)

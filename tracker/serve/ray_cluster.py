@@ -130,15 +130,16 @@ class Cluster:
             import ray
         except ImportError:
             raise DeviceError(
-                "--ray needs the package ray, which is not installed; `pip install ray` adds it (the extra `ray` holds it)."
+                "--ray needs the package ray, which is not installed; `pip install ray` adds it (the extra `ray` "
+                "holds it)."
             ) from None
         self._config = config
         try:
             ray.init(address=address, namespace="siamtrack", log_to_driver=True, configure_logging=False)
         except Exception as error:  # Ray has a dozen kinds, and Python's own beside
             raise DeviceError(
-                f"Can't join the Ray cluster {address!r}: {' '.join(str(error).split())[:300]}. Is it started (`ray start --head`), "
-                "and is its token in RAY_AUTH_TOKEN where it asks for one?"
+                f"Can't join the Ray cluster {address!r}: {' '.join(str(error).split())[:300]}. Is it started (`ray "
+                "start --head`), and is its token in RAY_AUTH_TOKEN where it asks for one?"
             ) from None
         there = ray.cluster_resources()
         self._cards = config.device != "cpu" and there.get("GPU", 0) >= 1

@@ -24,8 +24,8 @@ logger = logging.getLogger(__name__)
 AHEAD = 2
 """Frames of a file that are decoded ahead."""
 BURST, BURST_SECONDS = 2, 0.03
-"""Live frames that may wait, and for how long the older of two is still looked at. Frames come in bursts when a network or
-a scheduler holds them up; without this the first of two that come together would always be dropped, however idle the
+"""Live frames that may wait, and for how long the older of two is still looked at. Frames come in bursts when a network
+or a scheduler holds them up; without this the first of two that come together would always be dropped, however idle the
 tracker is. With a tracker that is behind, the older frame is past this age, and the newest one alone is looked at."""
 
 

@@ -90,7 +90,8 @@ class StreamServer:
         width, height: Pixels.
         rate: Frames per second.
         port: 0: any free one.
-        aligned: Whether each client begins at the first picture, so that a box for it is known; else at the next key frame.
+        aligned: Whether each client begins at the first picture, so that a box for it is known; else at the next key
+            frame.
         container: nut, which says where a picture ends, as RTP does; or mpegts, where only the next picture's beginning
             says so, which makes every receiver two frames late.
     """

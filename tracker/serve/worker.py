@@ -232,7 +232,8 @@ class Worker:
             self._close(self._streams.pop(name))
         saved = {key: (numbers, parts[key]) for key, numbers in values.get("saved", {}).items() if key in parts}
         stream = Stream(
-            name, parse_stream(name, values["config"], "the plan"), self.plan.limits, self._targets, self._galleries, self._scheduler.wake,
+            name, parse_stream(name, values["config"], "the plan"), self.plan.limits, self._targets,
+            self._galleries, self._scheduler.wake,
             lambda about, text: self._reporter.event(name, about, text),
             saved=saved, begun=values.get("begun", ()), start=int(values.get("start", 0)), decode=self.plan.decode,
         )  # fmt: skip

@@ -25,7 +25,8 @@ class OpenCVTracker:
 
     @classmethod
     def create(cls, *args: Any, **options: Any) -> OpenCVTracker:
-        """As the `create` of every class of OpenCV trackers; the arguments are those of `SiamTracker.from_pretrained`."""
+        """As the `create` of every class of OpenCV trackers; the arguments are those of
+        `SiamTracker.from_pretrained`."""
         return cls(SiamTracker.from_pretrained(*args, **options))
 
     def init(self, image: ArrayLike, boundingBox: ArrayLike) -> None:

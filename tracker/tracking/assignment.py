@@ -49,7 +49,8 @@ def clash(a: Choice, b: Choice) -> bool:
 
 
 def groups_of(options: Sequence[Sequence[Choice]]) -> list[list[int]]:
-    """Targets whose first choices clash, joined with those that clash with any other choice of theirs; groups of two or more."""
+    """Targets whose first choices clash, joined with those that clash with any other choice of theirs; groups of two or
+    more."""
     parent = list(range(len(options)))
 
     def root(k: int) -> int:

@@ -1,7 +1,9 @@
-"""How sure is a place? Features of the response around it, and the logistic regression that turns them into a probability.
+"""How sure is a place? Features of the response around it, and the logistic regression that turns them into a
+probability.
 
-The score is calibrated: of the boxes with a score near 0.8, about 80 % lie on the target (overlap of at least `OVERLAP` with
-the truth). Weights are fitted by `tools/calibrate.py` on clips with disturbances and stored with the model. numpy only.
+The score is calibrated: of the boxes with a score near 0.8, about 80 % lie on the target (overlap of at least `OVERLAP`
+with the truth). Weights are fitted by `tools/calibrate.py` on clips with disturbances and stored with the model. numpy
+only.
 """
 
 from __future__ import annotations
@@ -40,7 +42,8 @@ resize      |log2| of the change of area since the frame before, on top of that 
 motion      step since the frame before, in sqrt(w h)
 online      response of the online filter at the place (the best of its neighbours)
 online_margin   that less its best response outside the neighbourhood of the target
-drop        how far the peak lies below the usual one of this target (0 where none is known): some targets never match well
+drop        how far the peak lies below the usual one of this target (0 where none is known): some targets never match
+            well
 online_drop   the same of the online filter's response: whatever footage or model, a target is measured by its own past
 """
 
@@ -88,7 +91,8 @@ def _best_of_others(values: Map, near: tuple[slice, slice]) -> float:
 
 
 def box_of(found: Decoded, size: Sequence[float] | NDArray[np.float64], crop: int) -> NDArray[np.float64]:
-    """(4,) xyxy in crop pixels of a decoded place; `size` (w, h) in crop pixels where it has none of its own (classic head)."""
+    """(4,) xyxy in crop pixels of a decoded place; `size` (w, h) in crop pixels where it has none of its own (classic
+    head)."""
     w, h = (float(v) * found.scale for v in size)
     if found.width is not None and found.height is not None:
         w, h = found.width, found.height
@@ -203,7 +207,8 @@ def verified(
     Args:
         score: (...) calibrated scores.
         likeness: (...) cosines.
-        searched: (...) whether the place came from a search beyond the last place, where look-alikes are met more often.
+        searched: (...) whether the place came from a search beyond the last place, where look-alikes are met more
+            often.
         weights: Four, as `TrackingConfig.verification`; the score is passed through where empty.
     """
     if not len(weights):

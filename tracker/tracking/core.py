@@ -117,7 +117,8 @@ class Core:
         return target.bank.wants(target.age, observation.score, self.config)
 
     def _cells(self, target: Target, crop: Crop, shape: tuple[int, ...]) -> tuple[Vector, Vector]:
-        """(2,) row and column of the target's centre in the response to a window, (2,) rows and columns that it covers."""
+        """(2,) row and column of the target's centre in the response to a window, (2,) rows and columns that it
+        covers."""
         away = (target.centre - (crop.left, crop.top)) * crop.scale - crop.size / 2
         place = away[::-1] / self.stride + (np.asarray(shape) - 1) / 2
         return place, target.size[::-1] * crop.scale / self.stride
@@ -186,7 +187,10 @@ class Core:
         return self.combine(response, lost=target.lost)
 
     def combine(self, response: Response, lost: bool) -> Response:
-        """The responses of K views to one search -> one. The first view dominates; a LOST target may look like any of them."""
+        """The responses of K views to one search -> one.
+
+        The first view dominates; a LOST target may look like any of them.
+        """
         first, later = response.score[:1], response.score[1:].max(axis=0, keepdims=True)
         w = self.config.bank_weight
         score = np.maximum(first, later) if lost else (1 - w) * first + w * later

@@ -1,7 +1,7 @@
 """From a response map to the next box: window, penalties, sub-pixel peak, damping. numpy only.
 
-Two ways, by the head: `weigh_boxes` reads one box for each cell (SiamRPN, Li et al. 2018, section 4.3: penalty and cosine
-window), `decode_scales` compares a pyramid of search scales (SiamFC, Bertinetto et al. 2016, section 3.2).
+Two ways, by the head: `weigh_boxes` reads one box for each cell (SiamRPN, Li et al. 2018, section 4.3: penalty and
+cosine window), `decode_scales` compares a pyramid of search scales (SiamFC, Bertinetto et al. 2016, section 3.2).
 """
 
 from __future__ import annotations
@@ -127,7 +127,8 @@ def weigh_boxes(
         size: Width and height of the target in the frame before, in search-crop pixels.
         config: Window influence and scale penalty k in exp(-k (change - 1)).
         online: (H, W) response of the online filter, where there is one.
-        cells: Side of the cosine window: a response smaller than that meets the middle of it. 0: as large as the response.
+        cells: Side of the cosine window: a response smaller than that meets the middle of it. 0: as large as the
+            response.
     """
     response = sigmoid(logits)
     width = np.maximum(boxes[2] - boxes[0], 1.0)

@@ -1,9 +1,10 @@
 """What stood elsewhere while the target was in sight is another: a search for a LOST target must not end at it.
 
-Look-alikes that never came near the target were never learnt by its online filter, and to the matcher some of them (team-mates, other
-runners) are as good as the target. But one thing isn't at two places: if something as alike stood near a found place in a
-frame in which the target was surely seen somewhere else, that is what was found. Associating all peaks of all frames says the same
-(KeepTrack: Mayer et al., "Learning Target Candidate Association to Keep Track of What Not to Track", ICCV 2021); here a
+Look-alikes that never came near the target were never learnt by its online filter, and to the matcher some of them
+(team-mates, other runners) are as good as the target. But one thing isn't at two places: if something as alike stood
+near a found place in a frame in which the target was surely seen somewhere else, that is what was found. Associating
+all peaks of all frames says the same (KeepTrack: Mayer et al., "Learning Target Candidate Association to Keep Track of
+What Not to Track", ICCV 2021); here a
 frame of before is kept, and asked only when a search has found something: tracking pays for nothing but the copy.
 """
 
@@ -22,11 +23,12 @@ from tracker.types import Image
 Vector = NDArray[np.float64]
 
 REACH, DRIFT = 0.75, 0.1
-"""How far from where another was seen last it may be found, in sqrt(w h), and how much farther with each frame since."""
+"""How far from where another was seen last it may be found, in sqrt(w h), and how much farther with each frame
+since."""
 
 ALIKE = 0.0
-"""Least logit of another in the kept frame: the matcher alone must take it for the target, rather than not. Where even the target's
-own response is weak, everything is as alike, and nothing follows from it."""
+"""Least logit of another in the kept frame: the matcher alone must take it for the target, rather than not. Where even
+the target's own response is weak, everything is as alike, and nothing follows from it."""
 
 
 @dataclass

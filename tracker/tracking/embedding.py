@@ -1,4 +1,5 @@
-"""The tracker's embedding of a thing as one vector: the cells of its template, so that a cosine is the mean likeness of cells."""
+"""The tracker's embedding of a thing as one vector: the cells of its template, so that a cosine is the mean likeness of
+cells."""
 
 from __future__ import annotations
 
@@ -41,12 +42,13 @@ def embed_views(core: Core, views: Sequence[TemplateView]) -> NDArray[np.float32
 
 
 def flattened(host: NDArray[np.float32], uncompared_channels: int) -> NDArray[np.float32]:
-    """Embedded templates as unit vectors whose dot product is the mean cosine of cells, weighted by the targets' share of them.
+    """Embedded templates as unit vectors whose dot product is the mean cosine of cells, weighted by the targets' share
+    of them.
 
     Args:
         host: (B, C, h, w).
-        uncompared_channels: How many of the last channels are not compared, the last of them being the share; 0: none, all cells count
-            (`tracker.tracking.template_memory.similarity`).
+        uncompared_channels: How many of the last channels are not compared, the last of them being the share; 0: none,
+            all cells count (`tracker.tracking.template_memory.similarity`).
 
     Returns:
         (B, D).

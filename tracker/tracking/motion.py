@@ -1,9 +1,10 @@
-"""Where a target is expected in the next frame: the camera's shift, the target's own velocity, and which of them to trust.
+"""Where a target is expected in the next frame: the camera's shift, the target's own velocity, and which of them to
+trust.
 
-The camera's motion is a similarity between two small gray pictures, from corners of the background followed by pyramid Lucas-Kanade
-(Bouguet 2001) and fitted by RANSAC, as in the motion compensation of multi-object trackers (BoT-SORT, Aharon et al. 2022,
-section 3.2). Four simple predictions compete for each target, with and without the camera's shift and a velocity; the one that
-was right of late is believed, and standing still wins a tie.
+The camera's motion is a similarity between two small gray pictures, from corners of the background followed by pyramid
+Lucas-Kanade (Bouguet 2001) and fitted by RANSAC, as in the motion compensation of multi-object trackers (BoT-SORT,
+Aharon et al. 2022, section 3.2). Four simple predictions compete for each target, with and without the camera's shift
+and a velocity; the one that was right of late is believed, and standing still wins a tie.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ MEMORY = 0.75
 SMOOTH = 0.6
 """Share of the past in a velocity."""
 PRICES = (0.0, 0.02, 0.04, 0.04)
-"""What each prediction must be better by, as a share of sqrt(w h): a velocity is a bolder guess than the camera's shift."""
+"""What each prediction must be better by, as a share of sqrt(w h): a velocity is a bolder guess than the camera's
+shift."""
 LEAST_ERROR, CLEARLY = 0.05, 0.75
 """The last place serves while it is wrong by less than that share of sqrt(w h), or another isn't clearly better."""
 
@@ -55,8 +57,8 @@ class CameraMotion:
     def update(self, frame: Image) -> Shift | None:
         """Takes the next frame.
 
-        No target is masked out: the same frames give the same shift, however many targets are followed, and where a target fills the
-        picture its own motion is the one to know.
+        No target is masked out: the same frames give the same shift, however many targets are followed, and where a
+        target fills the picture its own motion is the one to know.
 
         Args:
             frame: BGR uint8 H x W x 3.
@@ -94,7 +96,8 @@ class CameraMotion:
 
 
 def _small(frame: Image) -> NDArray[np.uint8]:
-    """The frame's green channel, its longer side `SIDE` pixels: half of the rows and columns that it takes are skipped."""
+    """The frame's green channel, its longer side `SIDE` pixels: half of the rows and columns that it takes are
+    skipped."""
     step = max(max(frame.shape[:2]) // (2 * SIDE), 1)
     part = np.ascontiguousarray(frame[::step, ::step, 1])
     factor = SIDE / max(part.shape)
@@ -104,11 +107,13 @@ def _small(frame: Image) -> NDArray[np.uint8]:
 
 @dataclass
 class MotionModel:
-    """Predicts the centre of one target: it stays, moves as the camera, goes on in the picture, or goes on against the background.
+    """Predicts the centre of one target: it stays, moves as the camera, goes on in the picture, or goes on against the
+    background.
 
     Attributes:
         apparent, own: (2,) smoothed steps in the picture, and against the background, pixels a frame.
-        errors: (4,) mean distance of late between each prediction and where the target was seen, as a share of sqrt(w h).
+        errors: (4,) mean distance of late between each prediction and where the target was seen, as a share of sqrt(w
+            h).
     """
 
     apparent: Vector = field(default_factory=lambda: np.zeros(2))

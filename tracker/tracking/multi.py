@@ -1,8 +1,9 @@
 """Several targets at once: spread over the cores (on a GPU: in one network call), and no two on the same object.
 
-A target that stands clear of the others gets exactly what a tracker of its own would give. Where search windows show the same
-places to several targets (look-alikes that cross), the places are given out jointly: the sum of score and agreement with each
-target's own motion is maximised, a place goes to one target only, and a target without a place counts as hidden.
+A target that stands clear of the others gets exactly what a tracker of its own would give. Where search windows show
+the same places to several targets (look-alikes that cross), the places are given out jointly: the sum of score and
+agreement with each target's own motion is maximised, a place goes to one target only, and a target without a place
+counts as hidden.
 """
 
 from __future__ import annotations
@@ -41,8 +42,9 @@ class MultiTracker:
 
     Args:
         single: A tracker whose model, engine and configuration are used.
-        threads: CPU threads that the targets are spread over; None: the engine's `spread`, which is all cores unless the engine
-            was built with a number of threads, or OMP_NUM_THREADS is set. Engines on a GPU and torch take one batch instead.
+        threads: CPU threads that the targets are spread over; None: the engine's `spread`, which is all cores unless
+            the engine was built with a number of threads, or OMP_NUM_THREADS is set. Engines on a GPU and torch take
+            one batch instead.
 
     Attributes:
         core: The steps of a frame.
@@ -198,7 +200,10 @@ class MultiTracker:
         return lost[self._turn % len(lost)] if lost else None
 
     def _share_out(self, targets: Sequence[Target], near: Sequence[Observation]) -> list[Observation | None]:
-        """What each target settles on; None: hidden behind another. Targets that compete for nothing keep their reading."""
+        """What each target settles on; None: hidden behind another.
+
+        Targets that compete for nothing keep their reading.
+        """
         result: list[Observation | None] = list(near)
         followed = [k for k, target in enumerate(targets) if not target.lost]
         first = {k: self._choice(targets[k], near[k]) for k in followed}

@@ -92,7 +92,8 @@ class Observation:
 
 
 def clean(response: Response) -> Response:
-    """A response within bounds that the arithmetic after it can take, whatever an engine gave (not a number, infinity)."""
+    """A response within bounds that the arithmetic after it can take, whatever an engine gave (not a number,
+    infinity)."""
     score = _within(response.score, LARGEST_LOGIT, -LARGEST_LOGIT)
     if response.boxes is None:
         return Response(score, None)

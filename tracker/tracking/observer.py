@@ -1,4 +1,5 @@
-"""What several targets (or one) look like in a frame: their windows cut, matched together, read, and doubts cleared up."""
+"""What several targets (or one) look like in a frame: their windows cut, matched together, read, and doubts cleared
+up."""
 
 from __future__ import annotations
 
@@ -35,7 +36,8 @@ class FrameObservations:
 
 
 def observe(core: Core, targets: Sequence[Target], frame: Image) -> FrameObservations:
-    """Looks for the targets in one call of the network; those that a small window leaves in doubt are looked for once more in the full one.
+    """Looks for the targets in one call of the network; those that a small window leaves in doubt are looked for once
+    more in the full one.
 
     Args:
         core: The steps of a frame.
@@ -82,7 +84,8 @@ def _on_device(core: Core, regions: Sequence[SearchRegion]) -> bool:
 
 
 def match(core: Core, targets: Sequence[Target], regions: Sequence[SearchRegion]) -> list[Response]:
-    """One call for all targets with windows of one size that are matched with their first view; one more for each of the others."""
+    """One call for all targets with windows of one size that are matched with their first view; one more for each of
+    the others."""
     responses: list[Response | None] = [None] * len(targets)
     groups: dict[int, list[int]] = {}
     for k, (target, region) in enumerate(zip(targets, regions, strict=True)):

@@ -1,10 +1,12 @@
-"""A filter that learns this one target against this one background while tracking: ridge regression on the search embedding.
+"""A filter that learns this one target against this one background while tracking: ridge regression on the search
+embedding.
 
-What the offline matcher can't know is which of the things around the target look like it. A linear filter on the embedded
-search window, fitted to a Gaussian at the target's place in the frames seen so far, learns exactly that, for the price of a
-small matrix product. Its response joins the matcher's score where the next place is chosen, as in DROL (Zhou et al., "Discriminative
-and Robust Online Learning for Siamese Visual Tracking", AAAI 2020, equation 4); the filter itself is the ridge regression of
-KCF and CFNet (Henriques et al. 2015; Valmadre et al. 2017), with a running average of its normal equations in place of
+What the offline matcher can't know is which of the things around the target look like it. A linear filter on the
+embedded search window, fitted to a Gaussian at the target's place in the frames seen so far, learns exactly that, for
+the price of a small matrix product. Its response joins the matcher's score where the next place is chosen, as in DROL
+(Zhou et al., "Discriminative and Robust Online Learning for Siamese Visual Tracking", AAAI 2020, equation 4); the
+filter itself is the ridge regression of KCF and CFNet (Henriques et al. 2015; Valmadre et al. 2017), with a running
+average of its normal equations in place of
 the Fourier domain: no circular border. numpy only.
 """
 
@@ -42,7 +44,8 @@ ARRAYS = ("mean", "basis", "matrix", "vector", "matrix_pull", "vector_pull", "we
 """What is saved of a filter, beside the count of frames since its last update."""
 
 SHIFTS = ((0.0, 0.0), (0.13, 0.08), (-0.11, 0.12), (0.07, -0.15))
-"""Where the search windows of the first frame stand, as shares of their side: the target is not always in the middle."""
+"""Where the search windows of the first frame stand, as shares of their side: the target is not always in the
+middle."""
 
 
 class OnlineFilter:
@@ -75,7 +78,8 @@ class OnlineFilter:
         sums = [self._equations(one, place, extents) for one, place in zip(maps, np.asarray(places), strict=True)]
         matrix, vector = np.mean([a for a, _ in sums], axis=0), np.mean([b for _, b in sums], axis=0)
         ridge = np.float32(RIDGE) * np.eye(len(matrix), dtype=np.float32)
-        # The system is that of the running average and of the first frame. What an update adds of the latter never changes.
+        # The system is that of the running average and of the first frame. What an update adds of the latter never
+        # changes.
         self._matrix, self._vector = matrix + ridge, vector
         self._matrix_pull, self._vector_pull = rate * (FIRST_SHARE * matrix + ridge), rate * FIRST_SHARE * vector
         self._take(np.linalg.solve(self._matrix, self._vector))
@@ -186,7 +190,8 @@ def _whole(upper: NDArray[np.float32], size: int) -> NDArray[np.float32]:
 
 @lru_cache(maxsize=16)
 def neighbours(height: int, width: int) -> NDArray[np.int64]:
-    """(H * W, len(TAPS)) numbers of the cells around each cell; at the border the nearest one stands for those outside."""
+    """(H * W, len(TAPS)) numbers of the cells around each cell; at the border the nearest one stands for those
+    outside."""
     down, across = np.transpose(TAPS)
     rows = np.clip(np.arange(height)[:, None] + down, 0, height - 1)
     columns = np.clip(np.arange(width)[:, None] + across, 0, width - 1)

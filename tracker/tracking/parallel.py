@@ -1,8 +1,8 @@
 """Several targets dealt out to the machine's cores.
 
-A batch saves little on a core that one window keeps busy already, and one small window gains nothing from a second core. So each thread
-takes few targets at a time through all steps of a frame, on an engine that uses one thread for a call; who is done takes the next ones.
-What a target gets does not depend on who its neighbours in a batch are.
+A batch saves little on a core that one window keeps busy already, and one small window gains nothing from a second
+core. So each thread takes few targets at a time through all steps of a frame, on an engine that uses one thread for a
+call; who is done takes the next ones. What a target gets does not depend on who its neighbours in a batch are.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class ParallelTargets:
 
     Attributes:
         core: The steps of a frame, for one target or for all in one call.
-        threads: Threads at most, that which asks included; 1 where the engine can't be called from several (on a GPU a batch is the
-            better way).
+        threads: Threads at most, that which asks included; 1 where the engine can't be called from several (on a GPU a
+            batch is the better way).
     """
 
     def __init__(self, core: Core, threads: int) -> None:
@@ -66,10 +66,12 @@ class ParallelTargets:
         return FrameObservations(regions, observations, Timing(crop, network, decode))
 
     def each(self, jobs: Sequence[Callable[[Core], T]]) -> list[T]:
-        """What the jobs give, in their order; they are run on all threads, this one included, each as soon as one is free.
+        """What the jobs give, in their order; they are run on all threads, this one included, each as soon as one is
+        free.
 
         Args:
-            jobs: Each gets the core to take, and changes targets that no other job touches. What one raises is raised here, once no
+            jobs: Each gets the core to take, and changes targets that no other job touches. What one raises is raised
+                here, once no
                 thread works on: nothing may go on changing targets behind the caller's back.
         """
         if min(self.threads, len(jobs)) <= 1:
@@ -103,6 +105,7 @@ def _observe(targets: Sequence[Target], frame: Image, core: Core) -> FrameObserv
 
 
 def shares(count: int, threads: int) -> list[range]:
-    """The numbers of `count` targets, cut into what a thread takes at once: as much for each thread, as far as that goes."""
+    """The numbers of `count` targets, cut into what a thread takes at once: as much for each thread, as far as that
+    goes."""
     parts = min(threads * -(-count // (threads * TOGETHER)), count)
     return [range(k * count // parts, (k + 1) * count // parts) for k in range(parts)]

@@ -1,8 +1,10 @@
 """Products of small matrices that BLAS does not deal out to its threads.
 
-OpenBLAS, which comes with numpy, splits a product of a few hundred rows over all cores, and its threads wait for each other in a busy
-loop: where another program has a core, a product takes a hundred times as long. Their number is that of the whole process and not ours
-to change. But products below `SMALL` are never split, and numpy takes the blocks of a larger one in one call.
+OpenBLAS, which comes with numpy, splits a product of a few hundred rows over all cores, and its threads wait for each
+other in a busy
+loop: where another program has a core, a product takes a hundred times as long. Their number is that of the whole
+process and not ours to change. But products below `SMALL` are never split, and numpy takes the blocks of a larger one
+in one call.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from numpy.typing import NDArray
 Real = TypeVar("Real", np.float32, np.float64)
 
 SMALL = 262144
-"""Multiplications of a product that OpenBLAS keeps on one thread (interface/gemm.c: SMP_THRESHOLD_MIN * GEMM_MULTITHREAD_THRESHOLD)."""
+"""Multiplications of a product that OpenBLAS keeps on one thread (interface/gemm.c: SMP_THRESHOLD_MIN *
+GEMM_MULTITHREAD_THRESHOLD)."""
 BLOCK = 16
 """Columns of a block; the time is least there, and the tail of the last one costs little."""
 

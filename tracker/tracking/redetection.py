@@ -1,4 +1,5 @@
-"""A LOST target: where it was last, on its trail, and anywhere by search; and what has to speak for a place that was found."""
+"""A LOST target: where it was last, on its trail, and anywhere by search; and what has to speak for a place that was
+found."""
 
 from __future__ import annotations
 
@@ -112,7 +113,8 @@ def _as_usual(core: Core, target: Target, observation: Observation, far: bool) -
 
 
 def _verify(core: Core, target: Target, observation: Observation, frame: Image, searched: bool) -> Observation:
-    """The observation with the probability that it is the target as its score; hopeless ones are spared the second look."""
+    """The observation with the probability that it is the target as its score; hopeless ones are spared the second
+    look."""
     if not core.config.verification or observation.score < LEAST_HOPE:
         return observation
     likeness = core.likeness(target, observation, frame)

@@ -1,8 +1,10 @@
-"""The search for a LOST target: windows in a growing ring around its last place, then over the whole frame, a few in each frame.
+"""The search for a LOST target: windows in a growing ring around its last place, then over the whole frame, a few in
+each frame.
 
-The matcher is fully convolutional, so a window may be larger than the usual search crop; the frame is tiled by such windows
-at the scale at which the target had its usual size, with an overlap of one template. The nearest come first. Every second
-sweep looks for a target that is larger or smaller. What is found has to be confirmed by `tracker.tracking.core`.
+The matcher is fully convolutional, so a window may be larger than the usual search crop; the frame is tiled by such
+windows at the scale at which the target had its usual size, with an overlap of one template. The nearest come first.
+Every second sweep looks for a target that is larger or smaller. What is found has to be confirmed by
+`tracker.tracking.core`.
 """
 
 from __future__ import annotations
@@ -102,7 +104,8 @@ class Redetection:
         return float(step**exponent)
 
     def strays(self, place: Vector, last: Vector, size: Vector) -> bool:
-        """Whether a place (2,), seen from the last one, is questioned: not on an unbroken trail, nor once it waits for confirmation."""
+        """Whether a place (2,), seen from the last one, is questioned: not on an unbroken trail, nor once it waits for
+        confirmation."""
         if self.pending is not None:
             return False
         if self.trail:

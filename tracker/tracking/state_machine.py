@@ -26,7 +26,8 @@ class Belief:
         state: Where it stands.
         low: Frames in a row below `lost_score`.
         high: Frames in a row at or above `sure_score`.
-        doubt: What has spoken against the target in these frames: log-odds of their scores below `lost_score`, added up.
+        doubt: What has spoken against the target in these frames: log-odds of their scores below `lost_score`, added
+            up.
         unsure: Frames since the target was TRACKING last.
         level: The usual score of this target, smoothed; thresholds are shares of it, so that a target that is hard to
             see, with a score that is never high, is not taken for a LOST one, and a sudden drop is told early.
@@ -51,7 +52,8 @@ class Belief:
 def next_belief(belief: Belief, score: float, config: TrackingConfig, response: float = 0.0) -> Belief:
     """The state after one more frame.
 
-    Two thresholds with a gap keep it from flickering: below `uncertain_score` a target is UNCERTAIN, but only `sure_score`
+    Two thresholds with a gap keep it from flickering: below `uncertain_score` a target is UNCERTAIN, but only
+    `sure_score`
     makes it TRACKING again. LOST stays LOST here: only a detection ends it (`found`).
 
     Args:

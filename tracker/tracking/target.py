@@ -87,7 +87,8 @@ class Target:
 
     @property
     def place(self) -> tuple[Vector, Vector]:
-        """Centre and size of where to look next: a place to be confirmed, then the trail of a target just lost, then the last."""
+        """Centre and size of where to look next: a place to be confirmed, then the trail of a target just lost, then
+        the last."""
         if self.redetection is not None:
             return self.redetection.pending or (self.centre, self.size)
         return (self.centre if self.expected is None else self.expected), self.size
@@ -132,7 +133,8 @@ class Target:
         """LOST from here on: the search starts at the last sure place.
 
         Args:
-            follow: Whether it is still followed from where it was seen last, as the best guess; else it waits at the last sure place.
+            follow: Whether it is still followed from where it was seen last, as the best guess; else it waits at the
+                last sure place.
         """
         self.redetection = Redetection(trail=follow)
         self.velocity = np.zeros(2)
@@ -195,7 +197,8 @@ class Target:
         self._set(self.centre + self.velocity, self.size, config, frame)
 
     def _set(self, centre: Vector, size: Vector, config: TrackingConfig, frame: tuple[int, int]) -> None:
-        """Keeps the box finite, in the frame, and within `max_growth` of its first size (then of the frame, then of `min_size`)."""
+        """Keeps the box finite, in the frame, and within `max_growth` of its first size (then of the frame, then of
+        `min_size`)."""
         # Plain numbers: a call of numpy for two takes ten times as long.
         side, first = _side(size), _side(self.first_size)
         factor = min(max(side, first / config.max_growth), first * config.max_growth) / side

@@ -85,7 +85,8 @@ class TemplateBank:
         return len(self.views)
 
     def wants(self, frame: int, score: float, config: TrackingConfig) -> bool:
-        """Whether a view of this frame, found with this score, may be looked at: sure, and long after the one before."""
+        """Whether a view of this frame, found with this score, may be looked at: sure, and long after the one
+        before."""
         return (
             config.bank_size > 0
             and score >= config.bank_score
@@ -103,7 +104,8 @@ class TemplateBank:
         fresh = engine.to_host(engine.embed_template([view.picture], view.target[None]))
         alike = similarity(self.host, fresh, self.uncompared_channels)[:, 0]
         if alike.max() > config.bank_similarity or alike[0] < config.bank_least:
-            # Nothing new, or nothing to be trusted. The gap counts from here: a steady target costs no embedding a frame.
+            # Nothing new, or nothing to be trusted. The gap counts from here: a steady target costs no embedding a
+            # frame.
             self.views[-1] = TemplateView(self.views[-1].picture, self.views[-1].target, view.frame)
             self.gaps = min(2 * self.gaps, PATIENCE)
             return False
@@ -187,7 +189,8 @@ class KnownTarget:
     model: str
 
     def bank(self, engine: Engine, model: str, template_size: int, uncompared_channels: int) -> TemplateBank:
-        """The bank for an engine: the stored embeddings if the same weights made them, else the pictures are embedded anew."""
+        """The bank for an engine: the stored embeddings if the same weights made them, else the pictures are embedded
+        anew."""
         if model == self.model and self._fits(engine):
             return TemplateBank.of(engine, list(self.views), self.embeddings, uncompared_channels=uncompared_channels)
         logger.warning(
@@ -212,7 +215,8 @@ class KnownTarget:
         shape = engine.to_host(engine.embed_template([first.picture], first.target[None])).shape
         if shape[1:] != self.embeddings.shape[1:]:
             raise SourceError(
-                f"The saved target holds embeddings of shape {self.embeddings.shape[1:]}; the model gives {shape[1:]}: save it again."
+                f"The saved target holds embeddings of shape {self.embeddings.shape[1:]}; the model gives "
+                f"{shape[1:]}: save it again."
             )
         return True
 

@@ -1,4 +1,5 @@
-"""Ablation: each energy with each loss, trained for the same few steps from the same prepared cache, measured by tracking."""
+"""Ablation: each energy with each loss, trained for the same few steps from the same prepared cache, measured by
+tracking."""
 
 from __future__ import annotations
 
@@ -37,8 +38,10 @@ LOSSES: dict[str, dict[str, Any]] = {
     "circle": {"compare": "energy"},
     "angular": {"angle": 45.0, "hard_share": 0.1},
 }
-"""Each loss of the score with its options; "none": the untrained start. What counts as the target is the recipe's own rule.
-Angular knows unit vectors only, not the energy: its cells train backbone and neck, and the score keeps its first scale and bias."""
+"""Each loss of the score with its options; "none": the untrained start. What counts as the target is the recipe's own
+rule.
+Angular knows unit vectors only, not the energy: its cells train backbone and neck, and the score keeps its first scale
+and bias."""
 RULES = ("radius", "inside", "ignore")
 
 

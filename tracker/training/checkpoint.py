@@ -30,7 +30,8 @@ def write_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
         OutputError: The disk is full or the folder can't be written; the old file, if any, is untouched.
     """
     file = Path(path)
-    # Serialised in memory first: a full disk then is an ordinary OSError of write(), never one inside torch's zip writer.
+    # Serialised in memory first: a full disk then is an ordinary OSError of write(), never one inside torch's zip
+    # writer.
     buffer = io.BytesIO()
     torch.save(content, buffer)
     try:

@@ -1,4 +1,7 @@
-"""Several processes as one: who am I, sums over all, gathering with gradients. On one process everything is the identity."""
+"""Several processes as one: who am I, sums over all, gathering with gradients.
+
+On one process everything is the identity.
+"""
 
 from __future__ import annotations
 

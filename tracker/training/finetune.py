@@ -1,4 +1,5 @@
-"""Adapting a model to a few labelled clips: the backbone stays, its features are computed once, the rest is trained on them."""
+"""Adapting a model to a few labelled clips: the backbone stays, its features are computed once, the rest is trained on
+them."""
 
 from __future__ import annotations
 
@@ -91,8 +92,8 @@ def split(tracks: Sequence[AnnotatedTrack], hold_out: float) -> tuple[list[Annot
         cut = round(count * (1 - hold_out))
         if cut < FEWEST or count - cut < FEWEST:
             raise DataError(
-                f"The clip {track.name} shows its target in {count} frames; to train on {cut} and measure on {count - cut}, "
-                f"{FEWEST} each are needed. Label more frames, or change --hold-out."
+                f"The clip {track.name} shows its target in {count} frames; to train on {cut} and measure on "
+                f"{count - cut}, {FEWEST} each are needed. Label more frames, or change --hold-out."
             )
         border = int(track.present[cut])
         first.append(_part(track, 0, border))

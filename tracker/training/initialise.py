@@ -62,7 +62,8 @@ def even_start(model: Matcher, energy: str, source: PairSource) -> None:
     Without it dot products of raw features are some hundreds, and what a loss does with them says little of the loss.
 
     Args:
-        model: Changed in place: its neck is scaled so that features have unit length on average, its head's scale and bias follow.
+        model: Changed in place: its neck is scaled so that features have unit length on average, its head's scale and
+            bias follow.
         energy: Its energy.
         source: Gives the batch whose features are measured.
 
@@ -72,7 +73,8 @@ def even_start(model: Matcher, energy: str, source: PairSource) -> None:
     neck = getattr(model.neck, "weight", None)
     if not isinstance(neck, torch.nn.Parameter):
         raise ConfigError(
-            "Even first scores (train.even_start, the ablation) scale the features in the neck; set model.neck_channels above 0."
+            "Even first scores (train.even_start, the ablation) scale the features in the neck; set "
+            "model.neck_channels above 0."
         )
     scale, bias = {"cosine": (10.0, -6.0), "dot": (10.0, -6.0), "euclidean": (5.0, 4.0)}[energy]
     with torch.no_grad():

@@ -1,4 +1,7 @@
-"""Ctrl-C and SIGTERM, asked politely: the step in hand is finished and a checkpoint written. A second one stops at once."""
+"""Ctrl-C and SIGTERM, asked politely: the step in hand is finished and a checkpoint written.
+
+A second one stops at once.
+"""
 
 from __future__ import annotations
 

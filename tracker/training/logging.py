@@ -24,7 +24,8 @@ class CsvLog:
     Args:
         path: The file; its first column is `step`.
         columns: The other columns.
-        step: Lines after this step are cut off first: they belong to a run that was interrupted after its last checkpoint.
+        step: Lines after this step are cut off first: they belong to a run that was interrupted after its last
+            checkpoint.
 
     Raises:
         OutputError: The file exists with other columns.
@@ -43,7 +44,8 @@ class CsvLog:
             rows = list(csv.reader(source))
         if not rows or rows[0] != self.columns:
             raise OutputError(
-                f"The log {path} has other columns than this run's ({', '.join(self.columns)}); train into a new folder."
+                f"The log {path} has other columns than this run's ({', '.join(self.columns)}); train into a new "
+                "folder."
             )
         # The last line may be torn where the power failed.
         return [row for row in rows[1:] if len(row) == len(self.columns) and row[0].isdigit() and int(row[0]) <= step]

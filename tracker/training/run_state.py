@@ -85,7 +85,8 @@ def restore(trainer: Trainer, path: Path) -> None:
         log.warning("Resumed with another setting: %s.", line)
     if (trainer.ema is None) != (state["ema"] is None):
         raise WeightsError(
-            f"The checkpoint {path} and the recipe disagree on train.ema_decay: one has averaged weights, the other none."
+            f"The checkpoint {path} and the recipe disagree on train.ema_decay: one has averaged weights, the other "
+            "none."
         )
     if trainer.ema is not None:
         trainer.ema.load_state_dict(state["ema"])

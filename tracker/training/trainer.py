@@ -52,8 +52,9 @@ class Trainer:
         export: Called with the averaged weights after each best validation and at the end.
         full_config: The whole recipe as plain values, for the checkpoint.
         progress: Whether to draw a progress bar on stderr.
-        own_process: Whether the process is the run's own, as a command's is: then torch's threads and random state are set as the recipe
-            and the step say (a network with dropout needs it to repeat), and the first Ctrl-C or SIGTERM ends the run with a checkpoint.
+        own_process: Whether the process is the run's own, as a command's is: then torch's threads and random state are
+            set as the recipe and the step say (a network with dropout needs it to repeat), and the first Ctrl-C or
+            SIGTERM ends the run with a checkpoint.
     """
 
     def __init__(
@@ -158,7 +159,8 @@ class Trainer:
 
     def _train_step(self, step: int, batch: PairBatchLike) -> None:
         config = self.config
-        # The noise of a step (dropout) is a function of its number, as its batch is: nothing to lose in an interruption.
+        # The noise of a step (dropout) is a function of its number, as its batch is: nothing to lose in an
+        # interruption.
         if self.own_process:
             torch.manual_seed((config.seed * 1_000_003 + step * 1024 + distributed.rank()) % 2**63)
         if config.mining.cross_negative_pairs:
@@ -259,7 +261,8 @@ class Trainer:
         parts = ", ".join(f"{name} {value:g}" for name, value in score.parts.items())
         raise TrainingError(
             f"{what} of step {step} is not finite ({parts}); the batch and the weights are in {path}. "
-            "Lower train.optim.learning_rate or clip_norm, lengthen the warm-up or try train.precision=fp32, and go on with --resume."
+            "Lower train.optim.learning_rate or clip_norm, lengthen the warm-up or try train.precision=fp32, and go "
+            "on with --resume."
         )
 
 

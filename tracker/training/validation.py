@@ -1,4 +1,7 @@
-"""Validation by tracking: the model of the moment follows held-out clips. The loss doesn't predict how well it tracks."""
+"""Validation by tracking: the model of the moment follows held-out clips.
+
+The loss doesn't predict how well it tracks.
+"""
 
 from __future__ import annotations
 

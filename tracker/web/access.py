@@ -88,7 +88,8 @@ def reachable_name(host: str) -> str:
 
 
 def well_formed(header: str | None, origin: bool = False) -> bool:
-    """Whether a Host header (RFC 9110, 7.2), or an Origin (RFC 6454, 7), names something; one that is missing is as good."""
+    """Whether a Host header (RFC 9110, 7.2), or an Origin (RFC 6454, 7), names something; one that is missing is as
+    good."""
     if header is None or (origin and header == "null"):
         return True
     try:

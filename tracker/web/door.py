@@ -1,7 +1,8 @@
-"""The way in: how many connections there may be, how long one may take to say what it wants, and how much of it is logged.
+"""The way in: how many connections there may be, how long one may take to say what it wants, and how much of it is
+logged.
 
-Anybody who reaches the port can open connections, token or not. What hasn't sent a whole request is cheap to give up, so it is: after
-`HEADER_SECONDS`, or at once when the room is needed for a newcomer.
+Anybody who reaches the port can open connections, token or not. What hasn't sent a whole request is cheap to give up,
+so it is: after `HEADER_SECONDS`, or at once when the room is needed for a newcomer.
 """
 
 from __future__ import annotations

@@ -183,7 +183,10 @@ class Hub:
                 client.say(_problem("The tracker is busy with earlier requests; try again in a moment."))
 
     async def _send(self, client: Client, socket: web.WebSocketResponse) -> None:
-        """The only writer of this socket. `send_*` waits while the connection is full; frames that come meanwhile are passed over."""
+        """The only writer of this socket.
+
+        `send_*` waits while the connection is full; frames that come meanwhile are passed over.
+        """
         while True:
             await client.wake.wait()
             client.wake.clear()

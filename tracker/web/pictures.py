@@ -103,7 +103,8 @@ def track_entry(track: Track) -> dict[str, Any]:
 
 
 def pack(snapshot: Snapshot, extra: dict[str, Any], with_views: bool = True) -> bytes:
-    """A snapshot as one binary message: 4 bytes length of the header (big endian), header (JSON), then the parts it names.
+    """A snapshot as one binary message: 4 bytes length of the header (big endian), header (JSON), then the parts it
+    names.
 
     Args:
         snapshot: The frame.

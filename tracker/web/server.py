@@ -84,7 +84,8 @@ class Site:
             await runner.cleanup()
             reason = error.strerror or str(error)
             raise SiamTrackError(
-                f"Can't listen on {address.host} port {address.port}: {reason}; give another --web HOST:PORT (port 0: any free one)."
+                f"Can't listen on {address.host} port {address.port}: {reason}; give another --web HOST:PORT (port "
+                "0: any free one)."
             ) from None
         self._listening = listening
         self._port = listening.sockets[0].getsockname()[1]
@@ -97,7 +98,8 @@ class Site:
         if not self._guard.host_allowed(request.host):
             return _sentence(
                 403,
-                f"This page is for this machine only, and {request.host[:80]!r} is not a name of it; open it as localhost.",
+                f"This page is for this machine only, and {request.host[:80]!r} is not a name of it; open it as "
+                "localhost.",
             )
         in_query = request.query.get("token")
         if (

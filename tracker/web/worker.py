@@ -219,7 +219,8 @@ class Worker(threading.Thread):
             self._audience.notice(outcome, "error")
         else:
             self._audience.notice(
-                f"Saved {outcome.video.name} and {outcome.boxes.name}: {outcome.frames} frames, {outcome.seconds:.1f} s.",
+                f"Saved {outcome.video.name} and {outcome.boxes.name}: {outcome.frames} frames, "
+                f"{outcome.seconds:.1f} s.",
                 "info",
             )
         self._tell_recording()

@@ -63,7 +63,8 @@ def cannot_hold(clips: Sequence[Clip], what: dict[str, str]) -> list[str]:
 
     Args:
         clips: What was written.
-        what: Kind of thing (`keys`, `scores`, `names`, `ids`, `colours`, `occluded`, `approved`, `outside`, `rate`) -> what becomes of it.
+        what: Kind of thing (`keys`, `scores`, `names`, `ids`, `colours`, `occluded`, `approved`, `outside`, `rate`) ->
+            what becomes of it.
     """
     targets = [target for clip in clips for target in clip.targets]
     there = {

@@ -1,7 +1,8 @@
 """COCO: one file for pictures (`coco`), or with videos and instances in it (`coco-video`).
 
-A picture's `bbox` is x, y, w, h in pixels from 0 (cocodataset.org/#format-data). The video kind is that of TAO, BDD100K and MMTracking
-("CocoVID"): `videos`; in `images` `video_id` and `frame_id` (from 0); in `annotations` `instance_id` (and `track_id`, the same).
+A picture's `bbox` is x, y, w, h in pixels from 0 (cocodataset.org/#format-data). The video kind is that of TAO, BDD100K
+and MMTracking ("CocoVID"): `videos`; in `images` `video_id` and `frame_id` (from 0); in `annotations` `instance_id`
+(and `track_id`, the same).
 """
 
 from __future__ import annotations
@@ -112,7 +113,8 @@ def read(path: Path) -> list[Clip]:
             number = note.get("instance_id", note.get("track_id"))
             track = f"t{number}" if number is not None else f"a{note['id']}"
             out.add(
-                name, track, frame, note["bbox"], names[note["category_id"]], str(note.get("name", "")), int(number or 0),
+                name, track, frame, note["bbox"], names[note["category_id"]],
+                str(note.get("name", "")), int(number or 0),
                 float(note.get("score", 1.0)), bool(note.get("occluded", False)),
             )  # fmt: skip
         return out.finish()

@@ -1,7 +1,7 @@
 """CVAT for video 1.1: a track per target with keyframes, `outside` and `occluded` (docs.cvat.ai, "CVAT for video").
 
-Between keyframes CVAT draws straight lines, so a track of the machine is written with as many keyframes as it takes to give it back
-within `tolerance` pixels; CVAT shows the boxes in between, and so does the file (keyframe="0").
+Between keyframes CVAT draws straight lines, so a track of the machine is written with as many keyframes as it takes to
+give it back within `tolerance` pixels; CVAT shows the boxes in between, and so does the file (keyframe="0").
 """
 
 from __future__ import annotations
@@ -96,7 +96,8 @@ def _document(clip: Clip, tolerance: float) -> xml.Element:
             x, y, w, h = (float(v) for v in box)
             attributes = {
                 "frame": str(frame), "outside": str(int(outside)), "occluded": str(int(target.occluded[frame])),
-                "keyframe": str(int(frame in marks)), "xtl": f"{x:.3f}", "ytl": f"{y:.3f}", "xbr": f"{x + w:.3f}", "ybr": f"{y + h:.3f}",
+                "keyframe": str(int(frame in marks)), "xtl": f"{x:.3f}", "ytl": f"{y:.3f}",
+                "xbr": f"{x + w:.3f}", "ybr": f"{y + h:.3f}",
                 "z_order": "0",
             }  # fmt: skip
             shape = xml.SubElement(track, "box", attributes)

@@ -1,7 +1,7 @@
 """Label Studio's video rectangles: a list of tasks (labelstud.io/tags/videorectangle).
 
-Coordinates are per cent of the picture, frames are counted from 1, and an item with `enabled: false` ends the drawing after its
-own frame. Label Studio draws straight lines between items, so tracks are written with keyframes as for CVAT.
+Coordinates are per cent of the picture, frames are counted from 1, and an item with `enabled: false` ends the drawing
+after its own frame. Label Studio draws straight lines between items, so tracks are written with keyframes as for CVAT.
 """
 
 from __future__ import annotations
@@ -64,17 +64,20 @@ def region(
         sequence.append(
             {
                 "frame": k + 1, "enabled": not (k in last_of_run and k + 1 < clip.frame_count), "rotation": 0,
-                "x": 100 * x / clip.width, "y": 100 * y / clip.height, "width": 100 * w / clip.width, "height": 100 * h / clip.height,
+                "x": 100 * x / clip.width, "y": 100 * y / clip.height,
+                "width": 100 * w / clip.width, "height": 100 * h / clip.height,
                 "time": round((k + 1) / rate, 6),
             }
         )  # fmt: skip
     known = target.scores[present & np.isfinite(target.scores)]
     return {
-        "id": f"target{target.id}", "type": "videorectangle", "from_name": from_name, "to_name": to_name, "origin": "manual",
+        "id": f"target{target.id}", "type": "videorectangle", "from_name": from_name, "to_name": to_name,
+        "origin": "manual",
         "meta": {"text": [target.name], "keys": sorted(target.keys)},
         "score": round(float(known.mean()), 4) if len(known) else None,
         "value": {
-            "framesCount": clip.frame_count, "duration": round(clip.frame_count / rate, 6), "sequence": sequence, "labels": [target.label],
+            "framesCount": clip.frame_count, "duration": round(clip.frame_count / rate, 6), "sequence": sequence,
+            "labels": [target.label],
         },
     }  # fmt: skip
 
@@ -107,7 +110,8 @@ def corner(item: dict[str, Any], width: int, height: int) -> Any:
 
 
 def read(path: Path) -> list[Clip]:
-    """Tasks of a Label Studio export (JSON). The size of the video must be in the task's data or in `original_width` of a result.
+    """Tasks of a Label Studio export (JSON). The size of the video must be in the task's data or in `original_width` of
+    a result.
 
     Raises:
         AnnotationError: It isn't such a file, or a box is turned, which no box here can be.
@@ -132,7 +136,8 @@ def read(path: Path) -> list[Clip]:
                 value, meta = result["value"], result.get("meta", {})
                 if any(item.get("rotation") for item in value["sequence"]):
                     raise AnnotationError(
-                        f"{path} has a turned box in {name}; boxes here are upright: turn it back in Label Studio first."
+                        f"{path} has a turned box in {name}; boxes here are upright: turn it back in Label Studio "
+                        "first."
                     )
                 given = str(result.get("id", ""))
                 plain = given.removeprefix("target")

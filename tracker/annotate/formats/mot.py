@@ -1,6 +1,7 @@
 """MOT 1.1, as CVAT and MOTChallenge write it: gt/gt.txt and gt/labels.txt, and seqinfo.ini for TrackEval.
 
-A row is frame, id, x, y, w, h, considered, class, visibility; frame, id, class and pixels from 1 (arXiv 1603.00831, table 3).
+A row is frame, id, x, y, w, h, considered, class, visibility; frame, id, class and pixels from 1 (arXiv 1603.00831,
+table 3).
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ def write(clips: Sequence[Clip], path: Path) -> list[str]:
             x, y, w, h = (float(v) for v in target.boxes[frame])
             visible = 0 if target.occluded[frame] else 1
             rows.append(
-                f"{frame + 1},{target.id},{x + 1:.3f},{y + 1:.3f},{w:.3f},{h:.3f},1,{names.index(target.label) + 1},{visible}\n"
+                f"{frame + 1},{target.id},{x + 1:.3f},{y + 1:.3f},{w:.3f},{h:.3f},1,"
+                f"{names.index(target.label) + 1},{visible}\n"
             )
         folder = path / safe(clip.name)
         write_atomic(folder / "gt" / "gt.txt", "".join(rows))
@@ -41,7 +43,8 @@ def write(clips: Sequence[Clip], path: Path) -> list[str]:
         info = configparser.ConfigParser(interpolation=None)
         info.optionxform = str  # type: ignore[assignment,method-assign]
         info["Sequence"] = {
-            "name": safe(clip.name), "imDir": "img1", "frameRate": str(clip.rate or ""), "seqLength": str(clip.frame_count),
+            "name": safe(clip.name), "imDir": "img1", "frameRate": str(clip.rate or ""),
+            "seqLength": str(clip.frame_count),
             "imWidth": str(clip.width), "imHeight": str(clip.height), "imExt": ".jpg",
         }  # fmt: skip
         text = io.StringIO()

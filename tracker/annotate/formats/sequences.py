@@ -1,10 +1,10 @@
 """LaSOT, GOT-10k and OTB: a folder per target with one box per frame.
 
-| format | boxes                       | origin | a frame without the target                                            |
-|--------|-----------------------------|--------|-----------------------------------------------------------------------|
-| lasot  | groundtruth.txt, x,y,w,h    | 0      | box 0,0,0,0; out_of_view.txt 1; hidden: full_occlusion.txt 1          |
-| got10k | groundtruth.txt, x,y,w,h    | 0      | box 0,0,0,0; absence.label 1; hidden: cover.label 0, else 8           |
-| otb    | groundtruth_rect.txt        | 1      | box 0,0,0,0                                                           |
+| format | boxes                    | origin | a frame without the target                                   |
+| ------ | ------------------------ | ------ | ------------------------------------------------------------ |
+| lasot  | groundtruth.txt, x,y,w,h | 0      | box 0,0,0,0; out_of_view.txt 1; hidden: full_occlusion.txt 1 |
+| got10k | groundtruth.txt, x,y,w,h | 0      | box 0,0,0,0; absence.label 1; hidden: cover.label 0, else 8  |
+| otb    | groundtruth_rect.txt     | 1      | box 0,0,0,0                                                  |
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def write_lasot(clips: Sequence[Clip], path: Path) -> list[str]:
 
 
 def write_got10k(clips: Sequence[Clip], path: Path) -> list[str]:
-    """GOT-10k's layout: CLIP-TARGET/ with groundtruth.txt, absence.label, cover.label, cut_by_image.label, meta_info.ini, and list.txt."""
+    """GOT-10k's layout: CLIP-TARGET/ with groundtruth.txt, absence.label, cover.label, cut_by_image.label,
+    meta_info.ini, and list.txt."""
     names: list[str] = []
 
     def one(clip: Clip, target: Target) -> None:
@@ -70,7 +71,10 @@ def write_got10k(clips: Sequence[Clip], path: Path) -> list[str]:
         )
         write_atomic(folder / "cut_by_image.label", _column(cut))
         about = f"url: {clip.name}\nmajor_class: {_line(target.name)}\nroot_class: {_line(target.label)}\n"
-        about += f"resolution: ({clip.width}, {clip.height})\nanno_fps: {clip.rate or ''}\nvideo_length: {clip.frame_count}\n"
+        about += (
+            f"resolution: ({clip.width}, {clip.height})\nanno_fps: {clip.rate or ''}\nvideo_length: "
+            f"{clip.frame_count}\n"
+        )
         write_atomic(folder / "meta_info.ini", "[METAINFO]\n" + about)
 
     _each(clips, one)

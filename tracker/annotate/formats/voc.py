@@ -1,6 +1,8 @@
-"""Pascal VOC: an xml file per picture under Annotations/ (host.robots.ox.ac.uk/pascal/VOC/voc2012/devkit_doc.pdf, section 5).
+"""Pascal VOC: an xml file per picture under Annotations/ (host.robots.ox.ac.uk/pascal/VOC/voc2012/devkit_doc.pdf,
+section 5).
 
-VOC counts pixels from 1 and takes xmax, ymax as the last pixel inside, so a box x, y, w, h from 0 is xmin = x + 1, xmax = x + w.
+VOC counts pixels from 1 and takes xmax, ymax as the last pixel inside, so a box x, y, w, h from 0 is xmin = x + 1, xmax
+= x + w.
 """
 
 from __future__ import annotations

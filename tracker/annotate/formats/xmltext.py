@@ -1,4 +1,5 @@
-"""Reading and writing xml: entities are refused, since a file from somebody else can otherwise fill the memory by a few lines."""
+"""Reading and writing xml: entities are refused, since a file from somebody else can otherwise fill the memory by a few
+lines."""
 
 from __future__ import annotations
 

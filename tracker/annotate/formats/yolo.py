@@ -1,4 +1,5 @@
-"""YOLO: a text file per picture with `class cx cy w h` in parts of the picture's size, and a data.yaml that names the classes.
+"""YOLO: a text file per picture with `class cx cy w h` in parts of the picture's size, and a data.yaml that names the
+classes.
 
 The layout is Ultralytics': `images/train`, `labels/train`, `data.yaml` (docs.ultralytics.com/datasets/detect). With
 `pictures`, the frames lie beside the labels and the folder is ready for training.
@@ -37,7 +38,8 @@ LOST = {
 
 
 def write(clips: Sequence[Clip], path: Path, pictures: bool = False) -> list[str]:
-    """Labels (and pictures) into the folder `path`; frames without any target get an empty file, which YOLO reads as background."""
+    """Labels (and pictures) into the folder `path`; frames without any target get an empty file, which YOLO reads as
+    background."""
     names = labels(clips)
     for clip in clips:
         shown = [(target, target.present) for target in clip.targets]
@@ -69,7 +71,8 @@ def write(clips: Sequence[Clip], path: Path, pictures: bool = False) -> list[str
 
 
 def read(path: Path) -> list[Clip]:
-    """A folder with data.yaml; the size of the pictures is read from them, or from what `write` noted. Each box is a target of its own.
+    """A folder with data.yaml; the size of the pictures is read from them, or from what `write` noted. Each box is a
+    target of its own.
 
     Raises:
         AnnotationError: It isn't such a folder, or the size of the pictures isn't known.

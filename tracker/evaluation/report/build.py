@@ -77,18 +77,20 @@ def merge(evaluations: Sequence[Evaluation]) -> Evaluation:
     for other in evaluations:
         if (other.dataset, other.protocol, other.primary) != (first.dataset, first.protocol, first.primary):
             raise SourceError(
-                f"{other.dataset} ({other.protocol}) can't stand in one report with {first.dataset} ({first.protocol}); "
-                "numbers of different data or protocols don't compare."
+                f"{other.dataset} ({other.protocol}) can't stand in one report with {first.dataset} "
+                f"({first.protocol}); numbers of different data or protocols don't compare."
             )
         for tracker in other.trackers:
             if tracker.tracker in seen:
                 raise SourceError(
-                    f"Two of the evaluations hold a tracker {tracker.tracker!r}; evaluate one of them under another label."
+                    f"Two of the evaluations hold a tracker {tracker.tracker!r}; evaluate one of them under another "
+                    "label."
                 )
             seen.add(tracker.tracker)
             if {s.sequence for s in tracker.sequences} != names:
                 raise SourceError(
-                    f"{tracker.tracker} was evaluated on other sequences than {first.trackers[0].tracker}; evaluate both on the same."
+                    f"{tracker.tracker} was evaluated on other sequences than {first.trackers[0].tracker}; evaluate "
+                    "both on the same."
                 )
     sign = -1 if first.primary[0] in tables.LOWER_IS_BETTER else 1
 
@@ -117,8 +119,8 @@ def protocol_sentences(evaluation: Evaluation, options: ReportOptions | None = N
     count, frames = tables.counts(evaluation)
     kind = tables.kind(evaluation)
     start = {
-        "vot": "Supervised: the tracker starts from the true box of frame 1 and, 5 frames after each failure (overlap 0), "
-        "from the true box again.",
+        "vot": "Supervised: the tracker starts from the true box of frame 1 and, 5 frames after each failure "
+        "(overlap 0), from the true box again.",
         "got10k": "One pass: the tracker starts from the true box of frame 1 and is never corrected. "
         "Frame 1 and frames in which the target isn't visible don't count.",
         "otb": "One pass: the tracker starts from the true box of frame 1 and is never corrected. "
@@ -129,8 +131,9 @@ def protocol_sentences(evaluation: Evaluation, options: ReportOptions | None = N
         if name in METRICS:
             sentences.append(f"{tables.HEADINGS.get(name, name)} = {METRICS[name]}.")
     sentences.append(
-        f"Intervals: {100 * opt.level:g} % percentile bootstrap over sequences, {opt.samples} resamplings, seed {opt.seed}; "
-        "the same draws for all trackers. They say how far a number would move with other sequences of this kind."
+        f"Intervals: {100 * opt.level:g} % percentile bootstrap over sequences, {opt.samples} resamplings, seed "
+        f"{opt.seed}; the same draws for all trackers. They say how far a number would move with other sequences "
+        "of this kind."
     )
     return sentences
 
@@ -139,7 +142,8 @@ def write_report(evaluation: Evaluation, folder: str | Path, options: ReportOpti
     """Write the whole report.
 
     Args:
-        evaluation: From `evaluate.py` or `result_store.load_evaluation`; strips and speeds per frame need its `results`.
+        evaluation: From `evaluate.py` or `result_store.load_evaluation`; strips and speeds per frame need its
+            `results`.
         folder: Is made where it is missing.
         options: See `ReportOptions`.
 

@@ -113,7 +113,8 @@ def markdown(evaluation: Evaluation, table: Headline, protocol: Sequence[str]) -
     out += [line([row.tracker, *(cell(c, row.values[c]) for c in table.columns)]) for row in table.rows]
     out += [
         "",
-        f"In brackets: {100 * table.level:g} % bootstrap intervals over sequences ({table.samples} resamplings, seed {table.seed}).",
+        f"In brackets: {100 * table.level:g} % bootstrap intervals over sequences ({table.samples} resamplings, seed "
+        f"{table.seed}).",
     ]
     name = attribute_metric(evaluation)
     attributes = attribute_names(evaluation)

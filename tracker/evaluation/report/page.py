@@ -97,7 +97,8 @@ def _best(table: tables.Headline, column: str) -> float:
 
 
 def _forest(table: tables.Headline) -> list[dict[str, float] | None]:
-    """Per tracker, where dot and whisker of the headline metric lie, in percent of the track, which runs from 0 to 1 or the largest end."""
+    """Per tracker, where dot and whisker of the headline metric lie, in percent of the track, which runs from 0 to 1 or
+    the largest end."""
     intervals = [row.values[table.columns[0]] for row in table.rows]
     ends = [v for i in intervals for v in (i.value, i.high) if tables.known(v)]
     top = max([1.0, *ends])
@@ -129,11 +130,14 @@ def _curve_part(evaluation: Evaluation, curve: str, markup: Any) -> dict[str, An
         else "one curve per sequence, then their mean"
     )
     caption = {
-        "success": f"Share of counted frames whose overlap (IoU) with the truth is above the threshold; {len(grid)} thresholds, {pooled}.",
-        "precision": f"Share of counted frames whose centre is at most so many pixels off; {len(grid)} thresholds, {pooled}.",
+        "success": f"Share of counted frames whose overlap (IoU) with the truth is above the threshold; {len(grid)} "
+        f"thresholds, {pooled}.",
+        "precision": f"Share of counted frames whose centre is at most so many pixels off; {len(grid)} thresholds, "
+        f"{pooled}.",
         "norm_precision": "As precision, with the error in x over the target's width and in y over its height; "
         f"{len(grid)} thresholds, {pooled}.",
-        "expected_overlap": "Mean overlap to be expected over a sequence of that length when the tracker isn't restarted.",
+        "expected_overlap": "Mean overlap to be expected over a sequence of that length when the tracker isn't "
+        "restarted.",
     }[curve]
     name = lines[0][2]
     caption += f" In the list: {tables.HEADINGS.get(name, name)}, {METRICS.get(name, name)}."
@@ -180,7 +184,8 @@ def _strip_part(strip: Strip, markup: Any) -> dict[str, Any]:
 
 
 def _timeline(ious: NDArray[np.float64], points: int = 300) -> str:
-    """The IoU over the sequence as an svg path in a 1000 x 100 box; gaps where frames aren't counted, lowest value of each bin."""
+    """The IoU over the sequence as an svg path in a 1000 x 100 box; gaps where frames aren't counted, lowest value of
+    each bin."""
     size = max(1, math.ceil(len(ious) / points))
     parts, pen = [], "M"
     for k in range(0, len(ious), size):
@@ -204,7 +209,8 @@ def _marks(strip: Strip) -> dict[str, Any]:
 
 
 def _speeds(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Per tracker: both frame rates, decoding, and milliseconds of an update (median, 95th percentile) where the times are at hand."""
+    """Per tracker: both frame rates, decoding, and milliseconds of an update (median, 95th percentile) where the times
+    are at hand."""
     rows = []
     for tracker in evaluation.trackers:
         times = [r.times[1:] for r in evaluation.results_of(tracker.tracker).values()]

@@ -37,7 +37,8 @@ def dash_of(index: int) -> Any:
 
 
 def label(text: str) -> str:
-    """A name as matplotlib shows it literally: no mathematics between dollars, no underscore that hides it from the legend."""
+    """A name as matplotlib shows it literally: no mathematics between dollars, no underscore that hides it from the
+    legend."""
     return ("\u200a" + text).replace("$", r"\$")
 
 

@@ -1,7 +1,7 @@
 """The plots of a report: curves, bars and speed, with matplotlib's Agg; as png and svg files, and as svg for the page.
 
-Each tracker keeps its colour and dash in all plots. Page plots take text, grid and line colours from the page's own variables, so
-that they follow its light and dark scheme.
+Each tracker keeps its colour and dash in all plots. Page plots take text, grid and line colours from the page's own
+variables, so that they follow its light and dark scheme.
 """
 
 from __future__ import annotations

@@ -46,7 +46,8 @@ class Loss:
 
 @dataclass(frozen=True)
 class Tile:
-    """One picture of a strip: BGR uint8 at `TILE` size with its frame's 0-based index and IoU (NaN where it isn't counted)."""
+    """One picture of a strip: BGR uint8 at `TILE` size with its frame's 0-based index and IoU (NaN where it isn't
+    counted)."""
 
     index: int
     iou: float
@@ -71,7 +72,8 @@ class Tally:
         losses: Number of losses; in how many of the sequences at least one: `sequences` of `total`.
         recovered: Losses after which it found the target again by itself (IoU of at least 0.5).
         frames_lost: Share of the counted frames without overlap.
-        flagged: Share of the frames without overlap at which the tracker itself said "lost"; NaN where it never lost any.
+        flagged: Share of the frames without overlap at which the tracker itself said "lost"; NaN where it never lost
+            any.
         false_alarms: Share of the frames with overlap at which it said "lost".
     """
 
@@ -86,9 +88,11 @@ class Tally:
 
 
 def overlap_track(result: SequenceResult) -> NDArray[np.float64]:
-    """(N,) IoU of each counted frame (boxes clipped to the frame, so that half-hidden targets are judged rightly), else NaN.
+    """(N,) IoU of each counted frame (boxes clipped to the frame, so that half-hidden targets are judged rightly), else
+    NaN.
 
-    In the supervised protocol a failure counts as 0, an initialisation as 1, and the frames that were skipped after it are NaN.
+    In the supervised protocol a failure counts as 0, an initialisation as 1, and the frames that were skipped after it
+    are NaN.
     """
     ious = exact_iou(result.boxes, result.truth, result.size)
     counted = result.valid & np.isfinite(result.truth).all(axis=1)
@@ -101,7 +105,8 @@ def overlap_track(result: SequenceResult) -> NDArray[np.float64]:
 
 
 def find_losses(result: SequenceResult, run: int = LOST_FRAMES) -> list[Loss]:
-    """Runs of at least `run` counted frames without overlap; frames that aren't counted neither break nor lengthen a run.
+    """Runs of at least `run` counted frames without overlap; frames that aren't counted neither break nor lengthen a
+    run.
 
     In the supervised protocol every failure is a loss.
 

@@ -48,7 +48,8 @@ class Row:
     Attributes:
         tracker: Name.
         values: Metric -> value with its interval.
-        behind: The headline metric minus the best tracker's, paired by sequence; None for the best and where it can't be said.
+        behind: The headline metric minus the best tracker's, paired by sequence; None for the best and where it can't
+            be said.
     """
 
     tracker: str
@@ -105,7 +106,8 @@ def metric_text(name: str, value: float | None) -> str:
 
 
 def headline_columns(evaluation: Evaluation) -> tuple[str, ...]:
-    """The metrics of the headline table: the data set's own first, then those that its family has, as far as they are known."""
+    """The metrics of the headline table: the data set's own first, then those that its family has, as far as they are
+    known."""
     wanted = dict.fromkeys((*evaluation.primary, *COLUMNS[kind(evaluation)]))
     return tuple(c for c in wanted if any(known(t.overall.get(c)) for t in evaluation.trackers))
 
@@ -113,8 +115,8 @@ def headline_columns(evaluation: Evaluation) -> tuple[str, ...]:
 def headline(evaluation: Evaluation, *, level: float = LEVEL, samples: int = SAMPLES, seed: int = 0) -> Headline:
     """The headline table with intervals over sequences.
 
-    An interval is given only where resampling is known to reproduce the number itself: where it is a mean over sequences, a mean
-    over pooled frames, or a mean over classes. VOT's EAO isn't any of these and stands without.
+    An interval is given only where resampling is known to reproduce the number itself: where it is a mean over
+    sequences, a mean over pooled frames, or a mean over classes. VOT's EAO isn't any of these and stands without.
 
     Args:
         evaluation: Tables, and where present the results behind them.
@@ -189,7 +191,8 @@ def _class_interval(values: NDArray[np.float64], classes: NDArray[np.intp], **op
 
 
 def _behind(tracker: TrackerMetrics, best: TrackerMetrics, name: str, **options: Any) -> Interval | None:
-    """The paired difference, by the same weights (none, or frames) that make up the number itself; None where it has neither."""
+    """The paired difference, by the same weights (none, or frames) that make up the number itself; None where it has
+    neither."""
     theirs = {s.sequence: s for s in best.sequences}
     pairs = [(s, theirs[s.sequence]) for s in tracker.sequences if s.sequence in theirs]
     gaps = np.asarray([a.values.get(name, math.nan) - b.values.get(name, math.nan) for a, b in pairs], dtype=np.float64)

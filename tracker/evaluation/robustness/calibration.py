@@ -1,4 +1,5 @@
-"""Fits the score of a model on disturbed clips: which features, in which proportion, tell a box on the target from others."""
+"""Fits the score of a model on disturbed clips: which features, in which proportion, tell a box on the target from
+others."""
 
 from __future__ import annotations
 
@@ -62,8 +63,8 @@ def sample(
 ) -> Samples:
     """Runs over clips and notes, in every frame, what was read and whether it was right.
 
-    The target is looked for as in tracking. While it is absent the place is held, as for a LOST target, and the frame is
-    searched. Where it comes back, or was left for `MISSES` frames, the place is set from the truth.
+    The target is looked for as in tracking. While it is absent the place is held, as for a LOST target, and the frame
+    is searched. Where it comes back, or was left for `MISSES` frames, the place is set from the truth.
     """
     config = replace(model.config.tracking, states=False, redetect_margin=-99.0, redetect_budget_ms=0.0, bank_size=0)
     core = Core(model, engine, config)
@@ -179,7 +180,8 @@ def fit_plain(samples: Samples) -> tuple[float, ...]:
 
 
 def thresholds() -> dict[str, object]:
-    """The fields of `TrackingConfig` for keeping a target, at this version's defaults: they belong to the scores of a calibration."""
+    """The fields of `TrackingConfig` for keeping a target, at this version's defaults: they belong to the scores of a
+    calibration."""
     default = TrackingConfig()
     return {f.name: getattr(default, f.name) for f in fields(default) if f.name.split("_")[0] in KEEPING}
 

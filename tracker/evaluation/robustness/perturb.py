@@ -1,4 +1,5 @@
-"""Clips with disturbances, made from annotated ones: occlusions, cuts, black and frozen frames, a target that leaves or vanishes.
+"""Clips with disturbances, made from annotated ones: occlusions, cuts, black and frozen frames, a target that leaves or
+vanishes.
 
 What is done to a clip follows from its name and a seed alone. Frames are made when they are asked for.
 """

@@ -1,4 +1,5 @@
-"""How honest is the tracker? Disturbed clips, tracked with all parts and with each part switched off, counted and tabulated."""
+"""How honest is the tracker? Disturbed clips, tracked with all parts and with each part switched off, counted and
+tabulated."""
 
 from __future__ import annotations
 
@@ -78,7 +79,8 @@ class Count:
         reacquired: Share of these in which a box on the target (IoU >= 0.3) was reported within `WITHIN` frames.
         kept: Share of the frames with the target in which a box on it was reported.
         falsely_lost: Share of them in which no box was reported.
-        auc: Mean over clips of the area under the success curve, frames with the target; the last box counts while LOST.
+        auc: Mean over clips of the area under the success curve, frames with the target; the last box counts while
+            LOST.
         auc_reported: The same, but a frame without a reported box counts as no overlap.
     """
 
@@ -96,7 +98,8 @@ class Count:
 
 
 def track_clip(clip: DisturbedClip, model: LoadedModel, engine: Engine, config: TrackingConfig) -> ClipRun:
-    """Tracks a clip from the truth of its first frame, without a time limit for the search so that a run can be repeated."""
+    """Tracks a clip from the truth of its first frame, without a time limit for the search so that a run can be
+    repeated."""
     from tracker.tracking.tracker import SiamTracker
 
     tracker = SiamTracker(model, engine, replace(config, redetect_budget_ms=0.0))
@@ -198,8 +201,8 @@ def markdown(rows: Sequence[Count]) -> str:
 
     plain = {row.part: row for row in rows if row.kind == "none"}
     lines = [
-        "| parts | box reported while absent | back within 15 frames | on the target | no box though present | AUC, clips as they are "
-        "| the same, LOST counts 0 |",
+        "| parts | box reported while absent | back within 15 frames | on the target | no box though present | AUC, "
+        "clips as they are | the same, LOST counts 0 |",
         "|---|---|---|---|---|---|---|",
     ]
     for row in rows:
@@ -207,19 +210,20 @@ def markdown(rows: Sequence[Count]) -> str:
             own = plain.get(row.part)
             shares = " | ".join(percent(v) for v in (row.false_tracks, row.reacquired, row.kept, row.falsely_lost))
             lines.append(
-                f"| {row.part} | {shares} | {area(own.auc if own else None)} | {area(own.auc_reported if own else None)} |"
+                f"| {row.part} | {shares} | {area(own.auc if own else None)} | "
+                f"{area(own.auc_reported if own else None)} |"
             )
     lines += [
         "",
-        "| disturbance (all parts on) | frames without target | box reported while absent | times it came back | back within 15 frames "
-        "| on the target | no box though present |",
+        "| disturbance (all parts on) | frames without target | box reported while absent | times it came back | "
+        "back within 15 frames | on the target | no box though present |",
         "|---|---|---|---|---|---|---|",
     ]
     first = next((row.part for row in rows), "")
     for row in rows:
         if row.part == first:
             lines.append(
-                f"| {row.kind} | {row.absent_frames} | {percent(row.false_tracks)} | {row.absences} | {percent(row.reacquired)} "
-                f"| {percent(row.kept)} | {percent(row.falsely_lost)} |"
+                f"| {row.kind} | {row.absent_frames} | {percent(row.false_tracks)} | {row.absences} | "
+                f"{percent(row.reacquired)} | {percent(row.kept)} | {percent(row.falsely_lost)} |"
             )
     return "\n".join(lines) + "\n"

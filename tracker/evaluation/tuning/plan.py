@@ -44,7 +44,10 @@ SPACES: dict[str, dict[str, Range]] = {
         "size_lr": Range(0.1, 1.0),
     },
 }
-"""Head -> constants that are searched unless the user names others. Those that training fixes (context) are left out."""
+"""Head -> constants that are searched unless the user names others.
+
+Those that training fixes (context) are left out.
+"""
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,8 @@ class Search:
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """One trial. scores: sequence -> score, only those it got to before it was pruned; state: complete, pruned or failed."""
+    """One trial. scores: sequence -> score, only those it got to before it was pruned; state: complete, pruned or
+    failed."""
 
     number: int
     constants: Constants
@@ -119,7 +123,8 @@ class Tuning:
         search: What was asked.
         best: The best complete trial.
         trials: All of them.
-        before, after: Split ("validation", "holdout") -> sequence -> score with the starting and with the best constants.
+        before, after: Split ("validation", "holdout") -> sequence -> score with the starting and with the best
+            constants.
         seconds: Of this run.
     """
 
@@ -151,11 +156,13 @@ class Tuning:
             return ["The search found nothing better than the constants it started from."]
         if not held.count:
             return [
-                "There is no hold-out split: nothing says whether the gain is more than luck with the validation sequences."
+                "There is no hold-out split: nothing says whether the gain is more than luck with the validation "
+                "sequences."
             ]
         if held.value < 0:
             found.append(
-                f"Over-fitted: on the hold-out the tuned constants are worse by {-held.value:.4f} than those before; keep those."
+                f"Over-fitted: on the hold-out the tuned constants are worse by {-held.value:.4f} than those before; "
+                "keep those."
             )
         elif held.known and held.low <= 0:
             found.append(
@@ -169,7 +176,8 @@ class Tuning:
             )
         if not held.known:
             found.append(
-                f"The hold-out has {held.count} sequence(s), too few for an interval; give more sequences or a larger --holdout."
+                f"The hold-out has {held.count} sequence(s), too few for an interval; give more sequences or a "
+                "larger --holdout."
             )
         return found
 
@@ -198,8 +206,8 @@ def split_sequences(names: Sequence[str], share: float, seed: int, group: Callab
     validation = [n for n in names if n not in held]
     if not validation or (share > 0 and not held):
         raise ConfigError(
-            f"{len(names)} sequences in {len(groups)} groups can't be divided with --holdout {share:g}: a side would be empty; "
-            "give more sequences or another share."
+            f"{len(names)} sequences in {len(groups)} groups can't be divided with --holdout {share:g}: a side would "
+            "be empty; give more sequences or another share."
         )
     rng.shuffle(validation)
     return Split(tuple(validation), tuple(n for n in names if n in held))

@@ -1,8 +1,9 @@
 """Search of the tracking constants on a validation split, judged on a hold-out split that the search never sees.
 
-The sampler is Optuna's TPE (Bergstra et al., NeurIPS 2011); a trial whose running mean falls below the median of the trials
-before it, after the same sequences, is pruned. Trials come one after another and each is spread over the worker processes by
-sequence, so the result depends on the seed and not on the number of workers, and a resumed search goes on as if never stopped.
+The sampler is Optuna's TPE (Bergstra et al., NeurIPS 2011); a trial whose running mean falls below the median of the
+trials before it, after the same sequences, is pruned. Trials come one after another and each is spread over the worker
+processes by sequence, so the result depends on the seed and not on the number of workers, and a resumed search goes on
+as if never stopped.
 """
 
 from __future__ import annotations
@@ -93,7 +94,8 @@ def run_search(
         if search.minutes is not None and done and time.monotonic() - began > 60 * search.minutes:
             logger.warning("The time is up after %d of %d trials.", done, search.trials)
             break
-        # A sampler for each trial, seeded by its place: an interrupted search draws what an uninterrupted one would have drawn.
+        # A sampler for each trial, seeded by its place: an interrupted search draws what an uninterrupted one would
+        # have drawn.
         # Crashes count, or the same crash would be drawn again; trials that were killed with their run don't.
         crashes = sum("crash" in t.user_attrs for t in study.get_trials(deepcopy=False))
         study.sampler = TPESampler(

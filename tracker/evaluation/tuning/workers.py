@@ -1,7 +1,7 @@
 """The work inside a search of tracking constants: one tracker, one sequence, one score; in several processes.
 
-Every process loads the network once and builds a tracker around it for each set of constants. Decoded frames are kept as
-.npy files that all processes map, so that the operating system holds them once.
+Every process loads the network once and builds a tracker around it for each set of constants. Decoded frames are kept
+as .npy files that all processes map, so that the operating system holds them once.
 """
 
 from __future__ import annotations
@@ -102,7 +102,8 @@ class FrameCache:
     room: int = 0
 
     def frames(self, sequence: SequenceData, count: int) -> Iterator[Image]:
-        """The first `count` frames of a sequence, from the cache where they are in it, else decoded and cached if there is room."""
+        """The first `count` frames of a sequence, from the cache where they are in it, else decoded and cached if there
+        is room."""
         if self.folder is None:
             yield from islice(sequence.images(), count)
             return
@@ -131,7 +132,8 @@ class FrameCache:
 
 @dataclass(frozen=True)
 class SequenceScore:
-    """How well a sequence was tracked. ao: mean IoU without frame 1; auc: success AUC without frame 1; both in [0, 1]."""
+    """How well a sequence was tracked. ao: mean IoU without frame 1; auc: success AUC without frame 1; both in [0,
+    1]."""
 
     sequence: str
     ao: float
@@ -247,7 +249,8 @@ class Pool:
         except BrokenProcessPool:
             raise SourceError(
                 f"A worker process died while it tracked one of {', '.join(names[max(0, ahead - 3) : ahead])}; "
-                "most often the memory was used up: use fewer --workers or a smaller --max-frames. The search can be resumed."
+                "most often the memory was used up: use fewer --workers or a smaller --max-frames. The search can be "
+                "resumed."
             ) from None
         finally:
             for future in futures:

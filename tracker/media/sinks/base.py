@@ -36,7 +36,10 @@ class Sink(Protocol):
         ...
 
     def close(self, complete: bool = True) -> None:
-        """Finish the file; safe to call twice. Where the work was broken off (not complete) a file of an earlier run stays."""
+        """Finish the file; safe to call twice.
+
+        Where the work was broken off (not complete) a file of an earlier run stays.
+        """
         ...
 
 

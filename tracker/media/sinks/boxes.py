@@ -1,19 +1,19 @@
 """Boxes as text, one frame after the other, valid at any moment.
 
-| format | a frame                                              | origin | a lost target                                          |
-|--------|------------------------------------------------------|--------|--------------------------------------------------------|
-| csv    | frame,timestamp,id,x,y,w,h,score,state (with header) | 0      | x, y, w, h empty, state "lost"                         |
-| jsonl  | one object per target, keys as in csv, box a list    | 0      | box null, state "lost"                                 |
-| got10k | x,y,w,h                                              | as is  | 0.000,0.000,0.000,0.000                                |
-| otb    | x,y,w,h                                              | as is  | 0,0,0,0                                                |
-| vot    | 1 (the first frame), then x,y,w,h                    | as is  | 0                                                      |
-| mot    | frame,id,x,y,w,h,conf,-1,-1,-1                       | 1      | no line (the convention of MOTChallenge)               |
+| format | a frame                                              | origin | a lost target                            |
+| ------ | ---------------------------------------------------- | ------ | ---------------------------------------- |
+| csv    | frame,timestamp,id,x,y,w,h,score,state (with header) | 0      | x, y, w, h empty, state "lost"           |
+| jsonl  | one object per target, keys as in csv, box a list    | 0      | box null, state "lost"                   |
+| got10k | x,y,w,h                                              | as is  | 0.000,0.000,0.000,0.000                  |
+| otb    | x,y,w,h                                              | as is  | 0,0,0,0                                  |
+| vot    | 1 (the first frame), then x,y,w,h                    | as is  | 0                                        |
+| mot    | frame,id,x,y,w,h,conf,-1,-1,-1                       | 1      | no line (the convention of MOTChallenge) |
 
-GOT-10k, OTB and VOT demand a line for every frame and have no word for "absent". A box without area says it: it overlaps
-nothing, so a lost target is never counted as found, and the file stays numbers only (NaN would poison the toolkit's means).
-The first line of the VOT format is its code for "initialised here"; 0 is its code for a frame without a region.
-Frames, ids and pixels are counted from 1 in MOT as MOTChallenge defines it; the others keep the numbers of the tracker, as
-the got10k toolkit does, so that a result compares with the annotation it was started from.
+GOT-10k, OTB and VOT demand a line for every frame and have no word for "absent". A box without area says it: it
+overlaps nothing, so a lost target is never counted as found, and the file stays numbers only (NaN would poison the
+toolkit's means). The first line of the VOT format is its code for "initialised here"; 0 is its code for a frame without
+a region. Frames, ids and pixels are counted from 1 in MOT as MOTChallenge defines it; the others keep the numbers of
+the tracker, as the got10k toolkit does, so that a result compares with the annotation it was started from.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ SYNC_SECONDS = 2.0
 class BoxSink(SinkBase):
     """A text file of boxes; every frame is handed to the system as whole lines as soon as it is written.
 
-    The file comes into being with the first frame. Where one is there already it stays until the new one is complete; see
-    `tracker.files.Growing`.
+    The file comes into being with the first frame. Where one is there already it stays until the new one is complete;
+    see `tracker.files.Growing`.
 
     Args:
         path: The file.
@@ -51,8 +51,8 @@ class BoxSink(SinkBase):
         where: The file in which they are now.
 
     Raises:
-        OutputError: The path can't be written; from `write`: the disk is full, several targets in a one-target format, or a
-            resumed file holds other rows.
+        OutputError: The path can't be written; from `write`: the disk is full, several targets in a one-target format,
+            or a resumed file holds other rows.
     """
 
     def __init__(self, path: str | Path, format: str = "csv", overwrite: bool = False, resume: bool = False) -> None:  # noqa: A002
@@ -94,8 +94,8 @@ class BoxSink(SinkBase):
         if self._old and there and not text.startswith(there):
             line = self._old[: self._length].count(b"\n") + 1
             raise OutputError(
-                f"{self.where} can't be resumed: its line {line} differs from what is tracked now. Give the same source, box, model "
-                "and settings as in the run that was broken off, or --overwrite to begin again."
+                f"{self.where} can't be resumed: its line {line} differs from what is tracked now. Give the same "
+                "source, box, model and settings as in the run that was broken off, or --overwrite to begin again."
             )
         if self._resume and not self._growing.special:
             os.ftruncate(self._handle, self._length)
@@ -114,7 +114,8 @@ class BoxSink(SinkBase):
     def _one_target(self, frame: Frame, tracks: Sequence[Track]) -> list[str]:
         if len(tracks) > 1:
             raise OutputError(
-                f"{self.path}: the format {self.format} holds one target, not {len(tracks)}; use a .csv, a .jsonl, or the format mot."
+                f"{self.path}: the format {self.format} holds one target, not {len(tracks)}; use a .csv, a .jsonl, "
+                "or the format mot."
             )
         box = tracks[0].box if tracks and tracks[0].visible else None
         if self.format == "vot":
@@ -166,7 +167,8 @@ def csv_lines(frame: Frame, tracks: Sequence[Track]) -> list[str]:
     """A row per target: frame,timestamp,id,x,y,w,h,score,state."""
     stamp = "" if frame.timestamp is None else f"{frame.timestamp:.6f}"
     return [
-        f"{frame.index},{stamp},{t.target_id},{','.join(f'{v:.3f}' for v in t.box) if t.visible else ',,,'},{t.score:.4f},{t.state.value}"
+        f"{frame.index},{stamp},{t.target_id},{','.join(f'{v:.3f}' for v in t.box) if t.visible else ',,,'},"
+        f"{t.score:.4f},{t.state.value}"
         for t in tracks
     ]
 
@@ -192,7 +194,8 @@ def jsonl_lines(frame: Frame, tracks: Sequence[Track]) -> list[str]:
 def mot_lines(frame: Frame, tracks: Sequence[Track]) -> list[str]:
     """A MOTChallenge row per visible target; frame, id and pixels from 1."""
     return [
-        f"{frame.index + 1},{t.target_id + 1},{t.box[0] + 1:.3f},{t.box[1] + 1:.3f},{t.box[2]:.3f},{t.box[3]:.3f},{t.score:.4f},-1,-1,-1"
+        f"{frame.index + 1},{t.target_id + 1},{t.box[0] + 1:.3f},{t.box[1] + 1:.3f},{t.box[2]:.3f},{t.box[3]:.3f},"
+        f"{t.score:.4f},-1,-1,-1"
         for t in tracks
         if t.visible
     ]

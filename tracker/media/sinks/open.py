@@ -60,6 +60,7 @@ def check_video_name(path: str | Path) -> Path:
     """
     if Path(path).suffix.lower() not in VIDEO_SUFFIXES:
         raise OutputError(
-            f"Can't write a video to {path}: its name must end in {', '.join(VIDEO_SUFFIXES[:-1])} or {VIDEO_SUFFIXES[-1]}."
+            f"Can't write a video to {path}: its name must end in {', '.join(VIDEO_SUFFIXES[:-1])} or "
+            f"{VIDEO_SUFFIXES[-1]}."
         )
     return Path(path).expanduser()

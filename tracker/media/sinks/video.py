@@ -1,4 +1,5 @@
-"""Annotated video: H.264 in MP4 that any browser plays, and that plays even if the program is killed while it writes."""
+"""Annotated video: H.264 in MP4 that any browser plays, and that plays even if the program is killed while it
+writes."""
 
 from __future__ import annotations
 
@@ -35,7 +36,8 @@ ENCODERS = {
 """Encoders in order of preference, with their options."""
 
 FRAGMENTS = {"movflags": "frag_every_frame+empty_moov+default_base_moof", "flush_packets": "1"}
-"""While it is written each frame is a fragment of its own, complete on disk; closing rewrites the file as a plain MP4."""
+"""While it is written each frame is a fragment of its own, complete on disk; closing rewrites the file as a plain
+MP4."""
 
 CLUSTERS = {"cluster_time_limit": "100", "flush_packets": "1"}
 """Matroska writes whole clusters: one of a tenth of a second is all that kill -9 can take."""
@@ -103,8 +105,9 @@ class Clock:
 class VideoSink(SinkBase):
     """A video of the frames with what `render` draws on them; encoding runs in a thread beside the tracker.
 
-    Size and time base are those of the first frame. Odd sizes are padded by one line (H.264's chroma needs even ones), a
-    frame of another size is fitted into the first one's with black bars. The pixels have the shape of the source's on the screen.
+    Size and time base are those of the first frame. Odd sizes are padded by one line (H.264's chroma needs even ones),
+    a frame of another size is fitted into the first one's with black bars. The pixels have the shape of the source's on
+    the screen.
 
     Args:
         path: .mp4, .m4v, .mov or .mkv.
@@ -170,7 +173,8 @@ class VideoSink(SinkBase):
         if self._error is not None:
             error, self._reported = self._error, True
             raise OutputError(
-                f"Writing {self.path} failed: {getattr(error, 'strerror', None) or error}; what was written is in {self._growing.now}."
+                f"Writing {self.path} failed: {getattr(error, 'strerror', None) or error}; what was written is in "
+                f"{self._growing.now}."
             ) from error
 
     def _open(self, width: int, height: int) -> None:
@@ -189,7 +193,8 @@ class VideoSink(SinkBase):
             context.sample_aspect_ratio = self._aspect
         context.time_base, context.gop_size = self._clock.base, max(1, round(2 * rate))
         context.thread_count = min(4, os.cpu_count() or 1)
-        # OpenCV converts by BT.601 in limited range; said in the stream, so that players don't guess BT.709 for large pictures.
+        # OpenCV converts by BT.601 in limited range; said in the stream, so that players don't guess BT.709 for large
+        # pictures.
         context.colorspace, context.color_range, context.color_primaries, context.color_trc = 6, 1, 1, 1
         self._stream = stream
 
@@ -257,7 +262,8 @@ class VideoSink(SinkBase):
 
 
 def _defragment(path: Path) -> None:
-    """Rewrite a fragmented MP4 with its index in front, without encoding anew; left as it is (and playable) if that fails."""
+    """Rewrite a fragmented MP4 with its index in front, without encoding anew; left as it is (and playable) if that
+    fails."""
     try:
         with (
             atomic_path(path) as part,

@@ -35,9 +35,11 @@ class Decoder:
     Args:
         container, stream: Of PyAV, open.
         name: For the log.
-        threads: "AUTO" (as many frames at a time as there are processors), "SLICE" (no frame waits for a later one) or "NONE".
+        threads: "AUTO" (as many frames at a time as there are processors), "SLICE" (no frame waits for a later one) or
+            "NONE".
         patience: Seconds after which a stream that sends packets, but no key frame to begin with, is given up.
-        strict: Whether the first damage raises `DamagedError`: which frames survive one is certain only without frame threads.
+        strict: Whether the first damage raises `DamagedError`: which frames survive one is certain only without frame
+            threads.
 
     Attributes:
         damaged: Frames that were left out since the first one was decoded.
@@ -122,8 +124,8 @@ class Decoder:
 
 
 class Converter:
-    """Frames of PyAV -> BGR uint8, turned as the file asks, in the pixels that are stored (never resampled, not even where
-    they aren't square).
+    """Frames of PyAV -> BGR uint8, turned as the file asks, in the pixels that are stored (never resampled, not even
+    where they aren't square).
 
     Args:
         name: For the log.
@@ -190,7 +192,8 @@ def is_sideways(turn: Callable[[Image], Image] | None) -> bool:
 
 
 def pixel_aspect(stream: Any, sideways: bool) -> Fraction:
-    """Width to height of a pixel as the picture is delivered, turned by a quarter or not; 1 where nothing sensible is said."""
+    """Width to height of a pixel as the picture is delivered, turned by a quarter or not; 1 where nothing sensible is
+    said."""
     for holder in (stream, stream.codec_context):
         ratio = holder.sample_aspect_ratio
         if ratio and 0 < ratio:

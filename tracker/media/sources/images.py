@@ -126,7 +126,8 @@ def list_printf(pattern: Path) -> list[Path]:
     }
     if not matches:
         raise SourceError(
-            f"The pattern {pattern} matches no file in {pattern.parent}{'' if names else ', which is empty or missing'}."
+            f"The pattern {pattern} matches no file in "
+            f"{pattern.parent}{'' if names else ', which is empty or missing'}."
         )
     numbers = sorted(matches)
     missing = numbers[-1] - numbers[0] + 1 - len(numbers)

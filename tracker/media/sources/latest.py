@@ -204,7 +204,8 @@ class LatestFrameSource(SourceBase):
             return source
 
     def read(self, timeout: float | None = None) -> Frame | None:
-        """The newest frame not yet handed out, or None if none came within `timeout` seconds (a window stays responsive so).
+        """The newest frame not yet handed out, or None if none came within `timeout` seconds (a window stays responsive
+        so).
 
         Raises:
             StopIteration: The source ended or was closed.

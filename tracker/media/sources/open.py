@@ -12,7 +12,8 @@ from tracker.media.sources.base import Source
 
 
 def losses(source: Source) -> list[str]:
-    """What a source left out so far, as phrases for a summary: frames dropped because newer ones came, damaged frames."""
+    """What a source left out so far, as phrases for a summary: frames dropped because newer ones came, damaged
+    frames."""
     dropped, damaged = int(getattr(source, "dropped", 0)), int(getattr(source, "damaged", 0))
     return [f"{dropped} dropped"] * bool(dropped) + [f"{damaged} damaged and left out"] * bool(damaged)
 
@@ -30,13 +31,15 @@ def open_source(
     """Open a source of frames; it is known to give at least one when this returns.
 
     Args:
-        spec: A video file, an image, a folder of images, a glob (`dir/*.png`), a printf pattern (`dir/img_%04d.jpg`), a camera
-            index (0 or "0"), or a URL (rtsp, http, udp, tcp, ...). Digits alone are a camera; a file so named is `./0`, or a `Path`.
+        spec: A video file, an image, a folder of images, a glob (`dir/*.png`), a printf pattern (`dir/img_%04d.jpg`), a
+            camera index (0 or "0"), or a URL (rtsp, http, udp, tcp, ...). Digits alone are a camera; a file so named is
+            `./0`, or a `Path`.
         start: Index of the first frame to deliver (files and images); frames keep their own index and timestamp.
         live: True: only the newest frame, older ones are dropped and counted (a file is then played at its own speed);
             False: every frame in order; None: True for cameras and endless streams, False for the rest.
         prefetch: Decode up to so many frames ahead in a thread (not for live sources); 0 decodes when asked.
-        reconnect_for: Seconds that a camera or stream is tried again where it isn't there yet, and a live one after it broke; 0 never.
+        reconnect_for: Seconds that a camera or stream is tried again where it isn't there yet, and a live one after it
+            broke; 0 never.
         timeout: Seconds to wait for a stream to open, or for its next frame.
         on_state: Called with (state, sentence) when a live source connects, breaks, reconnects or ends.
 
@@ -44,7 +47,8 @@ def open_source(
         A `Source`: context manager, iterator of `Frame`, `.info`.
 
     Raises:
-        SourceError: It can't be opened, or has no frame number `start`. Iteration raises it for a failure in the middle.
+        SourceError: It can't be opened, or has no frame number `start`. Iteration raises it for a failure in the
+            middle.
     """
     if start < 0:
         raise SourceError(f"The start frame {start} is negative; frames are counted from 0.")

@@ -12,7 +12,8 @@ from tracker.types import Frame, VideoInfo
 class PrefetchSource(SourceBase):
     """The frames of another source, decoded up to `depth` ahead.
 
-    Errors of the source arrive where the frame would have been. `close` may be called at any time, also with a full queue.
+    Errors of the source arrive where the frame would have been. `close` may be called at any time, also with a full
+    queue.
 
     Args:
         source: What to read; it is closed with this one.

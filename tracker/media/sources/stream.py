@@ -14,8 +14,10 @@ from tracker.media.sources.base import Source, SourceBase
 from tracker.types import Frame, VideoInfo
 
 LOW_DELAY = {"fflags": "nobuffer", "analyzeduration": "1000000", "probesize": "500000"}
-"""FFmpeg options for network streams: no input buffer, at most a second of video spent on guessing formats. The decoder keeps its
-reorder delay (none for cameras, which send no B-frames): without it a stream that has them would come in the wrong order."""
+"""FFmpeg options for network streams: no input buffer, at most a second of video spent on guessing formats. The decoder
+keeps its
+reorder delay (none for cameras, which send no B-frames): without it a stream that has them would come in the wrong
+order."""
 
 PLAYLISTS = frozenset({"hls", "dash", "applehttp", "rtsp", "sdp"})
 """Formats whose size is that of a list of addresses, which says nothing of the video."""
@@ -35,13 +37,15 @@ def hide_password(url: str) -> str:
 class StreamSource(SourceBase):
     """A URL that FFmpeg opens: rtsp, http(s), udp, tcp, rtmp, srt, ...
 
-    A video file on a web server ends by itself and carries its own time stamps: it has a duration, or the server tells its size.
-    Anything else is live, and its time stamps are seconds since it was opened. What comes before the first key frame is skipped.
+    A video file on a web server ends by itself and carries its own time stamps: it has a duration, or the server tells
+    its size. Anything else is live, and its time stamps are seconds since it was opened. What comes before the first
+    key frame is skipped.
 
     Args:
         url: The address.
         timeout: Seconds to wait for opening, and for each read.
-        hurry: Whether a live stream's first frames, which were read to learn its format, are thrown away for less delay.
+        hurry: Whether a live stream's first frames, which were read to learn its format, are thrown away for less
+            delay.
 
     Attributes:
         damaged: Frames that were left out because their data is damaged.
@@ -66,7 +70,8 @@ class StreamSource(SourceBase):
             self._container = av.open(url, options=options, timeout=(timeout, timeout))
             self._finite = ends_by_itself(self._container)
             if self._finite and hurry:
-                # A video file on a web server: no hurry there, and `nobuffer` loses all frames of an MP4 if the server can't seek.
+                # A video file on a web server: no hurry there, and `nobuffer` loses all frames of an MP4 if the server
+                # can't seek.
                 self._container.close()
                 self._container = av.open(url, timeout=(timeout, timeout))
             stream: Any = video_stream(self._container, self._name)
@@ -138,7 +143,8 @@ class StreamSource(SourceBase):
 
 
 def ends_by_itself(container: Any) -> bool:
-    """Whether an open container of PyAV is a file, not a stream: it has a duration, or whoever sends it says how large it is."""
+    """Whether an open container of PyAV is a file, not a stream: it has a duration, or whoever sends it says how large
+    it is."""
     if container.duration is not None:
         return True
     return container.format.name not in PLAYLISTS and (container.size or 0) > 0
@@ -207,7 +213,8 @@ class CameraSource(SourceBase):
                 at = self._index
                 self.close()
                 raise SourceError(
-                    f"Camera {self._camera_index} failed at frame {at}, after {at} were delivered: unplugged or taken away?"
+                    f"Camera {self._camera_index} failed at frame {at}, after {at} were delivered: unplugged or "
+                    "taken away?"
                 )
         self._index += 1
         return Frame(self._to_bgr8(image), self._index - 1, time.monotonic() - self._opened)

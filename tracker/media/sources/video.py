@@ -22,14 +22,15 @@ from tracker.types import Frame, Image, VideoInfo
 logger = logging.getLogger(__name__)
 
 CREDIBLE, FASTEST = 1000, 20_000
-"""Frames per second up to which a container's nominal and average rates are believed; beyond, they are the unit of its time stamps."""
+"""Frames per second up to which a container's nominal and average rates are believed; beyond, they are the unit of its
+time stamps."""
 
 
 def frame_rate(stream: Any) -> Fraction | None:
     """Exact frames per second of a PyAV video stream, or None where it says nothing sensible.
 
-    The container's nominal rate (30000/1001) is taken where the measured average agrees within half a per cent, since the
-    average suffers from rounded time stamps; otherwise the frame rate varies, and the average is what it has.
+    The container's nominal rate (30000/1001) is taken where the measured average agrees within half a per cent, since
+    the average suffers from rounded time stamps; otherwise the frame rate varies, and the average is what it has.
     """
     average, nominal = stream.average_rate, stream.base_rate
     if average and nominal and abs(average / nominal - 1) < 0.005:
@@ -42,8 +43,8 @@ def frame_rate(stream: Any) -> Fraction | None:
 def turn(frame: Any) -> Callable[[Image], Image] | None:
     """How to turn the pictures of a file as its display matrix says (phones record sideways), or None.
 
-    The matrix maps (x, y) to (a x + c y, b x + d y), 16.16 fixed point (ISO 14496-12, 8.3.2); only quarter turns and mirror
-    images are followed.
+    The matrix maps (x, y) to (a x + c y, b x + d y), 16.16 fixed point (ISO 14496-12, 8.3.2); only quarter turns and
+    mirror images are followed.
     """
     # By key: what iterating the container gives is the data up to PyAV 18, the keys from 19 on.
     data = frame.side_data.get(SideData.DISPLAYMATRIX)
@@ -68,7 +69,8 @@ def turn(frame: Any) -> Callable[[Image], Image] | None:
 class VideoFileSource(SourceBase):
     """A video file; memory stays constant however long it is.
 
-    A frame's number is its place among all that the file decodes to, so a start frame is reached by decoding all before it
+    A frame's number is its place among all that the file decodes to, so a start frame is reached by decoding all before
+    it
     (without making pictures of them): time stamps and seek tables don't tell it in every container.
 
     Args:
@@ -117,7 +119,8 @@ class VideoFileSource(SourceBase):
     def _begin(self, start: int) -> None:
         stream: Any = self._stream
         self._rate = frame_rate(stream)
-        # AVI stores no display times, only a constant rate: what FFmpeg guesses for reordered frames goes back and forth.
+        # AVI stores no display times, only a constant rate: what FFmpeg guesses for reordered frames goes back and
+        # forth.
         self._stamps = Stamps(self._rate, stream.time_base, self.format != "avi")
         self._frames, self._index = self._decode(), -1
         self._time: float | None = None
@@ -141,8 +144,8 @@ class VideoFileSource(SourceBase):
     def _decode(self) -> Iterator[Any]:
         """The frames; a file that ends before its container says is an error, not an end.
 
-        From the first damage on a single thread decodes, from the start: with several at work FFmpeg loses good frames next to a
-        damaged one, and which ones depends on the number of processors.
+        From the first damage on a single thread decodes, from the start: with several at work FFmpeg loses good frames
+        next to a damaged one, and which ones depends on the number of processors.
         """
         given = 0
         try:

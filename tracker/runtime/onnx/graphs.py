@@ -4,10 +4,12 @@ What differs from the torch modules, for speed, with equal results up to roundin
   - BatchNorm is folded into the convolutions, and so are the change from BGR to RGB and the division of the input.
   - All that depends on the template alone is computed in its branch: `embedding` is not the feature map of
     `Matcher.embed_template` but the matrix that the search features are multiplied with (`tracker.runtime.onnx.heads`).
-  - The search branch has its fine channels times `FINE_SHARE`, as the online filter reads them; the head's weights make up for it.
+  - The search branch has its fine channels times `FINE_SHARE`, as the online filter reads them; the head's weights make
+    up for it.
   - The stem reads rows of pixels as they lie in memory, and a search of known size has no arithmetic on shapes.
   - Channel counts are rounded up to a multiple of 8, which lets ONNX Runtime take its blocked convolutions.
-Widths, kernels and numbers of blocks are read from the arrays. `tests/runtime/test_engines.py` holds this against torch.
+Widths, kernels and numbers of blocks are read from the arrays. `tests/runtime/test_engines.py` holds this against
+torch.
 """
 
 from __future__ import annotations
@@ -21,14 +23,14 @@ from tracker.runtime.onnx.network import Network, State
 def search_model(config: ModelConfig, state: State, features: bool = False, size: int | None = None) -> bytes:
     """The search branch and the head.
 
-    Inputs: `search` uint8 (batch, height, width, 3) BGR; `embedding` float32 (templates, rows, columns) from the template
-    branch, templates being 1 or batch (and batch may be 1 for several templates). Outputs: `score` float32 (batch, h, w)
-    logits and, with the head "boxes", `boxes` float32 (batch, 4, h, w) xyxy in search-crop pixels.
+    Inputs: `search` uint8 (batch, height, width, 3) BGR; `embedding` float32 (templates, rows, columns) from the
+    template branch, templates being 1 or batch (and batch may be 1 for several templates). Outputs: `score` float32
+    (batch, h, w) logits and, with the head "boxes", `boxes` float32 (batch, 4, h, w) xyxy in search-crop pixels.
 
     Args:
         config, state: Of a `LoadedModel`.
-        features: Boxes head: also give `features` float32 (batch, channels, h, w), the search embedding with cells of unit
-            length, which `tracker.tracking.online_filter` reads.
+        features: Boxes head: also give `features` float32 (batch, channels, h, w), the search embedding with cells of
+            unit length, which `tracker.tracking.online_filter` reads.
         size: Height and width of all searches; None: any.
 
     Raises:
@@ -47,7 +49,8 @@ def search_model(config: ModelConfig, state: State, features: bool = False, size
 def template_model(config: ModelConfig, state: State) -> bytes:
     """The template branch.
 
-    Inputs: `template` uint8 (batch, n, n, 3) BGR; `target` float32 (batch, 2), width and height of the target in template
+    Inputs: `template` uint8 (batch, n, n, 3) BGR; `target` float32 (batch, 2), width and height of the target in
+    template
     pixels. Outputs: `embedding` float32 (batch, rows, columns), to be handed to the search branch as it is; `features`
     float32 (batch, channels, h, w), the same as a feature map (`Matcher.embed_template`), for comparing templates.
 

@@ -141,7 +141,8 @@ class HeadGraph:
         places = np.pad(
             places, ((0, 0), (0, (self.slots - self.cells) * len(at) ** 2)), constant_values=self.cells * side**2
         )
-        # GatherElements wants numbers for each search of the batch; Gather doesn't, and takes as long as the convolution.
+        # GatherElements wants numbers for each search of the batch; Gather doesn't, and takes as long as the
+        # convolution.
         wanted = g.op("Concat", g.op("Shape", products, end=1), net.ints(places.size), axis=0)
         moved = g.op(
             "GatherElements",

@@ -1,8 +1,8 @@
 """Energies and heads as ONNX nodes: what the template alone decides goes into one matrix, the rest meets the search.
 
-The matrix ("embedding") has a row for each template cell, rounded up to a multiple of 8 with empty rows, and after these
-(boxes head) a row for each channel of the head. Its first C + F columns multiply the channels of a search cell (F: the fine ones);
-the columns after them say of each row how it is to be read (see `Column`).
+The matrix ("embedding") has a row for each template cell, rounded up to a multiple of 8 with empty rows, and after
+these (boxes head) a row for each channel of the head. Its first C + F columns multiply the channels of a search cell
+(F: the fine ones); the columns after them say of each row how it is to be read (see `Column`).
 """
 
 from __future__ import annotations
@@ -103,7 +103,8 @@ class BoxHeadGraph(HeadGraph):
         return g.op("Concat", top, bottom, axis=1)
 
     def _size_columns(self, weight: str) -> list[str]:
-        """The columns SHIFT and HALF, and an empty rest, of the rows of the head's channels: (B, head channels, 1), ... 2)."""
+        """The columns SHIFT and HALF, and an empty rest, of the rows of the head's channels: (B, head channels, 1), ...
+        2)."""
         g, net = self.g, self.net
         n, width = net.cells, len(self.bias)
         shares = g.op("Reshape", weight, net.ints(0, n, n))
@@ -180,7 +181,8 @@ class BoxHeadGraph(HeadGraph):
             g.output(read, "features", "float32", ("batch", self.read, "rows", "columns"))
 
     def _branches(self) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-        """Weights and biases of the first and of the second layer of the two branches, in one: the score's channel, then the sides'."""
+        """Weights and biases of the first and of the second layer of the two branches, in one: the score's channel,
+        then the sides'."""
         net, s = self.net, self.net.state
         score, boxes = (net.fold(f"head.{name}.0.0", f"head.{name}.0.1", 1e-5) for name in ("score", "boxes"))
         first = np.concatenate([score[0], boxes[0]]), np.concatenate([score[1], boxes[1]])

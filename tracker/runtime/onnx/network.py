@@ -1,4 +1,7 @@
-"""The layers of a Matcher's backbone and neck, added to an ONNX graph; numpy only. See `tracker.runtime.onnx.graphs`."""
+"""The layers of a Matcher's backbone and neck, added to an ONNX graph; numpy only.
+
+See `tracker.runtime.onnx.graphs`.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +79,8 @@ class Network:
         return self.g.op("Relu", y) if act == "relu" else y
 
     def embed(self, pixels: str, share: float = 1.0) -> tuple[str, str | None]:
-        """f: uint8 NHWC BGR -> (batch, C, h, w) and the fine channels (batch, F, h, w) times `share`, where the backbone has them."""
+        """f: uint8 NHWC BGR -> (batch, C, h, w) and the fine channels (batch, F, h, w) times `share`, where the
+        backbone has them."""
         fine = None
         if self.config.backbone == "siamfc-alexnet":
             x = self._alexnet(self.g.op("Cast", self.g.op("Transpose", pixels, perm=(0, 3, 1, 2)), to=1))
@@ -118,7 +122,8 @@ class Network:
         return x, fine
 
     def _stem(self, pixels: str) -> str:
-        """The first convolution, on rows of pixels as they lie in memory: three columns of one channel are a pixel of three."""
+        """The first convolution, on rows of pixels as they lie in memory: three columns of one channel are a pixel of
+        three."""
         g = self.g
         x = g.op("Unsqueeze", g.op("Reshape", pixels, self.ints(0, 0, -1)), self.ints(1))
         # Before the convolution, whose border stands for 127 and not for black.

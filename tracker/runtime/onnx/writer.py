@@ -91,7 +91,8 @@ class Graph:
         return self._consts[key]
 
     def op(self, kind: str, *inputs: str, name: str = "", **attributes: Attribute) -> str:
-        """Adds a node with one output and returns the output's name; an empty input name leaves an optional input out."""
+        """Adds a node with one output and returns the output's name; an empty input name leaves an optional input
+        out."""
         self._count += 1
         output = name or f"{self.prefix}{kind.lower()}_{self._count}"
         node = b"".join(_bytes(1, i) for i in inputs) + _bytes(2, output) + _bytes(3, output) + _bytes(4, kind)

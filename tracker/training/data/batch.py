@@ -45,7 +45,8 @@ class SearchSize(Protocol):
 
 
 class MatcherLike(Protocol):
-    """The part of `tracker.model.matcher.Matcher` that the loop reads: forward(template, search, target, start) and these."""
+    """The part of `tracker.model.matcher.Matcher` that the loop reads: forward(template, search, target, start) and
+    these."""
 
     @property
     def stride(self) -> int:
@@ -57,7 +58,8 @@ class MatcherLike(Protocol):
 
 
 def as_match(output: Any, model: MatcherLike) -> Match:
-    """The output of a model's forward in float32 (float64 stays), as losses need it; embeddings of autocast are raised."""
+    """The output of a model's forward in float32 (float64 stays), as losses need it; embeddings of autocast are
+    raised."""
 
     def raised(values: Tensor) -> Tensor:
         return values if values.dtype == torch.float64 else values.float()
@@ -102,7 +104,8 @@ class PairBatchLike(Protocol):
 
     @property
     def distillation_target(self) -> Tensor | None:
-        """(B, D, h, w) what a teacher says of the search's cells, where the cache holds it (`tracker.training.losses.teacher`)."""
+        """(B, D, h, w) what a teacher says of the search's cells, where the cache holds it
+        (`tracker.training.losses.teacher`)."""
 
     @property
     def start(self) -> int:

@@ -1,8 +1,9 @@
 """Samples cut once and kept: as JPEG pictures, or as features of the frozen lower stages of a backbone.
 
-Decoding, warping and the lower stages are most of the cost of a training step on a CPU. A cache is a folder of shards, each
-decided by (seed, shard number) alone, so that an interrupted preparation goes on where it stopped, and several processes
-share the work. `cache.json` holds the fingerprint of what it was made from; another recipe is refused, never mixed in.
+Decoding, warping and the lower stages are most of the cost of a training step on a CPU. A cache is a folder of shards,
+each decided by (seed, shard number) alone, so that an interrupted preparation goes on where it stopped, and several
+processes share the work. `cache.json` holds the fingerprint of what it was made from; another recipe is refused, never
+mixed in.
 """
 
 from __future__ import annotations
@@ -55,8 +56,8 @@ class CacheConfig(Checked, section="train.data.cache"):
     seed: int = setting(0, 0, LARGEST_SEED, help="Decides every sample.")
     weights: str = setting(
         "",
-        help="""Model whose backbone gives the features of a stage above 0: a shipped model or a checkpoint; "": the ImageNet
-        weights. Training must then start from the same (tools/train.py --init).""",
+        help="""Model whose backbone gives the features of a stage above 0: a shipped model or a checkpoint; "": the
+        ImageNet weights. Training must then start from the same (tools/train.py --init).""",
     )
     teacher: str = setting(
         "", help='Model whose embedding of each search is kept for the loss "distillation"; "": none.'
@@ -95,7 +96,8 @@ def material_key(cache: CacheConfig, mixture: Mixture) -> str:
 
 
 def read_index(index: Path) -> dict[str, str]:
-    """What `cache.json` says of its recipe and its material; nothing where it is damaged, so that the cache is made anew."""
+    """What `cache.json` says of its recipe and its material; nothing where it is damaged, so that the cache is made
+    anew."""
     try:
         known = json.loads(index.read_text(encoding="utf-8"))
         return {key: str(known[key]) for key in ("fingerprint", "content") if key in known}

@@ -60,8 +60,8 @@ def frozen_stages(backbone: str, stage: int, weights: str = "") -> Embed:
         model = load_model(weights)
         if model.config.model.backbone != backbone.removesuffix(NORMED):
             raise DataError(
-                f"train.data.cache.weights={weights} has the backbone {model.config.model.backbone!r}, this recipe {backbone!r}; "
-                "take a model of the same backbone."
+                f"train.data.cache.weights={weights} has the backbone {model.config.model.backbone!r}, this recipe "
+                f"{backbone!r}; take a model of the same backbone."
             )
         return compiled_stages(model.module.backbone, stage)
     network = build_backbone(backbone)
@@ -80,8 +80,8 @@ def compiled_stages(network: Backbone, stage: int) -> Embed:
 def compiled(network: nn.Module, forward: Callable[[Tensor], Tensor]) -> Embed:
     """What a network makes of pictures, as a function on them.
 
-    Runs through ONNX Runtime, which is about three times as fast as torch eager on a CPU; through torch, and says so, where
-    the package onnx, which torch needs to write a graph, is not installed.
+    Runs through ONNX Runtime, which is about three times as fast as torch eager on a CPU; through torch, and says so,
+    where the package onnx, which torch needs to write a graph, is not installed.
 
     Args:
         network: Whose weights are used.

@@ -23,7 +23,8 @@ def batches(
         source: Batches by number.
         start, stop: Steps.
         workers: How many prepare batches at the same time; 0: the caller itself.
-        kind: thread (the source should release the interpreter lock: decoding, memory maps) or process (it must pickle).
+        kind: thread (the source should release the interpreter lock: decoding, memory maps) or process (it must
+            pickle).
         ahead: Batches ready in advance, per worker.
 
     Raises:
@@ -55,7 +56,8 @@ def _threads(
 
 
 class _Numbered(Dataset[Any]):
-    """A map from step to batch, as DataLoader wants it. A user's error travels as a value: DataLoader would mangle its text."""
+    """A map from step to batch, as DataLoader wants it. A user's error travels as a value: DataLoader would mangle its
+    text."""
 
     def __init__(self, source: PairSource, rank: int, world: int) -> None:
         self.source, self.rank, self.world = source, rank, world

@@ -48,8 +48,8 @@ class SamplePairs:
         self._several = len(np.unique(self._tracks)) > 1
         if config.same_kind and not self._kinds.any():
             raise ConfigError(
-                f"train.data.same_kind is {config.same_kind:g}, but no prepared sample has a kind: the cache is older, or its sources "
-                "have no classes. Prepare another cache, or take 0."
+                f"train.data.same_kind is {config.same_kind:g}, but no prepared sample has a kind: the cache is "
+                "older, or its sources have no classes. Prepare another cache, or take 0."
             )
         if config.negative_pairs and config.distinct and not self._several:
             logger.warning(
@@ -89,7 +89,8 @@ class SamplePairs:
         return jitter_boxes(size, box, self.config.box_jitter, np.random.default_rng([self.seed, step, number, 1]))
 
     def _negative(self, sample: int, drawn: int, rng: np.random.Generator) -> int:
-        """The sample whose search stands against a template: the one drawn, a look-alike, or never the same target again."""
+        """The sample whose search stands against a template: the one drawn, a look-alike, or never the same target
+        again."""
         c = self.config
         if c.same_kind and self._kinds[sample] and rng.random() < c.same_kind:
             alike = np.flatnonzero((self._kinds == self._kinds[sample]) & (self._tracks != self._tracks[sample]))

@@ -51,7 +51,10 @@ def pseudo_tracks(clips: Sequence[Path], source: SourceConfig, store: Path, bad:
     out: list[AnnotatedTrack] = []
     for clip in clips:
         frames = frames_of(clip, store, source.every, source.limit)
-        mark = f"{frames[0].parent.resolve()} {len(frames)} {source.tracks} {source.length} {source.tracker} {source.every}"
+        mark = (
+            f"{frames[0].parent.resolve()} {len(frames)} {source.tracks} {source.length} {source.tracker} "
+            f"{source.every}"
+        )
         mark += content_of(frames)
         file = store / "pseudo" / f"{clip.stem}-{hashlib.sha256(mark.encode()).hexdigest()[:10]}.json"
         if not file.is_file():
@@ -64,7 +67,8 @@ def pseudo_tracks(clips: Sequence[Path], source: SourceConfig, store: Path, bad:
         if not rows:
             bad.report(
                 DataError(
-                    f"The clip {clip} gives no track that returns home: too many cuts, or shorter than length={source.length}."
+                    f"The clip {clip} gives no track that returns home: too many cuts, or shorter than "
+                    f"length={source.length}."
                 )
             )
         for k, (start, boxes) in enumerate(rows):
@@ -128,7 +132,8 @@ def salient_region(image: Image, rng: np.random.Generator, tries: int = 12) -> N
 
 
 def follow_flow(images: Sequence[Image], box: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-    """Median flow (Kalal, Mikolajczyk, Matas, ICPR 2010): a grid of points, the reliable half of them, median shift and scale."""
+    """Median flow (Kalal, Mikolajczyk, Matas, ICPR 2010): a grid of points, the reliable half of them, median shift and
+    scale."""
     grays = [cv2.cvtColor(i, cv2.COLOR_BGR2GRAY) for i in images]
     boxes = [np.asarray(box, dtype=np.float64)]
     for before, after in pairwise(grays):

@@ -1,8 +1,8 @@
 """Samples: some templates and some searches of one target, cut as the tracker cuts them.
 
-Any template of a sample against any search of it is a genuine pair (unless the search looks at a distractor and the target is
-out of view); against a search of another sample, a negative pair. Crops come from `tracker.crops`, so training sees what
-tracking will see.
+Any template of a sample against any search of it is a genuine pair (unless the search looks at a distractor and the
+target is out of view); against a search of another sample, a negative pair. Crops come from `tracker.crops`, so
+training sees what tracking will see.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from tracker.types import Image
 
 @dataclass(frozen=True)
 class ViewConfig(Checked, section="train.data.views"):
-    """Sizes of the crops, how many views a sample holds, and how many of its searches look at something else beside the target."""
+    """Sizes of the crops, how many views a sample holds, and how many of its searches look at something else beside the
+    target."""
 
     template_size: int = setting(129, 33, 1023, "pixels", "As `model.template_size`.")
     search_size: int = setting(257, 33, 1023, "pixels", "As `model.search_size`.")
@@ -103,7 +104,8 @@ class SampleView:
 
 
 SEEN = 0.6
-"""Share of the target's box that a search on a distractor must show for the pair to be genuine; below it and above 0 it is neither."""
+"""Share of the target's box that a search on a distractor must show for the pair to be genuine; below it and above 0 it
+is neither."""
 
 
 def finish(

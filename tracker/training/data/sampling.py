@@ -57,8 +57,9 @@ class PairConfig(Checked, section="train.data"):
         0.0,
         0,
         2,
-        help="""Standard deviation of the logarithm of what the boxes of a pair, in template and search alike, are wider and
-        higher than annotated: the head learns to give the kind of box that it was shown (`model.relative_boxes`).""",
+        help="""Standard deviation of the logarithm of what the boxes of a pair, in template and search alike, are wider
+        and higher than annotated: the head learns to give the kind of box that it was shown
+        (`model.relative_boxes`).""",
     )
     use_cache: bool = setting(True, help="False makes views anew for every step.")
     material: DataConfig = setting(factory=DataConfig, help="What the views are made of.")

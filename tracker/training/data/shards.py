@@ -1,6 +1,7 @@
 """The files of a cache, read: features are mapped, not read, so that the page cache decides what stays in memory.
 
-A shard is an uncompressed .npz of G samples: targets (G, T, 2), boxes (G, S, 4), tracks and kinds (G,) int64, present (G, S)
+A shard is an uncompressed .npz of G samples: targets (G, T, 2), boxes (G, S, 4), tracks and kinds (G,) int64, present
+(G, S)
 bool, and templates and searches: (G, views, C, h, w) float16 features, or JPEG codes end to end with their ends. With a
 teacher also wanted: (G, S, D, h, w) float16, what it says of each search.
 """

@@ -14,9 +14,10 @@ class SourceConfig(Checked, section="train.data.material.sources"):
 
     kind: str = setting(
         "clips",
-        help="""What lies at the path. clips (or got10k): a GOT-10k subset; lasot, trackingnet, imagenet-vid, otb, davis: these
-        layouts; folder: clips of one's own with a box file each; toolkit: a data set class of the got10k package; videos: clips
-        without boxes; boxed: COCO json; paste: cutouts over scenery; photos: pictures without boxes.""",
+        help="""What lies at the path. clips (or got10k): a GOT-10k subset; lasot, trackingnet, imagenet-vid, otb,
+        davis: these layouts; folder: clips of one's own with a box file each; toolkit: a data set class of the got10k
+        package; videos: clips without boxes; boxed: COCO json; paste: cutouts over scenery; photos: pictures without
+        boxes.""",
     )
     path: str = setting("", help="Folder or file, relative to the data root.")
     weight: float = setting(1.0, 0, 1e6, above=True, help="Share of the samples, against the other parts.")

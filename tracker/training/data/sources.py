@@ -27,7 +27,8 @@ class DataConfig(Checked, section="train.data.material"):
     root: str = setting("data", help="Folder that the paths below are relative to.")
     scenery: str = setting(
         "stills/photos",
-        help="""Folder of photos: backgrounds, occluders, and what fills the outside of stills. "": none (clips don't need it).""",
+        help="""Folder of photos: backgrounds, occluders, and what fills the outside of stills. "":
+        none (clips don't need it).""",
     )
     sources: list[dict[str, Any]] = setting(
         factory=list, help="Parts of the mixture; each a mapping as in `SourceConfig`."
@@ -40,8 +41,8 @@ class DataConfig(Checked, section="train.data.material"):
         0.0,
         0,
         1,
-        help="""Share of the searches of clips and boxed stills that look at something else in the same frame: another target
-        where there is one. Where the target is out of view then, the pair is a negative pair.""",
+        help="""Share of the searches of clips and boxed stills that look at something else in the same frame: another
+        target where there is one. Where the target is out of view then, the pair is a negative pair.""",
     )
     on_bad_file: str = setting(
         "stop",
@@ -102,7 +103,8 @@ def _still_maker(source: SourceConfig, path: Path, view: ViewConfig, scenery: Sc
         return PhotoViews(view, Scenery(path))
     if scenery is None:
         raise ConfigError(
-            f"The data source {source.kind}:{source.path} needs photos as backgrounds; name a folder in train.data.material.scenery."
+            f"The data source {source.kind}:{source.path} needs photos as backgrounds; name a folder in "
+            "train.data.material.scenery."
         )
     if source.kind == "boxed":
         return StillViews(read_coco(path), view, scenery)

@@ -18,7 +18,8 @@ from tracker.types import Image
 
 
 class ClipViews:
-    """Views from annotated clips: frames within a range of one another (SiamFC: the same object, T frames apart at most)."""
+    """Views from annotated clips: frames within a range of one another (SiamFC: the same object, T frames apart at
+    most)."""
 
     def __init__(self, tracks: Sequence[AnnotatedTrack], config: ViewConfig, scenery: Scenery | None = None) -> None:
         self.tracks = [t for t in tracks if len(t.present) >= 2]

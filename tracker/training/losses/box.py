@@ -68,7 +68,10 @@ class IoULoss(BoxCriterion):
 
 @register("giou")
 class GIoULoss(BoxCriterion):
-    """1 - GIoU, which has a gradient where boxes don't touch (Rezatofighi et al. 2019, "Generalized Intersection over Union")."""
+    """1 - GIoU, which has a gradient where boxes don't touch (Rezatofighi et al.
+
+    2019, "Generalized Intersection over Union").
+    """
 
     def cell_loss(self, boxes: Tensor, truth: Tensor) -> Tensor:
         return 1 - box_iou(boxes, truth)[1]

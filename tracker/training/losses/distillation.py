@@ -1,4 +1,5 @@
-"""Distillation: the embedding of every cell of the search follows that of a trained model. Hundreds of terms for each picture,
+"""Distillation: the embedding of every cell of the search follows that of a trained model. Hundreds of terms for each
+picture,
 where a response map has one target: what lets a backbone without ImageNet weights learn from few pictures."""
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from tracker.training.losses.teacher import Teacher
 
 @register("distillation")
 class Distillation(Criterion):
-    """|s - l R t|^2 / l^2, mean over the cells of the search: s the embedding, t the teacher's at the same place, of unit
-    length, R a fixed rotation into the embedding's channels (Romero et al. 2015, "FitNets", equation 3, with R for their
-    regressor: the rotation keeps inner products, so the teacher's correlation is the student's). 1 for an embedding of zeros.
+    """|s - l R t|^2 / l^2, mean over the cells of the search: s the embedding, t the teacher's at the same place, of
+    unit length, R a fixed rotation into the embedding's channels (Romero et al. 2015, "FitNets", equation 3, with R for
+    their
+    regressor: the rotation keeps inner products, so the teacher's correlation is the student's). 1 for an embedding of
+    zeros.
 
     Args:
         teacher: A shipped model or a checkpoint with a padded backbone. Not used where the cache holds what it says
@@ -47,7 +50,8 @@ class Distillation(Criterion):
         target = batch.distillation_target
         if target is None and batch.start:
             raise ConfigError(
-                "The distillation needs pictures, and the cache holds features; set train.data.cache.teacher and prepare again."
+                "The distillation needs pictures, and the cache holds features; set train.data.cache.teacher and "
+                "prepare again."
             )
         target = self.teacher.targets(batch.search, search_grid(output)) if target is None else target.to(output.search)
         rotation = self._rotation(output.search.shape[1], target.shape[1]).to(output.search)

@@ -33,10 +33,11 @@ class LabelRule:
     """How far from the target's centre a cell still counts as the target.
 
     Attributes:
-        radius: Pixels of the search crop; a cell whose centre lies within this distance is positive (SiamFC, section 2.2:
+        radius: Pixels of the search crop; a cell whose centre lies within this distance is positive (SiamFC, section
+            2.2:
             16 px). Used where `inside` is None.
-        inside: Share of the target's width and height in (0, 1]: cells in the box shrunk by it are positive, cells between
-            it and the full box are ignored (the rule of anchor-free heads, FCOS).
+        inside: Share of the target's width and height in (0, 1]: cells in the box shrunk by it are positive, cells
+            between it and the full box are ignored (the rule of anchor-free heads, FCOS).
         ignore: Pixels; cells within radius + ignore, but outside radius, are neither positive nor negative.
     """
 
@@ -47,7 +48,8 @@ class LabelRule:
     def __post_init__(self) -> None:
         if not self.radius > 0:
             raise ConfigError(
-                f"The label radius {self.radius:g} is not above 0; give the pixels around the centre that count as target."
+                f"The label radius {self.radius:g} is not above 0; give the pixels around the centre that count as "
+                "target."
             )
         if self.inside is not None and not 0 < self.inside <= 1:
             raise ConfigError(
@@ -90,8 +92,8 @@ def label_map(grid: Grid, box: Tensor, positive: Tensor, rule: LabelRule) -> Ten
         rule: What counts as the target.
 
     Returns:
-        (B, H, W) int8: 1 target, 0 ground, -1 ignored. A genuine pair whose target is smaller than the grid's mesh still
-        gets its nearest cell, as long as that cell lies within one stride of the centre.
+        (B, H, W) int8: 1 target, 0 ground, -1 ignored. A genuine pair whose target is smaller than the grid's mesh
+        still gets its nearest cell, as long as that cell lies within one stride of the centre.
     """
     box = box.to(grid.xs.dtype)
     centre, size = (box[:, :2] + box[:, 2:]) / 2, box[:, 2:] - box[:, :2]

@@ -45,8 +45,8 @@ class MetricCriterion(Criterion):
 
 @register("contrastive")
 class Contrastive(MetricCriterion):
-    """y d^2 / 2 + (1 - y) max(0, margin - d)^2 / 2, means over positives and over negatives of each template added (Hadsell,
-    Chopra and LeCun 2006, "Dimensionality Reduction by Learning an Invariant Mapping", equation 4).
+    """y d^2 / 2 + (1 - y) max(0, margin - d)^2 / 2, means over positives and over negatives of each template added
+    (Hadsell, Chopra and LeCun 2006, "Dimensionality Reduction by Learning an Invariant Mapping", equation 4).
 
     Args:
         margin: Distance beyond which another thing is far enough.
@@ -84,16 +84,17 @@ class Contrastive(MetricCriterion):
 class Triplet(MetricCriterion):
     """max(0, d(a, p) - d(a, n) + margin), or its smooth form log(1 + exp(d(a, p) - d(a, n))).
 
-    Schroff et al. 2015, "FaceNet", equation 1 (squared distances) and section 3.2 for semi-hard negatives: those farther
-    than the positive, the nearest of them; where there is none, the farthest of the nearer ones. Hermans et al. 2017, "In
-    Defense of the Triplet Loss", equation 5 for the hardest positive against the hardest negative, section 3.2 for the
-    smooth form.
+    Schroff et al. 2015, "FaceNet", equation 1 (squared distances) and section 3.2 for semi-hard negatives: those
+    farther than the positive, the nearest of them; where there is none, the farthest of the nearer ones. Hermans et al.
+    2017, "In Defense of the Triplet Loss", equation 5 for the hardest positive against the hardest negative, section
+    3.2 for the smooth form.
 
     Args:
         mining: semi-hard, hardest, or all (mean positive distance against every negative).
         margin: Distance to keep; 0 takes the smooth form.
         squared: Whether distances are squared first.
-        compare, radius, inside, ignore, reduction: See `MetricCriterion`. The distance on the energy is softplus(-logit).
+        compare, radius, inside, ignore, reduction: See `MetricCriterion`. The distance on the energy is
+            softplus(-logit).
     """
 
     def __init__(
@@ -149,9 +150,9 @@ class Triplet(MetricCriterion):
 
 @register("angular")
 class Angular(Criterion):
-    """log(1 + sum over n of exp(4 tan^2(angle) (a + p)'n - 2 (1 + tan^2(angle)) a'p)) on unit vectors (Wang et al. 2017, "Deep
-    Metric Learning with Angular Loss", equation 8): a the template, p its target in the search, n ground cells of the search
-    and targets of other tracks.
+    """log(1 + sum over n of exp(4 tan^2(angle) (a + p)'n - 2 (1 + tan^2(angle)) a'p)) on unit vectors (Wang et al.
+    2017, "Deep Metric Learning with Angular Loss", equation 8): a the template, p its target in the search, n ground
+    cells of the search and targets of other tracks.
 
     Args:
         angle: Upper bound of the angle at the negative, degrees in (0, 90); the paper takes 36 to 55.
@@ -172,7 +173,8 @@ class Angular(Criterion):
         super().__init__(reduction)
         if not 0 < angle < 90 or not 0 < hard_share <= 1:
             raise ConfigError(
-                f"angular has angle={angle:g}, hard_share={hard_share:g}; the angle is in (0, 90) degrees, the share in (0, 1]."
+                f"angular has angle={angle:g}, hard_share={hard_share:g}; the angle is in (0, 90) degrees, the share "
+                "in (0, 1]."
             )
         self.rule, self.hard_share = LabelRule(radius, inside, ignore), hard_share
         self.tan2 = math.tan(math.radians(angle)) ** 2
@@ -192,7 +194,8 @@ class Angular(Criterion):
 
 @register("circle")
 class Circle(MetricCriterion):
-    """log(1 + sum over n exp(g a_n (s_n - m)) sum over p exp(-g a_p (s_p - 1 + m))), a_n = max(0, s_n + m), a_p = max(0, 1 + m
+    """log(1 + sum over n exp(g a_n (s_n - m)) sum over p exp(-g a_p (s_p - 1 + m))), a_n = max(0, s_n + m), a_p =
+    max(0, 1 + m
     - s_p) without gradient (Sun et al. 2020, "Circle Loss", equations 6 and 8).
 
     Args:
@@ -229,5 +232,6 @@ class Circle(MetricCriterion):
 
 
 def _log_sum_exp(values: Tensor, mask: Tensor) -> Tensor:
-    """(B,) log of the sum of exp over the True cells; a large negative number where there is none (no NaN in the gradient)."""
+    """(B,) log of the sum of exp over the True cells; a large negative number where there is none (no NaN in the
+    gradient)."""
     return torch.where(mask, values, torch.full_like(values, -1e4)).logsumexp(1)

@@ -16,7 +16,8 @@ B = TypeVar("B", bound=PairBatchLike)
 
 
 def hardest(values: Tensor, mask: Tensor, share: float) -> Tensor:
-    """The True cells of a mask with the largest values, row by row (online hard example mining, Shrivastava et al. 2016).
+    """The True cells of a mask with the largest values, row by row (online hard example mining, Shrivastava et al.
+    2016).
 
     Args:
         values: (B, ...) losses, without gradient.
@@ -37,8 +38,8 @@ class PairMining:
     """How much each pair of a batch counts, judged over the batch of all processes.
 
     Args:
-        negative_pair_temperature: Impostor pairs weigh exp(loss / temperature), scaled to a mean of 1: the hardest negative pairs weigh
-            more. 0 turns it off.
+        negative_pair_temperature: Impostor pairs weigh exp(loss / temperature), scaled to a mean of 1: the hardest
+            negative pairs weigh more. 0 turns it off.
         hard_share: Share in (0, 1] of all pairs that count at all: those with the largest loss (OHEM).
     """
 
@@ -80,8 +81,8 @@ class PairMining:
 def cross_negative_pairs(batch: B, share: float, step: int) -> B:
     """Turns some pairs of a batch into negative_pairs: the template of one pair against the search of another.
 
-    The template of pair i meets the search of pair i + k, k being the smallest shift (counted from one that varies with the
-    step) that gives another track; a pair without such a partner stays as it is. Nothing is decoded for it.
+    The template of pair i meets the search of pair i + k, k being the smallest shift (counted from one that varies with
+    the step) that gives another track; a pair without such a partner stays as it is. Nothing is decoded for it.
 
     Args:
         batch: A frozen dataclass of tensors.

@@ -58,7 +58,8 @@ class Score:
     """The objective on one batch.
 
     Attributes:
-        backward: Scalar to differentiate on this process; its gradients, averaged over processes, are those of the whole batch.
+        backward: Scalar to differentiate on this process; its gradients, averaged over processes, are those of the
+            whole batch.
         parts: Value of each loss over the whole batch of all processes, before its weight.
         total: The weighted sum of the parts.
     """

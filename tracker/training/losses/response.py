@@ -15,8 +15,9 @@ from tracker.training.losses.mining import hardest
 
 @register("logistic")
 class BalancedLogistic(Criterion):
-    """log(1 + exp(-y v)) on every cell, target cells and ground cells weighing half each (Bertinetto et al. 2016, "Fully-
-    Convolutional Siamese Networks for Object Tracking", equations 1 and 5, labels by radius from the true centre).
+    """log(1 + exp(-y v)) on every cell, target cells and ground cells weighing half each (Bertinetto et al. 2016,
+    "Fully- Convolutional Siamese Networks for Object Tracking", equations 1 and 5, labels by radius from the true
+    centre).
 
     Args:
         radius, inside, ignore: Which cells are target (`LabelRule`).
@@ -53,7 +54,8 @@ class BalancedLogistic(Criterion):
 
 @register("focal")
 class Focal(Criterion):
-    """-alpha_t (1 - p_t)^gamma log p_t, summed over cells, divided by the number of target cells in the batch (Lin et al.
+    """-alpha_t (1 - p_t)^gamma log p_t, summed over cells, divided by the number of target cells in the batch (Lin et
+    al.
     2017, "Focal Loss for Dense Object Detection", equation 5; section 4.1 for the division).
 
     Args:
@@ -120,7 +122,8 @@ class GaussianFocal(Criterion):
         super().__init__(reduction)
         if alpha < 0 or beta < 0 or sigma <= 0:
             raise ConfigError(
-                f"gaussian-focal has alpha={alpha:g}, beta={beta:g}, sigma={sigma:g}; none may be negative, sigma not 0."
+                f"gaussian-focal has alpha={alpha:g}, beta={beta:g}, sigma={sigma:g}; none may be negative, sigma "
+                "not 0."
             )
         self.alpha, self.beta, self.sigma, self.negative_pair_weight = alpha, beta, sigma, negative_pair_weight
 

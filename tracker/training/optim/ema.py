@@ -1,4 +1,5 @@
-"""The exponential moving average of a model's weights: usually tracks better than the last weights (Polyak averaging)."""
+"""The exponential moving average of a model's weights: usually tracks better than the last weights (Polyak
+averaging)."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ class Ema:
 
     Args:
         model: Starts the average.
-        decay: In [0, 1); the average of step t uses min(decay, (1 + t) / (10 + t)), so that early weights are soon forgotten.
+        decay: In [0, 1); the average of step t uses min(decay, (1 + t) / (10 + t)), so that early weights are soon
+            forgotten.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:

@@ -21,9 +21,10 @@ class KochSGD(Optimizer):
         delta(T) = -eta_j g(T) + mu_j delta(T - 1)
         w(T + 1) = w(T) + delta(T) - 2 lambda_j w(T)
 
-    The gradient g is the sum over the two twins, which autograd gives by itself where both call the same module. The paper
-    prints the last term as "+ 2 lambda |w|"; the gradient of lambda |w|^2 with the sign that makes weights shrink is
-    meant. As printed it is not multiplied by eta, so lambda must be far smaller than the weight decay of `torch.optim.SGD`.
+    The gradient g is the sum over the two twins, which autograd gives by itself where both call the same module. The
+    paper prints the last term as "+ 2 lambda |w|"; the gradient of lambda |w|^2 with the sign that makes weights shrink
+    is meant. As printed it is not multiplied by eta, so lambda must be far smaller than the weight decay of
+    `torch.optim.SGD`.
 
     Args:
         params: Parameters or groups, each group with its own lr, momentum and weight_decay.
@@ -116,7 +117,8 @@ def parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict[str, An
             )
         if rule.pattern not in used:
             raise ConfigError(
-                f"The pattern {rule.pattern!r} in train.optim.layers never counts: earlier patterns fit all its parameters."
+                f"The pattern {rule.pattern!r} in train.optim.layers never counts: earlier patterns fit all its "
+                "parameters."
             )
     return list(groups.values())
 

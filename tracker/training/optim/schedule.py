@@ -27,11 +27,13 @@ class Schedule:
             raise ConfigError(f"The schedule {config.name!r} is unknown; there are {', '.join(SCHEDULES)}.")
         if not 0 <= config.final <= 1 or (config.name == "exponential" and config.final == 0):
             raise ConfigError(
-                f"train.schedule.final is {config.final:g}; it is the share of the learning rate left at the end, in (0, 1]."
+                f"train.schedule.final is {config.final:g}; it is the share of the learning rate left at the end, in "
+                "(0, 1]."
             )
         if config.warmup_steps >= steps:
             raise ConfigError(
-                f"The warm-up of {config.warmup_steps} steps fills the run of {steps}; shorten train.schedule.warmup_steps."
+                f"The warm-up of {config.warmup_steps} steps fills the run of {steps}; shorten "
+                "train.schedule.warmup_steps."
             )
         self.config, self.optim, self.steps = config, optim, steps
 

@@ -19,13 +19,15 @@ SIDE = 192
 def draw_pairs(
     batch: PairBatchLike, output: Match | None, limit: int = 16, rule: LabelRule | None = None, responses: bool = True
 ) -> Picture:
-    """One row of tiles for each pair: template, search with the true box (green), response with the predicted box (red).
+    """One row of tiles for each pair: template, search with the true box (green), response with the predicted box
+    (red).
 
     Args:
         batch: With images (start 0) both crops are drawn; cached features have no picture, only a response.
         output: The model's answer, or None for the pairs alone.
         limit: Pairs to draw.
-        responses: Whether to draw the responses (False: `output` only says where the cells lie, and may be of one pair).
+        responses: Whether to draw the responses (False: `output` only says where the cells lie, and may be of one
+            pair).
         rule: Draws the labels that this rule gives to the cells of the response (green target, gray ignored).
 
     Returns:
