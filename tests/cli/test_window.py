@@ -149,6 +149,19 @@ def test_draw_pause_draw_anew_and_quit(start: Callable[..., User], tmp_path: Pat
     user.key("space")
     user.wait_for(user.stands_still, "pause")
     user.look("2-paused")
+    count = len(user.rows())
+    user.key("period")
+    user.wait_for(lambda: len(user.rows()) == count + 1, "a step")
+    for name in ("comma", "Left", "period"):  # the past is looked at; nothing new is tracked
+        user.key(name)
+    user.look("2-past")
+    assert user.stands_still() and len(user.rows()) == count + 1
+    for name in ("Right", "Right"):
+        user.key(name)
+    user.wait_for(lambda: len(user.rows()) > count + 20, "two seconds ahead")
+    user.wait_for(user.stands_still, "still paused")
+    user.key("minus")
+    user.key("plus")
     user.key("space")
     count = len(user.rows())
     user.wait_for(lambda: len(user.rows()) > count + 3, "going on")

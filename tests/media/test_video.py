@@ -15,7 +15,7 @@ import pytest
 
 from tests.media.clips import number_of, numbered
 from tracker.errors import OutputError
-from tracker.media.sinks import video as videosink
+from tracker.media.sinks import encoders
 from tracker.media.sinks.video import Clock, VideoSink, count_frames
 from tracker.media.sources.open import open_source
 from tracker.types import Frame, Track, VideoInfo
@@ -46,6 +46,31 @@ def test_frames_rate_and_codec(tmp_path: Path, name: str) -> None:
         stream = container.streams.video[0]
         assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["o.webm", "o.gif"])
+def test_webm_and_gif_hold_every_frame_at_its_time(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / name, [Frame(numbered(k), k, k * 1001 / 30000) for k in range(25)])
+    with open_source(path) as source:
+        frames = list(source)
+    assert [number_of(f.image) for f in frames] == list(range(25))
+    assert [f.timestamp for f in frames] == pytest.approx([k * 1001 / 30000 for k in range(25)], abs=6e-3)
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].codec_context.name == name.replace("o.webm", "vp9").replace("o.", "")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_gif_is_no_larger_and_no_faster_than_browsers_play(tmp_path: Path) -> None:
+    picture = np.full((720, 1280, 3), 90, np.uint8)
+    picture[100:200, 200:400] = (0, 0, 250)
+    info = VideoInfo("test", 1280, 720, Fraction(120))
+    path = write(tmp_path / "o.gif", [Frame(picture, k, k / 120) for k in range(24)], info)
+    with open_source(path) as source:
+        frames = list(source)
+    assert frames[0].image.shape == (360, 640, 3) and 5 <= len(frames) <= 8
+    assert np.abs(frames[-1].image[75, 150].astype(int) - (0, 0, 250)).max() < 30, "colours are kept"
+    gaps = np.diff([frame.timestamp for frame in frames])
+    assert min(gaps) > 0.019
 
 
 def test_index_is_in_front_so_that_browsers_start_at_once(tmp_path: Path) -> None:
@@ -116,7 +141,7 @@ def test_paths_are_checked_and_nothing_is_left_behind(tmp_path: Path) -> None:
     (tmp_path / "o.mp4").write_text("precious")
     for path, says in (
         (tmp_path / "o.mp4", "--overwrite"),
-        (tmp_path / "o.gif", "must end in"),
+        (tmp_path / "o.avi", "must end in"),
         (tmp_path / "no" / "o.mp4", "does not exist"),
     ):
         with pytest.raises(OutputError, match=says):
@@ -140,7 +165,7 @@ def test_an_encoder_that_fails_is_a_sentence(tmp_path: Path, monkeypatch: pytest
 def test_poorer_encoder_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(videosink, "ENCODERS", {"no-such-encoder": {}, "mpeg4": {"qscale": "2"}})
+    monkeypatch.setattr(encoders, "ENCODERS", {"no-such-encoder": {}, "mpeg4": {"qscale": "2"}})
     path = write(tmp_path / "o.mp4", [Frame(numbered(k), k) for k in range(5)])
     assert "browsers don't play" in caplog.text and count_frames(path) == 5
 
@@ -166,7 +191,7 @@ for k in range(10000):
 """
 
 
-@pytest.mark.parametrize("name", ["o.mp4", "o.mkv"])
+@pytest.mark.parametrize("name", ["o.mp4", "o.mkv", "o.webm", "o.gif"])
 def test_a_killed_writer_leaves_a_playable_file(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     process = subprocess.Popen(

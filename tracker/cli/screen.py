@@ -1,4 +1,4 @@
-"""The windows of `track` and `live`: pace, pause, and boxes drawn anew."""
+"""The windows of `track` and `live`: pace, keys, and boxes drawn anew."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from tracker.cli.player import Player
 from tracker.cli.viewer import Answer
 from tracker.media.draw import DARK, RED, put_label
 from tracker.media.window import Window
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from tracker.types import Box, Frame, Image, Track, VideoInfo
 
 KEYS = "space: pause, r: draw anew, q: quit"
+PLAYER_KEYS = "space: pause, , and .: step, arrows: seek, + and -: speed, r: draw anew, q: quit"
 DEFAULT_RATE = 25.0
 """Frames per second at which folders of images are shown."""
 
@@ -42,9 +44,8 @@ class Screen:
     """
 
     def __init__(self, stack: ExitStack, info: VideoInfo, paced: bool = True) -> None:
-        self._window = stack.enter_context(Window(f"SiamTrack - {info.source}  ({KEYS})"))
-        self._interval = 0.0 if info.live or not paced else 1 / float(info.frame_rate or DEFAULT_RATE)
-        self._due = 0.0
+        self._window = stack.enter_context(Window(f"SiamTrack - {info.source}  ({PLAYER_KEYS})"))
+        self._player = Player(self._window, float(info.frame_rate or DEFAULT_RATE), paced and not info.live)
         self.idle = 0.0
         """Seconds spent paused, drawing, or waiting for the video's own speed."""
 
@@ -56,23 +57,17 @@ class Screen:
         return boxes
 
     def present(self, image: Image) -> str:
-        """Show a picture until the next is due.
+        """Show a picture until the next is wanted: it is due, or a key asks for it.
 
         Returns:
-            "quit", "redraw" or "". Pausing happens in here.
+            "quit", "redraw" or "". Pausing, stepping and seeking happen in here.
         """
-        self._window.show(image)
         began = time.perf_counter()
-        key = self._window.key(max(1, int(1000 * (self._due - began))))
-        if key == "space":
-            key = pause(self._window, image)
+        answer = self._player.present(image)
         now = time.perf_counter()
         if now - began > 0.002:  # showing it takes a millisecond or so in itself
             self.idle += now - began
-        self._due = max(self._due + self._interval, now)
-        if self._window.closed or key in ("q", "esc"):
-            return "quit"
-        return "redraw" if key == "r" else ""
+        return answer
 
     def close(self) -> None:
         """Close the window; safe to call twice."""

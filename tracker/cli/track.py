@@ -36,7 +36,8 @@ BOX_FORMATS = ("boxes", "polygon", "mot", "csv", "jsonl")
 EPILOG = """\
 without --box or --init-file a window opens to draw the box: drag with the mouse, Enter accepts, Esc cancels;
 without --save, --save-boxes or --show it is shown, or, where there is no display, written to ./SOURCE_tracked.mp4
-keys in the window: space pauses, r draws the box anew, q quits
+keys in the window: space pauses, comma and full stop step, arrows seek by 2 s, + and - change the speed,
+r draws the box anew, q quits
 exit codes: 0 done; 1 failed in the middle, files are valid up to there; 2 can't be done, nothing written; 130 Ctrl-C,
 files are valid
 

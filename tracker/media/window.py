@@ -18,6 +18,13 @@ from tracker.types import Box, Image
 S = TypeVar("S")
 
 KEYS = {13: "enter", 10: "enter", 27: "esc", 32: "space", 8: "backspace", 127: "backspace"}
+ARROWS = {
+    # Codes of X11 and Qt, of Windows and of macOS, as `cv2.waitKeyEx` gives them.
+    **dict.fromkeys((0xFF51, 0x250000, 0xF702), "left"),
+    **dict.fromkeys((0xFF53, 0x270000, 0xF703), "right"),
+    **dict.fromkeys((0xFF52, 0x260000, 0xF700), "up"),
+    **dict.fromkeys((0xFF54, 0x280000, 0xF701), "down"),
+}
 LARGEST, SMALLEST = (1440, 810), (640, 360)
 """Pictures are shown scaled down into the first size, and up to at least the second, so that a box is easy to draw."""
 
@@ -160,18 +167,20 @@ class Window:
             cv2.imshow(self._title, _scaled(image, self._scale))
 
     def key(self, wait_ms: int = 1) -> str:
-        """The key pressed since the last call: a lower-case character, "enter", "esc", "space", "backspace", or "" for
-        none.
+        """The key pressed since the last call: a lower-case character, "enter", "esc", "space", "backspace", an arrow
+        ("left", "right", "up", "down"), or "" for none.
 
         Args:
             wait_ms: How long to wait for one; also the time in which the window redraws itself.
         """
         if not self._open:
             return ""
-        code = cv2.waitKey(max(1, wait_ms))
+        code = cv2.waitKeyEx(max(1, wait_ms))
         self._shown = True
         if code < 0:
             return ""
+        if code > 0xFF:  # no character: an arrow, or a key that means nothing here (its last byte may look like "q")
+            return ARROWS.get(code & 0xFFFFFF, "")
         return KEYS.get(code & 0xFF, chr(code & 0xFF).lower())
 
     def select(self, image: Image, several: bool = False) -> list[Box]:

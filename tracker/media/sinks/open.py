@@ -12,7 +12,7 @@ TEXT_FORMATS = ("got10k", "mot", "otb", "vot")
 """What a .txt of boxes may hold; the first is the default."""
 
 BOX_FORMATS = ("csv", "jsonl", *TEXT_FORMATS)
-VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")
+VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".gif")
 
 
 def box_format(path: str | Path, format: str | None = None) -> str:  # noqa: A002

@@ -1,5 +1,5 @@
-"""Annotated video: H.264 in MP4 that any browser plays, and that plays even if the program is killed while it
-writes."""
+"""Annotated video: H.264 in MP4 that any browser plays, VP9 in WebM, or a GIF; it plays even if the program is killed
+while it writes."""
 
 from __future__ import annotations
 
@@ -20,6 +20,14 @@ from tracker.errors import OutputError
 from tracker.files import Growing, atomic_path
 from tracker.media.images import fit_into
 from tracker.media.sinks.base import SinkBase, check_writable
+from tracker.media.sinks.encoders import (
+    GIF_STEP,
+    PaletteFrames,
+    container_options,
+    encoder_options,
+    gif_size,
+    pick_encoder,
+)
 from tracker.media.sinks.open import check_video_name
 from tracker.types import Frame, Image, Track, VideoInfo
 
@@ -27,46 +35,10 @@ logger = logging.getLogger(__name__)
 
 Render = Callable[[Frame, Sequence[Track]], Image]
 
-ENCODERS = {
-    # zerolatency: nothing stays inside the encoder, so that every frame written is in the file even after kill -9.
-    "libx264": {"preset": "veryfast", "tune": "zerolatency"},
-    "libopenh264": {"allow_skip_frames": "0"},
-    "mpeg4": {"qscale": "4"},
-}
-"""Encoders in order of preference, with their options."""
-
-FRAGMENTS = {"movflags": "frag_every_frame+empty_moov+default_base_moof", "flush_packets": "1"}
-"""While it is written each frame is a fragment of its own, complete on disk; closing rewrites the file as a plain
-MP4."""
-
-CLUSTERS = {"cluster_time_limit": "100", "flush_packets": "1"}
-"""Matroska writes whole clusters: one of a tenth of a second is all that kill -9 can take."""
-
 DEFAULT_RATE = Fraction(25)
 LIVE_CLOCK = 90_000
 QUEUE = 8
 SNAP = 0.1
-
-
-def pick_encoder() -> str:
-    """The best encoder of this build of FFmpeg; a poorer one is named in the log.
-
-    Raises:
-        OutputError: It has none.
-    """
-    for name in ENCODERS:
-        try:
-            av.codec.Codec(name, "w")
-        except av.codec.codec.UnknownCodecError:
-            continue
-        if name == "mpeg4":
-            logger.warning(
-                "PyAV has no H.264 encoder here: the video is written as MPEG-4 part 2, which browsers don't play."
-            )
-        return name
-    raise OutputError(
-        f"This build of PyAV has no video encoder ({', '.join(ENCODERS)}); install av from its wheel: pip install av."
-    )
 
 
 class Clock:
@@ -110,11 +82,11 @@ class VideoSink(SinkBase):
     the screen.
 
     Args:
-        path: .mp4, .m4v, .mov or .mkv.
+        path: .mp4, .m4v, .mov, .mkv, .webm or .gif.
         info: The source, for its frame rate; without one, or for a folder, it is 25 per second. Live: real time stamps.
         render: Makes the picture to write from frame and tracks; default `tracker.media.draw.draw_tracks`.
         overwrite: Whether an existing file may be replaced.
-        quality: Constant rate factor of x264: 18 looks lossless, 23 is usual, 30 is small.
+        quality: Constant rate factor of x264 (or what comes near to it in VP9): 18 looks lossless, 23 is usual, 30 is small.
 
     Raises:
         OutputError: The path can't be written; from `write` or `close`: the encoder failed or the disk is full.
@@ -131,7 +103,9 @@ class VideoSink(SinkBase):
     ) -> None:
         from tracker.media.draw import draw_tracks
 
-        self.path, self.encoder, self.frames = check_writable(check_video_name(path), overwrite), pick_encoder(), 0
+        self.path, self.frames, self.left_out = check_writable(check_video_name(path), overwrite), 0, 0
+        self._suffix = self.path.suffix.lower()
+        self.encoder = pick_encoder(self._suffix)
         self._render, self._quality = render or draw_tracks, quality
         live = info is not None and info.live
         self._aspect = info.pixel_aspect if info is not None else Fraction(1)
@@ -142,6 +116,7 @@ class VideoSink(SinkBase):
         self._container: Any = None
         self._closed = self._reported = False
         self._growing = Growing(self.path)
+        self._palette: PaletteFrames | None = None
 
     @property
     def where(self) -> Path:
@@ -179,14 +154,15 @@ class VideoSink(SinkBase):
 
     def _open(self, width: int, height: int) -> None:
         self._size = (width + width % 2, height + height % 2)
-        options = CLUSTERS if self.path.suffix.lower() == ".mkv" else FRAGMENTS
         try:
-            self._container = av.open(str(self._growing.now), "w", options=dict(options))
+            self._container = av.open(str(self._growing.now), "w", options=container_options(self.path))
         except (av.FFmpegError, OSError) as error:
             raise OutputError(f"Can't write {self.path}: {error.strerror or error}.") from None
-        extra = {"crf": str(self._quality)} if self.encoder == "libx264" else {}
         rate = self._clock.rate or Fraction(30)
-        stream: Any = self._container.add_stream(self.encoder, rate=rate, options={**ENCODERS[self.encoder], **extra})
+        if self._suffix == ".gif":
+            return self._open_gif(*gif_size(width, height), rate)
+        options = encoder_options(self.encoder, self._quality)
+        stream: Any = self._container.add_stream(self.encoder, rate=rate, options=options)
         stream.width, stream.height, stream.pix_fmt = *self._size, "yuv420p"
         context = stream.codec_context
         if self._aspect != 1:
@@ -198,10 +174,18 @@ class VideoSink(SinkBase):
         context.colorspace, context.color_range, context.color_primaries, context.color_trc = 6, 1, 1, 1
         self._stream = stream
 
+    def _open_gif(self, width: int, height: int, rate: Fraction) -> None:
+        self._size, self._palette, self._due = (width, height), PaletteFrames(width, height), 0
+        self._stream = self._container.add_stream("gif", rate=rate)
+        self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "pal8"
+        self._stream.codec_context.time_base = PaletteFrames.BASE
+
     def _run(self) -> None:
         try:
             while (item := self._queue.get()) is not None:
-                self._encode(*item)
+                self._encode(*item) if self._palette is None else self._encode_gif(*item)
+            if self._palette is not None:
+                self._mux_gif(None)
             for packet in self._stream.encode(None):
                 self._container.mux(packet)
         except BaseException as error:  # handed to the writer's thread, which raises it
@@ -220,6 +204,25 @@ class VideoSink(SinkBase):
         frame.pts, frame.time_base = ticks, self._clock.base
         for packet in self._stream.encode(frame):
             self._container.mux(packet)
+
+    def _encode_gif(self, image: Image, ticks: int) -> None:
+        hundredths = round(ticks * self._clock.base / PaletteFrames.BASE)
+        if hundredths < self._due:
+            self.left_out += 1
+            return
+        # Frames of 30 per second come 3 or 4 hundredths apart: the next is due by the clock, not by the last one's rounding.
+        self._due = max(self._due + GIF_STEP, hundredths + GIF_STEP - 1)
+        self._mux_gif(fit_into(image, *self._size) if self._shape(image) else image, hundredths)
+
+    def _shape(self, image: Image) -> bool:
+        """Whether a picture has another shape than the first."""
+        return gif_size(image.shape[1], image.shape[0]) != self._size
+
+    def _mux_gif(self, image: Image | None, ticks: int = 0) -> None:
+        assert self._palette is not None
+        for frame in self._palette(image, ticks):
+            for packet in self._stream.encode(frame):
+                self._container.mux(packet)
 
     def close(self, complete: bool = True) -> None:
         """Finish the file and open it again to see that every frame is there; then it takes the place of an old one.
@@ -250,11 +253,11 @@ class VideoSink(SinkBase):
         finally:
             self._closed = True
         now = self._growing.now
-        if self.path.suffix.lower() != ".mkv":
+        if self._suffix not in (".mkv", ".webm", ".gif"):
             _defragment(now)
-        found = count_frames(now)
-        if found != self.frames:
-            raise OutputError(f"{now} holds {found} frames, but {self.frames} were written; is the disk full?")
+        found, wanted = count_frames(now), self.frames - self.left_out
+        if found != wanted:
+            raise OutputError(f"{now} holds {found} frames, but {wanted} were written; is the disk full?")
         try:
             self._growing.finish(complete)
         except OSError as error:
