@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import cv2
@@ -16,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.cli.helpers import environment, tiny_model, tool, write_video
+from tests.cli.helpers import tiny_model, tool
 from tests.conftest import moving_square
 from tracker.errors import BoxError, SiamTrackError
 from tracker.geometry import iou
@@ -184,49 +180,6 @@ def test_detections_pick_the_targets(tmp_path: Path) -> None:
     assert len(detect(lambda _: [(0, 0, 5, 5, 0.9), (0, 0, 5, 5, 0.1)], image, 0.5)) == 1
     with pytest.raises(BoxError, match="found nothing"):
         detect(lambda _: [], image)
-
-
-@pytest.mark.slow
-def test_many_clips_one_damaged_killed_and_resumed(tmp_path: Path) -> None:
-    model = tiny_model(tmp_path / "tiny.safetensors")
-    images, boxes = moving_square(8)
-    (tmp_path / "clips").mkdir()
-    (tmp_path / "boxes").mkdir()
-    for k in range(6):
-        write_video(tmp_path / "clips" / f"c{k}.mp4", images)
-        (tmp_path / "boxes" / f"c{k}.txt").write_text(",".join(map(str, boxes[0])) + "\n")
-    (tmp_path / "clips" / "c2.mp4").write_bytes(b"no video")
-    (tmp_path / "boxes" / "c4.txt").unlink()
-    command = [
-        "track",
-        "clips/*.mp4",
-        "--init-dir",
-        "boxes",
-        "--output",
-        "out",
-        "--model",
-        str(model),
-        "--workers",
-        "2",
-    ]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tracker.cli.__main__", *command], cwd=tmp_path, stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=environment(PYTHONPATH=str(Path(__file__).parents[1])), start_new_session=True,
-    )  # fmt: skip
-    until = time.monotonic() + 120
-    while not list(tmp_path.glob("out/c*.csv")) and time.monotonic() < until and process.poll() is None:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    process.wait(60)
-    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("out/c*.csv")}
-    assert before
-    done = tool("track", *command[1:], "--smooth", cwd=tmp_path)
-    assert done.returncode == 1
-    assert sorted(path.name for path in tmp_path.glob("out/*.csv")) == ["c0.csv", "c1.csv", "c3.csv", "c5.csv"]
-    assert all((tmp_path / "out" / name).stat().st_mtime_ns == when for name, when in before.items())
-    assert "c2.mp4" in done.stderr and "c4.mp4" in done.stderr and "done before" in done.stdout
-    assert all(len(read_tracks(path)) == 8 for path in tmp_path.glob("out/*.csv"))
 
 
 def test_track_takes_detections_and_calms_boxes(tmp_path: Path) -> None:

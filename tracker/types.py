@@ -119,6 +119,16 @@ class Track:
         x, y, w, h = self.box
         return np.array([x, y, x + w, y + h], dtype=np.float64)
 
+    def _repr_html_(self) -> str:
+        """A row for notebooks; `tracker.interop.notebook.show` draws tracks over their frames."""
+        names = ("frame", "target", "x", "y", "w", "h", "score", "state")
+        where = [f"{float(value):.1f}" for value in self.box] if self.visible else [""] * 4
+        cells = [str(self.index), str(self.target_id), *where, f"{self.score:.2f}", self.state.value]
+        head, row = (
+            "".join(f"<{tag}>{text}</{tag}>" for text in texts) for tag, texts in (("th", names), ("td", cells))
+        )
+        return f"<table><tr>{head}</tr><tr>{row}</tr></table>"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for json: all but the response map and the timing."""
         return {

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tracker.errors import SiamTrackError
 from tracker.geometry import Boxes
-from tracker.types import Box
+from tracker.types import Box, Track
 
 COLOURS = ("#4aa3ff", "#ff5fa8", "#b07cff", "#2fd6cf", "#e06a55", "#9ad14b", "#c7b299", "#7f8cff")
 """Of targets; none is near the amber of doubt or the green of approval."""
@@ -82,6 +82,34 @@ class Clip:
     rate: Fraction | None = None
     targets: list[Target] = field(default_factory=list)
     path: str = ""
+
+    def tracks(self) -> list[Track]:
+        """All boxes as tracks (`Track.target_id` is the target's number), for `tracker.interop` and `tracker.measure`."""
+        rate = None if self.rate is None else float(self.rate)
+        return [
+            Track(
+                box=target.boxes[k].copy(),
+                score=float(np.nan_to_num(target.scores[k])),
+                index=int(k),
+                timestamp=None if rate is None else int(k) / rate,
+                target_id=target.id,
+            )
+            for target in self.targets
+            for k in np.flatnonzero(target.present)
+        ]
+
+    def _repr_html_(self) -> str:
+        """For notebooks: frames with the boxes of all targets, or the name of a clip that has none."""
+        from html import escape
+
+        from tracker.interop.notebook import show
+
+        tracks = self.tracks()
+        if not tracks or not self.path:
+            return (
+                f"<p>{escape(self.name)}: {self.frame_count} frames, {len(self.targets)} targets, no boxes to show</p>"
+            )
+        return show(self.path, tracks)._repr_html_()
 
     def target(self, **wanted: object) -> Target:
         """The first target with these attributes (`id=1`, `name="car"`).

@@ -16,6 +16,7 @@ COMMANDS = {
     "annotate": "draw a few boxes, have the rest tracked, export to what people use",
     "effort": "how many boxes a person must draw in `annotate`, simulated",
     "doctor": "what works on this machine, and what is off and why",
+    "completion": "complete commands and options in bash, zsh or fish",
     "train": "train a model",
     "prepare": "cut and cache training crops",
     "finetune": "adapt a model to your own object",

@@ -11,11 +11,12 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
 from tracker.cli.common import DONE, FAILED_MIDWAY, INTERRUPTED, TERMINATED, Parser, Terminated, say_error, whole_number
+from tracker.cli.progress import LOG_SECONDS
 from tracker.errors import BoxError, OutputError, SourceError
 
 BOX_SUFFIXES = (".csv", ".txt", ".jsonl")
@@ -120,11 +121,17 @@ def run_batch(args: argparse.Namespace) -> int:
     pool = ThreadPoolExecutor(args.workers)
     code = DONE
     try:
-        for future in as_completed([pool.submit(_one, job, _options(args), running, lock, over) for job in todo]):
-            result = future.result()
-            results.append(result)
-            if not args.quiet:
-                print(f"[{len(results)}/{len(todo)}] {result.job.clip.name}: {result.said}", flush=True)
+        pending = {pool.submit(_one, job, _options(args), running, lock, over): job for job in todo}
+        while pending:
+            finished, _ = wait(pending, LOG_SECONDS, FIRST_COMPLETED)
+            if not finished and not args.quiet:
+                sys.stderr.write(f"{len(results)}/{len(todo)} clips, {progress(list(pending.values()))}\n")
+            for future in finished:
+                del pending[future]
+                results.append(future.result())
+                result = results[-1]
+                if not args.quiet:
+                    print(f"[{len(results)}/{len(todo)}] {result.job.clip.name}: {result.said}", flush=True)
     except (KeyboardInterrupt, Terminated) as error:
         over.set()
         with lock:
@@ -175,8 +182,11 @@ def _one(
             "failed",
             f"there is no file with its first box ({job.clip.stem}{' or '.join(BOX_SUFFIXES)}) in --init-dir",
         )
-    part = job.out.with_name(f".{job.out.stem}.part.csv")
-    command = [sys.executable, "-m", "tracker.cli.__main__", "track", str(job.clip), "--init-file", str(job.box)]
+    # A process of a run that was killed may still hold its file: each run writes to one of its own.
+    for old in job.out.parent.glob(f".{glob.escape(job.out.stem)}.*.part.csv"):
+        old.unlink(missing_ok=True)
+    part = job.out.with_name(f".{job.out.stem}.{os.getpid()}.part.csv")
+    command = [sys.executable, "-m", "tracker.cli.batch_clip", str(job.clip), "--init-file", str(job.box)]
     began = time.monotonic()
     with lock:
         if over.is_set():
@@ -201,6 +211,19 @@ def _one(
     lost = sum(row.endswith(",lost") for row in rows)
     os.replace(part, job.out)
     return Done(job, "done", f"{len(rows)} rows, lost in {lost}, {seconds:.1f} s", seconds)
+
+
+def progress(todo: Sequence[Job]) -> str:
+    """How far the clips are that are being tracked: the last frame that each has written."""
+    said = []
+    for job in todo:
+        for part in job.out.parent.glob(f".{glob.escape(job.out.stem)}.*.part.csv"):
+            with part.open("rb") as file:
+                file.seek(max(part.stat().st_size - 400, 0))
+                rows = file.read().decode(errors="replace").split("\n")[:-1]
+            frame = rows[-1].split(",")[0] if rows else ""
+            said.append(f"{job.clip.name} at frame {frame if frame.isdigit() else 0}")
+    return ", ".join(said) or "starting"
 
 
 def table(results: Sequence[Done]) -> str:

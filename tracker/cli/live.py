@@ -12,7 +12,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracker.cli.common import Parser, RawEpilog, StoreOnce, add_version, parse_box, positive_seconds, say_error
+from tracker.cli.camera import add_camera_option, settle_source
+from tracker.cli.common import DONE, Parser, RawEpilog, StoreOnce, add_version, parse_box, positive_seconds, say_error
 from tracker.cli.model_options import add_model_options
 from tracker.cli.outputs import add_output_options, check_known, check_options, check_targets
 from tracker.cli.progress import Progress
@@ -33,6 +34,7 @@ exit codes: 0 the stream ended, q or --duration; 1 the stream was lost, files ar
 files are valid
 
   live.py 0                                                         first camera
+  live.py --camera list                                             which there are
   live.py rtsp://user:password@host/path --save out.mp4
   live.py http://host/stream --box 10,20,64,48 --duration 60 --save-boxes out.csv    no display needed
   live.py 0 --web --save-dir recordings                             steer it in a browser
@@ -45,9 +47,11 @@ def build_parser() -> Parser:
     parser = Parser(description=__doc__.split(": ", 1)[1].capitalize(), epilog=EPILOG, formatter_class=RawEpilog)
     parser.add_argument(
         "source",
+        nargs="?",
         metavar="SOURCE",
         help="camera index or URL (rtsp, http, udp, tcp, ...); a file plays at its own speed",
     )
+    add_camera_option(parser)
     parser.add_argument(
         "--box",
         action="append",
@@ -84,7 +88,12 @@ def build_parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Follow live; returns the exit code."""
-    args = build_parser().parse_args(argv)
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if not settle_source(args, parser):
+        return DONE
+    if args.source is None:
+        parser.error("which camera? Give its number, a URL, or --camera list to see what there is")
     if args.web is not None:
         from tracker.cli.web import serve
 

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracker.cli.batch import add_batch_options, run_batch
+from tracker.cli.camera import add_camera_option, settle_source
 from tracker.cli.common import (
     BAD_REQUEST,
+    DONE,
     Parser,
     RawEpilog,
     StoreOnce,
@@ -56,6 +58,7 @@ def build_parser() -> Parser:
         metavar="SOURCE",
         help="video file, folder of images, glob, pattern %%04d, camera index or URL",
     )
+    add_camera_option(parser)
     target = parser.add_argument_group("target")
     target.add_argument(
         "--box",
@@ -152,6 +155,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         from tracker.cli.doctor import report
 
         return report()
+    if not settle_source(args, parser):
+        return DONE
     if args.source is None:
         parser.error("which video? Give a file, a folder of images, a camera index or a URL")
     if sum(map(bool, (args.box, args.init_file, args.find, args.detections, args.init_dir))) > 1:

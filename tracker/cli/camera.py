@@ -1,0 +1,67 @@
+"""`--camera` of `track` and `live`: list the cameras, pick one by number or name, or ask."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from tracker.cli.common import Parser
+from tracker.errors import SourceError
+
+if TYPE_CHECKING:
+    from tracker.media.sources.cameras import CameraInfo
+
+
+def add_camera_option(parser: argparse._ArgumentGroup | Parser) -> None:
+    """--camera, in place of SOURCE."""
+    parser.add_argument(
+        "--camera",
+        metavar="list|pick|N|NAME",
+        help="instead of SOURCE: `list` names the cameras and ends, `pick` asks which, or a number or a part of a name",
+    )
+
+
+def settle_source(args: argparse.Namespace, parser: Parser) -> bool:
+    """Put the camera that was chosen into `args.source`; returns False if only the list was wanted, which is printed.
+
+    Raises:
+        SourceError: There is no such camera, or none at all.
+    """
+    if args.camera is None:
+        return True
+    if args.source is not None:
+        parser.error(f"--camera and SOURCE ({args.source}) both say what to look at; give one of them")
+    from tracker.media.sources.cameras import find_camera, list_cameras
+
+    cameras = list_cameras()
+    if args.camera == "list":
+        if not cameras:
+            find_camera("0", cameras)
+        print("\n".join(map(str, cameras)))
+        return False
+    args.source = str(ask(cameras).index if args.camera == "pick" else find_camera(args.camera, cameras).index)
+    return True
+
+
+def ask(cameras: list[CameraInfo]) -> CameraInfo:
+    """The only camera, or the one that the user names.
+
+    Raises:
+        SourceError: There is none, or nobody who could be asked.
+    """
+    from tracker.media.sources.cameras import find_camera
+
+    if len(cameras) < 2:
+        return cameras[0] if cameras else find_camera("0", cameras)
+    if not sys.stdin.isatty():
+        raise SourceError(
+            f"Which camera? There are {', '.join(str(camera.index) for camera in cameras)}; give --camera N, as there is no "
+            "terminal to ask in."
+        )
+    print("\n".join(map(str, cameras)))
+    try:
+        answer = input(f"Which camera? [{cameras[0].index}] ").strip()
+    except EOFError:
+        answer = ""
+    return find_camera(answer, cameras) if answer else cameras[0]

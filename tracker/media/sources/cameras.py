@@ -1,0 +1,118 @@
+"""Which cameras this computer has."""
+
+from __future__ import annotations
+
+import os
+import struct
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tracker.errors import SourceError
+
+QUERY_CAPABILITIES = 0x80685600
+"""VIDIOC_QUERYCAP of linux/videodev2.h: struct v4l2_capability, 104 bytes; `device_caps` is its 23rd word."""
+CAPTURES = 0x1 | 0x1000
+"""V4L2_CAP_VIDEO_CAPTURE and V4L2_CAP_VIDEO_CAPTURE_MPLANE: other nodes of a camera give no pictures (metadata, output)."""
+MOST_PROBED = 6
+
+
+@dataclass(frozen=True)
+class CameraInfo:
+    """A camera.
+
+    Attributes:
+        index: Its number, as `open_source` takes it.
+        name: What it calls itself, or "".
+        problem: Why it can't be opened, as the part of a sentence, or "".
+    """
+
+    index: int
+    name: str
+    problem: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.index}  {self.name or 'camera'}{f'  ({self.problem})' if self.problem else ''}"
+
+
+def list_cameras(names: Path = Path("/sys/class/video4linux"), devices: Path = Path("/dev")) -> list[CameraInfo]:
+    """The cameras of this computer by number. On Linux none is opened for pictures; elsewhere the first six numbers are tried.
+
+    Args:
+        names: Where Linux tells the names of video devices.
+        devices: Where the devices are.
+    """
+    if not sys.platform.startswith("linux"):
+        return _probe()
+    found = []
+    for device in devices.glob("video*"):
+        number = device.name.removeprefix("video")
+        if not number.isdigit():
+            continue
+        captures, problem = _captures(device)
+        if captures:
+            found.append(CameraInfo(int(number), _name(names / device.name), problem))
+    return sorted(found, key=lambda camera: camera.index)
+
+
+def _name(folder: Path) -> str:
+    try:
+        return (folder / "name").read_text(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _captures(device: Path) -> tuple[bool, str]:
+    """Whether a device gives pictures, and why it can't be opened; one that can't even be asked counts as a camera."""
+    import fcntl
+
+    try:
+        handle = os.open(device, os.O_RDWR | os.O_NONBLOCK)
+    except PermissionError:
+        return True, f"no permission to open {device}: join the group video"
+    except OSError as error:
+        return True, error.strerror or "it can't be opened"
+    try:
+        answer = bytearray(104)
+        fcntl.ioctl(handle, QUERY_CAPABILITIES, answer)
+    except OSError:
+        return False, ""
+    finally:
+        os.close(handle)
+    return bool(struct.unpack_from("I", answer, 88)[0] & CAPTURES), ""
+
+
+def _probe() -> list[CameraInfo]:
+    """Cameras that OpenCV opens, where the system has no list that can be read without a library of its own."""
+    import cv2
+
+    found = []
+    for index in range(MOST_PROBED):
+        camera = cv2.VideoCapture(index)
+        try:
+            if camera.isOpened():
+                found.append(CameraInfo(index, ""))
+        finally:
+            camera.release()
+    return found
+
+
+def find_camera(wanted: str, cameras: list[CameraInfo]) -> CameraInfo:
+    """The camera of a number, or the one whose name holds a text.
+
+    Raises:
+        SourceError: There is none, or several of that name.
+    """
+    if not cameras:
+        raise SourceError(
+            "There is no camera: this computer has no video device that gives pictures. Connect one (a container must be given it, "
+            "such as `docker run --device /dev/video0`), or name a file or a URL instead."
+        )
+    if wanted.isdigit():
+        match = [camera for camera in cameras if camera.index == int(wanted)]
+    else:
+        match = [camera for camera in cameras if wanted.casefold() in camera.name.casefold()]
+    if len(match) == 1:
+        return match[0]
+    known = ", ".join(f"{camera.index} ({camera.name or 'no name'})" for camera in cameras)
+    raise SourceError(f"{'Several cameras are' if match else 'No camera is'} called {wanted!r}; there are {known}.")
