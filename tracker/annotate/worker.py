@@ -7,26 +7,25 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-
-import numpy as np
+from dataclasses import dataclass, replace
 
 from tracker.annotate.clip import Clip, Target
-from tracker.annotate.frames import Frames, open_frames
+from tracker.annotate.frames import CACHE_BYTES, Frames, open_frames
 from tracker.annotate.machine import Machine, Stretch
 from tracker.annotate.project import Project
 from tracker.annotate.retrack import Follower, Stopped
 from tracker.errors import SiamTrackError
-from tracker.geometry import clip_box
 from tracker.types import Box
 
 logger = logging.getLogger(__name__)
 
-BATCH = 100
-"""Most frames beyond the last key box (or before the first) that are written together: what is lost if the machine
-stops."""
 SOON = 1.0
-"""Seconds after which they are written even if there are fewer, so that the page shows them."""
+"""Seconds after which frames beyond the last key box (or before the first) are written, so that the page shows them;
+what is lost if the machine stops."""
+SLICE = 3.0
+"""Seconds of tracking after which something that matters more, or as much, has its turn."""
+TOGETHER = 500
+"""Frames that two passes may be apart to be brought together."""
 PATIENCE = 0.2
 """Seconds between looks for work, if nobody calls."""
 
@@ -48,6 +47,25 @@ class Progress:
     total: int = 0
     frame: int = 0
     error: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A stretch to track; `frames`: so many before another one that goes along with it has its turn, 0: no such one."""
+
+    target: Target
+    stretch: Stretch
+    clip: Clip
+    frames: int = 0
+
+    @property
+    def ahead(self) -> bool:
+        """Of a stretch with an open end: whether it is tracked forward."""
+        return self.stretch.start is not None
+
+
+Mark = tuple[int, Stretch, int]
+"""Target, stretch and the boxes at its ends: one piece of work."""
 
 
 class Worker:
@@ -75,7 +93,8 @@ class Worker:
         self.finished: Callable[[], None] | None = None
         self._tracker: Follower | None = None
         self._machines: dict[int, Machine] = {}
-        self._failed: set[tuple[int, Stretch, int]] = set()
+        self._failed: set[Mark] = set()
+        self._turns: dict[Mark, int] = {}
         self._wake, self._over = threading.Event(), False
         self._thread: threading.Thread | None = None
 
@@ -88,7 +107,7 @@ class Worker:
             SiamTrackError: A clip or a box can't be used.
         """
         while (task := self._next()) is not None:
-            self._track(*task, on_step, raise_errors=True)
+            self._track(task, on_step, raise_errors=True)
 
     # -- in a thread of its own
 
@@ -123,30 +142,70 @@ class Worker:
                 self._wake.wait(PATIENCE)
                 self._wake.clear()
                 continue
-            self._track(*task, None, raise_errors=False)
+            self._track(task, None, raise_errors=False)
 
     # -- the work
 
-    def _next(self) -> tuple[Target, Stretch, Clip] | None:
-        """The pending stretch to do next: where the person looks, then short gaps, then the open ends."""
-        found: list[tuple[tuple[bool, bool, bool, int], Target, Stretch, Clip]] = []
+    def _next(self) -> Task | None:
+        """What to do next: where the person looks, then short gaps, then the open ends, which take turns.
+
+        Passes in the same direction that are near each other are brought to the same frame and go on together: a frame is then decoded
+        once for all of them.
+        """
+        found: list[tuple[tuple[bool, bool, bool], int, Task]] = []
         for number, clip in enumerate(list(self.project.clips)):
             for target in list(clip.targets):
                 for stretch in self.project.pending(target):
-                    if self._mark(target, stretch) in self._failed:
+                    task = Task(target, stretch, clip)
+                    mark = self._mark(task)
+                    if mark in self._failed:
                         continue
                     looked_at = number == self.focus[0] and stretch.first - 1 <= self.focus[1] <= stretch.last + 1
-                    open_end = stretch.start is None or stretch.end is None
-                    found.append(
-                        ((number != self.focus[0], open_end, not looked_at, stretch.length), target, stretch, clip)
-                    )
-        return min(found, key=lambda item: item[0])[1:] if found else None
+                    rank = (number != self.focus[0], stretch.open_end, not looked_at)
+                    found.append((rank, self._turns.get(mark, 0) if stretch.open_end else stretch.length, task))
+        if not found:
+            return None
+        first = min(rank for rank, _, _ in found)
+        alike = [(turn, task) for rank, turn, task in found if rank == first]
+        _, best = min(alike, key=lambda item: (item[0], item[1].stretch.length))
+        if not best.stretch.open_end:
+            return best
+        near = [
+            t
+            for _, t in alike
+            if t.clip is best.clip and t.ahead == best.ahead and 0 <= self._lead(best, t) <= TOGETHER
+        ]
+        best = max(near, key=lambda task: self._lead(best, task))
+        leads = [
+            self._lead(t, best)
+            for _, t in alike
+            if t.target is not best.target and t.clip is best.clip and t.ahead == best.ahead
+        ]
+        near_leads = [lead for lead in leads if 0 <= lead <= TOGETHER]
+        frames = clip_frames(best.clip) if near_leads else 0
+        return replace(best, frames=max(near_leads) + frames if near_leads else 0)
+
+    def _lead(self, one: Task, other: Task) -> int:
+        """Frames by which a pass is ahead of another of the same direction."""
+        at = [self._reached(task) for task in (one, other)]
+        return (at[0] - at[1]) * (1 if one.ahead else -1)
+
+    def _reached(self, task: Task) -> int:
+        stretch = task.stretch
+        machine = self._machines.get(self.project.clips.index(task.clip))
+        key = stretch.end if stretch.start is None else stretch.start
+        assert key is not None
+        if machine is None or key not in task.target.keys:
+            return key
+        return machine.reached(dict(task.target.keys), stretch)
 
     @staticmethod
-    def _mark(target: Target, stretch: Stretch) -> tuple[int, Stretch, int]:
-        boxes = (None if k is None else target.keys.get(k) for k in (stretch.start, stretch.end))
-        ends = tuple(None if box is None else tuple(box) for box in boxes)
-        return target.id, stretch, hash(ends)
+    def _mark(task: Task) -> Mark:
+        keys, stretch = task.target.keys, task.stretch
+        ends = tuple(
+            None if k is None or (box := keys.get(k)) is None else tuple(box) for k in (stretch.start, stretch.end)
+        )
+        return task.target.id, stretch, hash(ends)
 
     def _machine(self, clip: Clip) -> Machine:
         number = self.project.clips.index(clip)
@@ -156,74 +215,86 @@ class Worker:
             self._machines[number] = Machine(self._open(clip), self._tracker)
         return self._machines[number]
 
-    def _track(
-        self,
-        target: Target,
-        stretch: Stretch,
-        clip: Clip,
-        on_step: Callable[[Progress], None] | None,
-        raise_errors: bool,
-    ) -> None:
-        open_end = stretch.start is None or stretch.end is None
+    def _track(self, task: Task, on_step: Callable[[Progress], None] | None, raise_errors: bool) -> None:
+        target, stretch, clip = task.target, task.stretch, task.clip
         keys = dict(target.keys)
-        total = stretch.length if open_end else 2 * (stretch.length + 1)
-        self.progress = Progress(
-            target.id, self.project.clips.index(clip), 0, total, stretch.first, self.progress.error
-        )
-        rows: list[tuple[int, Box, float, bool]] = []
-        written = time.monotonic()
-
-        def flush() -> None:
-            nonlocal written
-            written = time.monotonic()
-            if rows and open_end:
-                self._write_rows(target, stretch, clip, rows)
-            rows.clear()
+        key = stretch.end if stretch.start is None else stretch.start
+        growing = stretch.open_end and key is not None and keys.get(key) is not None
+        total = stretch.length if stretch.open_end else 2 * (stretch.length + 1)
+        error = self.progress.error
+        self.progress = Progress(target.id, self.project.clips.index(clip), 0, total, stretch.first, error)
+        began = written = time.monotonic()
+        frames = 0
 
         def tick(frame: int, box: Box, score: float, lost: bool) -> bool:
-            self.progress.done += 1
-            self.progress.frame = frame
-            if open_end and stretch.first <= frame <= stretch.last:
-                rows.append((frame, box.copy(), score, lost))
-                if len(rows) >= BATCH or time.monotonic() - written > SOON:
-                    flush()
+            nonlocal began, written, frames
+            frames += 1
+            self.progress.done, self.progress.frame = self.progress.done + 1, frame
+            now = time.monotonic()
+            if growing and now - written > SOON:
+                written = now
+                self._write(task, machine, keys)
             if on_step is not None:
                 on_step(self.progress)
             if self._over:
                 return False
             # A key box was drawn, moved or taken away at an end or in the midst of it: what is being made is for
             # nothing.
-            now = target.keys
-            return all(now.get(k) is keys.get(k) for k in (stretch.start, stretch.end) if k is not None) and not any(
-                stretch.first <= k <= stretch.last for k in list(now)
-            )
+            drawn = target.keys
+            if any(drawn.get(k) is not keys.get(k) for k in (stretch.start, stretch.end) if k is not None) or any(
+                stretch.first <= k <= stretch.last for k in list(drawn)
+            ):
+                return False
+            if now - began < SLICE and not 0 < task.frames <= frames:
+                return True
+            began, frames = now, 0
+            return self._is_still_first(task)
 
+        machine: Machine
         try:
-            result = self._machine(clip).track(keys, stretch, tick)
-            if rows or not open_end or not self.progress.done:
-                rows.clear()
+            machine = self._machine(clip)
+            self.progress.done = machine.known(keys, stretch)
+            result = machine.track(keys, stretch, tick)
+            if growing:
+                self._write(task, machine, keys)
+            else:
                 self.project.write_track(target, stretch, stretch.first, *result)
         except Stopped:
-            flush()
-        except SiamTrackError as error:
+            if growing:
+                self._write(task, machine, keys)
+        except SiamTrackError as reason:
             if raise_errors:
                 raise
-            logger.warning("%s: %s", clip.name, error)
-            self.progress.error = str(error)
-            self._failed.add(self._mark(target, stretch))
+            logger.warning("%s: %s", clip.name, reason)
+            self.progress.error = str(reason)
+            self._failed.add(self._mark(task))
         finally:
+            self._turns[self._mark(task)] = self._turn(task)
             self.progress = Progress(error=self.progress.error)
             if self.finished is not None:
                 self.finished()
 
-    def _write_rows(
-        self, target: Target, stretch: Stretch, clip: Clip, rows: list[tuple[int, Box, float, bool]]
-    ) -> None:
-        rows = sorted(rows, key=lambda row: row[0])
-        boxes = np.array([row[1] for row in rows])
-        inside = clip_box(boxes, clip.width, clip.height)
-        gone = np.array([row[3] for row in rows]) | ~((inside[:, 2] > 0) & (inside[:, 3] > 0))
-        boxes[gone] = np.nan
-        self.project.write_track(
-            target, stretch, rows[0][0], boxes, np.array([row[2] for row in rows]), np.zeros(len(rows), bool)
-        )
+    def _turn(self, task: Task) -> int:
+        return self._turns.get(self._mark(task), 0) + 1
+
+    def _is_still_first(self, task: Task) -> bool:
+        """Whether a task whose time is over would be the next one again."""
+        self._turns[self._mark(task)] = self._turn(task)
+        best = self._next()
+        same = best is not None and (best.target, best.stretch) == (task.target, task.stretch)
+        return same and best is not None and not best.frames
+
+    def _write(self, task: Task, machine: Machine, keys: dict[int, Box | None]) -> None:
+        """Of a stretch with an open end: write what is new."""
+        done, reached = self.project.tracked(task.target, task.stretch), machine.reached(keys, task.stretch)
+        if task.ahead:
+            first, last = task.stretch.first if done is None else done[1] + 1, min(reached, task.stretch.last)
+        else:
+            first, last = max(reached, task.stretch.first), task.stretch.last if done is None else done[0] - 1
+        if first <= last:
+            self.project.write_track(task.target, task.stretch, first, *machine.part(keys, task.stretch, first, last))
+
+
+def clip_frames(clip: Clip) -> int:
+    """Frames that passes going together are ahead of each other by: half of what the memory of decoded frames holds."""
+    return max(2, min(64, CACHE_BYTES // 2 // max(clip.width * clip.height * 3, 1)))

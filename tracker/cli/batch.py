@@ -142,6 +142,8 @@ def run_batch(args: argparse.Namespace) -> int:
     finally:
         over.set()
         pool.shutdown(wait=True, cancel_futures=True)
+    for job in todo:
+        _drop_parts(job)
     if code:
         return code
     failed = [result for result in results if result.kind == "failed"]
@@ -183,8 +185,7 @@ def _one(
             f"there is no file with its first box ({job.clip.stem}{' or '.join(BOX_SUFFIXES)}) in --init-dir",
         )
     # A process of a run that was killed may still hold its file: each run writes to one of its own.
-    for old in job.out.parent.glob(f".{glob.escape(job.out.stem)}.*.part.csv"):
-        old.unlink(missing_ok=True)
+    _drop_parts(job)
     part = job.out.with_name(f".{job.out.stem}.{os.getpid()}.part.csv")
     command = [sys.executable, "-m", "tracker.cli.batch_clip", str(job.clip), "--init-file", str(job.box)]
     began = time.monotonic()
@@ -211,6 +212,12 @@ def _one(
     lost = sum(row.endswith(",lost") for row in rows)
     os.replace(part, job.out)
     return Done(job, "done", f"{len(rows)} rows, lost in {lost}, {seconds:.1f} s", seconds)
+
+
+def _drop_parts(job: Job) -> None:
+    """Remove what runs that were broken off left of a clip."""
+    for old in job.out.parent.glob(f".{glob.escape(job.out.stem)}.*.part.csv"):
+        old.unlink(missing_ok=True)
 
 
 def progress(todo: Sequence[Job]) -> str:

@@ -8,6 +8,6 @@ from tracker.cli.common import end_with_parent, run
 from tracker.cli.track import main
 
 if __name__ == "__main__":
-    end_with_parent(0.5)
+    end_with_parent(0.2)
     sys.argv[0] = "siamtrack track"
     raise SystemExit(run(main))

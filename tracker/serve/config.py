@@ -61,7 +61,7 @@ class RecordConfig:
     """What is written of a stream; files are never overwritten, a number is added to the name.
 
     Attributes:
-        video: Annotated video (.mp4, .mkv, .mov, .m4v).
+        video: Annotated video (.mp4, .mkv, .mov, .m4v, .webm, .gif).
         boxes: Boxes (.csv or .jsonl).
     """
 
