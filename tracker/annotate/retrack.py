@@ -29,8 +29,8 @@ Tick = Callable[[int, Box, float, bool], bool]
 class Follower(Protocol):
     """What is needed of a tracker: `SiamTracker`, or anything with its two methods.
 
-    It is copied by `copy.copy` for each pass: what it knows of its target must be in attributes that `init` and `update` set anew, or
-    it needs a `__copy__` of its own.
+    It is copied by `copy.copy` for each pass: what it knows of its target must be in attributes that `init` or
+    `update` set anew, or it needs a `__copy__` of its own.
     """
 
     def init(self, image: Image, box: ArrayLike) -> None: ...
@@ -60,11 +60,11 @@ class Stopped(Exception):
 
 
 class Running:
-    """A pass that is tracked piece by piece: where it was left off it can be gone on with, or further than was asked for at first.
+    """A pass that is tracked piece by piece: it can be gone on with where it was left off.
 
     Args:
         frames: The clip.
-        tracker: A copy of it (`copy.copy`) is given `box` in the frame `key`, so that several passes can be under way at once.
+        tracker: A copy of it (`copy.copy`) is given `box` in the frame `key`, so that several passes can be under way.
         key: Frame to begin in.
         box: (4,) xywh.
         ahead: Forward, or backward.

@@ -149,8 +149,8 @@ class Worker:
     def _next(self) -> Task | None:
         """What to do next: where the person looks, then short gaps, then the open ends, which take turns.
 
-        Passes in the same direction that are near each other are brought to the same frame and go on together: a frame is then decoded
-        once for all of them.
+        Passes in the same direction that are near each other are brought to the same frame and go on together: a frame
+        is then decoded once for all of them.
         """
         found: list[tuple[tuple[bool, bool, bool], int, Task]] = []
         for number, clip in enumerate(list(self.project.clips)):

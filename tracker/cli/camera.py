@@ -56,8 +56,8 @@ def ask(cameras: list[CameraInfo]) -> CameraInfo:
         return cameras[0] if cameras else find_camera("0", cameras)
     if not sys.stdin.isatty():
         raise SourceError(
-            f"Which camera? There are {', '.join(str(camera.index) for camera in cameras)}; give --camera N, as there is no "
-            "terminal to ask in."
+            f"Which camera? There are {', '.join(str(camera.index) for camera in cameras)}; give --camera N, as there "
+            "is no terminal to ask in."
         )
     print("\n".join(map(str, cameras)))
     try:

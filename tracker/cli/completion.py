@@ -14,7 +14,7 @@ from tracker.errors import SiamTrackError
 SHELLS = ("bash", "zsh", "fish", "tcsh", "powershell")
 EPILOG = """\
   bash:  siamtrack completion bash > ~/.local/share/bash-completion/completions/siamtrack
-  zsh:   siamtrack completion zsh > ~/.zfunc/_siamtrack        (with `fpath+=~/.zfunc; autoload -U compinit; compinit` in ~/.zshrc)
+  zsh:   siamtrack completion zsh > ~/.zfunc/_siamtrack     (~/.zshrc: fpath+=~/.zfunc; autoload -U compinit; compinit)
   fish:  siamtrack completion fish > ~/.config/fish/completions/siamtrack.fish
 """
 

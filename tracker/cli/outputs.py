@@ -21,7 +21,7 @@ def add_output_options(parser: Parser) -> None:
         action=StoreOnce,
         type=Path,
         metavar="OUT.mp4",
-        help="write a video with the target drawn (.mp4, .m4v, .mov, .mkv: H.264; .webm: VP9; .gif: at most 640 pixels, 33 frames/s)",
+        help="write a video with the target drawn (.mp4, .m4v, .mov, .mkv: H.264; .webm: VP9; .gif: up to 640 pixels)",
     )
     group.add_argument(
         "--save-boxes",

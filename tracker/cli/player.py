@@ -1,4 +1,4 @@
-"""What the keys of the window of `track` do to the pictures: pause, step, seek, speed. Knows neither OpenCV's GUI nor the tracker."""
+"""What the keys of the window of `track` do to the pictures: pause, step, seek, speed."""
 
 from __future__ import annotations
 
@@ -64,7 +64,8 @@ class Past:
 class Player:
     """Shows one picture after the other as the user likes.
 
-    Going back shows what was shown; the tracker waits meanwhile. Going ahead of the newest frame tracks on without waiting.
+    Going back shows what was shown; the tracker waits meanwhile. Going ahead of the newest frame tracks on without
+    waiting.
 
     Args:
         window: Where to show them.

@@ -1,4 +1,4 @@
-"""Tracks as a picture for notebooks: some frames with their boxes, and the score over time below. Needs no package beyond ours."""
+"""Tracks as a picture for notebooks: some frames with their boxes, and the score over time below."""
 
 from __future__ import annotations
 

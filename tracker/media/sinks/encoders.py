@@ -32,7 +32,8 @@ WEBM_ENCODERS = {
 """WebM holds VP8, VP9 and AV1 alone; realtime, since the tracker waits for the encoder."""
 
 FRAGMENTS = {"movflags": "frag_every_frame+empty_moov+default_base_moof", "flush_packets": "1"}
-"""While it is written each frame is a fragment of its own, complete on disk; closing rewrites the file as a plain MP4."""
+"""While it is written each frame is a fragment of its own, complete on disk; closing rewrites the file as a plain
+MP4."""
 
 CLUSTERS = {"cluster_time_limit": "100", "flush_packets": "1"}
 """Matroska writes whole clusters: one of a tenth of a second is all that kill -9 can take."""
@@ -40,7 +41,7 @@ CLUSTERS = {"cluster_time_limit": "100", "flush_packets": "1"}
 GIF_SIDE = 640
 """Pixels of the longer side of an animated GIF: a frame of 1080p would take two megabytes."""
 GIF_STEP = 3
-"""Hundredths of a second between two frames of a GIF, on the average at least: browsers play what is faster than 2 at 10 frames per second."""
+"""Least hundredths of a second between two frames of a GIF, on the average: browsers slow down what is below 2."""
 
 
 def container_options(path: Path) -> dict[str, str]:
@@ -67,7 +68,8 @@ def pick_encoder(suffix: str = ".mp4") -> str:
             )
         return name
     raise OutputError(
-        f"This build of PyAV has no encoder for {suffix} ({', '.join(wanted)}); install av from its wheel: pip install av."
+        f"This build of PyAV has no encoder for {suffix} ({', '.join(wanted)}); install av from its wheel: "
+        "pip install av."
     )
 
 

@@ -86,7 +86,7 @@ class VideoSink(SinkBase):
         info: The source, for its frame rate; without one, or for a folder, it is 25 per second. Live: real time stamps.
         render: Makes the picture to write from frame and tracks; default `tracker.media.draw.draw_tracks`.
         overwrite: Whether an existing file may be replaced.
-        quality: Constant rate factor of x264 (or what comes near to it in VP9): 18 looks lossless, 23 is usual, 30 is small.
+        quality: Constant rate factor of x264 (VP9: what comes near it): 18 looks lossless, 23 is usual, 30 is small.
 
     Raises:
         OutputError: The path can't be written; from `write` or `close`: the encoder failed or the disk is full.
@@ -210,7 +210,7 @@ class VideoSink(SinkBase):
         if hundredths < self._due:
             self.left_out += 1
             return
-        # Frames of 30 per second come 3 or 4 hundredths apart: the next is due by the clock, not by the last one's rounding.
+        # Frames of 30 per second come 3 or 4 hundredths apart: the next is due by the clock, not by the last rounding.
         self._due = max(self._due + GIF_STEP, hundredths + GIF_STEP - 1)
         self._mux_gif(fit_into(image, *self._size) if self._shape(image) else image, hundredths)
 

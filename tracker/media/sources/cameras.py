@@ -13,7 +13,7 @@ from tracker.errors import SourceError
 QUERY_CAPABILITIES = 0x80685600
 """VIDIOC_QUERYCAP of linux/videodev2.h: struct v4l2_capability, 104 bytes; `device_caps` is its 23rd word."""
 CAPTURES = 0x1 | 0x1000
-"""V4L2_CAP_VIDEO_CAPTURE and V4L2_CAP_VIDEO_CAPTURE_MPLANE: other nodes of a camera give no pictures (metadata, output)."""
+"""V4L2_CAP_VIDEO_CAPTURE and V4L2_CAP_VIDEO_CAPTURE_MPLANE: other nodes of a camera give no pictures."""
 MOST_PROBED = 6
 
 
@@ -36,7 +36,7 @@ class CameraInfo:
 
 
 def list_cameras(names: Path = Path("/sys/class/video4linux"), devices: Path = Path("/dev")) -> list[CameraInfo]:
-    """The cameras of this computer by number. On Linux none is opened for pictures; elsewhere the first six numbers are tried.
+    """The cameras of this computer by number. On Linux none is opened for pictures; elsewhere six numbers are tried.
 
     Args:
         names: Where Linux tells the names of video devices.
@@ -105,8 +105,8 @@ def find_camera(wanted: str, cameras: list[CameraInfo]) -> CameraInfo:
     """
     if not cameras:
         raise SourceError(
-            "There is no camera: this computer has no video device that gives pictures. Connect one (a container must be given it, "
-            "such as `docker run --device /dev/video0`), or name a file or a URL instead."
+            "There is no camera: this computer has no video device that gives pictures. Connect one (a container must "
+            "be given it: `docker run --device /dev/video0`), or name a file or a URL instead."
         )
     if wanted.isdigit():
         match = [camera for camera in cameras if camera.index == int(wanted)]
