@@ -106,7 +106,7 @@ def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Nodes]:
 
 
 def plain(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{k: v for k, v in line.items() if k not in ("time", "latency_ms")} for line in lines]
+    return [{k: v for k, v in line.items() if k not in ("time", "latency_ms", "waited_ms")} for line in lines]
 
 
 def test_the_same_to_the_bit_and_a_node_that_dies(tmp_path: Path, nodes: Nodes) -> None:

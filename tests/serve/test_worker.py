@@ -103,7 +103,7 @@ def results(messages: list[tuple[str, dict[str, Any], dict[str, bytes]]], stream
         for line in values["lines"]
         if line["stream"] == stream
     ]
-    return [{k: v for k, v in line.items() if k not in ("time", "latency_ms")} for line in lines]
+    return [{k: v for k, v in line.items() if k not in ("time", "latency_ms", "waited_ms")} for line in lines]
 
 
 def all_ended(count: int) -> Callable[[str, dict[str, Any]], bool]:

@@ -12,7 +12,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from tracker.errors import SourceError
-from tracker.media.sources.stream import LOW_DELAY, hide_password
+from tracker.media.sources.stream import LOW_DELAY, ends_by_itself, hide_password
 from tracker.types import Frame, VideoInfo
 
 
@@ -28,7 +28,8 @@ class LiveReader:
             can't.
 
     Attributes:
-        info: `live` says whether the address has no end of its own.
+        info: `live` says whether the address has no end of its own; a video file on a web server has one, and gives no
+            frames here (`tracker.media.sources.stream.StreamSource` reads it).
 
     Raises:
         SourceError: Nothing answers, it has no video, or this build knows no such device.
@@ -40,15 +41,22 @@ class LiveReader:
         if url.lower().startswith("rtsp"):
             options["rtsp_transport"] = "tcp"
         self._container: Any = None
+        self._held: Any = None
         try:
             self._container = av.open(url, options=options, timeout=(timeout, timeout), hwaccel=_accelerator(decode))
             if not self._container.streams.video:
                 raise SourceError(f"Can't open {self._name}: it carries no video.")
             stream: Any = self._container.streams.video[0]
+            self._frames: Iterator[Any] = iter(())
+            self.info = VideoInfo(
+                self._name, stream.width, stream.height, None, None, not ends_by_itself(self._container)
+            )
+            if not self.info.live:
+                return
             stream.thread_type = "SLICE"
             stream.codec_context.thread_count = 1
-            self._frames: Iterator[Any] = self._container.decode(stream)
-            self._held: Any = next(self._frames)
+            self._frames = self._container.decode(stream)
+            self._held = next(self._frames)
         except StopIteration:
             self.close()
             raise SourceError(f"Can't open {self._name}: it ended before its first frame.") from None
@@ -61,9 +69,7 @@ class LiveReader:
         self._reformatter = VideoReformatter()
         self._time_base = stream.time_base
         self._origin = self._held.pts
-        self.info = VideoInfo(
-            self._name, self._held.width, self._held.height, None, None, self._container.duration is None
-        )
+        self.info = VideoInfo(self._name, self._held.width, self._held.height, None, None, True)
 
     def __iter__(self) -> Iterator[Any]:
         """Raw frames (`av.VideoFrame`) until the stream ends.

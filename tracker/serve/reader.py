@@ -199,10 +199,10 @@ class Reader(threading.Thread):
         device = text.isdigit()
         if URL.match(text) and not text.lower().startswith("file://") and config.live != "no":
             live = LiveReader(text, config.timeout, self._decode)
-            if live.info.live or config.live == "yes":
+            if live.info.live:
                 self.every = False
                 return live
-            live.close()
+            live.close()  # a video file on a web server
         self.every = config.live == "no" or (config.live == "auto" and not device)
         if self.every:
             return open_source(
@@ -217,7 +217,7 @@ class Reader(threading.Thread):
             return CameraSource(int(text))
         from tracker.media.sources.latest import Paced
 
-        return Paced(open_source(text, live=False))
+        return Paced(open_source(text, live=False, timeout=config.timeout))
 
     def _check(self, width: int, height: int) -> None:
         if width * height > self._limits.pixels:

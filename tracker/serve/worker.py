@@ -168,6 +168,7 @@ class Worker:
     def _look(self, streams: Sequence[Stream]) -> None:
         core = self._cores.get()
         try:
+            began = time.monotonic()
             taken = [(stream, got) for stream in streams if (got := stream.take()) is not None]
             jobs = [(s.targets.predict(frame.image) if s.targets else [], frame.image) for s, (frame, _) in taken]
             sights = observe_many(core, jobs, self._call) if any(targets for targets, _ in jobs) else [None] * len(jobs)
@@ -189,6 +190,7 @@ class Worker:
                 "targets": stream.entries(tracks),
                 "time": round(time.time() - spent, 3),
                 "latency_ms": round(1000 * spent, 1),
+                "waited_ms": round(1000 * max(0.0, began - came), 1),
             }
             lines.append(line | self._observe(stream.name, frame, tracks) if self._observe else line)
         if lines:
