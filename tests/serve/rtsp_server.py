@@ -1,4 +1,4 @@
-"""A small RTSP server for tests: one H.264 stream, RTP interleaved in the TCP connection (RFC 2326, 10.12; RFC 6184)."""
+"""A small RTSP server for tests: one H.264 stream, RTP within the TCP connection (RFC 2326, 10.12; RFC 6184)."""
 
 from __future__ import annotations
 
@@ -73,7 +73,8 @@ class RtspServer:
         elif method == "DESCRIBE":
             sets = ",".join(base64.b64encode(nal).decode() for nal in self._pictures[0] if nal[0] & 31 in (7, 8))
             body = (
-                "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=test\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n"
+                "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=test\r\nt=0 0\r\n"
+                "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n"
                 f"a=fmtp:96 packetization-mode=1; sprop-parameter-sets={sets}\r\na=control:track\r\n"
             )
             more += ["Content-Type: application/sdp", f"Content-Length: {len(body)}"]

@@ -1,4 +1,4 @@
-"""Sources as senders really send them: RTSP, MPEG-TS over UDP and HTTP by ffmpeg, files over HTTP; what ends comes back."""
+"""Sources as senders really send them: RTSP, MPEG-TS over UDP and HTTP, files over HTTP; what ends comes back."""
 
 from __future__ import annotations
 

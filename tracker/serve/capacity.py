@@ -2,9 +2,9 @@
 docs/serve.md.
 
 Latency is that of the clock in the picture: from when a frame was due at the camera to its result at the supervisor.
-So sending, network, decoding, waiting, tracking and the way back are all in it. "Waited" is from when a frame was decoded
-to when the tracker took it: under the newest-frame rule at most a frame interval, however many streams there are.
-"Processed" is all the rest.
+So sending, network, decoding, waiting, tracking and the way back are all in it. "Waited" is from when a frame was
+decoded to when the tracker took it: under the newest-frame rule at most a frame interval, however many streams there
+are. "Processed" is all the rest.
 """
 
 from __future__ import annotations
@@ -147,7 +147,8 @@ def row(count: int, one: Measured) -> str:
     grown = float(np.mean(one.memory[-quarter:]) - np.mean(one.memory[:quarter])) if one.memory else 0.0
     return (
         f"| {count} | {one.frames / one.seconds / count:.1f} | {one.results / one.seconds / count:.1f} | {share:.1f} | "
-        f"{p50:.0f} | {p95:.0f} | {wait:.0f} | {work:.0f} | {one.cpu / one.seconds:.2f} | {np.mean(one.memory):.0f} | {grown:+.1f} |"
+        f"{p50:.0f} | {p95:.0f} | {wait:.0f} | {work:.0f} | {one.cpu / one.seconds:.2f} | "
+        f"{np.mean(one.memory):.0f} | {grown:+.1f} |"
     )
 
 
@@ -185,8 +186,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
             out.write(f"{args.seconds:g} s; load of the machine before: {os.getloadavg()[0]:.1f}\n\n")
             out.write(
-                "| streams | frames/s in, each | results/s, each | dropped % | p50 ms | p95 ms | waited p95 | processed p95 | "
-                "cores used | MB | MB grown |\n"
+                "| streams | frames/s in, each | results/s, each | dropped % | p50 ms | p95 ms | waited p95 | "
+                "processed p95 | cores used | MB | MB grown |\n"
             )
             out.write("|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n")
             for count in args.streams:
