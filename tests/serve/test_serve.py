@@ -25,7 +25,7 @@ import pytest
 
 from tests.cli.helpers import ROOT, environment, frames_in, tiny_model, write_video
 from tests.conftest import moving_square
-from tracker.serve import synthetic
+from tracker.serve import failover, synthetic
 from tracker.serve.config import MqttConfig, ResultsConfig
 from tracker.serve.listeners import Listener
 from tracker.serve.results import Results
@@ -342,3 +342,12 @@ def test_the_clock_in_a_synthetic_stream_can_be_read() -> None:
         synthetic.draw_clock(image, number)
         _, data = cv2.imencode(".jpg", image)
         assert synthetic.read_clock(cv2.imdecode(data, cv2.IMREAD_COLOR)) == number
+
+
+@pytest.mark.slow
+def test_what_a_killed_worker_costs_its_streams(place: Path) -> None:
+    """The bound is generous, for busy machines; `python -m tracker.serve.failover` prints what it is."""
+    with live_stream() as port:
+        (gaps,) = failover.measure(port, 2, 1, 1, str(place / "tiny.safetensors"))
+    assert set(gaps) == {"s0", "s1"} and max(gaps.values()) < 20
+    sys.stderr.write(f"without a result: {gaps}\n")

@@ -12,8 +12,13 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from tracker.errors import SourceError
-from tracker.media.sources.stream import LOW_DELAY, ends_by_itself, hide_password
+from tracker.media.sources.stream import ends_by_itself, hide_password
 from tracker.types import Frame, VideoInfo
+
+OPENING = {"analyzeduration": "1000000", "probesize": "500000", "fpsprobesize": "0"}
+"""FFmpeg options: a stream is opened with its first key frame. By itself FFmpeg reads twenty frames more to guess a
+frame rate, which nobody asks for here, and `fflags=nobuffer` would throw away the key frame that was read. What is behind
+after opening is decoded at once, and the newest frame is taken."""
 
 
 class LiveReader:
@@ -37,7 +42,7 @@ class LiveReader:
 
     def __init__(self, url: str, timeout: float, decode: str = "cpu") -> None:
         self._name, self._timeout, self._opened = hide_password(url), timeout, time.monotonic()
-        options = dict(LOW_DELAY)
+        options = dict(OPENING)
         if url.lower().startswith("rtsp"):
             options["rtsp_transport"] = "tcp"
         self._container: Any = None

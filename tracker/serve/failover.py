@@ -1,0 +1,148 @@
+"""What a dead worker costs: `python -m tracker.serve.failover` kills workers (SIGKILL) that follow live streams, and
+prints how long each of their streams had no result.
+
+The streams are synthetic (`tracker.serve.synthetic`), with a key frame each second: a stream that is opened anew has no
+picture before the next one, so half a second of the gap, on average, is the camera's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+from tracker.serve.config import ResultsConfig, ServeConfig, WorkersConfig
+from tracker.serve.config_file import parse_stream
+from tracker.serve.plan import plan_of
+from tracker.serve.process import ProcessHandle
+from tracker.serve.results import Results
+from tracker.serve.supervisor import Supervisor
+
+WAIT = 180.0
+"""Seconds to wait for anything at most."""
+
+
+class Trial:
+    """A running supervisor on synthetic streams.
+
+    Args:
+        config: What it runs.
+        workers: How many, beside the spare one.
+    """
+
+    def __init__(self, config: ServeConfig, workers: int) -> None:
+        self._arrived: dict[str, list[float]] = {name: [] for name in config.streams}
+        results, plan = Results(config.results), plan_of(config)
+        results.more.append(self._note)
+        self.supervisor = Supervisor(config, lambda: ProcessHandle(plan), workers, results, lambda *news: None)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self.supervisor.run, args=(self._over,), daemon=True)
+        self._thread.start()
+
+    def _note(self, line: Any) -> None:
+        if "targets" in line:
+            self._arrived[line["stream"]].append(time.monotonic())
+
+    def until(self, done: Callable[[], bool]) -> None:
+        """Waits until something holds.
+
+        Raises:
+            TimeoutError: It does not within `WAIT` seconds.
+        """
+        end = time.monotonic() + WAIT
+        while not done():
+            if time.monotonic() > end or not self._thread.is_alive():
+                raise TimeoutError(f"The workers did not get so far within {WAIT:g} seconds.")
+            time.sleep(0.05)
+
+    def steady(self) -> bool:
+        """Whether all streams give results and a spare worker is ready."""
+        now = time.monotonic()
+        spare = any(w["spare"] and w["ready"] for w in self.supervisor.state()["workers"])
+        return spare and all(times and now - times[-1] < 0.5 for times in self._arrived.values())
+
+    def kill_one(self) -> dict[str, float]:
+        """Kills the worker with the most streams; stream -> seconds from its last result before to the first after."""
+        state = self.supervisor.state()
+        busy = [s["worker"] for s in state["streams"]]
+        victim = next(w for w in state["workers"] if w["number"] == max(busy, key=busy.count))
+        names = [s["name"] for s in state["streams"] if s["worker"] == victim["number"]]
+        deaths = state["worker_deaths"]
+        for entry in self.supervisor.entries.values():
+            entry.deaths.clear()  # else the third kill within a minute makes its streams suspects, that wait their turn
+        os.kill(victim["pid"], signal.SIGKILL)
+        killed = time.monotonic()
+        self.until(lambda: self.supervisor.state()["worker_deaths"] > deaths)
+        # What the dead worker had sent already still comes: a result counts once its stream has moved.
+        noticed = time.monotonic()
+        self.until(lambda: all(self._arrived[name][-1] > noticed + 0.2 for name in names))
+        gaps = {}
+        for name in names:
+            times = [t for t in self._arrived[name] if t > killed - 1]
+            gaps[name] = max(after - before for before, after in pairwise(times))
+        return gaps
+
+    def close(self) -> None:
+        """Ends it."""
+        self._over.set()
+        self._thread.join(60)
+
+
+def measure(port: int, streams: int, workers: int, kills: int, model: str) -> list[dict[str, float]]:
+    """The gaps of each kill, by stream.
+
+    Args:
+        port: Of a `StreamServer`.
+        streams: How many streams.
+        workers: How many workers, beside the spare one.
+        kills: How many workers are killed, one after the other.
+        model: Shipped model or checkpoint file.
+    """
+    given = {"source": f"tcp://127.0.0.1:{port}", "targets": {"t": [100, 60, 40, 40]}}
+    names = [f"s{k}" for k in range(streams)]
+    config = ServeConfig(
+        model=model, device="cpu", workers=WorkersConfig(count=workers), results=ResultsConfig(stdout=False),
+        streams={name: parse_stream(name, given, "the trial") for name in names},
+    )  # fmt: skip
+    trial, out = Trial(config, workers), []
+    try:
+        for _ in range(kills):
+            trial.until(trial.steady)
+            out.append(trial.kill_one())
+    finally:
+        trial.close()
+    return out
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and print the gaps."""
+    parser = argparse.ArgumentParser(description="What a dead worker costs its streams.")
+    parser.add_argument("--streams", type=int, default=4, metavar="N")
+    parser.add_argument("--workers", type=int, default=2, metavar="N", help="beside the spare one")
+    parser.add_argument("--kills", type=int, default=3, metavar="N")
+    parser.add_argument("--model", default="siamtrack-n")
+    args = parser.parse_args(argv)
+    command = [sys.executable, "-m", "tracker.serve.synthetic", "--width=640", "--height=360"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            port = int(server.stdout.readline().split()[0])
+            gaps = measure(port, args.streams, args.workers, args.kills, args.model)
+        finally:
+            server.kill()
+    for number, one in enumerate(gaps, 1):
+        each = ", ".join(f"{name} {gap:.2f} s" for name, gap in one.items())
+        print(f"kill {number}: no result for {each}")
+    print(f"longest: {max(gap for one in gaps for gap in one.values()):.2f} s; load {os.getloadavg()[0]:.1f}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
