@@ -17,8 +17,8 @@ from tracker.types import Frame, VideoInfo
 
 OPENING = {"analyzeduration": "1000000", "probesize": "500000", "fpsprobesize": "0"}
 """FFmpeg options: a stream is opened with its first key frame. By itself FFmpeg reads twenty frames more to guess a
-frame rate, which nobody asks for here, and `fflags=nobuffer` would throw away the key frame that was read. What is behind
-after opening is decoded at once, and the newest frame is taken."""
+frame rate, which nobody asks for here, and `fflags=nobuffer` would throw away the key frame that was read. What is
+behind after opening is decoded at once, and the newest frame is taken."""
 
 
 class LiveReader:
