@@ -191,6 +191,7 @@ def loop(
         except StopIteration:
             return
         status.state, status.dropped, status.reconnects = source.state, source.dropped - dropped, source.reconnects
+        status.damaged = source.damaged
         if frame is None:
             if viewer is not None and viewer.wait(status).quit:
                 return

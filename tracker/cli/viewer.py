@@ -31,6 +31,7 @@ class Status:
 
     state: str = "live"
     dropped: int = 0
+    damaged: int = 0
     reconnects: int = 0
     fps: float = 0.0
     latencies: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
@@ -44,12 +45,14 @@ class Status:
 
     def line(self) -> str:
         """For the screen."""
-        return f"{self.fps:.0f} fps | latency {1000 * self.latencies[0]:.0f} ms | dropped {self.dropped}"
+        line = f"{self.fps:.0f} fps | latency {1000 * self.latencies[0]:.0f} ms | dropped {self.dropped}"
+        return f"{line} | damaged {self.damaged}" if self.damaged else line
 
     def summary(self) -> list[str]:
         """For the last line."""
         mean = self.latencies[2] / max(self.frames, 1)
         parts = [f"{self.dropped} dropped", f"latency {1000 * mean:.0f} ms (at most {1000 * self.latencies[1]:.0f})"]
+        parts += [f"{self.damaged} damaged and left out"] * bool(self.damaged)
         return parts + ([f"reconnected {self.reconnects} times"] if self.reconnects else [])
 
 

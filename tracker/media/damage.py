@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import zlib
 
-import numpy as np
-
 from tracker.types import Image
 
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 GREY = 128
 """What libjpeg leaves where a scan ends early."""
+
+UNWRITTEN = bytes(64)
+"""So many zeros in a row are sectors that were never written, or a flat part of the picture."""
 
 
 def structure_fault(data: bytes) -> str:
@@ -87,20 +88,11 @@ def scan_fault(data: bytes, image: Image) -> str:
     if data.find(b"Exif", 0, start) >= 0:  # the picture may have been turned: whichever corner is last in the file
         last += [image[:4, -4:], image[-4:, :4], image[:4, :4]]
     grey = any(bool((block == GREY).all()) for block in last)
-    progressive, zeros = b"\xff\xc2" in data[:start], _has_zeros(data, start)
+    progressive, zeros = data.find(b"\xff\xc2", 0, start) >= 0, data.find(UNWRITTEN, start) >= 0
     if not (grey or progressive or zeros):
         return ""
     unwritten = zeros and not progressive and not _zeros_mean_flat(data[:start])
     return "it is damaged: a part of its picture is missing" if unwritten or _ffmpeg_refuses(data) else ""
-
-
-def _has_zeros(data: bytes, start: int) -> bool:
-    """Whether 64 zeros in a row are in data[start:]: sectors that were never written, or a flat part of the picture."""
-    words = np.frombuffer(data, np.uint64, (len(data) - start) // 8, start)
-    zeros = np.flatnonzero(words == 0)
-    return len(zeros) >= 7 and bool(
-        (zeros[6:] - zeros[:-6] == 6).any()
-    )  # 64 zeros hold 7 whole words wherever they begin
 
 
 def _zeros_mean_flat(header: bytes) -> bool:

@@ -46,7 +46,7 @@ class Snapshot:
         tracks: What is followed.
         picture: The frame as JPEG, without anything drawn on it.
         views: What the network saw of one target, or None.
-        figures: fps, tracker_ms, dropped: what the page shows as numbers.
+        figures: fps, tracker_ms, dropped, damaged: what the page shows as numbers.
     """
 
     seq: int

@@ -153,6 +153,7 @@ class Worker(threading.Thread):
             "fps": round(1 / self._interval, 1) if self._interval else 0.0,
             "tracker_ms": round(1000 * self._cost * len(tracks), 1),
             "dropped": self._source.dropped,
+            "damaged": self._source.damaged,
         }
         seen = self._group.views() if tracks and with_views else None
         views = encode_views(*seen) if seen else None

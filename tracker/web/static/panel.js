@@ -29,6 +29,7 @@ export class Panel {
     $("delay").value = header.delay_ms || "–";
     $("cost").value = header.tracker_ms ? header.tracker_ms.toFixed(0) : "–";
     $("dropped").value = header.dropped;
+    $("damaged").value = header.damaged;
     $("skipped").value = header.skipped;
     $("index").value = header.index;
     this.targets(header.tracks);
