@@ -59,6 +59,7 @@ setup(
     cmdclass={"build_py": WithRecipes},
     package_dir={"": "."},  # an editable install is then a plain path, in which type checkers find py.typed
     packages=find_packages(include=["tracker", "tracker.*"]),
+    py_modules=["siamtrack"],  # the command, apart from the package
     package_data={
         "tracker": [
             "weights/*",
@@ -84,5 +85,5 @@ setup(
         "threadpoolctl>=3.3",  # limits the threads of numpy's BLAS, whichever that is
     ],
     extras_require=EXTRAS,
-    entry_points={"console_scripts": ["siamtrack=tracker.cli.__main__:main"]},
+    entry_points={"console_scripts": ["siamtrack=siamtrack:main"]},
 )

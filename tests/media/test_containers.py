@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -128,24 +129,44 @@ def test_half_a_picture_in_motion_jpeg_is_not_shown(tmp_path: Path) -> None:
     assert len(seen) == N - 1
 
 
-@pytest.mark.parametrize("part", [0.75, 0.9])
-@pytest.mark.parametrize("name", ["c.mkv", "c.avi", "c.webm"])
-def test_a_file_that_is_cut_short_says_so_after_its_last_frame(tmp_path: Path, name: str, part: float) -> None:
-    codec = {"c.mkv": "libx264", "c.avi": "mjpeg", "c.webm": "libvpx"}[name]
-    path = write_clip(
-        tmp_path / name,
-        [numbered(k) for k in range(N)],
-        codec=codec,
-        pix_fmt="yuvj420p" if codec == "mjpeg" else "yuv420p",
-    )
-    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * part)])
-    seen = []
-    with (
-        open_source(path) as source,
-        pytest.raises(SourceError, match=r"failed at frame \d+, after \d+ were delivered.*cut short"),
-    ):
-        seen.extend(number_of(f.image) for f in source)
-    assert 3 < len(seen) < N and seen == list(range(len(seen)))
+FRONT: dict[str, Any] = {"options": {"movflags": "+faststart"}}
+
+CUT: dict[str, dict[str, Any]] = {
+    "plain.mkv": {"more": {"bf": "0"}},
+    "b-frames.mkv": {"more": {"bf": "3"}},
+    "front.mp4": FRONT,
+    "fragments.mp4": {"options": {"movflags": "frag_keyframe+empty_moov"}},
+    "mpeg4.mov": {"codec": "mpeg4", **FRONT},
+    "pictures.mov": {"codec": "png", "pix_fmt": "rgb24", **FRONT},
+    "vp8.webm": {"codec": "libvpx"},
+    "stills.avi": {"codec": "mjpeg", "pix_fmt": "yuvj420p"},
+    "lossless.avi": {"codec": "huffyuv", "pix_fmt": "yuv422p"},
+    "raw.avi": {"codec": "rawvideo"},
+    "palette.gif": {"codec": "gif", "pix_fmt": "rgb8"},
+    "animated.png": {"codec": "apng", "pix_fmt": "rgb24", "form": "apng"},
+    "flash.flv": {"codec": "flv"},
+    "planes.y4m": {"codec": "wrapped_avframe"},
+    "row.mjpeg": {"codec": "mjpeg", "pix_fmt": "yuvj420p"},
+}
+
+
+@pytest.mark.parametrize("name", CUT)
+def test_a_file_that_is_cut_short_gives_whole_frames_at_their_numbers_and_says_so(tmp_path: Path, name: str) -> None:
+    clip = write_clip(tmp_path / name, [numbered(k) for k in range(N)], **CUT[name])
+    with open_source(clip) as source:
+        whole = [f.image for f in source]
+    assert len(whole) == N, "and the whole file is not called cut short"
+    data, cut = clip.read_bytes(), tmp_path / f"cut-{name}"
+    for part in (0.55, 0.68, 0.8, 0.93):
+        cut.write_bytes(data[: int(len(data) * part)])
+        seen = []
+        with (
+            open_source(cut) as source,
+            pytest.raises(SourceError, match=r"failed at frame \d+, after \d+ were delivered.*cut short"),
+        ):
+            seen.extend(f.image for f in source)
+        assert 0 < len(seen) < N
+        assert all(np.array_equal(a, b) for a, b in zip(seen, whole, strict=False))
 
 
 @pytest.mark.parametrize(

@@ -106,3 +106,20 @@ def test_fit_into_keeps_the_shape_of_the_picture() -> None:
     out = fit_into(np.full((10, 20, 3), 200, np.uint8), 40, 40)
     assert out.shape == (40, 40, 3)
     assert (out[10:30] == 200).all() and (out[:10] == 0).all() and (out[30:] == 0).all()
+
+
+def test_a_tiff_of_several_pages_is_refused_and_one_with_a_thumbnail_read(tmp_path: Path) -> None:
+    colour = np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8)
+    path = tmp_path / "pages.tif"
+    cv2.imwritemulti(str(path), [colour, colour, colour])
+    with pytest.raises(ImageError, match="3 pages"):
+        read_image(path)
+    cv2.imwrite(str(path), colour)
+    data = bytearray(path.read_bytes())
+    assert data[:4] == b"II*\0"
+    first = int.from_bytes(data[4:8], "little")
+    count = int.from_bytes(data[first : first + 2], "little")
+    data[first + 2 + 12 * count : first + 6 + 12 * count] = len(data).to_bytes(4, "little")
+    reduced = (254).to_bytes(2, "little") + (4).to_bytes(2, "little") + (1).to_bytes(4, "little") * 2
+    path.write_bytes(bytes(data) + (1).to_bytes(2, "little") + reduced + bytes(4))
+    assert np.array_equal(read_image(path), colour)

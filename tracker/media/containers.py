@@ -58,8 +58,9 @@ def video_stream(container: Any, name: str) -> Any:
 
 def is_cut_short(path: Path) -> bool:
     """Whether a file ends before its container says: MP4 by its boxes (ISO/IEC 14496-12, 4.2), Matroska by the size of
-    its segment (RFC 8794, 6), AVI by its RIFF chunks, GIF by its trailer. Containers that tell
-    no size (MPEG-TS, raw streams) are never cut short.
+    its segment (RFC 8794, 6), AVI by its RIFF chunks, GIF and PNG by their trailers, FLV by the size of its last tag,
+    YUV4MPEG2 by the size of a frame, JPEGs behind one another by the end of the last. Containers that tell no size
+    (MPEG-TS and -PS, raw streams) are never cut short.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -71,9 +72,49 @@ def is_cut_short(path: Path) -> bool:
         if head[:4] == b"RIFF":
             return _riff_is_cut(file, size)
         if head[:4] == b"GIF8":
-            file.seek(max(0, size - 64))
-            return not file.read().rstrip(b"\0").endswith(b"\x3b")
+            return not _tail(file, size, 64).rstrip(b"\0").endswith(b"\x3b")
+        if head.startswith(b"\x89PNG"):
+            return b"IEND\xae\x42\x60\x82" not in _tail(file, size, 1 << 16)
+        if head.startswith(b"FLV\x01"):
+            return _flv_is_cut(file, size)
+        if head.startswith(b"YUV4MPEG2 "):
+            return _yuv4mpeg_is_cut(file, size)
+        if head.startswith(b"\xff\xd8\xff"):
+            tail = _tail(file, size, 1 << 22)
+            return tail.rfind(b"\xff\xd9") < tail.rfind(b"\xff\xd8\xff")
     return False
+
+
+def _tail(file: IO[bytes], size: int, count: int) -> bytes:
+    file.seek(max(0, size - count))
+    return file.read()
+
+
+def _flv_is_cut(file: IO[bytes], size: int) -> bool:
+    """Behind each tag stands its size (Adobe Flash Video File Format 10.1, E.3)."""
+    length = int.from_bytes(_tail(file, size, 4), "big")
+    if not 11 <= length <= size - 4:
+        return True
+    file.seek(size - 4 - length)
+    head = file.read(4)
+    return head[0] & 0x1F not in (8, 9, 18) or 11 + int.from_bytes(head[1:], "big") != length
+
+
+def _yuv4mpeg_is_cut(file: IO[bytes], size: int) -> bool:
+    """Frames are of one size, each behind a line FRAME (yuv4mpeg(5)); False where that line has parameters."""
+    file.seek(0)
+    header = file.readline(4096)
+    words = {word[:1]: word[1:] for word in header.split()[1:]}
+    if file.readline(80) != b"FRAME\n" or not (words.get(b"W", b"").isdigit() and words.get(b"H", b"").isdigit()):
+        return False
+    width, height, kind = int(words[b"W"]), int(words[b"H"]), words.get(b"C", b"420")
+    half_w, half_h = (width + 1) // 2, (height + 1) // 2
+    planes = {b"420": 2 * half_w * half_h, b"422": 2 * half_w * height, b"444": 2 * width * height, b"mono": 0}
+    bare = next((name for name in planes if kind.startswith(name)), b"")
+    if not bare or kind.startswith(b"444alpha"):
+        return False
+    deep = kind[len(bare) :].startswith((b"p1", b"1"))
+    return (size - len(header)) % ((width * height + planes[bare]) * (2 if deep else 1) + 6) != 0
 
 
 def _mp4_is_cut(file: IO[bytes], size: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from typing import Any
 
 from tracker.types import Image
 
@@ -18,7 +19,8 @@ def structure_fault(data: bytes) -> str:
     """What is wrong with a picture file as its container tells without decoding; "" where nothing is.
 
     JPEG: its end marker is there. PNG: every chunk is there with its checksum (ISO/IEC 15948, 5.3). WebP: as long as
-    its header says. An animation is no single picture.
+    its header says. An animation is no single picture, nor is a TIFF file of several
+    pages.
     """
     if data.startswith(JPEG):
         return "" if data.rfind(b"\xff\xd9", scan_start(data)) >= 0 else "it is cut short: its end is missing"
@@ -28,7 +30,30 @@ def structure_fault(data: bytes) -> str:
         if len(data) < 8 + int.from_bytes(data[4:8], "little"):
             return "it is cut short: its end is missing"
         return ANIMATED if is_animated(data) else ""
+    if data[:4] in TIFF and tiff_pages(data) > 1:
+        return f"it holds {tiff_pages(data)} pages, not one picture; save each page as a file of its own"
     return ""
+
+
+TIFF = {b"II*\0": "little", b"MM\0*": "big"}
+
+
+def tiff_pages(data: bytes) -> int:
+    """Pages of a TIFF file (TIFF 6.0, section 2), without thumbnails and reduced copies; 1 where its directories make no sense."""
+    order: Any = TIFF[data[:4]]
+
+    def value(at: int, length: int) -> int:
+        return int.from_bytes(data[at : at + length], order)
+
+    pages, at, seen = 0, value(4, 4), set[int]()
+    while at and at not in seen and at + 2 <= len(data):
+        seen.add(at)
+        count = value(at, 2)
+        entries = range(at + 2, at + 2 + 12 * count, 12)
+        reduced = any(value(entry, 2) == 254 and value(entry + 8, 4) & 1 for entry in entries)  # NewSubfileType
+        pages += not reduced
+        at = value(at + 2 + 12 * count, 4)
+    return max(pages, 1)
 
 
 ANIMATED = "it is an animation, not one picture; give the file by itself as the source, or take its pictures apart"

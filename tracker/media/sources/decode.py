@@ -40,8 +40,10 @@ class Decoder:
         patience: Seconds after which a stream that sends packets, but no key frame to begin with, is given up.
         strict: Whether the first damage raises `DamagedError`: which frames survive one is certain only without frame
             threads.
+        cut: The file is known to end too early: packets of which only a part is there are left out, uncounted.
 
     Attributes:
+        draining: No packets are left: what comes now was held back to be put in order.
         damaged: Frames that were left out since the first one was decoded.
     """
 
@@ -53,9 +55,10 @@ class Decoder:
         *,
         threads: str = "AUTO",
         strict: bool = False,
+        cut: bool = False,
         patience: float = float("inf"),
     ) -> None:
-        self.damaged, self._any = 0, False
+        self.damaged, self.draining, self._any, self._cut = 0, False, False, cut
         self._error: av.FFmpegError | OSError | None = None
         self._container, self._stream, self._name, self._strict = container, stream, name, strict
         self._deadline = time.monotonic() + patience
@@ -73,6 +76,9 @@ class Decoder:
             av.FFmpegError, OSError: Nothing at all could be decoded, or reading failed.
         """
         for packet in self._packets():
+            self.draining = not packet.size
+            if self._cut and packet.is_corrupt:
+                continue
             try:
                 frames = packet.decode()
             except EOFError:

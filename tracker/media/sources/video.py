@@ -101,8 +101,10 @@ class VideoFileSource(SourceBase):
         self._container = av.open(file_address(self._path))
         try:
             self._stream = video_stream(self._container, str(self._path))
-            strict = threads == "AUTO"
-            self._decoder = Decoder(self._container, self._stream, str(self._path), threads=threads, strict=strict)
+            strict, self._cut = threads == "AUTO", is_cut_short(self._path)
+            self._decoder = Decoder(
+                self._container, self._stream, str(self._path), threads=threads, strict=strict, cut=self._cut
+            )
         except BaseException:
             self._container.close()
             raise
@@ -149,15 +151,37 @@ class VideoFileSource(SourceBase):
         """
         given = 0
         try:
-            for frame in self._decoder:
+            for frame in self._whole():
                 yield frame
                 given += 1
         except DamagedError:
             self._container.close()
             self._open("NONE")
-            yield from itertools.islice(self._decoder, given, None)
-        if is_cut_short(self._path):
+            yield from itertools.islice(self._whole(), given, None)
+        if self._cut:
             raise CutShortError("the file is cut short: its end is missing")
+
+    def _whole(self) -> Iterator[Any]:
+        """The frames up to where a file is cut short.
+
+        Frames that wait for missing ones before them (B-frames are stored behind the frame that they look ahead to) would take
+        their numbers; the jump of the time stamps tells. The last picture of a GIF has no length of its own that could tell.
+        """
+        if not self._cut:
+            yield from self._decoder
+            return
+        gap = 1.5 / (self._rate * self._stream.time_base) if self._rate else float("inf")
+        gif, held = self.format == "gif", None
+        last: int | None = None
+        for frame in self._decoder:
+            if self._decoder.draining and last is not None and frame.pts is not None and frame.pts - last > gap:
+                return
+            last = frame.pts
+            if not gif:
+                yield frame
+            elif held is not None:
+                yield held
+            held = frame
 
     def _advance(self) -> Any:
         frame = next(self._frames)
