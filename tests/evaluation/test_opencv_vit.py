@@ -1,4 +1,4 @@
-"""`opencv:vit` is measured at its best: its network gets RGB with ImageNet's deviations, whatever the installed OpenCV does to them."""
+"""`opencv:vit` is measured at its best: its network gets RGB and ImageNet's deviations, whatever OpenCV does."""
 
 from __future__ import annotations
 

@@ -129,14 +129,12 @@ def draw(results: Results, path: Path) -> bool:
     panels = [key for key in ("stages", "compare", "targets", "sizes", "soak") if key in results]
     if not panels:
         return False
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(5.2 * columns, 3.2 * rows), layout="constrained", squeeze=False)
+    figure = Figure(figsize=(5.2 * columns, 3.2 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.flat[len(panels) :]:
         axis.set_axis_off()
     for axis, key in zip(axes.flat, panels, strict=False):
@@ -160,7 +158,6 @@ def draw(results: Results, path: Path) -> bool:
         axis.spines[["top", "right"]].set_visible(False)
     with atomic_path(path) as part:
         figure.savefig(part, dpi=110)
-    plt.close(figure)
     return True
 
 

@@ -32,6 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     _check(args, study_file)
     dataset = _load(args)
 
+    import optuna
+
     from tracker.evaluation.summary import provenance
     from tracker.evaluation.tuning.plan import usable
     from tracker.evaluation.tuning.report import score_lines, write_tuning
@@ -52,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.overwrite:
         study_file.unlink(missing_ok=True)
     study_file.parent.mkdir(parents=True, exist_ok=True)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = open_study(study_file, search, args.resume)
     split = search.split
     _say(

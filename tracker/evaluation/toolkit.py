@@ -8,8 +8,6 @@ them).
 
 from __future__ import annotations
 
-import contextlib
-import io
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,7 +54,7 @@ class _View:
 
 
 def toolkit_report(results: Path, dataset: Dataset, trackers: list[str]) -> dict[str, dict[str, float]]:
-    """What the got10k package says of result folders.
+    """What the got10k package says of result folders; it prints lines of its own.
 
     Args:
         results: Folder that holds `dataset.results_folder` (the package's result_dir).
@@ -75,11 +73,7 @@ def toolkit_report(results: Path, dataset: Dataset, trackers: list[str]) -> dict
             "OTB-like sets."
         )
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            import matplotlib
-
-            matplotlib.use("Agg")
-            from got10k.experiments import ExperimentGOT10k, ExperimentOTB, ExperimentUAV123
+        from got10k.experiments import ExperimentGOT10k, ExperimentOTB, ExperimentUAV123
     except ImportError as error:
         raise ConfigError(
             f"The got10k package can't be imported ({error}); `pip install got10k six` mends that."
@@ -106,7 +100,7 @@ def toolkit_report(results: Path, dataset: Dataset, trackers: list[str]) -> dict
         def plot_curves(self, *args: Any, **kwargs: Any) -> None:
             """Ours are drawn elsewhere."""
 
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+    with tempfile.TemporaryDirectory() as folder:
         table = Report(folder).report(trackers)
     names = NAMES[dataset.rules]
     return {

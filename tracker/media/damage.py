@@ -39,7 +39,7 @@ TIFF = {b"II*\0": "little", b"MM\0*": "big"}
 
 
 def tiff_pages(data: bytes) -> int:
-    """Pages of a TIFF file (TIFF 6.0, section 2), without thumbnails and reduced copies; 1 where its directories make no sense."""
+    """Pages of a TIFF file (TIFF 6.0, section 2) without reduced copies; 1 where its directories make no sense."""
     order: Any = TIFF[data[:4]]
 
     def value(at: int, length: int) -> int:

@@ -47,7 +47,6 @@ def open_study(storage: Path | None, search: Search, resume: bool) -> Study:
     from optuna.storages.journal import JournalFileBackend
     from optuna.trial import TrialState
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     if storage is not None and storage.exists() and not resume:
         raise OutputError(f"The study {storage} exists; continue it with --resume or start anew with --overwrite.")
     few = max(2, len(search.split.validation) // 5)

@@ -182,17 +182,12 @@ class CameraSource(SourceBase):
         from tracker.media.images import to_bgr8
 
         self._to_bgr8, self._camera_index = to_bgr8, index
-        # OpenCV prints several lines of its own when there is no such camera; the one sentence below says it all.
-        level = cv2.utils.logging.getLogLevel()
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-        try:
-            self._capture = cv2.VideoCapture(index)
-        finally:
-            cv2.utils.logging.setLogLevel(level)
-        if not self._capture.isOpened():
-            raise SourceError(
-                f"Can't open camera {index}: {_cameras_here()}.", passing=Path(f"/dev/video{index}").exists()
-            )
+        there = not sys.platform.startswith("linux") or Path(f"/dev/video{index}").exists()
+        self._capture: Any = (
+            cv2.VideoCapture(index) if there else None
+        )  # where there is none OpenCV prints lines of its own
+        if self._capture is None or not self._capture.isOpened():
+            raise SourceError(f"Can't open camera {index}: {_cameras_here()}.", passing=there)
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         self._opened, self._index = time.monotonic(), 0
         ok, image = self._capture.read()

@@ -164,8 +164,8 @@ class VideoFileSource(SourceBase):
     def _whole(self) -> Iterator[Any]:
         """The frames up to where a file is cut short.
 
-        Frames that wait for missing ones before them (B-frames are stored behind the frame that they look ahead to) would take
-        their numbers; the jump of the time stamps tells. The last picture of a GIF has no length of its own that could tell.
+        Frames that wait for missing ones before them (B-frames are stored behind the frame that they look ahead to)
+        would take their numbers; the jump of the time stamps tells. The last picture of a GIF has no length of its own.
         """
         if not self._cut:
             yield from self._decoder
