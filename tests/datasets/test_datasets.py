@@ -12,7 +12,7 @@ import pytest
 
 from tests.evaluation.trees import SIZE, got10k_tree, images, otb_tree, text, vot_tree, walk
 from tracker.datasets import otb
-from tracker.datasets.others import package_table
+from tracker.datasets.package_tables import package_table
 from tracker.datasets.registry import DATASETS, load_dataset
 from tracker.datasets.vot import corners_to_boxes
 from tracker.errors import SourceError

@@ -7,7 +7,8 @@ import pytest
 
 from tests.tracking.standin import SEARCH, STRIDE, ground, pixel_tracker, put, thing
 from tracker.geometry import iou
-from tracker.tracking.decode import cosine_window, weigh_boxes
+from tracker.tracking.cosine_window import cosine_window
+from tracker.tracking.decode import weigh_boxes
 from tracker.tracking.multi import MultiTracker
 from tracker.tracking.tracker import SiamTracker
 from tracker.types import TrackState

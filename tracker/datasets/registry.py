@@ -9,8 +9,12 @@ from pathlib import Path
 from tracker.datasets.base import Dataset, SequenceData
 from tracker.datasets.folder import load_folder
 from tracker.datasets.got10k import load_got10k
+from tracker.datasets.lasot import load_lasot
+from tracker.datasets.nfs import load_nfs
 from tracker.datasets.otb import load_dtb70, load_otb
-from tracker.datasets.others import load_lasot, load_nfs, load_tcolor128, load_trackingnet, load_uav
+from tracker.datasets.tcolor128 import load_tcolor128
+from tracker.datasets.trackingnet import load_trackingnet
+from tracker.datasets.uav import load_uav
 from tracker.datasets.vot import load_vot
 from tracker.errors import SourceError, reading, shown
 from tracker.files import as_path

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.datasets.otb import RANGES
+from tracker.datasets.package_tables import package_table
 from tracker.datasets.tracks import AnnotatedTrack, BadFiles, DataError, gather, read_index, read_table
 from tracker.errors import ConfigError
 from tracker.files import content_of, write_atomic
@@ -91,7 +92,7 @@ def read_lasot(
                 boxes = np.where(read_table(file, len(frames), 1) > 0, 0.0, boxes)
         return [AnnotatedTrack(folder.name, frames, boxes, folder.name.rsplit("-", 1)[0])]
 
-    wanted = set(_package_table("lasot.json")[_choice("LaSOT", subset, ("train", "test"))]) if subset else None
+    wanted = set(package_table("lasot.json")[_choice("LaSOT", subset, ("train", "test"))]) if subset else None
     folders = sorted(
         (f.parent for p in ("*/groundtruth.txt", "*/*/groundtruth.txt") for f in root.glob(p)), key=natural
     )
@@ -259,20 +260,3 @@ def _choice(what: str, subset: str, allowed: tuple[str, ...]) -> str:
     if subset not in allowed:
         raise ConfigError(f"{what} has no subset {subset!r}; choose {' or '.join(allowed)}.")
     return subset
-
-
-def _package_table(name: str) -> Any:
-    """A table of the installed got10k package, read without importing it."""
-    import importlib.util
-
-    spec = importlib.util.find_spec("got10k")
-    path = (
-        Path(spec.submodule_search_locations[0]) / "datasets" / name
-        if spec and spec.submodule_search_locations
-        else None
-    )
-    if path is None or not path.is_file():
-        raise ConfigError(
-            f"The table {name} of the got10k package is needed to tell the subsets apart; `pip install got10k` adds it."
-        )
-    return json.loads(path.read_text(encoding="utf-8"))

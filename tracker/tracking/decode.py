@@ -7,13 +7,13 @@ cosine window), `decode_scales` compares a pyramid of search scales (SiamFC, Ber
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from tracker.config import TrackingConfig
+from tracker.tracking.cosine_window import cosine_window, middle_of_window
 
 Map = NDArray[np.float32]
 
@@ -49,24 +49,9 @@ class Decoded:
     online: Map | None = None
 
 
-@lru_cache(maxsize=16)
-def cosine_window(height: int, width: int) -> Map:
-    """(height, width) outer product of two Hann windows, 1 in the middle."""
-    window = np.outer(np.hanning(height + 2)[1:-1], np.hanning(width + 2)[1:-1])
-    return (window / window.max()).astype(np.float32)
-
-
 def sigmoid(x: NDArray[np.float32]) -> Map:
     """1 / (1 + exp(-x)), without overflow."""
     return np.asarray(0.5 * np.tanh(0.5 * x) + 0.5, dtype=np.float32)
-
-
-@lru_cache(maxsize=16)
-def _middle_of_window(height: int, width: int, cells: int) -> Map:
-    """(height, width) middle of the cosine window of `cells` x `cells`, or of their own where they are more."""
-    top, left = max((cells - height) // 2, 0), max((cells - width) // 2, 0)
-    window = cosine_window(max(cells, height), max(cells, width))
-    return np.ascontiguousarray(window[top : top + height, left : left + width])
 
 
 def _change(ratio: Map) -> Map:
@@ -141,7 +126,7 @@ def weigh_boxes(
     if online is not None:
         held = np.minimum(np.maximum(online, 0.0), 1.0)
         chosen = (1 - config.online_weight) * weighted + config.online_weight * (penalty * held)
-    window = _middle_of_window(*response.shape, cells)
+    window = middle_of_window(*response.shape, cells)
     mixed = (1 - config.window_influence) * chosen + config.window_influence * window
     return Weighed(logits, boxes, response, weighted, mixed, online)
 

@@ -15,7 +15,7 @@ from tracker.errors import ConfigError
 from tracker.training import distributed
 from tracker.training.config import TrainConfig
 from tracker.training.data.batch import Match, PairBatchLike
-from tracker.training.losses import box, distillation, metric, response  # noqa: F401  (they register their losses)
+from tracker.training.losses import box, distillation, focal, logistic, metric  # noqa: F401  (they register their losses)
 from tracker.training.losses.base import _LOSSES, Criterion
 from tracker.training.losses.mining import PairMining
 

@@ -1,0 +1,38 @@
+"""Tables of frame ranges and splits out of the got10k package, and the check that frames and boxes are as many."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tracker.errors import SourceError
+
+
+def package_table(name: str) -> Any:
+    """A table (frame ranges, splits) out of the installed got10k package, read without importing it.
+
+    Importing got10k needs `six` and `wget`, which it doesn't use for this; its json files can be read all the same.
+
+    Raises:
+        SourceError: The package isn't installed.
+    """
+    spec = importlib.util.find_spec("got10k")
+    path = (
+        Path(spec.submodule_search_locations[0]) / "datasets" / name
+        if spec and spec.submodule_search_locations
+        else None
+    )
+    if path is None or not path.is_file():
+        raise SourceError(
+            f"The table {name} of the got10k package is needed for this data set; `pip install got10k` adds it."
+        )
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def check_counts(frames: list[str], truth: np.ndarray, where: Path) -> None:
+    if len(frames) != len(truth):
+        raise SourceError(f"{where} has {len(truth)} lines for {len(frames)} images; they must be as many.")
