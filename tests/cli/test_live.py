@@ -219,3 +219,19 @@ def test_the_search_is_limited_in_time_where_frames_do_not_wait(
     add_model_options(parser)
     args = parser.parse_args(["--model", str(tmp_path / "tiny.safetensors"), *options])
     assert load_tracker(args, live).core.config.redetect_budget_ms == budget
+
+
+def test_damaged_frames_are_counted_in_the_summary(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tests.media.clips import numbered, write_clip
+
+    clip = write_clip(tmp_path / "c.avi", [numbered(k) for k in range(12)], codec="mjpeg", pix_fmt="yuvj420p")
+    data = bytearray(clip.read_bytes())
+    at = data.find(b"\xff\xd8\xff", len(data) // 2)
+    end = data.find(b"\xff\xd9", at)
+    data[(at + end) // 2 : end - 8] = bytes(end - 8 - (at + end) // 2)
+    clip.write_bytes(data)
+    model = str(place / "tiny.safetensors")
+    assert run(live.main, [str(clip), "--no-show", "--box", "10,10,28,28", "--model", model]) == 0
+    assert "1 damaged and left out" in capsys.readouterr().out.splitlines()[-1]

@@ -109,6 +109,17 @@ async def frame_of(
     raise AssertionError("closed before a frame")
 
 
+def test_the_page_is_told_of_damaged_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Endless, "damaged", 2, raising=False)
+
+    async def body(client: TestClient, worker: Worker) -> None:
+        async with client.ws_connect("/ws") as socket:
+            header, _ = await frame_of(socket)
+            assert header["damaged"] == 2
+
+    serve(body)
+
+
 def test_the_token_is_asked_for() -> None:
     async def body(client: TestClient, worker: Worker) -> None:
         for path in ("/", "/?token=wrong", "/static/app.js", "/ws", "/recordings/x.mp4"):
