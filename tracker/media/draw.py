@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -55,7 +55,9 @@ def text_scale(image: Image) -> float:
     return max(0.38, min(image.shape[:2]) / 900)
 
 
-def draw_tracks(frame: Frame, tracks: Sequence[Track], *, note: str = "") -> Image:
+def draw_tracks(
+    frame: Frame, tracks: Sequence[Track], *, note: str = "", names: Mapping[int, str] | None = None
+) -> Image:
     """A frame with its tracks drawn on a copy.
 
     Tracking: a solid box in the colour of the target. Uncertain: thinner, amber, dashed. Lost: no box, a badge in the
@@ -65,13 +67,16 @@ def draw_tracks(frame: Frame, tracks: Sequence[Track], *, note: str = "") -> Ima
         frame: The frame; it isn't changed.
         tracks: Its tracks.
         note: A line for the lower left corner, such as "31 fps".
+        names: target id -> name; without it targets are numbered where there are several.
     """
     image = frame.image.copy()
     several = len(tracks) > 1 or any(t.target_id for t in tracks)
+    known = names or {}
+    called = {t.target_id: known.get(t.target_id, f"#{t.target_id}" if several else "") for t in tracks}
     for track in tracks:
         if track.visible:
-            _draw_box(image, track, several)
-    lost = [f"#{t.target_id} LOST" if several else "LOST" for t in tracks if not t.visible]
+            _draw_box(image, track, called[track.target_id])
+    lost = [f"{called[t.target_id]} LOST".strip() for t in tracks if not t.visible]
     x = y = 3 * stroke(image)
     for text in lost:
         y += put_label(image, text, (x, y), RED) + stroke(image)
@@ -80,7 +85,7 @@ def draw_tracks(frame: Frame, tracks: Sequence[Track], *, note: str = "") -> Ima
     return image
 
 
-def _draw_box(image: Image, track: Track, several: bool) -> None:
+def _draw_box(image: Image, track: Track, name: str) -> None:
     thick = stroke(image)
     limit = 4 * max(image.shape[:2])  # OpenCV draws with 16-bit coordinates inside; a box far outside need not be exact
     x0, y0 = (round(float(v)) for v in np.clip(track.box[:2], -limit, limit))
@@ -94,7 +99,7 @@ def _draw_box(image: Image, track: Track, several: bool) -> None:
             image, (x0, y0), (x1, y1), DARK, thick + 2, cv2.LINE_AA
         )  # a dark edge keeps it visible on bright ground
         cv2.rectangle(image, (x0, y0), (x1, y1), colour, thick, cv2.LINE_AA)
-    text = f"#{track.target_id}  {track.score:.2f}" if several else f"{track.score:.2f}"
+    text = f"{name}  {track.score:.2f}".lstrip()
     put_label(image, text + (" ?" if unsure else ""), (x0, y0), colour, above=True, below=y1)
 
 

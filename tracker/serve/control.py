@@ -39,7 +39,7 @@ HEADERS = {
     "Cache-Control": "no-store",
     "Server": "SiamTrack",
 }
-TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
 class Control:

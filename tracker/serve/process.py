@@ -110,6 +110,7 @@ def main(fd: int) -> int:
         plan = Plan.from_dict(unpack(link.recv_bytes())[1])
         cv2.setNumThreads(plan.threads)
         worker = Worker(plan)
+        worker.warm_up()
     except SiamTrackError as error:
         link.send_bytes(pack("unable", {"text": str(error)}))
         return 2

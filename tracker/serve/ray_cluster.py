@@ -48,6 +48,7 @@ class WorkerActor:
         self._problem = ""
         try:
             self._worker = Worker(Plan.from_dict(plan))
+            self._worker.warm_up()
             self._worker.start()
         except SiamTrackError as error:
             self._problem = str(error)

@@ -14,6 +14,9 @@ from tracker.serve.process import Handle
 
 START_WAIT, SILENCE = 120.0, 10.0
 """Seconds that a worker may take to load its model, and that it may say nothing after that."""
+RECOVERY = 5.0
+"""Seconds after a death before the next spare worker starts: loading a model takes a core, which those need that take
+the streams over."""
 INBOX = 4096
 
 Hire = Callable[[], "Handle | None"]
@@ -80,6 +83,7 @@ class Staff:
         self._hire, self._count, self._config = hire, count, config
         self._numbers = 0
         self._next_hire, self._hire_wait = 0.0, 0.5
+        self._spare_from = 0.0
 
     def fill(self) -> None:
         """Start the next worker that is missing, and a spare one when all others are ready."""
@@ -90,7 +94,7 @@ class Staff:
         if len(active) >= self._count:
             spares = [p for p in self.posts.values() if p.spare]
             # The spare one starts last: it must not compete with those that are waited for.
-            if not self._config.spare or spares or not all(p.ready for p in active):
+            if not self._config.spare or spares or not all(p.ready for p in active) or now < self._spare_from:
                 return
         handle = self._hire()
         if handle is None:
@@ -129,3 +133,4 @@ class Staff:
         spare = next((p for p in self.posts.values() if p.spare and p.ready), None)
         if spare is not None and not post.spare:
             spare.spare = False
+            self._spare_from = time.monotonic() + RECOVERY

@@ -16,6 +16,8 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
+import numpy as np
+
 from tracker.errors import SiamTrackError
 from tracker.serve.batching import observe_many
 from tracker.serve.config_file import parse_stream, parse_target
@@ -37,6 +39,8 @@ CPU_CALL = 4
 """Windows in one network call on a CPU: nearly all that a batch saves there."""
 MOST_FAULTS = 5
 """Frames on which tracking may fail before a stream is left out."""
+WARM_FRAMES = 6
+"""Frames until a target at rest is looked for in the small window too."""
 PICTURE_SIDE = 960
 """Pixels of the longest side of a picture that somebody asked for."""
 
@@ -92,6 +96,18 @@ class Worker:
                 "host": socket.gethostname(), "pid": os.getpid(),
             },
         )  # fmt: skip
+
+    def warm_up(self) -> None:
+        """Tracks noise for some frames and takes a saved target up, so that no stream waits for graphs to be built."""
+        image = np.random.default_rng(0).integers(0, 256, (360, 640, 3), dtype=np.uint8)
+        targets = StreamTargets(self._live, self._fingerprint)
+        names = [str(k) for k in range(min(self._call, CPU_CALL))]
+        for k, name in enumerate(names):
+            targets.start(name, image, [40.0 + 120 * k, 150.0, 48.0, 48.0])
+        for number in range(WARM_FRAMES):
+            jobs = [(targets.predict(image), image)]
+            targets.follow(image, observe_many(self._tracker.core, jobs, self._call)[0], number, None)
+        StreamTargets(self._live, self._fingerprint).restore(names[0], *targets.save(names[0]))
 
     def start(self) -> None:
         """Begin to work."""
@@ -256,7 +272,8 @@ class Worker:
             )
             return
         frame, tracks = stream.latest
-        image = draw_tracks(frame, tracks) if values.get("boxes", True) else frame.image
+        names = stream.targets.names if stream.targets is not None else {}
+        image = draw_tracks(frame, tracks, names=names) if values.get("boxes", True) else frame.image
         data = {"jpeg": jpeg(image, int(values.get("side", PICTURE_SIDE)))}
         self._reporter.put("picture", {"stream": stream.name, "number": values["number"], "frame": frame.index}, data)
 

@@ -2,8 +2,9 @@
 const $ = (id) => document.getElementById(id);
 let chosen = "";
 
-function cell(text, kind = "") {
+function cell(label, text, kind = "") {
   const td = document.createElement("td");
+  td.dataset.label = label;
   td.textContent = text ?? "";
   td.className = kind;
   return td;
@@ -11,22 +12,30 @@ function cell(text, kind = "") {
 
 function row(stream) {
   const tr = document.createElement("tr");
-  const name = cell("");
+  const name = cell("Stream", "");
   const button = document.createElement("button");
   button.type = "button";
   button.textContent = stream.name;
   button.setAttribute("aria-pressed", String(stream.name === chosen));
   button.addEventListener("click", () => choose(stream.name));
   name.append(button);
-  const state = cell(stream.state, stream.state);
+  const state = cell("State", "");
+  const about = document.createElement("div");
+  const word = document.createElement("span");
+  word.textContent = stream.state;
+  word.className = stream.state;
+  about.append(word);
+  state.append(about);
   if (stream.text && stream.state !== "live") {
     const why = document.createElement("small");
     why.textContent = stream.text;
-    state.append(why);
+    about.append(why);
   }
   const targets = stream.targets.map((t) => `${t.id} ${t.state} ${t.score.toFixed(2)}`).join(", ");
-  tr.append(name, state, cell(targets), cell(stream.frames, "n"), cell(stream.dropped, "n"), cell(stream.tracked, "n"),
-    cell(stream.latency_ms.p50, "n"), cell(stream.latency_ms.p95, "n"), cell(stream.worker, "n"));
+  const { p50, p95 } = stream.latency_ms;
+  const latency = p50 === null ? "" : `${Math.round(p50)}, ${Math.round(p95)} ms`;
+  tr.append(name, state, cell("Targets", targets), cell("Frames", stream.frames, "n"), cell("Dropped", stream.dropped, "n"),
+    cell("Tracked", stream.tracked, "n"), cell("Latency p50, p95", latency, "n"), cell("Worker", stream.worker, "n"));
   return tr;
 }
 
@@ -36,7 +45,8 @@ async function refresh() {
     if (!answer.ok) throw new Error((await answer.json()).error);
     const state = await answer.json();
     const live = state.streams.filter((s) => s.state === "live").length;
-    $("summary").textContent = `${live} of ${state.streams.length} streams live, ${state.workers.filter((w) => w.ready && !w.spare).length} workers`;
+    const workers = state.workers.filter((w) => w.ready && !w.spare).length;
+    $("summary").textContent = `${live} of ${state.streams.length} streams live, ${workers} ${workers === 1 ? "worker" : "workers"}`;
     const focused = document.activeElement?.tagName === "BUTTON" ? document.activeElement.textContent : "";
     $("streams").replaceChildren(...state.streams.map(row));
     if (focused) [...document.querySelectorAll("#streams button")].find((b) => b.textContent === focused)?.focus();
@@ -63,9 +73,13 @@ function picture() {
   next.onload = () => {
     $("picture").src = next.src;
     $("picture").hidden = false;
+    $("which").textContent = chosen;
     setTimeout(picture, 200);
   };
-  next.onerror = () => setTimeout(picture, 1000);
+  next.onerror = () => {
+    $("which").textContent = `${chosen}: there is no picture at the moment`;
+    setTimeout(picture, 1000);
+  };
   next.src = `api/streams/${encodeURIComponent(chosen)}/picture?n=${Date.now()}`;
 }
 
