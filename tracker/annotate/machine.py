@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tracker.annotate.calm import REACH
 from tracker.annotate.frames import Frames
 from tracker.annotate.retrack import Follower, Pass, Running, Tick, alone, join
 from tracker.geometry import Boxes
@@ -135,12 +136,14 @@ class Machine:
         assert key is not None
         box = keys[key]
         assert box is not None
-        one = self._passes[_name(key, box, stretch.start is not None)].until(
-            last if stretch.start is not None else first
-        )
-        rows = slice(first - one.first, last - one.first + 1)
-        part = Pass(first, one.boxes[rows], one.scores[rows], one.lost[rows])
-        return alone(part, self.frames.width, self.frames.height)
+        running = self._passes[_name(key, box, stretch.start is not None)]
+        one = running.until(running.reached)
+        # A box is calm by what is around it, no matter in which pieces the track is written.
+        near = slice(max(first - one.first - REACH, 0), last - one.first + 1 + REACH)
+        part = Pass(one.first + near.start, one.boxes[near], one.scores[near], one.lost[near])
+        boxes, scores, occluded = alone(part, self.frames.width, self.frames.height)
+        rows = slice(first - part.first, last - part.first + 1)
+        return boxes[rows], scores[rows], occluded[rows]
 
     def _follow(self, key: int, box: Box, end: int, tick: Tick | None) -> Pass:
         name = _name(key, box, end >= key)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tracker.annotate.calm import calm
 from tracker.annotate.clip import interpolate, runs
 from tracker.annotate.frames import Frames
 from tracker.geometry import Boxes, check_box, clip_box, cxcywh_to_xywh, iou, xywh_to_cxcywh
@@ -182,7 +183,7 @@ def join(ahead: Pass, back: Pass) -> tuple[Boxes, NDArray[np.float64], NDArray[n
     scores = (1 - share) * ahead.scores + share * back.scores
     trusted = through_f or through_b
     scores = np.where((overlap >= TOGETHER) | trusted, scores, np.minimum(scores, overlap))
-    boxes, scores, occluded = _bridge(boxes, scores, ahead, back, trusted, overlap)
+    boxes, scores, occluded = _bridge(calm(boxes), scores, ahead, back, trusted, overlap)
     boxes[0], boxes[-1], scores[0], scores[-1] = one, two, 1.0, 1.0
     occluded[[0, -1]] = False
     return boxes, np.clip(scores, 0, 1), occluded
@@ -228,4 +229,4 @@ def alone(one: Pass, width: int, height: int) -> tuple[Boxes, NDArray[np.float64
     """
     inside = clip_box(one.boxes, width, height)
     gone = one.lost | ~((inside[:, 2] > 0) & (inside[:, 3] > 0))
-    return np.where(gone[:, None], np.nan, one.boxes), one.scores.copy(), np.zeros(len(one.boxes), bool)
+    return calm(np.where(gone[:, None], np.nan, one.boxes)), one.scores.copy(), np.zeros(len(one.boxes), bool)
