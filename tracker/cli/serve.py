@@ -79,6 +79,10 @@ def check_all(config: ServeConfig) -> None:
     overrides = [f"tracking.{key}={value}" for key, value in config.tracking.items()]
     check_model_options(argparse.Namespace(device=config.device, model=config.model, config=None, overrides=overrides))
     check_files(config)
+    if config.workers.decode == "nvdec":
+        from tracker.serve.nvdec import load_library
+
+        load_library()
     if config.control.address is not None and importlib.util.find_spec("aiohttp") is None:
         raise SiamTrackError(
             "Control over HTTP needs the package aiohttp; `pip install aiohttp` adds it (the extra `serve` holds it)."

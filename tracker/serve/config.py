@@ -122,7 +122,8 @@ class WorkersConfig:
         spare: Whether one more waits with the model loaded, so that the streams of a dead one go on at once.
         gone_seconds: Seconds without a sign of life after which a worker counts as dead; 0: 10, and 3 in a Ray cluster,
             where a machine without power says nothing either.
-        decode: cpu, or the name of an FFmpeg device (cuda, vaapi, ...) that decodes network streams.
+        decode: cpu, or the name of an FFmpeg device (cuda, vaapi, ...) that decodes network streams, or nvdec
+            (PyNvVideoCodec).
     """
 
     count: int = 0

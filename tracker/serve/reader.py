@@ -17,6 +17,7 @@ from tracker.media.sources.stream import hide_password
 from tracker.serve.config import LimitsConfig, StreamConfig
 from tracker.serve.counters import Counters
 from tracker.serve.live import LiveReader
+from tracker.serve.nvdec import NvdecReader
 from tracker.types import Frame, VideoInfo
 
 logger = logging.getLogger(__name__)
@@ -172,7 +173,7 @@ class Reader(threading.Thread):
             self._check(source.info.width, source.info.height)
             self.info = source.info
             self._set("live", f"{self.info.source}: {self.info.width} x {self.info.height}")
-            if isinstance(source, LiveReader):
+            if isinstance(source, LiveReader | NvdecReader):
                 for raw in source:
                     came = time.monotonic()
                     if self._stopped.is_set():
@@ -192,12 +193,15 @@ class Reader(threading.Thread):
         finally:
             source.close()
 
-    def _open(self) -> Source | LiveReader:
+    def _open(self) -> Source | LiveReader | NvdecReader:
         """The source, of the kind that the configuration and what it is ask for."""
         config = self._config
         text = config.source.strip()
         device = text.isdigit()
         if URL.match(text) and not text.lower().startswith("file://") and config.live != "no":
+            if self._decode == "nvdec":
+                self.every = False
+                return NvdecReader(text)
             live = LiveReader(text, config.timeout, self._decode)
             if live.info.live:
                 self.every = False
