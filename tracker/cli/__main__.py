@@ -29,6 +29,7 @@ COMMANDS = {
     "verify": "how alike two crops are",
     "match": "is this the same thing? matchers, galleries, search",
     "calibrate": "fit the score of a model on disturbed clips",
+    "crossval": "score and states of a model on clips that they were not fitted on",
     "settings": "every setting: default, bounds, unit, meaning",
     "stress": "how honest a tracker is about a target that is gone",
 }

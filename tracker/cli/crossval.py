@@ -1,0 +1,150 @@
+"""`crossval`: score and states of a model on clips that they were not fitted on."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tracker.cli.common import DONE, Parser, add_model_options, add_version, check_model_options, whole_number
+from tracker.cli.evaluate import NAMES
+from tracker.cli.stress import check_outputs, given_kinds, write_text
+from tracker.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tracker.evaluation.robustness.crossval import Member
+
+
+def data_set(text: str) -> tuple[str, str, Path, str | None, str | None]:
+    """A `type=` for [LABEL=]NAME:ROOT[:SUBSET[:GLOB]]."""
+    label, equals, rest = text.partition("=")
+    name, *parts = (rest if equals else text).split(":")
+    if name not in NAMES or not 1 <= len(parts) <= 3 or not parts[0]:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not of the form [LABEL=]NAME:ROOT[:SUBSET[:GLOB]] with a NAME of {', '.join(NAMES)}; "
+            "for example hard=otb:data/hard, or got10k:GOT-10k:val"
+        )
+    root, subset, glob = (*parts, None, None)[:3]
+    return label if equals else name, name, Path(str(root)), subset or None, glob or None
+
+
+def build_parser() -> Parser:
+    """The options of `crossval`."""
+    parser = Parser(
+        description="Score and states on clips that they were not fitted on: clips are divided by source into two halves, the "
+        "score is fitted on one and judged on the other, both ways round. Nothing is written to the model.",
+        epilog="Example: crossval.py --data otb=otb:data/otb-dev --data hard=otb:data/hard-dev --output crossval. "
+        "What the numbers mean: docs/lost.md.",
+    )
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--data",
+        type=data_set,
+        action="append",
+        required=True,
+        metavar="[LABEL=]NAME:ROOT[:SUBSET[:GLOB]]",
+        help="a data set, a row of the table; may be repeated. Take clips that the model was not trained on",
+    )
+    data.add_argument(
+        "--source",
+        default=r"^.*?(?=[-_]?\d*$)",
+        metavar="REGEX",
+        help="clips for which REGEX finds the same text in their names are of one source and stay on one side "
+        "(default: the name without a number at its end)",
+    )
+    data.add_argument(
+        "--kinds", default="occlusion,cut,leave,vanish", metavar="LIST", help="disturbances of the judged clips"
+    )
+    data.add_argument(
+        "--frames", type=whole_number(0), default=160, metavar="N", help="first frames of disturbed clips; 0 takes all"
+    )
+    data.add_argument("--seed", type=int, default=0, metavar="N", help="of disturbances and bootstrap")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="crossval.md and crossval.json, and finished parts: a run goes on there",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
+    parser.add_argument("--per-sequence", action="store_true", help="also a table by clip")
+    parser.add_argument("--quiet", action="store_true", help="no line for each clip")
+    add_model_options(parser)
+    add_version(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Cross-validate as the options say; returns the exit code."""
+    args = build_parser().parse_args(argv)
+    kinds = given_kinds(args)
+    outputs = check_outputs(args.output, ("crossval.md", "crossval.json"), args.overwrite)
+    check_model_options(args)
+    members = _members(args)
+    from tracker._version import __version__
+    from tracker.evaluation.robustness.crossval import Store, cross_validate, markdown
+    from tracker.evaluation.specs import code_version
+    from tracker.model.checkpoint import load_model
+    from tracker.runtime.select import build_engine
+
+    model = load_model(args.model, args.config, args.overrides)
+    engine = build_engine(model, args.device, args.engine)
+    assert model.path is not None
+    key = {
+        "weights": hashlib.sha256(model.path.read_bytes()).hexdigest(),
+        "tracking": asdict(model.config.tracking),
+        "engine": engine.name,
+        "code": code_version(),
+    }
+    store = Store(args.output / "parts" if args.output else None, key)
+
+    def progress(text: str) -> None:
+        if not args.quiet:
+            print(text, flush=True)
+
+    rows = cross_validate(
+        members, model, engine, kinds=kinds, frames=args.frames or None, seed=args.seed, store=store, progress=progress
+    )
+    about = (
+        f"{model.name}, siamtrack {__version__}, engine {engine.name}: {len(rows)} clips of {len({m.source for m in members})} "
+        f"sources in two halves, the score fitted on one and judged on the other; disturbances {', '.join(kinds)} over the "
+        f"first {args.frames or 'all'} frames; seed {args.seed}; intervals: 95 %, bootstrap over clips."
+    )
+    text = f"{about}\n\n{markdown(rows, args.per_sequence, args.seed)}"
+    print(text)
+    if outputs:
+        write_text(outputs[0], text)
+        write_text(outputs[1], json.dumps({"about": about, "clips": [asdict(r) for r in rows]}, indent=1) + "\n")
+    return DONE
+
+
+def _members(args: argparse.Namespace) -> list[Member]:
+    from tracker.datasets.registry import load_dataset, with_truth
+    from tracker.evaluation.robustness.crossval import Member
+
+    try:
+        pattern = re.compile(args.source)
+    except re.error as error:
+        raise ConfigError(f"--source {args.source!r} is not a regular expression: {error}.") from None
+    members = []
+    for label, name, root, subset, glob in args.data:
+        dataset = with_truth(load_dataset(name, root, subset, glob), "measured on")
+        for sequence in dataset.sequences:
+            found = pattern.search(sequence.name)
+            source = found.group(0) if found and found.group(0) else sequence.name
+            members.append(Member(label, sequence, f"{label}/{source}"))
+    names = [m.name for m in members]
+    twice = next((n for n in names if names.count(n) > 1), None)
+    if twice:
+        raise ConfigError(f"The clip {twice} is given twice; give each data set a label of its own (LABEL=NAME:ROOT).")
+    return members
+
+
+if __name__ == "__main__":
+    from tracker.cli.common import run
+
+    raise SystemExit(run(main))
