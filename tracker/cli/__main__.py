@@ -30,6 +30,7 @@ COMMANDS = {
     "match": "is this the same thing? matchers, galleries, search",
     "calibrate": "fit the score of a model on disturbed clips",
     "crossval": "score and states of a model on clips that they were not fitted on",
+    "findtest": "how often a known target is found, and a look-alike taken for it",
     "settings": "every setting: default, bounds, unit, meaning",
     "stress": "how honest a tracker is about a target that is gone",
 }

@@ -142,9 +142,3 @@ def _members(args: argparse.Namespace) -> list[Member]:
     if twice:
         raise ConfigError(f"The clip {twice} is given twice; give each data set a label of its own (LABEL=NAME:ROOT).")
     return members
-
-
-if __name__ == "__main__":
-    from tracker.cli.common import run
-
-    raise SystemExit(run(main))

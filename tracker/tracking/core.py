@@ -19,11 +19,11 @@ from tracker.tracking.decode import Decoded, Weighed, decode_scales, weigh_boxes
 from tracker.tracking.motion import CameraMotion
 from tracker.tracking.observation import Observation, SearchRegion, clean
 from tracker.tracking.online_filter import SHIFTS, OnlineFilter
-from tracker.tracking.redetection import redetect_lost
-from tracker.tracking.redetection_search import Redetection
+from tracker.tracking.redetection import is_distractor, redetect_lost
+from tracker.tracking.redetection_search import APART, JUMP, Redetection
 from tracker.tracking.state_machine import Belief, missing, next_belief
 from tracker.tracking.target import Target, Vector
-from tracker.tracking.template_memory import KnownTarget, TemplateBank, TemplateView
+from tracker.tracking.template_memory import KnownTarget, TemplateBank, TemplateView, similarity
 from tracker.types import Image, TrackState
 
 if TYPE_CHECKING:
@@ -214,6 +214,19 @@ class Core:
             place = weighed.at((row, column), crop.size)
         return self.judge(target, place, crop, weighed, region.size, embedding)
 
+    def read_apart(self, target: Target, observation: Observation, avoid: Sequence[Vector]) -> Observation:
+        """The best place of the same maps that is off some places (2,), frame pixels."""
+        weighed, crop = observation.weighed, observation.crop
+        assert weighed is not None
+        x = crop.left + (weighed.boxes[0] + weighed.boxes[2]) / 2 / crop.scale
+        y = crop.top + (weighed.boxes[1] + weighed.boxes[3]) / 2 / crop.scale
+        reach, left = APART * float(np.sqrt(np.prod(observation.size))), weighed.mixed
+        for place in avoid:
+            left = np.where(np.hypot(x - place[0], y - place[1]) < reach, -1.0, left)
+        row, column = divmod(int(np.argmax(left)), left.shape[1])
+        place = weighed.at((row, column), crop.size)
+        return self.judge(target, place, crop, weighed, observation.size, observation.embedding)
+
     def judge(
         self,
         target: Target,
@@ -260,9 +273,15 @@ class Core:
             return redetect_lost(self, target, observation, frame, search)
         if self.active:
             standing = observation.found.score if target.drop(observation.logit) <= self.config.lost_drop else 0.0
-            target.belief = next_belief(target.belief, observation.score, self.config, standing)
+            before = target.belief
+            target.belief = next_belief(before, observation.score, self.config, standing)
+            if self._questioned(target, before, observation) and is_distractor(self, target, observation, frame):
+                target.belief = replace(target.belief, state=TrackState.LOST, level=before.level)
+                target.lose(follow=False)
+                return replace(observation, score=0.0)
             if target.lost:
                 target.lose()
+                target.redetection.strays(observation.place[0], target.centre, target.size)
                 target.follow(observation.found, observation.crop, self.config, extent)
                 return observation
         target.follow(observation.found, observation.crop, self.config, extent)
@@ -273,6 +292,14 @@ class Core:
         if sure or (not self.active and observation.score >= self.config.sure_score):
             self.learn(target, observation, frame)
         return observation
+
+    def _questioned(self, target: Target, before: Belief, observation: Observation) -> bool:
+        """Whether what was seen may be another: it jumped while the score fell, or it is sure again after doubt."""
+        if before.state is TrackState.UNCERTAIN and target.belief.state is TrackState.TRACKING:
+            return True
+        step = float(np.linalg.norm(observation.place[0] - target.place[0]))
+        doubtful = before.relative(observation.score) < self.config.uncertain_score
+        return doubtful and step > JUMP * float(np.sqrt(np.prod(target.size)))
 
     def hide(self, target: Target, observation: Observation, frame: Image) -> Observation:
         """A target behind another one: it drifts on, UNCERTAIN, and is LOST if that lasts."""
@@ -290,6 +317,15 @@ class Core:
         """How much what was found, cut and embedded as a template, is like the most similar view: a cosine."""
         view = self._view(frame, *observation.place, target.fill, target.age)
         return target.bank.likeness(self.engine.to_host(self.engine.embed_template([view.picture], view.target[None])))
+
+    def view_embedding(self, frame: Image, centre: Vector, size: Vector, fill: Any) -> NDArray[np.float32]:
+        """(1, C, h, w) the embedding of a thing in a frame, cut as a template."""
+        view = self._view(frame, centre, size, fill, 0)
+        return self.engine.to_host(self.engine.embed_template([view.picture], view.target[None]))
+
+    def alike(self, known: NDArray[np.float32], fresh: NDArray[np.float32]) -> float:
+        """Cosine of two embeddings (1, C, h, w) over the target's cells."""
+        return float(similarity(known, fresh, self.uncompared_channels)[0, 0])
 
     def _view(self, frame: Image, centre: Vector, size: Vector, fill: Any, age: int) -> TemplateView:
         crop = Crop.around(centre, self.side(size), self.sizes[0])

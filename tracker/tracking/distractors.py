@@ -31,6 +31,15 @@ ALIKE = 0.0
 the target's own response is weak, everything is as alike, and nothing follows from it."""
 
 
+@dataclass(frozen=True)
+class Other:
+    """Something beside the target: its centre and size (2,), frame pixels, and what it answered, a logit."""
+
+    centre: Vector
+    size: Vector
+    logit: float
+
+
 @dataclass
 class DistractorMemory:
     """A frame in which a target was surely seen, and the others that were told from it.
@@ -39,6 +48,7 @@ class DistractorMemory:
         frame: The picture, a copy.
         centre, size: (2,) x, y and w, h of the target in it.
         age: Age of the target in it, frames.
+        earlier: Another such frame, from before, in case something stood too near to the target in this one.
         others: Where each of the others was seen last, and the age of the target then.
     """
 
@@ -46,26 +56,35 @@ class DistractorMemory:
     centre: Vector
     size: Vector
     age: int
+    earlier: DistractorMemory | None = None
     others: list[tuple[Vector, int]] = field(default_factory=list)
 
-    def shows_distractor(self, logits: Map, crop: Crop, stride: int, place: Vector, least: float) -> bool:
-        """Whether something as alike stood near a found place, clear of the target and nearer than the target itself.
+    def other_near(
+        self, logits: Map, boxes: NDArray[np.float32] | None, crop: Crop, stride: int, place: Vector
+    ) -> Other | None:
+        """What answered best near a found place in the kept frame, clear of the target and nearer than the target itself.
 
         Args:
             logits: (H, W) response of a window of the kept frame.
+            boxes: (4, H, W) xyxy in window pixels, or None (classic head: the target's size).
             crop: The window.
             stride: Crop pixels for one cell.
             place: (2,) what was found now, frame pixels.
-            least: Logit from which on something is as alike.
         """
         x, y, w, h = crop.to_crop(np.concatenate([self.centre - self.size / 2, self.size]))
         clear = np.where(outside(logits.shape, (x, y, x + w, y + h), stride, crop.size), logits, -np.inf)
         row, column = divmod(int(np.argmax(clear)), logits.shape[1])
-        if clear[row, column] < max(least, ALIKE):
-            return False
-        away = (np.array([column, row]) - (np.array(logits.shape[::-1]) - 1) / 2) * stride
-        other = np.array([crop.left, crop.top]) + (crop.size / 2 + away) / crop.scale
-        return bool(np.linalg.norm(place - other) < np.linalg.norm(place - self.centre))
+        if not np.isfinite(clear[row, column]):
+            return None
+        off = (np.array([column, row]) - (np.array(logits.shape[::-1]) - 1) / 2) * stride
+        centre, size = np.array([crop.left, crop.top]) + (crop.size / 2 + off) / crop.scale, self.size
+        if np.linalg.norm(place - centre) >= np.linalg.norm(place - self.centre):
+            return None
+        if boxes is not None:
+            left, top, right, bottom = boxes[:, row, column].astype(np.float64).tolist()
+            centre = np.array([crop.left, crop.top]) + np.array([left + right, top + bottom]) / 2 / crop.scale
+            size = np.maximum(np.array([right - left, bottom - top]) / crop.scale, 1.0)
+        return Other(centre, size, float(clear[row, column]))
 
     def claims(self, place: Vector, age: int, longest: int) -> bool:
         """Whether a place (2,) is where one of the others has got to; it is followed there.

@@ -4,6 +4,7 @@ found."""
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,17 +12,22 @@ import numpy as np
 
 from tracker.crops import Crop
 from tracker.tracking.confidence import FEATURES, verified
+from tracker.tracking.distractors import ALIKE, DistractorMemory, Other
 from tracker.tracking.observation import Observation, clean
 from tracker.tracking.redetection_search import Redetection, best_candidate, log_odds
 from tracker.tracking.state_machine import found
-from tracker.tracking.target import Target
+from tracker.tracking.target import Target, Vector
 from tracker.types import Image
 
 if TYPE_CHECKING:
     from tracker.tracking.core import Core
 
-CLEARLY_BETTER = 1.0
-"""Logits above the target's usual response."""
+CLEARLY_BETTER = 1.5
+"""Logits above the target's usual response: more than the response of one thing varies from frame to frame."""
+MOST_OTHERS = 3
+"""Distractors that are passed over in a frame."""
+AMBIGUOUS = 0.03
+"""Difference of cosines below which the embeddings don't tell two things apart."""
 LEAST_HOPE = 0.1
 """Score below which a second look at a place isn't worth its time."""
 
@@ -42,30 +48,32 @@ def redetect_lost(core: Core, target: Target, near: Observation, frame: Image, w
     extent = (frame.shape[1], frame.shape[0])
     redetection = target.redetection = target.redetection or Redetection()
     target.fit(core.config, extent)
-    observation = _verify(core, target, near, frame, redetection.far)
+    near, avoid = _pass_over(core, target, near)
+    observation = _verify(core, target, near, frame, redetection.jumped)
     followed = redetection.trail and redetection.pending is None
     if (
         redetection.strays(observation.place[0], target.centre, target.size)
-        and _found(core, target, observation, False)
-        and _is_distractor(core, target, observation)
+        and _found(core, target, observation, redetection.jumped)
+        and is_distractor(core, target, observation, frame)
     ):
+        avoid.append(observation.place[0])
         observation = replace(observation, score=0.0)
     if followed and near.found.score >= LEAST_HOPE:  # the best guess; where nothing answers it stays
         target.follow(near.found, near.crop, core.config, extent)
     if _on_trail(core, target, redetection, observation, extent):
         return observation
     if (
-        not _found(core, target, observation, redetection.far)
+        not _found(core, target, observation, redetection.jumped)
         and redetection.pending is None
         and wider
         and core.config.redetect
     ):
-        far = search(core, target, redetection, frame, extent)
+        far = search(core, target, redetection, frame, extent, avoid)
         if far is not None:
             checked = _verify(core, target, far, frame, True)
-            if _found(core, target, checked, True) and not _is_distractor(core, target, checked):
+            if _found(core, target, checked, True) and not is_distractor(core, target, checked, frame):
                 observation, redetection.far = checked, True
-    if not _found(core, target, observation, redetection.far):
+    if not _found(core, target, observation, redetection.jumped):
         redetection.forget()
         return observation
     redetection.hits += 1
@@ -76,14 +84,28 @@ def redetect_lost(core: Core, target: Target, near: Observation, frame: Image, w
     return observation
 
 
+def _pass_over(core: Core, target: Target, near: Observation) -> tuple[Observation, list[Vector]]:
+    """The best observation that is not where a known distractor has got to, and the places that were passed over."""
+    avoid: list[Vector] = []
+    kept = target.distractors
+    while kept is not None and near.weighed is not None and len(avoid) < MOST_OTHERS:
+        if target.drop(near.logit) < -CLEARLY_BETTER:
+            break
+        if not kept.claims(near.place[0], target.age, core.config.distractor_frames):
+            break
+        avoid.append(near.place[0])
+        near = core.read_apart(target, near, avoid)
+    return near, avoid
+
+
 def _on_trail(
     core: Core, target: Target, redetection: Redetection, observation: Observation, extent: tuple[int, int]
 ) -> bool:
     """Follows a target that has just been lost from where it was read last; whether it is sure again there."""
     redetection.frames += 1
     if (
-        not redetection.trail or redetection.far or redetection.frames > core.config.lost_follow_frames
-    ):  # a place found by search has to bring its own evidence
+        not redetection.trail or redetection.jumped or redetection.frames > core.config.lost_follow_frames
+    ):  # a place found by search, or by a jump, has to bring its own evidence
         return False
     sure = target.belief.relative(observation.score) >= core.config.sure_score and _as_usual(
         core, target, observation, False
@@ -122,15 +144,26 @@ def _verify(core: Core, target: Target, observation: Observation, frame: Image, 
 
 
 def search(
-    core: Core, target: Target, redetection: Redetection, frame: Image, extent: tuple[int, int]
+    core: Core,
+    target: Target,
+    redetection: Redetection,
+    frame: Image,
+    extent: tuple[int, int],
+    avoid: Sequence[Vector] = (),
 ) -> Observation | None:
-    """Searches the windows of this frame and looks again, closely, at the best place in them."""
+    """Searches the windows of this frame and looks again, closely, at the best place in them.
+
+    Args:
+        core, target, redetection, frame: As in `redetect_lost`.
+        extent: (width, height) of the frame.
+        avoid: Places (2,) in this frame, frame pixels, that are another's.
+    """
     begun = time.perf_counter()
     side = core.side(target.sure_size)
     windows = redetection.next_windows(target.sure_centre, side, extent, (core.sizes[0], core.window), core.config)
     response = clean(core.engine.match(target.bank.first, [crop.cut(frame, target.fill) for crop, _ in windows]))
     redetection.took(time.perf_counter() - begun, len(windows))
-    best = best_candidate(response.score, response.boxes, windows, target.sure_size, core.stride, core.config)
+    best = best_candidate(response.score, response.boxes, windows, target.sure_size, core.stride, core.config, avoid)
     if best is None or best.margin < core.config.redetect_margin:
         return None
     size = np.clip(
@@ -140,21 +173,36 @@ def search(
     return core.read(target, region, core.match(target, region))
 
 
-def _is_distractor(core: Core, target: Target, observation: Observation) -> bool:
+def is_distractor(core: Core, target: Target, observation: Observation, frame: Image) -> bool:
     """Whether what was found is another, that stood there when the target was surely seen at its own place."""
     kept, place, longest = target.distractors, observation.place[0], core.config.distractor_frames
-    # What answers the first view clearly better than what was followed of late is no look-alike: then that was one.
+    # What answers the first view clearly better than what was followed of late is no distractor: then that was one.
     if kept is None or target.drop(observation.logit) < -CLEARLY_BETTER:
         return False
     if kept.claims(place, target.age, longest):
         return True
-    if target.age - kept.age > longest:  # things have moved on since
+    for memory, age in ((kept, longest), (kept.earlier, 2 * longest)):
+        if memory is None or target.age - memory.age > age:  # things have moved on since
+            continue
+        other = _other_in(core, target, memory, place)
+        if other is None:
+            continue
+        # Both were seen in one frame, so they can be told apart as individuals: which of the two is what was found?
+        fresh = core.view_embedding(frame, *observation.place, target.fill)
+        like_other = core.alike(core.view_embedding(memory.frame, other.centre, other.size, target.fill), fresh)
+        own = core.view_embedding(memory.frame, memory.centre, memory.size, target.fill)
+        lead = like_other - max(core.alike(own, fresh), target.bank.likeness(fresh))
+        as_alike = other.logit >= max(observation.logit - core.config.redetect_drop, ALIKE)
+        if lead > (-AMBIGUOUS if as_alike else AMBIGUOUS):
+            kept.others.append((place, target.age))
+            return True
         return False
-    crop = Crop.around(place, core.side(kept.size) * core.sizes[1] / core.sizes[0], core.sizes[1])
-    response = clean(core.engine.match(target.bank.first, [crop.cut(kept.frame, target.fill)]))
-    if not kept.shows_distractor(
-        response.score[0], crop, core.stride, place, observation.logit - core.config.redetect_drop
-    ):
-        return False
-    kept.others.append((place, target.age))
-    return True
+    return False
+
+
+def _other_in(core: Core, target: Target, memory: DistractorMemory, place: Vector) -> Other | None:
+    """What answered best near a place in a frame of before, clear of the target."""
+    crop = Crop.around(place, core.side(memory.size) * core.sizes[1] / core.sizes[0], core.sizes[1])
+    response = clean(core.engine.match(target.bank.first, [crop.cut(memory.frame, target.fill)]))
+    boxes = None if response.boxes is None else response.boxes[0]
+    return memory.other_near(response.score[0], boxes, crop, core.stride, place)

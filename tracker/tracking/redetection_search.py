@@ -23,6 +23,8 @@ Vector = NDArray[np.float64]
 LONGEST_SWEEP = 128
 """Windows in one sweep at most; the far ones of a huge frame with a tiny target are left out."""
 
+APART = 0.6
+"""Distance from another, in sqrt(w h), below which a place is the other's."""
 JUMP = 0.75
 """Step on the trail of a LOST target, in sqrt(w h), from which on it may lead to another."""
 
@@ -72,6 +74,11 @@ class Redetection:
     frames: int = 0
     strayed: bool = False
     tile_seconds: float = 0.0
+
+    @property
+    def jumped(self) -> bool:
+        """Whether the place was found by search, or by a jump of the trail: both may end at another."""
+        return self.far or (self.trail and self.strayed)
 
     def next_windows(
         self, centre: Vector, side: float, frame: tuple[int, int], sizes: tuple[int, int], config: TrackingConfig
@@ -152,6 +159,7 @@ def best_candidate(
     size: Vector,
     stride: int,
     config: TrackingConfig,
+    avoid: Sequence[Vector] = (),
 ) -> Candidate | None:
     """The best place in some windows and its lead over the next one.
 
@@ -162,6 +170,7 @@ def best_candidate(
         size: (2,) size of the target where it was seen last, frame pixels.
         stride: Window pixels for one cell.
         config: Size penalty.
+        avoid: Places (2,), frame pixels, nearer to which than `APART` of the size nothing is taken.
     """
     values, centres, extents = [], [], []
     for k, (crop, factor) in enumerate(windows):
@@ -184,6 +193,8 @@ def best_candidate(
     if not values:
         return None
     value, centre, extent = np.concatenate(values), np.concatenate(centres), np.concatenate(extents)
+    for place in avoid:
+        value = np.where(np.linalg.norm(centre - place, axis=1) < APART * float(np.sqrt(np.prod(size))), 0.0, value)
     best = int(np.argmax(value))
     reach = 0.75 * float(np.sqrt(np.prod(extent[best])))
     others = value[np.linalg.norm(centre - centre[best], axis=1) > reach]

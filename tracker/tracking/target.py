@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ Vector = NDArray[np.float64]
 
 CALMING = 0.8
 """How fast a large step is forgotten, by frame."""
+EARLIER = 4
+"""Gaps after which the earlier of the two kept frames is replaced."""
 REFERENCE_RISE = 0.1
 """Share of a better response in the usual one."""
 
@@ -119,7 +121,11 @@ class Target:
         """Keeps a copy of a frame in which it was surely seen, now and then: the caller may use its picture again."""
         waited = self.distractors is None or self.age - self.distractors.age >= config.distractor_gap
         if config.distractor_frames > 0 and waited:
-            self.distractors = DistractorMemory(copy(), self.centre, self.size, self.age)
+            last, earlier = self.distractors, None
+            if last is not None:
+                far = last.earlier is None or self.age - last.earlier.age >= EARLIER * config.distractor_gap
+                earlier = replace(last, earlier=None, others=[]) if far else last.earlier
+            self.distractors = DistractorMemory(copy(), self.centre, self.size, self.age, earlier)
 
     def drop(self, logit: float) -> float:
         """How far a response lies below the usual one, in logits; 0 where none is known."""

@@ -1,0 +1,102 @@
+"""`findtest`: how often a known target is found where it is, and a look-alike taken for it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tracker.cli.common import DONE, Parser, add_model_options, add_version, check_model_options, whole_number
+from tracker.cli.crossval import data_set
+from tracker.cli.stress import check_outputs, write_text
+from tracker.errors import SourceError
+
+if TYPE_CHECKING:
+    from tracker.evaluation.robustness.finding import Finding
+
+
+def build_parser() -> Parser:
+    """The options of `findtest`."""
+    parser = Parser(
+        description="Known targets in other footage: each clip's target is learnt in its first third and looked for in its last third, "
+        "in a clip with another target of its class, and in one of another class.",
+        epilog="Example: findtest.py --data otb=otb:OTB --classes classes.csv. What the numbers mean: docs/lost.md.",
+    )
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--data",
+        type=data_set,
+        action="append",
+        required=True,
+        metavar="[LABEL=]NAME:ROOT[:SUBSET[:GLOB]]",
+        help="a data set; may be repeated",
+    )
+    data.add_argument(
+        "--classes",
+        type=Path,
+        required=True,
+        metavar="FILE.csv",
+        help="lines `clip,class`: what each clip's target is; clips that are not named are left out",
+    )
+    data.add_argument("--frames", type=whole_number(1), default=45, metavar="N", help="frames of each search at most")
+    data.add_argument("--seed", type=int, default=0, metavar="N", help="of the bootstrap")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="write findtest.md and findtest.json there")
+    parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
+    parser.add_argument("--quiet", action="store_true", help="no line for each search")
+    add_model_options(parser)
+    add_version(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Search as the options say; returns the exit code."""
+    args = build_parser().parse_args(argv)
+    outputs = check_outputs(args.output, ("findtest.md", "findtest.json"), args.overwrite)
+    check_model_options(args)
+    classes = read_classes(args.classes)
+    from tracker.datasets.registry import load_dataset, with_truth
+    from tracker.evaluation.robustness.finding import find_all, markdown
+    from tracker.model.checkpoint import load_model
+    from tracker.runtime.select import build_engine
+
+    clips = []
+    for _, name, root, subset, glob in args.data:
+        clips += with_truth(load_dataset(name, root, subset, glob), "measured on").sequences
+    model = load_model(args.model, args.config, args.overrides)
+    model = replace(model, config=replace(model.config, tracking=replace(model.config.tracking, redetect_budget_ms=0.0)))
+    engine = build_engine(model, args.device, args.engine)
+
+    def progress(row: Finding) -> None:
+        if not args.quiet:
+            print(f"{row.known} in {row.clip} ({row.kind}): reported in {row.reported} of {row.frames}", flush=True)
+
+    rows = find_all(clips, classes, model, engine, args.frames, progress)
+    text = (
+        f"{model.name}, engine {engine.name}, {len({r.known for r in rows})} targets, at most {args.frames} frames of each search; "
+        f"intervals: 95 %, bootstrap over searches, seed {args.seed}.\n\n{markdown(rows, args.seed)}"
+    )
+    print(text)
+    if outputs:
+        write_text(outputs[0], text)
+        write_text(outputs[1], json.dumps([asdict(r) for r in rows], indent=1) + "\n")
+    return DONE
+
+
+def read_classes(path: Path) -> dict[str, str]:
+    """Clip -> class.
+
+    Raises:
+        SourceError: The file can't be read, or a line has no two fields.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            lines = [(n, row) for n, row in enumerate(csv.reader(file), 1) if row and not row[0].startswith("#")]
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"The classes in {path} can't be read: {error}.") from None
+    for number, row in lines:
+        if len(row) != 2 or not row[0].strip() or not row[1].strip():
+            raise SourceError(f"{path}, line {number}: {','.join(row)!r} is not of the form clip,class.")
+    return {row[0].strip(): row[1].strip() for _, row in lines}
