@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from tests.tracking.test_tools import clip_run, model, otb, tool  # noqa: F401 - fixtures
 from tracker.datasets.base import SequenceData
 from tracker.errors import ConfigError
-from tracker.evaluation.robustness.crossval import Member, halves, judge_clip, markdown
+from tracker.evaluation.robustness.crossval import Member, halves, judge_clip
+from tracker.evaluation.robustness.crossval_table import markdown
 
 
 def member(label: str, source: str, name: str = "x") -> Member:

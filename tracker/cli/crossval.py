@@ -11,8 +11,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracker.cli.common import DONE, Parser, add_model_options, add_version, check_model_options, whole_number
-from tracker.cli.evaluate import NAMES
+from tracker.cli.common import DONE, Parser, add_version, whole_number
+from tracker.cli.evaluate_options import NAMES
+from tracker.cli.model_options import add_model_options, check_model_options
 from tracker.cli.stress import check_outputs, given_kinds, write_text
 from tracker.errors import ConfigError
 
@@ -36,8 +37,8 @@ def data_set(text: str) -> tuple[str, str, Path, str | None, str | None]:
 def build_parser() -> Parser:
     """The options of `crossval`."""
     parser = Parser(
-        description="Score and states on clips that they were not fitted on: clips are divided by source into two halves, the "
-        "score is fitted on one and judged on the other, both ways round. Nothing is written to the model.",
+        description="Score and states on clips that they were not fitted on: clips are divided by source into two "
+        "halves, the score is fitted on one and judged on the other, both ways round. Nothing is written to the model.",
         epilog="Example: crossval.py --data otb=otb:data/otb-dev --data hard=otb:data/hard-dev --output crossval. "
         "What the numbers mean: docs/lost.md.",
     )
@@ -86,7 +87,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_model_options(args)
     members = _members(args)
     from tracker._version import __version__
-    from tracker.evaluation.robustness.crossval import Store, cross_validate, markdown
+    from tracker.evaluation.robustness.crossval import Store, cross_validate
+    from tracker.evaluation.robustness.crossval_table import markdown
     from tracker.evaluation.specs import code_version
     from tracker.model.checkpoint import load_model
     from tracker.runtime.select import build_engine
@@ -110,9 +112,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         members, model, engine, kinds=kinds, frames=args.frames or None, seed=args.seed, store=store, progress=progress
     )
     about = (
-        f"{model.name}, siamtrack {__version__}, engine {engine.name}: {len(rows)} clips of {len({m.source for m in members})} "
-        f"sources in two halves, the score fitted on one and judged on the other; disturbances {', '.join(kinds)} over the "
-        f"first {args.frames or 'all'} frames; seed {args.seed}; intervals: 95 %, bootstrap over clips."
+        f"{model.name}, siamtrack {__version__}, engine {engine.name}: {len(rows)} clips of "
+        f"{len({m.source for m in members})} sources in two halves, the score fitted on one and judged on the other; "
+        f"disturbances {', '.join(kinds)} over the first {args.frames or 'all'} frames; seed {args.seed}; "
+        "intervals: 95 %, bootstrap over clips."
     )
     text = f"{about}\n\n{markdown(rows, args.per_sequence, args.seed)}"
     print(text)

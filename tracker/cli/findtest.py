@@ -9,20 +9,22 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracker.cli.common import DONE, Parser, add_model_options, add_version, check_model_options, whole_number
+from tracker.cli.common import DONE, Parser, add_version, whole_number
 from tracker.cli.crossval import data_set
+from tracker.cli.model_options import add_model_options, check_model_options
 from tracker.cli.stress import check_outputs, write_text
 from tracker.errors import SourceError
 
 if TYPE_CHECKING:
+    from tracker.datasets.base import SequenceData
     from tracker.evaluation.robustness.finding import Finding
 
 
 def build_parser() -> Parser:
     """The options of `findtest`."""
     parser = Parser(
-        description="Known targets in other footage: each clip's target is learnt in its first third and looked for in its last third, "
-        "in a clip with another target of its class, and in one of another class.",
+        description="Known targets in other footage: each clip's target is learnt in its first third and looked for in "
+        "its last third, in a clip with another target of its class, and in one of another class.",
         epilog="Example: findtest.py --data otb=otb:OTB --classes classes.csv. What the numbers mean: docs/lost.md.",
     )
     data = parser.add_argument_group("data")
@@ -62,11 +64,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     from tracker.model.checkpoint import load_model
     from tracker.runtime.select import build_engine
 
-    clips = []
+    clips: list[SequenceData] = []
     for _, name, root, subset, glob in args.data:
         clips += with_truth(load_dataset(name, root, subset, glob), "measured on").sequences
     model = load_model(args.model, args.config, args.overrides)
-    model = replace(model, config=replace(model.config, tracking=replace(model.config.tracking, redetect_budget_ms=0.0)))
+    model = replace(
+        model, config=replace(model.config, tracking=replace(model.config.tracking, redetect_budget_ms=0.0))
+    )
     engine = build_engine(model, args.device, args.engine)
 
     def progress(row: Finding) -> None:
@@ -75,8 +79,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     rows = find_all(clips, classes, model, engine, args.frames, progress)
     text = (
-        f"{model.name}, engine {engine.name}, {len({r.known for r in rows})} targets, at most {args.frames} frames of each search; "
-        f"intervals: 95 %, bootstrap over searches, seed {args.seed}.\n\n{markdown(rows, args.seed)}"
+        f"{model.name}, engine {engine.name}, {len({r.known for r in rows})} targets, at most {args.frames} "
+        f"frames of each search; intervals: 95 %, bootstrap over searches, seed {args.seed}.\n\n"
+        f"{markdown(rows, args.seed)}"
     )
     print(text)
     if outputs:

@@ -16,14 +16,15 @@ from tracker.model.backbone_specs import SPECS
 from tracker.runtime.base import Engine, Response
 from tracker.tracking.confidence import check_weights, confidence_features, probability
 from tracker.tracking.decode import Decoded, Weighed, decode_scales, weigh_boxes
+from tracker.tracking.identity import mistaken
 from tracker.tracking.motion import CameraMotion
 from tracker.tracking.observation import Observation, SearchRegion, clean
 from tracker.tracking.online_filter import SHIFTS, OnlineFilter
-from tracker.tracking.redetection import is_distractor, redetect_lost
-from tracker.tracking.redetection_search import APART, JUMP, Redetection
+from tracker.tracking.redetection import redetect_lost
+from tracker.tracking.redetection_search import Redetection
 from tracker.tracking.state_machine import Belief, missing, next_belief
 from tracker.tracking.target import Target, Vector
-from tracker.tracking.template_memory import KnownTarget, TemplateBank, TemplateView, similarity
+from tracker.tracking.template_memory import KnownTarget, TemplateBank, TemplateView
 from tracker.types import Image, TrackState
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Core:
         x, y, w, h = check_box(box, width, height)
         size, centre = np.maximum(np.array([w, h]), 1.0), np.array([x + w / 2, y + h / 2])
         fill = mean_colour(frame)
-        view = self._view(frame, centre, size, fill, 0)
+        view = self.view(frame, centre, size, fill, 0)
         target = Target(
             centre,
             size,
@@ -84,7 +85,7 @@ class Core:
 
     def fit_online_filter(self, target: Target, frame: Image) -> None:
         """Fits the online filter of a target to the frame that it was just given or found in."""
-        if not self.config.online_weight or not self.model.has_boxes:
+        if not (self.config.online_weight and self.model.has_boxes):
             return
         side, width = self.side(target.size) * self.sizes[1] / self.sizes[0], self.sizes[1]
         crops = [Crop.around(target.centre + side * np.asarray(shift), side, width) for shift in SHIFTS]
@@ -108,13 +109,12 @@ class Core:
                 target.filter.learn(observation.embedding, place, extents, observation.found.response)
         if self._wants_view(target, observation):
             target.bank.add_if_new(
-                self.engine, self._view(frame, target.centre, target.size, target.fill, target.age), self.config
+                self.engine, self.view(frame, target.centre, target.size, target.fill, target.age), self.config
             )
 
     def _wants_view(self, target: Target, observation: Observation) -> bool:
-        if not self.active or target.age - target.found_at < self.config.bank_gap:
-            return False
-        return target.bank.wants(target.age, observation.score, self.config)
+        settled = self.active and target.age - target.found_at >= self.config.bank_gap
+        return settled and target.bank.wants(target.age, observation.score, self.config)
 
     def _cells(self, target: Target, crop: Crop, shape: tuple[int, ...]) -> tuple[Vector, Vector]:
         """(2,) row and column of the target's centre in the response to a window, (2,) rows and columns that it
@@ -139,10 +139,8 @@ class Core:
             frame: The picture.
             camera: What is kept of the frame before; sees every frame.
         """
-        if not self.config.motion:
-            return
-        shift = camera.update(frame)
-        for target in targets:
+        shift = camera.update(frame) if self.config.motion else None
+        for target in targets if self.config.motion else ():
             target.predict(shift, (frame.shape[1], frame.shape[0]))
 
     def doubts(self, target: Target, observation: Observation) -> bool:
@@ -214,19 +212,6 @@ class Core:
             place = weighed.at((row, column), crop.size)
         return self.judge(target, place, crop, weighed, region.size, embedding)
 
-    def read_apart(self, target: Target, observation: Observation, avoid: Sequence[Vector]) -> Observation:
-        """The best place of the same maps that is off some places (2,), frame pixels."""
-        weighed, crop = observation.weighed, observation.crop
-        assert weighed is not None
-        x = crop.left + (weighed.boxes[0] + weighed.boxes[2]) / 2 / crop.scale
-        y = crop.top + (weighed.boxes[1] + weighed.boxes[3]) / 2 / crop.scale
-        reach, left = APART * float(np.sqrt(np.prod(observation.size))), weighed.mixed
-        for place in avoid:
-            left = np.where(np.hypot(x - place[0], y - place[1]) < reach, -1.0, left)
-        row, column = divmod(int(np.argmax(left)), left.shape[1])
-        place = weighed.at((row, column), crop.size)
-        return self.judge(target, place, crop, weighed, observation.size, observation.embedding)
-
     def judge(
         self,
         target: Target,
@@ -275,13 +260,12 @@ class Core:
             standing = observation.found.score if target.drop(observation.logit) <= self.config.lost_drop else 0.0
             before = target.belief
             target.belief = next_belief(before, observation.score, self.config, standing)
-            if self._questioned(target, before, observation) and is_distractor(self, target, observation, frame):
+            if mistaken(self, target, before, observation, frame):
                 target.belief = replace(target.belief, state=TrackState.LOST, level=before.level)
-                target.lose(follow=False)
+                target.lose()
                 return replace(observation, score=0.0)
             if target.lost:
-                target.lose()
-                target.redetection.strays(observation.place[0], target.centre, target.size)
+                target.lose(observation.place[0])
                 target.follow(observation.found, observation.crop, self.config, extent)
                 return observation
         target.follow(observation.found, observation.crop, self.config, extent)
@@ -293,40 +277,23 @@ class Core:
             self.learn(target, observation, frame)
         return observation
 
-    def _questioned(self, target: Target, before: Belief, observation: Observation) -> bool:
-        """Whether what was seen may be another: it jumped while the score fell, or it is sure again after doubt."""
-        if before.state is TrackState.UNCERTAIN and target.belief.state is TrackState.TRACKING:
-            return True
-        step = float(np.linalg.norm(observation.place[0] - target.place[0]))
-        doubtful = before.relative(observation.score) < self.config.uncertain_score
-        return doubtful and step > JUMP * float(np.sqrt(np.prod(target.size)))
-
     def hide(self, target: Target, observation: Observation, frame: Image) -> Observation:
         """A target behind another one: it drifts on, UNCERTAIN, and is LOST if that lasts."""
         target.age += 1
         doubt = min(observation.score, max(self.config.uncertain_score - 0.01, self.config.lost_score))
         target.belief = next_belief(target.belief, doubt, self.config) if self.active else Belief()
         if target.lost:
-            target.lose(follow=False)
+            target.lose()
             target.fit(self.config, (frame.shape[1], frame.shape[0]))
         else:
             target.drift(self.config, (frame.shape[1], frame.shape[0]))
         return replace(observation, score=doubt)
 
     def likeness(self, target: Target, observation: Observation, frame: Image) -> float:
-        """How much what was found, cut and embedded as a template, is like the most similar view: a cosine."""
-        view = self._view(frame, *observation.place, target.fill, target.age)
+        """Cosine between what was found, cut and embedded as a template, and the most similar view."""
+        view = self.view(frame, *observation.place, target.fill, target.age)
         return target.bank.likeness(self.engine.to_host(self.engine.embed_template([view.picture], view.target[None])))
 
-    def view_embedding(self, frame: Image, centre: Vector, size: Vector, fill: Any) -> NDArray[np.float32]:
-        """(1, C, h, w) the embedding of a thing in a frame, cut as a template."""
-        view = self._view(frame, centre, size, fill, 0)
-        return self.engine.to_host(self.engine.embed_template([view.picture], view.target[None]))
-
-    def alike(self, known: NDArray[np.float32], fresh: NDArray[np.float32]) -> float:
-        """Cosine of two embeddings (1, C, h, w) over the target's cells."""
-        return float(similarity(known, fresh, self.uncompared_channels)[0, 0])
-
-    def _view(self, frame: Image, centre: Vector, size: Vector, fill: Any, age: int) -> TemplateView:
+    def view(self, frame: Image, centre: Vector, size: Vector, fill: Any, age: int) -> TemplateView:
         crop = Crop.around(centre, self.side(size), self.sizes[0])
         return TemplateView(crop.cut(frame, fill), (size * crop.scale).astype(np.float32), age)

@@ -62,7 +62,7 @@ class DistractorMemory:
     def other_near(
         self, logits: Map, boxes: NDArray[np.float32] | None, crop: Crop, stride: int, place: Vector
     ) -> Other | None:
-        """What answered best near a found place in the kept frame, clear of the target and nearer than the target itself.
+        """What answered best near a place in the kept frame, clear of the target and nearer than the target itself.
 
         Args:
             logits: (H, W) response of a window of the kept frame.

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tracker.crops import Crop
 from tracker.tracking.confidence import FEATURES, verified
-from tracker.tracking.distractors import ALIKE, DistractorMemory, Other
+from tracker.tracking.identity import is_distractor, pass_over
 from tracker.tracking.observation import Observation, clean
 from tracker.tracking.redetection_search import Redetection, best_candidate, log_odds
 from tracker.tracking.state_machine import found
@@ -22,12 +21,6 @@ from tracker.types import Image
 if TYPE_CHECKING:
     from tracker.tracking.core import Core
 
-CLEARLY_BETTER = 1.5
-"""Logits above the target's usual response: more than the response of one thing varies from frame to frame."""
-MOST_OTHERS = 3
-"""Distractors that are passed over in a frame."""
-AMBIGUOUS = 0.03
-"""Difference of cosines below which the embeddings don't tell two things apart."""
 LEAST_HOPE = 0.1
 """Score below which a second look at a place isn't worth its time."""
 
@@ -48,7 +41,7 @@ def redetect_lost(core: Core, target: Target, near: Observation, frame: Image, w
     extent = (frame.shape[1], frame.shape[0])
     redetection = target.redetection = target.redetection or Redetection()
     target.fit(core.config, extent)
-    near, avoid = _pass_over(core, target, near)
+    near, avoid = pass_over(core, target, near)
     observation = _verify(core, target, near, frame, redetection.jumped)
     followed = redetection.trail and redetection.pending is None
     if (
@@ -82,20 +75,6 @@ def redetect_lost(core: Core, target: Target, near: Observation, frame: Image, w
     if redetection.hits >= core.config.redetect_frames and redetection.evidence >= core.config.redetect_evidence:
         target.lock(*observation.place, found(target.belief), core.config, extent)
     return observation
-
-
-def _pass_over(core: Core, target: Target, near: Observation) -> tuple[Observation, list[Vector]]:
-    """The best observation that is not where a known distractor has got to, and the places that were passed over."""
-    avoid: list[Vector] = []
-    kept = target.distractors
-    while kept is not None and near.weighed is not None and len(avoid) < MOST_OTHERS:
-        if target.drop(near.logit) < -CLEARLY_BETTER:
-            break
-        if not kept.claims(near.place[0], target.age, core.config.distractor_frames):
-            break
-        avoid.append(near.place[0])
-        near = core.read_apart(target, near, avoid)
-    return near, avoid
 
 
 def _on_trail(
@@ -171,38 +150,3 @@ def search(
     )
     region = core.search_region(target, frame, (np.clip(best.centre, 0, extent), size))
     return core.read(target, region, core.match(target, region))
-
-
-def is_distractor(core: Core, target: Target, observation: Observation, frame: Image) -> bool:
-    """Whether what was found is another, that stood there when the target was surely seen at its own place."""
-    kept, place, longest = target.distractors, observation.place[0], core.config.distractor_frames
-    # What answers the first view clearly better than what was followed of late is no distractor: then that was one.
-    if kept is None or target.drop(observation.logit) < -CLEARLY_BETTER:
-        return False
-    if kept.claims(place, target.age, longest):
-        return True
-    for memory, age in ((kept, longest), (kept.earlier, 2 * longest)):
-        if memory is None or target.age - memory.age > age:  # things have moved on since
-            continue
-        other = _other_in(core, target, memory, place)
-        if other is None:
-            continue
-        # Both were seen in one frame, so they can be told apart as individuals: which of the two is what was found?
-        fresh = core.view_embedding(frame, *observation.place, target.fill)
-        like_other = core.alike(core.view_embedding(memory.frame, other.centre, other.size, target.fill), fresh)
-        own = core.view_embedding(memory.frame, memory.centre, memory.size, target.fill)
-        lead = like_other - max(core.alike(own, fresh), target.bank.likeness(fresh))
-        as_alike = other.logit >= max(observation.logit - core.config.redetect_drop, ALIKE)
-        if lead > (-AMBIGUOUS if as_alike else AMBIGUOUS):
-            kept.others.append((place, target.age))
-            return True
-        return False
-    return False
-
-
-def _other_in(core: Core, target: Target, memory: DistractorMemory, place: Vector) -> Other | None:
-    """What answered best near a place in a frame of before, clear of the target."""
-    crop = Crop.around(place, core.side(memory.size) * core.sizes[1] / core.sizes[0], core.sizes[1])
-    response = clean(core.engine.match(target.bank.first, [crop.cut(memory.frame, target.fill)]))
-    boxes = None if response.boxes is None else response.boxes[0]
-    return memory.other_near(response.score[0], boxes, crop, core.stride, place)

@@ -135,17 +135,19 @@ class Target:
         """This place is a sure one."""
         self.sure_centre, self.sure_size = self.centre, self.size
 
-    def lose(self, follow: bool = True) -> None:
+    def lose(self, seen: Vector | None = None) -> None:
         """LOST from here on: the search starts at the last sure place.
 
         Args:
-            follow: Whether it is still followed from where it was seen last, as the best guess; else it waits at the
-                last sure place.
+            seen: (2,) where something was seen last: it is followed on from there, as the best guess. None: the target
+                waits at the last sure place.
         """
-        self.redetection = Redetection(trail=follow)
+        self.redetection = Redetection(trail=seen is not None)
         self.velocity = np.zeros(2)
-        if not follow:
+        if seen is None:
             self.centre, self.size = self.sure_centre, self.sure_size
+        else:
+            self.redetection.strays(seen, self.centre, self.size)
 
     def lock(
         self, centre: Vector, size: Vector, belief: Belief, config: TrackingConfig, frame: tuple[int, int]

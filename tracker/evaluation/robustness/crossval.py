@@ -1,8 +1,8 @@
 """Score and states on clips that they were not fitted on: two halves by source, each judged with the fit of the other.
 
-A score that was fitted on a clip looks better on it than it is. So the clips are divided by their source (clips of one video
-stay together), the score is fitted on one half, and the other half is tracked with it: as it is, with states on and off, and
-with disturbances. Every clip is judged once, by a fit that never saw its source.
+A score that was fitted on a clip looks better on it than it is. So the clips are divided by their source (clips of one
+video stay together), the score is fitted on one half, and the other half is tracked with it: as it is, with states on
+and off, and with disturbances. Every clip is judged once, by a fit that never saw its source.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from tracker.config import TrackingConfig
 from tracker.datasets.base import SequenceData
 from tracker.errors import ConfigError
 from tracker.evaluation.robustness.calibration import Samples, calibrate, sample
-from tracker.evaluation.robustness.perturb import DisturbedClip, disturb, read_footage
+from tracker.evaluation.robustness.footage import read_footage
+from tracker.evaluation.robustness.perturb import DisturbedClip, disturb
 from tracker.evaluation.robustness.stress import WITHIN, ClipRun, track_clip
 from tracker.files import write_atomic
-from tracker.metrics.bootstrap import Interval, mean_interval
 from tracker.metrics.success import success_curve
 from tracker.tracking.confidence import OVERLAP
 
@@ -40,7 +40,7 @@ FOLLOWED = 0.5
 
 @dataclass(frozen=True)
 class Member:
-    """A clip, the table's row that it counts for, and its source (clips of one source are never in fit and test together)."""
+    """A clip, its row in the table, and its source: clips of one source are never in fit and test together."""
 
     label: str
     sequence: SequenceData
@@ -92,7 +92,7 @@ def halves(members: Sequence[Member]) -> list[int]:
 
 
 class Store:
-    """Parts of a run that are done, so that an interrupted one goes on: one file for each in a folder, by content of its key."""
+    """Parts of a run that are done, so that an interrupted one goes on: a file for each, named by a hash of its key."""
 
     def __init__(self, folder: Path | None, key: dict[str, Any]) -> None:
         self.folder, self.key = folder, key
@@ -255,69 +255,3 @@ def _joined(parts: Sequence[dict[str, Any]], members: Sequence[Member], sides: S
         np.concatenate([np.array(p["likeness"], np.float64) for p, _ in mine]),
         np.concatenate([np.full(len(p["right"]), n, np.int64) for p, n in mine]),
     )
-
-
-def summary(rows: Sequence[Judged], seed: int = 0) -> dict[str, Interval]:
-    """Means over clips with bootstrap intervals over clips; shares of frames pool the frames of all clips."""
-    on, off = np.array([r.auc_on for r in rows]), np.array([r.auc_off for r in rows])
-    out = {
-        "auc_on": mean_interval(on, seed=seed),
-        "auc_off": mean_interval(off, seed=seed),
-        "gain": mean_interval(on - off, seed=seed),
-        "auc_visible": mean_interval([r.auc_visible for r in rows], seed=seed),
-    }
-    for name, part, whole in (
-        ("false_loss", "falsely_lost", "followed"),
-        ("absent_reported", "absent_reported", "absent"),
-        ("found", "found", "absences"),
-    ):
-        weights = np.array([getattr(r, whole) for r in rows], np.float64)
-        shares = np.array([getattr(r, part) for r in rows]) / np.maximum(weights, 1)
-        known = weights > 0
-        out[name] = (
-            mean_interval(shares[known], weights[known], seed=seed)
-            if known.any()
-            else Interval(float("nan"), float("nan"), float("nan"), 0)
-        )
-    return out
-
-
-def markdown(rows: Sequence[Judged], per_clip: bool = False, seed: int = 0) -> str:
-    """The table: a row for each label and one for all; with `per_clip` another table of the clips."""
-
-    def area(i: Interval, sign: str = "") -> str:
-        ends = f" ({i.low:{sign}.3f} to {i.high:{sign}.3f})" if i.known else ""
-        return f"{i.value:{sign}.3f}{ends}"
-
-    def percent(i: Interval) -> str:
-        if not i.count:
-            return "-"
-        ends = f" ({100 * i.low:.1f} to {100 * i.high:.1f})" if i.known else ""
-        return f"{100 * i.value:.1f} %{ends}"
-
-    lines = [
-        "| clips | AUC, states on | states off | on - off | AUC, LOST counts 0 | false loss | box while absent "
-        f"| back within {WITHIN} frames |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    labels = list(dict.fromkeys(r.label for r in rows))
-    for label in [*labels, *(["all"] if len(labels) > 1 else [])]:
-        mine = [r for r in rows if label in ("all", r.label)]
-        s = summary(mine, seed)
-        lines.append(
-            f"| {label} ({len(mine)}) | {area(s['auc_on'])} | {area(s['auc_off'])} | {area(s['gain'], '+')} "
-            f"| {area(s['auc_visible'])} | {percent(s['false_loss'])} | {percent(s['absent_reported'])} "
-            f"| {percent(s['found'])} |"
-        )
-    if per_clip:
-        lines += [
-            "",
-            "| clip | half | on | off | false loss | absent with a box | back |",
-            "|---|---|---|---|---|---|---|",
-        ]
-        lines += [
-            f"| {r.label}/{r.name} | {'AB'[r.half]} | {r.auc_on:.3f} | {r.auc_off:.3f} | {r.falsely_lost}/{r.followed} "
-            f"| {r.absent_reported}/{r.absent} | {r.found}/{r.absences} |"
-            for r in rows
-        ]
-    return "\n".join(lines) + "\n"

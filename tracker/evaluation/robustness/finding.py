@@ -1,7 +1,7 @@
 """Known targets in other footage: how often one is found where it is, and how often a look-alike is taken for it.
 
-From each clip the target is learnt in the first part. Then it is looked for in the last part of the same clip, which shows it, and in the
-last parts of other clips, which don't: one with a target of the same class, and one of another class.
+From each clip the target is learnt in the first part. Then it is looked for in the last part of the same clip, which
+shows it, and in the last parts of other clips, which don't: one with a target of the same class, and one of another.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ def pairs(
     usable = [c for c in clips if len(c) >= LEAST_FRAMES and c.name in classes]
     if len(usable) < 2:
         raise ConfigError(
-            f"{len(usable)} clips have {LEAST_FRAMES} frames and a class; two are needed. Name the clips' classes in --classes."
+            f"{len(usable)} clips have {LEAST_FRAMES} frames and a class; two are needed. "
+            "Name the clips' classes in --classes."
         )
     for k, clip in enumerate(usable):
         yield clip, clip, GENUINE
@@ -138,7 +139,7 @@ def find_all(
 
 
 def rate(rows: Sequence[Finding], kind: str, seed: int = 0) -> tuple[Interval, Interval]:
-    """Of one kind: share of searches in which the right (absent targets: any) box was reported, and mean share of such frames."""
+    """Of one kind: share of searches in which it was reported (where it is there: rightly), and of their frames."""
     mine = [r for r in rows if r.kind == kind]
     counts = [r.right if kind == GENUINE else r.reported for r in mine]
     if not mine:
