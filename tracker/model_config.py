@@ -16,16 +16,24 @@ class ModelConfig(Checked, section="model"):
     neck_channels: int = setting(112, 0, 4096, "channels", "Width of the 1x1 neck; 0 leaves the neck out.")
     energy: str = setting("cosine", choices=("dot", "cosine", "euclidean"), help="How two embeddings are compared.")
     head: str = setting(
-        "boxes", choices=("classic", "boxes"), help="Scale and bias on the response, or a box for each cell too."
+        "boxes",
+        choices=("classic", "boxes", "attention"),
+        help="""Scale and bias on the response; a box for each cell too, from comparisons of cells; or that by
+        cross-attention between the cells of the template and those of the search.""",
     )
     template_size: int = setting(129, 33, 1023, "pixels", "Side of the template crop.")
     search_size: int = setting(257, 33, 1023, "pixels", "Side of the search crop; at least `template_size`.")
-    head_channels: int = setting(96, 1, 4096, "channels", "Width of the `boxes` head.")
+    head_channels: int = setting(96, 1, 4096, "channels", "Width of the heads `boxes` and `attention`.")
     head_layers: int = setting(1, 0, 64, "layers", "3x3 layers shared by score and boxes, before one more for each.")
+    attention_layers: int = setting(1, 1, 8, "layers", "Head `attention`: layers of cross-attention.")
+    attention_heads: int = setting(
+        4, 1, 64, "heads", "Head `attention`: the heads of each layer; a divisor of `head_channels`."
+    )
     relative_boxes: bool = setting(
         False,
-        help="""Boxes head: the sides are factors on those of the target in the template, so that a box keeps the
-        convention of the one that was drawn (with or without arms, tail, shadow). False: counted in cells.""",
+        help="""Heads `boxes` and `attention`: the sides are factors on those of the target in the template, so that a
+        box keeps the convention of the one that was drawn (with or without arms, tail, shadow). False: counted in
+        cells.""",
     )
     response_scale: float = setting(
         10.0,
@@ -41,4 +49,9 @@ class ModelConfig(Checked, section="model"):
             raise ConfigError(
                 f"model.search_size is {self.search_size} and model.template_size {self.template_size}; "
                 "the search crop must be at least as large as the template."
+            )
+        if self.head == "attention" and self.head_channels % self.attention_heads:
+            raise ConfigError(
+                f"model.head_channels is {self.head_channels} and model.attention_heads {self.attention_heads}; the "
+                "channels of the head are shared out to the heads of the attention, so take a divisor of their number."
             )

@@ -37,6 +37,7 @@ CONFIGS = {
     "boxes": SMALL,
     "fine": FINE,
     "relative": replace(FINE, relative_boxes=True),
+    "attention": replace(FINE, head="attention", relative_boxes=True, attention_layers=2),
     "classic": CLASSIC,
     "alexnet": ALEXNET,
     "normed": NORMED,
@@ -256,6 +257,33 @@ def test_tracking_constants_of_a_checkpoint_can_be_rewritten(tmp_path: Path) -> 
 def test_a_head_with_boxes_needs_padding() -> None:
     with pytest.raises(ConfigError, match="classic"):
         Matcher(replace(ALEXNET, head="boxes"))
+    with pytest.raises(ConfigError, match="head 'attention' needs a padded backbone"):
+        Matcher(replace(ALEXNET, head="attention"))
+
+
+def test_the_channels_of_the_head_are_shared_out_to_the_heads_of_the_attention() -> None:
+    with pytest.raises(ConfigError, match=r"head_channels is 16.*attention_heads 3"):
+        replace(SMALL, head="attention", attention_heads=3)
+
+
+def test_attention_starts_with_the_score_of_the_response_and_knows_no_place_in_the_search() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        boxes, attention = (Matcher(replace(SMALL, head=head)).eval() for head in ("boxes", "attention"))
+    attention.backbone.load_state_dict(boxes.backbone.state_dict())
+    attention.neck.load_state_dict(boxes.neck.state_dict())
+    z, x, target = pictures(SMALL)
+    with torch.no_grad():
+        torch.testing.assert_close(attention(z, x, target).score, boxes(z, x, target).score)
+        head = build(replace(SMALL, head="attention")).head
+        generator = torch.Generator().manual_seed(2)
+        cells, wide = torch.randn(1, 16, 5, 5, generator=generator), torch.randn(1, 16, 24, 24, generator=generator)
+        share = torch.ones(1, 1, 5, 5)
+        energy = attention.energy
+        whole = head(cells, share, wide, energy)  # type: ignore[operator]
+        part = head(cells, share, wide[:, :, 2:, 3:], energy)  # type: ignore[operator]
+    for one, other in zip(whole, part, strict=True):  # away from the border, which is seen over 2 + 1 + 1 cells
+        torch.testing.assert_close(one[:, :, 8:-6, 9:-6], other[:, :, 6:-6, 6:-6], atol=1e-4, rtol=1e-4)
 
 
 def test_relative_boxes_start_as_the_target_in_the_template() -> None:

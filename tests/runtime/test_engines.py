@@ -67,7 +67,7 @@ def test_onnxruntime_gives_the_responses_of_torch(case: str) -> None:
         agree(model, engine, FLOAT32, size, templates, searches)
 
 
-@pytest.mark.parametrize("case", ["boxes cosine", "alexnet dot"])
+@pytest.mark.parametrize("case", ["boxes cosine", "attention cosine, fine, relative", "alexnet dot"])
 @pytest.mark.parametrize("name", ["openvino", "cuda twin, float32"])
 def test_other_engines_agree_with_torch(name: str, case: str) -> None:
     model = random_model(case)
@@ -85,7 +85,7 @@ def test_half_precision_agrees_within_its_own_tolerance(case: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino", "cuda twin, float32"])
-@pytest.mark.parametrize("case", ["boxes cosine", "classic cosine"])
+@pytest.mark.parametrize("case", ["boxes cosine", "attention cosine", "classic cosine"])
 def test_engines_give_the_same_track(name: str, case: str) -> None:
     images, boxes = moving_square(frames=8)
     model = random_model(case)

@@ -82,7 +82,7 @@ class LoadedModel:
     @property
     def has_boxes(self) -> bool:
         """Whether a match gives boxes (then no scale pyramid is needed)."""
-        return self.config.model.head == "boxes"
+        return self.config.model.head != "classic"
 
 
 def shipped_models() -> list[str]:

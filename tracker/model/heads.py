@@ -52,7 +52,69 @@ def target_size(weight: Tensor) -> Tensor:
     return torch.cat([weight[:, :, middle].sum(-1), weight[:, :, :, middle].sum(-1)], dim=1) / centre
 
 
-class BoxHead(nn.Module):
+class OnePassHead(nn.Module):
+    """What heads that give a box for each cell have in common: the response, and the branches of score and boxes.
+
+    Attributes:
+        relative: Whether the sides are factors on those of the target in the template.
+    """
+
+    shift: Tensor
+
+    def __init__(self, channels: int, cells: int, scale: float, stride: int, fine: int, relative: bool) -> None:
+        super().__init__()
+        self.channels, self.fine, self.relative = channels, fine, relative
+        self.cells, self.stride = cells, stride
+        self.scale = nn.Parameter(torch.tensor(float(scale)))
+        self.bias = nn.Parameter(torch.tensor(-float(scale) * 0.6))
+
+    def forward(self, z: Tensor, weight: Tensor, x: Tensor, energy: Energy) -> tuple[Tensor, Tensor]:
+        """Scores and box distances.
+
+        Args:
+            z: (B, C + F, n, n) template embedding.
+            weight: (B, 1, n, n) the target's share of each template cell.
+            x: (B, C + F, H, W) search embedding.
+            energy: How cells are compared.
+
+        Returns:
+            (B, 1, H, W) score logits and (B, 4, H, W) distances left, top, right, bottom in search-crop pixels.
+        """
+        raise NotImplementedError
+
+    def _add_branches(self, width: int, layers: int) -> None:
+        """Called after a head's own layers, so that a seed gives these the same first weights whatever follows."""
+        self.shared = nn.Sequential(*[_layer(width) for _ in range(layers)])
+        self.score = nn.Sequential(_layer(width), nn.Conv2d(width, 1, 1))
+        self.boxes = nn.Sequential(_layer(width), nn.Conv2d(width, 4, 1))
+        # The first score is the response alone; the first box is as large as half a template, or as the target in it.
+        for last, bias in (
+            (self.score[-1], 0.0),
+            (self.boxes[-1], 0.0 if self.relative else float(torch.log(torch.tensor(2.0)))),
+        ):
+            assert isinstance(last, nn.Conv2d) and last.bias is not None
+            nn.init.zeros_(last.weight)
+            nn.init.constant_(last.bias, bias)
+        # One-hot kernels: cell k of the template, moved to the place of the target's centre.
+        side = self.cells * self.cells
+        shift = torch.zeros(side, 1, self.cells, self.cells)
+        for k in range(side):
+            shift[k, 0, k // self.cells, k % self.cells] = 1.0
+        self.register_buffer("shift", shift, persistent=False)
+
+    def _aligned(self, similar: Tensor) -> Tensor:
+        """(B, n*n, H, W) of `Energy.cells` -> the same, each cell's map moved to where the target's centre would be."""
+        return F.conv2d(similar, self.shift, padding=self.cells // 2, groups=self.cells * self.cells)
+
+    def _outputs(self, y: Tensor, response: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores and distances out of (B, width, H, W), the response and the target's size in cells (B, 2)."""
+        y = self.shared(y)
+        score = self.score(y) + response * self.scale + self.bias
+        sides = torch.exp(self.boxes(y).clamp(-6, 4)) * self.stride
+        return score, sides * (size / 2).repeat(1, 2)[:, :, None, None] if self.relative else sides
+
+
+class BoxHead(OnePassHead):
     """Anchor-free, one pass: the response, refined, and for each cell the distances to the four sides of the box.
 
     What it reads is built from comparisons, so that little has to be learnt of what objects look like:
@@ -77,46 +139,16 @@ class BoxHead(nn.Module):
         fine: int = 0,
         relative: bool = False,
     ) -> None:
-        super().__init__()
-        self.channels, self.fine, self.relative = channels, fine, relative
-        self.cells, self.stride = cells, stride
-        self.scale = nn.Parameter(torch.tensor(float(scale)))
-        self.bias = nn.Parameter(torch.tensor(-float(scale) * 0.6))
+        super().__init__(channels, cells, scale, stride, fine, relative)
         self.mix = nn.Conv2d(2 * (channels + fine) + 2 * cells * cells + 3 + 2 * relative, width, 1, bias=False)
         self.mix_bn = nn.BatchNorm2d(width)
-        self.shared = nn.Sequential(*[_layer(width) for _ in range(layers)])
-        self.score = nn.Sequential(_layer(width), nn.Conv2d(width, 1, 1))
-        self.boxes = nn.Sequential(_layer(width), nn.Conv2d(width, 4, 1))
-        # The first score is the response alone; the first box is as large as half a template, or as the target in it.
-        for last, bias in (
-            (self.score[-1], 0.0),
-            (self.boxes[-1], 0.0 if relative else float(torch.log(torch.tensor(2.0)))),
-        ):
-            assert isinstance(last, nn.Conv2d) and last.bias is not None
-            nn.init.zeros_(last.weight)
-            nn.init.constant_(last.bias, bias)
-        # One-hot kernels: cell k of the template, moved to the place of the target's centre.
-        side = cells * cells
-        shift = torch.zeros(side, 1, cells, cells)
-        for k in range(side):
-            shift[k, 0, k // cells, k % cells] = 1.0
-        self.register_buffer("shift", shift, persistent=False)
+        self._add_branches(width, layers)
 
     def forward(self, z: Tensor, weight: Tensor, x: Tensor, energy: Energy) -> tuple[Tensor, Tensor]:
-        """Scores and box distances.
-
-        Args:
-            z: (B, C + F, n, n) template embedding.
-            weight: (B, 1, n, n) the target's share of each template cell.
-            x: (B, C + F, H, W) search embedding.
-            energy: How cells are compared.
-
-        Returns:
-            (B, 1, H, W) score logits and (B, 4, H, W) distances left, top, right, bottom in search-crop pixels.
-        """
+        """See `OnePassHead.forward`."""
         (z, z_fine), (x, x_fine) = z.split([self.channels, self.fine], 1), x.split([self.channels, self.fine], 1)
         similar = energy.cells(z, x)  # (B, n*n, H, W)
-        aligned = F.conv2d(similar, self.shift, padding=self.cells // 2, groups=self.cells * self.cells)  # type: ignore[arg-type]
+        aligned = self._aligned(similar)
         w = weight.flatten(2).transpose(1, 2)[..., None]  # (B, n*n, 1, 1)
         response = (aligned * w).sum(1, keepdim=True) / w.sum(1, keepdim=True)
         inside = (similar - (1 - w) * 4).amax(1, keepdim=True)
@@ -133,10 +165,7 @@ class BoxHead(nn.Module):
         if self.relative:
             parts.append(torch.log(size / USUAL_SIZE)[:, :, None, None].expand(-1, -1, *x.shape[2:]))
         y = torch.cat(parts, dim=1)
-        y = self.shared(F.relu(self.mix_bn(self.mix(y))))
-        score = self.score(y) + response * self.scale + self.bias
-        sides = torch.exp(self.boxes(y).clamp(-6, 4)) * self.stride
-        return score, sides * (size / 2).repeat(1, 2)[:, :, None, None] if self.relative else sides
+        return self._outputs(F.relu(self.mix_bn(self.mix(y))), response, size)
 
 
 def _layer(width: int) -> nn.Sequential:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tracker.errors import ConfigError
+from tracker.model.attention import AttentionHead
 from tracker.model.backbone_specs import FINE_SHARE
 from tracker.model.backbones import build_backbone
 from tracker.model.energies import build_energy
-from tracker.model.heads import BoxHead, ClassicHead, coverage
+from tracker.model.heads import BoxHead, ClassicHead, OnePassHead, coverage
 from tracker.model_config import ModelConfig
 
-HEADS = ("classic", "boxes")
+HEADS = ("classic", "boxes", "attention")
 
 
 @dataclass
@@ -60,7 +63,7 @@ class Matcher(nn.Module):
             self.neck, channels = neck, config.neck_channels
         self.energy = build_energy(config.energy)
         self.channels, self.fine = channels, self.backbone.fine_channels
-        self.head: ClassicHead | BoxHead
+        self.head: ClassicHead | OnePassHead
         if config.head == "classic":
             if self.fine:
                 raise ConfigError(
@@ -71,11 +74,24 @@ class Matcher(nn.Module):
         else:
             if not self.backbone.padded:
                 raise ConfigError(
-                    f"The head 'boxes' needs a padded backbone; {config.backbone!r} is not. Use head: classic."
+                    f"The head {config.head!r} needs a padded backbone; {config.backbone!r} is not. Use head: classic."
                 )
-            width, layers, scale = config.head_channels, config.head_layers, config.response_scale
-            self.head = BoxHead(
-                channels, self.template_cells, width, layers, scale, self.stride, self.fine, config.relative_boxes
+            make: Callable[..., OnePassHead] = BoxHead
+            if config.head == "attention":
+                make = partial(
+                    AttentionHead,
+                    attention_layers=config.attention_layers,
+                    attention_heads=config.attention_heads,
+                )
+            self.head = make(
+                channels,
+                self.template_cells,
+                config.head_channels,
+                config.head_layers,
+                config.response_scale,
+                self.stride,
+                self.fine,
+                config.relative_boxes,
             )
 
     @property
@@ -86,7 +102,7 @@ class Matcher(nn.Module):
     @property
     def has_boxes(self) -> bool:
         """Whether a match gives boxes (then no scale pyramid is needed)."""
-        return isinstance(self.head, BoxHead)
+        return isinstance(self.head, OnePassHead)
 
     def embed(self, x: Tensor, start: int = 0) -> Tensor:
         """f: (B, 3, H, W) BGR 0..255 (or the output of backbone stage start - 1) -> (B, C + F, h, w), F fine channels

@@ -44,6 +44,7 @@ SPACES: dict[str, dict[str, Range]] = {
         "size_lr": Range(0.1, 1.0),
     },
 }
+SPACES["attention"] = SPACES["boxes"]
 """Head -> constants that are searched unless the user names others.
 
 Those that training fixes (context) are left out.

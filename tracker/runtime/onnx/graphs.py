@@ -16,7 +16,8 @@ from __future__ import annotations
 
 from tracker.model.backbone_specs import FINE_SHARE
 from tracker.model_config import ModelConfig
-from tracker.runtime.onnx.heads import BoxHeadGraph, ClassicHeadGraph
+from tracker.runtime.onnx.attention import AttentionGraph
+from tracker.runtime.onnx.heads import BoxHeadGraph, ClassicHeadGraph, OnePassGraph
 from tracker.runtime.onnx.network import Network, State
 
 
@@ -25,12 +26,12 @@ def search_model(config: ModelConfig, state: State, features: bool = False, size
 
     Inputs: `search` uint8 (batch, height, width, 3) BGR; `embedding` float32 (templates, rows, columns) from the
     template branch, templates being 1 or batch (and batch may be 1 for several templates). Outputs: `score` float32
-    (batch, h, w) logits and, with the head "boxes", `boxes` float32 (batch, 4, h, w) xyxy in search-crop pixels.
+    (batch, h, w) logits and, with a head that has boxes, `boxes` float32 (batch, 4, h, w) xyxy in search-crop pixels.
 
     Args:
         config, state: Of a `LoadedModel`.
-        features: Boxes head: also give `features` float32 (batch, channels, h, w), the search embedding with cells of
-            unit length, which `tracker.tracking.online_filter` reads.
+        features: Heads with boxes: also give `features` float32 (batch, channels, h, w), the search embedding with
+            cells of unit length, which `tracker.tracking.online_filter` reads.
         size: Height and width of all searches; None: any.
 
     Raises:
@@ -78,5 +79,8 @@ def prepare_model(config: ModelConfig, state: State) -> bytes:
     return net.g.serialize(net.metadata())
 
 
-def _head(net: Network, side: int | None = None) -> ClassicHeadGraph | BoxHeadGraph:
-    return ClassicHeadGraph(net, side) if net.config.head == "classic" else BoxHeadGraph(net, side)
+HEADS = {"classic": ClassicHeadGraph, "boxes": BoxHeadGraph, "attention": AttentionGraph}
+
+
+def _head(net: Network, side: int | None = None) -> ClassicHeadGraph | OnePassGraph:
+    return HEADS[net.config.head](net, side)

@@ -52,7 +52,114 @@ class ClassicHeadGraph(HeadGraph):
         )
 
 
-class BoxHeadGraph(HeadGraph):
+class OnePassGraph(HeadGraph):
+    """What the heads with boxes share: response, branches, and what the target's size in the template decides.
+
+    A subclass sets `size` and `bias`: the weights (D, 2 or 0) of the target's size in the head's first convolution
+    after BatchNorm is folded in, and its bias.
+    """
+
+    size: Array
+    bias: Array
+
+    def template(self, features: str) -> str:
+        """(B, rows, columns)."""
+        raise NotImplementedError
+
+    def search(self, embedding: str, x: str, fine: str | None, features: bool) -> None:
+        """Adds the outputs `score` and `boxes`, and `features` where they are asked for."""
+        raise NotImplementedError
+
+    def similarity(self, embedding: str, products: str, norm: str) -> str:
+        """(B, slots, H*W): the energy of each template cell with each search cell; empty rows are 0.
+
+        Args:
+            embedding: The template's matrix.
+            products: (B, slots, H*W) of the template's cells with search cells of unit length.
+            norm: (B, 1, H, W) the length that these had.
+        """
+        g, energy = self.g, self.net.config.energy
+        if energy == "cosine":
+            return products
+        similar = g.op("Mul", products, self.flat(norm))
+        if energy == "dot":
+            return similar
+        squares = g.op("Add", self.column(embedding, Column.SQUARE), self.flat(g.op("Mul", norm, norm)))
+        similar = g.op("Sub", g.op("Mul", similar, g.const(2.0)), squares)
+        return g.op("Mul", similar, g.const((np.arange(self.slots) < self.cells)[:, None]))
+
+    def outputs(self, y: str, response: str, embedding: str, x: str) -> None:
+        """Adds the outputs `score` and `boxes`: `tracker.model.heads.OnePassHead._outputs` of y (B, D, H, W)."""
+        g, net, s = self.g, self.net, self.net.state
+        for k in range(net.config.head_layers):
+            y = self._layer(y, f"head.shared.{k}")
+        # The branches of score and sides read the same map: both layers of the two are one convolution each.
+        first, second = self._branches()
+        y = net.conv(net.conv(y, *first, pad=1, act="relu"), *second)
+        score = g.op("Slice", y, net.ints(0), net.ints(1), net.ints(1))
+        score = g.op("Add", self.flat(score), g.op("Mul", response, g.const(s["head.scale"])))
+        score = g.op("Reshape", score, g.op("Concat", net.ints(-1), self.extent(x), axis=0))
+        sides = g.op("Slice", y, net.ints(1), net.ints(5), net.ints(1))
+        sides = g.op("Exp", g.op("Clip", sides, g.const(-6.0), g.const(4.0)))
+        signs = np.array([-1, -1, 1, 1])[:, None, None] * (1 if net.config.relative_boxes else net.stride)
+        sides = g.op("Mul", sides, g.const(signs))
+        if net.config.relative_boxes:
+            half = self.column(embedding, Column.HALF, self.slots, self.slots + 4)
+            sides = g.op("Mul", sides, g.op("Unsqueeze", half, net.ints(3)))
+        g.output(score, "score", "float32", ("batch", "rows", "columns"))
+        g.output(g.op("Add", sides, self._grid(x)), "boxes", "float32", ("batch", 4, "rows", "columns"))
+
+    def _size_columns(self, weight: str) -> list[str]:
+        """The columns SHIFT and HALF, and an empty rest, of the rows of the head's channels: (B, head channels, 1),
+        ... 2).
+        """
+        g, net = self.g, self.net
+        n, width = net.cells, len(self.bias)
+        shares = g.op("Reshape", weight, net.ints(0, n, n))
+        middle = g.const(n // 2, "int64")
+        row, column = g.op("Gather", shares, middle, axis=1), g.op("Gather", shares, middle, axis=2)  # (B, n)
+        size = g.op("Concat", self.total(row, 1), self.total(column, 1), axis=1)
+        size = g.op(
+            "Unsqueeze",
+            g.op("Div", size, g.op("Slice", row, net.ints(n // 2), net.ints(n // 2 + 1), net.ints(1))),
+            net.ints(2),
+        )
+        usual = g.op("Log", g.op("Mul", size, g.const(1 / USUAL_SIZE)))
+        half = g.op("Mul", g.op("Concat", size, size, axis=1), g.const(net.stride / 2))
+        half = g.op("Pad", half, net.ints(0, 0, 0, 0, width - 4, 0))
+        shift = g.op("Add", g.op("MatMul", g.const(self.size), usual), g.const(self.bias[:, None]))
+        return [shift, half, g.op("Mul", g.op("Concat", shift, shift, axis=2), g.const(0.0))]
+
+    def _branches(self) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        """Weights and biases of the first and of the second layer of the two branches, in one: the score's channel,
+        then the sides'.
+        """
+        net, s = self.net, self.net.state
+        score, boxes = (net.fold(f"head.{name}.0.0", f"head.{name}.0.1", 1e-5) for name in ("score", "boxes"))
+        first = np.concatenate([score[0], boxes[0]]), np.concatenate([score[1], boxes[1]])
+        width = len(score[1])
+        second = np.zeros((5, 2 * width, 1, 1), np.float32)
+        second[:1, :width], second[1:, width:] = s["head.score.1.weight"], s["head.boxes.1.weight"]
+        return first, (second, np.concatenate([s["head.score.1.bias"] + s["head.bias"], s["head.boxes.1.bias"]]))
+
+    def _layer(self, x: str, at: str) -> str:
+        return self.net.conv(x, *self.net.fold(f"{at}.0", f"{at}.1", 1e-5), pad=1, act="relu")
+
+    def _grid(self, x: str) -> str:
+        """(1, 4, H, W): x, y, x, y of the cells in pixels; cell i of a padded backbone is pixel index stride * i."""
+        g, net = self.g, self.net
+        extent = self.extent(x)
+        full = g.op("Concat", net.ints(1, 1), extent, axis=0)
+        parts = []
+        for axis, keep in ((1, (0, 1, 2)), (0, (0, 1, 3))):
+            count = g.op("Gather", extent, g.const(axis, "int64"), axis=0)
+            steps = g.op("Cast", g.op("Range", g.const(0, "int64"), count, g.const(1, "int64")), to=1)
+            steps = g.op("Add", g.op("Mul", steps, g.const(float(net.stride))), g.const(0.5))
+            parts.append(g.op("Expand", g.op("Unsqueeze", steps, net.ints(*keep)), full))
+        return g.op("Concat", *parts, *parts, axis=1)
+
+
+class BoxHeadGraph(OnePassGraph):
     """BoxHead; see tracker.model.heads for what it computes.
 
     Its first layer is linear in maps that are themselves linear in the unit search features x: template cells times x,
@@ -102,26 +209,6 @@ class BoxHeadGraph(HeadGraph):
             bottom = g.op("Pad", bottom, net.ints(0, 0, 0, 0, 0, len(Column)))
         return g.op("Concat", top, bottom, axis=1)
 
-    def _size_columns(self, weight: str) -> list[str]:
-        """The columns SHIFT and HALF, and an empty rest, of the rows of the head's channels: (B, head channels, 1), ...
-        2)."""
-        g, net = self.g, self.net
-        n, width = net.cells, len(self.bias)
-        shares = g.op("Reshape", weight, net.ints(0, n, n))
-        middle = g.const(n // 2, "int64")
-        row, column = g.op("Gather", shares, middle, axis=1), g.op("Gather", shares, middle, axis=2)  # (B, n)
-        size = g.op("Concat", self.total(row, 1), self.total(column, 1), axis=1)
-        size = g.op(
-            "Unsqueeze",
-            g.op("Div", size, g.op("Slice", row, net.ints(n // 2), net.ints(n // 2 + 1), net.ints(1))),
-            net.ints(2),
-        )
-        usual = g.op("Log", g.op("Mul", size, g.const(1 / USUAL_SIZE)))
-        half = g.op("Mul", g.op("Concat", size, size, axis=1), g.const(net.stride / 2))
-        half = g.op("Pad", half, net.ints(0, 0, 0, 0, width - 4, 0))
-        shift = g.op("Add", g.op("MatMul", g.const(self.size), usual), g.const(self.bias[:, None]))
-        return [shift, half, g.op("Mul", g.op("Concat", shift, shift, axis=2), g.const(0.0))]
-
     def _fine_context(self, cells: str, weight: str) -> str:
         """(B, head channels, F): what the first layer does with the fine channels of a search cell, for this target."""
         g, gain = self.g, np.float32((self.net.fine / 4) ** 0.5 / FINE_SHARE)  # the search has them times that share
@@ -130,7 +217,7 @@ class BoxHeadGraph(HeadGraph):
 
     def search(self, embedding: str, x: str, fine: str | None, features: bool) -> None:
         """Adds the outputs `score` and `boxes`, and `features` where they are asked for."""
-        g, net, s = self.g, self.net, self.net.state
+        g, net = self.g, self.net
         norm = g.op("Max", g.op("ReduceL2", x, axes=(1,), keepdims=1), g.const(NORM_EPS))
         name = "features" if features else ""
         unit = g.op("Div", x, norm, name="" if fine else name)
@@ -138,13 +225,7 @@ class BoxHeadGraph(HeadGraph):
         products = g.op("MatMul", self.channels_of(embedding), self.flat(read))
         similar = g.op("Slice", products, net.ints(0), net.ints(self.slots), net.ints(1))
         context = g.op("Slice", products, net.ints(self.slots), net.ints(self.rows), net.ints(1))
-        if net.config.energy != "cosine":
-            similar = g.op("Mul", similar, self.flat(norm))
-        if net.config.energy == "euclidean":
-            squares = g.op("Add", self.column(embedding, Column.SQUARE), self.flat(g.op("Mul", norm, norm)))
-            similar = g.op("Sub", g.op("Mul", similar, g.const(2.0)), squares)
-            # Empty rows must stay 0.
-            similar = g.op("Mul", similar, g.const((np.arange(self.slots) < self.cells)[:, None]))
+        similar = self.similarity(embedding, similar, norm)
         moved = self.flat(self.aligned(similar, x))
         share = g.op("Reshape", self.column(embedding, Column.WEIGHT), net.ints(0, 1, -1))
         response = g.op("MatMul", share, moved)
@@ -160,53 +241,10 @@ class BoxHeadGraph(HeadGraph):
         bias = self.column(embedding, Column.SHIFT, self.slots, self.rows) if relative else g.const(self.bias[:, None])
         y = g.op("Relu", g.op("Add", g.op("Add", mixed, context), bias))
         y = g.op("Reshape", y, self.shape(x, len(self.bias)))
-        for k in range(net.config.head_layers):
-            y = self._layer(y, f"head.shared.{k}")
-        # The branches of score and sides read the same map: both layers of the two are one convolution each.
-        first, second = self._branches()
-        y = net.conv(net.conv(y, *first, pad=1, act="relu"), *second)
-        score = g.op("Slice", y, net.ints(0), net.ints(1), net.ints(1))
-        score = g.op("Add", self.flat(score), g.op("Mul", response, g.const(s["head.scale"])))
-        score = g.op("Reshape", score, g.op("Concat", net.ints(-1), self.extent(x), axis=0))
-        sides = g.op("Slice", y, net.ints(1), net.ints(5), net.ints(1))
-        sides = g.op("Exp", g.op("Clip", sides, g.const(-6.0), g.const(4.0)))
-        signs = np.array([-1, -1, 1, 1])[:, None, None] * (1 if net.config.relative_boxes else net.stride)
-        sides = g.op("Mul", sides, g.const(signs))
-        if net.config.relative_boxes:
-            half = self.column(embedding, Column.HALF, self.slots, self.slots + 4)
-            sides = g.op("Mul", sides, g.op("Unsqueeze", half, net.ints(3)))
-        g.output(score, "score", "float32", ("batch", "rows", "columns"))
-        g.output(g.op("Add", sides, self._grid(x)), "boxes", "float32", ("batch", 4, "rows", "columns"))
+        self.outputs(y, response, embedding, x)
         if features:
             g.output(read, "features", "float32", ("batch", self.read, "rows", "columns"))
-
-    def _branches(self) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-        """Weights and biases of the first and of the second layer of the two branches, in one: the score's channel,
-        then the sides'."""
-        net, s = self.net, self.net.state
-        score, boxes = (net.fold(f"head.{name}.0.0", f"head.{name}.0.1", 1e-5) for name in ("score", "boxes"))
-        first = np.concatenate([score[0], boxes[0]]), np.concatenate([score[1], boxes[1]])
-        width = len(score[1])
-        second = np.zeros((5, 2 * width, 1, 1), np.float32)
-        second[:1, :width], second[1:, width:] = s["head.score.1.weight"], s["head.boxes.1.weight"]
-        return first, (second, np.concatenate([s["head.score.1.bias"] + s["head.bias"], s["head.boxes.1.bias"]]))
 
     def _wide(self, weight: np.ndarray) -> np.ndarray:
         """Zero columns for the empty rows."""
         return np.pad(weight, ((0, 0), (0, self.slots - self.cells)))
-
-    def _layer(self, x: str, at: str) -> str:
-        return self.net.conv(x, *self.net.fold(f"{at}.0", f"{at}.1", 1e-5), pad=1, act="relu")
-
-    def _grid(self, x: str) -> str:
-        """(1, 4, H, W): x, y, x, y of the cells in pixels; cell i of a padded backbone is pixel index stride * i."""
-        g, net = self.g, self.net
-        extent = self.extent(x)
-        full = g.op("Concat", net.ints(1, 1), extent, axis=0)
-        parts = []
-        for axis, keep in ((1, (0, 1, 2)), (0, (0, 1, 3))):
-            count = g.op("Gather", extent, g.const(axis, "int64"), axis=0)
-            steps = g.op("Cast", g.op("Range", g.const(0, "int64"), count, g.const(1, "int64")), to=1)
-            steps = g.op("Add", g.op("Mul", steps, g.const(float(net.stride))), g.const(0.5))
-            parts.append(g.op("Expand", g.op("Unsqueeze", steps, net.ints(*keep)), full))
-        return g.op("Concat", *parts, *parts, axis=1)
