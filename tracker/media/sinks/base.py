@@ -80,7 +80,7 @@ def check_writable(path: str | Path, overwrite: bool = False, source: str | Path
     if out.exists():
         if source is not None and Path(source).exists() and out.samefile(source):
             raise OutputError(f"Can't write {out}: it is the input itself; give another name.")
-        if not overwrite:
+        if not overwrite and not (out.is_fifo() or out.is_char_device()):  # pipes and devices have nothing to lose
             raise OutputError(f"Can't write {out}: it exists already; give another name, or --overwrite to replace it.")
     if not os.access(out if out.exists() else out.parent, os.W_OK):
         raise OutputError(f"Can't write {out}: no permission to write there.")
