@@ -113,7 +113,7 @@ class Trial:
     """An environment with a set of dependencies.
 
     Args:
-        name: "newest" or "lowest".
+        name: Key of `SETS`.
         python: What makes the environment.
         torch: "pinned", "free" or "none".
     """
@@ -150,7 +150,17 @@ class Trial:
     def tests(self, *more: str) -> dict[str, str]:
         """Runs the fast tests, or some; returns those that failed."""
         self.report.unlink(missing_ok=True)
-        words = ("-m", "not slow", "-p", "no:cacheprovider", "--timeout", "600", f"--junitxml={self.report}", *more)
+        words = (
+            "-m",
+            "not slow",
+            "-p",
+            "no:cacheprovider",
+            "--timeout",
+            "600",
+            "--continue-on-collection-errors",
+            f"--junitxml={self.report}",
+            *more,
+        )
         run(self.python, "-m", "pytest", *words, check=False)
         return outcomes(self.report) if self.report.exists() else {"pytest": "it did not run"}
 
@@ -180,7 +190,7 @@ class Trial:
 def main() -> int:
     """Runs what the command line asks for; the exit code is 1 where something fails."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["resolve", "newest", "lowest"])
+    parser.add_argument("what", choices=["resolve", *SETS])
     parser.add_argument("--python", default=sys.executable, help="makes the environment")
     torch = parser.add_mutually_exclusive_group()
     torch.add_argument("--torch", action="store_const", const="free", dest="torch", default="pinned")
