@@ -11,7 +11,7 @@ from tests.cli.helpers import write_video
 from tests.conftest import moving_square
 from tracker.cli import serve as command
 from tracker.cli.common import run
-from tracker.errors import BoxError, ConfigError
+from tracker.errors import BoxError, ConfigError, SiamTrackError
 from tracker.serve.config import ServeConfig, stream_to_dict
 from tracker.serve.config_file import load_serve_config, parse_stream
 from tracker.serve.counters import Counters
@@ -99,13 +99,29 @@ streams:
     )
     assert run(command.main, [str(path), "--check"]) == 2
     said = capsys.readouterr().out
-    assert "good: " in said and "160 x 120, 25 fps, 5 frames; every frame; 1 targets" in said
+    assert "good: " in said and "160 x 120, 25 fps, 5 frames; every frame; 1 target" in said
     assert "outside: WRONG" in said and "dead: WRONG" in said
 
 
 def test_a_missing_file_is_named_before_anything_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(command.main, [str(yaml(tmp_path, f"streams: {{a: {tmp_path}/none.mp4}}"))]) == 2
     assert "Stream 'a'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("workers: {decode: cudda}\nstreams: {a: 'rtsp://host/x'}", "workers.decode is 'cudda'"),
+        ("engine: onxruntime\nstreams: {a: 'rtsp://host/x'}", "Did you mean 'onnxruntime'?"),
+        ("streams: {}", "nothing to serve"),
+        ("model: siamtrack-x\nstreams: {a: 'rtsp://host/x'}", "Did you mean 'siamtrack-"),
+        ("tracking: {redetect_tile: 1}\nstreams: {a: 'rtsp://host/x'}", "Did you mean 'tracking.redetect_tiles'"),
+    ],
+)
+def test_what_only_shows_when_all_is_read_is_said_too(tmp_path: Path, text: str, part: str) -> None:
+    with pytest.raises(SiamTrackError) as error:
+        command.main([str(yaml(tmp_path, text)), "--check"])
+    assert part in str(error.value)
 
 
 def test_messages_and_state_survive_the_way(tmp_path: Path) -> None:

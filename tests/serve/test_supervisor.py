@@ -20,7 +20,8 @@ from tracker.serve.config import LimitsConfig, ResultsConfig, ServeConfig, State
 from tracker.serve.config_file import parse_stream
 from tracker.serve.messages import pack, unpack
 from tracker.serve.results import Results
-from tracker.serve.state import read_state
+from tracker.serve.staff import Staff
+from tracker.serve.state import Saved, read_state, write_state
 from tracker.serve.supervisor import Supervisor
 
 
@@ -231,3 +232,28 @@ def test_a_model_that_cannot_be_loaded_ends_it(tmp_path: Path) -> None:
     supervisor = Supervisor(config, lambda: puppet, 1, Results(config.results), lambda *news: None)
     supervisor.run(threading.Event())
     assert supervisor.failed == "no such model"
+
+
+def test_a_supervisor_that_was_held_up_blames_no_worker() -> None:
+    staff = Staff(lambda: Puppet(1), 1, WorkersConfig(spare=False, gone_seconds=2.0))
+    staff.fill()
+    (post,) = staff.posts.values()
+    post.ready = True
+    staff.silent()
+    post.heard -= 60.0
+    staff._looked -= 60.0  # as if this process had not run for a minute
+    assert not staff.silent()
+    post.heard -= 60.0
+    assert staff.silent()[0][0] is post, "here only the worker was silent"
+
+
+def test_a_fresh_start_ignores_the_state_file(tmp_path: Path) -> None:
+    state = StateConfig(str(tmp_path / "state"), 0.05)
+    stream = {"source": "file.mp4", "targets": {"t": [1, 2, 3, 4]}}
+    config = ServeConfig(
+        streams={"f": parse_stream("f", stream, "the test")}, state=state, results=ResultsConfig(stdout=False)
+    )
+    write_state(tmp_path / "state", {"f": Saved(frame=7, live=False, config=stream, begun=["t"])})
+    for fresh, frame in ((False, 7), (True, None)):
+        supervisor = Supervisor(config, lambda: None, 1, Results(config.results), lambda *news: None, fresh=fresh)
+        assert supervisor.entries["f"].saved.frame == frame

@@ -74,15 +74,16 @@ def check_all(config: ServeConfig) -> None:
         SiamTrackError: What is wrong, as a sentence.
     """
     from tracker.cli.model_options import check_model_options
-    from tracker.serve.check import check_files
+    from tracker.serve.check import check_devices, check_files
 
     overrides = [f"tracking.{key}={value}" for key, value in config.tracking.items()]
     check_model_options(argparse.Namespace(device=config.device, model=config.model, config=None, overrides=overrides))
     check_files(config)
-    if config.workers.decode == "nvdec":
-        from tracker.serve.nvdec import load_library
-
-        load_library()
+    check_devices(config)
+    if not config.streams and config.control.address is None:
+        raise SiamTrackError(
+            "There is nothing to serve: name `streams`, or a `control: {address: ...}` to add them by."
+        )
     if config.control.address is not None and importlib.util.find_spec("aiohttp") is None:
         raise SiamTrackError(
             "Control over HTTP needs the package aiohttp; `pip install aiohttp` adds it (the extra `serve` holds it)."

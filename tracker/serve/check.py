@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tracker.errors import SiamTrackError, SourceError
+from tracker.errors import ConfigError, SiamTrackError, SourceError
+from tracker.files import suggest
 from tracker.geometry import check_box
 from tracker.media.sources.open import check_there, open_source
 from tracker.media.sources.stream import hide_password
@@ -60,7 +61,7 @@ def check_sources(config: ServeConfig, say: Callable[[str], None]) -> bool:
         except SiamTrackError as error:
             good = False
             say(f"{name}: WRONG: {error}")
-    say(f"{len(config.streams)} streams, {'all can be served' if good else 'not all can be served'}.")
+    say(f"{_count(len(config.streams), 'stream')}, {'all can be served' if good else 'not all can be served'}.")
     return good
 
 
@@ -80,6 +81,32 @@ def _look(stream: StreamConfig, most: int) -> str:
     count = f", {info.frame_count} frames" if info.frame_count else ""
     rule = "newest frame only" if live else "every frame"
     found = ", targets from detections" if stream.detections else ""
-    return (
-        f"{hide_password(stream.source)}, {width} x {height}{rate}{count}; {rule}; {len(stream.targets)} targets{found}"
-    )
+    targets = _count(len(stream.targets), "target")
+    return f"{hide_password(stream.source)}, {width} x {height}{rate}{count}; {rule}; {targets}{found}"
+
+
+def check_devices(config: ServeConfig) -> None:
+    """Whether engine and decoder have known names, and the library behind the decoder is there.
+
+    Raises:
+        ConfigError: An unknown name, with the nearest known one.
+        DeviceError: The library is missing.
+    """
+    from av.codec.hwaccel import hwdevices_available
+
+    from tracker.runtime.select import ENGINES
+
+    for key, value, known in (
+        ("engine", config.engine, ENGINES),
+        ("workers.decode", config.workers.decode, ("cpu", "nvdec", *hwdevices_available())),
+    ):
+        if value not in known:
+            raise ConfigError(f"{key} is {value!r}; it is one of {', '.join(known)}.{suggest(value, known)}")
+    if config.workers.decode == "nvdec":
+        from tracker.serve.nvdec import load_library
+
+        load_library()
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

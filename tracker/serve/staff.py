@@ -14,6 +14,8 @@ from tracker.serve.process import Handle
 
 START_WAIT, SILENCE = 120.0, 10.0
 """Seconds that a worker may take to load its model, and that it may say nothing after that."""
+HELD_UP = 1.0
+"""Seconds between two looks from which on the supervisor itself was held up: silence of workers says nothing then."""
 RECOVERY = 5.0
 """Seconds after a death before the next spare worker starts: loading a model takes a core, which those need that take
 the streams over."""
@@ -83,7 +85,7 @@ class Staff:
         self._hire, self._count, self._config = hire, count, config
         self._numbers = 0
         self._next_hire, self._hire_wait = 0.0, 0.5
-        self._spare_from = 0.0
+        self._spare_from, self._looked = 0.0, time.monotonic()
 
     def fill(self) -> None:
         """Start the next worker that is missing, and a spare one when all others are ready."""
@@ -115,9 +117,12 @@ class Staff:
         self._hire_wait = 0.5
 
     def silent(self) -> list[tuple[Post, str]]:
-        """The workers that have said nothing for too long, each with a sentence."""
+        """The workers that have said nothing for too long, each with a sentence; to be asked several times a second."""
         now, out = time.monotonic(), []
+        held_up, self._looked = now - self._looked, now
         for post in self.posts.values():
+            if held_up > HELD_UP:
+                post.heard += held_up
             longest = (self._config.gone_seconds or SILENCE) if post.ready else START_WAIT
             if now - post.heard > longest:
                 out.append((post, f"no sign of life for {longest:g} s"))
