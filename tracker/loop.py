@@ -14,6 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 from tracker.errors import BoxError, SourceError, shown
 from tracker.geometry import check_box, rows_of
 from tracker.media.images import to_bgr8
+from tracker.media.sources.open import open_source
+from tracker.tracking.multi import MultiTracker
+from tracker.tracking.tracker import SiamTracker
 from tracker.types import Box, Frame, Image, Track
 
 if TYPE_CHECKING:
@@ -62,8 +65,6 @@ def targets_of(tracker: SiamTracker, count: int) -> Targets:
     """What follows so many targets with the model and engine of a tracker."""
     if count == 1:
         return OneTarget(tracker)
-    from tracker.tracking.multi import MultiTracker
-
     return MultiTracker(tracker)
 
 
@@ -149,8 +150,6 @@ def track(
     boxes = as_boxes(box)
 
     if tracker is None:
-        from tracker.tracking.tracker import SiamTracker
-
         tracker = SiamTracker.from_pretrained(model, device, engine=engine, config=config, overrides=overrides)
     targets = targets_of(tracker, len(boxes))
     with open_frames(source, start) as frames:
@@ -167,8 +166,6 @@ def open_frames(source: Source, start: int = 0) -> AbstractContextManager[Iterab
     if isinstance(start, bool) or not isinstance(start, int | np.integer) or start < 0:
         raise SourceError(f"The start frame {shown(start)} is no count from 0; leave it at 0 for the first frame.")
     if isinstance(source, (str, int, Path)) and not isinstance(source, bool):
-        from tracker.media.sources.open import open_source
-
         return open_source(source, start=int(start))
     try:
         items = iter(cast("Iterable[Any]", () if isinstance(source, bytes) else source))

@@ -16,6 +16,7 @@ from tracker.annotate.project import Project
 from tracker.annotate.retrack import Follower
 from tracker.annotate.worker import Progress, Worker
 from tracker.files import suggest
+from tracker.tracking.tracker import SiamTracker
 
 
 def annotate(
@@ -74,8 +75,6 @@ def annotate(
 
 def build(model: str | Path, device: str, engine: str) -> Follower:
     """The tracker of the page and of `annotate`."""
-    from tracker.tracking.tracker import SiamTracker
-
     return SiamTracker.from_pretrained(model, device, engine=engine)
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tracker.errors import SiamTrackError
 from tracker.geometry import Boxes
+from tracker.interop.notebook import show
 from tracker.types import Box, Track
 
 COLOURS = ("#4aa3ff", "#ff5fa8", "#b07cff", "#2fd6cf", "#e06a55", "#9ad14b", "#c7b299", "#7f8cff")
@@ -101,8 +102,6 @@ class Clip:
     def _repr_html_(self) -> str:
         """For notebooks: frames with the boxes of all targets, or the name of a clip that has none."""
         from html import escape
-
-        from tracker.interop.notebook import show
 
         tracks = self.tracks()
         if not tracks or not self.path:

@@ -7,6 +7,7 @@ import numpy as np
 from tracker.benchmark.measure import PEAK_SIDE
 from tracker.benchmark.series import Series
 from tracker.model.checkpoint import LoadedModel
+from tracker.runtime.onnx.writer import Graph
 
 
 def gigamacs(model: LoadedModel) -> dict[str, float]:
@@ -33,8 +34,6 @@ def gigamacs(model: LoadedModel) -> dict[str, float]:
 def peak_gigamacs(threads: int, repeats: int = 12) -> float:
     """10^9 multiply-adds a second of a large float32 matrix product: what this machine gives to dense arithmetic."""
     import onnxruntime as ort
-
-    from tracker.runtime.onnx.writer import Graph
 
     n = PEAK_SIDE
     rng = np.random.default_rng(0)

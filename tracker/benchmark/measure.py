@@ -18,10 +18,12 @@ import cv2
 import numpy as np
 
 from tracker.benchmark.series import Series, in_pairs
+from tracker.media.draw import draw_tracks
+from tracker.media.sources.open import open_source
 from tracker.model.checkpoint import LoadedModel
 from tracker.runtime.select import build_engine
 from tracker.tracking.tracker import SiamTracker
-from tracker.types import Box, Image
+from tracker.types import Box, Frame, Image
 
 HEIGHTS = {"360p": 360, "720p": 720, "1080p": 1080, "1440p": 1440, "4K": 2160}
 PEAK_SIDE = 1024
@@ -57,8 +59,6 @@ def synthetic_clip(count: int, width: int = 640, height: int = 360, seed: int = 
 
 def read_clip(source: str, box: Sequence[float], count: int) -> Clip:
     """The first frames of a video or folder."""
-    from tracker.media.sources.open import open_source
-
     images: list[Image] = []
     with open_source(source, live=False) as frames:
         for frame in frames:
@@ -85,10 +85,7 @@ def stages(tracker: SiamTracker, clip: Clip, source: str | None, folder: Path) -
         source: Video to decode; None takes the one that is encoded here.
         folder: For the encoded video.
     """
-    from tracker.media.draw import draw_tracks
     from tracker.media.sinks.video import VideoSink
-    from tracker.media.sources.open import open_source
-    from tracker.types import Frame
 
     names = ("decode", "crop", "network", "read the response", "update, whole", "draw", "encode")
     series = {name: Series() for name in names}

@@ -16,6 +16,7 @@ from tracker.datasets.annotation_text import has_area
 from tracker.errors import ImageError, SiamTrackError, SourceError, reading
 from tracker.files import content_of
 from tracker.media.containers import VIDEO_SUFFIXES
+from tracker.media.images import read_image
 from tracker.types import Image
 
 logger = logging.getLogger(__name__)
@@ -63,7 +64,6 @@ class SequenceData:
         Raises:
             SourceError: A frame is missing or damaged.
         """
-        from tracker.media.images import read_image
         from tracker.media.sources.video import VideoFileSource
 
         if not self.is_clip:

@@ -18,7 +18,10 @@ import numpy as np
 from tracker.datasets.track_readers import images_of
 from tracker.datasets.tracks import AnnotatedTrack, BadFiles, DataError, gather
 from tracker.errors import BoxError, OutputError, SourceError, reading
+from tracker.media.box_files import read_box_file
 from tracker.media.containers import VIDEO_SUFFIXES
+from tracker.media.counting import check_rows, count_frames
+from tracker.media.sources.open import open_source
 
 logger = logging.getLogger(__name__)
 
@@ -94,8 +97,6 @@ def read_clip(
         DataError: The clip or its boxes can't be read, there are boxes for frames behind its end, or the lines name no
             frame and are not as many as the frames.
     """
-    from tracker.media.box_files import read_box_file
-
     try:
         file = read_box_file(boxes, form, first or 0)
     except BoxError as error:
@@ -118,8 +119,6 @@ def read_clip(
 
 
 def _check_rows(clip: Path, boxes: Path, rows: int) -> None:
-    from tracker.media.counting import check_rows, count_frames
-
     option = (
         "Label every frame (0,0,0,0 where the target is absent), name the frames in a csv with the columns "
         "frame,x,y,w,h, or tell the frame of the first line: finetune.py --first-row-frame 0."
@@ -168,8 +167,6 @@ def frames_of(clip: Path, store: Path, every: int = 1, limit: int = 0) -> tuple[
 
 def _decode(clip: Path, folder: Path, every: int, limit: int) -> None:
     """Writes the frames beside their final place, which appears only when they are complete."""
-    from tracker.media.sources.open import open_source
-
     part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
     logger.info("decoding %s to %s", clip, folder)
     try:

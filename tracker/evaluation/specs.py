@@ -16,6 +16,8 @@ from typing import Any, Protocol
 
 from tracker._version import __version__
 from tracker.errors import ConfigError
+from tracker.evaluation.baselines import OpenCVBaseline, StillBox, factory, model_files
+from tracker.model.checkpoint import find_weights
 from tracker.types import Box, Image, Track
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -75,12 +77,8 @@ class TrackerSpec:
             SiamTrackError: It can't be built (weights, device, OpenCV without it, ...).
         """
         if self.kind == "still":
-            from tracker.evaluation.baselines import StillBox
-
             return StillBox()
         if self.kind == "opencv":
-            from tracker.evaluation.baselines import OpenCVBaseline
-
             return OpenCVBaseline(self.name, self.option("model_dir"))
         if self.kind == "python":
             return _python_class(self.name)()
@@ -103,8 +101,6 @@ class TrackerSpec:
         """Everything that decides the boxes: file contents by sha256, options, versions."""
         facts: dict[str, Any] = {"kind": self.kind, "name": self.name}
         if self.kind == "opencv":
-            from tracker.evaluation.baselines import factory, model_files
-
             factory(self.name)
             facts["name"] = self.name
             facts["files"] = {k: _sha256(p) for k, p in model_files(self.name, self.option("model_dir")).items()}
@@ -114,8 +110,6 @@ class TrackerSpec:
             if module.__file__:
                 facts["files"] = {"source": _sha256(Path(module.__file__))}
         elif self.kind == "siamtrack":
-            from tracker.model.checkpoint import find_weights
-
             facts["name"] = Path(self.name).name
             facts["files"] = {"weights": _sha256(find_weights(self.name))}
             config = self.option("config")

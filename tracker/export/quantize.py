@@ -22,6 +22,7 @@ from tracker.geometry import iou, is_valid
 from tracker.model.checkpoint import LoadedModel
 from tracker.runtime.onnx.graphs import search_model, template_model
 from tracker.runtime.onnxruntime_engine import OnnxEngine
+from tracker.tracking.tracker import SiamTracker
 
 if TYPE_CHECKING:
     from tracker.datasets.base import SequenceData
@@ -160,8 +161,6 @@ def accuracy_cost(
 
     Without the online filter: it needs an output that the files for other programs don't have.
     """
-    from tracker.tracking.tracker import SiamTracker
-
     overlaps: dict[str, list[NDArray[np.float64]]] = {"float32": [], "int8": []}
     for sequence in sequences:
         for name, overlap in overlaps.items():

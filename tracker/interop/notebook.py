@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from tracker.errors import SiamTrackError
+from tracker.files import write_atomic
 from tracker.loop import Source, open_frames
 from tracker.media.draw import colour_of, draw_tracks
 from tracker.media.images import fit_into
@@ -54,8 +55,6 @@ class TrackSheet:
         Raises:
             OutputError: It can't be written.
         """
-        from tracker.files import write_atomic
-
         write_atomic(path, self._repr_png_())
 
 

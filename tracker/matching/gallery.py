@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tracker.errors import ConfigError, SourceError
 from tracker.files import suggest
-from tracker.matching.calibration import Calibration
+from tracker.matching.calibration import Calibration, calibrate
 from tracker.matching.gallery_file import GalleryError, View, read_arrays, write_arrays
 from tracker.matching.hits import Hit, best_things
 from tracker.matching.matcher import Embeddings, Matcher, Verdict, compare, decide, unit
@@ -172,8 +172,6 @@ class Gallery:
         Raises:
             ConfigError: Too few references.
         """
-        from tracker.matching.calibration import calibrate
-
         upper = np.triu_indices(len(self), 1)
         numbers = np.array([self.things.index(name) for name in self.names])
         similarity = compare(self.vectors, self.vectors, self.energy)[upper]

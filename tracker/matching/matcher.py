@@ -14,8 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from tracker.errors import ConfigError, DeviceError, ImageError
 from tracker.matching.calibration import Calibration
-from tracker.matching.inputs import Region, Sample
+from tracker.matching.inputs import Region, Sample, as_batch
+from tracker.matching.spatial import stored_calibration, tracker_encoder
 from tracker.matching.store import StoredMatcher, find_matcher, is_matcher, load_matcher
+from tracker.tracking.tracker import SiamTracker, fingerprint
 
 if TYPE_CHECKING:
     from tracker.tracking.tracker import SiamTracker
@@ -92,16 +94,11 @@ class Matcher:
         path = find_matcher(name_or_file)
         if path.suffix == ".safetensors" and is_matcher(path):
             return cls.of(load_matcher(name_or_file), device)
-        from tracker.tracking.tracker import SiamTracker
-
         return cls.of_tracker(SiamTracker.from_pretrained(name_or_file, device))
 
     @classmethod
     def of_tracker(cls, tracker: SiamTracker) -> Matcher:
         """A matcher of a tracker's weights: its template embedding compares a whole thing cell by cell."""
-        from tracker.matching.spatial import stored_calibration, tracker_encoder
-        from tracker.tracking.tracker import fingerprint
-
         known = fingerprint(tracker.model)
         return cls(tracker.name, tracker_encoder(tracker), "cosine", known, stored_calibration(tracker.name))
 
@@ -109,8 +106,6 @@ class Matcher:
     def of(cls, stored: StoredMatcher, device: str = "cpu") -> Matcher:
         """A matcher of loaded twins."""
         import torch
-
-        from tracker.matching.inputs import as_batch
 
         where = torch.device(
             "cuda" if device == "auto" and torch.cuda.is_available() else "cpu" if device == "auto" else _device(device)

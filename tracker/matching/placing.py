@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tracker.crops import Crop
 from tracker.errors import ConfigError, SourceError
 from tracker.geometry import check_box
 from tracker.matching.inputs import Rect, stack
@@ -222,8 +223,6 @@ def tracker_place(core: Core, first: Image, box: Rect, second: Image) -> Rect:
         first, box: The picture and the thing in it.
         second: Of the same scale.
     """
-    from tracker.crops import Crop
-
     target = core.start(first, box)
     template, stride = core.sizes[0], core.stride
     side = core.side(np.array(box[2:], np.float64))

@@ -20,6 +20,7 @@ from tracker.matching.metrics import pearson, spearman, verification
 from tracker.matching.oneshot import Compare, Embed, episodes, lake_runs, one_shot
 from tracker.matching.sources import Classes, read_material, read_source
 from tracker.matching.tables import Pairs
+from tracker.matching.twins import pairwise
 
 if TYPE_CHECKING:
     from tracker.matching.twins import Twins
@@ -133,8 +134,6 @@ def _verified(similarity: NDArray[np.float64], same: NDArray[np.bool_]) -> dict[
 
 def functions_of(twins: Twins, batch: int = 128) -> tuple[Embed, Compare]:
     """How twins embed (their first side) and compare."""
-    from tracker.matching.twins import pairwise
-
     given: InputConfig = twins.config.input
 
     @torch.no_grad()

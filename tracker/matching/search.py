@@ -24,6 +24,9 @@ from tracker.matching.gallery import Gallery
 from tracker.matching.gallery_file import GalleryError, View
 from tracker.matching.hits import Hit
 from tracker.matching.inputs import Region, open_picture
+from tracker.tracking.multi import MultiTracker
+from tracker.tracking.template_memory import KnownTarget, TemplateBank, TemplateView
+from tracker.tracking.tracker import fingerprint
 from tracker.types import Frame, Image, Track
 
 if TYPE_CHECKING:
@@ -117,8 +120,6 @@ class VideoSearch:
         margin: float = 0.05,
         every: int = 10,
     ) -> None:
-        from tracker.tracking.multi import MultiTracker
-
         if not len(gallery):
             raise GalleryError("The gallery is empty; enrol a thing first.")
         bare = [
@@ -205,9 +206,6 @@ def known_target(gallery: Gallery, thing: str, tracker: SiamTracker) -> KnownTar
     Raises:
         GalleryError: There is no such thing, or the gallery has no pictures of it.
     """
-    from tracker.tracking.template_memory import KnownTarget, TemplateBank, TemplateView
-    from tracker.tracking.tracker import fingerprint
-
     if thing not in gallery.things:
         raise GalleryError(
             f"There is no {thing!r} in the gallery "

@@ -16,6 +16,7 @@ from tracker.errors import ConfigError, SourceError
 from tracker.matching.config import DataConfig, InputConfig
 from tracker.matching.inputs import Sample, list_pictures
 from tracker.matching.tables import Pairs, Triplets, read_pairs, read_triplets
+from tracker.matching.video import read_coco_classes, read_track_classes
 from tracker.media.images import IMAGE_SUFFIXES
 
 KINDS = ("folder", "aligned", "pairs", "triplets", "tracks", "coco", "strokes")
@@ -145,12 +146,8 @@ def read_source(raw: Any, root: Path, given: InputConfig) -> Material:
             True,
         )
     if source.kind == "tracks":
-        from tracker.matching.video import read_track_classes
-
         found = read_track_classes(source, path)
     elif source.kind == "coco":
-        from tracker.matching.video import read_coco_classes
-
         found = read_coco_classes(source, path)
     elif source.kind == "aligned":
         return _aligned(source, path, root / source.second)

@@ -20,6 +20,7 @@ from tracker.errors import ConfigError, WeightsError
 from tracker.files import suggest, write_atomic
 from tracker.matching.calibration import Calibration, calibrate
 from tracker.matching.config import MatchConfig, MatchModel
+from tracker.matching.twins import Twins
 
 if TYPE_CHECKING:
     from tracker.matching.twins import Twins
@@ -131,8 +132,6 @@ def load_matcher(name_or_file: str | Path) -> StoredMatcher:
     Raises:
         WeightsError: Missing, damaged, not a matcher, or weights that don't fit.
     """
-    from tracker.matching.twins import Twins
-
     path = find_matcher(name_or_file)
     metadata, state = _open(path)
     if HEADER not in metadata:

@@ -15,6 +15,8 @@ from tracker.errors import ConfigError, OutputError
 from tracker.matching.batches import MatchBatch, MatchSource
 from tracker.matching.config import MatchConfig
 from tracker.matching.objective import Embedded, MatchObjective
+from tracker.matching.protocols import build_validator
+from tracker.matching.store import calibrated_on_material, fill, save_matcher
 from tracker.matching.twins import Twins
 from tracker.model.random import DrawFrom
 from tracker.training import distributed
@@ -122,8 +124,6 @@ def initial_twins(config: MatchConfig, seed: int | None = None) -> Twins:
     with DrawFrom(config.train.seed if seed is None else seed):
         twins = Twins(config.model)
     if config.start:
-        from tracker.matching.store import fill
-
         fill(twins, config.start)
     return twins
 
@@ -155,9 +155,6 @@ def run(
     Raises:
         SiamTrackError: Data, recipe or disk.
     """
-    from tracker.matching.protocols import build_validator
-    from tracker.matching.store import calibrated_on_material, save_matcher
-
     source = source or MatchSource(config)
     validate = build_validator(config) if config.train.validate_every else None
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from tracker.errors import SourceError
 from tracker.matching.inputs import Rect, Sample
+from tracker.training.data import sources as recipe
 
 if TYPE_CHECKING:
     from tracker.matching.sources import SourceConfig
@@ -25,8 +26,6 @@ def read_track_classes(source: SourceConfig, path: Path) -> dict[str, list[Sampl
     Raises:
         DataError, ConfigError: Nothing there, or an unknown layout.
     """
-    from tracker.training.data import sources as recipe
-
     tracks = recipe.read_tracks(recipe.SourceConfig(kind=source.layout), path, Path("cache/frames"))
     found = {}
     for track in tracks:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tracker.errors import ImageError, SourceError
+from tracker.media.containers import VIDEO_SUFFIXES
 from tracker.types import Image
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ def plain(value: Any) -> Any:
 
 def read_frame(result: SequenceResult, index: int) -> Image | None:
     """Frame `index` (0-based) of a result as BGR uint8 H x W x 3, or None where the frames aren't at hand any more."""
-    from tracker.media.containers import VIDEO_SUFFIXES
     from tracker.media.images import read_image
     from tracker.media.sources.video import VideoFileSource
 

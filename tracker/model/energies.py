@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tracker.errors import ConfigError
+
 EPS = 1e-6
 
 
@@ -105,8 +107,6 @@ def build_energy(name: str) -> Energy:
     Raises:
         ConfigError: No such energy.
     """
-    from tracker.errors import ConfigError
-
     if name not in ENERGIES:
         raise ConfigError(f"The energy {name!r} is unknown; there are {', '.join(sorted(ENERGIES))}.")
     return ENERGIES[name]()

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from tracker.errors import DeviceError, misfit, reading, shown
 from tracker.model.backbone_specs import SPECS
 from tracker.runtime.base import Engine, Response
+from tracker.runtime.onnxruntime_engine import OnnxEngine
+from tracker.runtime.openvino_engine import OpenVinoEngine
 
 if TYPE_CHECKING:
     from tracker.model.checkpoint import LoadedModel
@@ -78,12 +80,8 @@ def _build(model: LoadedModel, device: str, engine: str, threads: int, parallel_
     """The engine of a name that is known."""
     sizes = (model.config.tracking.steady_size,)
     if engine == "onnxruntime":
-        from tracker.runtime.onnxruntime_engine import OnnxEngine
-
         return OnnxEngine(model.config.model, model.state, threads, sizes=sizes, parallel_threads=parallel_threads)
     if engine == "openvino":
-        from tracker.runtime.openvino_engine import OpenVinoEngine
-
         return OpenVinoEngine(model.config.model, model.state, threads, sizes=sizes)
     from tracker.runtime.cuda_engine import CudaEngine, check_device
 

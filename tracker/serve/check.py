@@ -11,6 +11,7 @@ from tracker.media.sources.open import check_there, open_source
 from tracker.media.sources.stream import hide_password
 from tracker.serve.config import ServeConfig, StreamConfig, TargetConfig
 from tracker.serve.detections import open_detections
+from tracker.serve.known_things import check_thing
 from tracker.tracking.template_memory import load_target
 
 
@@ -39,8 +40,6 @@ def check_target(name: str, config: TargetConfig) -> None:
     if config.known is not None:
         load_target(config.known)
     if config.gallery is not None:
-        from tracker.serve.known_things import check_thing
-
         check_thing(name, config)
 
 

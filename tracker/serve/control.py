@@ -18,8 +18,9 @@ from aiohttp import web
 
 from tracker.errors import ConfigError, SiamTrackError
 from tracker.serve.check import check_files, check_target
-from tracker.serve.config import ControlConfig, StreamConfig
+from tracker.serve.config import ControlConfig, ServeConfig, StreamConfig
 from tracker.serve.config_file import parse_stream, parse_target
+from tracker.serve.metrics import exposition
 from tracker.web.access import Guard, parse_address
 
 if TYPE_CHECKING:
@@ -169,8 +170,6 @@ class Control:
 
     async def _get_metrics(self, request: web.Request) -> web.Response:
         if self._metrics is None:
-            from tracker.serve.metrics import exposition
-
             try:
                 self._metrics = exposition(self._supervisor.state)
             except SiamTrackError as error:
@@ -232,8 +231,6 @@ def check_record(config: StreamConfig) -> None:
 
 
 def _check_openable(name: str, config: StreamConfig) -> None:
-    from tracker.serve.config import ServeConfig
-
     try:
         check_files(ServeConfig(streams={name: config}))
     except SiamTrackError as error:

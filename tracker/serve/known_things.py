@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracker.errors import ConfigError
+from tracker.files import suggest
+from tracker.matching.gallery_file import GalleryError
 from tracker.serve.config import TargetConfig
 from tracker.serve.targets import StreamTargets
 from tracker.tracking.template_memory import KnownTarget
@@ -68,9 +70,7 @@ def check_thing(name: str, config: TargetConfig) -> tuple[Gallery, str, float]:
         SourceError, GalleryError: There is no such gallery or thing, or it has no pictures.
         ConfigError: Neither `threshold` nor a calibration, or one that knows too few pairs for `far`.
     """
-    from tracker.files import suggest
     from tracker.matching.gallery import Gallery
-    from tracker.matching.gallery_file import GalleryError
 
     assert config.gallery is not None
     gallery, thing = Gallery.load(config.gallery), config.thing or name

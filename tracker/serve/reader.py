@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 
 from tracker.errors import SourceError
 from tracker.media.addresses import URL
+from tracker.media.sources.latest import Paced
 from tracker.media.sources.open import Source, open_source
-from tracker.media.sources.stream import hide_password
+from tracker.media.sources.stream import CameraSource, hide_password
 from tracker.serve.config import LimitsConfig, StreamConfig
 from tracker.serve.counters import Counters
 from tracker.serve.live import LiveReader
@@ -216,11 +217,7 @@ class Reader(threading.Thread):
                 timeout=config.timeout,
             )
         if device:
-            from tracker.media.sources.stream import CameraSource
-
             return CameraSource(int(text))
-        from tracker.media.sources.latest import Paced
-
         return Paced(open_source(text, live=False, timeout=config.timeout))
 
     def _check(self, width: int, height: int) -> None:

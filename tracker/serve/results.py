@@ -8,6 +8,7 @@ from typing import Any
 
 from tracker.serve.config import ResultsConfig
 from tracker.serve.listeners import FileListener, Listener
+from tracker.serve.mqtt import MqttListener
 
 
 class Results:
@@ -28,8 +29,6 @@ class Results:
         if config.file:
             self.listeners.append(FileListener(config.file, config.queue, wait))
         if config.mqtt is not None:
-            from tracker.serve.mqtt import MqttListener
-
             self.listeners.append(MqttListener(config.mqtt, config.queue))
         self.more: list[Callable[[Mapping[str, Any]], None]] = []
         for listener in self.listeners:

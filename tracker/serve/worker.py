@@ -19,6 +19,9 @@ from typing import Any
 import numpy as np
 
 from tracker.errors import SiamTrackError
+from tracker.media.draw import draw_tracks
+from tracker.model.checkpoint import load_model
+from tracker.runtime.select import build_engine
 from tracker.serve.batching import observe_many
 from tracker.serve.config_file import parse_stream, parse_target
 from tracker.serve.known_things import Galleries
@@ -32,6 +35,7 @@ from tracker.serve.targets import StreamTargets
 from tracker.tracking.core import Core
 from tracker.tracking.tracker import SiamTracker, fingerprint
 from tracker.types import Frame, Track
+from tracker.web.pictures import jpeg
 
 logger = logging.getLogger(__name__)
 
@@ -263,9 +267,6 @@ class Worker:
         return StreamTargets(self._live if live else self._tracker, self._fingerprint)
 
     def _picture(self, stream: Stream, values: dict[str, Any]) -> None:
-        from tracker.media.draw import draw_tracks
-        from tracker.web.pictures import jpeg
-
         if stream.latest is None:
             self._reporter.put(
                 "picture", {"stream": stream.name, "number": values["number"], "text": "no frame has come yet"}
@@ -284,9 +285,6 @@ def build_tracker(plan: Plan) -> SiamTracker:
     Raises:
         WeightsError, ConfigError, DeviceError: It can't be built.
     """
-    from tracker.model.checkpoint import load_model
-    from tracker.runtime.select import build_engine
-
     model = load_model(plan.model, overrides=plan.overrides)
     return SiamTracker(model, build_engine(model, device=plan.device, engine=plan.engine, threads=plan.threads))
 

@@ -16,8 +16,11 @@ from numpy.typing import ArrayLike, NDArray
 from tracker.config import TrackingConfig
 from tracker.errors import SiamTrackError, misfit, reading, shown
 from tracker.media.images import to_bgr8
+from tracker.model.checkpoint import load_model, shipped_models
 from tracker.runtime.base import Engine
+from tracker.runtime.select import build_engine
 from tracker.tracking.core import Core
+from tracker.tracking.embedding import embed_views, view_of
 from tracker.tracking.motion import CameraMotion
 from tracker.tracking.observation import Observation, SearchRegion
 from tracker.tracking.observer import observe
@@ -85,9 +88,6 @@ class SiamTracker:
         Raises:
             WeightsError, ConfigError, DeviceError: With the value, the reason and the next step.
         """
-        from tracker.model.checkpoint import load_model, shipped_models
-        from tracker.runtime.select import build_engine
-
         model = load_model(name_or_file, config=config, overrides=overrides)
         tracker = cls(model, build_engine(model, device=device, engine=engine))
         if config is not None or overrides or str(name_or_file) not in shipped_models():
@@ -202,8 +202,6 @@ class SiamTracker:
         Raises:
             ImageError, BoxError: With the value, the reason and the next step.
         """
-        from tracker.tracking.embedding import embed_views, view_of
-
         return np.asarray(embed_views(self.core, [view_of(self.core, to_bgr8(image), box)])[0], np.float32)
 
     def reset(self) -> None:

@@ -19,7 +19,9 @@ from tracker.datasets.tracks import AnnotatedTrack, read_got10k, read_image
 from tracker.errors import ConfigError
 from tracker.geometry import iou
 from tracker.model.checkpoint import LoadedModel, folded
+from tracker.runtime.select import build_engine
 from tracker.settings import LARGEST, Checked, setting
+from tracker.tracking.tracker import SiamTracker
 from tracker.training.data.batch import Validate
 
 THRESHOLDS = np.arange(21) / 20
@@ -84,9 +86,6 @@ class Validator:
 
     def __call__(self, model: nn.Module, step: int) -> dict[str, float]:
         """auc (area under OTB's success curve) and ao (mean overlap), means over sequences, first frames left out."""
-        from tracker.runtime.select import build_engine
-        from tracker.tracking.tracker import SiamTracker
-
         state = {name: np.ascontiguousarray(value.detach().cpu().numpy()) for name, value in model.state_dict().items()}
         loaded = LoadedModel(self.config.name, *folded(self.config, state))
         tracker = SiamTracker(loaded, build_engine(loaded, device=self.device, engine=self.engine))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tracker.errors import OutputError
+from tracker.media.sinks.boxes import BoxSink
 from tracker.types import Frame, Track, VideoInfo
 
 logger = logging.getLogger(__name__)
@@ -80,7 +81,6 @@ class ClipRecorder:
         Raises:
             OutputError: There is no folder, it can't be written, or a recording is on already.
         """
-        from tracker.media.sinks.boxes import BoxSink
         from tracker.media.sinks.video import VideoSink
 
         if self._folder is None:

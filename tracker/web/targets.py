@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from tracker.errors import BoxError
 from tracker.media.draw import NetworkViewsLike
+from tracker.tracking.multi import MultiTracker
 from tracker.types import Box, Image, Track
 
 if TYPE_CHECKING:
@@ -55,13 +56,9 @@ class Together:
     """
 
     def __init__(self, single: SiamTracker) -> None:
-        from tracker.tracking.multi import MultiTracker
-
         self._single, self._multi = single, MultiTracker(single)
 
     def add(self, image: Image, box: Box, passed: Iterable[Image] = ()) -> int:
-        from tracker.tracking.multi import MultiTracker
-
         check_room(len(self._multi.targets))
         number = self._multi.add(image, box)
         # Only the new target has to catch up; the others have seen these pictures.

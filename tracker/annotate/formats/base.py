@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from tracker.annotate.clip import AnnotationError, Clip, Target, new_target
+from tracker.annotate.frames import open_frames
 from tracker.files import atomic
 from tracker.geometry import Boxes, clip_box
 
@@ -92,8 +93,6 @@ def write_frames(clip: Clip, folder: Path, frames: Sequence[int], quality: int =
     Raises:
         SourceError: The clip's frames can't be read.
     """
-    from tracker.annotate.frames import open_frames
-
     if not clip.path:
         raise AnnotationError(f"The pictures of {clip.name} can't be written: it isn't known where its frames are.")
     wanted = [k for k in frames if not (folder / frame_file(clip, k)).exists()]

@@ -24,6 +24,7 @@ from tracker.annotate.formats.base import (
 )
 from tracker.files import write_atomic
 from tracker.geometry import clip_box
+from tracker.media.images import IMAGE_SUFFIXES, read_image
 
 LOST = {
     "ids": "YOLO has no tracks: which boxes belong to one target is lost.",
@@ -104,8 +105,6 @@ def read(path: Path) -> list[Clip]:
 def _size(folder: Path, file: Path, clip: str, sizes: dict[str, list[int]]) -> tuple[int, int]:
     if clip in sizes:
         return sizes[clip][0], sizes[clip][1]
-    from tracker.media.images import IMAGE_SUFFIXES, read_image
-
     beside = folder / "images" / file.relative_to(folder / "labels").with_suffix("")
     for suffix in IMAGE_SUFFIXES:
         if (picture := beside.with_suffix(suffix)).exists():

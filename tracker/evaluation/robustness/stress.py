@@ -16,6 +16,7 @@ from tracker.evaluation.robustness.perturb import DisturbedClip
 from tracker.geometry import iou
 from tracker.metrics.success import success_curve
 from tracker.tracking.confidence import OVERLAP
+from tracker.tracking.tracker import SiamTracker
 
 if TYPE_CHECKING:
     from tracker.model.checkpoint import LoadedModel
@@ -100,8 +101,6 @@ class Count:
 def track_clip(clip: DisturbedClip, model: LoadedModel, engine: Engine, config: TrackingConfig) -> ClipRun:
     """Tracks a clip from the truth of its first frame, without a time limit for the search so that a run can be
     repeated."""
-    from tracker.tracking.tracker import SiamTracker
-
     tracker = SiamTracker(model, engine, replace(config, redetect_budget_ms=0.0))
     boxes, visible, scores = np.zeros((len(clip), 4)), np.ones(len(clip), np.bool_), np.ones(len(clip))
     for k, image in enumerate(clip.images()):

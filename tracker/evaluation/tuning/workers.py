@@ -28,6 +28,9 @@ from tracker.errors import SourceError
 from tracker.evaluation.workers import ONE_THREAD
 from tracker.files import atomic
 from tracker.metrics.success import exact_iou, success_curve
+from tracker.model.checkpoint import load_model
+from tracker.runtime.select import build_engine
+from tracker.tracking.tracker import SiamTracker
 from tracker.types import Box, Image
 
 if TYPE_CHECKING:
@@ -64,9 +67,6 @@ class Factory(Protocol):
 
 @lru_cache(maxsize=1)
 def _loaded(model: str, device: str, engine: str) -> tuple[LoadedModel, Engine]:
-    from tracker.model.checkpoint import load_model
-    from tracker.runtime.select import build_engine
-
     loaded = load_model(model)
     return loaded, build_engine(loaded, device=device, engine=engine)
 
@@ -84,8 +84,6 @@ class SiamFactory:
     engine: str = "auto"
 
     def __call__(self, constants: TrackingConfig) -> Follower:
-        from tracker.tracking.tracker import SiamTracker
-
         return SiamTracker(*_loaded(self.model, self.device, self.engine), constants)
 
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from tracker.errors import OutputError
 from tracker.files import Growing, atomic_path
+from tracker.media.draw import draw_tracks
 from tracker.media.images import fit_into
 from tracker.media.sinks.base import SinkBase, check_writable
 from tracker.media.sinks.encoders import (
@@ -101,8 +102,6 @@ class VideoSink(SinkBase):
         overwrite: bool = False,
         quality: int = 23,
     ) -> None:
-        from tracker.media.draw import draw_tracks
-
         self.path, self.frames, self.left_out = check_writable(check_video_name(path), overwrite), 0, 0
         self._suffix = self.path.suffix.lower()
         self.encoder = pick_encoder(self._suffix)

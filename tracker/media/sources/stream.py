@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tracker.errors import SourceError
+from tracker.media.containers import video_stream
 from tracker.media.sources.base import Source, SourceBase
 from tracker.types import Frame, VideoInfo
 
@@ -57,7 +58,6 @@ class StreamSource(SourceBase):
     def __init__(self, url: str, timeout: float = 10.0, hurry: bool = True) -> None:
         import av
 
-        from tracker.media.containers import video_stream
         from tracker.media.sources.decode import Decoder
 
         self._name, self._timeout, self._errors = hide_password(url), timeout, (av.FFmpegError, OSError, ValueError)

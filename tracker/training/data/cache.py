@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from tracker.config_merge import to_dict
 from tracker.errors import OutputError
 from tracker.files import atomic, content_of, write_atomic
+from tracker.model.checkpoint import find_weights
 from tracker.model_config import ModelConfig
 from tracker.settings import LARGEST, LARGEST_SEED, Checked, setting
 from tracker.training.data.cached_features import embed_views, frozen_stages, taught
@@ -89,8 +90,6 @@ def fingerprint(cache: CacheConfig, data: DataConfig, model: ModelConfig) -> str
 
 def material_key(cache: CacheConfig, mixture: Mixture) -> str:
     """A key of what a cache is cut from: pictures, boxes, and the weights behind its features."""
-    from tracker.model.checkpoint import find_weights
-
     used = [name for name in (cache.weights if cache.stage else "", cache.teacher) if name]
     return content_of([find_weights(name) for name in used], mixture.content().encode())
 

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.datasets.tracks import DataError
+from tracker.model.backbone_specs import NORMED
+from tracker.model.checkpoint import load_model
 from tracker.model_config import ModelConfig
 from tracker.types import Image
 
@@ -54,9 +56,6 @@ def frozen_stages(backbone: str, stage: int, weights: str = "") -> Embed:
     from tracker.model.backbones import build_backbone
 
     if weights:
-        from tracker.model.backbone_specs import NORMED
-        from tracker.model.checkpoint import load_model
-
         model = load_model(weights)
         if model.config.model.backbone != backbone.removesuffix(NORMED):
             raise DataError(

@@ -22,6 +22,7 @@ from tracker.datasets.clips import frames_of
 from tracker.datasets.tracks import AnnotatedTrack, BadFiles, DataError, read_image, read_index
 from tracker.files import content_of, write_atomic
 from tracker.geometry import iou
+from tracker.tracking.tracker import SiamTracker
 from tracker.training.data.source_config import SourceConfig
 from tracker.types import Image
 
@@ -177,8 +178,6 @@ def _flow_step(before: Any, after: Any, box: NDArray[np.float64]) -> NDArray[np.
 
 def follow_model(name: str) -> Follow:
     """Follows with a shipped model or a checkpoint file."""
-    from tracker.tracking.tracker import SiamTracker
-
     tracker = SiamTracker.from_pretrained(name, "cpu")
 
     def follow(images: Sequence[Image], box: NDArray[np.float64]) -> list[NDArray[np.float64]]:

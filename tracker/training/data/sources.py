@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from tracker.config_merge import merge
+from tracker.datasets import clips, davis, track_readers
 from tracker.datasets.stills import Cutouts, Scenery, read_coco
 from tracker.datasets.tracks import AnnotatedTrack, BadFiles, read_got10k
 from tracker.errors import ConfigError
 from tracker.model_config import ModelConfig
 from tracker.settings import LARGEST, Checked, setting
 from tracker.training.data.augment import AugmentConfig
+from tracker.training.data.copy_paste import PasteViews
 from tracker.training.data.mixture import Mixture
+from tracker.training.data.pseudo_labels import pseudo_tracks
 from tracker.training.data.samples import SampleMaker, ViewConfig
 from tracker.training.data.source_config import SourceConfig
 from tracker.training.data.views import ClipViews, PhotoViews, StillViews
@@ -108,8 +111,6 @@ def _still_maker(source: SourceConfig, path: Path, view: ViewConfig, scenery: Sc
         )
     if source.kind == "boxed":
         return StillViews(read_coco(path), view, scenery)
-    from tracker.training.data.copy_paste import PasteViews
-
     coco = path / "boxed" / "instances.json"
     return PasteViews(Cutouts(path / "cutouts", read_coco(coco) if coco.is_file() else []), view, scenery)
 
@@ -127,14 +128,10 @@ def read_tracks(source: SourceConfig, path: Path, store: Path, bad: BadFiles | N
         ConfigError: An unknown kind.
         DataError: Nothing there that can be used.
     """
-    from tracker.datasets import clips, davis, track_readers
-
     bad = bad or BadFiles()
     names, exclude = source.names, source.exclude
 
     def videos() -> list[AnnotatedTrack]:
-        from tracker.training.data.pseudo_labels import pseudo_tracks
-
         found = clips.read_unlabelled(path, names, exclude, bad, store, source.every, source.limit)
         return pseudo_tracks(found, source, store, bad)
 
