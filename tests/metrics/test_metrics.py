@@ -8,6 +8,7 @@ import io
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -288,3 +289,21 @@ def test_toolkit_option_uses_the_package(tmp_path):
     )
     assert theirs["ao"] == pytest.approx(ours.overall["ao"], abs=1e-12)
     assert json.dumps(theirs)
+
+
+def test_one_pass_gives_a_row_for_each_frame() -> None:
+    from types import SimpleNamespace
+
+    from tracker.metrics.one_pass import run_one_pass
+
+    class Sliding:
+        def init(self, image: Any, box: Any) -> None:
+            self.box = np.asarray(box, np.float64)
+
+        def update(self, image: Any) -> Any:
+            self.box = self.box + (2, 0, 0, 0)
+            return SimpleNamespace(box=self.box, score=0.5, visible=self.box[0] < 15)
+
+    run = run_one_pass(Sliding(), [np.zeros((40, 60, 3), np.uint8)] * 4, (10, 5, 8, 8))
+    assert run.boxes[:, 0].tolist() == [10, 12, 14, 16] and run.size == (60, 40)
+    assert run.scores.tolist() == [1, 0.5, 0.5, 0.5] and run.visible.tolist() == [True, True, True, False]

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from tracker.crops import Crop, context_side, mean_colour
 from tracker.errors import DeviceError, SourceError
 from tracker.geometry import iou, is_valid
+from tracker.metrics.one_pass import run_one_pass
 from tracker.model.checkpoint import LoadedModel
 from tracker.runtime.onnx.graphs import search_model, template_model
 from tracker.runtime.onnxruntime_engine import OnnxEngine
@@ -165,13 +166,9 @@ def accuracy_cost(
     for sequence in sequences:
         for name, overlap in overlaps.items():
             engine = OnnxEngine(model.config.model, model.state, threads, models if name == "int8" else None)
-            tracker, boxes = SiamTracker(model, engine, replace(model.config.tracking, online_weight=0.0)), []
-            for k, image in enumerate(sequence.images()):
-                if k == 0:
-                    tracker.init(image, sequence.init)
-                else:
-                    boxes.append(tracker.update(image).box)
+            tracker = SiamTracker(model, engine, replace(model.config.tracking, online_weight=0.0))
+            boxes = run_one_pass(tracker, sequence.images(), sequence.init).boxes
             counts = is_valid(sequence.truth[1:])
-            overlap.append(iou(np.array(boxes), sequence.truth[1:])[counts])
+            overlap.append(iou(boxes[1:], sequence.truth[1:])[counts])
     both = {name: np.concatenate(values) for name, values in overlaps.items()}
     return Cost(float(both["float32"].mean()), float(both["int8"].mean()), len(both["int8"]))

@@ -18,6 +18,7 @@ from tracker.config_merge import merge
 from tracker.datasets.tracks import AnnotatedTrack, read_got10k, read_image
 from tracker.errors import ConfigError
 from tracker.geometry import iou
+from tracker.metrics.one_pass import run_one_pass
 from tracker.model.checkpoint import LoadedModel, folded
 from tracker.runtime.select import build_engine
 from tracker.settings import LARGEST, Checked, setting
@@ -99,10 +100,7 @@ class Validator:
         """Overlaps in the frames after the first one in which the target is there."""
         shown = track.present[: self.max_frames or None]
         first, last = int(shown[0]), int(shown[-1])
-        tracker.init(read_image(track.frames[first]), track.boxes[first])
-        wanted, values = set(shown.tolist()), []
-        for k in range(first + 1, last + 1):
-            box = tracker.update(read_image(track.frames[k]), index=k).box
-            if k in wanted:
-                values.append(float(iou(box, track.boxes[k])))
-        return np.asarray(values or [0.0])
+        images = (read_image(path) for path in track.frames[first : last + 1])
+        run = run_one_pass(tracker, images, track.boxes[first])
+        wanted = shown[1:]
+        return iou(run.boxes[wanted - first], track.boxes[wanted]) if len(wanted) else np.zeros(1)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tracker.config import TrackingConfig
 from tracker.evaluation.robustness.perturb import DisturbedClip
 from tracker.geometry import iou
+from tracker.metrics.one_pass import run_one_pass
 from tracker.metrics.success import success_curve
 from tracker.tracking.confidence import OVERLAP
 from tracker.tracking.tracker import SiamTracker
@@ -102,16 +103,9 @@ def track_clip(clip: DisturbedClip, model: LoadedModel, engine: Engine, config: 
     """Tracks a clip from the truth of its first frame, without a time limit for the search so that a run can be
     repeated."""
     tracker = SiamTracker(model, engine, replace(config, redetect_budget_ms=0.0))
-    boxes, visible, scores = np.zeros((len(clip), 4)), np.ones(len(clip), np.bool_), np.ones(len(clip))
-    for k, image in enumerate(clip.images()):
-        if k == 0:
-            boxes[0] = clip.truth[0]
-            tracker.init(image, boxes[0])
-            continue
-        track = tracker.update(image, index=k)
-        boxes[k], visible[k], scores[k] = track.box, track.visible, track.score
-    overlap = np.where(clip.present, iou(boxes, clip.truth), np.nan)
-    return ClipRun(clip.name, clip.kind, overlap, visible, scores, clip.present, clip.absent, clip.absences())
+    run = run_one_pass(tracker, clip.images(), clip.truth[0])
+    overlap = np.where(clip.present, iou(run.boxes, clip.truth), np.nan)
+    return ClipRun(clip.name, clip.kind, overlap, run.visible, run.scores, clip.present, clip.absent, clip.absences())
 
 
 def count(runs: Sequence[ClipRun], part: str, kind: str) -> Count:

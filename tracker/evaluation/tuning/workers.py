@@ -20,18 +20,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from tracker.config import TrackingConfig
 from tracker.datasets.base import SequenceData
 from tracker.errors import SourceError
 from tracker.evaluation.workers import ONE_THREAD
 from tracker.files import atomic
+from tracker.metrics.one_pass import OnePassTracker, run_one_pass
 from tracker.metrics.success import exact_iou, success_curve
 from tracker.model.checkpoint import load_model
 from tracker.runtime.select import build_engine
 from tracker.tracking.tracker import SiamTracker
-from tracker.types import Box, Image
+from tracker.types import Image
 
 if TYPE_CHECKING:
     from tracker.model.checkpoint import LoadedModel
@@ -40,28 +40,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class Followed(Protocol):
-    """What `update` gives; only the box is looked at."""
-
-    @property
-    def box(self) -> Box:
-        """(4,) xywh in pixels."""
-
-
-class Follower(Protocol):
-    """What is tuned: `tracker.tracking.tracker.SiamTracker` or anything with these two methods."""
-
-    def init(self, image: ArrayLike, box: ArrayLike) -> None:
-        """Takes the target from the first frame."""
-
-    def update(self, image: ArrayLike) -> Followed:
-        """Finds it in the next frame."""
-
-
 class Factory(Protocol):
     """Makes a tracker with the given constants. It is sent to the worker processes, so it must pickle."""
 
-    def __call__(self, constants: TrackingConfig) -> Follower:
+    def __call__(self, constants: TrackingConfig) -> OnePassTracker:
         """A tracker ready for `init`."""
 
 
@@ -83,7 +65,7 @@ class SiamFactory:
     device: str = "cpu"
     engine: str = "auto"
 
-    def __call__(self, constants: TrackingConfig) -> Follower:
+    def __call__(self, constants: TrackingConfig) -> OnePassTracker:
         return SiamTracker(*_loaded(self.model, self.device, self.engine), constants)
 
 
@@ -155,18 +137,10 @@ def score_sequence(
         cache: Of decoded frames.
     """
     count = min(len(sequence), max_frames or len(sequence))
-    boxes = np.full((count, 4), np.nan)
-    tracker = factory(constants)
-    size = (0, 0)
-    for k, image in enumerate((cache or FrameCache()).frames(sequence, count)):
-        if k == 0:
-            size = (image.shape[1], image.shape[0])
-            tracker.init(image, sequence.init)
-        else:
-            boxes[k] = tracker.update(image).box
+    run = run_one_pass(factory(constants), (cache or FrameCache()).frames(sequence, count), sequence.init)
     counted = sequence.valid[:count] & np.isfinite(sequence.truth[:count]).all(axis=1)
     counted[0] = False
-    ious = exact_iou(boxes[counted], sequence.truth[:count][counted], size)
+    ious = exact_iou(run.boxes[counted], sequence.truth[:count][counted], run.size)
     return SequenceScore(sequence.name, float(ious.mean()), float(success_curve(ious).mean()))
 
 
