@@ -301,7 +301,7 @@ def test_one_pass_gives_a_row_for_each_frame() -> None:
             self.box = np.asarray(box, np.float64)
 
         def update(self, image: Any) -> Any:
-            self.box = self.box + (2, 0, 0, 0)
+            self.box = self.box + np.array([2, 0, 0, 0])
             return SimpleNamespace(box=self.box, score=0.5, visible=self.box[0] < 15)
 
     run = run_one_pass(Sliding(), [np.zeros((40, 60, 3), np.uint8)] * 4, (10, 5, 8, 8))
