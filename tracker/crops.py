@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -144,3 +145,31 @@ def mean_colour(image: Image) -> Colour:
     """The mean colour (B, G, R) of an image: what a crop shows outside the frame."""
     b, g, r = cv2.mean(image)[:3]
     return b, g, r
+
+
+@dataclass(frozen=True)
+class SearchRegion:
+    """The search windows for one target in one frame (several scales with the classic head).
+
+    Attributes:
+        crops: The windows.
+        factors: Size of each against the middle one.
+        size: (2,) size that is expected, frame pixels.
+        frame: The picture that they are cut from.
+        fill: Colour of what lies outside it.
+    """
+
+    crops: list[Crop]
+    factors: NDArray[np.float64]
+    size: NDArray[np.float64]
+    frame: Image
+    fill: Colour
+
+    @cached_property
+    def pictures(self) -> list[Image]:
+        """What the windows show, cut when first asked for: some engines cut for themselves."""
+        return [crop.cut(self.frame, self.fill) for crop in self.crops]
+
+    @property
+    def middle(self) -> int:
+        return len(self.crops) // 2

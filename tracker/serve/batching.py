@@ -6,9 +6,10 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from tracker.crops import SearchRegion
 from tracker.runtime.base import Engine, Response
 from tracker.tracking.core import Core
-from tracker.tracking.observation import Observation, SearchRegion, clean
+from tracker.tracking.observation import Observation, clean
 from tracker.tracking.observer import FrameObservations
 from tracker.tracking.target import Target
 from tracker.types import Image, Timing

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tracker.config import TrackingConfig, check_sizes
-from tracker.crops import Crop, context_side, mean_colour
+from tracker.crops import Crop, SearchRegion, context_side, mean_colour
 from tracker.geometry import check_box
 from tracker.model.backbone_specs import SPECS
 from tracker.runtime.base import Engine, Response
@@ -18,7 +18,7 @@ from tracker.tracking.confidence import check_weights, confidence_features, prob
 from tracker.tracking.decode import Decoded, Weighed, decode_scales, weigh_boxes
 from tracker.tracking.identity import mistaken
 from tracker.tracking.motion import CameraMotion
-from tracker.tracking.observation import Observation, SearchRegion, clean
+from tracker.tracking.observation import Observation, clean
 from tracker.tracking.online_filter import SHIFTS, OnlineFilter
 from tracker.tracking.redetection import redetect_lost
 from tracker.tracking.redetection_search import Redetection

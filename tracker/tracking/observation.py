@@ -4,47 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.crops import Colour, Crop
+from tracker.crops import Crop
 from tracker.runtime.base import Response
 from tracker.tracking.confidence import FEATURES
 from tracker.tracking.decode import Decoded, Weighed
-from tracker.types import Image
 
 Vector = NDArray[np.float64]
 LARGEST_LOGIT, LARGEST_SIDE = 30.0, 1e5
-
-
-@dataclass(frozen=True)
-class SearchRegion:
-    """The search windows for one target in one frame (several scales with the classic head).
-
-    Attributes:
-        crops: The windows.
-        factors: Size of each against the middle one.
-        size: (2,) size that is expected, frame pixels.
-        frame: The picture that they are cut from.
-        fill: Colour of what lies outside it.
-    """
-
-    crops: list[Crop]
-    factors: NDArray[np.float64]
-    size: Vector
-    frame: Image
-    fill: Colour
-
-    @cached_property
-    def pictures(self) -> list[Image]:
-        """What the windows show, cut when first asked for: some engines cut for themselves."""
-        return [crop.cut(self.frame, self.fill) for crop in self.crops]
-
-    @property
-    def middle(self) -> int:
-        return len(self.crops) // 2
 
 
 @dataclass(frozen=True)

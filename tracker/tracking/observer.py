@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tracker.crops import SearchRegion
 from tracker.runtime.base import Response
-from tracker.tracking.observation import Observation, SearchRegion, clean
+from tracker.tracking.observation import Observation, clean
 from tracker.tracking.target import Target
 from tracker.types import Image, Timing
 

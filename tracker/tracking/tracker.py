@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tracker.config import TrackingConfig
+from tracker.crops import SearchRegion
 from tracker.errors import SiamTrackError, misfit, reading, shown
 from tracker.media.images import to_bgr8
 from tracker.model.checkpoint import load_model, shipped_models
@@ -22,7 +23,7 @@ from tracker.runtime.select import build_engine
 from tracker.tracking.core import Core
 from tracker.tracking.embedding import embed_views, view_of
 from tracker.tracking.motion import CameraMotion
-from tracker.tracking.observation import Observation, SearchRegion
+from tracker.tracking.observation import Observation
 from tracker.tracking.observer import observe
 from tracker.tracking.target import Target
 from tracker.tracking.template_memory import KnownTarget, load_target, save_target
