@@ -244,6 +244,29 @@ def test_three_targets_by_mouse_finger_and_keyboard_with_corrections_undo_and_ap
         assert iou(first.boxes, boxes(0)).min() > 0.6 and iou(second.boxes, boxes(1)).min() > 0.7
 
 
+def test_a_small_target_is_drawn_from_close_by(tool: Tool, page: Page) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
+
+    view = page.driver.find_element("id", "view")
+    x, y = page.at(200, 100)
+    middle = (view.rect["x"] + view.rect["width"] / 2, view.rect["y"] + view.rect["height"] / 2)
+    origin = ScrollOrigin.from_element(view, round(x - middle[0]), round(y - middle[1]))
+    ActionChains(page.driver).scroll_from_origin(origin, 0, -500).perform()
+    page.until(lambda: page.driver.execute_script("return document.getElementById('view').dataset.zoom") == "4.000")
+    scale = min(view.rect["width"] / SIZE[0], view.rect["height"] / SIZE[1])
+    # The place under the wheel stays; twenty pixels of the frame are four times as far on the screen.
+    end = (200 + 20 * 4, 100 + 16 * 4)
+    page.drag((200, 100), end)
+    page.until(lambda: page.boxes() and 1 in page.boxes() and page.boxes()[1]["key"])
+    assert np.allclose(page.boxes()[1]["box"], (200, 100, 20, 16), atol=2.5 / scale)
+    page.keys("f")
+    page.until(lambda: page.driver.execute_script("return document.getElementById('view').dataset.zoom") == "1.000")
+    page.keys("f")
+    page.until(lambda: float(page.driver.execute_script("return document.getElementById('view').dataset.zoom")) > 3)
+    assert not [e["message"] for e in page.driver.get_log("browser") if e["level"] == "SEVERE"]
+
+
 def test_two_windows_and_a_kill_lose_nothing(tool: Tool, page: Page, tmp_path: Path) -> None:
     other = Page(tool.url, SIZE)
     try:

@@ -183,7 +183,7 @@ def join(ahead: Pass, back: Pass) -> tuple[Boxes, NDArray[np.float64], NDArray[n
     scores = (1 - share) * ahead.scores + share * back.scores
     trusted = through_f or through_b
     scores = np.where((overlap >= TOGETHER) | trusted, scores, np.minimum(scores, overlap))
-    boxes, scores, occluded = _bridge(calm(boxes), scores, ahead, back, trusted, overlap)
+    boxes, scores, occluded = _bridge(boxes, scores, ahead, back, trusted, overlap)
     boxes[0], boxes[-1], scores[0], scores[-1] = one, two, 1.0, 1.0
     occluded[[0, -1]] = False
     return boxes, np.clip(scores, 0, 1), occluded
@@ -213,6 +213,8 @@ def _bridge(
         if not (sure_f & sure_b).any():
             unseen |= ~(sure_f | sure_b)
     unseen[[0, -1]] = False
+    # Each run of boxes for itself: where the target isn't seen, a pass stands still at the place where it was lost.
+    boxes = np.where(unseen[:, None], boxes, calm(np.where(unseen[:, None], np.nan, boxes)))
     occluded = np.zeros(len(boxes), bool)
     for first, end in runs(unseen):
         boxes[first - 1 : end + 1] = interpolate(first - 1, boxes[first - 1], end, boxes[end])

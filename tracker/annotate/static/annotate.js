@@ -8,6 +8,7 @@ const BLOCK = 400, HELD = 48, AHEAD = 6;
 let state = null, clip = 0, frame = 0, selected = null, fresh = false, playing = null;
 const pictures = new Map(), asked = new Map(), blocks = new Map();
 let rows = {}, shown = null, hintTimer = 0;
+const timers = {};
 
 // -- talking to the server
 
@@ -69,19 +70,19 @@ const keyAt = (t, k) => t?.keys.find((key) => key[0] === k);
 // -- pictures and boxes on demand
 
 function width() {
-  const want = $("view").clientWidth * Math.min(window.devicePixelRatio || 1, 2);
+  const want = $("view").clientWidth * Math.min(window.devicePixelRatio || 1, 2) * board.zoom;
   return Math.min(here().width, [320, 640, 960, 1280, 1920, 2560, 3840].find((w) => w >= want) || 3840);
 }
 
 function picture(k) {
-  const name = `${clip}/${k}`;
+  const size = width(), name = `${clip}/${k}/${size}`, held = Math.max(8, Math.min(HELD, Math.round(1.2e8 / size ** 2)));
   if (pictures.has(name)) { const found = pictures.get(name); pictures.delete(name); pictures.set(name, found); return Promise.resolve(found); }
   if (!asked.has(name)) {
-    asked.set(name, fetch(`api/picture?clip=${clip}&frame=${k}&width=${width()}`).then(async (answer) => {
+    asked.set(name, fetch(`api/picture?clip=${clip}&frame=${k}&width=${size}`).then(async (answer) => {
       if (!answer.ok) throw new Error((await answer.json()).error);
       const bitmap = await createImageBitmap(await answer.blob());
       pictures.set(name, bitmap);
-      while (pictures.size > HELD) { const [old, gone] = pictures.entries().next().value; pictures.delete(old); if (gone !== shown) gone.close(); }
+      while (pictures.size > held) { const [old, gone] = pictures.entries().next().value; pictures.delete(old); if (gone !== shown) gone.close(); }
       return bitmap;
     }).finally(() => asked.delete(name)));
   }
@@ -120,6 +121,7 @@ async function overview() {
 const board = new Board($("view"), {
   fresh: () => fresh || selected === null,
   select: (id) => { selected = id; panel(); show(); },
+  zoomed: () => { clearTimeout(timers.zoomed); timers.zoomed = setTimeout(show, 120); },
   hint,
   drawn,
 });
@@ -323,7 +325,7 @@ document.addEventListener("keydown", (event) => {
     " ": () => play(), ArrowLeft: () => go(frame - leap), ArrowRight: () => go(frame + leap), Home: () => go(0), End: () => go(here().frames - 1),
     PageUp: () => go(frame - 100), PageDown: () => go(frame + 100),
     n: () => doubt(1), p: () => doubt(-1), "[": () => jumpKey(-1), "]": () => jumpKey(1), "+": () => speed(1), "=": () => speed(1), "-": () => speed(-1),
-    t: () => setFresh(!fresh), a: actions.approve, o: actions.out, z: actions.undo, Delete: actions.unkey, Backspace: actions.unkey,
+    t: () => setFresh(!fresh), a: actions.approve, o: actions.out, z: actions.undo, f: () => board.look(), Delete: actions.unkey, Backspace: actions.unkey,
     Escape: () => setFresh(false),
   };
   if (/^[1-9]$/.test(event.key)) { const t = here().targets[Number(event.key) - 1]; if (t) { selected = t.id; panel(); show(); } event.preventDefault(); return; }

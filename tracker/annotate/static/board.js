@@ -1,6 +1,7 @@
 // The picture with its boxes: drawn, moved and resized by mouse, finger and keyboard. All coordinates outside are pixels of the frame.
 
 const SMALLEST = 3; // pixels of the frame
+const CLOSEST = 24; // times the size at which the whole frame fits
 const DARK = "rgb(16 20 23 / .85)", AMBER = "#ffb000";
 const HIDDEN = 1, APPROVED = 2, DOUBTFUL = 4;
 
@@ -12,12 +13,13 @@ export function fit(w, h, W, H) {
 export class Board {
   // on: {drawn(box, fresh), select(id), hint(text), fresh() -> whether the next box is a new target}
   constructor(canvas, on) {
-    Object.assign(this, { canvas, on, context: canvas.getContext("2d"), size: [16, 9], bitmap: null, items: [], selected: null, edit: null, ratio: 1 });
+    Object.assign(this, { canvas, on, context: canvas.getContext("2d"), size: [16, 9], bitmap: null, items: [], selected: null, edit: null, ratio: 1, zoom: 1, middle: [0.5, 0.5], pan: null, fingers: new Map() });
     new ResizeObserver(() => this.resize()).observe(canvas);
     canvas.addEventListener("pointerdown", (e) => this.down(e));
     canvas.addEventListener("pointermove", (e) => this.move(e));
     canvas.addEventListener("pointerup", (e) => this.up(e));
-    canvas.addEventListener("pointercancel", () => this.give_up());
+    canvas.addEventListener("pointercancel", (e) => { this.fingers.delete(e.pointerId); this.pan = null; this.give_up(); });
+    canvas.addEventListener("wheel", (e) => { e.preventDefault(); this.closer(2 ** (-e.deltaY * (e.deltaMode ? 16 : 1) / 250), [e.clientX, e.clientY]); }, { passive: false });
     canvas.addEventListener("contextmenu", (e) => e.preventDefault());
   }
 
@@ -34,7 +36,59 @@ export class Board {
     this.paint();
   }
 
-  place() { return fit(...this.size, this.canvas.width / this.ratio, this.canvas.height / this.ratio); }
+  // Where the frame is in the canvas: `middle` (a share of the frame) is in its middle, as far as the frame then fills it.
+  place() {
+    const W = this.canvas.width / this.ratio, H = this.canvas.height / this.ratio, all = fit(...this.size, W, H), scale = all.scale * this.zoom;
+    const one = (length, room, share) => length * scale <= room ? (room - length * scale) / 2 : Math.min(0, Math.max(room - length * scale, room / 2 - share * length * scale));
+    return { x: one(this.size[0], W, this.middle[0]), y: one(this.size[1], H, this.middle[1]), scale };
+  }
+
+  // Closer by a factor; what is at a point of the page stays there.
+  closer(factor, [x, y]) {
+    const area = this.canvas.getBoundingClientRect(), before = this.place();
+    const [px, py] = [(x - area.left - before.x) / before.scale, (y - area.top - before.y) / before.scale];
+    this.zoom = Math.min(Math.max(this.zoom * factor, 1), CLOSEST);
+    const scale = fit(...this.size, area.width, area.height).scale * this.zoom;
+    this.middle = [(px + (area.width / 2 - (x - area.left)) / scale) / this.size[0], (py + (area.height / 2 - (y - area.top)) / scale) / this.size[1]];
+    this.settle();
+  }
+
+  // The part of the frame that is shown; keeps `middle` where the frame's edge lets it be.
+  settle() {
+    const { x, y, scale } = this.place(), W = this.canvas.width / this.ratio, H = this.canvas.height / this.ratio;
+    this.middle = [(W / 2 - x) / scale / this.size[0], (H / 2 - y) / scale / this.size[1]];
+    this.canvas.dataset.zoom = this.zoom.toFixed(3);
+    this.on.zoomed?.();
+    this.paint();
+  }
+
+  // The whole frame, or, if that is shown, the selected box in the middle.
+  look() {
+    const own = this.current();
+    if (this.zoom > 1 || !own) { this.zoom = 1; this.middle = [0.5, 0.5]; }
+    else {
+      const [x, y, w, h] = own.box;
+      this.zoom = Math.min(Math.max(0.3 * Math.min(this.size[0] / w, this.size[1] / h), 1), CLOSEST);
+      this.middle = [(x + w / 2) / this.size[0], (y + h / 2) / this.size[1]];
+    }
+    this.settle();
+  }
+
+  shift(dx, dy) {
+    const { scale } = this.place();
+    this.middle = [this.middle[0] - dx / scale / this.size[0], this.middle[1] - dy / scale / this.size[1]];
+    this.settle();
+  }
+
+  // Two fingers: their middle moves the frame, their distance its size.
+  pinch(event) {
+    const before = [...this.fingers.values()];
+    this.fingers.set(event.pointerId, [event.clientX, event.clientY]);
+    const after = [...this.fingers.values()], mid = ([a, b]) => [(a[0] + b[0]) / 2, (a[1] + b[1]) / 2], far = ([a, b]) => Math.hypot(a[0] - b[0], a[1] - b[1]);
+    const [m, n] = [mid(before), mid(after)];
+    this.shift(n[0] - m[0], n[1] - m[1]);
+    this.closer(Math.max(far(after), 20) / Math.max(far(before), 20), n);
+  }
 
   at(event) {
     const area = this.canvas.getBoundingClientRect(), { x, y, scale } = this.place();
@@ -56,8 +110,16 @@ export class Board {
   }
 
   down(event) {
-    if (event.button !== 0 || !this.bitmap) return;
-    if (!event.isPrimary) { this.give_up(); return; }
+    if (!this.bitmap) return;
+    if (event.pointerType === "touch") this.fingers.set(event.pointerId, [event.clientX, event.clientY]);
+    if (this.fingers.size > 1) { this.give_up(); return; }
+    if (event.button === 1 || event.button === 2) {
+      event.preventDefault();
+      this.canvas.setPointerCapture(event.pointerId);
+      this.pan = [event.pointerId, event.clientX, event.clientY];
+      return;
+    }
+    if (event.button !== 0) return;
     this.canvas.focus({ preventScroll: true });
     const point = this.at(event), reach = (event.pointerType === "touch" ? 22 : 8) / this.place().scale;
     const own = this.current(), fresh = this.on.fresh();
@@ -73,6 +135,12 @@ export class Board {
   }
 
   move(event) {
+    if (this.fingers.size === 2 && this.fingers.has(event.pointerId)) { this.pinch(event); return; }
+    if (this.pan?.[0] === event.pointerId) {
+      this.shift(event.clientX - this.pan[1], event.clientY - this.pan[2]);
+      this.pan = [event.pointerId, event.clientX, event.clientY];
+      return;
+    }
     const edit = this.edit, point = this.at(event);
     if (!edit || edit.pointer !== event.pointerId) {
       if (event.pointerType === "mouse" && !edit) {
@@ -102,6 +170,8 @@ export class Board {
   }
 
   up(event) {
+    this.fingers.delete(event.pointerId);
+    if (this.pan?.[0] === event.pointerId) { this.pan = null; return; }
     const edit = this.edit;
     if (!edit || edit.pointer !== event.pointerId) return;
     this.edit = null;
