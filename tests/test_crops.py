@@ -114,3 +114,12 @@ def test_a_view_is_written_to_as_well() -> None:
         and not canvas[:3].any()
         and not canvas[:, 54:].any()
     )
+
+
+def test_a_turned_crop_turns_clockwise_around_its_middle() -> None:
+    image = cv2.GaussianBlur(ground(200, 300), (0, 0), 3)
+    crop, fill = Crop.around((120.3, 90.7), 90, 129), (1.0, 2.0, 3.0)
+    straight = crop.cut(image, fill)
+    assert np.abs(crop.cut_turned(image, fill, 0).astype(int) - straight).max() <= 1
+    assert np.abs(crop.cut_turned(image, fill, 90).astype(int) - np.rot90(straight, -1)).max() <= 2
+    assert np.abs(crop.cut_turned(image, fill, -180).astype(int) - np.rot90(straight, 2)).max() <= 2

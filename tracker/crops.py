@@ -79,6 +79,27 @@ class Crop:
         part: Image = cv2.cvtColor(image[top:bottom, left:right], cv2.COLOR_BGR2BGRA)  # type: ignore[assignment]
         return cv2.cvtColor(self._warp(part, left, top, (*fill, 0.0)), cv2.COLOR_BGRA2BGR, dst=out)  # type: ignore[return-value]
 
+    def cut_turned(self, image: Image, fill: Colour, angle: float) -> Image:
+        """The pixels of the window, turned around its middle: what `cut` gives where `angle` is 0.
+
+        Args:
+            image: BGR uint8 H x W x 3.
+            fill: Colour (B, G, R) of what lies outside the image.
+            angle: By how much what is seen turns, in degrees, clockwise.
+
+        Returns:
+            BGR uint8 size x size x 3, bilinear.
+        """
+        step, middle = 1.0 / self.scale, self.size / 2 - 0.5  # pixel index at the middle of the crop
+        cos, sin = step * math.cos(math.radians(angle)), step * math.sin(math.radians(angle))
+        x, y = (at + self.size * step / 2 - 0.5 for at in (self.left, self.top))
+        matrix = np.array(
+            [[cos, sin, x - (cos + sin) * middle], [-sin, cos, y - (cos - sin) * middle]], dtype=np.float64
+        )
+        size, flags = (self.size, self.size), cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        turned = cv2.warpAffine(image, matrix, size, flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=fill)
+        return turned  # type: ignore[return-value]
+
     def _span(self, first: float, count: int) -> tuple[int, int]:
         """First and last (exclusive) of `count` rows or columns that the window reaches, with one to spare; never
         none."""

@@ -139,6 +139,7 @@ def test_fingerprints_of_the_first_recipes_stay() -> None:
     assert fingerprint(cache, data, model) == "6ebf178cb3c93fcb"
     assert fingerprint(replace(cache, path="x", groups=5), replace(data, root="y"), model) == "6ebf178cb3c93fcb"
     assert fingerprint(cache, replace(data, distractors=0.1), model) != "6ebf178cb3c93fcb"
+    assert fingerprint(cache, replace(data, augment=AugmentConfig(shift=48.0, bend=0.1)), model) != "6ebf178cb3c93fcb"
     assert fingerprint(replace(cache, weights="siamtrack-s"), data, model) != "6ebf178cb3c93fcb"
 
 

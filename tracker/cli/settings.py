@@ -49,13 +49,14 @@ def sections() -> list[type]:
     )
     from tracker.training.data.augment import AugmentConfig
     from tracker.training.data.cache import CacheConfig
+    from tracker.training.data.device_moves import DeviceMoves
     from tracker.training.data.sampling import PairConfig
     from tracker.training.data.sources import DataConfig, SourceConfig
     from tracker.training.finetune import FinetuneConfig
     from tracker.training.validation import ValidationConfig
 
     training = [TrainConfig, LossConfig, MiningConfig, OptimConfig, LayerConfig, ScheduleConfig, FreezeConfig]
-    material = [PairConfig, CacheConfig, DataConfig, SourceConfig, AugmentConfig, ValidationConfig]
+    material = [PairConfig, DeviceMoves, CacheConfig, DataConfig, SourceConfig, AugmentConfig, ValidationConfig]
     return [Config, ModelConfig, TrackingConfig, *training, *material, FinetuneConfig]
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tracker.cli.common import BAD_REQUEST, DONE, FAILED_MIDWAY, Parser, whole_number
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
     from tracker.config import Config
@@ -108,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if distributed.rank() != 0:
             logging.getLogger("tracker").setLevel(logging.WARNING)
-        source = _source(config, settings)
+        source = _source(config, settings, device)
         if args.preview:
             from tracker.training.visualize.preview import write_preview
 
@@ -143,10 +144,10 @@ def _check_folder(folder: Path, args: argparse.Namespace) -> None:
         )
 
 
-def _source(config: Config, settings: TrainConfig) -> PairSource:
+def _source(config: Config, settings: TrainConfig, device: torch.device) -> PairSource:
     from tracker.training.data.build import build_pair_source
 
-    return build_pair_source(config, settings.seed)
+    return build_pair_source(config, settings.seed, device)
 
 
 def _run(

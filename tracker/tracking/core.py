@@ -89,7 +89,13 @@ class Core:
             return
         side, width = self.side(target.size) * self.sizes[1] / self.sizes[0], self.sizes[1]
         crops = [Crop.around(target.centre + side * np.asarray(shift), side, width) for shift in SHIFTS]
-        response = clean(self.engine.match(target.bank.first, [crop.cut(frame, target.fill) for crop in crops]))
+        pictures = [crop.cut(frame, target.fill) for crop in crops]
+        turn = self.config.online_turn
+        if turn:  # as the first samples of DiMP (Bhat et al. 2019) and ATOM (Danelljan et al. 2019) are
+            straight = Crop.around(target.centre, side, width)
+            pictures += [straight.cut_turned(frame, target.fill, angle) for angle in (turn, -turn)]
+            crops += [straight, straight]
+        response = clean(self.engine.match(target.bank.first, pictures))
         if response.embedding is None:
             return
         cells = [self._cells(target, crop, response.embedding.shape[2:]) for crop in crops]

@@ -88,4 +88,4 @@ def feature_norm(model: Matcher, source: PairSource) -> float:
     """Mean squared length of the embedding of one cell, over the searches of the first batch."""
     batch = source.batch(0, 0, 1)
     with torch.no_grad():
-        return float(model.eval().embed(batch.search, start=batch.start).square().sum(1).mean())
+        return float(model.eval().embed(batch.search.float(), start=batch.start).square().sum(1).mean())

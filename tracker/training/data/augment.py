@@ -28,6 +28,13 @@ class AugmentConfig(Checked, section="train.data.material.augment"):
         0.03, 0, 1, help="Standard deviation of the template box's error, share of its size."
     )
     rotation: float = setting(25.0, 0, 180, "degrees", "Largest turn of a pasted cutout between two views.")
+    turn: float = setting(0.0, 0, 180, "degrees", "Largest turn of a still, picture and target together, in each view.")
+    bend: float = setting(
+        0.0, 0, 0.5, help="How far parts of a pasted cutout move against each other, share of its mean side."
+    )
+    far: float = setting(
+        0.0, 0, 1, help="Probability that a search shows its target anywhere in the window, as after a fast move."
+    )
     flip: float = setting(0.5, 0, 1, help="Probability, for the whole group, so that the views stay comparable.")
     gray: float = setting(0.2, 0, 1, help="Probability, for the whole group.")
     light: float = setting(0.25, 0, 1, help="Strength of brightness, contrast, saturation and hue changes.")
@@ -119,3 +126,36 @@ def occlude(image: Image, box: NDArray[np.float64], rng: Rng, other: Image | Non
         patch = source[sy : sy + y1 - y0, sx : sx + x1 - x0]
         out[y0 : y0 + patch.shape[0], x0 : x0 + patch.shape[1]] = patch
     return out
+
+
+def bent(image: Image, strength: float, rng: Rng) -> Image:
+    """A picture whose parts are moved by a smooth random field: what a body does that bends.
+
+    Elastic deformation (Simard et al. 2003, section 2), with a grid of 4 x 4 displacements in place of filtered noise.
+
+    Args:
+        image: H x W x C uint8.
+        strength: Standard deviation of the displacements, share of the mean side; those beyond twice of it are cut.
+        rng: Decides the field.
+    """
+    height, width = image.shape[:2]
+    reach = strength * np.sqrt(height * width)
+    grid = np.clip(rng.normal(size=(4, 4, 2)), -2, 2).astype(np.float32) * np.float32(reach)
+    field = cv2.resize(grid - grid.mean((0, 1)), (width, height), interpolation=cv2.INTER_CUBIC)
+    across, down = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    moved = cv2.remap(image, across + field[..., 0], down + field[..., 1], cv2.INTER_LINEAR)
+    return moved  # type: ignore[return-value]
+
+
+def turned_box(box: NDArray[np.float64], angle: float, middle: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(4,) xywh after a turn around a place: around the turned ellipse that fills the box.
+
+    Args:
+        box: (4,) xywh.
+        angle: Radians, clockwise as seen.
+        middle: (2,) x and y of that place.
+    """
+    cos, sin = np.cos(angle), np.sin(angle)
+    centre = np.array([[cos, -sin], [sin, cos]]) @ (box[:2] + box[2:] / 2 - middle) + middle
+    size = np.hypot([cos * box[2], sin * box[2]], [sin * box[3], cos * box[3]])
+    return np.concatenate([centre - size / 2, size])

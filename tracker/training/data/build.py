@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tracker.config import Config
 from tracker.config_merge import merge
 from tracker.datasets.tracks import DataError
+from tracker.errors import ConfigError
 from tracker.training.data.batch import PairSource
 from tracker.training.data.cache import INDEX, fingerprint, read_index
-from tracker.training.data.pairs import CachedPairs, LivePairs, SamplePairs
+from tracker.training.data.pairs import CachedPairs, LivePairs, SamplePairs, read_shards
 from tracker.training.data.sampling import PairBatch, PairConfig
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["CachedPairs", "LivePairs", "PairBatch", "PairConfig", "SamplePairs", "build_pair_source", "pair_config"]
 
@@ -30,8 +34,13 @@ def pair_config(section: Mapping[str, Any]) -> PairConfig:
     return merge(PairConfig(), section, where="train.data")
 
 
-def build_pair_source(config: Config, seed: int) -> PairSource:
+def build_pair_source(config: Config, seed: int, device: torch.device | None = None) -> PairSource:
     """The batches that a recipe asks for (`train.data`, `train.batch_size`).
+
+    Args:
+        config: The recipe.
+        seed: Decides every batch, with its number.
+        device: Where the model is trained; None: on the CPU. See `train.data.resident`.
 
     Raises:
         ConfigError, DataError: With the value, the reason and the next step.
@@ -39,6 +48,11 @@ def build_pair_source(config: Config, seed: int) -> PairSource:
     pairs = pair_config(config.train.get("data", {}))
     batch_size = int(config.train.get("batch_size", 32))
     if not pairs.use_cache:
+        if pairs.resident == "on" or pairs.moves.any:
+            raise ConfigError(
+                "train.data.resident and train.data.moves need prepared samples, but train.data.use_cache is false; "
+                "set it to true and run tools/prepare.py first."
+            )
         return LivePairs(pairs, config, batch_size, seed)
     index = Path(pairs.cache.path) / INDEX
     if not index.is_file():
@@ -52,4 +66,16 @@ def build_pair_source(config: Config, seed: int) -> PairSource:
             f"The cache {pairs.cache.path} was made from another recipe ({made}, this one is {mark}); "
             "run tools/prepare.py again with another path."
         )
-    return CachedPairs(pairs, batch_size, seed)
+    from torch import device as torch_device
+
+    from tracker.training.data.resident import ResidentPairs, is_resident
+
+    place, shards = device or torch_device("cpu"), read_shards(pairs)
+    if is_resident(pairs, shards, place):
+        return ResidentPairs(shards, pairs, batch_size, seed, pairs.cache.stage, place)
+    if pairs.moves.any:
+        raise ConfigError(
+            "train.data.moves moves pictures that lie on the device, and the cache does not; set "
+            "train.data.resident=on (slower on a CPU), or all of train.data.moves to 0."
+        )
+    return SamplePairs(shards, pairs, batch_size, seed, pairs.cache.stage)

@@ -36,7 +36,8 @@ logger = logging.getLogger(__name__)
 
 INDEX = "cache.json"
 LATER = {"distractors": 0.0}
-"""Fields of DataConfig that came after the first caches, and the values that change nothing."""
+LATER_AUGMENT = {"turn": 0.0, "bend": 0.0, "far": 0.0}
+"""Fields of DataConfig and AugmentConfig that came after the first caches, and the values that change nothing."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,9 @@ def fingerprint(cache: CacheConfig, data: DataConfig, model: ModelConfig) -> str
     for key, default in LATER.items():  # a recipe that doesn't use what came later keeps its caches
         if what["data"][key] == default:
             del what["data"][key]
+    for key, default in LATER_AUGMENT.items():
+        if what["data"]["augment"][key] == default:
+            del what["data"]["augment"][key]
     keys = (
         ("template_size", "search_size", "backbone")
         if cache.stage or cache.teacher

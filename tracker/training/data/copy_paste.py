@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.datasets.stills import Cutouts, Scenery
-from tracker.training.data.augment import Rng
+from tracker.training.data.augment import Rng, bent
 from tracker.training.data.samples import Sample, SampleView, ViewConfig, finish
 from tracker.types import Image
 
@@ -79,6 +79,10 @@ class PasteViews:
         """Draws a warped cutout with sqrt(w h) about `length` at `place`; returns its xywh box on the canvas."""
         a = self.config.augment
         cutout = self.cutouts[index]
+        if a.bend:
+            margin = int(2 * a.bend * np.sqrt(cutout.shape[0] * cutout.shape[1])) + 1  # room for what moves outwards
+            cutout = bent(cv2.copyMakeBorder(cutout, *(margin,) * 4, cv2.BORDER_CONSTANT), a.bend, rng)
+            length *= np.sqrt(np.prod(np.array(cutout.shape[:2]) / (np.array(cutout.shape[:2]) - 2 * margin)))
         height, width = cutout.shape[:2]
         angle = np.radians(rng.uniform(-a.rotation, a.rotation))
         scale = length / np.sqrt(height * width)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,17 @@ from tracker.training.data.sources import build_mixture
 logger = logging.getLogger(__name__)
 
 Vector = NDArray[np.float32]
+
+
+class Row(NamedTuple):
+    """One pair: (sample, view) of template and search, and the labels in the order of `PairBatch`."""
+
+    template: tuple[int, int]
+    search: tuple[int, int]
+    size: Vector
+    box: Vector
+    genuine: bool
+    track: int
 
 
 class SamplePairs:
@@ -63,25 +74,30 @@ class SamplePairs:
 
     def batch(self, step: int, rank: int, world: int) -> PairBatch:
         """See `tracker.training.data.batch.PairSource`."""
+        rows, wanted = [], []
+        for row in self._rows(step, rank, world):
+            (a, ka), (b, kb) = self._find(row.template[0]), self._find(row.search[0])
+            template, search = a.view("templates", ka, row.template[1]), b.view("searches", kb, row.search[1])
+            rows.append((template, search, row.size, row.box, row.genuine, row.track))
+            if b.taught:
+                wanted.append(b.view("wanted", kb, row.search[1]))
+        return collate(rows, self.start, wanted)
+
+    def _rows(self, step: int, rank: int, world: int) -> Iterator[Row]:
+        """The pairs of a batch, without their pictures."""
         views = self._parts[0].views
         picks = draw(self.seed, step, self.batch_size, self.samples, views, self.config.negative_pairs)
         share = share_of(self.batch_size, rank, world)
-        rows, wanted = [], []
         for number, p in enumerate(picks[share], share.start):
             other = (
                 p.sample
                 if p.other == p.sample
                 else self._negative(p.sample, p.other, np.random.default_rng([self.seed, step, number]))
             )
-            a, ka = self._find(p.sample)
-            b, kb = self._find(other)
-            template, search = a.view("templates", ka, p.template), b.view("searches", kb, p.search)
+            (a, ka), (b, kb) = self._find(p.sample), self._find(other)
             genuine = bool(other == p.sample and b.present[kb, p.search])
             size, box = self._jittered(a.targets[ka, p.template], b.boxes[kb, p.search], step, number)
-            rows.append((template, search, size, box, genuine, a.tracks[ka]))
-            if b.taught:
-                wanted.append(b.view("wanted", kb, p.search))
-        return collate(rows, self.start, wanted)
+            yield Row((p.sample, p.template), (other, p.search), size, box, genuine, int(a.tracks[ka]))
 
     def _jittered(self, size: Vector, box: Vector, step: int, number: int) -> tuple[Vector, Vector]:
         if not self.config.box_jitter:
@@ -108,6 +124,22 @@ class SamplePairs:
         return self._parts[part], sample - (int(self._ends[part - 1]) if part else 0)
 
 
+def read_shards(config: PairConfig) -> list[Shard]:
+    """The shards of a cache.
+
+    Raises:
+        DataError: It holds none, or a damaged one.
+    """
+    folder = Path(config.cache.path)
+    wanted = -(-config.cache.groups // config.cache.shard)
+    shards = [Shard(p) for p in (shard_path(folder, n) for n in range(wanted)) if p.is_file()]
+    if not shards:
+        raise DataError(f"The cache {folder} holds no shards; run tools/prepare.py with this configuration first.")
+    if len(shards) < wanted:
+        logger.warning("the cache %s holds %d of %d shards: training on these", folder, len(shards), wanted)
+    return shards
+
+
 class CachedPairs(SamplePairs):
     """Pairs from a cache of samples.
 
@@ -116,14 +148,7 @@ class CachedPairs(SamplePairs):
     """
 
     def __init__(self, config: PairConfig, batch_size: int, seed: int) -> None:
-        folder = Path(config.cache.path)
-        wanted = -(-config.cache.groups // config.cache.shard)
-        shards = [Shard(p) for p in (shard_path(folder, n) for n in range(wanted)) if p.is_file()]
-        if not shards:
-            raise DataError(f"The cache {folder} holds no shards; run tools/prepare.py with this configuration first.")
-        if len(shards) < wanted:
-            logger.warning("the cache %s holds %d of %d shards: training on these", folder, len(shards), wanted)
-        super().__init__(shards, config, batch_size, seed, config.cache.stage)
+        super().__init__(read_shards(config), config, batch_size, seed, config.cache.stage)
 
 
 class LivePairs:

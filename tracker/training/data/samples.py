@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -145,7 +145,9 @@ def finish(
         side = context_side(size[0], size[1], config.context) * config.search_size / config.template_size
         scale = config.search_size / side
         # Mostly near the centre, as in tracking, at times far out: a padded backbone must not learn the centre.
-        reach = a.shift * (rng.random() ** 0.5 if rng.random() < 0.7 else 1.25)
+        reach: Any = a.shift * (rng.random() ** 0.5 if rng.random() < 0.7 else 1.25)
+        if a.far and rng.random() < a.far:  # the whole target stays in the window
+            reach = np.maximum((config.search_size - size * scale) / 2, a.shift)
         offset = rng.uniform(-reach, reach, 2) / scale
         crop = Crop.around(box[:2] + box[2:] / 2 + offset, side, config.search_size)
         shown = True

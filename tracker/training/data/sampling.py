@@ -14,6 +14,7 @@ from torch import Tensor
 from tracker.errors import ConfigError
 from tracker.settings import Checked, setting
 from tracker.training.data.cache import CacheConfig
+from tracker.training.data.device_moves import DeviceMoves
 from tracker.training.data.sources import DataConfig
 
 
@@ -22,7 +23,8 @@ class PairBatch:
     """B pairs.
 
     Attributes:
-        template: (B, 3, n, n) BGR 0..255 float32, or cached features of the template.
+        template: (B, 3, n, n) BGR 0..255, float32 or uint8, or cached features of the template, float32 or float16. The
+            trainer makes float32 of them on the device.
         search: (B, 3, m, m), or cached features.
         template_size: (B, 2) width and height of the target in template-crop pixels.
         box: (B, 4) xyxy of the target in search-crop pixels (of the other target for a negative pair).
@@ -60,6 +62,15 @@ class PairConfig(Checked, section="train.data"):
         help="""Standard deviation of the logarithm of what the boxes of a pair, in template and search alike, are wider
         and higher than annotated: the head learns to give the kind of box that it was shown
         (`model.relative_boxes`).""",
+    )
+    resident: str = setting(
+        "auto",
+        choices=("auto", "on", "off"),
+        help="""Whether the whole cache lies on the device, from where batches are gathered as they were stored (uint8,
+        float16), and `moves` are made there. auto: with CUDA, where it fits.""",
+    )
+    moves: DeviceMoves = setting(
+        factory=DeviceMoves, help="What happens to pictures on the device, anew in each step; needs `resident`."
     )
     use_cache: bool = setting(True, help="False makes views anew for every step.")
     material: DataConfig = setting(factory=DataConfig, help="What the views are made of.")
@@ -116,11 +127,14 @@ def share_of(total: int, rank: int, world: int) -> slice:
 
 
 def collate(rows: list[tuple[Any, ...]], start: int, target: Sequence[NDArray[Any]] = ()) -> PairBatch:
-    """The batch of some pairs, each in the order of `PairBatch`'s fields up to `track`."""
+    """The batch of some pairs, each in the order of `PairBatch`'s fields up to `track`.
+
+    Pictures stay uint8 and features as they were stored: a quarter or half of the bytes to move to a device.
+    """
     templates, searches, sizes, boxes, positive, tracks = zip(*rows, strict=True)
     return PairBatch(
-        template=torch.from_numpy(np.stack(templates)).float(),
-        search=torch.from_numpy(np.stack(searches)).float(),
+        template=torch.from_numpy(np.stack(templates)),
+        search=torch.from_numpy(np.stack(searches)),
         template_size=torch.from_numpy(np.stack(sizes)).float(),
         box=torch.from_numpy(np.stack(boxes)).float(),
         positive=torch.tensor(positive),

@@ -29,6 +29,8 @@ def to_device(batch: B, device: torch.device, channels_last: bool) -> B:
     for field in dataclasses.fields(batch):
         value = getattr(batch, field.name)
         if isinstance(value, Tensor):
+            if device.type == "cuda" and value.device.type == "cpu":
+                value = value.pin_memory()  # only from there the copy runs beside the host
             value = value.to(device, non_blocking=True)
             if field.name in ("template", "search") and value.dtype not in (torch.float32, torch.float64):
                 value = value.float()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tracker.crops import Colour, Crop, context_side, mean_colour
 from tracker.datasets.stills import BoxedStill, Scenery
 from tracker.datasets.tracks import AnnotatedTrack, DataError, read_image
-from tracker.training.data.augment import Rng
+from tracker.training.data.augment import Rng, turned_box
 from tracker.training.data.samples import Sample, SampleView, ViewConfig, finish
 from tracker.types import Image
 
@@ -138,16 +138,17 @@ class StillViews:
             stretch = float(np.exp(rng.uniform(-a.stretch, a.stretch) / 2))
             factors = np.array([stretch, 1 / stretch])
             backdrop = self.scenery.patch(self.config.search_size, rng)
+            angle = np.radians(rng.uniform(-a.turn, a.turn)) if a.turn else 0.0
+            middle = (box[:2] + box[2:] / 2) * factors
+            turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
 
             def cut(crop: Crop) -> Image:
                 inverse = 1.0 / crop.scale
                 shift = 0.5 * inverse
-                matrix = np.array(
-                    [
-                        [inverse / factors[0], 0, (crop.left + shift) / factors[0] - 0.5],
-                        [0, inverse / factors[1], (crop.top + shift) / factors[1] - 0.5],
-                    ]
-                )
+                # From a pixel of the crop to a place in the stretched and turned copy, from there back to the photo.
+                back = turn.T / factors[:, None]
+                corner = np.array([crop.left, crop.top]) + shift - middle
+                matrix = np.column_stack([back * inverse, back @ corner + middle / factors - 0.5])
                 out = backdrop[: crop.size, : crop.size].copy()
                 cv2.warpAffine(
                     image,
@@ -160,10 +161,14 @@ class StillViews:
                 return out
 
             four = np.concatenate([factors, factors])
+
+            def placed(one: NDArray[np.float64]) -> NDArray[np.float64]:
+                return turned_box(one * four, angle, middle) if a.turn else one * four
+
             focus = None
             if search and len(others) and self.config.distractors and rng.random() < self.config.distractors:
-                focus = others[int(rng.integers(len(others)))] * four
-            return SampleView(cut, box * four, focus)
+                focus = placed(others[int(rng.integers(len(others)))])
+            return SampleView(cut, placed(box), focus)
 
         views = [view(k >= self.config.templates) for k in range(self.config.templates + self.config.searches)]
         return finish(self.config, rng, label, views, self.scenery, kind, identity)

@@ -49,7 +49,9 @@ def write_preview(folder: Path, config: Config, settings: TrainConfig, source: P
     for number in range(SHEETS):
         batch = source.batch(number, 0, 1)
         with torch.no_grad():  # one pair is enough to know where the cells lie
-            output = as_match(model(batch.template[:1], batch.search[:1], batch.template_size[:1]), model)
+            output = as_match(
+                model(batch.template[:1].float(), batch.search[:1].float(), batch.template_size[:1]), model
+            )
         path = folder / f"preview-{number}.png"
         write_picture(path, draw_pairs(batch, output, PAIRS, rules[0] if rules else None, responses=False))
         paths.append(path)
