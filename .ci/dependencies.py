@@ -172,7 +172,7 @@ class Trial:
             for line in (f"tools/track.py {words} --overwrite --quiet", "tests/check_demo.py")
         )
 
-    def blame(self, failed: dict[str, str], demo: bool) -> list[str]:
+    def blame(self, failed: dict[str, str], demo: bool, paths: list[str]) -> list[str]:
         """Packages with which, taken back to constraints.txt one at a time, what failed passes."""
         out, before = [], pinned(self.version)
         names = [name.split("::", 1)[1].split("[")[0] for name in failed]
@@ -180,7 +180,7 @@ class Trial:
             if before.get(name, version) == version:
                 continue
             run(self.python, "-m", "pip", "install", "-q", "--no-deps", f"{name}=={before[name]}", check=False)
-            again = self.tests("-k", " or ".join(sorted(set(names)))) if failed else {}
+            again = self.tests(*paths, "-k", " or ".join(sorted(set(names)))) if failed else {}
             if not (set(again) & set(failed)) and (demo or self.demo()):
                 out.append(f"{name}: {version} breaks it, {before[name]} does not")
             run(self.python, "-m", "pip", "install", "-q", "--no-deps", f"{name}=={version}", check=False)
@@ -219,7 +219,7 @@ def main() -> int:
         return 0
     what = f"{'the demo fails, ' * (not demo)}{len(failed)} tests fail: {', '.join(sorted(failed))}"
     print(f"{args.what} on Python {trial.version}: {what}")
-    print("\n".join(trial.blame(failed, demo)) or "no package of constraints.txt alone is to blame")
+    print("\n".join(trial.blame(failed, demo, args.tests)) or "no package of constraints.txt alone is to blame")
     return 1
 
 
