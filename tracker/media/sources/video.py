@@ -137,6 +137,7 @@ class VideoFileSource(SourceBase):
             raise SourceError(f"Can't open {self._path}{at}: {has}.") from None
         except _FAULTS as error:
             raise SourceError(f"Can't open {self._path}{at}: {self._reason(error)}.") from None
+        stream = self._stream  # another than before where damage on the way made it open the file again
         turned = turn(self._held)
         self._image = Converter(str(self._path), turned)
         height, width = self._image(self._held).shape[:2]
