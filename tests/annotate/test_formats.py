@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.annotate import readers
 from tracker.annotate import AnnotationError, Clip
 from tracker.annotate.clip import between_keyframes, keyframes, new_target
 from tracker.annotate.formats import FORMATS, check_target, format_of, read, write
@@ -150,42 +151,36 @@ def test_every_format_says_what_it_cannot_hold(walk: Clip, tmp_path: Path) -> No
             assert any("person" in s for s in lost) or name == "label-studio"
 
 
-def test_pycocotools_reads_coco(walk: Clip, tmp_path: Path) -> None:
-    coco = pytest.importorskip("pycocotools.coco")
-    for name in ("coco", "coco-video"):
-        write(name, [walk], tmp_path / f"{name}.json")
-        data = coco.COCO(str(tmp_path / f"{name}.json"))
-        cars = data.loadAnns(data.getAnnIds(catIds=data.getCatIds(catNms=["car"])))
-        assert np.allclose([a["bbox"] for a in cars], walk.targets[0].boxes[2:15])
+@pytest.mark.parametrize("name", ["coco", "coco-video"])
+def test_pycocotools_reads_coco(name: str, walk: Clip, tmp_path: Path) -> None:
+    pytest.importorskip("pycocotools")
+    write(name, [walk], tmp_path / "x.json")
+    readers.check_pycocotools(tmp_path / "x.json", walk)
 
 
 @pytest.mark.parametrize("name", ["yolo", "voc"])
 def test_supervision_reads_yolo_and_voc(name: str, walk: Clip, tmp_path: Path) -> None:
-    sv = pytest.importorskip("supervision")
+    pytest.importorskip("supervision")
     from tests.media.clips import write_clip
 
     walk.path = str(write_clip(tmp_path / "walk.mp4", [np.full((360, 640, 3), 90, np.uint8)] * 20))
-    out = tmp_path / "out"
-    write(name, [walk], out, pictures=True)
-    if name == "yolo":
-        data = sv.DetectionDataset.from_yolo(
-            str(out / "images/train"), str(out / "labels/train"), str(out / "data.yaml")
-        )
-    else:
-        data = sv.DetectionDataset.from_pascal_voc(str(out / "JPEGImages"), str(out / "Annotations"))
-    assert sorted(data.classes) == ["car", "dog"]
-    seen = 0
-    for path, _, found in data:
-        frame = int(Path(path).stem.split("_")[-1])
-        for target in walk.targets:
-            if not target.present[frame]:
-                continue
-            (row,) = found.xyxy[found.class_id == data.classes.index(target.label)]
-            x, y, w, h = target.boxes[frame]
-            # supervision takes VOC's xmin, ymin down by one and leaves xmax, ymax: the same convention as ours
-            assert np.allclose(row, (x, y, x + w, y + h), atol=1.01 if name == "voc" else 0.01)
-            seen += 1
-    assert seen == 26
+    write(name, [walk], tmp_path / "out", pictures=True)
+    readers.check_supervision(tmp_path / "out", walk, name)
+
+
+def test_trackeval_reads_mot(walk: Clip, tmp_path: Path) -> None:
+    pytest.importorskip("trackeval")
+    for target in walk.targets:
+        target.label = "pedestrian"
+    write("mot", [walk], tmp_path / "mot")
+    readers.check_trackeval(tmp_path / "mot", walk, tmp_path / "results")
+
+
+@pytest.mark.parametrize("name", [name for name, kind in FORMATS.items() if kind.read])
+def test_our_readers_give_the_same_boxes(name: str, walk: Clip, tmp_path: Path) -> None:
+    path = tmp_path / f"x{FORMATS[name].suffix}"
+    write(name, [walk], path)
+    readers.check_ours(name, path, walk)
 
 
 def test_others_cvat_and_label_studio_files_are_read(tmp_path: Path) -> None:

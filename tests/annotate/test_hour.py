@@ -22,26 +22,26 @@ from tracker.annotate import Project
 from tracker.annotate.formats import FORMATS
 from tracker.geometry import iou
 
-WIDTH, HEIGHT, RATE, PART = 3840, 2160, 25, 200
-FIRST, LAST = 45_000, 45_150
+WIDTH, HEIGHT, RATE, PART = 3840, 2160, 25, 100
+FIRST, LAST = 45_000, 45_080
 """Frames in which the three are to be seen, in the middle of the hour."""
 SIDE = 240
 
 
 def truth(number: int, k: int) -> tuple[float, float, float, float]:
-    """Box (xywh) of a thing, k frames after the start of a turn; the first is behind the pillar from 45 to 70."""
+    """Box (xywh) of a thing, k frames after the start of a turn; the first is behind the pillar from 23 to 33."""
     if number == 0:
-        return 300.0 + 16 * k, 300.0, SIDE, SIDE
+        return 300.0 + 26 * k, 300.0, SIDE, SIDE
     if number == 1:
-        return 3300.0 - 14 * k, 960.0 + 2 * k, SIDE, SIDE
-    return 500.0 + 9 * k, 1600.0 + 120 * float(np.sin(k / 15)), SIDE, SIDE
+        return 3300.0 - 22 * k, 960.0 + 3 * k, SIDE, SIDE
+    return 500.0 + 15 * k, 1600.0 + 120 * float(np.sin(k / 9)), SIDE, SIDE
 
 
 PILLAR = (900, 200, 500, 440)
 
 
 def hour(path: Path, seconds: int = 3600) -> Path:
-    """An hour of 4K: eight seconds are encoded, and their packets repeated."""
+    """An hour of 4K: four seconds are encoded, and their packets repeated."""
     rng = np.random.default_rng(0)
 
     def noise(cells: tuple[int, int], size: tuple[int, int], low: int, high: int, how: int) -> np.ndarray:
@@ -113,21 +113,21 @@ def test_an_hour_of_4k_annotated_and_exported_to_every_format(tmp_path: Path) ->
                 page.box(truth(number, 0))
                 page.until(lambda n=number: n + 1 in (page.boxes() or {}) and page.boxes()[n + 1]["key"])  # type: ignore[index]
             # What is tracked comes while the rest of the hour is still to be done, of all three.
-            page.go(FIRST + 20)
+            page.go(FIRST + 10)
             page.until(lambda: all((page.boxes() or {}).get(n, {}).get("box") for n in (1, 2, 3)), 300)
             for number in range(3):
-                assert iou(page.boxes()[number + 1]["box"], truth(number, 20)) > 0.6  # type: ignore[index]
-            for frame in (LAST, 0):  # they are there for six seconds
+                assert iou(page.boxes()[number + 1]["box"], truth(number, 10)) > 0.6  # type: ignore[index]
+            for frame in (LAST, 0):  # they are there for three seconds
                 page.go(frame)
                 for number in range(3):
                     page.keys(str(number + 1), "o")
                     page.until(lambda n=number, f=frame: (page.key_at(n + 1, f) or [0, 1])[1] is None)
-            for number, k in ((0, 100), (1, 75)):  # two corrections, the first of them behind the occlusion
+            for number, k in ((0, 55), (1, 40)):  # two corrections, the first of them behind the occlusion
                 page.go(FIRST + k)
                 page.keys(str(number + 1))
                 page.correct(number + 1, truth(number, k))
             page.until(lambda: "All tracked" in page.text("work-text"), 900)
-            page.go(FIRST + 57)
+            page.go(FIRST + 28)
             page.until(lambda: page.boxes()[1]["flags"] & 1)  # type: ignore[index]
             page.keys("1", "a")
             page.until(lambda: page.boxes()[1]["flags"] & 2)  # type: ignore[index]
@@ -156,7 +156,7 @@ def exported(folder: Path, clip: Path) -> None:
             assert np.flatnonzero(target.present).tolist() == list(range(FIRST, LAST))
             overlap = iou(target.boxes[FIRST:LAST], np.array([truth(number, k) for k in range(LAST - FIRST)]))
             assert overlap.mean() > 0.8, (number, overlap.mean())
-        assert ours.targets[0].occluded[FIRST + 50 : FIRST + 65].any() and ours.targets[0].approved.any()
+        assert ours.targets[0].occluded[FIRST + 24 : FIRST + 33].any() and ours.targets[0].approved.any()
         at = {name: folder / name / ("x" + FORMATS[name].suffix) for name in names}
         for name in names:
             readers.check_ours(name, at[name], ours)

@@ -37,7 +37,7 @@ def test_the_picture_shows_frames_with_boxes_and_scores(tmp_path: Path) -> None:
     assert sheet.caption == "2 targets, frames 0 to 59, mean score 0.61, lost in 19 of 120"
     assert sheet.image.shape == (2 * 244 + 2 * 48, 3 * 320 + 8, 3)
     decoded = cv2.imdecode(np.frombuffer(sheet._repr_png_(), np.uint8), cv2.IMREAD_COLOR)
-    assert (decoded == sheet.image).all()
+    assert np.array_equal(decoded, sheet.image)
     # The second target's line ends where it is lost, two thirds of the way.
     strip = sheet.image[2 * 244 + 48 :].astype(int)
     coloured = np.flatnonzero((strip.max(axis=2) - strip.min(axis=2) > 40).any(axis=0))

@@ -30,7 +30,7 @@ def calm(boxes: Boxes) -> Boxes:
         (n, 4).
     """
     out = np.array(boxes, dtype=np.float64)
-    for first, end in runs(np.isfinite(out).all(axis=1)):
+    for first, end in runs(np.asarray(np.isfinite(out).all(axis=1))):
         if end - first < LEAST:
             continue
         values = xywh_to_cxcywh(out[first:end])
