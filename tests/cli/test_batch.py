@@ -72,7 +72,9 @@ def test_twenty_clips_one_damaged_killed_twice_and_resumed(tmp_path: Path) -> No
         assert len(kept) >= count
     done = tool("track", *command, cwd=tmp_path)
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert f"1 of {CLIPS} clips failed: c{DAMAGED}.mp4." in done.stderr and len(done.stderr.splitlines()) == 1
+    *meanwhile, last = done.stderr.splitlines()
+    assert f"1 of {CLIPS} clips failed: c{DAMAGED}.mp4." in last
+    assert all(f"/{CLIPS} clips, " in line for line in meanwhile), "how far it is, on a slow machine"
     states = rows_of(done.stdout)
     assert {name for name, state in states.items() if state == "before"} == {n.replace("csv", "mp4") for n in kept}
     assert states == {f"c{k}.mp4": states[f"c{k}.mp4"] for k in range(CLIPS)} and states[f"c{DAMAGED}.mp4"] == "failed"
