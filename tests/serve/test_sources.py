@@ -99,6 +99,22 @@ def test_rtsp_comes_back_after_a_break(packets: list[bytes]) -> None:
         server.close()
 
 
+def test_a_stream_that_comes_and_goes_is_tried_less_and_less_often(packets: list[bytes]) -> None:
+    """Else it would keep a core busy with opening; only after `steady` seconds does the wait begin anew."""
+    server = RtspServer(packets)
+    try:
+        with running(limits=QUICK) as worker:
+            add(worker, "camera", f"rtsp://127.0.0.1:{server.port}/live", TARGET)
+            waits = []
+            for _ in range(3):
+                until_state(worker, "live")
+                server.drop_clients()
+                waits.append(until_state(worker, "down").rpartition("tried again in ")[2])
+        assert waits == ["0.05 s", "0.1 s", "0.2 s"]
+    finally:
+        server.close()
+
+
 def test_rtsp_with_a_password_that_is_never_told(packets: list[bytes]) -> None:
     server = RtspServer(packets, user="me:geheim")
     try:

@@ -293,6 +293,33 @@ def test_detections_of_an_endpoint_start_targets(clips: Path) -> None:
     assert [t["id"] for t in results(messages, "s")[0]["targets"]] == ["d0"]
 
 
+def test_a_detector_that_does_not_answer_is_named_and_asked_again(clips: Path) -> None:
+    answers = iter([b"nonsense", b'{"boxes": [[1, 2]]}'])
+
+    class Detector(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(next(answers, b'{"boxes": [[60, 90, 28, 28]]}'))
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Detector)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with running() as worker:
+            url = f"http://127.0.0.1:{server.server_port}/"
+            add(worker, "s", clips / "gone.mp4", detections={"url": url, "every": 0.01}, live="yes")
+            messages = until(worker, lambda kind, values: kind == "results")
+    finally:
+        server.shutdown()
+        server.server_close()
+    told = [values["text"] for kind, values, _ in messages if values.get("about") == "detections"]
+    assert "gave no boxes" in told[0] and told[-1] == "detections: answers again"
+
+
 def test_a_picture_can_be_asked_for(clips: Path) -> None:
     with running() as worker:
         add(worker, "s", clips / "gone.mp4", BOXES, live="yes")
