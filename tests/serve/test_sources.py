@@ -6,11 +6,14 @@ import shutil
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +22,7 @@ from tests.cli.helpers import write_video
 from tests.serve.rtsp_server import RtspServer
 from tests.serve.test_worker import BOXES, add, all_ended, pictures, results, running, until
 from tracker.serve.config import LimitsConfig
+from tracker.serve.live import LiveReader
 from tracker.serve.synthetic import encode
 from tracker.serve.worker import Worker
 
@@ -113,6 +117,46 @@ def test_a_stream_that_comes_and_goes_is_tried_less_and_less_often(packets: list
         assert waits == ["0.05 s", "0.1 s", "0.2 s"]
     finally:
         server.close()
+
+
+def test_a_decoder_that_is_too_slow_leaves_pictures_out_and_stays_in_time(packets: list[bytes]) -> None:
+    """Ten pictures a second of twenty-five: after eight seconds it would be nearly five seconds behind."""
+    server = RtspServer(packets)
+    try:
+        reader = LiveReader(f"rtsp://127.0.0.1:{server.port}/live", 5)
+        began, lags, frames = time.monotonic(), [], 0
+        for raw in reader:
+            if raw.pts is not None:
+                lags.append(time.monotonic() - began - float(raw.pts * raw.time_base))
+            frames += 1
+            if time.monotonic() - began > 8:
+                break
+            time.sleep(0.1)
+        reader.close()
+    finally:
+        server.close()
+    assert reader.skipped > 20 and len(lags) > 20
+    assert max(lags) - min(lags) < 2.5
+
+
+def test_a_clock_that_jumps_does_not_silence_a_stream() -> None:
+    """Time stamps five seconds back look like decoding that is behind; nothing waits, so it is the clock."""
+    beat = {"pts": None, "time_base": Fraction(1, 25), "size": 1}
+    stamps = [k - 125 * (k > 20) for k in range(100)]
+    packets = [SimpleNamespace(dts=stamp, is_keyframe=k % 5 == 0, **beat) for k, stamp in enumerate(stamps)]
+    for k, packet in enumerate(packets):
+        packet.decode = lambda k=k: [k]
+    reader = object.__new__(LiveReader)
+    reader.skipped, reader._container = 0, SimpleNamespace(demux=lambda stream: sent())
+
+    def sent() -> Iterator[Any]:
+        for packet in packets:
+            time.sleep(0.04)
+            yield packet
+
+    seen = list(reader._decode(None))
+    assert seen[:21] == list(range(21)) and seen[-1] == 99
+    assert 40 < reader.skipped < 70 and len(seen) + reader.skipped == 100
 
 
 def test_rtsp_with_a_password_that_is_never_told(packets: list[bytes]) -> None:

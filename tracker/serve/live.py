@@ -20,6 +20,10 @@ OPENING = {"analyzeduration": "1000000", "probesize": "500000", "fpsprobesize": 
 frame rate, which nobody asks for here, and `fflags=nobuffer` would throw away the key frame that was read. What is
 behind after opening is decoded at once, and the newest frame is taken."""
 
+BEHIND, DRAINED, DRIFT = 1.0, 2.0, 1e-5
+"""Seconds that decoding may be behind; seconds in which all that waits in buffers is read, undecoded; and seconds by
+which the least lag of a stream is let rise at each packet, for clocks that run apart."""
+
 
 class LiveReader:
     """A URL that FFmpeg opens, as raw decoded frames.
@@ -35,6 +39,7 @@ class LiveReader:
     Attributes:
         info: `live` says whether the address has no end of its own; a video file on a web server has one, and gives no
             frames here (`tracker.media.sources.stream.StreamSource` reads it).
+        skipped: Pictures that were left out undecoded because decoding was behind.
 
     Raises:
         SourceError: Nothing answers, it has no video, or this build knows no such device.
@@ -46,6 +51,7 @@ class LiveReader:
         if url.lower().startswith("rtsp"):
             options["rtsp_transport"] = "tcp"
         self._container: Any = None
+        self.skipped = 0
         self._held: Any = None
         try:
             self._container = av.open(url, options=options, timeout=(timeout, timeout), hwaccel=_accelerator(decode))
@@ -60,7 +66,7 @@ class LiveReader:
                 return
             stream.thread_type = "SLICE"
             stream.codec_context.thread_count = 1
-            self._frames = self._container.decode(stream)
+            self._frames = self._decode(stream)
             self._held = next(self._frames)
         except StopIteration:
             self.close()
@@ -75,6 +81,25 @@ class LiveReader:
         self._time_base = stream.time_base
         self._origin = self._held.pts
         self.info = VideoInfo(self._name, self._held.width, self._held.height, None, None, True)
+
+    def _decode(self, stream: Any) -> Iterator[Any]:
+        """Decoded pictures; where decoding is behind, packets are left out up to a key frame that is in time."""
+        least, since = float("inf"), None  # type: tuple[float, float | None]
+        for packet in self._container.demux(stream):
+            stamp, now = packet.dts if packet.dts is not None else packet.pts, time.monotonic()
+            if stamp is not None:
+                lag = now - float(stamp * packet.time_base)
+                # What was left out for so long did not wait in a buffer: the stream's own clock has jumped.
+                jumped = since is not None and now - since > DRAINED
+                least = lag if lag < least or jumped else least + DRIFT
+                if lag > least + BEHIND:
+                    since = now if since is None else since
+                elif packet.is_keyframe:
+                    since = None
+            if since is not None and packet.size:
+                self.skipped += 1
+                continue
+            yield from packet.decode()
 
     def __iter__(self) -> Iterator[Any]:
         """Raw frames (`av.VideoFrame`) until the stream ends.
@@ -94,10 +119,11 @@ class LiveReader:
     def converted(self, raw: Any, index: int, came: float) -> Callable[[], Frame]:
         """What makes a Frame of a raw one, in whatever thread asks; its time stamp is the stream's own where it has
         one."""
-        if raw.pts is not None and self._origin is not None:
+        stamp = came - self._opened
+        if raw.pts is not None:
+            if self._origin is None:  # RTSP may number its pictures only after some of them
+                self._origin = raw.pts - round(stamp / self._time_base)
             stamp = float((raw.pts - self._origin) * self._time_base)
-        else:
-            stamp = came - self._opened
 
         def convert() -> Frame:
             try:

@@ -180,6 +180,8 @@ class Reader(threading.Thread):
                     if self._stopped.is_set():
                         return
                     self._check(raw.width, raw.height)
+                    if isinstance(source, LiveReader):
+                        self._count_skipped(source)
                     self._put_newest(source.converted(raw, self._index, came), came)
             else:
                 for frame in source:
@@ -234,6 +236,15 @@ class Reader(threading.Thread):
             self._index += 1
             self._drop_stale()
         self._wake()
+
+    def _count_skipped(self, source: LiveReader) -> None:
+        """Pictures that were not even decoded came too, and were dropped."""
+        skipped, source.skipped = source.skipped, 0
+        if skipped:
+            with self._room:
+                self._counters.frames += skipped
+                self._counters.dropped += skipped
+                self._index += skipped
 
     def _drop_stale(self) -> None:
         """Drops, of a live stream, what a newer frame makes worthless; the caller holds `_room`."""
