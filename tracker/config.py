@@ -218,7 +218,7 @@ class TrackingConfig(Checked, section="tracking"):
         0,
         1_000_000,
         "frames",
-        "At least between two views; up to four times as many while the target shows nothing new.",
+        "At least between two views; up to four times it while the target shows nothing new.",
     )
     bank_score: float = setting(0.9, 0, 2, help="Score at least of a view that is kept.")
     bank_similarity: float = setting(
@@ -234,14 +234,7 @@ class TrackingConfig(Checked, section="tracking"):
     )
     online_rate: float = setting(0.05, 0, 1, help="Share of a new frame in what the filter is fitted to.")
     online_gap: int = setting(4, 1, 1_000_000, "frames", "Between two updates of the filter.")
-    online_turn: float = setting(
-        0.0,
-        0,
-        180,
-        "degrees",
-        help="""The filter's samples of the first frame are joined by two more of it, turned by this much either way; 0:
-        none.""",
-    )
+    online_turn: float = setting(0.0, 0, 180, "degrees", "Two more first samples, turned by this either way; 0: none.")
     online_channels: int = setting(
         32, 1, 4096, "channels", "Principal components of the embedding that the filter reads."
     )

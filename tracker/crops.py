@@ -90,6 +90,8 @@ class Crop:
         Returns:
             BGR uint8 size x size x 3, bilinear.
         """
+        if not angle:
+            return self.cut(image, fill)
         step, middle = 1.0 / self.scale, self.size / 2 - 0.5  # pixel index at the middle of the crop
         cos, sin = step * math.cos(math.radians(angle)), step * math.sin(math.radians(angle))
         x, y = (at + self.size * step / 2 - 0.5 for at in (self.left, self.top))

@@ -15,7 +15,7 @@ from tests.tracking.standin import pixel_tracker
 from tracker.runtime.select import build_engine
 from tracker.tracking.confidence import FEATURES, USUAL_ONLINE, confidence_features, probability
 from tracker.tracking.decode import Decoded, weigh_boxes
-from tracker.tracking.online_filter import OnlineFilter
+from tracker.tracking.online_filter import OnlineFilter, first_windows
 from tracker.tracking.tracker import SiamTracker
 
 SIDE, CHANNELS = 17, 24
@@ -194,3 +194,20 @@ def test_a_filter_that_was_saved_goes_on_bit_for_bit(learnt: int) -> None:
     broken = {**before.to_arrays(), "basis": np.zeros((3, 2), np.float32)}
     with pytest.raises(ValueError):
         OnlineFilter.from_arrays(broken, rate=0.2, gap=2)
+
+
+def test_turned_samples_of_the_first_frame_are_added() -> None:
+    for turn in (0.0, 30.0):
+        windows = first_windows((50.0, 40.0), 30.0, 65, turn)
+        assert [angle for _, angle in windows] == [0.0] * 4 + [turn, -turn] * bool(turn)
+        assert all(crop.size == 65 and crop.scale == pytest.approx(65 / 30) for crop, _ in windows)
+    model = random_model("boxes cosine")
+    frames, boxes = moving_square(2)
+    weights = []
+    for turn in (0.0, 30.0):
+        config = replace(model.config.tracking, online_turn=turn)
+        tracker = SiamTracker(model, build_engine(model, "cpu", "torch"), config)
+        tracker.init(frames[0], boxes[0])
+        assert tracker.target is not None and tracker.target.filter is not None
+        weights.append(tracker.target.filter.weights)
+    assert weights[0].shape == weights[1].shape and not np.allclose(*weights)

@@ -19,7 +19,7 @@ from tracker.tracking.decode import Decoded, Weighed, decode_scales, weigh_boxes
 from tracker.tracking.identity import mistaken
 from tracker.tracking.motion import CameraMotion
 from tracker.tracking.observation import Observation, clean
-from tracker.tracking.online_filter import SHIFTS, OnlineFilter
+from tracker.tracking.online_filter import OnlineFilter, first_windows
 from tracker.tracking.redetection import redetect_lost
 from tracker.tracking.redetection_search import Redetection
 from tracker.tracking.state_machine import Belief, missing, next_belief
@@ -88,17 +88,12 @@ class Core:
         if not (self.config.online_weight and self.model.has_boxes):
             return
         side, width = self.side(target.size) * self.sizes[1] / self.sizes[0], self.sizes[1]
-        crops = [Crop.around(target.centre + side * np.asarray(shift), side, width) for shift in SHIFTS]
-        pictures = [crop.cut(frame, target.fill) for crop in crops]
-        turn = self.config.online_turn
-        if turn:  # as the first samples of DiMP (Bhat et al. 2019) and ATOM (Danelljan et al. 2019) are
-            straight = Crop.around(target.centre, side, width)
-            pictures += [straight.cut_turned(frame, target.fill, angle) for angle in (turn, -turn)]
-            crops += [straight, straight]
+        windows = first_windows(target.centre, side, width, self.config.online_turn)
+        pictures = [crop.cut_turned(frame, target.fill, turn) for crop, turn in windows]
         response = clean(self.engine.match(target.bank.first, pictures))
         if response.embedding is None:
             return
-        cells = [self._cells(target, crop, response.embedding.shape[2:]) for crop in crops]
+        cells = [self._cells(target, crop, response.embedding.shape[2:]) for crop, _ in windows]
         places, extents = [place for place, _ in cells], cells[0][1]
         config = self.config
         target.filter = OnlineFilter(

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tracker.crops import Crop
 from tracker.tracking.decode import Map
 from tracker.tracking.products import gram, product
 
@@ -46,6 +47,21 @@ ARRAYS = ("mean", "basis", "matrix", "vector", "matrix_pull", "vector_pull", "we
 SHIFTS = ((0.0, 0.0), (0.13, 0.08), (-0.11, 0.12), (0.07, -0.15))
 """Where the search windows of the first frame stand, as shares of their side: the target is not always in the
 middle."""
+
+
+def first_windows(centre: ArrayLike, side: float, size: int, turn: float = 0.0) -> list[tuple[Crop, float]]:
+    """The search windows of the first frame that a filter is fitted to, and by how many degrees each is turned.
+
+    Args:
+        centre: (2,) x and y of the target in the frame.
+        side: Of a window, in frame pixels.
+        size: The same in crop pixels.
+        turn: Two more windows are turned by this many degrees either way, as in the first samples of ATOM (Danelljan et
+            al. 2019) and DiMP (Bhat et al. 2019); 0: none.
+    """
+    middle = np.asarray(centre, dtype=np.float64)
+    windows = [(Crop.around(middle + side * np.asarray(shift), side, size), 0.0) for shift in SHIFTS]
+    return windows + [(Crop.around(middle, side, size), angle) for angle in (turn, -turn) if turn]
 
 
 class OnlineFilter:
