@@ -145,45 +145,6 @@ def test_unknown_words_share_their_n_grams() -> None:
     assert shared(a, b) > shared(a, c)
 
 
-def test_dense_losses_agree_with_the_library_on_embeddings() -> None:
-    pml = pytest.importorskip("pytorch_metric_learning")
-    from pytorch_metric_learning import distances, losses, reducers
-
-    from tests.training.standin import ToyBatch
-    from tracker.training.data.batch import Match
-    from tracker.training.losses.objective import build_loss as dense
-
-    assert pml.__version__
-    torch.manual_seed(1)
-    n, width = 6, 5
-    a, x = torch.randn(n, width, dtype=torch.float64), torch.randn(n, width, dtype=torch.float64)
-    match = Match(torch.zeros(n, 1, 1, 1, dtype=torch.float64), None, a[:, :, None, None], x[:, :, None, None], 8, 9)
-    batch = ToyBatch(
-        template=torch.zeros(n, 3, 9, 9),
-        search=torch.zeros(n, 3, 9, 9),
-        template_size=torch.full((n, 2), 9.0),
-        box=torch.tensor([[0.0, 0.0, 9.0, 9.0]]).repeat(n, 1),
-        positive=torch.ones(n, dtype=torch.bool),
-        track=torch.arange(n),
-    )
-    every = torch.cat([a, x])
-    rows = torch.arange(n)
-    apart = [(i, n + j) for i in range(n) for j in range(n) if i != j]
-    left, right = (torch.tensor(side) for side in zip(*apart, strict=True))
-    pairs = (rows, rows + n, left, right)
-    labels = torch.arange(2 * n)
-    circle = losses.CircleLoss(m=0.25, gamma=8, reducer=reducers.SumReducer())(every, labels, pairs)
-    ours = dense("circle", compare="embedding", gamma=8.0, margin=0.25)(match, batch)
-    assert float(ours) == pytest.approx(float(circle) / n, abs=1e-6)
-    distance = distances.LpDistance(normalize_embeddings=True, p=2, power=1)
-    triplets = (left, left + n, right)
-    triplet = losses.TripletMarginLoss(margin=0.3, distance=distance, reducer=reducers.MeanReducer())(
-        every, labels, triplets
-    )
-    ours = dense("triplet", compare="embedding", mining="all", margin=0.3)(match, batch)
-    assert float(ours) == pytest.approx(float(triplet), abs=1e-6)
-
-
 @pytest.mark.parametrize(
     "name", ["contrastive", "triplet", "angular", "circle", "multi-similarity", "supcon", "ntxent"]
 )

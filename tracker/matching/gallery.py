@@ -282,7 +282,17 @@ class Gallery:
             kind = faiss.IndexFlatL2 if self.energy == "euclidean" else faiss.IndexFlatIP
             self._index = kind(self.vectors.shape[1])
             self._index.add(self.vectors)
-        values, places = self._index.search(queries, min(len(self), 20 * count))
+        wanted, near = min(count, len(self.things)), 20 * count
+        while True:
+            out = self._nearest_hits(queries, min(len(self), near), count)
+            # A thing with many references may fill all places: then look further.
+            if near >= len(self) or all(len(row) >= wanted for row in out):
+                return out
+            near *= 8
+
+    def _nearest_hits(self, queries: Embeddings, near: int, count: int) -> list[list[Hit]]:
+        """The things among the `near` most alike references of each query."""
+        values, places = self._index.search(queries, near)
         sign = -1.0 if self.energy == "euclidean" else 1.0
         out = []
         for row, where in zip(values, places, strict=True):
