@@ -12,14 +12,20 @@ from tracker.types import Image
 FIELD = 5
 """Nodes along a side of the grid of elastic displacements; a warp is smooth between them."""
 
+NODES = 6
+"""Points of a random curve of gray levels."""
 
-def vary(image: Image, config: AugmentConfig, rng: np.random.Generator) -> Image:
+
+def vary(
+    image: Image, config: AugmentConfig, rng: np.random.Generator, own: np.random.Generator | None = None
+) -> Image:
     """One random view of a picture of the same size.
 
     Args:
         image: H x W x 3 uint8.
         config: How much it differs.
         rng: Where randomness comes from.
+        own: The same of light, noise, tone and what is hidden, where geometry is shared with another picture; None: `rng`.
     """
     image = _move(image, config, rng)
     if config.flip and rng.random() < 0.5:
@@ -27,6 +33,9 @@ def vary(image: Image, config: AugmentConfig, rng: np.random.Generator) -> Image
     if config.stroke and rng.random() < config.stroke:
         kernel = np.ones((2, 2), np.uint8)
         image = np.asarray(cv2.erode(image, kernel) if rng.random() < 0.5 else cv2.dilate(image, kernel), np.uint8)
+    rng = own or rng
+    if config.tone and rng.random() < config.tone:
+        image = _curve(rng)[image]
     if config.light or config.noise:
         values = image.astype(np.float32)
         middle = float(values.mean())
@@ -46,6 +55,15 @@ def vary(image: Image, config: AugmentConfig, rng: np.random.Generator) -> Image
         image = image.copy()
         image[y : y + h, x : x + w] = int(image.mean())
     return np.ascontiguousarray(image)
+
+
+def _curve(rng: np.random.Generator) -> NDArray[np.uint8]:
+    """(256,) new gray levels: a random monotone curve, inverted half the time."""
+    levels = np.cumsum(rng.uniform(0.1, 1, NODES))
+    levels = (levels - levels[0]) / (levels[-1] - levels[0]) * rng.uniform(120, 255)
+    levels += rng.uniform(0, 255 - levels[-1])
+    curve = np.interp(np.arange(256), np.linspace(0, 255, NODES), levels).round().astype(np.uint8)
+    return curve[::-1] if rng.random() < 0.5 else curve
 
 
 def _move(image: Image, config: AugmentConfig, rng: np.random.Generator) -> Image:

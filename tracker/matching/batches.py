@@ -16,6 +16,7 @@ from tracker.errors import ConfigError
 from tracker.matching.augment import vary
 from tracker.matching.config import MatchConfig
 from tracker.matching.inputs import Sample, fit, stack
+from tracker.matching.losses import PLACING
 from tracker.matching.sources import Classes, Material, read_material
 from tracker.matching.strokes import draw
 from tracker.matching.tables import Item, Pairs, Triplets
@@ -163,7 +164,13 @@ class MatchSource:
         mine = range(len(plan))[_share(len(plan), rank, world)]
         first = stack(
             [
-                self._view(plan[j][0].samples[plan[j][1]][plan[j][2]], plan[j][0].strokes, plan[j][3], int(seeds[j]))
+                self._view(
+                    plan[j][0].samples[plan[j][1]][plan[j][2]],
+                    plan[j][0].strokes,
+                    plan[j][3],
+                    int(seeds[j]),
+                    None if plan[j][0].partners is None else 0,
+                )
                 for j in mine
             ]
         )
@@ -172,7 +179,7 @@ class MatchSource:
             # The same seed: what is aligned stays aligned.
             second = stack(
                 [
-                    self._view(part.partners[k][s], False, turn, int(seeds[j]))
+                    self._view(part.partners[k][s], False, turn, int(seeds[j]), 1)
                     for j in mine
                     for part, k, s, turn in [plan[j]]
                     if part.partners
@@ -231,16 +238,20 @@ class MatchSource:
         ]
         return (" " if self.input.unit == "word" else "").join(kept or words)
 
-    def _view(self, sample: Sample, strokes: bool, turn: int, seed: int) -> Image:
-        image = np.rot90(self._fitted(sample, strokes), turn)
-        return vary(np.ascontiguousarray(image), self.config.data.augment, np.random.default_rng(seed))
+    def _view(self, sample: Sample, strokes: bool, turn: int, seed: int, side: int | None = None) -> Image:
+        """A random view; of aligned pictures each side has light, noise and tone of its own."""
+        image = np.ascontiguousarray(np.rot90(self._fitted(sample, strokes), turn))
+        own = None if side is None else np.random.default_rng((seed, side))
+        return vary(image, self.config.data.augment, np.random.default_rng(seed), own)
 
     def _fitted(self, sample: Sample, strokes: bool) -> Image:
         key = f"{sample}{sample.box or ''}"
         kept = self._cache.get(key)
         if kept is not None:
             return kept
-        image = fit(draw(int(str(sample.path)), int(sample.member)) if strokes else sample.read(), self.input)
+        image = draw(int(str(sample.path)), int(sample.member)) if strokes else sample.read()
+        # What is searched is larger than what the encoder reads of a thing.
+        image = image if self.config.loss.name == PLACING else fit(image, self.input)
         with self._lock:
             if self._bytes + image.nbytes <= CACHE and key not in self._cache:
                 self._cache[key], self._bytes = image, self._bytes + image.nbytes

@@ -18,6 +18,7 @@ from tracker.errors import ConfigError
 from tracker.files import suggest
 from tracker.matching import encoders_text, foreign  # noqa: F401  (they register their encoders)
 from tracker.matching.config import InputConfig, PartConfig
+from tracker.matching.edges import OrientedGradients
 from tracker.matching.encoder_registry import ENCODERS
 from tracker.matching.encoder_registry import register_encoder as register_encoder
 from tracker.model.backbones import BACKBONES, Backbone, EfficientNetLite0, build_backbone
@@ -85,6 +86,8 @@ class SmallCNN(nn.Module):
         signed: Whether the last block has no ReLU and takes means: its features then have both signs, as cosines of
             maps like it.
         dropout: Before the projection.
+        edges: Orientations of a fixed first layer that sees edges alone (`OrientedGradients`, which halves the picture), for pictures
+            of several modalities; 0: none.
     """
 
     maps = True
@@ -97,11 +100,16 @@ class SmallCNN(nn.Module):
         pool: str = "flatten",
         signed: bool = False,
         dropout: float = 0.0,
+        edges: int = 0,
     ) -> None:
         super().__init__()
         if pool not in ("flatten", "mean", "gem"):
             raise ConfigError(f"The encoder 'cnn' has no pool {pool!r}; there are flatten, mean and gem.")
-        self.gray, self.pool, self.stride = input.gray, pool, 2 ** len(channels)
+        if edges and not input.gray:
+            raise ConfigError(
+                "The encoder 'cnn' with edges reads gray pictures; set model.input.gray=true, or edges: 0."
+            )
+        self.gray, self.pool, self.stride = input.gray, pool, 2 ** len(channels) * (2 if edges else 1)
         height, width = input.height // self.stride, input.width // self.stride
         if min(height, width) < 1:
             raise ConfigError(
@@ -109,7 +117,8 @@ class SmallCNN(nn.Module):
                 "larger."
             )
         layers: list[nn.Module] = []
-        inputs = 1 if input.gray else 3
+        self.edges = OrientedGradients(edges) if edges else None
+        inputs = edges or (1 if input.gray else 3)
         for outputs in channels:
             layers.append(
                 nn.Sequential(
@@ -128,8 +137,8 @@ class SmallCNN(nn.Module):
 
     def forward_map(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) BGR 0..255 -> (B, C, H // stride, W // stride)."""
-        x = (x.float() - 127.5) / 64
-        return self.blocks(x.mean(1, keepdim=True) if self.gray else x)
+        x = x.float().mean(1, keepdim=True) if self.gray else x.float()
+        return self.blocks((x - 127.5) / 64 if self.edges is None else 4 * self.edges(x))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) BGR 0..255 -> (B, D)."""

@@ -30,6 +30,8 @@ LOSSES = {
 """Names of recipes -> classes of pytorch_metric_learning.losses."""
 SCORE_LOSSES = ("ranking", "regression")
 """Losses for pairs with a score between 0 and 1."""
+PLACING = "placing"
+"""The loss of templates in larger pictures (`tracker.matching.dense`); it reads aligned pictures."""
 MINERS: dict[str, tuple[str, dict[str, Any]]] = {
     "semi-hard": ("TripletMarginMiner", {"margin": 0.2, "type_of_triplets": "semihard"}),
     "hard": ("TripletMarginMiner", {"margin": 0.2, "type_of_triplets": "hard"}),

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from tracker.errors import ConfigError
 from tracker.matching.batches import MatchBatch
 from tracker.matching.config import MatchConfig
-from tracker.matching.losses import PAIRWISE, SCORE_LOSSES, build_loss, build_miner, with_memory
+from tracker.matching.dense import build_placing
+from tracker.matching.losses import PAIRWISE, PLACING, SCORE_LOSSES, build_loss, build_miner, with_memory
 from tracker.model.energies import build_energy
 from tracker.training import distributed
 from tracker.training.losses.objective import Score
@@ -33,14 +34,18 @@ class MatchObjective(nn.Module):
     Args:
         config: The recipe.
         width: D, for the memory.
+        stride: Pixels of a cell of the encoder's map, for the loss placing; 0: the encoder has no maps.
     """
 
     keys = ("loss", "spread", "mined")
 
-    def __init__(self, config: MatchConfig, width: int) -> None:
+    def __init__(self, config: MatchConfig, width: int, stride: int = 0) -> None:
         super().__init__()
         part, energy = config.loss, config.model.energy
-        self.loss = build_loss(part.name, part.options, energy)
+        self.stride = stride
+        self.loss: Any = (
+            build_placing(config, stride) if part.name == PLACING else build_loss(part.name, part.options, energy)
+        )
         self.name, self.tied = part.name, config.model.tied
         self.energy = build_energy(energy)
         self.miner = build_miner(part.miner, energy)
@@ -56,16 +61,24 @@ class MatchObjective(nn.Module):
         first = distributed.gather_with_gradient(output[0].float())
         second = None if output[1] is None else distributed.gather_with_gradient(output[1].float())
         label, score = distributed.gather(batch.label), distributed.gather(batch.score)
-        value, mined = self._value(first, second, label, score, batch.kind)
+        if self.name == "angular":  # the library takes the lengths of its negatives as they come
+            first, second = F.normalize(first, dim=1), None if second is None else F.normalize(second, dim=1)
+        value, mined = self._value(first, second, label, score, batch.kind, tuple(batch.first.shape[-2:]))
         spread = spread_of(first.detach())
         self._watch(spread, mined)
         total = float(value.detach())
         return Score(value, {"loss": total, "spread": spread, "mined": float(mined)}, total)
 
     def _value(
-        self, first: Tensor, second: Tensor | None, label: Tensor, score: Tensor, kind: str
+        self, first: Tensor, second: Tensor | None, label: Tensor, score: Tensor, kind: str, size: tuple[int, ...]
     ) -> tuple[Tensor, int]:
         if kind == "classes":
+            if self.name == PLACING:
+                if second is None:
+                    raise ConfigError("The loss 'placing' needs aligned pictures; set data.sources to kind=aligned.")
+                value: Tensor
+                value, missed = self.loss(self._map(first, size), self._map(second, size))
+                return value, int(missed)
             if second is not None:  # the same things in the other modality
                 if self.memory:
                     raise ConfigError("A memory compares within one modality; set loss.memory=0 for aligned pictures.")
@@ -102,6 +115,10 @@ class MatchObjective(nn.Module):
         return self.loss(
             torch.cat([first, second]), torch.arange(2 * n, device=first.device), (same, n + same, apart, n + apart)
         ), n
+
+    def _map(self, embeddings: Tensor, size: tuple[int, ...]) -> Tensor:
+        """(B, D) -> (B, C, h, w): an embedding without pooling or projection is the map, flattened."""
+        return embeddings.reshape(len(embeddings), -1, size[0] // self.stride, size[1] // self.stride)
 
     def _watch(self, spread: float, mined: int) -> None:
         """Says when there is nothing left to learn, or nothing learnt."""

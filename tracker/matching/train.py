@@ -70,7 +70,9 @@ class MatchTrainer(Trainer):
             full_config=to_dict(config),
             progress=progress,
         )
-        self.objective = cast(Any, MatchObjective(config, width_of(model)).to(self.device))
+        self.objective = cast(
+            Any, MatchObjective(config, width_of(model), int(getattr(model.encoder, "stride", 0))).to(self.device)
+        )
         self.recorder = RunLogger(self.folder, list(MatchObjective.keys), config.train)
 
     def _forward(self, batch: Any) -> Any:
