@@ -6,15 +6,20 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tracker.cli.common import DONE, Parser, RawEpilog, add_version
 from tracker.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tracker.tracking.tracker import SiamTracker
 
 EPILOG = """\
   siamtrack match test match-omniglot --protocol oneshot --path DATA/omniglot/all_runs.zip  20-way one-shot, 20 runs
   siamtrack match test runs/faces/last.safetensors --recipe match-faces data.fold=0  the people it was not trained on
   siamtrack match test siamtrack-s --protocol verification --path folder/of/classes
+  siamtrack match test siamtrack-s --recipe match-tracks data.root=DATA                        crops of the same or of other targets
+  siamtrack match test match-thermal --recipe match-thermal test.protocol=following --baseline siamtrack-s data.root=DATA/extra
   siamtrack match test match-sentences --protocol sts --path sts-test.csv test.source.scale=5
 """
 
@@ -30,9 +35,17 @@ def test(argv: Sequence[str] | None = None) -> int:
         help="changes of the recipe, for example data.root=FOLDER data.fold=1",
     )
     parser.add_argument("--recipe", metavar="NAME|FILE", help="where the test section and the folds come from")
-    parser.add_argument("--protocol", metavar="oneshot|verification|sts|placing", help="instead of the recipe's")
+    parser.add_argument(
+        "--protocol",
+        metavar="NAME",
+        help="instead of the recipe's: oneshot, verification, sts, placing, following, tracks or search",
+    )
     parser.add_argument("--path", metavar="PATH", help="material, relative to the current folder")
-    parser.add_argument("--baseline", metavar="TRACKER", help="placing: a tracker that is measured on the same squares")
+    parser.add_argument(
+        "--baseline",
+        metavar="TRACKER",
+        help="placing, following: a tracker that is measured on the same squares; search: the one that searches",
+    )
     parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda[:N]")
     parser.add_argument("--json", action="store_true", help="print one json object")
     add_version(parser)
@@ -41,13 +54,27 @@ def test(argv: Sequence[str] | None = None) -> int:
     from tracker.matching.protocols import measure, test_config
 
     settings = test_config(section)
-    if settings.protocol == "placing":
+    if settings.protocol in ("placing", "following"):
+        from tracker.matching.following import measure_following
         from tracker.matching.placing import measure_placing
         from tracker.matching.store import load_matcher
 
-        stored = load_matcher(args.model)
+        stored, tracker = load_matcher(args.model), _tracker(args)
         config = replace(config, model=stored.twins.config)
-        figures = measure_placing(stored.twins, settings, config, _core(args))
+        if settings.protocol == "placing":
+            figures = measure_placing(stored.twins, settings, config, None if tracker is None else tracker.core)
+        elif tracker is None:
+            parser.error("followed by what? Give a tracker by --baseline, for example siamtrack-s")
+        else:
+            figures = measure_following(stored.twins, settings, config, tracker)
+    elif settings.protocol == "search":
+        from tracker.matching.matcher import Matcher
+        from tracker.matching.search_test import measure_search
+        from tracker.tracking.tracker import SiamTracker
+
+        tracker = SiamTracker.from_pretrained(args.baseline or "siamtrack-s", args.device)
+        matcher = Matcher.from_pretrained(args.model, args.device)
+        figures = measure_search(matcher, tracker, settings, Path(config.data.root).expanduser())
     else:
         from tracker.matching.matcher import Matcher, compare
 
@@ -85,12 +112,12 @@ def _settings(args: Any, parser: Parser) -> tuple[Any, dict[str, Any]]:
     return config, section
 
 
-def _core(args: Any) -> Any:
+def _tracker(args: Any) -> SiamTracker | None:
     if not args.baseline:
         return None
     from tracker.tracking.tracker import SiamTracker
 
-    return SiamTracker.from_pretrained(args.baseline, args.device).core
+    return SiamTracker.from_pretrained(args.baseline, args.device)
 
 
 def calibrate(argv: Sequence[str] | None = None) -> int:

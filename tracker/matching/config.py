@@ -46,6 +46,8 @@ class InputConfig:
             colour).
         mirror: Images: whether an embedding is the mean of those of the picture and of its mirror image (twice the
             time).
+        context: Placing: side of the square that is compared, as a share of the longer side of the thing; its
+            surroundings help to find it. Of no importance for an embedding.
         unit: Texts: word or char, what a token is.
         max_tokens: Texts: later tokens are cut off.
         buckets: Texts: rows of the embedding table that words and character n-grams are hashed to.
@@ -59,6 +61,7 @@ class InputConfig:
     gray: bool = False
     fit: str = "stretch"
     mirror: bool = False
+    context: float = 1.0
     unit: str = "word"
     max_tokens: int = 40
     buckets: int = 20000
@@ -69,6 +72,8 @@ class InputConfig:
         choose("input.modality", self.modality, MODALITIES)
         choose("input.fit", self.fit, ("stretch", "pad"))
         choose("input.unit", self.unit, ("word", "char"))
+        if self.context < 1:
+            raise ConfigError(f"input.context is {self.context:g}; it is 1 (the thing alone) or more.")
         for name in ("width", "height", "max_tokens", "buckets"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"input.{name} is {getattr(self, name)}; it must be at least 1.")

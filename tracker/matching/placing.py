@@ -99,7 +99,7 @@ def place(
     box: Sequence[float],
     second: Image,
     scales: Sequence[float] = SCALES,
-    context: float = 1.0,
+    context: float = 0.0,
 ) -> Placed:
     """Finds the thing that a box marks in one picture in another picture.
 
@@ -109,17 +109,21 @@ def place(
         box: x, y, w, h, pixels of the first picture.
         second: Where to look: the second side.
         scales: Sizes that are tried.
-        context: Side of the square that is compared, as a share of the longer side of the box.
+        context: Side of the square that is compared, as a share of the longer side of the box, at the scale that the model looks
+            at things; 0: the model's own.
 
     Raises:
         BoxError, ConfigError: The box can't be used, or the second picture is too small for it.
     """
     height, width = first.shape[:2]
     x, y, w, h = check_box(box, width, height)
+    given, stride = twins.config.input, int(twins.side(FIRST).stride)  # type: ignore[arg-type]
+    context = context or given.context
     left, top, side = square((x, y, w, h), first, context * max(w, h))
-    n = twins.config.input.width
+    # A square that the picture's edge cuts short keeps its scale: it has fewer cells.
+    wanted = given.width / given.context * side / max(w, h)
+    n = max(round(wanted / stride), 1) * stride
     template = _scaled(first[round(top) : round(top + side), round(left) : round(left + side)], (n, n))
-    stride = int(twins.side(FIRST).stride)  # type: ignore[arg-type]
     best: tuple[float, float, float, float, float] | None = None  # similarity, lead, left, top, scale
     for scale in scales:
         factor = n / (side * scale)
@@ -129,7 +133,7 @@ def place(
         values = response(twins, template, _scaled(second, size))
         row, column = divmod(int(values.argmax()), values.shape[1])
         rows, columns = np.indices(values.shape)
-        clear = np.hypot(rows - row, columns - column) * stride > n / 2
+        clear = np.hypot(rows - row, columns - column) * stride > given.width / given.context / 2
         lead = float(values.max() - values[clear].max()) if clear.any() else 0.0
         found = (float(values.max()), lead, column * stride / factor, row * stride / factor, float(scale))
         best = max(best, found) if best else found
@@ -195,13 +199,13 @@ def measure_placing(
     hits, own, count = 0, 0, 0
     for (sample,), (partner,) in zip(pairs.samples, pairs.partners, strict=True):
         first, second = sample.read(), partner.read()
-        for box in squares(first, config.model.input.width, test.limit, rng):
-            found = place(twins, first, box, second, (1.0,)).box
+        for box in squares(first, test.side, test.limit, rng):
+            found = place(twins, first, box, second, (1.0,), test.context).box
             hits += _near(found, box)
             own += _near(tracker_place(baseline, first, box, second), box) if baseline is not None else 0
             count += 1
     if not count:
-        raise SourceError(f"No picture of {test.path} has room for a square of {config.model.input.width} pixels.")
+        raise SourceError(f"No picture of {test.path} has room for a square of {test.side} pixels.")
     low, high = wilson(hits / count, count)
     out = {"found": hits / count, "low": low, "high": high, "squares": float(count), "scenes": float(len(pairs))}
     return out if baseline is None else {**out, "tracker_found": own / count}

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tracker.training.data.batch import Validate
 
 Arrays = NDArray[np.float32]
-PROTOCOLS = ("oneshot", "verification", "sts", "placing")
+PROTOCOLS = ("oneshot", "verification", "sts", "placing", "following", "tracks", "search")
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,27 @@ class TestConfig:
 
     Attributes:
         protocol: oneshot (a picture of one of `ways` unseen classes, one example each), verification (all pairs of
-            pictures), placing (`tracker.matching.placing`) or
+            pictures), placing (`tracker.matching.placing`), following (`tracker.matching.following`), tracks
+            (`tracker.matching.track_pairs`), search (`tracker.matching.search_test`) or
             sts (pairs with scores: correlation of ranks).
         path: Lake's runs (a zip or folder with run01..run20), a folder of classes, or a csv of pairs; relative to the
             data root.
         source: More of a source's settings (`sources.SourceConfig`), for example columns.
         fold: Whether the classes kept from training by the recipe's folds are what is tested; then no path is needed.
         ways, trials: oneshot on a folder: classes in a trial, and number of trials.
-        limit: verification: pictures of each class at most; placing: squares of each scene.
+        limit: verification: pictures of each class at most; placing, following: squares of each scene.
         seed: Of the trials.
+        side: placing, following: of the squares, pixels.
+        context: placing: as of `placing.place`; 0: the model's own.
+        frames: following, search: length of each video.
+        scenes: search: composed videos, each {present: [clip, clip], absent: [clip, ...]}.
+        skip: search: frames of each clip that are passed over, so that what was enrolled has moved.
+        far, threshold: search: false-accept rate, or the least similarity instead of it (0: none).
+        more: tracks: further folders of clips.
+        groups: tracks: clips of the same class, by its name.
+        pairs: tracks: of each kind (genuine, other class, same class) in one round.
+        rounds: tracks: how many, each with a seed of its own.
+        gap: tracks: frames between the crops of a genuine pair at most.
     """
 
     __test__ = False  # no test of pytest's, whatever its name
@@ -56,6 +68,18 @@ class TestConfig:
     trials: int = 400
     limit: int = 20
     seed: int = 0
+    side: int = 96
+    context: float = 0.0
+    frames: int = 20
+    more: list[str] = field(default_factory=list)
+    groups: dict[str, list[str]] = field(default_factory=dict)
+    pairs: int = 40
+    rounds: int = 3
+    gap: int = 60
+    scenes: list[dict[str, list[str]]] = field(default_factory=list)
+    skip: int = 20
+    far: float = 0.01
+    threshold: float = 0.0
 
     def __post_init__(self) -> None:
         choose("test.protocol", self.protocol, PROTOCOLS)
@@ -77,6 +101,10 @@ def measure(embed: Embed, compare: Compare, test: TestConfig, config: MatchConfi
         ConfigError, SourceError: Material that can't be read or is too small.
     """
     root = Path(config.data.root).expanduser()
+    if test.protocol == "tracks":
+        from tracker.matching.track_pairs import measure_tracks
+
+        return measure_tracks(embed, compare, test, root)
     if test.protocol == "oneshot" and test.path:
         runs = lake_runs(root / test.path)
         if runs:

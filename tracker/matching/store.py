@@ -175,6 +175,7 @@ def fingerprint(twins: Twins) -> str:
     """sha256 of what decides an embedding: input, encoders and weights."""
     what = to_dict(twins.config)
     what.pop("energy")
+    what["input"].pop("context")
     for part in ("encoder", "second"):
         what[part]["options"].pop("imagenet", None)
     content = hashlib.sha256(json.dumps(what, sort_keys=True).encode())
