@@ -175,6 +175,24 @@ def test_likeness_is_the_mean_cosine_of_cells(tmp_path: Path) -> None:
     np.testing.assert_allclose(flattened(host, 1) @ flattened(host, 1).T, similarity(host, host, 1), atol=1e-5)
 
 
+def test_a_pyramid_is_the_mean_likeness_of_its_levels() -> None:
+    from tracker.tracking.embedding import flattened, pyramid
+
+    host = np.random.default_rng(1).normal(size=(3, 6, 4, 4)).astype(np.float32)
+    host[:, -1] = np.abs(host[:, -1])
+    z, share = host[:, :5], host[:, 5:]
+    cells = z / np.linalg.norm(z, axis=1, keepdims=True)
+    unit = lambda v: v / np.linalg.norm(v, axis=1, keepdims=True)  # noqa: E731
+    whole = unit((cells * share).sum((2, 3)))
+    quarters = unit((cells * share).reshape(3, 5, 2, 2, 2, 2).sum((3, 5)).reshape(3, -1))
+    likeness = [v @ v.T for v in (whole, quarters, flattened(host, 1))]
+    found = pyramid(host, 1)
+    np.testing.assert_allclose(found @ found.T, np.mean(likeness, axis=0), atol=1e-5)
+    # Turned by half, a thing is as like itself as a whole, though its cells are at other places.
+    turned = pyramid(np.concatenate([host[:1], host[:1, :, ::-1, ::-1]]), 1)
+    assert (turned @ turned.T)[0, 1] > float((flattened(host[:1], 1) @ flattened(host[:1, :, ::-1, ::-1], 1).T)[0, 0])
+
+
 def test_shipped_matchers_need_no_data() -> None:
     from tracker.matching.store import shipped_matchers
     from tracker.matching.strokes import draw

@@ -15,9 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 from tracker.errors import ConfigError, DeviceError, ImageError
 from tracker.matching.calibration import Calibration
 from tracker.matching.inputs import Region, Sample, as_batch
-from tracker.matching.spatial import stored_calibration, tracker_encoder
+from tracker.matching.spatial import embedding_mark, stored_calibration, tracker_encoder
 from tracker.matching.store import StoredMatcher, find_matcher, is_matcher, load_matcher
-from tracker.tracking.tracker import SiamTracker, fingerprint
+from tracker.tracking.tracker import SiamTracker
 
 if TYPE_CHECKING:
     from tracker.tracking.tracker import SiamTracker
@@ -85,7 +85,8 @@ class Matcher:
 
         Args:
             name_or_file: match-omniglot, match-sentences, ..., a file of `siamtrack match train`; or siamtrack-s,
-                siamtrack-n and checkpoints of trackers, whose embedding compares the whole object cell by cell.
+                siamtrack-n and checkpoints of trackers, whose embedding compares an object as a whole, by quarters and
+                cell by cell.
             device: auto (CUDA when there is one), cpu, cuda or cuda:N.
 
         Raises:
@@ -98,9 +99,9 @@ class Matcher:
 
     @classmethod
     def of_tracker(cls, tracker: SiamTracker) -> Matcher:
-        """A matcher of a tracker's weights: its template embedding compares a whole thing cell by cell."""
-        known = fingerprint(tracker.model)
-        return cls(tracker.name, tracker_encoder(tracker), "cosine", known, stored_calibration(tracker.name))
+        """A matcher of a tracker's weights: its template embedding compares a thing at several levels."""
+        mark = embedding_mark(tracker)
+        return cls(tracker.name, tracker_encoder(tracker), "cosine", mark, stored_calibration(tracker.name))
 
     @classmethod
     def of(cls, stored: StoredMatcher, device: str = "cpu") -> Matcher:

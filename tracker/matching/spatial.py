@@ -1,7 +1,8 @@
-"""The tracker as a matcher: its template embedding compares a whole thing cell by cell."""
+"""The tracker as a matcher: its template embedding compares a thing as a whole, by quarters and cell by cell."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,7 +16,10 @@ from tracker.matching.inputs import Region, Sample, open_picture
 from tracker.matching.store import WEIGHTS
 from tracker.tracking.core import Core
 from tracker.tracking.embedding import embed_views, view_of
-from tracker.tracking.tracker import SiamTracker
+from tracker.tracking.tracker import SiamTracker, fingerprint
+
+EMBEDDING = "pyramid-1-2-cells"
+"""How a template becomes a vector (`tracker.tracking.embedding.pyramid`)."""
 
 
 def tracker_encoder(tracker: SiamTracker) -> Callable[[int, Sequence[Any]], NDArray[np.float32]]:
@@ -25,6 +29,11 @@ def tracker_encoder(tracker: SiamTracker) -> Callable[[int, Sequence[Any]], NDAr
         return embed_views(tracker.core, [_view(tracker.core, item) for item in items])
 
     return encode
+
+
+def embedding_mark(tracker: SiamTracker) -> str:
+    """What a gallery is bound to: the weights, and how their maps become a vector."""
+    return hashlib.sha256(f"{fingerprint(tracker.model)}:{EMBEDDING}".encode()).hexdigest()
 
 
 def _view(core: Core, item: Any) -> Any:

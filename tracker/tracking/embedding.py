@@ -1,9 +1,9 @@
-"""The tracker's embedding of a thing as one vector: the cells of its template, so that a cosine is the mean likeness of
-cells."""
+"""The tracker's embedding of a thing as one vector: its template as a whole, by quarters and cell by cell."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -13,6 +13,9 @@ from tracker.geometry import check_box
 from tracker.tracking.core import Core
 from tracker.tracking.template_memory import TemplateView
 from tracker.types import Image
+
+LEVELS = (1, 2)
+"""Parts along each side of the coarser levels of an embedding; the finest level is the cells themselves."""
 
 
 def view_of(core: Core, image: Image, box: ArrayLike | None = None) -> TemplateView:
@@ -38,7 +41,45 @@ def view_of(core: Core, image: Image, box: ArrayLike | None = None) -> TemplateV
 def embed_views(core: Core, views: Sequence[TemplateView]) -> NDArray[np.float32]:
     """(B, D) unit vectors of views, by one call of the network."""
     templates = core.engine.embed_template([view.picture for view in views], np.stack([view.target for view in views]))
-    return flattened(core.engine.to_host(templates), core.uncompared_channels)
+    return pyramid(core.engine.to_host(templates), core.uncompared_channels)
+
+
+def pyramid(host: NDArray[np.float32], uncompared_channels: int) -> NDArray[np.float32]:
+    """Embedded templates as unit vectors whose dot product is the mean of the likenesses at several levels.
+
+    The whole thing, its quarters, its cells (spatial pyramid: Lazebnik et al. 2006, "Beyond Bags of Features", with equal
+    weights). Cells alone are compared at the same place, so a thing that turned or was marked a little differently isn't
+    like itself; a mean alone knows no shape.
+
+    Args:
+        host, uncompared_channels: As of `flattened`.
+
+    Returns:
+        (B, D).
+    """
+    z, share = _cells(host, uncompared_channels)
+    parts = []
+    for count in LEVELS:
+        rows, columns = (np.linspace(0, n, count + 1).round().astype(int) for n in z.shape[2:])
+        sums = [
+            (z[:, :, top:bottom, left:right] * share[:, None, top:bottom, left:right]).sum((2, 3))
+            for top, bottom in pairwise(rows)
+            for left, right in pairwise(columns)
+        ]
+        parts.append(_unit(np.concatenate(sums, 1)))
+    parts.append(flattened(host, uncompared_channels))
+    return np.asarray(np.concatenate(parts, 1) / np.sqrt(len(parts)), np.float32)
+
+
+def _cells(host: NDArray[np.float32], uncompared_channels: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(B, C, h, w) unit vectors of the cells, and (B, h, w) the target's share of each."""
+    z = np.asarray(host, np.float32)
+    z, share = (z[:, :-uncompared_channels], z[:, -1]) if uncompared_channels else (z, np.ones_like(z[:, -1]))
+    return z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-6), share
+
+
+def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
 
 
 def flattened(host: NDArray[np.float32], uncompared_channels: int) -> NDArray[np.float32]:
@@ -53,8 +94,5 @@ def flattened(host: NDArray[np.float32], uncompared_channels: int) -> NDArray[np
     Returns:
         (B, D).
     """
-    z = np.asarray(host, np.float32).reshape(*host.shape[:2], -1)
-    z, share = (z[:, :-uncompared_channels], z[:, -1]) if uncompared_channels else (z, np.ones_like(z[:, -1]))
-    z = z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-6)
-    flat = (z * np.sqrt(share)[:, None]).reshape(len(z), -1)
-    return np.asarray(flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6), np.float32)
+    z, share = _cells(host, uncompared_channels)
+    return np.asarray(_unit((z * np.sqrt(share)[:, None]).reshape(len(z), -1)), np.float32)
