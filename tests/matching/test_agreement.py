@@ -1,4 +1,5 @@
-"""The tracker's dense losses against pytorch-metric-learning's: on single vectors (embedding mode) they are the same numbers."""
+"""The tracker's dense losses against pytorch-metric-learning's: on single vectors (embedding mode) they are the same
+numbers."""
 
 from __future__ import annotations
 
@@ -73,7 +74,8 @@ def triplet_hardest(a: Tensor, x: Tensor) -> Tensor:
 
 
 def triplet_semi_hard(a: Tensor, x: Tensor) -> Tensor:
-    """The library mines all negatives farther than the positive; FaceNet takes the nearest of them, or the farthest of the others."""
+    """The library mines all negatives farther than the positive; FaceNet takes the nearest of them, or the farthest
+    of the others."""
     distance = UNIT(a, x).detach()
     mined = miners.TripletMarginMiner(margin=10.0, type_of_triplets="semihard", distance=UNIT)(a, ROWS, x, ROWS.clone())
     farther: dict[int, list[int]] = {i: [] for i in range(N)}

@@ -1,4 +1,5 @@
-"""Cross-modal twins: edges that don't know which side is bright, the loss of places, views that share geometry and nothing else."""
+"""Cross-modal twins: edges that don't know which side is bright, the loss of places, views that share geometry and
+nothing else."""
 
 from __future__ import annotations
 

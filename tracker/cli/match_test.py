@@ -18,8 +18,9 @@ EPILOG = """\
   siamtrack match test match-omniglot --protocol oneshot --path DATA/omniglot/all_runs.zip  20-way one-shot, 20 runs
   siamtrack match test runs/faces/last.safetensors --recipe match-faces data.fold=0  the people it was not trained on
   siamtrack match test siamtrack-s --protocol verification --path folder/of/classes
-  siamtrack match test siamtrack-s --recipe match-tracks data.root=DATA                        crops of the same or of other targets
-  siamtrack match test match-thermal --recipe match-thermal test.protocol=following --baseline siamtrack-s data.root=DATA/extra
+  siamtrack match test siamtrack-s --recipe match-tracks data.root=DATA          crops of the same or of other targets
+  siamtrack match test siamtrack-s --recipe match-search data.root=DATA          known things in composed videos
+  siamtrack match test match-thermal --recipe match-thermal --protocol following --baseline siamtrack-s
   siamtrack match test match-sentences --protocol sts --path sts-test.csv test.source.scale=5
 """
 

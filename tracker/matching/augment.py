@@ -25,7 +25,8 @@ def vary(
         image: H x W x 3 uint8.
         config: How much it differs.
         rng: Where randomness comes from.
-        own: The same of light, noise, tone and what is hidden, where geometry is shared with another picture; None: `rng`.
+        own: The same of light, noise, tone and what is hidden, where geometry is shared with another picture; None:
+            `rng`.
     """
     image = _move(image, config, rng)
     if config.flip and rng.random() < 0.5:

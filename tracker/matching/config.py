@@ -119,8 +119,9 @@ class AugmentConfig:
         noise: Standard deviation of pixel noise, gray levels.
         stroke: Share of pictures whose dark lines become a pixel thicker or thinner (drawings).
         erase: Share of pictures with a gray rectangle over a part.
-        tone: Share of pictures whose gray levels go through a random curve, half of them inverted. Light, noise, erase and tone
-            differ between the two sides of aligned pictures: nothing of them may tell which belong together.
+        tone: Share of pictures whose gray levels go through a random curve, half of them inverted. Light, noise,
+            erase and tone differ between the two sides of aligned pictures: nothing of them may tell which belong
+            together.
     """
 
     rotate: float = 0.0

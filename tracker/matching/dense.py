@@ -1,4 +1,5 @@
-"""The loss of a template that is to be found in a larger picture: the right place against every other place of the search."""
+"""The loss of a template that is to be found in a larger picture: the right place against every other place of the
+search."""
 
 from __future__ import annotations
 
@@ -13,9 +14,9 @@ from tracker.model.energies import build_energy
 class PlacingLoss(nn.Module):
     """-log of the share of softmax(energy / temperature) over all places of the search that lies around the right one.
 
-    The dense form of NT-Xent (van den Oord et al. 2018, "Representation Learning with Contrastive Predictive Coding", equation 4):
-    the negatives are the windows that a search is really decided among, so the hardest of them always take part. Templates are parts
-    of the first side's map on a regular grid, searches the second side's maps.
+    The dense form of NT-Xent (van den Oord et al. 2018, "Representation Learning with Contrastive Predictive Coding",
+    equation 4): the negatives are the windows that a search is really decided among, so the hardest of them always
+    take part. Templates are parts of the first side's map on a regular grid, searches the second side's maps.
 
     Args:
         energy: What compares a template with a window.
@@ -43,8 +44,9 @@ class PlacingLoss(nn.Module):
         super().__init__()
         if template < stride or spacing < stride or temperature <= 0 or near < 0:
             raise ConfigError(
-                f"The loss 'placing' has template={template}, spacing={spacing}, near={near}, temperature={temperature:g}; lengths are "
-                f"at least a cell ({stride} pixels), near and temperature are not negative."
+                f"The loss 'placing' has template={template}, spacing={spacing}, near={near}, "
+                f"temperature={temperature:g}; lengths are at least a cell ({stride} pixels), near and temperature are "
+                "not negative."
             )
         self.energy = build_energy(energy)
         self.stride, self.cells, self.step = stride, template // stride, spacing // stride
@@ -61,8 +63,8 @@ class PlacingLoss(nn.Module):
         rows, columns = height - n + 1, width - n + 1
         if rows < 2 or columns < 2:
             raise ConfigError(
-                f"The loss 'placing' looks for templates of {n * self.stride} pixels in pictures of {width * self.stride} x "
-                f"{height * self.stride}; set a larger crop of the source, or smaller templates."
+                f"The loss 'placing' looks for templates of {n * self.stride} pixels in pictures of "
+                f"{width * self.stride} x {height * self.stride}; set a larger crop, or smaller templates."
             )
         places = [(i, j) for i in range(0, rows, self.step) for j in range(0, columns, self.step)]
         right = torch.stack([self._around(i, j, rows, columns, first.device) for i, j in places])  # (K, rows * columns)
@@ -99,9 +101,7 @@ def build_placing(config: MatchConfig, stride: int) -> PlacingLoss:
     """
     options = config.model.encoder.options
     if not stride or options.get("pool", "flatten") != "flatten" or options.get("dim", 1):
-        raise ConfigError(
-            "The loss 'placing' compares maps; take the encoder cnn with pool: flatten and dim: 0, whose embedding is its map."
-        )
+        raise ConfigError("The loss 'placing' compares maps; take the encoder cnn with pool: flatten and dim: 0.")
     if config.loss.miner.name or config.loss.memory:
         raise ConfigError(
             "The loss 'placing' has every place of the search as a negative; leave out loss.miner and loss.memory."

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 class OrientedGradients(nn.Module):
     """Strength of edges at several orientations, whichever side is the bright one, relative to the edges around.
 
-    The channel features of oriented gradients of Ye et al. 2019 ("Fast and Robust Matching for Multimodal Remote Sensing Image
-    Registration"): |cos(t) dx + sin(t) dy| for each orientation t, smoothed, and divided by their length over all orientations. A
-    picture and its negative give the same; so does one whose contrast is scaled, as far as its edges stand above `floor`.
+    The channel features of oriented gradients of Ye et al. 2019 ("Fast and Robust Matching for Multimodal Remote
+    Sensing Image Registration"): |cos(t) dx + sin(t) dy| for each orientation t, smoothed, and divided by their
+    length over all orientations. A picture and its negative give the same; so does one whose contrast is scaled, as
+    far as its edges stand above `floor`.
 
     Args:
         orientations: How many, evenly over half a turn.

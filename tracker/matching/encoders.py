@@ -86,8 +86,8 @@ class SmallCNN(nn.Module):
         signed: Whether the last block has no ReLU and takes means: its features then have both signs, as cosines of
             maps like it.
         dropout: Before the projection.
-        edges: Orientations of a fixed first layer that sees edges alone (`OrientedGradients`, which halves the picture), for pictures
-            of several modalities; 0: none.
+        edges: Orientations of a fixed first layer that sees edges alone (`OrientedGradients`, which halves the
+            picture), for pictures of several modalities; 0: none.
     """
 
     maps = True

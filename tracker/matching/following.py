@@ -1,4 +1,5 @@
-"""Cross-modal tracking, measured: a thing marked in a picture of one modality is followed through a video of the other one."""
+"""Cross-modal tracking, measured: a thing marked in a picture of one modality is followed through a video of the
+other one."""
 
 from __future__ import annotations
 
@@ -61,9 +62,10 @@ def follow(tracker: SiamTracker, start: Rect, video: Sequence[tuple[Image, Rect]
 def measure_following(twins: Twins, test: TestConfig, config: MatchConfig, tracker: SiamTracker) -> dict[str, float]:
     """How much of a video in the second modality is followed from a template in the first, of aligned pictures.
 
-    The video is a window that moves over the second picture (`pan`). The twins place the template in its first frame and the tracker
-    goes on from there, which is what `siamtrack track --template-from` does. Beside it the same tracker without twins, in two ways: its
-    own energy places the template; or it keeps the template of the first modality and is told the right place to begin with.
+    The video is a window that moves over the second picture (`pan`). The twins place the template in its first frame
+    and the tracker goes on from there, which is what `siamtrack track --template-from` does. Beside it the same
+    tracker without twins, in two ways: its own energy places the template; or it keeps the template of the first
+    modality and is told the right place to begin with.
 
     Args:
         twins: As of `placing.response`.
@@ -108,7 +110,8 @@ def measure_following(twins: Twins, test: TestConfig, config: MatchConfig, track
 
 
 def _told(tracker: SiamTracker, first: Image, box: Rect, video: Sequence[tuple[Image, Rect]]) -> float:
-    """With the template of the first modality: the tracker is begun in the part of that picture that the video's first frame shows."""
+    """With the template of the first modality: the tracker is begun in the part of that picture that the video's
+    first frame shows."""
     frame, there = video[0]
     x, y = round(box[0] - there[0]), round(box[1] - there[1])
     height, width = frame.shape[:2]

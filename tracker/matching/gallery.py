@@ -282,22 +282,14 @@ class Gallery:
             kind = faiss.IndexFlatL2 if self.energy == "euclidean" else faiss.IndexFlatIP
             self._index = kind(self.vectors.shape[1])
             self._index.add(self.vectors)
-        wanted, near = min(count, len(self.things)), 20 * count
-        while True:
-            out = self._nearest_hits(queries, min(len(self), near), count)
-            # A thing with many references may fill all places: then look further.
-            if near >= len(self) or all(len(row) >= wanted for row in out):
-                return out
+        sign, near, out = -1.0 if self.energy == "euclidean" else 1.0, 20 * count, []
+        # A thing with many references may fill all places: then look further.
+        while not out or (near < 8 * len(self) and min(map(len, out)) < min(count, len(self.things))):
+            out = []
+            for row, where in zip(*self._index.search(queries, min(len(self), near)), strict=True):
+                sparse = {int(k): sign * float(v) for k, v in zip(where, row, strict=True) if k >= 0}
+                dense = np.full(len(self), -np.inf)
+                dense[list(sparse)] = list(sparse.values())
+                out.append(best_things(self.names, self.calibration, dense, list(sparse), count))
             near *= 8
-
-    def _nearest_hits(self, queries: Embeddings, near: int, count: int) -> list[list[Hit]]:
-        """The things among the `near` most alike references of each query."""
-        values, places = self._index.search(queries, near)
-        sign = -1.0 if self.energy == "euclidean" else 1.0
-        out = []
-        for row, where in zip(values, places, strict=True):
-            sparse = {int(k): sign * float(v) for k, v in zip(where, row, strict=True) if k >= 0}
-            dense = np.full(len(self), -np.inf)
-            dense[list(sparse)] = list(sparse.values())
-            out.append(best_things(self.names, self.calibration, dense, list(sparse), count))
         return out

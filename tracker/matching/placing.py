@@ -109,8 +109,8 @@ def place(
         box: x, y, w, h, pixels of the first picture.
         second: Where to look: the second side.
         scales: Sizes that are tried.
-        context: Side of the square that is compared, as a share of the longer side of the box, at the scale that the model looks
-            at things; 0: the model's own.
+        context: Side of the square that is compared, as a share of the longer side of the box, at the scale that the
+            model looks at things; 0: the model's own.
 
     Raises:
         BoxError, ConfigError: The box can't be used, or the second picture is too small for it.

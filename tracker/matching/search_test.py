@@ -1,4 +1,5 @@
-"""Search in videos, measured: two clips side by side, and a gallery that knows their targets and look-alikes that are not there."""
+"""Search in videos, measured: two clips side by side, and a gallery that knows their targets and look-alikes that are
+not there."""
 
 from __future__ import annotations
 
@@ -52,14 +53,15 @@ def measure_search(matcher: Matcher, tracker: SiamTracker, test: TestConfig, roo
     Args:
         matcher: Of the gallery.
         tracker: What searches and follows.
-        test: `path` and `more` of the clips, `scenes` (present: two clips, absent: the other things of the gallery), `frames`, `skip`,
-            `threshold` (0: what the calibration gives for `far`), `far`.
+        test: `path` and `more` of the clips, `scenes` (present: two clips, absent: the other things of the gallery),
+            `frames`, `skip`, `threshold` (0: what the calibration gives for `far`), `far`.
         root: What paths are relative to.
 
     Returns:
-        found: mean share of frames in which a present thing was reported at its place; never_found: number of present things that
-        never were; misplaced: mean share of reports elsewhere; absent: mean share of frames in which an absent thing was reported;
-        absent_worst: of all absent things; over_2_percent: number of absent things above 0.02; for each scene and thing its share.
+        found: mean share of frames in which a present thing was reported at its place; never_found: number of present
+        things that never were; misplaced: mean share of reports elsewhere; absent: mean share of frames in which an
+        absent thing was reported; absent_worst: of all absent things; over_2_percent: number of absent things above
+        0.02; for each scene and thing its share.
 
     Raises:
         SourceError, ConfigError: No clips, or a scene that names another one.
@@ -106,7 +108,8 @@ def run_scene(
     absent: Sequence[AnnotatedTrack],
     test: TestConfig,
 ) -> SceneResult:
-    """One composed video, searched with a gallery of all its things, each enrolled by one box in the first frame of its clip."""
+    """One composed video, searched with a gallery of all its things, each enrolled by one box in the first frame of
+    its clip."""
     gallery = Gallery(matcher)
     for clip in (*present, *absent):
         first = int(clip.present[0])
@@ -132,7 +135,8 @@ def run_scene(
 
 
 def side_by_side(clips: Sequence[AnnotatedTrack], index: int) -> tuple[Image, dict[str, NDArray[np.float64]]]:
-    """Frame `index` of two clips beside each other (the last one where a clip is shorter), and the boxes of their targets in it."""
+    """Frame `index` of two clips beside each other (the last one where a clip is shorter), and the boxes of their
+    targets in it."""
     numbers = [min(index, len(clip.frames) - 1) for clip in clips]
     images = [open_picture(clip.frames[k]) for clip, k in zip(clips, numbers, strict=True)]
     height = max(image.shape[0] for image in images)

@@ -1,4 +1,5 @@
-"""Verification of tracking crops: pairs of the same target, of targets of other classes, and of other targets of the same class."""
+"""Verification of tracking crops: pairs of the same target, of targets of other classes, and of other targets of the
+same class."""
 
 from __future__ import annotations
 
@@ -47,12 +48,13 @@ def measure_tracks(embed: Embed, compare: Compare, test: TestConfig, root: Path)
     Args:
         embed: Regions -> (B, D).
         compare: (K, D), (M, D) -> (K, M) similarities.
-        test: `path` of the clips and `more`, `source.layout` (otb where it is not given), `groups`, `pairs`, `rounds`, `gap`, `seed`.
+        test: `path` of the clips and `more`, `source.layout` (otb where it is not given), `groups`, `pairs`,
+            `rounds`, `gap`, `seed`.
         root: What the path is relative to.
 
     Returns:
-        eer: The mean over rounds, of genuine pairs against all others; eer_other, eer_same_class: against one kind alone; worst: of
-        the rounds; tracks, pairs.
+        eer: The mean over rounds, of genuine pairs against all others; eer_other, eer_same_class: against one kind
+        alone; worst: of the rounds; tracks, pairs.
 
     Raises:
         SourceError: No clips, or none of a class with two.

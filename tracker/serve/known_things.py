@@ -18,7 +18,7 @@ from tracker.matching.gallery_file import GalleryError
 from tracker.serve.config import TargetConfig
 from tracker.serve.targets import StreamTargets
 from tracker.tracking.template_memory import KnownTarget
-from tracker.tracking.tracker import SiamTracker, fingerprint
+from tracker.tracking.tracker import SiamTracker
 from tracker.types import Box, Frame, Image, Track, TrackState
 
 if TYPE_CHECKING:
@@ -119,12 +119,9 @@ class Galleries:
         with self._lock:
             if key not in self._things:
                 tracker = self._tracker
-                same = gallery.fingerprint == fingerprint(tracker.model)
-                device = tracker.engine.device
-                gallery.bind(
-                    Matcher.of_tracker(tracker) if same else Matcher.from_pretrained(gallery.model, device),
-                    str(config.gallery),
-                )
+                own, device = Matcher.of_tracker(tracker), tracker.engine.device
+                same = gallery.fingerprint == own.fingerprint
+                gallery.bind(own if same else Matcher.from_pretrained(gallery.model, device), str(config.gallery))
                 self._things[key] = Thing(thing, known_target(gallery, thing, tracker), gallery, threshold)
             return self._things[key]
 

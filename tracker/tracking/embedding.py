@@ -47,9 +47,9 @@ def embed_views(core: Core, views: Sequence[TemplateView]) -> NDArray[np.float32
 def pyramid(host: NDArray[np.float32], uncompared_channels: int) -> NDArray[np.float32]:
     """Embedded templates as unit vectors whose dot product is the mean of the likenesses at several levels.
 
-    The whole thing, its quarters, its cells (spatial pyramid: Lazebnik et al. 2006, "Beyond Bags of Features", with equal
-    weights). Cells alone are compared at the same place, so a thing that turned or was marked a little differently isn't
-    like itself; a mean alone knows no shape.
+    The whole thing, its quarters, its cells (spatial pyramid: Lazebnik et al. 2006, "Beyond Bags of Features", with
+    equal weights). Cells alone are compared at the same place, so a thing that turned or was marked a little
+    differently isn't like itself; a mean alone knows no shape.
 
     Args:
         host, uncompared_channels: As of `flattened`.
