@@ -37,7 +37,7 @@ def clips(folder: Path, count: int = 4, frames: int = 14) -> Path:
             frame[y : y + 24, x : x + 24] = COLOURS[k]
             frame[y + 6 : y + 18, x + 4 * k : x + 4 * k + 5] = 255
             cv2.imwrite(str(folder / f"Clip{k}" / "img" / f"{n + 1:04d}.png"), frame)
-            boxes.append(f"{x + 1},{y + 1},24,24")
+            boxes.append(f"{x},{y},24,24")
         (folder / f"Clip{k}" / "groundtruth_rect.txt").write_text("\n".join(boxes) + "\n")
     return folder
 

@@ -282,9 +282,11 @@ class Gallery:
             kind = faiss.IndexFlatL2 if self.energy == "euclidean" else faiss.IndexFlatIP
             self._index = kind(self.vectors.shape[1])
             self._index.add(self.vectors)
-        sign, near, out = -1.0 if self.energy == "euclidean" else 1.0, 20 * count, []
+        sign, near = -1.0 if self.energy == "euclidean" else 1.0, 20 * count
+        out: list[list[Hit]] = []
         # A thing with many references may fill all places: then look further.
-        while not out or (near < 8 * len(self) and min(map(len, out)) < min(count, len(self.things))):
+        wanted = min(count, len(self.things))
+        while len(out) < len(queries) or (near < 8 * len(self) and min(map(len, out), default=wanted) < wanted):
             out = []
             for row, where in zip(*self._index.search(queries, min(len(self), near)), strict=True):
                 sparse = {int(k): sign * float(v) for k, v in zip(where, row, strict=True) if k >= 0}
