@@ -239,13 +239,16 @@ function entry(t, k, c) {
   swatch.style.background = t.colour;
   const name = make("span", "name", t.name);
   name.append(make("span", "kind", `  ${t.class}`));
-  const facts = make("span", "facts", `${t.keys.length} drawn, ${Math.round(100 * t.boxes / c.frames)} % of frames, ${Math.round(100 * t.approved / c.frames)} % approved`);
+  const facts = make("span", "facts", `${t.keys.length} drawn, ${share(t.boxes, c.frames)}, ${share(t.approved, c.frames).replace(" of frames", "")} approved`);
   if (t.doubtful) facts.append(", ", make("b", "", `${t.doubtful} doubtful`));
   button.append(swatch, name, make("span", "number", k < 9 ? k + 1 : ""), facts);
   button.addEventListener("click", () => { selected = t.id; setFresh(false); panel(); show(); });
   item.append(button);
   return item;
 }
+
+// In long clips a target may be there for a part of a percent.
+function share(count, all) { return count && count < all / 100 ? `${count} frame${count === 1 ? "" : "s"}` : `${Math.round(100 * count / all)} % of frames`; }
 
 function hint(text) {
   $("hint").textContent = text;
