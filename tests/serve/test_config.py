@@ -114,6 +114,8 @@ def test_a_missing_file_is_named_before_anything_runs(tmp_path: Path, capsys: py
         ("workers: {decode: cudda}\nstreams: {a: 'rtsp://host/x'}", "workers.decode is 'cudda'"),
         ("engine: onxruntime\nstreams: {a: 'rtsp://host/x'}", "Did you mean 'onnxruntime'?"),
         ("streams: {}", "nothing to serve"),
+        ("control: {address: 'x:y'}", "not an address to listen on"),
+        ("results: {mqtt: {port: 99999}}", "from 1 to 65535"),
         ("model: siamtrack-x\nstreams: {a: 'rtsp://host/x'}", "Did you mean 'siamtrack-"),
         ("tracking: {redetect_tile: 1}\nstreams: {a: 'rtsp://host/x'}", "Did you mean 'tracking.redetect_tiles'"),
     ],

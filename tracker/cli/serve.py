@@ -84,6 +84,10 @@ def check_all(config: ServeConfig) -> None:
         raise SiamTrackError(
             "There is nothing to serve: name `streams`, or a `control: {address: ...}` to add them by."
         )
+    if config.control.address is not None:
+        from tracker.web.access import parse_address
+
+        parse_address(config.control.address)
     if config.control.address is not None and importlib.util.find_spec("aiohttp") is None:
         raise SiamTrackError(
             "Control over HTTP needs the package aiohttp; `pip install aiohttp` adds it (the extra `serve` holds it)."

@@ -168,6 +168,8 @@ def _check_whole(config: ServeConfig, where: str) -> None:
         if value < 0:
             raise ConfigError(f"In {where}: {key} is {value}; it can't be negative.")
     mqtt = config.results.mqtt
+    if mqtt is not None and not 0 < mqtt.port < 65536:
+        raise ConfigError(f"In {where}: results.mqtt.port is {mqtt.port}; it is a number from 1 to 65535.")
     if mqtt is not None and mqtt.qos not in (0, 1):
         raise ConfigError(f"In {where}: results.mqtt.qos is {mqtt.qos}; it is 0 or 1.")
 
