@@ -187,7 +187,7 @@ def test_k_templates_against_one_search_are_k_matches(name: str) -> None:
 def test_cells_stand_where_the_boxes_say() -> None:
     model = build(SMALL)
     with torch.no_grad():
-        for part in model.head.boxes[-1].parameters():  # type: ignore[union-attr]
+        for part in model.head.boxes[-1].parameters():  # type: ignore[union-attr, index]
             part.zero_()
         z, x, target = pictures(SMALL, 1)
         boxes = model(z, x, target).boxes

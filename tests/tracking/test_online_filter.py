@@ -210,4 +210,4 @@ def test_turned_samples_of_the_first_frame_are_added() -> None:
         tracker.init(frames[0], boxes[0])
         assert tracker.target is not None and tracker.target.filter is not None
         weights.append(tracker.target.filter.weights)
-    assert weights[0].shape == weights[1].shape and not np.allclose(*weights)
+    assert weights[0].shape == weights[1].shape and not np.allclose(weights[0], weights[1])

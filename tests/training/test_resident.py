@@ -24,14 +24,14 @@ CPU = torch.device("cpu")
 
 def pictures(samples: int, seed: int, dtype: type = np.uint8, taught: bool = False) -> MemorySamples:
     rng = np.random.default_rng(seed)
-    labels = {
+    labels: dict[str, np.ndarray] = {
         "targets": rng.uniform(10, 20, (samples, 2, 2)).astype(np.float32),
         "boxes": rng.uniform(5, 25, (samples, 3, 4)).astype(np.float32),
         "tracks": np.arange(samples) + 100 * seed,
         "kinds": np.zeros(samples, np.int64),
         "present": rng.random((samples, 3)) < 0.8,
     }
-    features = {
+    features: dict[str, np.ndarray] = {
         name: rng.integers(0, 256, (samples, views, 3, side, side)).astype(dtype)
         for name, views, side in (("templates", 2, 17), ("searches", 3, 33))
     }

@@ -79,7 +79,11 @@ def prepare_model(config: ModelConfig, state: State) -> bytes:
     return net.g.serialize(net.metadata())
 
 
-HEADS = {"classic": ClassicHeadGraph, "boxes": BoxHeadGraph, "attention": AttentionGraph}
+HEADS: dict[str, type[ClassicHeadGraph | OnePassGraph]] = {
+    "classic": ClassicHeadGraph,
+    "boxes": BoxHeadGraph,
+    "attention": AttentionGraph,
+}
 
 
 def _head(net: Network, side: int | None = None) -> ClassicHeadGraph | OnePassGraph:

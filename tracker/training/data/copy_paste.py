@@ -81,7 +81,7 @@ class PasteViews:
         cutout = self.cutouts[index]
         if a.bend:
             margin = int(2 * a.bend * np.sqrt(cutout.shape[0] * cutout.shape[1])) + 1  # room for what moves outwards
-            cutout = bent(cv2.copyMakeBorder(cutout, *(margin,) * 4, cv2.BORDER_CONSTANT), a.bend, rng)
+            cutout = bent(np.pad(cutout, ((margin, margin), (margin, margin), (0, 0))), a.bend, rng)
             length *= np.sqrt(np.prod(np.array(cutout.shape[:2]) / (np.array(cutout.shape[:2]) - 2 * margin)))
         height, width = cutout.shape[:2]
         angle = np.radians(rng.uniform(-a.rotation, a.rotation))
