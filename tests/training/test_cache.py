@@ -14,7 +14,7 @@ import pytest
 
 from tests.training.material import MODEL, got10k, own_clips, recipe
 from tracker.cli.common import entry
-from tracker.config import Config
+from tracker.config import Config, load_config
 from tracker.datasets.tracks import DataError
 from tracker.errors import OutputError
 from tracker.model_config import ModelConfig
@@ -141,6 +141,16 @@ def test_fingerprints_of_the_first_recipes_stay() -> None:
     assert fingerprint(cache, replace(data, distractors=0.1), model) != "6ebf178cb3c93fcb"
     assert fingerprint(cache, replace(data, augment=AugmentConfig(shift=48.0, bend=0.1)), model) != "6ebf178cb3c93fcb"
     assert fingerprint(replace(cache, weights="siamtrack-s"), data, model) != "6ebf178cb3c93fcb"
+
+
+def test_the_recipe_with_attention_reads_the_cache_of_siamtrack_s() -> None:
+    marks = set()
+    for name in ("siamtrack-s", "siamtrack-s-attention"):
+        config = load_config(name)
+        pairs = pair_config(config.train["data"])
+        marks.add((pairs.cache.path, fingerprint(pairs.cache, pairs.material, config.model)))
+        assert config.model.head == ("attention" if name.endswith("attention") else "boxes")
+    assert len(marks) == 1
 
 
 def test_features_of_frozen_stages(config: Config, tmp_path: Path) -> None:
