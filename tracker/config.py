@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tracker.config_merge import merge
-from tracker.errors import ConfigError
-from tracker.model_config import ModelConfig
+from tracker.model_config import ModelConfig, check_sizes
 from tracker.settings import LARGEST, Checked, setting
 from tracker.yaml_files import read_yaml
 
@@ -264,21 +263,6 @@ class Config(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_sizes(self.model, self.tracking)
-
-
-def check_sizes(model: ModelConfig, tracking: TrackingConfig) -> None:
-    """Raises where a search window of the tracking section can't hold the model's template.
-
-    Raises:
-        ConfigError: With the window and the template.
-    """
-    for name in ("steady_size", "redetect_size"):
-        size = getattr(tracking, name)
-        if size and size < model.template_size:
-            raise ConfigError(
-                f"tracking.{name} is {size}; a search window must be at least as large as the template, "
-                f"which is {model.template_size} pixels (model.template_size), and 0 takes the usual one."
-            )
 
 
 def load_config(path: str | Path | None = None, overrides: Sequence[str] = (), base: Config | None = None) -> Config:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from tracker.errors import ConfigError
 from tracker.settings import Checked, setting
@@ -54,4 +55,23 @@ class ModelConfig(Checked, section="model"):
             raise ConfigError(
                 f"model.head_channels is {self.head_channels} and model.attention_heads {self.attention_heads}; the "
                 "channels of the head are shared out to the heads of the attention, so take a divisor of their number."
+            )
+
+
+def check_sizes(model: ModelConfig, tracking: Any) -> None:
+    """Raises where a search window of the tracking section can't hold the model's template.
+
+    Args:
+        model: The section `model`.
+        tracking: The section `tracking`, a `tracker.config.TrackingConfig`.
+
+    Raises:
+        ConfigError: With the window and the template.
+    """
+    for name in ("steady_size", "redetect_size"):
+        size = getattr(tracking, name)
+        if size and size < model.template_size:
+            raise ConfigError(
+                f"tracking.{name} is {size}; a search window must be at least as large as the template, "
+                f"which is {model.template_size} pixels (model.template_size), and 0 takes the usual one."
             )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from tracker.cli import health
 from tracker.cli.common import DONE, FAILED_MIDWAY, Parser, add_version
 from tracker.cli.health import Line
+from tracker.cli.machine import first_line
 
 
 def build_parser() -> Parser:
@@ -63,9 +64,7 @@ def guarded(check: Callable[[], list[Line]], title: str) -> list[Line]:
     try:
         return check()
     except Exception as error:  # a report must survive whatever a broken installation throws
-        return [
-            Line(title.lower(), f"could not be looked at: {type(error).__name__}: {health.first_line(error)}", ok=False)
-        ]
+        return [Line(title.lower(), f"could not be looked at: {type(error).__name__}: {first_line(error)}", ok=False)]
 
 
 if __name__ == "__main__":

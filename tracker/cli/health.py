@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tracker._version import __version__
+from tracker.cli.machine import cpu_name, first_line
 
 REQUIRED = {
     "torch": "torch",
@@ -74,16 +75,6 @@ def system() -> list[Line]:
         Line("python", f"{platform.python_version()} ({sys.executable})", ok=sys.version_info >= (3, 10)),
         Line("system", f"{platform.platform()}, {cpu_name()}, {threads} threads usable"),
     ]
-
-
-def cpu_name() -> str:
-    """The processor's name as the system tells it."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for row in info.read_text(errors="replace").splitlines():
-            if row.startswith("model name"):
-                return row.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def packages() -> list[Line]:
@@ -284,11 +275,6 @@ def _version(name: str, module: str = "") -> str:
             continue
         return version if candidate == name else f"{version} ({candidate})"
     return str(getattr(sys.modules.get(module), "__version__", ""))
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of what an exception says, or its name."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _hint(error: BaseException) -> str:

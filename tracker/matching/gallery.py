@@ -14,7 +14,7 @@ from tracker.errors import ConfigError, SourceError
 from tracker.files import suggest
 from tracker.matching.calibration import Calibration, calibrate
 from tracker.matching.gallery_file import GalleryError, View, read_arrays, write_arrays
-from tracker.matching.hits import Hit, best_things
+from tracker.matching.hits import Hit, best_things, faiss_index
 from tracker.matching.matcher import Embeddings, Matcher, Verdict, compare, decide, unit
 
 MANY = 100_000
@@ -274,14 +274,9 @@ class Gallery:
 
     def _nearest(self, queries: Embeddings, count: int) -> list[list[Hit]] | None:
         """By FAISS, if it is installed."""
-        try:
-            import faiss
-        except ImportError:
-            return None
+        self._index = faiss_index(self.vectors, self.energy) if self._index is None else self._index
         if self._index is None:
-            kind = faiss.IndexFlatL2 if self.energy == "euclidean" else faiss.IndexFlatIP
-            self._index = kind(self.vectors.shape[1])
-            self._index.add(self.vectors)
+            return None
         sign, near = -1.0 if self.energy == "euclidean" else 1.0, 20 * count
         out: list[list[Hit]] = []
         # A thing with many references may fill all places: then look further.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,3 +55,14 @@ def best_things(
             if len(hits) == count:
                 break
     return list(hits.values())
+
+
+def faiss_index(vectors: NDArray[np.float32], energy: str) -> Any | None:
+    """An exact index of the package faiss over (N, D) references; None where it is not installed."""
+    try:
+        import faiss
+    except ImportError:
+        return None
+    index = (faiss.IndexFlatL2 if energy == "euclidean" else faiss.IndexFlatIP)(vectors.shape[1])
+    index.add(vectors)
+    return index

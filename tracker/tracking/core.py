@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tracker.config import TrackingConfig, check_sizes
+from tracker.config import TrackingConfig
 from tracker.crops import Crop, SearchRegion, context_side, mean_colour
 from tracker.geometry import check_box
 from tracker.model.backbone_specs import SPECS
+from tracker.model_config import check_sizes
 from tracker.runtime.base import Engine, Response
 from tracker.tracking.confidence import check_weights, confidence_features, probability
 from tracker.tracking.decode import Decoded, Weighed, decode_scales, weigh_boxes
@@ -39,8 +40,7 @@ class Core:
         sizes: Sides of template and search crop.
         window: Side of the windows that a LOST target is searched in.
         uncompared_channels: How many of the last channels of an embedding are not compared; the last of them is the
-            target's share of each cell
-            (padded backbones). 0: none, and all cells count.
+            target's share of each cell (padded backbones). 0: none, and all cells count.
         active: Whether states and what follows from them are in use: they need a calibrated score.
         steady: Whether a target that hardly moves is looked for in a smaller window.
         factors: Size of each search window against the middle one.
@@ -73,13 +73,8 @@ class Core:
         size, centre = np.maximum(np.array([w, h]), 1.0), np.array([x + w / 2, y + h / 2])
         fill = mean_colour(frame)
         view = self.view(frame, centre, size, fill, 0)
-        target = Target(
-            centre,
-            size,
-            size.copy(),
-            fill,
-            TemplateBank.of(self.engine, [view], uncompared_channels=self.uncompared_channels),
-        )
+        bank = TemplateBank.of(self.engine, [view], uncompared_channels=self.uncompared_channels)
+        target = Target(centre, size, size.copy(), fill, bank)
         self.fit_online_filter(target, frame)
         return target
 
@@ -225,11 +220,8 @@ class Core:
         """An observation of a decoded place: its features and score."""
         w, h = (size * crop.scale).tolist()
         values = confidence_features(place, (w, h), self.stride, crop.size, target.reference_logit, target.online_peak)
-        weights = (
-            self.config.confidence
-            if place.online is not None
-            else self.config.confidence_plain or self.config.confidence
-        )
+        plain = self.config.confidence_plain or self.config.confidence
+        weights = plain if place.online is None else self.config.confidence
         score = float(probability(values, weights)) if weights else place.score
         return Observation(place, crop, values, score, weighed, size, embedding)
 
