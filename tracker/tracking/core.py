@@ -17,7 +17,7 @@ from tracker.model_config import check_sizes
 from tracker.runtime.base import Engine, Response
 from tracker.tracking.confidence import check_weights, confidence_features, probability
 from tracker.tracking.decode import Decoded, Weighed, decode_scales, weigh_boxes
-from tracker.tracking.identity import mistaken
+from tracker.tracking.identity import in_question, is_distractor
 from tracker.tracking.motion import CameraMotion
 from tracker.tracking.observation import Observation, clean
 from tracker.tracking.online_filter import OnlineFilter, first_windows
@@ -253,7 +253,9 @@ class Core:
             standing = observation.found.score if target.drop(observation.logit) <= self.config.lost_drop else 0.0
             before = target.belief
             target.belief = next_belief(before, observation.score, self.config, standing)
-            if mistaken(self, target, before, observation, frame):
+            if in_question(self, target, before, observation) and is_distractor(
+                self, target, observation, frame, strict=False
+            ):
                 target.belief = replace(target.belief, state=TrackState.LOST, level=before.level)
                 target.lose()
                 return replace(observation, score=0.0)

@@ -32,21 +32,20 @@ AMBIGUOUS = 0.1
 """Difference of cosines below which the embeddings don't tell two things apart."""
 
 
-def mistaken(core: Core, target: Target, before: Belief, observation: Observation, frame: Image) -> bool:
-    """Whether a followed target has gone over to another: asked where it jumped while the score fell, or is sure again.
+def in_question(core: Core, target: Target, before: Belief, observation: Observation) -> bool:
+    """Whether a followed target may have gone over to another: it jumped while the score fell, or is sure again.
 
     Args:
         core: The steps of a frame.
         target: With its belief after this frame.
         before: Its belief in the frame before.
         observation: Of this frame.
-        frame: The picture.
     """
     asked = before.state is TrackState.UNCERTAIN and target.belief.state is TrackState.TRACKING
     if not asked and before.relative(observation.score) < core.config.uncertain_score:
         step = float(np.linalg.norm(observation.place[0] - target.place[0]))
         asked = step > JUMP * float(np.sqrt(np.prod(target.size)))
-    return asked and is_distractor(core, target, observation, frame, strict=False)
+    return asked
 
 
 def is_distractor(core: Core, target: Target, observation: Observation, frame: Image, strict: bool = True) -> bool:
