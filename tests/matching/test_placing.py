@@ -59,6 +59,12 @@ def test_the_response_is_the_cosine_of_embedded_windows(twins: Twins) -> None:
     assert np.unravel_index(values.argmax(), values.shape) == (40 // stride, 64 // stride)
 
 
+def test_surroundings_give_way_where_there_is_no_room(twins: Twins) -> None:
+    image = picture(4)
+    found = place(twins, image, (60, 40, 40, 40), image[30:90], (1.0,), context=2.0)
+    assert np.allclose(found.box, (60, 10, 40, 40), atol=5)
+
+
 def test_what_cannot_be_placed(twins: Twins) -> None:
     with pytest.raises(BoxError):
         place(twins, picture(), (500, 500, 10, 10), picture())

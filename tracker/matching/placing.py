@@ -119,7 +119,9 @@ def place(
     x, y, w, h = check_box(box, width, height)
     given, stride = twins.config.input, int(twins.side(FIRST).stride)  # type: ignore[arg-type]
     context = context or given.context
-    left, top, side = square((x, y, w, h), first, context * max(w, h))
+    # Surroundings only as far as the second picture has room for them.
+    room = max(min(second.shape[:2]) / min(scales), w, h)
+    left, top, side = square((x, y, w, h), first, min(context * max(w, h), room))
     # A square that the picture's edge cuts short keeps its scale: it has fewer cells.
     wanted = given.width / given.context * side / max(w, h)
     n = max(round(wanted / stride), 1) * stride
