@@ -176,6 +176,18 @@ def test_trackeval_reads_mot(walk: Clip, tmp_path: Path) -> None:
     readers.check_trackeval(tmp_path / "mot", walk, tmp_path / "results")
 
 
+@pytest.mark.parametrize(("name", "folder"), [("yolo", "labels/train"), ("voc", "Annotations")])
+def test_a_short_visit_in_a_long_clip_is_not_lost_among_empty_files(name: str, folder: str, tmp_path: Path) -> None:
+    clip = Clip("long", 640, 360, 5000, Fraction(25))
+    target = new_target(1, 5000, "a", "car")
+    target.boxes[2000:2010], target.scores[:] = (10, 10, 50, 40), 1.0
+    clip.targets.append(target)
+    lost = write(name, [clip], tmp_path)
+    frames = sorted(int(file.stem.split("_")[-1]) for file in (tmp_path / folder).iterdir())
+    assert len(frames) == 20 and set(range(2000, 2010)) <= set(frames) and frames[0] == 0 and frames[-1] == 4999
+    assert any("4980 of 5000 frames are left out" in sentence for sentence in lost)
+
+
 @pytest.mark.parametrize("name", [name for name, kind in FORMATS.items() if kind.read])
 def test_our_readers_give_the_same_boxes(name: str, walk: Clip, tmp_path: Path) -> None:
     path = tmp_path / f"x{FORMATS[name].suffix}"

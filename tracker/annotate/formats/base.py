@@ -59,6 +59,27 @@ def annotated_frames(clip: Clip) -> list[int]:
     return [int(k) for k in np.flatnonzero(known)]
 
 
+def picture_frames(clip: Clip) -> list[int]:
+    """The frames for formats with a file per picture: all with a box, and of those that are known to have none at most
+    as many, spread evenly: a target that is there for seconds of an hour would else be lost among empty pictures."""
+    there = np.zeros(clip.frame_count, bool)
+    for target in clip.targets:
+        there |= target.present
+    empty = [k for k in annotated_frames(clip) if not there[k]]
+    most = int(there.sum())
+    if len(empty) > most:
+        empty = [empty[round(k)] for k in np.linspace(0, len(empty) - 1, most)]
+    return sorted({*map(int, np.flatnonzero(there)), *empty})
+
+
+def thinned(clips: Sequence[Clip]) -> list[str]:
+    """What `picture_frames` leaves out, as a sentence."""
+    known = sum(len(annotated_frames(clip)) for clip in clips)
+    kept = sum(len(picture_frames(clip)) for clip in clips)
+    left = f"{known - kept} of {known} frames are left out: they show no target, and as many such frames are kept as others."
+    return [left] if kept < known else []
+
+
 def cannot_hold(clips: Sequence[Clip], what: dict[str, str]) -> list[str]:
     """Sentences on what is in the clips and not in the format.
 

@@ -14,10 +14,11 @@ from pathlib import Path
 from tracker.annotate.clip import AnnotationError, Clip
 from tracker.annotate.formats.base import (
     Collector,
-    annotated_frames,
     cannot_hold,
     frame_file,
     parse_frame_file,
+    picture_frames,
+    thinned,
     write_frames,
 )
 from tracker.annotate.formats.xmltext import parse_xml, text_of, xml_bytes
@@ -37,7 +38,7 @@ def write(clips: Sequence[Clip], path: Path, pictures: bool = False) -> list[str
     """Annotations/ (and JPEGImages/) in the folder `path`."""
     for clip in clips:
         shown = [(target, target.present) for target in clip.targets]
-        frames = annotated_frames(clip)
+        frames = picture_frames(clip)
         for frame in frames:
             root = xml.Element("annotation")
             name = frame_file(clip, frame)
@@ -63,7 +64,7 @@ def write(clips: Sequence[Clip], path: Path, pictures: bool = False) -> list[str
             write_atomic(path / "Annotations" / f"{Path(name).stem}.xml", xml_bytes(root))
         if pictures:
             write_frames(clip, path / "JPEGImages", frames)
-    return cannot_hold(clips, LOST)
+    return cannot_hold(clips, LOST) + thinned(clips)
 
 
 def read(path: Path) -> list[Clip]:

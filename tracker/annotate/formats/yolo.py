@@ -15,11 +15,12 @@ import yaml
 from tracker.annotate.clip import AnnotationError, Clip
 from tracker.annotate.formats.base import (
     Collector,
-    annotated_frames,
     cannot_hold,
     frame_file,
     labels,
     parse_frame_file,
+    picture_frames,
+    thinned,
     write_frames,
 )
 from tracker.files import write_atomic
@@ -39,12 +40,12 @@ LOST = {
 
 
 def write(clips: Sequence[Clip], path: Path, pictures: bool = False) -> list[str]:
-    """Labels (and pictures) into the folder `path`; frames without any target get an empty file, which YOLO reads as
-    background."""
+    """Labels (and pictures) into the folder `path`; some frames without any target get an empty file, which
+    YOLO reads as background."""
     names = labels(clips)
     for clip in clips:
         shown = [(target, target.present) for target in clip.targets]
-        frames = annotated_frames(clip)
+        frames = picture_frames(clip)
         for frame in frames:
             lines = []
             for target, present in shown:
@@ -68,7 +69,7 @@ def write(clips: Sequence[Clip], path: Path, pictures: bool = False) -> list[str
         "sizes": sizes,
     }
     write_atomic(path / "data.yaml", yaml.safe_dump(data, sort_keys=False, allow_unicode=True))
-    return cannot_hold(clips, LOST)
+    return cannot_hold(clips, LOST) + thinned(clips)
 
 
 def read(path: Path) -> list[Clip]:
