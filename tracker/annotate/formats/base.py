@@ -76,7 +76,7 @@ def thinned(clips: Sequence[Clip]) -> list[str]:
     """What `picture_frames` leaves out, as a sentence."""
     known = sum(len(annotated_frames(clip)) for clip in clips)
     kept = sum(len(picture_frames(clip)) for clip in clips)
-    left = f"{known - kept} of {known} frames are left out: no target is in them, as many of them as of others are kept."
+    left = f"{known - kept} of {known} frames are left out: without a target; as many of them as of others are kept."
     return [left] if kept < known else []
 
 
