@@ -3,9 +3,8 @@
 import signal
 
 if __name__ == "__main__":  # worker processes import this file again
-    signal.signal(
-        signal.SIGINT, signal.SIG_DFL
-    )  # until the command handles it: Ctrl-C ends the start without a traceback
+    # Until the command handles it: Ctrl-C ends the start without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     from tracker.cli.common import entry
 
     raise SystemExit(entry("tune"))
