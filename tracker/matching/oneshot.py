@@ -55,7 +55,8 @@ def lake_runs(path: Path) -> list[Episode]:
                 lists = sorted(name for name in archive.namelist() if name.endswith("class_labels.txt"))
                 texts = {name: archive.read(name).decode() for name in lists}
         except (OSError, zipfile.BadZipFile) as error:
-            raise SourceError(f"The runs {path} can't be read: {error}.") from None
+            why = error.strerror if isinstance(error, OSError) else error
+            raise SourceError(f"The runs {path} can't be read: {why}.") from None
 
         def sample(name: str, prefix: str) -> Sample:
             return Sample(path, prefix + name)
