@@ -220,6 +220,7 @@ def test_prepare_preview_and_measure(
     monkeypatch.chdir(tmp_path)
     assert entry("prepare", ["--config", file, "--preview", "sheet.png", "train.data.material.distractors=0.5"]) == 0
     picture = cv2.imread(str(tmp_path / "sheet.png"))
+    assert picture is not None
     assert picture.shape[0] > 600 and picture.shape[1] > 600 and not (tmp_path / "cache").exists()
     assert (
         entry("prepare", ["--config", file, "--preview", "sheet.png"]) == 2 and "--overwrite" in capsys.readouterr().err
