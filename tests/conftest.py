@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
@@ -12,6 +13,9 @@ import pytest
 # A shell that starts the tests in the background makes them, and the tools they start, deaf to Ctrl-C, which some of
 # them send.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# The engine is not chosen by measuring: tests, and the tools that they start, give the same on every machine.
+os.environ["SIAMTRACK_ENGINE"] = "onnxruntime"
 
 
 def moving_square(

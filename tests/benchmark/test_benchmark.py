@@ -6,17 +6,22 @@ import json
 import mmap
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from tests.cli.helpers import tiny_model, tool
+from tests.evaluation.trees import otb_tree
 from tracker.benchmark.measure import synthetic_clip
+from tracker.benchmark.motion import in_motion
 from tracker.benchmark.report import markdown
 from tracker.benchmark.series import Series, in_pairs
 from tracker.benchmark.soak import soak
 from tracker.benchmark.targets import windows
 from tracker.config import Config, TrackingConfig
+from tracker.datasets.base import has_area
+from tracker.datasets.registry import load_dataset
 from tracker.geometry import is_valid
 from tracker.model_config import ModelConfig
 
@@ -149,3 +154,44 @@ def test_soak_sees_memory_that_grows() -> None:
 def test_report_without_parts_is_still_a_report() -> None:
     facts = {"model": "m", "engine": "e", "command": "c", "clip": "s", "machine": {"date": "d"}, "rss_mb": 1.0}
     assert markdown(facts).startswith("# Speed of m")
+
+
+class Stepping:
+    """A tracker that needs so many seconds for a frame, and says LOST in every second one."""
+
+    def __init__(self, clock: list[float], seconds: float) -> None:
+        self.clock, self.seconds, self.count = clock, seconds, 0
+
+    def init(self, image: np.ndarray, box: np.ndarray) -> None:
+        self.box, self.count = box, 0
+
+    def update(self, image: np.ndarray) -> SimpleNamespace:
+        self.count += 1
+        lost = self.count % 2 == 0
+        self.clock[0] += self.seconds * (3 if lost else 1)
+        return SimpleNamespace(box=self.box, state=SimpleNamespace(value="lost" if lost else "tracking"))
+
+
+def test_motion_counts_whole_sequences_and_tells_lost_frames_apart(tmp_path: Path) -> None:
+    otb_tree(tmp_path)
+    sequences = load_dataset("otb", tmp_path).sequences
+    clock, told = [0.0], []
+    trackers = {"ours": Stepping(clock, 0.01), "other": Stepping(clock, 0.02)}
+    found = in_motion(trackers, sequences, lambda: clock[0], told.append)
+    ours, other = found["total"]["ours"], found["total"]["other"]
+    assert ours["frames"] == sum(len(s) - 1 - int(np.argmax(has_area(s.truth))) for s in sequences)
+    assert other["to_first"] == pytest.approx(2) and ours["to_first"] == 1
+    assert ours["followed_ms"] == pytest.approx(10) and ours["lost_ms"] == pytest.approx(30)
+    assert ours["auc"] == other["auc"] and 0 < ours["lost_share"] <= 0.5
+    assert set(found["sequences"]) == {s.name for s in sequences} and len(told) == len(sequences)
+
+
+def test_the_part_motion_by_command(tmp_path: Path) -> None:
+    model = tiny_model(tmp_path / "tiny.safetensors")
+    otb_tree(tmp_path / "otb")
+    args = ["--model", model, "--parts", "motion", "--compare", f"model:{model}@torch"]
+    done = tool("benchmark", *args, "--dataset", "otb", "--root", tmp_path / "otb", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "In motion" in done.stdout and "flags:" in done.stdout and "@torch" in done.stdout
+    wrong = tool("benchmark", *args, cwd=tmp_path)
+    assert wrong.returncode == 2 and "--dataset NAME and --root DIR" in wrong.stderr

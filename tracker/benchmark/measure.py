@@ -21,6 +21,7 @@ from tracker.benchmark.series import Series, in_pairs
 from tracker.media.draw import draw_tracks
 from tracker.media.sources.open import open_source
 from tracker.model.checkpoint import LoadedModel
+from tracker.runtime.processor import processor
 from tracker.runtime.select import build_engine
 from tracker.tracking.tracker import SiamTracker
 from tracker.types import Box, Frame, Image
@@ -155,16 +156,12 @@ def machine() -> dict[str, str]:
     import importlib.metadata as metadata
     import os
 
-    name = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
-    except OSError:
-        pass  # not Linux: the platform module's name has to do
+    name, flags = processor()
     versions = {p: metadata.version(p) for p in ("onnxruntime", "torch", "numpy", "opencv-python") if _installed(p)}
     return {
         "date": time.strftime("%Y-%m-%d"),
         "processor": f"{name}, {os.cpu_count()} cores",
+        "flags": ", ".join(flags) or "not known",
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         **versions,
     }

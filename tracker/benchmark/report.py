@@ -53,6 +53,8 @@ def markdown(results: Results) -> str:
             ],
         )
         lines += [""]
+    if "motion" in results:
+        lines += _motion(results["motion"])
     if "network" in results:
         lines += ["## The network", ""]
         lines += table(["part", "GMAC"], [[k, f"{v:.4f}"] for k, v in results["network"]["gigamacs"].items()])
@@ -88,6 +90,22 @@ def markdown(results: Results) -> str:
         lines += [""]
     lines += [f"Memory of the process: {results['rss_mb']:.0f} MB.", ""]
     return "\n".join(lines)
+
+
+def _motion(motion: Results) -> list[str]:
+    total = motion["total"]
+    count, frames = len(motion["sequences"]), int(next(iter(total.values()))["frames"])
+    names = {"ms": "CPU ms a frame", "to_first": "CPU, ours = 1", "auc": "AUC", "lost_share": "LOST"}
+    names |= {"followed_ms": "ms, followed", "lost_ms": "ms, LOST"}
+    kinds = {"ms": ".2f", "to_first": ".2f", "auc": ".3f", "lost_share": ".1%", "followed_ms": ".2f", "lost_ms": ".2f"}
+    rows = [[name, *(format(row[key], kinds[key]) for key in names)] for name, row in total.items()]
+    lines = [f"## In motion: {count} sequences as they are, {frames} frames, in turns, one thread", ""]
+    lines += [*table(["tracker", *names.values()], rows), ""]
+    each = [
+        [name, *(f"{row['ms']:.2f} ({row['auc']:.3f})" for row in rows.values())]
+        for name, rows in motion["sequences"].items()
+    ]
+    return [*lines, "CPU ms a frame (AUC):", "", *table(["sequence", *total], each), ""]
 
 
 def _threads(number: str) -> str:

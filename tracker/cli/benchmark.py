@@ -16,10 +16,12 @@ from tracker.errors import BoxError, ConfigError, OutputError, SourceError
 from tracker.runtime.select import default_threads
 
 PARTS = ("stages", "compare", "network", "targets", "sizes")
+ALL_PARTS = (*PARTS, "motion")
 EPILOG = """examples:
   siamtrack benchmark
   siamtrack benchmark --video clip.mp4 --box 368,190,32,27 --compare opencv:nano --model-dir nanotrack --classic \\
       --output speed
+  siamtrack benchmark --parts motion --dataset otb --root OTB --compare opencv:nano --model-dir nanotrack
   siamtrack benchmark --parts none --soak 10000"""
 
 
@@ -44,8 +46,16 @@ def build_parser() -> argparse.ArgumentParser:
     )
     clip.add_argument("--box", type=parse_box, metavar="x,y,w,h", help="target in the first frame of --video")
     clip.add_argument("--frames", type=whole_number(10), default=200, metavar="N", help="frames to track")
+    clip.add_argument("--dataset", metavar="NAME", help="annotated sequences for the part motion")
+    clip.add_argument(
+        "--root", type=Path, nargs="+", metavar="DIR", help="folder of the data set; several of one layout"
+    )
+    clip.add_argument("--subset", metavar="NAME", help="split of the data set, where it has some")
+    clip.add_argument("--sequences", metavar="GLOB", help="only sequences whose names match")
     parts = parser.add_argument_group("what is measured")
-    parts.add_argument("--parts", default=",".join(PARTS), metavar="LIST", help=f"some of {','.join(PARTS)}, or none")
+    parts.add_argument(
+        "--parts", default=",".join(PARTS), metavar="LIST", help=f"some of {','.join(ALL_PARTS)}, or none"
+    )
     parts.add_argument(
         "--threads",
         type=whole_number(1),
@@ -72,7 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--compare",
         action="append",
         default=[],
-        metavar="opencv:NAME",
+        metavar="opencv:NAME|model:NAME[@ENGINE]",
         help="a tracker to time in turns; may be repeated",
     )
     parts.add_argument("--model-dir", metavar="DIR", help="folder with the model files of OpenCV's trackers")
@@ -142,6 +152,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             trackers["SiamFC AlexNet, 3 scales, torch eager"] = measure.make_tracker(classic_model(), "cpu", "torch", 1)
             rarely["SiamFC AlexNet, 3 scales, torch eager"] = 8
         results["compare"] = measure.in_turns(trackers, clip, rarely)
+    if "motion" in parts:
+        _say("motion")
+        results["motion"] = _in_motion(args, {model.name: tracker(), **others})
     if "network" in parts:
         _say("network")
         results["network"] = _network(model, tracker(), clip)
@@ -169,6 +182,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(path, file=sys.stderr)
     print(report.markdown(results))
     return DONE
+
+
+def _in_motion(args: argparse.Namespace, trackers: dict[str, Any]) -> dict[str, Any]:
+    from tracker.benchmark.motion import in_motion
+    from tracker.datasets.registry import load_dataset, with_truth
+
+    sets = [load_dataset(args.dataset, root, args.subset, args.sequences) for root in args.root]
+    sequences = [sequence for one in sets for sequence in with_truth(one, "measured on").sequences]
+    return in_motion(trackers, sequences, tell=lambda text: print(text, file=sys.stderr, flush=True))
 
 
 def classic_model() -> Any:
@@ -204,8 +226,12 @@ def _network(model: Any, tracker: Any, clip: Any) -> dict[str, Any]:
 def _parts(args: argparse.Namespace) -> list[str]:
     wanted = [] if args.parts == "none" else [part.strip() for part in args.parts.split(",") if part.strip()]
     for part in wanted:
-        if part not in PARTS:
-            raise ConfigError(f"The part {part!r} is unknown; there are {', '.join(PARTS)}, and none.")
+        if part not in ALL_PARTS:
+            raise ConfigError(f"The part {part!r} is unknown; there are {', '.join(ALL_PARTS)}, and none.")
+    if ("motion" in wanted) != bool(args.dataset and args.root):
+        raise ConfigError(
+            "The part motion goes over annotated sequences: give it, --dataset NAME and --root DIR together."
+        )
     if args.video and args.box is None:
         raise BoxError("--video needs --box x,y,w,h: the target in its first frame, in pixels.")
     if args.box is not None and not args.video:
@@ -222,14 +248,22 @@ def _check_output(folder: Path | None, overwrite: bool) -> None:
 
 
 def _others(args: argparse.Namespace) -> dict[str, Any]:
+    from tracker.benchmark.measure import make_tracker
     from tracker.evaluation.baselines import OpenCVBaseline
+    from tracker.model.checkpoint import load_model
 
-    out = {}
+    out: dict[str, Any] = {}
     for text in args.compare:
         kind, _, name = text.partition(":")
-        if kind != "opencv" or not name:
-            raise ConfigError(f"--compare {text!r} isn't known; write opencv:NAME, for example opencv:csrt.")
-        out[text] = OpenCVBaseline(name, args.model_dir)
+        if kind not in ("opencv", "model") or not name:
+            raise ConfigError(
+                f"--compare {text!r} isn't known; write opencv:NAME, for example opencv:csrt, or model:NAME[@ENGINE]."
+            )
+        if kind == "opencv":
+            out[text] = OpenCVBaseline(name, args.model_dir)
+            continue
+        name, _, engine = name.partition("@")
+        out[text] = make_tracker(load_model(name, overrides=args.overrides), args.device, engine or args.engine, 1)
     return out
 
 

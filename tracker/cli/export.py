@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracker.cli.common import DONE, Parser, RawEpilog, add_version, whole_number
 from tracker.cli.model_options import DEFAULT_MODEL
-from tracker.errors import ConfigError, DeviceError, OutputError
+from tracker.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
     from tracker.datasets.base import SequenceData
@@ -46,11 +45,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="onnx, torch (torch.export, .pt2) or both",
     )
     out.add_argument("--overwrite", action="store_true", help="replace files that exist")
-    small = parser.add_argument_group(
-        "int8", "Pays on CPUs with int8 dot products (VNNI, AMX, ARM dotprod) alone; needs the package onnx."
-    )
+    small = parser.add_argument_group("int8", "Pays on CPUs with int8 dot products (VNNI, AMX, ARM dotprod) alone.")
     small.add_argument(
-        "--int8", action="store_true", help="also write int8 ONNX files, calibrated on crops of the data set given here"
+        "--int8",
+        action="store_true",
+        help="also write int8 ONNX files, calibrated on crops of the data set given here, and NAME.int8.json, which "
+        "beside NAME.safetensors gives the tracker its engine onnxruntime-int8",
     )
     small.add_argument(
         "--dataset",
@@ -61,7 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     small.add_argument("--subset", metavar="NAME", help="split of the data set, where it has some")
     small.add_argument("--sequences", metavar="GLOB", help="only sequences whose names match")
     small.add_argument("--crops", type=whole_number(1), default=64, metavar="N", help="calibration crops")
-    small.add_argument("--no-cost", action="store_true", help="don't track the second half to measure the cost")
+    small.add_argument("--no-cost", action="store_true", help="calibrate on all, measure no cost")
     add_version(parser)
     return parser
 
@@ -81,7 +81,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     model = load_model(args.model)
     plans = {form: file_names(args.output, model.name, form) for form in args.format}
     if args.int8:
-        plans["int8"] = file_names(args.output, model.name, "onnx", "-int8")
+        ranges = args.output / f"{model.name}.int8.json"
+        plans["int8"] = {**file_names(args.output, model.name, "onnx", "-int8"), "ranges": ranges}
     _check(args.output, [path for files in plans.values() for path in files.values()], args.overwrite)
     data = _calibration(args) if args.int8 else None
     args.output.mkdir(parents=True, exist_ok=True)
@@ -112,36 +113,38 @@ def _check(folder: Path, files: list[Path], overwrite: bool) -> None:
 
 
 def _calibration(args: argparse.Namespace) -> Sequence[SequenceData]:
-    """The sequences for --int8, and what it needs, before anything is written.
+    """The sequences for --int8, read before anything is written.
 
     Raises:
-        SiamTrackError: The data set can't be read, or a package is missing.
+        SiamTrackError: The data set can't be read.
     """
     from tracker.datasets.registry import load_dataset, with_truth
 
-    if importlib.util.find_spec("onnx") is None:
-        raise DeviceError("--int8 needs the package onnx: pip install onnx adds it.")
     return with_truth(load_dataset(args.dataset, args.root, args.subset, args.sequences), "calibrated on").sequences
 
 
 def _write_int8(
     args: argparse.Namespace, model: LoadedModel, files: dict[str, Path], sequences: Sequence[SequenceData]
 ) -> None:
-    from tracker.export.files import write_whole
-    from tracker.export.quantize import accuracy_cost, quantize, shots
+    from tracker.export.quantize import accuracy_cost, calibrate, quantized, shots
+    from tracker.files import write_atomic
+    from tracker.runtime.ranges import save_ranges
 
-    half = max(1, len(sequences) // 2)
+    half = len(sequences) if args.no_cost else max(1, len(sequences) // 2)
     crops = shots(model, sequences[:half], args.crops)
-    small = quantize(model, crops)
-    for branch, path in files.items():
-        write_whole(path, small[branch])
+    ranges = calibrate(model, crops)
+    for branch, data in quantized(model, ranges).items():
+        write_atomic(files[branch], data)
+    notes = {"crops": len(crops), "sequences": half, "dataset": args.dataset}
     print(f"int8 calibrated on {len(crops)} crops of {half} sequences")
-    rest = sequences[half:]
+    rest, cost = sequences[half:], None
     if args.no_cost or not rest:
-        print("accuracy cost not measured" + ("" if rest else ": there is only one sequence"))
-        return
-    cost = accuracy_cost(model, small, rest)
-    print(
-        f"accuracy on the other {len(rest)} sequences ({cost.frames} frames): mean overlap {cost.float32:.4f} in "
-        f"float32, {cost.int8:.4f} in int8, a cost of {cost.float32 - cost.int8:+.4f}"
-    )
+        print("accuracy cost not measured" + ("" if args.no_cost else ": there is only one sequence"))
+    else:
+        both = accuracy_cost(model, ranges, rest)
+        cost = round(both.float32 - both.int8, 5)
+        print(
+            f"accuracy on the other {len(rest)} sequences ({both.frames} frames): mean overlap {both.float32:.4f} in "
+            f"float32, {both.int8:.4f} in int8, a cost of {cost:+.4f}"
+        )
+    save_ranges(files["ranges"], model, ranges, notes, cost)

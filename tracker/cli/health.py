@@ -231,7 +231,19 @@ def engines() -> list[Line]:
             providers = onnxruntime.get_available_providers()
             text += f" ({', '.join(name.removesuffix('ExecutionProvider') for name in providers)})"
         lines.append(Line(module, text))
-    return lines
+    return [*lines, _chosen_engine()]
+
+
+def _chosen_engine() -> Line:
+    """What --engine auto stands for here with the default model, and what that was chosen by."""
+    from tracker.cli.common import DEFAULT_MODEL
+    from tracker.model.checkpoint import load_model
+    from tracker.runtime.processor import processor
+    from tracker.runtime.select import resolve_engine
+
+    name, reason = resolve_engine(load_model(DEFAULT_MODEL))
+    flags = ", ".join(processor()[1]) or "not known"
+    return Line("--engine auto", f"{name}: {reason}; flags of the processor: {flags}")
 
 
 def models() -> list[Line]:

@@ -41,7 +41,16 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         help="where the network runs; auto takes CUDA when present",
     )
     group.add_argument(
-        "--engine", default="auto", metavar="auto|NAME", help="what runs the network, for example torch or onnxruntime"
+        "--engine",
+        default="auto",
+        metavar="auto|NAME",
+        help="what runs the network, for example torch or onnxruntime; auto takes the fastest on this processor, which "
+        "is timed once (`siamtrack doctor` says which)",
+    )
+    group.add_argument(
+        "--thorough",
+        action="store_true",
+        help="search for a LOST target without a limit on the work of a frame: found sooner, at several times the time",
     )
 
 
@@ -75,6 +84,8 @@ def load_tracker(args: argparse.Namespace, live: bool = False) -> SiamTracker:
     from tracker.tracking.tracker import SiamTracker
 
     overrides = list(args.overrides)
+    if args.thorough:
+        overrides.insert(0, "tracking.redetect_work=0")
     if live and args.config is None:
         overrides.insert(0, f"tracking.redetect_budget_ms={LIVE_BUDGET_MS}")
     return SiamTracker.from_pretrained(

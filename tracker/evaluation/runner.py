@@ -190,7 +190,7 @@ def make_tasks(dataset: Dataset, specs: list[TrackerSpec], protocol: Protocol) -
     its data."""
     tasks = []
     contents = {sequence.name: sequence.content() for sequence in dataset.sequences}
-    for spec in specs:
+    for spec in (one.resolved() for one in specs):
         key = digest([spec.fingerprint(), dataset.key, dataset.results_folder, protocol])
         tasks += [
             Task(spec, sequence, dataset.title, protocol, key, contents[sequence.name])

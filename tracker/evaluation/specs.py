@@ -9,7 +9,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -92,6 +92,23 @@ class TrackerSpec:
             config=self.option("config"),
             overrides=[o for o in overrides if o],
         )
+
+    def resolved(self) -> TrackerSpec:
+        """This one with the engine that `auto` stands for here: all processes of a run take the same, and results of
+        different precisions have different keys.
+
+        Raises:
+            SiamTrackError: The weights can't be read.
+        """
+        if self.kind != "siamtrack" or (self.option("engine") or "auto") != "auto":
+            return self
+        from tracker.model.checkpoint import load_model
+        from tracker.runtime.select import resolve_engine
+
+        overrides = [o for o in (self.option("overrides") or "").split("\n") if o]
+        model = load_model(self.name, config=self.option("config"), overrides=overrides)
+        engine = resolve_engine(model, self.option("device") or "auto")[0]
+        return replace(self, options=tuple(sorted({**dict(self.options), "engine": engine}.items())))
 
     def check(self) -> None:
         """Raises what `build` would raise for lack of files or of an OpenCV tracker, without building."""

@@ -1,17 +1,14 @@
-"""int8 versions of the ONNX files: calibrated on crops of real video, and what they cost in accuracy.
+"""int8 versions of a model: calibrated on crops of real video, and what they cost in accuracy.
 
-The backbone's convolutions take int8; energies and head stay in float32. Pays on CPUs with int8 dot products (VNNI,
-AMX, ARM dotprod) only: without them float32 is as fast.
+The backbone's convolutions take int8 in the search branch; the template branch and the head stay in float32. Pays on
+CPUs with int8 dot products (VNNI, AMX, ARM dotprod) only: without them float32 is as fast.
 """
 
 from __future__ import annotations
 
-import logging
-import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +19,15 @@ from tracker.geometry import iou, is_valid
 from tracker.metrics.one_pass import run_one_pass
 from tracker.model.checkpoint import LoadedModel
 from tracker.runtime.onnx.graphs import search_model, template_model
+from tracker.runtime.onnx.network import Ranges
 from tracker.runtime.onnxruntime_engine import OnnxEngine
 from tracker.tracking.tracker import SiamTracker
 
 if TYPE_CHECKING:
     from tracker.datasets.base import SequenceData
 
-logger = logging.getLogger(__name__)
+EXTREME = 1e-4
+"""Share of a layer's values at either end that its range leaves out, in each crop."""
 
 
 @dataclass(frozen=True)
@@ -87,87 +86,54 @@ def shots(model: LoadedModel, sequences: Sequence[SequenceData], count: int, see
     return found[:count]
 
 
-def quantize(model: LoadedModel, crops: Sequence[Shot]) -> dict[str, bytes]:
-    """int8 files of both branches.
+def calibrate(model: LoadedModel, crops: Sequence[Shot]) -> dict[str, tuple[float, float]]:
+    """The range of each layer that takes int8, over all crops: in each the least and the largest value but for the
+    extreme 10^-4.
 
     Args:
         model: What to quantise.
-        crops: Calibration crops, some dozens.
-
-    Returns:
-        "template" and "search" -> bytes of an ONNX file.
+        crops: Calibration crops, a hundred or so.
 
     Raises:
-        DeviceError: The package onnx, which ONNX Runtime's quantiser needs, isn't installed.
+        DeviceError: The backbone has no layers that take int8.
     """
-    try:
-        from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
-        from onnxruntime.quantization.shape_inference import quant_pre_process
-    except ImportError as error:
-        raise DeviceError(f"Quantising needs the package onnx ({error}); run: pip install onnx") from None
+    import onnxruntime as ort
+
     config = model.config.model
     engine = OnnxEngine(config, model.state)
-    embeddings = [engine.embed_template([shot.template], shot.target[None]).embedding for shot in crops]
-    feeds: dict[str, list[dict[str, Any]]] = {
-        "template": [{"template": s.template[None], "target": s.target[None]} for s in crops],
-        "search": [{"search": s.search[None], "embedding": e} for s, e in zip(crops, embeddings, strict=True)],
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    graph = search_model(config, model.state, taps=True)
+    session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    layers = [value.name for value in session.get_outputs() if value.name.startswith("backbone.")]
+    if not layers:
+        raise DeviceError(f"The backbone {config.backbone} has no int8 layers here; export it without --int8.")
+    ends: list[NDArray[np.float64]] = []
+    for shot in crops:
+        embedding = engine.embed_template([shot.template], shot.target[None]).embedding
+        outputs = session.run(layers, {"search": shot.search[None], "embedding": embedding})
+        ends.append(np.array([np.quantile(output, [EXTREME, 1 - EXTREME]) for output in outputs]))
+    low, high = np.min([e[:, 0] for e in ends], axis=0), np.max([e[:, 1] for e in ends], axis=0)
+    return {layer: (float(lo), float(hi)) for layer, lo, hi in zip(layers, low, high, strict=True)}
+
+
+def quantized(model: LoadedModel, ranges: Ranges) -> dict[str, bytes]:
+    """ "template" (float32) and "search" -> bytes of an ONNX file."""
+    config = model.config.model
+    return {
+        "template": template_model(config, model.state),
+        "search": search_model(config, model.state, ranges=ranges),
     }
-    out: dict[str, bytes] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for branch, data in (
-            ("template", template_model(config, model.state)),
-            ("search", search_model(config, model.state)),
-        ):
-            plain, ready, small = (Path(folder) / f"{branch}-{name}.onnx" for name in ("plain", "ready", "int8"))
-            plain.write_bytes(data)
-            quant_pre_process(str(plain), str(ready), skip_symbolic_shape=True)
-            quantize_static(
-                str(ready),
-                str(small),
-                _reader(feeds[branch]),
-                quant_format=QuantFormat.QDQ,
-                per_channel=True,
-                weight_type=QuantType.QInt8,
-                activation_type=QuantType.QUInt8,
-                op_types_to_quantize=["Conv", "Add"],
-                nodes_to_exclude=_head_nodes(ready),
-            )
-            out[branch] = small.read_bytes()
-    return out
 
 
-def _reader(feeds: list[dict[str, Any]]) -> Any:
-    from onnxruntime.quantization import CalibrationDataReader
-
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
-        def __init__(self) -> None:
-            self.left: Iterator[dict[str, Any]] = iter(feeds)
-
-        def get_next(self) -> dict[str, Any] | None:
-            return next(self.left, None)
-
-    return Reader()
-
-
-def _head_nodes(path: Path) -> list[str]:
-    import onnx
-
-    return [node.name for node in onnx.load(str(path)).graph.node if node.name.startswith("head_")]
-
-
-def accuracy_cost(
-    model: LoadedModel, models: dict[str, bytes], sequences: Sequence[SequenceData], threads: int = 1
-) -> Cost:
-    """Tracks sequences with float32 and with int8, and compares both with the truth.
-
-    Without the online filter: it needs an output that the files for other programs don't have.
-    """
+def accuracy_cost(model: LoadedModel, ranges: Ranges, sequences: Sequence[SequenceData], threads: int = 1) -> Cost:
+    """Tracks sequences with float32 and with int8, and compares both with the truth."""
     overlaps: dict[str, list[NDArray[np.float64]]] = {"float32": [], "int8": []}
     for sequence in sequences:
         for name, overlap in overlaps.items():
-            engine = OnnxEngine(model.config.model, model.state, threads, models if name == "int8" else None)
-            tracker = SiamTracker(model, engine, replace(model.config.tracking, online_weight=0.0))
-            boxes = run_one_pass(tracker, sequence.images(), sequence.init).boxes
+            engine = OnnxEngine(model.config.model, model.state, threads, ranges=ranges if name == "int8" else None)
+            boxes = run_one_pass(SiamTracker(model, engine), sequence.images(), sequence.init).boxes
             counts = is_valid(sequence.truth[1:])
             overlap.append(iou(boxes[1:], sequence.truth[1:])[counts])
     both = {name: np.concatenate(values) for name, values in overlaps.items()}

@@ -15,9 +15,12 @@ from tracker.errors import DeviceError, misfit
 from tracker.model_config import ModelConfig
 from tracker.runtime.base import Engine, Response
 from tracker.runtime.onnx.graphs import prepare_model, search_model, template_model
+from tracker.runtime.onnx.network import Ranges
 from tracker.types import Image
 
 Array = NDArray[np.float32]
+INT8 = "-int8"
+"""End of the name of an engine whose search branch takes int8."""
 Session = Callable[[dict[str, NDArray]], list[Array]]
 
 
@@ -59,6 +62,7 @@ class OnnxEngine(Engine):
         models: Mapping[str, bytes] | None = None,
         sizes: Sequence[int] = (),
         parallel_threads: int | None = None,
+        ranges: Ranges | None = None,
     ) -> None:
         """Builds the graphs and compiles the one that every frame needs.
 
@@ -68,23 +72,28 @@ class OnnxEngine(Engine):
             models: Graphs to take instead of the built ones: "template" and "search" (for instance int8 ones).
             sizes: Sides of search crops that come often beside `search_size`.
             parallel_threads: Threads that several targets are spread over; None: as many as `threads`.
+            ranges: Of the layers that take int8 in the search branch (`tracker.runtime.ranges`); None: float32.
 
         Raises:
             WeightsError: An array is missing.
             DeviceError: onnxruntime is not installed, or the backbone has no ONNX graph.
         """
+        if ranges is not None:
+            self.name = f"{self.name}{INT8}"
         self.threads, self.parallel_threads, self.search_size = threads, parallel_threads or threads, config.search_size
         try:
             self._models: dict[str | int, bytes] = {
                 "template": template_model(config, state),
                 "prepare": prepare_model(config, state),
             }
-            self._models["search"] = search_model(config, state, features=True)
+            self._models["search"] = search_model(config, state, features=True, ranges=ranges)
             # A known size leaves no shapes to be computed; other sizes run in a session of their own.
             self._usual = (
                 set() if "search" in (models or {}) else {size for size in (config.search_size, *sizes) if size > 0}
             )
-            self._models.update({size: search_model(config, state, features=True, size=size) for size in self._usual})
+            self._models.update(
+                {size: search_model(config, state, features=True, size=size, ranges=ranges) for size in self._usual}
+            )
         except KeyError as error:
             raise misfit(None, KeyError(f"the array {error} is missing")) from None
         self._models.update(models or {})

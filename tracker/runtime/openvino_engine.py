@@ -1,16 +1,30 @@
-"""OpenVINO on the CPU: the same graphs as `onnxruntime_engine`, compiled by OpenVINO; on new Intel CPUs in bf16."""
+"""OpenVINO on the CPU: the same graphs as `onnxruntime_engine`, compiled by OpenVINO."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from tracker.errors import DeviceError
 from tracker.runtime.onnxruntime_engine import OnnxEngine, Session
 
 
 class OpenVinoEngine(OnnxEngine):
-    """Runs a Matcher's arrays in OpenVINO; precision as the CPU prefers it (float32, or bfloat16 where it has AMX)."""
+    """Runs a Matcher's arrays in OpenVINO: float32, int8 where `ranges` are given, or bfloat16."""
 
     name = "openvino"
     concurrent = False  # a request takes one call at a time, and spreads a batch over its threads itself
+
+    def __init__(self, *args: Any, bf16: bool = False, **options: Any) -> None:
+        """As `OnnxEngine`.
+
+        Args:
+            args, options: As there.
+            bf16: Whether float32 arithmetic may take bfloat16. False: never, whatever the processor prefers.
+        """
+        self._precision = "bf16" if bf16 else "f32"
+        if bf16:
+            self.name = f"{self.name}-bf16"
+        super().__init__(*args, **options)
 
     def _session(self, model: bytes, threads: int) -> Session:
         try:
@@ -23,7 +37,11 @@ class OpenVinoEngine(OnnxEngine):
 
         core = ov.Core()
         network = core.read_model(model=model, weights=b"")
-        hints = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+        hints = {
+            "INFERENCE_NUM_THREADS": threads,
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": self._precision,
+        }
         request = core.compile_model(network, "CPU", hints).create_infer_request()
         # The results live in the request's own buffers until its next run: hand out copies.
         return lambda inputs: [value.copy() for value in request.infer(inputs).values()]

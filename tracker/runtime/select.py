@@ -17,18 +17,21 @@ from tracker.runtime.openvino_engine import OpenVinoEngine
 
 if TYPE_CHECKING:
     from tracker.model.checkpoint import LoadedModel
+    from tracker.runtime.onnx.network import Ranges
 
 __all__ = ["ENGINES", "Engine", "Response", "build_engine", "default_threads"]
 
 logger = logging.getLogger(__name__)
 
-ENGINES = ("auto", "torch", "onnxruntime", "openvino", "cuda")
+ENGINES = ("auto", "torch", "onnxruntime", "onnxruntime-int8", "openvino", "openvino-int8", "openvino-bf16", "cuda")
 
 
 # Engines that run on one kind of device alone.
 HOMES = {
-    "onnxruntime": ("cpu", "the engine onnxruntime runs there"),
-    "openvino": ("cpu", "the engine openvino runs there"),
+    **{
+        name: ("cpu", f"the engine {name} runs there")
+        for name in ("onnxruntime", "onnxruntime-int8", "openvino", "openvino-int8", "openvino-bf16")
+    },
     "cuda": ("cuda", "the engine cuda runs there"),
 }
 
@@ -63,15 +66,15 @@ def build_engine(model: LoadedModel, device: str = "auto", engine: str = "auto",
     if device == "auto":
         device, reason = HOMES[engine] if engine in HOMES else find_device()
         logger.info("device auto: %s (%s)", device, reason)
+    threads, parallel_threads = (threads, threads) if threads else (default_threads(), default_threads(None))
     if engine == "auto":
-        engine, reason = _choose(device, model.config.model.backbone)
+        engine, reason = resolve_engine(model, device)
         logger.info("engine auto: %s (%s)", engine, reason)
     kind = device.split(":")[0]
     if engine in HOMES and kind != HOMES[engine][0]:
         raise DeviceError(
             f"The engine {engine} runs on {HOMES[engine][0]}, not on {device!r}; give --device auto, or --engine torch."
         )
-    threads, parallel_threads = (threads, threads) if threads else (default_threads(), default_threads(None))
     with reading(lambda why: misfit(model.path, why)):  # arrays of other shapes show where the graphs are built
         return _build(model, device, engine, threads, parallel_threads)
 
@@ -79,10 +82,13 @@ def build_engine(model: LoadedModel, device: str = "auto", engine: str = "auto",
 def _build(model: LoadedModel, device: str, engine: str, threads: int, parallel_threads: int) -> Engine:
     """The engine of a name that is known."""
     sizes = (model.config.tracking.steady_size,)
-    if engine == "onnxruntime":
-        return OnnxEngine(model.config.model, model.state, threads, sizes=sizes, parallel_threads=parallel_threads)
-    if engine == "openvino":
-        return OpenVinoEngine(model.config.model, model.state, threads, sizes=sizes)
+    ranges = _ranges(model) if engine.endswith("-int8") else None
+    options = {"sizes": sizes, "ranges": ranges}
+    if engine.startswith("onnxruntime"):
+        return OnnxEngine(model.config.model, model.state, threads, parallel_threads=parallel_threads, **options)
+    if engine.startswith("openvino"):
+        bf16 = engine.endswith("-bf16")
+        return OpenVinoEngine(model.config.model, model.state, threads, bf16=bf16, **options)
     from tracker.runtime.cuda_engine import CudaEngine, check_device
 
     if engine == "cuda":
@@ -91,6 +97,18 @@ def _build(model: LoadedModel, device: str, engine: str, threads: int, parallel_
 
     check_device(device)
     return TorchEngine(model.module, device)
+
+
+def _ranges(model: LoadedModel) -> Ranges:
+    from tracker.runtime.ranges import SUFFIX, load_ranges
+
+    ranges = load_ranges(model)
+    if ranges is None:
+        raise DeviceError(
+            f"The model {model.name} was not calibrated for int8: it has no file {SUFFIX} beside its checkpoint; "
+            "siamtrack export --int8 makes one, or choose --engine onnxruntime."
+        )
+    return ranges
 
 
 def nvidia_driver() -> bool:
@@ -115,14 +133,27 @@ def find_device() -> tuple[str, str]:
     )
 
 
-def _choose(device: str, backbone: str) -> tuple[str, str]:
-    """The fastest engine for a device, and why."""
+def resolve_engine(model: LoadedModel, device: str = "auto") -> tuple[str, str]:
+    """The engine that `auto` stands for, and why; on a CPU the fastest of those that may be chosen, timed once
+    (`tracker.runtime.choice`).
+
+    Args:
+        model: What is to be run.
+        device: As in `build_engine`.
+    """
+    if device == "auto":
+        device = find_device()[0]
     if device.split(":")[0] == "cuda":
         return "cuda", "half precision and CUDA graphs"
     if device != "cpu":
         return "torch", f"it knows what {device} is"
     if importlib.util.find_spec("onnxruntime") is None:
         return "torch", "onnxruntime, which is faster on a CPU, is not installed"
+    backbone = model.config.model.backbone
     if backbone not in SPECS or not SPECS[backbone].onnx:
         return "torch", f"the backbone {backbone} has no ONNX graph"
-    return "onnxruntime", "the fastest on a CPU"
+    from tracker.runtime.choice import choose
+
+    with reading(lambda why: misfit(model.path, why)):
+        choice = choose(model, lambda name: _build(model, device, name, 1, 1))
+    return choice.engine, choice.reason

@@ -135,14 +135,17 @@ class Core:
             frame: The picture.
             camera: What is kept of the frame before; sees every frame.
         """
-        shift = camera.update(frame) if self.config.motion else None
-        for target in targets if self.config.motion else ():
-            target.predict(shift, (frame.shape[1], frame.shape[0]))
+        if not self.config.motion:
+            return
+        shift = camera.update(frame, wanted=any(target.motion.restless and not target.lost for target in targets))
+        for target in targets:  # what others need changes nothing: each gets what a run of its own gives
+            target.predict(shift if target.motion.restless else None, (frame.shape[1], frame.shape[0]))
 
     def doubts(self, target: Target, observation: Observation) -> bool:
         """Whether an observation came from a small window and isn't clear."""
         return (
             observation.crop.size < self.sizes[1]
+            and not target.lost
             and target.belief.relative(observation.score) < self.config.steady_score
         )
 
@@ -158,7 +161,8 @@ class Core:
             wide: The full window also for a target that hardly moves.
         """
         centre, size = place or target.place
-        steady = self.steady and target.recent_motion < self.config.steady_step and not (wide or place or target.lost)
+        calm = target.waits(self.config) if target.lost else target.recent_motion < self.config.steady_step
+        steady = self.steady and calm and not (wide or place)
         width = self.config.steady_size if steady else self.sizes[1]
         side = self.side(size) * width / self.sizes[0]
         factors = self.factors

@@ -22,7 +22,7 @@ Vector = NDArray[np.float64]
 
 SIDE = 192
 """Longer side of the small gray picture, pixels."""
-CORNERS, LEAST_CORNERS = 80, 8
+CORNERS, LEAST_CORNERS = 48, 8
 """Corners that are followed, and those that have to agree."""
 STILL = 0.7
 """Mean change of the small picture, gray levels, below which the camera stands."""
@@ -35,6 +35,9 @@ PRICES = (0.0, 0.02, 0.04, 0.04)
 shift."""
 LEAST_ERROR, CLEARLY = 0.05, 0.75
 """The last place serves while it is wrong by less than that share of sqrt(w h), or another isn't clearly better."""
+
+RESTLESS = 0.5 * LEAST_ERROR
+"""From this error of the last place on the camera's shift is looked for."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class CameraMotion:
     def __init__(self) -> None:
         self._before: NDArray[np.uint8] | None = None
 
-    def update(self, frame: Image) -> Shift | None:
+    def update(self, frame: Image, wanted: bool = True) -> Shift | None:
         """Takes the next frame.
 
         No target is masked out: the same frames give the same shift, however many targets are followed, and where a
@@ -62,13 +65,14 @@ class CameraMotion:
 
         Args:
             frame: BGR uint8 H x W x 3.
+            wanted: Whether anybody needs the shift; it takes as long as a third of a small window.
 
         Returns:
             The shift of the background since the frame before; None where the camera stands or its motion is not known.
         """
         before, small = self._before, _small(frame)
         self._before = small
-        if before is None or before.shape != small.shape:
+        if before is None or not wanted or before.shape != small.shape:
             return None
         if float(cv2.absdiff(before, small).mean()) < STILL:
             return None
@@ -76,7 +80,7 @@ class CameraMotion:
         corners = cv2.goodFeaturesToTrack(before, CORNERS, 0.01, 6)
         if corners is None or len(corners) < LEAST_CORNERS:
             return None
-        moved, status, _ = cv2.calcOpticalFlowPyrLK(before, small, corners, None, winSize=(15, 15), maxLevel=3)  # type: ignore[call-overload]
+        moved, status, _ = cv2.calcOpticalFlowPyrLK(before, small, corners, None, winSize=(11, 11), maxLevel=3)  # type: ignore[call-overload]
         good = status.ravel() == 1
         if good.sum() < LEAST_CORNERS:
             return None
@@ -102,7 +106,7 @@ def _small(frame: Image) -> NDArray[np.uint8]:
     part = np.ascontiguousarray(frame[::step, ::step, 1])
     factor = SIDE / max(part.shape)
     size = (max(round(part.shape[1] * factor), 16), max(round(part.shape[0] * factor), 16))
-    return cv2.resize(part, size, interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+    return cv2.resize(part, size, interpolation=cv2.INTER_LINEAR)  # type: ignore[return-value]
 
 
 @dataclass
@@ -121,6 +125,11 @@ class MotionModel:
     errors: Vector = field(default_factory=lambda: np.zeros(4))
     _predictions: NDArray[np.float64] | None = None
     _start: Vector | None = None
+
+    @property
+    def restless(self) -> bool:
+        """Whether the last place may soon not serve as a prediction, so that the camera's shift is worth its time."""
+        return bool(self.errors[0] >= RESTLESS)
 
     def predict(self, centre: Vector, shift: Shift | None) -> Vector:
         """(2,) where the centre is expected.

@@ -13,7 +13,7 @@ import numpy as np
 from tracker.tracking.confidence import FEATURES, verified
 from tracker.tracking.identity import is_distractor, pass_over
 from tracker.tracking.observation import Observation, clean
-from tracker.tracking.redetection_search import Redetection, best_candidate, log_odds
+from tracker.tracking.redetection_search import Redetection, best_candidate, log_odds, window_within
 from tracker.tracking.state_machine import found
 from tracker.tracking.target import Target, Vector
 from tracker.types import Image
@@ -42,6 +42,8 @@ def redetect_lost(core: Core, target: Target, near: Observation, frame: Image, w
     redetection = target.redetection = target.redetection or Redetection()
     target.fit(core.config, extent)
     near, avoid = pass_over(core, target, near)
+    if redetection.candidate is not None:
+        return _confirm(core, target, redetection, _visit(core, target, redetection, near, frame), extent)
     observation = _verify(core, target, near, frame, redetection.jumped)
     followed = redetection.trail and redetection.pending is None
     if (
@@ -61,11 +63,34 @@ def redetect_lost(core: Core, target: Target, near: Observation, frame: Image, w
         and wider
         and core.config.redetect
     ):
-        far = search(core, target, redetection, frame, extent, avoid)
-        if far is not None:
+        place = search(core, target, redetection, frame, near, avoid)
+        if place is not None and core.config.redetect_work > 0:  # looked at closely in the next frame
+            redetection.candidate = place
+        elif place is not None:
+            region = core.search_region(target, frame, place)
+            far = core.read(target, region, core.match(target, region))
             checked = _verify(core, target, far, frame, True)
             if _found(core, target, checked, True) and not is_distractor(core, target, checked, frame):
                 observation, redetection.far = checked, True
+    return _confirm(core, target, redetection, observation, extent)
+
+
+def _visit(core: Core, target: Target, redetection: Redetection, near: Observation, frame: Image) -> Observation:
+    """The close look at a place that the search found in the frame before; score 0 where it isn't the target."""
+    redetection.candidate = None
+    redetection.frames += 1
+    leads = near.confidence_features[FEATURES.index("margin")] >= core.config.redetect_margin
+    checked = _verify(core, target, near, frame, True) if leads else near
+    if not leads or not _found(core, target, checked, True) or is_distractor(core, target, checked, frame):
+        return replace(checked, score=0.0)
+    redetection.far = True
+    return checked
+
+
+def _confirm(
+    core: Core, target: Target, redetection: Redetection, observation: Observation, extent: tuple[int, int]
+) -> Observation:
+    """Counts what speaks for a place, and locks on to it once that is enough."""
     if not _found(core, target, observation, redetection.jumped):
         redetection.forget()
         return observation
@@ -127,26 +152,29 @@ def search(
     target: Target,
     redetection: Redetection,
     frame: Image,
-    extent: tuple[int, int],
+    near: Observation,
     avoid: Sequence[Vector] = (),
-) -> Observation | None:
-    """Searches the windows of this frame and looks again, closely, at the best place in them.
+) -> tuple[Vector, Vector] | None:
+    """Searches the windows of this frame, as many and as large as its work leaves room for beside the look `near`.
 
     Args:
-        core, target, redetection, frame: As in `redetect_lost`.
-        extent: (width, height) of the frame.
+        core, target, redetection, frame, near: As in `redetect_lost`.
         avoid: Places (2,) in this frame, frame pixels, that are another's.
+
+    Returns:
+        Centre and size of the best place in them, where it is worth a closer look.
     """
-    begun = time.perf_counter()
-    side = core.side(target.sure_size)
-    windows = redetection.next_windows(target.sure_centre, side, extent, (core.sizes[0], core.window), core.config)
+    begun, config, extent = time.perf_counter(), core.config, (frame.shape[1], frame.shape[0])
+    side, full, window, room = core.side(target.sure_size), core.sizes[1], core.window, None
+    if config.redetect_work > 0:
+        work = len(core.factors) * (config.redetect_work - (near.crop.size / full) ** 2)
+        window = window_within(work, core.sizes, core.stride, core.window)
+        room = work * (full / window) ** 2
+    windows = redetection.next_windows(target.sure_centre, side, extent, (core.sizes[0], window), config, room)
     response = clean(core.engine.match(target.bank.first, [crop.cut(frame, target.fill) for crop, _ in windows]))
     redetection.took(time.perf_counter() - begun, len(windows))
-    best = best_candidate(response.score, response.boxes, windows, target.sure_size, core.stride, core.config, avoid)
-    if best is None or best.margin < core.config.redetect_margin:
+    best = best_candidate(response.score, response.boxes, windows, target.sure_size, core.stride, config, avoid)
+    if best is None or best.margin < config.redetect_margin:
         return None
-    size = np.clip(
-        best.size, core.config.min_size, np.maximum(np.asarray(extent, dtype=np.float64), core.config.min_size)
-    )
-    region = core.search_region(target, frame, (np.clip(best.centre, 0, extent), size))
-    return core.read(target, region, core.match(target, region))
+    most = np.maximum(np.asarray(extent, dtype=np.float64), config.min_size)
+    return np.clip(best.centre, 0, extent), np.clip(best.size, config.min_size, most)

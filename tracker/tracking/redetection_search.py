@@ -9,6 +9,7 @@ Every second sweep looks for a target that is larger or smaller. What is found h
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -25,6 +26,9 @@ LONGEST_SWEEP = 128
 
 APART = 0.6
 """Distance from another, in sqrt(w h), below which a place is the other's."""
+FEW = 0.5
+"""Overlap of two windows, in template windows, where work is limited: a target fits in, its surroundings in part."""
+
 JUMP = 0.75
 """Step on the trail of a LOST target, in sqrt(w h), from which on it may lead to another."""
 
@@ -53,6 +57,7 @@ class Redetection:
         queue: Windows that are still to be searched in this sweep, nearest first, with the size factor they look for.
         sweep: Number of sweeps begun.
         pending: Centre and size of a place that waits for confirmation.
+        candidate: Centre and size of a place that a search found and that is still to be looked at closely.
         hits: Frames in a row in which it was confirmed.
         evidence: What spoke for it in these frames: log-odds above the threshold.
         far: Whether it came from the windows, not from the last place.
@@ -66,6 +71,7 @@ class Redetection:
     queue: list[tuple[Crop, float]] = field(default_factory=list)
     sweep: int = 0
     pending: tuple[Vector, Vector] | None = None
+    candidate: tuple[Vector, Vector] | None = None
     hits: int = 0
     evidence: float = 0.0
     far: bool = False
@@ -81,7 +87,13 @@ class Redetection:
         return self.far or (self.trail and self.strayed)
 
     def next_windows(
-        self, centre: Vector, side: float, frame: tuple[int, int], sizes: tuple[int, int], config: TrackingConfig
+        self,
+        centre: Vector,
+        side: float,
+        frame: tuple[int, int],
+        sizes: tuple[int, int],
+        config: TrackingConfig,
+        room: float | None = None,
     ) -> list[tuple[Crop, float]]:
         """The windows of this frame, at least one.
 
@@ -91,13 +103,15 @@ class Redetection:
             frame: (width, height) in pixels.
             sizes: Sides of a template crop and of these windows in crop pixels.
             config: Number of windows and budget.
+            room: How many of these windows the work of a frame leaves room for; None: any number.
         """
-        count = max(config.redetect_tiles, 1)
+        count = max(config.redetect_tiles, 1) if room is None else min(max(int(room), 1), config.redetect_tiles)
         if config.redetect_budget_ms > 0 and self.tile_seconds > 0:
             count = int(np.clip(config.redetect_budget_ms / 1e3 / self.tile_seconds, 1, count))
         if not self.queue:
             factor = self.factor(config.redetect_scale_step)
-            self.queue = [(crop, factor) for crop in tiles(centre, side * factor, frame, sizes[0], sizes[1])]
+            overlap = 1.0 if room is None else FEW
+            self.queue = [(crop, factor) for crop in tiles(centre, side * factor, frame, sizes[0], sizes[1], overlap)]
             self.sweep += 1
         now, self.queue = self.queue[:count], self.queue[count:]
         return now
@@ -129,8 +143,23 @@ class Redetection:
         self.tile_seconds = each if self.tile_seconds == 0 else 0.7 * self.tile_seconds + 0.3 * each
 
 
-def tiles(centre: Vector, side: float, frame: tuple[int, int], template: int, size: int) -> list[Crop]:
-    """Windows that cover the frame, nearest to `centre` first; neighbours overlap by one template window.
+def window_within(work: float, sizes: tuple[int, int], stride: int, most: int) -> int:
+    """Side of the largest window of whole cells that costs at most so much work, at least a template and at most `most`.
+
+    Args:
+        work: In looks in the full search window.
+        sizes: Sides of template and search crop in crop pixels.
+        stride: Crop pixels for one cell.
+        most: Crop pixels.
+    """
+    side = int(math.sqrt(max(work, 0.0)) * (sizes[1] - 1)) // stride * stride + 1
+    return min(most, max(side, sizes[0]))
+
+
+def tiles(
+    centre: Vector, side: float, frame: tuple[int, int], template: int, size: int, overlap: float = 1.0
+) -> list[Crop]:
+    """Windows that cover the frame, nearest to `centre` first.
 
     Args:
         centre: (2,) x, y.
@@ -138,9 +167,10 @@ def tiles(centre: Vector, side: float, frame: tuple[int, int], template: int, si
         frame: (width, height) in pixels.
         template: Side of a template crop in crop pixels.
         size: Side of the windows in crop pixels.
+        overlap: Of neighbours, in template windows.
     """
     window = side * size / template
-    step = max(window - side, side)
+    step = max(window - overlap * side, side)
 
     def along(length: float) -> Vector:
         count = max(int(np.ceil((length - window) / step)) + 1, 1)

@@ -92,8 +92,15 @@ class Target:
         """Centre and size of where to look next: a place to be confirmed, then the trail of a target just lost, then
         the last."""
         if self.redetection is not None:
-            return self.redetection.pending or (self.centre, self.size)
+            return self.redetection.pending or self.redetection.candidate or (self.centre, self.size)
         return (self.centre if self.expected is None else self.expected), self.size
+
+    def waits(self, config: TrackingConfig) -> bool:
+        """Whether a LOST target has no place that is looked at closely: neither its trail nor one that was found."""
+        redetection = self.redetection
+        if config.redetect_work <= 0 or redetection is None or redetection.pending or redetection.candidate:
+            return False
+        return redetection.frames > config.lost_follow_frames or not redetection.trail
 
     def predict(self, shift: Shift | None, frame: tuple[int, int]) -> None:
         """Expects the target where its motion takes it in the next frame."""

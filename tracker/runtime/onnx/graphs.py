@@ -18,10 +18,18 @@ from tracker.model.backbone_specs import FINE_SHARE
 from tracker.model_config import ModelConfig
 from tracker.runtime.onnx.attention import AttentionGraph
 from tracker.runtime.onnx.heads import BoxHeadGraph, ClassicHeadGraph, OnePassGraph
-from tracker.runtime.onnx.network import Network, State
+from tracker.runtime.onnx.int8 import Int8Network
+from tracker.runtime.onnx.network import Network, Ranges, State
 
 
-def search_model(config: ModelConfig, state: State, features: bool = False, size: int | None = None) -> bytes:
+def search_model(
+    config: ModelConfig,
+    state: State,
+    features: bool = False,
+    size: int | None = None,
+    ranges: Ranges | None = None,
+    taps: bool = False,
+) -> bytes:
     """The search branch and the head.
 
     Inputs: `search` uint8 (batch, height, width, 3) BGR; `embedding` float32 (templates, rows, columns) from the
@@ -33,17 +41,22 @@ def search_model(config: ModelConfig, state: State, features: bool = False, size
         features: Heads with boxes: also give `features` float32 (batch, channels, h, w), the search embedding with
             cells of unit length, which `tracker.tracking.online_filter` reads.
         size: Height and width of all searches; None: any.
+        ranges: Lowest and highest value of each layer that takes int8 (`tracker.runtime.onnx.int8`); None: all float32.
+        taps: Also give the output of each layer that may take int8, under its name.
 
     Raises:
         DeviceError: A backbone that has no ONNX graph here.
     """
-    net = Network(config, state, "siamtrack_search")
+    name = "siamtrack_search"
+    net = Network(config, state, name) if ranges is None else Int8Network(config, state, name, ranges)
     pixels = net.g.input("search", "uint8", ("batch", size or "height", size or "width", 3))
     head = _head(net, net.side(size) if size else None)
     embedding = net.g.input("embedding", "float32", ("templates", head.rows, head.columns))
     x, fine = net.embed(pixels, FINE_SHARE)
     net.g.prefix = "head_"
     head.search(embedding, x, fine, features)
+    for layer, output in net.taps.items() if taps else ():
+        net.g.output(output, layer, "float32", tuple(f"{layer} {axis}" for axis in range(4)))
     return net.g.serialize(net.metadata())
 
 

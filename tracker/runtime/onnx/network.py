@@ -17,9 +17,17 @@ from tracker.runtime.onnx.writer import Graph
 
 Array = NDArray[np.float32]
 State = Mapping[str, Array]
+Ranges = Mapping[str, tuple[float, float]]
+"""Layer -> lowest and highest value of its output."""
 
 # Stride of the first block of each stage, the stem (2) left out: tracker.model.backbones.EfficientNetLite0.LAYOUT.
 LITE0_STRIDES = (1, 2, 2, 2, 1)
+
+
+def conv_window(weight: Array, stride: int | tuple[int, int], pad: int | tuple[int, int]) -> dict[str, tuple[int, ...]]:
+    """The attributes of a convolution that say where its kernel stands."""
+    strides, pads = (value if isinstance(value, tuple) else (value, value) for value in (stride, pad))
+    return {"kernel_shape": weight.shape[2:], "strides": strides, "pads": (*pads, *pads)}
 
 
 class Network:
@@ -43,6 +51,7 @@ class Network:
         self.channels = config.neck_channels or self._backbone_channels()
         self.fine = 4 * self._width(spec.fine_stage) if spec.fine_stage else 0
         self.cells = self.side(config.template_size)
+        self.taps: dict[str, str] = {}
 
     def side(self, size: int) -> int:
         """Cells along one side of a picture of that many pixels."""
@@ -67,16 +76,32 @@ class Network:
         return (s[f"{conv}.weight"] * factor[:, None, None, None]).astype(np.float32), shift.astype(np.float32)
 
     def conv(
-        self, x: str, weight: Array, bias: Array | None, stride: int = 1, pad: int = 0, groups: int = 1, act: str = ""
+        self,
+        x: str,
+        weight: Array,
+        bias: Array | None,
+        stride: int | tuple[int, int] = 1,
+        pad: int | tuple[int, int] = 0,
+        groups: int = 1,
+        act: str = "",
+        name: str = "",
     ) -> str:
-        """A convolution and its activation: "relu", "relu6" or none."""
+        """A convolution and its activation: "relu", "relu6" or none. `name`: of a layer that may be quantised."""
         inputs = [x, self.g.const(weight)] + ([] if bias is None else [self.g.const(bias)])
-        y = self.g.op(
-            "Conv", *inputs, kernel_shape=weight.shape[2:], strides=(stride, stride), pads=(pad,) * 4, group=groups
-        )
+        y = self.g.op("Conv", *inputs, **conv_window(weight, stride, pad), group=groups)
         if act == "relu6":
-            return self.g.op("Clip", y, self.g.const(0.0), self.g.const(6.0))
-        return self.g.op("Relu", y) if act == "relu" else y
+            return self.tapped(name, self.g.op("Clip", y, self.g.const(0.0), self.g.const(6.0)))
+        return self.tapped(name, self.g.op("Relu", y) if act == "relu" else y)
+
+    def add(self, x: str, y: str, name: str) -> str:
+        """The sum of two maps of one shape."""
+        return self.tapped(name, self.g.op("Add", x, y))
+
+    def tapped(self, name: str, output: str) -> str:
+        """Notes the output of a layer with a name."""
+        if name:
+            self.taps[name] = output
+        return output
 
     def embed(self, pixels: str, share: float = 1.0) -> tuple[str, str | None]:
         """f: uint8 NHWC BGR -> (batch, C, h, w) and the fine channels (batch, F, h, w) times `share`, where the
@@ -109,13 +134,13 @@ class Network:
             for k in range(self._blocks(stage)):
                 at, y = f"backbone.stages.{stage}.{k}", x
                 if f"{at}.expand.weight" in self.state:
-                    y = self.conv(y, *self.fold(f"{at}.expand", f"{at}.bn0", 1e-3), act="relu6")
+                    y = self.conv(y, *self.fold(f"{at}.expand", f"{at}.bn0", 1e-3), act="relu6", name=f"{at}.expand")
                 weight, bias = self.fold(f"{at}.depthwise", f"{at}.bn1", 1e-3)
                 stride = first if k == 0 else 1
-                y = self.conv(y, weight, bias, stride, weight.shape[-1] // 2, len(bias), "relu6")
+                y = self.conv(y, weight, bias, stride, weight.shape[-1] // 2, len(bias), "relu6", f"{at}.depthwise")
                 weight, bias = self.fold(f"{at}.project", f"{at}.bn2", 1e-3)
-                y = self.conv(y, weight, bias)
-                x = self.g.op("Add", y, x) if stride == 1 and inputs == len(bias) else y
+                y = self.conv(y, weight, bias, name=f"{at}.project")
+                x = self.add(y, x, f"{at}.sum") if stride == 1 and inputs == len(bias) else y
                 inputs = len(bias)
             if stage == self.spec.fine_stage:
                 fine = self._quartered(x, inputs, share)
@@ -127,13 +152,13 @@ class Network:
         g = self.g
         x = g.op("Unsqueeze", g.op("Reshape", pixels, self.ints(0, 0, -1)), self.ints(1))
         # Before the convolution, whose border stands for 127 and not for black.
-        x = g.op("DequantizeLinear", x, g.const(1.0), g.const(127, "uint8"))
+        return self._first(g.op("DequantizeLinear", x, g.const(1.0), g.const(127, "uint8")))
+
+    def _first(self, x: str) -> str:
+        """The first convolution: (batch, 1, height, 3 width) pixels around 0 -> (batch, C, h, w)."""
         weight, bias = self.fold("backbone.stages.0.0", "backbone.stages.0.1", 1e-3)
         flat = (weight[:, ::-1] / np.float32(128)).transpose(0, 2, 3, 1).reshape(len(bias), 1, 3, 9)
-        y = g.op(
-            "Conv", x, g.const(flat), g.const(bias), kernel_shape=(3, 9), strides=(2, 6), pads=(1, 3, 1, 3), group=1
-        )
-        return g.op("Clip", y, g.const(0.0), g.const(6.0))
+        return self.conv(x, flat, bias, (2, 6), (1, 3), act="relu6", name="backbone.stages.0")
 
     def _quartered(self, x: str, channels: int, share: float) -> str:
         """tracker.model.backbones.quartered of cells of length `share`: a convolution with one-hot kernels."""

@@ -1,0 +1,92 @@
+"""The ranges that calibration gave the layers of a model: what int8 needs beside the weights, in a small file of its
+own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tracker.errors import WeightsError, reading
+from tracker.files import write_atomic
+from tracker.runtime.onnx.network import Ranges
+
+if TYPE_CHECKING:
+    from tracker.model.checkpoint import LoadedModel
+
+SUFFIX = ".int8.json"
+
+
+def ranges_file(model: LoadedModel) -> Path | None:
+    """Where the ranges of a model lie: NAME.int8.json beside NAME.safetensors; None for a model without a file."""
+    return None if model.path is None else model.path.with_suffix(SUFFIX)
+
+
+def load_ranges(model: LoadedModel) -> Ranges | None:
+    """The ranges of a model's layers, or None where it was not calibrated for int8.
+
+    Raises:
+        WeightsError: The file is damaged, or belongs to other weights.
+    """
+    path = ranges_file(model)
+    if path is None or not path.is_file():
+        return None
+    damaged = f"The int8 ranges {path} can't be read"
+    with reading(
+        lambda why: WeightsError(f"{damaged} ({why}); calibrate anew with siamtrack export --int8, or remove the file.")
+    ):
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        ranges = {str(layer): (float(low), float(high)) for layer, (low, high) in stored["ranges"].items()}
+        digest = str(stored["weights"])
+        if not all(map(math.isfinite, (value for pair in ranges.values() for value in pair))):
+            raise ValueError("a range is not finite")
+    if digest != weights_digest(model):
+        raise WeightsError(
+            f"The int8 ranges {path} were calibrated on other weights; calibrate anew with "
+            "siamtrack export --int8, or remove the file."
+        )
+    return ranges
+
+
+def int8_cost(model: LoadedModel) -> float | None:
+    """What int8 costs a model in accuracy (mean overlap or AUC), as the file of its ranges says; None where nobody
+    measured it.
+
+    Raises:
+        WeightsError: The file is damaged, or belongs to other weights.
+    """
+    path = ranges_file(model)
+    if path is None or load_ranges(model) is None:
+        return None
+    cost = json.loads(path.read_text(encoding="utf-8")).get("cost")
+    return float(cost) if isinstance(cost, int | float) and math.isfinite(cost) else None
+
+
+def save_ranges(
+    path: Path, model: LoadedModel, ranges: Ranges, notes: Mapping[str, Any], cost: float | None = None
+) -> None:
+    """Writes the ranges of a model's layers, atomically.
+
+    Args:
+        path: NAME.int8.json.
+        model: Whose they are.
+        ranges: Lowest and highest value of each layer.
+        notes: How they were found.
+        cost: What int8 costs in accuracy, or None where that was not measured.
+    """
+    rounded = {layer: [float(f"{value:.6g}") for value in pair] for layer, pair in ranges.items()}
+    content = {"weights": weights_digest(model), "cost": cost, "notes": dict(notes), "ranges": rounded}
+    write_atomic(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def weights_digest(model: LoadedModel) -> str:
+    """sha256 of a model's arrays."""
+    content = hashlib.sha256()
+    for key, value in sorted(model.state.items()):
+        content.update(key.encode() + np.ascontiguousarray(value).tobytes())
+    return content.hexdigest()
