@@ -135,19 +135,14 @@ class Core:
             frame: The picture.
             camera: What is kept of the frame before; sees every frame.
         """
-        if not self.config.motion:
-            return
-        shift = camera.update(frame, wanted=any(target.motion.restless and not target.lost for target in targets))
-        for target in targets:  # what others need changes nothing: each gets what a run of its own gives
-            target.predict(shift if target.motion.restless else None, (frame.shape[1], frame.shape[0]))
+        shift = camera.update(frame, any(t.restless for t in targets)) if self.config.motion else None
+        for target in targets if self.config.motion else ():  # each gets what a run of its own gives
+            target.predict(shift if target.restless else None, (frame.shape[1], frame.shape[0]))
 
     def doubts(self, target: Target, observation: Observation) -> bool:
         """Whether an observation came from a small window and isn't clear."""
-        return (
-            observation.crop.size < self.sizes[1]
-            and not target.lost
-            and target.belief.relative(observation.score) < self.config.steady_score
-        )
+        clear = target.lost or target.belief.relative(observation.score) >= self.config.steady_score
+        return observation.crop.size < self.sizes[1] and not clear
 
     def search_region(
         self, target: Target, frame: Image, place: tuple[Vector, Vector] | None = None, wide: bool = False

@@ -144,7 +144,7 @@ class Redetection:
 
 
 def window_within(work: float, sizes: tuple[int, int], stride: int, most: int) -> int:
-    """Side of the largest window of whole cells that costs at most so much work, at least a template and at most `most`.
+    """Side of the largest window of whole cells that costs at most so much work: a template at least, `most` at most.
 
     Args:
         work: In looks in the full search window.

@@ -95,6 +95,11 @@ class Target:
             return self.redetection.pending or self.redetection.candidate or (self.centre, self.size)
         return (self.centre if self.expected is None else self.expected), self.size
 
+    @property
+    def restless(self) -> bool:
+        """Whether the camera's shift is of use to it."""
+        return self.motion.restless and not self.lost
+
     def waits(self, config: TrackingConfig) -> bool:
         """Whether a LOST target has no place that is looked at closely: neither its trail nor one that was found."""
         redetection = self.redetection

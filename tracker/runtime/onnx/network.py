@@ -6,6 +6,7 @@ See `tracker.runtime.onnx.graphs`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ Ranges = Mapping[str, tuple[float, float]]
 LITE0_STRIDES = (1, 2, 2, 2, 1)
 
 
-def conv_window(weight: Array, stride: int | tuple[int, int], pad: int | tuple[int, int]) -> dict[str, tuple[int, ...]]:
+def conv_window(weight: Array, stride: int | tuple[int, int], pad: int | tuple[int, int]) -> dict[str, Any]:
     """The attributes of a convolution that say where its kernel stands."""
     strides, pads = (value if isinstance(value, tuple) else (value, value) for value in (stride, pad))
     return {"kernel_shape": weight.shape[2:], "strides": strides, "pads": (*pads, *pads)}
