@@ -187,14 +187,14 @@ class TrackingConfig(Checked, section="tracking"):
     distractor_gap: int = setting(8, 0, 1_000_000, "frames", "Frames between two that are kept for this.")
     redetect_tiles: int = setting(2, 1, 64, "windows", "Search windows at most, for each frame.")
     redetect_work: float = setting(
-        2.0,
+        0.0,
         0,
         1000,
         "followed frames",
         """Work in one frame of a LOST target at most, as a multiple of one look in the full `model.search_size`: the
         look at its last place counts (in the small window once `lost_follow_frames` are over), the windows of the
         search shrink to what is left, and a place that they find is looked at closely in the next frame. 0: no limit,
-        as `--thorough` sets.""",
+        as `--thorough` sets; 2 bounds a LOST frame at twice a followed one.""",
     )
     redetect_budget_ms: float = setting(
         0.0,

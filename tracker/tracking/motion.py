@@ -22,7 +22,7 @@ Vector = NDArray[np.float64]
 
 SIDE = 192
 """Longer side of the small gray picture, pixels."""
-CORNERS, LEAST_CORNERS = 48, 8
+CORNERS, LEAST_CORNERS = 80, 8
 """Corners that are followed, and those that have to agree."""
 STILL = 0.7
 """Mean change of the small picture, gray levels, below which the camera stands."""
@@ -36,8 +36,8 @@ shift."""
 LEAST_ERROR, CLEARLY = 0.05, 0.75
 """The last place serves while it is wrong by less than that share of sqrt(w h), or another isn't clearly better."""
 
-RESTLESS = 0.5 * LEAST_ERROR
-"""From this error of the last place on the camera's shift is looked for."""
+RESTLESS = 0.0
+"""From this error of the last place on the camera's shift is looked for; 0: in every frame."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class CameraMotion:
         corners = cv2.goodFeaturesToTrack(before, CORNERS, 0.01, 6)
         if corners is None or len(corners) < LEAST_CORNERS:
             return None
-        moved, status, _ = cv2.calcOpticalFlowPyrLK(before, small, corners, None, winSize=(11, 11), maxLevel=3)  # type: ignore[call-overload]
+        moved, status, _ = cv2.calcOpticalFlowPyrLK(before, small, corners, None, winSize=(15, 15), maxLevel=3)  # type: ignore[call-overload]
         good = status.ravel() == 1
         if good.sum() < LEAST_CORNERS:
             return None
@@ -106,7 +106,7 @@ def _small(frame: Image) -> NDArray[np.uint8]:
     part = np.ascontiguousarray(frame[::step, ::step, 1])
     factor = SIDE / max(part.shape)
     size = (max(round(part.shape[1] * factor), 16), max(round(part.shape[0] * factor), 16))
-    return cv2.resize(part, size, interpolation=cv2.INTER_LINEAR)  # type: ignore[return-value]
+    return cv2.resize(part, size, interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
 
 
 @dataclass
