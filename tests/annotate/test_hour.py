@@ -155,7 +155,8 @@ def exported(folder: Path, clip: Path) -> None:
         for number, target in enumerate(ours.targets):
             assert np.flatnonzero(target.present).tolist() == list(range(FIRST, LAST))
             overlap = iou(target.boxes[FIRST:LAST], np.array([truth(number, k) for k in range(LAST - FIRST)]))
-            assert overlap.mean() > 0.8, (number, overlap.mean())
+            # At the pillar the box takes in what is to be seen; the truth is the whole thing.
+            assert overlap.mean() > (0.8 if number else 0.7), (number, overlap.mean())
         assert ours.targets[0].occluded[FIRST + 24 : FIRST + 33].any() and ours.targets[0].approved.any()
         at = {name: folder / name / ("x" + FORMATS[name].suffix) for name in names}
         for name in names:
