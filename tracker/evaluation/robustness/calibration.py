@@ -108,8 +108,10 @@ def _sample_clip(
         seen = [(near, False)]
         closely = k % SEARCH_EVERY == 0
         if closely:
-            far = search(core, target, Redetection(), frame, (frame.shape[1], frame.shape[0]))
-            seen += [(far, True)] if far is not None else []
+            place = search(core, target, Redetection(), frame, near)
+            if place is not None:
+                region = core.search_region(target, frame, place)
+                seen.append((core.read(target, region, core.match(target, region)), True))
         for observation, searched in seen:
             right = present and _overlap(observation, truth) >= OVERLAP
             likeness = core.likeness(target, observation, frame) if closely else np.nan
