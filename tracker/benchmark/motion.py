@@ -39,10 +39,10 @@ def in_motion(
     each: dict[str, dict[str, dict[str, float]]] = {}
     for sequence in sequences:
         each[sequence.name] = _one(trackers, sequence, clock)
-        rows = "; ".join(
+        said = "; ".join(
             f"{name} {row['ms']:.2f} ms, AUC {row['auc']:.3f}" for name, row in each[sequence.name].items()
         )
-        tell(f"{sequence.name}, {len(sequence)} frames: {rows}")
+        tell(f"{sequence.name}, {len(sequence)} frames: {said}")
     total = {}
     for name in trackers:
         rows = [row[name] for row in each.values()]

@@ -236,7 +236,7 @@ def engines() -> list[Line]:
 
 def _chosen_engine() -> Line:
     """What --engine auto stands for here with the default model, and what that was chosen by."""
-    from tracker.cli.common import DEFAULT_MODEL
+    from tracker.cli.model_options import DEFAULT_MODEL
     from tracker.model.checkpoint import load_model
     from tracker.runtime.processor import processor
     from tracker.runtime.select import resolve_engine

@@ -83,12 +83,11 @@ def _build(model: LoadedModel, device: str, engine: str, threads: int, parallel_
     """The engine of a name that is known."""
     sizes = (model.config.tracking.steady_size,)
     ranges = _ranges(model) if engine.endswith("-int8") else None
-    options = {"sizes": sizes, "ranges": ranges}
+    config, state = model.config.model, model.state
     if engine.startswith("onnxruntime"):
-        return OnnxEngine(model.config.model, model.state, threads, parallel_threads=parallel_threads, **options)
+        return OnnxEngine(config, state, threads, sizes=sizes, parallel_threads=parallel_threads, ranges=ranges)
     if engine.startswith("openvino"):
-        bf16 = engine.endswith("-bf16")
-        return OpenVinoEngine(model.config.model, model.state, threads, bf16=bf16, **options)
+        return OpenVinoEngine(config, state, threads, bf16=engine.endswith("-bf16"), sizes=sizes, ranges=ranges)
     from tracker.runtime.cuda_engine import CudaEngine, check_device
 
     if engine == "cuda":
