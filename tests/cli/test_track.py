@@ -277,7 +277,7 @@ BAD: list[tuple[str, list[str], str]] = [
     ("clip.mp4", ["--box", BOX, "--start-frame", "-1"], "at least 0"),
     ("clip.mp4", ["--box", BOX, "--save", "no/such/folder/out.mp4"], "does not exist"),
     ("clip.mp4", ["--box", BOX, "--save", "clip.mp4", "--overwrite"], "input itself"),
-    ("clip.mp4", ["--box", BOX, "--save", "out.gif"], "must end in"),
+    ("clip.mp4", ["--box", BOX, "--save", "out.wmv"], "must end in"),
     ("clip.mp4", ["--box", BOX, "--save-boxes", "out.xml"], "out.xml"),
     ("clip.mp4", ["--box", BOX, "--save-boxes", "boxes.txt"], "exists already"),
     ("clip.mp4", ["--box", BOX, "--save-boxes", "o.csv", "--save-boxes", "o.csv"], "twice"),
