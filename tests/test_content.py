@@ -14,7 +14,7 @@ from tests.evaluation.trees import got10k_tree, images, otb_tree, text, vot_tree
 from tracker.datasets.base import Dataset
 from tracker.datasets.registry import load_dataset, with_truth
 from tracker.errors import ConfigError, SourceError, WeightsError
-from tracker.evaluation import specs, workers
+from tracker.evaluation import pool, specs
 from tracker.evaluation.runner import RunStore, evaluate_sequence, make_tasks
 from tracker.evaluation.specs import parse_tracker
 from tracker.evaluation.submission import check_zip, make_zip
@@ -226,6 +226,6 @@ def test_a_ray_token_is_called_that() -> None:
     class AuthenticationError(RuntimeError):
         pass
 
-    assert workers.is_token_failure(AuthenticationError("Token authentication is enabled but no token was found"))
-    assert workers.is_token_failure(RuntimeError("Unauthenticated: InvalidAuthToken"))
-    assert not workers.is_token_failure(ConnectionError("ray client connection timeout"))
+    assert pool.is_token_failure(AuthenticationError("Token authentication is enabled but no token was found"))
+    assert pool.is_token_failure(RuntimeError("Unauthenticated: InvalidAuthToken"))
+    assert not pool.is_token_failure(ConnectionError("ray client connection timeout"))
