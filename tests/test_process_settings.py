@@ -177,7 +177,6 @@ OWN_PROCESSES = {
     "training/trainer.py:_train_step": "only where own_process",
     "training/checkpoint.py:restore_random_states": "only where own_process",
     "runtime/blas.py:one_blas_thread": "called by commands",
-    "benchmark/measure.py:make_tracker": "called by the command, which measures with a number of threads",
     "serve/capacity.py:hire": "the processors of a worker process",
     "serve/process.py:": "a worker process",
     "serve/process.py:main": "a worker process",

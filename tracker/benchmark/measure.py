@@ -7,7 +7,6 @@ programs on the machine hardly change. Ratios are taken of the second, from thin
 from __future__ import annotations
 
 import platform
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,9 +19,7 @@ import numpy as np
 from tracker.benchmark.series import Series, in_pairs
 from tracker.media.draw import draw_tracks
 from tracker.media.sources.open import open_source
-from tracker.model.checkpoint import LoadedModel
 from tracker.runtime.processor import processor
-from tracker.runtime.select import build_engine
 from tracker.tracking.tracker import SiamTracker
 from tracker.types import Box, Frame, Image
 
@@ -67,14 +64,6 @@ def read_clip(source: str, box: Sequence[float], count: int) -> Clip:
             if len(images) == count:
                 break
     return Clip(Path(source).name, images, np.asarray(box, dtype=np.float64))
-
-
-def make_tracker(model: LoadedModel, device: str, engine: str, threads: int) -> SiamTracker:
-    """A tracker on a number of CPU threads, OpenCV's included."""
-    cv2.setNumThreads(threads)
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(threads)
-    return SiamTracker(model, build_engine(model, device, engine, threads))
 
 
 def stages(tracker: SiamTracker, clip: Clip, source: str | None, folder: Path) -> dict[str, dict[str, float]]:

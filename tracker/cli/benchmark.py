@@ -8,12 +8,16 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tracker.cli.common import DONE, Parser, RawEpilog, add_version, parse_box, whole_number
 from tracker.cli.model_options import DEFAULT_MODEL
 from tracker.errors import BoxError, ConfigError, OutputError, SourceError
 from tracker.runtime.select import default_threads
+
+if TYPE_CHECKING:
+    from tracker.model.checkpoint import LoadedModel
+    from tracker.tracking.tracker import SiamTracker
 
 PARTS = ("stages", "compare", "network", "targets", "sizes")
 ALL_PARTS = (*PARTS, "motion")
@@ -121,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if len(clip.images) < 10:
         raise SourceError(f"The video {args.video} has {len(clip.images)} frames; at least 10 are needed.")
     others = _others(args)
-    first = measure.make_tracker(model, args.device, args.engine, 1)
+    first = _make_tracker(model, args.device, args.engine, 1)
     height, width = clip.images[0].shape[:2]
     results: dict[str, Any] = {
         "model": model.name,
@@ -132,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     }
 
     def tracker(threads: int = 1) -> Any:
-        return measure.make_tracker(model, args.device, args.engine, threads)
+        return _make_tracker(model, args.device, args.engine, threads)
 
     every = sorted({1, default_threads(None)})
     if "stages" in parts:
@@ -147,9 +151,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         trackers = {model.name: tracker(), **others}
         rarely = {}
         if args.torch:
-            trackers[f"{model.name}, torch eager"] = measure.make_tracker(model, "cpu", "torch", 1)
+            trackers[f"{model.name}, torch eager"] = _make_tracker(model, "cpu", "torch", 1)
         if args.classic:
-            trackers["SiamFC AlexNet, 3 scales, torch eager"] = measure.make_tracker(classic_model(), "cpu", "torch", 1)
+            trackers["SiamFC AlexNet, 3 scales, torch eager"] = _make_tracker(classic_model(), "cpu", "torch", 1)
             rarely["SiamFC AlexNet, 3 scales, torch eager"] = 8
         results["compare"] = measure.in_turns(trackers, clip, rarely)
     if "motion" in parts:
@@ -247,8 +251,20 @@ def _check_output(folder: Path | None, overwrite: bool) -> None:
             raise OutputError(f"The file {folder / name} exists; give another --output or --overwrite.")  # type: ignore[operator]
 
 
+def _make_tracker(model: LoadedModel, device: str, engine: str, threads: int) -> SiamTracker:
+    """A tracker on a number of CPU threads, OpenCV's and torch's included: they are this process's."""
+    import cv2
+
+    from tracker.runtime.select import build_engine
+    from tracker.tracking.tracker import SiamTracker
+
+    cv2.setNumThreads(threads)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
+    return SiamTracker(model, build_engine(model, device, engine, threads))
+
+
 def _others(args: argparse.Namespace) -> dict[str, Any]:
-    from tracker.benchmark.measure import make_tracker
     from tracker.evaluation.baselines import OpenCVBaseline
     from tracker.model.checkpoint import load_model
 
@@ -263,7 +279,7 @@ def _others(args: argparse.Namespace) -> dict[str, Any]:
             out[text] = OpenCVBaseline(name, args.model_dir)
             continue
         name, _, engine = name.partition("@")
-        out[text] = make_tracker(load_model(name, overrides=args.overrides), args.device, engine or args.engine, 1)
+        out[text] = _make_tracker(load_model(name, overrides=args.overrides), args.device, engine or args.engine, 1)
     return out
 
 

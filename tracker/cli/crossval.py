@@ -132,7 +132,9 @@ def _members(args: argparse.Namespace) -> list[Member]:
     try:
         pattern = re.compile(args.source)
     except re.error as error:
-        raise ConfigError(f"--source {args.source!r} is not a regular expression: {error}.") from None
+        raise ConfigError(
+            f"--source {args.source!r} is not a regular expression: {error}; a bracket itself is \\( or \\)."
+        ) from None
     members = []
     for label, name, root, subset, glob in args.data:
         dataset = with_truth(load_dataset(name, root, subset, glob), "measured on")

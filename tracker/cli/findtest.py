@@ -99,8 +99,12 @@ def read_classes(path: Path) -> dict[str, str]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             lines = [(n, row) for n, row in enumerate(csv.reader(file), 1) if row and not row[0].startswith("#")]
-    except (OSError, UnicodeDecodeError) as error:
-        raise SourceError(f"The classes in {path} can't be read: {error}.") from None
+    except OSError as error:
+        raise SourceError(
+            f"Can't read the classes in {path}: {error.strerror or error}; give a file of lines clip,class."
+        ) from None
+    except UnicodeDecodeError:
+        raise SourceError(f"The classes in {path} aren't UTF-8 text; save the file as UTF-8.") from None
     for number, row in lines:
         if len(row) != 2 or not row[0].strip() or not row[1].strip():
             raise SourceError(f"{path}, line {number}: {','.join(row)!r} is not of the form clip,class.")
