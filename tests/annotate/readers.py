@@ -82,8 +82,9 @@ def check_trackeval(folder: Path, clip: Clip, scratch: Path) -> None:
     )  # fmt: skip
     raw = data.get_raw_seq_data("ours", sequence)
     assert raw["num_timesteps"] == clip.frame_count
+    known = [(target, target.present) for target in clip.targets]
     for k, (ids, dets) in enumerate(zip(raw["gt_ids"], raw["gt_dets"], strict=True)):
-        at = {t.id: t.boxes[k] for t in clip.targets if t.present[k]}
+        at = {t.id: t.boxes[k] for t, present in known if present[k]}
         assert sorted(map(int, ids)) == sorted(at)
         for number, (x, y, w, h) in zip(map(int, ids), dets, strict=True):
             assert np.allclose((x - 1, y - 1, w, h), at[number], atol=0.001)

@@ -146,12 +146,11 @@ def read(path: Path) -> list[Clip]:
                     (meta.get("text") or [""])[0], (value.get("labels") or ["object"])[0],
                 )  # fmt: skip
                 target.boxes = boxes_of(value["sequence"], frames, width, height)
-                target.scores[:] = np.where(
-                    target.present, 1.0 if result.get("score") is None else result["score"], np.nan
-                )
+                shown = target.present
+                target.scores[:] = np.where(shown, 1.0 if result.get("score") is None else result["score"], np.nan)
                 keys = meta.get("keys", [])
                 target.keys = {
-                    int(k): target.boxes[k].copy() if target.present[k] else None for k in keys if 0 <= int(k) < frames
+                    int(k): target.boxes[k].copy() if shown[k] else None for k in keys if 0 <= int(k) < frames
                 }
                 clip.targets.append(target)
             out.append(clip)
