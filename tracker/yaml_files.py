@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import typing
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from tracker import shipped
 from tracker.errors import ConfigError, reading
-from tracker.files import as_path
+from tracker.files import as_path, read_text
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
@@ -22,8 +23,9 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 
     file = shipped.find(as_path(path, ConfigError, "configuration"))
     with reading(lambda reason: ConfigError(f"The configuration {file} is not readable yaml: {reason}")):
-        check_yaml(file.read_text(encoding="utf-8"))
-        loaded = OmegaConf.to_container(OmegaConf.load(file), resolve=True)
+        text = read_text(file)
+        check_yaml(text)
+        loaded = OmegaConf.to_container(OmegaConf.load(io.StringIO(text)), resolve=True)
     if not isinstance(loaded, dict):
         raise ConfigError(f"The configuration {file} holds a {type(loaded).__name__}; it must hold keys and values.")
     for key in _odd_keys(loaded):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tracker.annotate.clip import AnnotationError, Clip
-from tracker.files import suggest, write_atomic
+from tracker.files import read_text, suggest, write_atomic
 from tracker.types import Box
 
 COLUMNS = ("clip", "frame", "id", "name", "class", "x", "y", "w", "h")
@@ -40,12 +40,12 @@ def read_keys(path: str | Path) -> list[KeyBox]:
         AnnotationError: With the line and what is wrong.
     """
     try:
-        text = Path(path).expanduser().read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(Path(path).expanduser())
+    except (OSError, ValueError) as error:
         raise AnnotationError(
-            f"Can't read key boxes from {path}: {getattr(error, 'strerror', None) or 'it is not a text file'}."
+            f"Can't read key boxes from {path}: {getattr(error, 'strerror', None) or error}."
         ) from None
-    reader = csv.DictReader(io.StringIO(text))
+    reader = csv.DictReader(io.StringIO(text, newline=None))
     names = [(name or "").strip().lower() for name in reader.fieldnames or []]
     reader.fieldnames = names
     for name in NEEDED:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -14,6 +15,7 @@ from tracker.cli.crossval import data_set
 from tracker.cli.model_options import add_model_options, check_model_options
 from tracker.cli.stress import check_outputs, write_text
 from tracker.errors import SourceError
+from tracker.files import read_text
 
 if TYPE_CHECKING:
     from tracker.datasets.base import SequenceData
@@ -97,14 +99,13 @@ def read_classes(path: Path) -> dict[str, str]:
         SourceError: The file can't be read, or a line has no two fields.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = [(n, row) for n, row in enumerate(csv.reader(file), 1) if row and not row[0].startswith("#")]
-    except OSError as error:
+        text = io.StringIO(read_text(path), newline=None)
+    except (OSError, ValueError) as error:
         raise SourceError(
-            f"Can't read the classes in {path}: {error.strerror or error}; give a file of lines clip,class."
+            f"Can't read the classes in {path}: {getattr(error, 'strerror', None) or error}; give a file of lines "
+            "clip,class."
         ) from None
-    except UnicodeDecodeError:
-        raise SourceError(f"The classes in {path} aren't UTF-8 text; save the file as UTF-8.") from None
+    lines = [(n, row) for n, row in enumerate(csv.reader(text), 1) if row and not row[0].startswith("#")]
     for number, row in lines:
         if len(row) != 2 or not row[0].strip() or not row[1].strip():
             raise SourceError(f"{path}, line {number}: {','.join(row)!r} is not of the form clip,class.")

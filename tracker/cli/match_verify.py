@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tracker.cli.common import DONE, Parser, RawEpilog, add_version, parse_box
+from tracker.files import read_text
 
 EPILOG = """\
 similarity: cosine of the embeddings, 1 for the same picture (or minus a squared distance, or a dot product, as the
@@ -96,10 +97,7 @@ def verify(argv: Sequence[str] | None = None) -> int:
 def _items(modality: str, given: Sequence[str], box: Any) -> list[Any]:
     """Texts as they are; pictures that are there."""
     if modality == "text":
-        return [
-            Path(item).read_text(encoding="utf-8") if item.endswith(".txt") and Path(item).is_file() else item
-            for item in given
-        ]
+        return [read_text(item) if item.endswith(".txt") and Path(item).is_file() else item for item in given]
     from tracker.cli.match_gallery import pictures_of
     from tracker.matching.inputs import Region
 

@@ -91,7 +91,6 @@ def read_flags(path: Path, count: int) -> NDArray[np.float64] | None:
         return None
     words = re.split(r"[,;\s]+", annotation_text(path).strip())
     try:
-        words = re.split(r"[,;\s]+", path.read_text(encoding="utf-8-sig").strip())
         values = np.asarray([float(w) for w in words if w], dtype=np.float64)
     except ValueError:
         raise SourceError(f"{path} holds something else than numbers; expected one number per frame.") from None

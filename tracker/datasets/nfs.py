@@ -39,8 +39,6 @@ def load_nfs(root: Path, rate: str = "30", pattern: str | None = None) -> Datase
         frames = list_images(file.with_suffix(""))
         rows = [re.findall(r'"[^"]*"|\S+', line)[1:5] for line in annotation_text(file).splitlines() if line.strip()]
         try:
-            text = file.read_text(encoding="utf-8-sig")
-            rows = [re.findall(r'"[^"]*"|\S+', line)[1:5] for line in text.splitlines() if line.strip()]
             corners = np.asarray([[float(v.strip('"')) for v in row] for row in rows]).reshape(-1, 4)
         except ValueError:
             raise SourceError(

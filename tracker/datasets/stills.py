@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tracker.datasets.tracks import DataError, read_image
 from tracker.errors import ImageError, reading
+from tracker.files import read_text
 from tracker.media.images import read_alpha
 from tracker.types import Image
 
@@ -56,7 +57,7 @@ def read_coco(file: Path, smallest: float = 24.0) -> list[BoxedStill]:
     with reading(
         lambda why: DataError(f"The file {file} is not COCO json with images, annotations and categories ({why}).")
     ):
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = json.loads(read_text(file))
         names = {c["id"]: c["name"] for c in data["categories"]}
         images = {i["id"]: i for i in data["images"]}
         stills = []

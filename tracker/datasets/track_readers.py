@@ -20,7 +20,7 @@ from tracker.datasets.otb import RANGES
 from tracker.datasets.package_tables import package_table
 from tracker.datasets.tracks import AnnotatedTrack, BadFiles, DataError, gather, read_index, read_table
 from tracker.errors import ConfigError
-from tracker.files import content_of, write_atomic
+from tracker.files import content_of, read_text, write_atomic
 from tracker.media.images import IMAGE_SUFFIXES
 from tracker.media.sources.images import natural_key
 
@@ -52,7 +52,7 @@ def read_otb(root: Path, names: Sequence[str], exclude: Sequence[str], bad: BadF
     def read(folder: Path) -> list[AnnotatedTrack]:
         images = images_of(folder / "img")
         tracks = []
-        files = [f for f in sorted(folder.glob("groundtruth*.txt")) if f.read_text(encoding="utf-8-sig").strip()]
+        files = [f for f in sorted(folder.glob("groundtruth*.txt")) if read_text(f).strip()]
         for number, file in enumerate(files, 1):
             boxes = read_table(file, 0)
             first, last = RANGES.get(folder.name.lower(), (1, len(images)))

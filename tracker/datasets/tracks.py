@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.errors import ConfigError, ImageError, SiamTrackError, reading
+from tracker.files import read_text
 from tracker.media import images
 from tracker.types import Image
 
@@ -196,12 +197,12 @@ def read_got10k(
         if absent.is_file():
             boxes = np.where(read_table(absent, len(frames), 1) > 0, 0.0, boxes)
         meta = folder / "meta_info.ini"
-        lines = meta.read_text(encoding="utf-8", errors="replace").splitlines() if meta.is_file() else []
+        lines = read_text(meta).splitlines() if meta.is_file() else []
         kinds = [line.split(":", 1)[1].strip() for line in lines if line.startswith("object_class:")]
         return [AnnotatedTrack(name, frames, boxes, kinds[0] if kinds else "")]
 
     with reading(lambda why: DataError(f"The list {listing} can't be read: {why}.")):
-        listed = listing.read_text(encoding="utf-8-sig").split()
+        listed = read_text(listing).split()
     return gather(((n, lambda n=n: read(n)) for n in listed), root, names, exclude, bad)  # type: ignore[misc]
 
 
@@ -220,7 +221,7 @@ def read_table(path: Path, rows: int, columns: int = 4) -> NDArray[np.float64]:
         DataError: The file is missing, holds something else, or has another number of lines.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path)
         values = [float(v) for v in text.replace(",", " ").replace(";", " ").split()]
     except (OSError, ValueError) as error:
         raise DataError(f"The file {path} can't be read as numbers: {error}.") from None

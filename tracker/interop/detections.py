@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tracker.errors import BoxError
+from tracker.files import read_text
 from tracker.geometry import is_valid
 from tracker.types import Box, Image
 
@@ -40,7 +42,8 @@ def read_detections(path: str | Path, frame: int = 0, least: float = 0.0) -> lis
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         if isinstance(error, BoxError):
             raise
-        reason = getattr(error, "strerror", None) or f"{error} is missing or wrong"
+        wrong = f"{error} is missing or wrong" if isinstance(error, LookupError | AttributeError) else str(error)
+        reason = getattr(error, "strerror", None) or wrong
         raise BoxError(
             f"Can't read detections from {path}: {reason}; give a csv with x,y,w,h or a COCO .json."
         ) from None
@@ -53,26 +56,25 @@ def read_detections(path: str | Path, frame: int = 0, least: float = 0.0) -> lis
 
 
 def _csv(path: Path, frame: int) -> list[tuple[Box, float]]:
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        names = [name.strip().lower() for name in reader.fieldnames or []]
-        reader.fieldnames = names
-        corners = {"x1", "y1", "x2", "y2"} <= set(names)
-        if not corners and not {"x", "y", "w", "h"} <= set(names):
-            raise BoxError(f"Can't read detections from {path}: its first line must name x,y,w,h or x1,y1,x2,y2.")
-        out = []
-        for row in reader:
-            if int(row.get("frame") or 0) != frame and "frame" in names:
-                continue
-            values = np.array([float(row[key]) for key in (("x1", "y1", "x2", "y2") if corners else "xywh")])
-            if corners:
-                values[2:] -= values[:2]
-            out.append((values, float(row.get("score") or row.get("confidence") or 1.0)))
-        return out
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=None))
+    names = [name.strip().lower() for name in reader.fieldnames or []]
+    reader.fieldnames = names
+    corners = {"x1", "y1", "x2", "y2"} <= set(names)
+    if not corners and not {"x", "y", "w", "h"} <= set(names):
+        raise BoxError(f"Can't read detections from {path}: its first line must name x,y,w,h or x1,y1,x2,y2.")
+    out = []
+    for row in reader:
+        if int(row.get("frame") or 0) != frame and "frame" in names:
+            continue
+        values = np.array([float(row[key]) for key in (("x1", "y1", "x2", "y2") if corners else "xywh")])
+        if corners:
+            values[2:] -= values[:2]
+        out.append((values, float(row.get("score") or row.get("confidence") or 1.0)))
+    return out
 
 
 def _coco(path: Path, frame: int) -> list[tuple[Box, float]]:
-    data: Any = json.loads(path.read_text(encoding="utf-8"))
+    data: Any = json.loads(read_text(path))
     if isinstance(data, list):
         images = sorted({note["image_id"] for note in data}, key=lambda v: (not isinstance(v, int), v))
         notes = data

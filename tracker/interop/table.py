@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tracker.errors import SourceError
+from tracker.files import read_text
 from tracker.types import Track, TrackState
 
 COLUMNS = ("frame", "timestamp", "id", "x", "y", "w", "h", "score", "state")
@@ -54,27 +56,23 @@ def read_tracks(path: str | Path) -> list[Track]:
         SourceError: It can't be read, or isn't such a file.
     """
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            names = [(name or "").strip() for name in reader.fieldnames or []]
-            if not {"frame", "x", "y", "w", "h"} <= set(names):
-                raise SourceError(
-                    f"{path} isn't a csv of tracks: its first line must name frame, x, y, w and h, as --save-boxes "
-                    "OUT.csv writes it."
-                )
-            out = []
-            for row in reader:
-                try:
-                    out.append(_track(row))
-                except (ValueError, TypeError):
-                    raise SourceError(
-                        f"Can't read line {reader.line_num} of {path}: a number is missing or wrong."
-                    ) from None
-            return out
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path)
+    except (OSError, ValueError) as error:
+        raise SourceError(f"Can't read {path}: {getattr(error, 'strerror', None) or error}.") from None
+    reader = csv.DictReader(io.StringIO(text, newline=None))
+    names = [(name or "").strip() for name in reader.fieldnames or []]
+    if not {"frame", "x", "y", "w", "h"} <= set(names):
         raise SourceError(
-            f"Can't read {path}: {getattr(error, 'strerror', None) or 'it is not a text file'}."
-        ) from None
+            f"{path} isn't a csv of tracks: its first line must name frame, x, y, w and h, as --save-boxes OUT.csv "
+            "writes it."
+        )
+    out = []
+    for row in reader:
+        try:
+            out.append(_track(row))
+        except (ValueError, TypeError):
+            raise SourceError(f"Can't read line {reader.line_num} of {path}: a number is missing or wrong.") from None
+    return out
 
 
 def _track(row: dict[str, Any]) -> Track:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tracker.errors import SourceError
+from tracker.files import read_text
 from tracker.matching.inputs import Rect, Sample
 from tracker.training.data import sources as recipe
 
@@ -48,7 +49,7 @@ def read_coco_classes(source: SourceConfig, path: Path) -> dict[str, list[Sample
         SourceError: The file is missing or no such json.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(read_text(path))
         names = {c["id"]: str(c["name"]) for c in data["categories"]}
         files = {i["id"]: str(i["file_name"]) for i in data["images"]}
         boxes = [

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.errors import SiamTrackError
+from tracker.files import read_text
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def read_zones(path: str | Path) -> list[Zone]:
         SiamTrackError: It can't be read, or a zone has fewer than three corners.
     """
     try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
+        data = json.loads(read_text(path))
         zones = [Zone(str(name), np.asarray(corners, dtype=np.float64)) for name, corners in data.items()]
         if any(zone.corners.ndim != 2 or zone.corners.shape[1] != 2 or len(zone.corners) < 3 for zone in zones):
             raise ValueError("a zone needs at least three corners [x, y]")

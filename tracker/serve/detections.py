@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from tracker.errors import BoxError
+from tracker.files import read_text
 from tracker.geometry import iou
 from tracker.serve.config import DetectionsConfig
 from tracker.types import Frame, Image
@@ -39,11 +40,9 @@ def read_detections(path: str | Path, least_score: float) -> dict[int, list[list
         BoxError: The file can't be read; the sentence names the line.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BoxError(
-            f"Can't read detections from {path}: {getattr(error, 'strerror', None) or 'it is not a text file'}."
-        ) from None
+        lines = read_text(path).splitlines()
+    except (OSError, ValueError) as error:
+        raise BoxError(f"Can't read detections from {path}: {getattr(error, 'strerror', None) or error}.") from None
     out: dict[int, list[list[float]]] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():

@@ -23,7 +23,7 @@ from tracker.annotate.formats.base import (
     labels,
     parse_frame_file,
 )
-from tracker.files import write_atomic
+from tracker.files import read_text, write_atomic
 
 LOST_IMAGES = {
     "ids": "COCO has no tracks: which boxes belong to one target is lost (coco-video keeps it).",
@@ -93,7 +93,7 @@ def read(path: Path) -> list[Clip]:
         AnnotationError: It isn't COCO.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(read_text(path))
         names = {c["id"]: c["name"] for c in data["categories"]}
         videos = {v["id"]: v for v in data.get("videos", [])}
         out = Collector()

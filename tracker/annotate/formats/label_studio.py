@@ -16,7 +16,7 @@ import numpy as np
 
 from tracker.annotate.clip import AnnotationError, Clip, Target, keyframes, new_target, runs
 from tracker.annotate.formats.base import cannot_hold
-from tracker.files import write_atomic
+from tracker.files import read_text, write_atomic
 
 LOST = {
     "scores": "Label Studio keeps one score for a whole track: the mean.",
@@ -117,7 +117,7 @@ def read(path: Path) -> list[Clip]:
         AnnotationError: It isn't such a file, or a box is turned, which no box here can be.
     """
     try:
-        tasks = json.loads(path.read_text(encoding="utf-8"))
+        tasks = json.loads(read_text(path))
         out = []
         for task in tasks:
             data = task["data"]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tracker.annotate.clip import AnnotationError, Clip
 from tracker.annotate.formats.base import Collector, cannot_hold, each_box, labels, safe
-from tracker.files import write_atomic
+from tracker.files import read_text, write_atomic
 
 LOST = {
     "names": "Names of targets are left out; ids and classes are kept.",
@@ -69,17 +69,18 @@ def _read_one(file: Path) -> list[Clip]:
     folder = file.parent.parent if file.parent.name == "gt" else file.parent
     info = configparser.ConfigParser(interpolation=None)
     try:
-        info.read(folder / "seqinfo.ini", encoding="utf-8")
+        if (folder / "seqinfo.ini").exists():
+            info.read_string(read_text(folder / "seqinfo.ini"))
         about = dict(info["Sequence"]) if info.has_section("Sequence") else {}
         listed = file.parent / "labels.txt"
-        names = listed.read_text(encoding="utf-8").splitlines() if listed.exists() else []
+        names = read_text(listed).splitlines() if listed.exists() else []
         out = Collector()
         name = folder.name
         clip = out.clip(
             name, int(about.get("imwidth", 0)), int(about.get("imheight", 0)), int(about.get("seqlength", 0)) - 1
         )
         clip.rate = Fraction(about["framerate"]) if about.get("framerate") else None
-        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        for number, line in enumerate(read_text(file).splitlines(), 1):
             if not line.strip():
                 continue
             try:

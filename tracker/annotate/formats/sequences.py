@@ -18,7 +18,7 @@ import numpy as np
 
 from tracker.annotate.clip import AnnotationError, Clip, Target, new_target
 from tracker.annotate.formats.base import cannot_hold, safe
-from tracker.files import write_atomic
+from tracker.files import read_text, write_atomic
 from tracker.geometry import Boxes
 from tracker.media.box_files import read_boxes
 
@@ -148,20 +148,18 @@ def _one(file: Path) -> Clip:
     hidden = np.zeros(len(boxes), bool)
     if (folder / "meta_info.ini").exists():
         info = configparser.ConfigParser(interpolation=None)
-        info.read(folder / "meta_info.ini", encoding="utf-8")
+        info.read_string(read_text(folder / "meta_info.ini"))
         about = dict(info["METAINFO"])
         name, label = about.get("major_class", name), about.get("root_class", label)
         clip.width, clip.height = (int(v) for v in about.get("resolution", "(0, 0)").strip("()").split(","))
         clip.rate = Fraction(about["anno_fps"].lower().replace("hz", "").strip()) if about.get("anno_fps") else None
         cover = folder / "cover.label"
-        hidden = np.array(cover.read_text().split(), int) == 0 if cover.exists() else hidden
+        hidden = np.array(read_text(cover).split(), int) == 0 if cover.exists() else hidden
         hidden &= np.isfinite(boxes).all(axis=1)
     elif (folder / "full_occlusion.txt").exists():
         label = folder.parent.name
-        hidden = (
-            np.array((folder / "full_occlusion.txt").read_text().replace("\n", ",").strip(",").split(","), int) == 1
-        )
-        name = (folder / "nlp.txt").read_text(encoding="utf-8").strip() if (folder / "nlp.txt").exists() else name
+        hidden = np.array(read_text(folder / "full_occlusion.txt").replace(",", " ").split(), int) == 1
+        name = read_text(folder / "nlp.txt").strip() if (folder / "nlp.txt").exists() else name
     target = new_target(1, len(boxes), name, label)
     target.boxes, target.occluded = boxes, hidden
     target.scores[:] = np.where(target.present, 1.0, np.nan)

@@ -23,7 +23,7 @@ from tracker.annotate.formats.base import (
     thinned,
     write_frames,
 )
-from tracker.files import write_atomic
+from tracker.files import read_text, write_atomic
 from tracker.geometry import clip_box
 from tracker.media.images import IMAGE_SUFFIXES, read_image
 
@@ -81,7 +81,7 @@ def read(path: Path) -> list[Clip]:
     """
     folder = path if path.is_dir() else path.parent
     try:
-        data = yaml.safe_load((folder / "data.yaml").read_text(encoding="utf-8"))
+        data = yaml.safe_load(read_text(folder / "data.yaml"))
         named = data["names"]
         names = dict(enumerate(named)) if isinstance(named, list) else {int(k): v for k, v in named.items()}
         out = Collector()
@@ -90,7 +90,7 @@ def read(path: Path) -> list[Clip]:
             clip, frame = parse_frame_file(file.name)
             width, height = _size(folder, file, clip, data.get("sizes", {}))
             out.clip(clip, width, height, frame)
-            for line in file.read_text(encoding="utf-8").splitlines():
+            for line in read_text(file).splitlines():
                 if line.strip():
                     kind, cx, cy, w, h = (float(v) for v in line.split()[:5])
                     count += 1
