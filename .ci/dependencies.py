@@ -47,17 +47,22 @@ def uv() -> Path:
     return place / "bin" / "uv"
 
 
-def resolve(name: str, python: str, extras: tuple[str, ...] = EXTRAS, torch: bool = True) -> tuple[dict[str, str], str]:
-    """The versions of a set on a Python, without what belongs to CUDA; or why there are none."""
+def resolve(
+    name: str, python: str, extras: tuple[str, ...] = EXTRAS, fixed: dict[str, str] | None = None
+) -> tuple[dict[str, str], str]:
+    """The versions of a set on a Python, without what belongs to CUDA; or why there are none.
+
+    `fixed` versions are given, whatever the set.
+    """
     words: list[str | Path] = [uv(), "pip", "compile", "-q", "setup.py", "--no-annotate", "--no-header"]
     words += ["--python-version", python]
     for extra in extras:
         words += ["--extra", extra]
     for package in sorted(set(pinned(python)) - set(SOURCES)):
         words += ["--only-binary", package]
-    if not torch:
-        (ROOT / ".venv-uv" / "torch.txt").write_text(f"torch=={pinned()['torch']}\n")
-        words += ["-c", ROOT / ".venv-uv" / "torch.txt"]
+    if fixed:
+        (ROOT / ".venv-uv" / "fixed.txt").write_text("".join(f"{k}=={v}\n" for k, v in fixed.items()))
+        words += ["-c", ROOT / ".venv-uv" / "fixed.txt"]
     done = run(*words, *SETS[name], check=False, quiet=True)
     if done.returncode:
         return {}, " ".join(done.stderr.split())
@@ -123,12 +128,13 @@ class Trial:
         self.version, self.torch = told.stdout.strip(), torch
         self.place = ROOT / f".venv-{name}-{self.version}"
         self.python, self.report = self.place / "bin" / "python", self.place / "report.xml"
-        wanted, why = resolve(name, self.version, torch=torch == "free")
+        fixed = {} if torch == "free" else {"torch": pinned()["torch"]}
+        if name == "lowest":
+            newest, _ = resolve("newest", self.version, fixed=fixed)
+            fixed |= {k: newest[k] for k in TEST_ONLY if k in newest}
+        wanted, why = resolve(name, self.version, fixed=fixed)
         if why:
             raise SystemExit(f"{name} on Python {self.version} can't be resolved: {why}")
-        if name == "lowest":
-            newest, _ = resolve("newest", self.version, torch=torch == "free")
-            wanted.update({k: newest[k] for k in TEST_ONLY})
         if torch == "none":
             wanted = {k: v for k, v in wanted.items() if k not in NEED_TORCH}
         self.wanted = wanted

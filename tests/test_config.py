@@ -53,3 +53,33 @@ def test_a_key_that_yaml_takes_for_a_boolean_is_a_sentence(tmp_path: Path) -> No
         ConfigError, match=r"the key True is not a word; yaml reads on, off, yes and no as true and false"
     ):
         load_config(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tracking: ${nope}",
+        "tracking:\n  window_influence: ${tracking.window_influence}",
+        "name: '${'",
+        "null: 2",
+        "train: {s: !!set {a, b}}",
+        "name: ${oc.env:NOT_SET}",
+        "name: !!python/object/apply:os.getcwd []",
+        "name: [",
+        "- a\n- b",
+        "tracking: 5",
+    ],
+)
+def test_yaml_that_leads_nowhere_is_a_sentence(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(text + "\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert str(path) in str(caught.value) or "tracking" in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["[", "=", "@", "*a", "%", "{a: }}", "\t- :", "${tracking.scales}", "!!set {a}"])
+@pytest.mark.parametrize("key", ["tracking.scales", "tracking", "train.losses.0.weight", "train"])
+def test_a_value_that_is_no_yaml_is_a_sentence(recipe: Path, key: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=r"\w+ \w+"):
+        load_config(recipe, [f"{key}={value}"])

@@ -91,6 +91,37 @@ for kind in ("csv", "jsonl"):
         assert 100 < len(text) <= 200 and text.endswith("\n")
 
 
+def test_a_full_disk_leaves_no_index_that_blocks(tmp_path: Path) -> None:
+    code = f"""
+import os, resource, signal, sys
+sys.path.insert(0, {str(ROOT)!r})
+from tracker.errors import SiamTrackError
+from tracker.files import write_atomic
+from tracker.model_config import ModelConfig
+from tracker.training.data.cache import CacheConfig, open_index
+from tracker.training.data.sources import DataConfig
+make = lambda: open_index(CacheConfig(path="cache"), DataConfig(), ModelConfig())
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+for full in (0, 20):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (full, resource.RLIM_INFINITY))
+    for write in (make, lambda: write_atomic("x.json", "x" * 100)):
+        try:
+            write()
+        except SiamTrackError as error:
+            print(error)
+        else:
+            raise SystemExit("no error")
+    assert os.listdir("cache") == [] and os.listdir(".") == ["cache"], (os.listdir("cache"), os.listdir("."))
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+make()
+make()
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("cache.json") == 2 and done.stdout.count("x.json") == 2
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("place")

@@ -127,6 +127,23 @@ def test_mistakes_are_sentences(tmp_path: Path, args: list[str], words: str) -> 
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("kind", ["missing", "empty", "no boxes", "boxes that are none"])
+def test_int8_without_usable_material_writes_nothing(
+    exported: tuple[LoadedModel, Path], tmp_path: Path, kind: str
+) -> None:
+    root = tmp_path / "data"
+    if kind != "missing":
+        root.mkdir()
+    if kind.endswith(("boxes", "none")):
+        write_video(root / "a.mp4", moving_square(5)[0])
+    if kind.endswith("none"):
+        (root / "a.txt").write_text("here,and,there,too\n" * 5)
+    checkpoint = exported[1].parent / "small.safetensors"
+    done = export("--model", checkpoint, "--output", tmp_path / "out", "--int8", "--dataset", "folder", "--root", root)
+    assert done.returncode == 2 and "data" in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists(), "exit code 2 says that nothing was written"
+
+
 @pytest.mark.slow  # torch.export traces for some seconds
 def test_torch_files_work_without_our_code(tmp_path: Path) -> None:
     model = random_model("alexnet dot")  # few operations: quick to trace
