@@ -202,7 +202,7 @@ def main() -> int:
     torch.add_argument("--torch", action="store_const", const="free", dest="torch", default="pinned")
     torch.add_argument("--without-torch", action="store_const", const="none", dest="torch")
     parser.add_argument("tests", nargs="*", help="instead of all fast tests")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     if args.what == "resolve":
         return check_all()
     trial = Trial(args.what, args.python, args.torch)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import http.server
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from tracker.datasets.clips import frames_of
 from tracker.datasets.folder import load_folder
 from tracker.errors import SiamTrackError
 from tracker.loop import open_frames
+from tracker.matching.inputs import Sample
 from tracker.media.images import decode_image, read_alpha, read_image, read_labels
 from tracker.media.sources.open import open_source
 from tracker.metrics.files import read_frame
@@ -114,7 +116,17 @@ PICTURES: dict[str, Callable[[Path], np.ndarray]] = {
     "training": tracks.read_image,
     "verify": read_picture,
     "bytes": lambda path: decode_image(path.read_bytes(), path.name),
+    "zip": lambda path: zipped(path).read(),
+    "matching": lambda path: Sample(path).read(),
 }
+
+
+def zipped(path: Path) -> Sample:
+    """The picture in a zip, as sources of matchers hold them."""
+    place = path.parent.with_suffix(".zip")
+    with zipfile.ZipFile(place, "w") as archive:
+        archive.write(path, path.name)
+    return Sample(place, path.name)
 
 
 def sequence_of(path: Path) -> SequenceData:

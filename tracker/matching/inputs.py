@@ -19,7 +19,7 @@ from tracker.errors import ImageError, SourceError
 from tracker.geometry import check_box
 from tracker.matching.config import InputConfig
 from tracker.matching.text import encode_texts
-from tracker.media.images import IMAGE_SUFFIXES, read_image, to_bgr8
+from tracker.media.images import IMAGE_SUFFIXES, decode_image, read_image, to_bgr8
 from tracker.types import Image
 
 Rect = tuple[float, float, float, float]
@@ -79,10 +79,10 @@ def _from_zip(path: Path, member: str) -> Image:
         data = _archive(str(path)).read(member)
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise SourceError(f"The picture {member} in {path} can't be read: {error}.") from None
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)
-    if image is None:
-        raise SourceError(f"The file {member} in {path} is no picture that can be read.")
-    return to_bgr8(image)
+    try:
+        return decode_image(data, f"The picture {member} in {path}")
+    except ImageError as error:
+        raise SourceError(str(error)) from None
 
 
 @lru_cache(16)
