@@ -3,6 +3,7 @@ unsaid."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import stat
@@ -219,3 +220,31 @@ def test_workers_end_with_their_command(tmp_path: Path) -> None:
             break
         time.sleep(0.1)
     assert state in ("", "Z")
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "rest"),
+    [
+        ("effort", "", "--dataset otb --root nowhere"),
+        ("stress", "stress.json", "--dataset otb --root nowhere"),
+        ("calibrate", "calibration.md", "--dataset otb --root nowhere"),
+        ("crossval", "crossval.md", "--data a=otb:nowhere"),
+        ("findtest", "findtest.md", "--data a=otb:nowhere --classes nowhere"),
+        ("benchmark", "benchmark.json", "--model nowhere"),
+        ("finetune", "", "nowhere.mp4"),
+        ("tune", "", "--dataset folder --root nowhere"),
+        ("report", "report.html", "nowhere"),
+    ],
+)
+def test_an_output_is_looked_at_before_any_work(tmp_path: Path, command: str, name: str, rest: str) -> None:
+    main = importlib.import_module(f"tracker.cli.{command}").main
+    suffix = {"effort": ".md", "finetune": ".safetensors", "tune": ".yaml"}.get(command, "")
+    there, below = tmp_path / f"out{suffix}", tmp_path / "file" / f"out{suffix}"
+    (tmp_path / "file").write_text("mine")
+    kept = there / name if name else there
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_text("mine")
+    for output in (there, below) if command != "report" else (there,):
+        with pytest.raises(OutputError, match=r"out|file"):
+            main([*rest.split(), "--output", str(output)])
+    assert kept.read_text() == (tmp_path / "file").read_text() == "mine"

@@ -64,7 +64,7 @@ def test_all_parts_are_measured_and_written(tmp_path: Path) -> None:
         assert title in text
     assert (tmp_path / "out" / "benchmark.png").read_bytes()[:4] == b"\x89PNG"
     again = tool("benchmark", "--model", model, "--output", tmp_path / "out", cwd=tmp_path)
-    assert again.returncode == 2 and "exists; give another --output" in again.stderr
+    assert again.returncode == 2 and "exists already; give another name, or --overwrite" in again.stderr
 
 
 def test_multiples_are_of_the_same_turn() -> None:

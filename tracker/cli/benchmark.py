@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from tracker.cli.common import DONE, Parser, RawEpilog, add_version, parse_box, whole_number
 from tracker.cli.model_options import DEFAULT_MODEL
-from tracker.errors import BoxError, ConfigError, OutputError, SourceError
+from tracker.cli.stress import check_outputs
+from tracker.errors import BoxError, ConfigError, SourceError
 from tracker.runtime.select import default_threads
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Checks the request, measures, prints and writes."""
     args = build_parser().parse_args(argv)
     parts = _parts(args)
-    _check_output(args.output, args.overwrite)
+    check_outputs(args.output, ("benchmark.md", "benchmark.json", "benchmark.png"), args.overwrite)
     from tracker.benchmark import measure, report, soak
     from tracker.benchmark.targets import by_targets, windows
     from tracker.model.checkpoint import load_model
@@ -181,7 +182,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         results["soak"] = soak.soak(old, clip, args.soak, fresh=fresh)
     results["rss_mb"] = soak.resident_bytes() / 1e6
     if args.output:
-        args.output.mkdir(parents=True, exist_ok=True)
         for path in report.write(results, args.output):
             print(path, file=sys.stderr)
     print(report.markdown(results))
@@ -243,12 +243,6 @@ def _parts(args: argparse.Namespace) -> list[str]:
     if not wanted and not args.soak:
         raise ConfigError("Nothing to measure: name some --parts, or give --soak N.")
     return wanted
-
-
-def _check_output(folder: Path | None, overwrite: bool) -> None:
-    for name in ("benchmark.md", "benchmark.json", "benchmark.png") if folder else ():
-        if (folder / name).exists() and not overwrite:  # type: ignore[operator]
-            raise OutputError(f"The file {folder / name} exists; give another --output or --overwrite.")  # type: ignore[operator]
 
 
 def _make_tracker(model: LoadedModel, device: str, engine: str, threads: int) -> SiamTracker:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from tracker.cli.common import DONE, Parser, RawEpilog, add_version, whole_number
 from tracker.cli.model_options import add_model_options, check_model_options, load_tracker
 from tracker.errors import ConfigError
+from tracker.media.sinks.base import check_writable
 
 if TYPE_CHECKING:
     from tracker.annotate.retrack import Follower
@@ -50,6 +51,7 @@ def build_parser() -> Parser:
     )
     loop.add_argument("--model-dir", metavar="DIR", help="folder with the model files of OpenCV's trackers")
     loop.add_argument("--output", type=Path, metavar="FILE.md", help="write the table too")
+    loop.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
     add_model_options(parser)
     add_version(parser)
     return parser
@@ -61,6 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_model_options(args)
     if not 0 < args.goal < 1:
         raise ConfigError(f"The goal {args.goal:g} is no overlap to reach; give a number between 0 and 1, such as 0.8.")
+    if args.output:
+        check_writable(args.output, args.overwrite)
     from tracker.annotate.simulate import OpenCVFollower, table
     from tracker.datasets.registry import load_dataset
     from tracker.evaluation.baselines import OpenCVBaseline
