@@ -36,7 +36,16 @@ def test_a_number_is_a_place_in_a_list(recipe: Path) -> None:
         ("train.losses.2.weight=1", "train.losses.2.weight=1.*no place of a list"),
         ("train.losses.first.weight=1", "train.losses.first.weight=1.*no place of a list"),
         ("tracking.scale=5", "Did you mean 'tracking.scales'"),
-        ("tracking.scales=many", "many"),
+        (
+            "tracking.scales=many",
+            r"^The override 'tracking.scales=many' says 'many', and tracking.scales must be a whole number, for "
+            r"example 3\.$",
+        ),
+        ("tracking.states=maybe", "tracking.states must be true or false, for example true"),
+        ("tracking.scales=", "'tracking.scales=' gives no value; write a whole number behind it, for example 3"),
+        ("model.head=", "'model.head=' gives no value; write a text behind it"),
+        ("tracking=4", "says 4, and tracking must be a section of keys and values"),
+        ("tracking.confidence=[1,x]", r"says \[1, 'x'\], and tracking.confidence must be a list of numbers"),
         ("tracking.scales", "not of the form key=value"),
     ],
 )
@@ -44,6 +53,22 @@ def test_a_wrong_change_is_a_sentence(recipe: Path, text: str, said: str) -> Non
     with pytest.raises(ConfigError, match=said) as caught:
         load_config(recipe, [text])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("tracking: {scales: 1.5}", "tracking.scales is 1.5, and must be a whole number, for example 3"),
+        ("tracking: {scales: }", "tracking.scales has no value; write a whole number behind it, for example 3"),
+        ("tracking: [1]", "tracking is .*, and must be a section of keys and values"),
+    ],
+)
+def test_a_wrong_type_in_a_file_is_a_sentence(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(text + "\n")
+    with pytest.raises(ConfigError, match="^In .*r.yaml: " + said) as caught:
+        load_config(path)
+    assert "\n" not in str(caught.value) and "full_key" not in str(caught.value)
 
 
 def test_a_key_that_yaml_takes_for_a_boolean_is_a_sentence(tmp_path: Path) -> None:

@@ -57,6 +57,7 @@ def merge(base: T, values: Mapping[str, Any], overrides: Sequence[str] = (), whe
         ConfigError: As `load_config`.
     """
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
     if isinstance(overrides, str) or not isinstance(overrides, Sequence):
         raise ConfigError(f"The overrides {shown(overrides)} are no list of key=value texts.")
@@ -73,11 +74,112 @@ def merge(base: T, values: Mapping[str, Any], overrides: Sequence[str] = (), whe
         for text in overrides:
             key, value = text.split("=", 1)
             _override(given, ".".join(RENAMED_KEYS.get(part, part) for part in key.split(".")) + "=" + value, where)
-        for key in _flatten(OmegaConf.to_container(given, resolve=True)):
+        plain = OmegaConf.to_container(given, resolve=True)
+        for key in _flatten(plain):
             _check_key(key, known, where)
         schema = OmegaConf.structured(base)
-        result = OmegaConf.to_object(OmegaConf.merge(schema, given))
+        _check_sections(type(base), plain, overrides, where)
+        try:
+            result = OmegaConf.to_object(OmegaConf.merge(schema, given))
+        except OmegaConfBaseException as error:
+            key = error.full_key or ""
+            if _kind(type(base), key) is None:  # a tuple is told without its key
+                key = next(
+                    (k for k in _flatten(plain) if _misfit(_kind(type(base), k), OmegaConf.select(given, k))), ""
+                )
+            kind = _kind(type(base), key)
+            if kind is None:
+                raise
+            raise ConfigError(
+                _wrong(key, OmegaConf.select(given, key), kind, overrides, where, _select(base, key))
+            ) from None
     return typing.cast(T, result)
+
+
+def _check_sections(cls: type, values: Any, overrides: Sequence[str], where: str, prefix: str = "") -> None:
+    """A section holds keys and values, and nothing else."""
+    hints = typing.get_type_hints(cls)
+    for key, value in values.items():
+        kind = hints.get(key)
+        if not dataclasses.is_dataclass(kind):
+            continue
+        if not isinstance(value, Mapping):
+            raise ConfigError(_wrong(prefix + key, value, kind, overrides, where, None))
+        _check_sections(typing.cast(type, kind), value, overrides, where, f"{prefix}{key}.")
+
+
+def _wrong(key: str, value: Any, kind: Any, overrides: Sequence[str], where: str, usual: Any) -> str:
+    """The sentence on a value of a wrong type: the key, the value, what it must be, an example."""
+    said = [text for text in overrides if text.split("=", 1)[0].rstrip() in (key, key.split("[")[0])]
+    place = f"The override {shown(said[-1])}" if said else f"In {where}: {key} is {shown(value)}"
+    example = (
+        f", for example {_plain(usual)}"
+        if usual not in (None, "", (), []) and not dataclasses.is_dataclass(kind)
+        else ""
+    )
+    if value is None:
+        start = f"{place} gives no value" if said else f"In {where}: {key} has no value"
+        return f"{start}; write {_words(kind)} behind it{example}."
+    end = f", and {key} must be" if said else ", and must be"
+    return (
+        f"{place} says {shown(value)}{end} {_words(kind)}{example}."
+        if said
+        else f"{place}{end} {_words(kind)}{example}."
+    )
+
+
+def _misfit(kind: Any, value: Any) -> bool:
+    """Whether a list holds something that its type doesn't."""
+    if typing.get_origin(kind) not in (list, tuple) or not isinstance(value, Sequence) or isinstance(value, str):
+        return False
+    inner = typing.get_args(kind)[0]
+    fits = {float: (int, float), int: (int,), bool: (bool,), str: (str,)}.get(inner, (object,))
+    return not all(isinstance(item, fits) for item in value)
+
+
+def _plain(value: Any) -> str:
+    """A value as it is written in yaml."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_plain, value)) + "]"
+    return str(value)
+
+
+def _words(kind: Any) -> str:
+    """A type in words."""
+    plain = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+    if kind in plain:
+        return plain[kind]
+    origin, inner = typing.get_origin(kind), [k for k in typing.get_args(kind) if k not in (type(None), Ellipsis)]
+    if origin in (list, tuple):
+        several = {bool: "true and false", int: "whole numbers", float: "numbers", str: "texts"}
+        return "a list" + (f" of {several[inner[0]]}" if inner and inner[0] in several else "")
+    if origin is not None and origin is not dict and inner:
+        return " or ".join(map(_words, inner))
+    return "a section of keys and values"
+
+
+def _kind(cls: Any, key: str) -> Any:
+    """The type that stands at a dotted key of a dataclass, or None; of an item where a place in a list is named."""
+    for part in key.replace("[", ".[").split("."):
+        if part.startswith("["):
+            args = [k for k in typing.get_args(cls) if k is not type(None)]
+            if typing.get_origin(cls) not in (list, tuple):  # a list that may be left out
+                args = [a for k in args for a in typing.get_args(k)]
+            cls = args[0] if args else None
+        elif dataclasses.is_dataclass(cls):
+            cls = typing.get_type_hints(cls).get(part)
+        else:
+            return None
+    return cls
+
+
+def _select(base: Any, key: str) -> Any:
+    """The value at a dotted key, or None."""
+    for part in key.split("."):
+        base = getattr(base, part, None)
+    return base
 
 
 def _override(values: Any, text: str, where: str) -> None:

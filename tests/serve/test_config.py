@@ -76,7 +76,9 @@ streams:
         ("streams: {a: {source: x.mp4, record: {boxes: x.txt}}}", ".csv or .jsonl"),
         ("batch: {crops: 0}", "must be above 0"),
         ("batch: {wait_ms: -1}", "can't be negative"),
-        ("batch: {crops: many}", "batch.crops"),
+        ("batch: {crops: many}", "batch.crops is 'many', and must be a whole number, for example 64"),
+        ("workers: {spare: }", "workers.spare has no value; write true or false behind it, for example true"),
+        ("streams: {a: {source: x.mp4, targets: {t: [1, 2, 3, x]}}}", "box[3] is 'x', and must be a number"),
         ("results: {when_full: sometimes}", "one of drop, wait"),
     ],
 )
