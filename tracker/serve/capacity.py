@@ -49,12 +49,16 @@ class Measured:
     memory: list[float] = field(default_factory=list)
 
 
-def measure(args: argparse.Namespace, count: int, port: int, epoch: float) -> Measured:
-    """One run with so many streams."""
+def measure(args: argparse.Namespace, count: int, clocks: Sequence[tuple[int, float]]) -> Measured:
+    """One run with so many streams; `clocks` are ports and the times of their frames 0."""
     streams = {
         f"s{k}": parse_stream(
             f"s{k}",
-            {"source": f"tcp://127.0.0.1:{port}", "targets": {"t": {"box": _box(args)}}, "timeout": 30.0},
+            {
+                "source": f"tcp://127.0.0.1:{clocks[k * len(clocks) // count][0]}",
+                "targets": {"t": {"box": _box(args)}},
+                "timeout": 30.0,
+            },
             "the measurement",
         )
         for k in range(count)
@@ -77,6 +81,7 @@ def measure(args: argparse.Namespace, count: int, port: int, epoch: float) -> Me
         threading.Event(),
         Measured(),
     )
+    epochs = {f"s{k}": clocks[k * len(clocks) // count][1] for k in range(count)}
     seen: dict[str, float] = {}
     counting = threading.Event()
 
@@ -87,7 +92,7 @@ def measure(args: argparse.Namespace, count: int, port: int, epoch: float) -> Me
         seen.setdefault(line["stream"], now)
         if counting.is_set():
             out.results += 1
-            behind = (now - epoch) * args.rate - line["clock"]
+            behind = (now - epochs[line["stream"]]) * args.rate - line["clock"]
             out.latencies.append(behind % LOOP / args.rate)
             out.waited.append(line["waited_ms"] / 1000)
 
@@ -172,13 +177,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--container", default="nut", choices=("nut", "mpegts"), help="mpegts makes every receiver two frames late"
     )
+    parser.add_argument(
+        "--together",
+        action="store_true",
+        help="all streams send their pictures and key frames at the same moment; else they are spread over time",
+    )
     args = parser.parse_args(argv)
-    command = [sys.executable, "-m", "tracker.serve.synthetic", "--aligned"]
+    phases = 1 if args.together else max(args.streams)
+    command = [sys.executable, "-m", "tracker.serve.synthetic", "--aligned", f"--phases={phases}"]
     command += [f"--{key}={getattr(args, key)}" for key in ("width", "height", "rate", "container")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None
-            port, epoch = server.stdout.readline().split()
+            clocks = [
+                (int(port), float(epoch)) for port, epoch in (server.stdout.readline().split() for _ in range(phases))
+            ]
             out = sys.stdout
             out.write(
                 f"{args.model}, {args.width} x {args.height} at {args.rate} fps, one target each, {args.cores} "
@@ -191,7 +204,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
             out.write("|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n")
             for count in args.streams:
-                out.write(row(count, measure(args, count, int(port), float(epoch))) + "\n")
+                out.write(row(count, measure(args, count, clocks)) + "\n")
                 out.flush()
             out.write(f"\nload after: {os.getloadavg()[0]:.1f}\n")
         finally:

@@ -102,9 +102,9 @@ class BatchConfig:
 
     Attributes:
         crops: Search windows at most that are gathered for one flush.
-        wait_ms: Milliseconds that the first of them waits for others.
-        call_crops: Windows in one network call; 0: all on a GPU, 4 on a CPU, where a larger batch saves nothing and
-            makes the first streams wait for the last.
+        wait_ms: Milliseconds that the first of them waits for others, where windows share a call.
+        call_crops: Windows in one network call; 0: all on a GPU, 1 on a CPU, where a batch saves nothing and makes
+            the first streams wait for the last.
     """
 
     crops: int = 64

@@ -22,6 +22,10 @@ from tracker.serve.plan import Plan
 
 logger = logging.getLogger(__name__)
 
+SWITCH_SECONDS = 0.0005
+"""For which a thread of a worker keeps the interpreter while others ask for it. Python's own 5 ms would make a decoder,
+which asks several times for each frame, wait longer for the batcher than it decodes."""
+
 
 class Handle(Protocol):
     """A worker, wherever it runs.
@@ -109,6 +113,7 @@ def main(fd: int) -> int:
     try:
         plan = Plan.from_dict(unpack(link.recv_bytes())[1])
         cv2.setNumThreads(plan.threads)
+        sys.setswitchinterval(SWITCH_SECONDS)
         worker = Worker(plan)
         worker.warm_up()
     except SiamTrackError as error:

@@ -29,6 +29,8 @@ BURST, BURST_SECONDS = 2, 0.03
 """Live frames that may wait, and for how long the older of two is still looked at. Frames come in bursts when a network
 or a scheduler holds them up; without this the first of two that come together would always be dropped, however idle the
 tracker is. With a tracker that is behind, the older frame is past this age, and the newest one alone is looked at."""
+CALM_BURST, CALM_SECONDS = 5, 0.25
+"""The same for a worker with time to spare: what a stall held up is looked at in a moment, and nothing is lost."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Reader(threading.Thread):
         text: A sentence on the state.
         info: Of the source, once it was opened.
         every: Whether every frame is delivered.
+        calm: Whether its worker has time to spare.
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class Reader(threading.Thread):
             VideoInfo(hide_password(config.source), 0, 0),
             False,
         )
+        self.calm = False
         self._config, self._limits, self._counters, self._wake = config, limits, counters, wake
         self._start, self._decode = start, decode
         self._room = threading.Condition()
@@ -251,7 +255,8 @@ class Reader(threading.Thread):
         if self.every:
             return
         now = time.monotonic()
-        while len(self._waiting) > 1 and (len(self._waiting) > BURST or now - self._waiting[0].came > BURST_SECONDS):
+        most, seconds = (CALM_BURST, CALM_SECONDS) if self.calm else (BURST, BURST_SECONDS)
+        while len(self._waiting) > 1 and (len(self._waiting) > most or now - self._waiting[0].came > seconds):
             self._waiting.popleft()
             self._counters.dropped += 1
 

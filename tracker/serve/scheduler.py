@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
 from tracker.serve.config import BatchConfig
 from tracker.serve.stream import Stream
+
+CALM, MEMORY_SECONDS = 0.6, 1.0
+"""Share of its time that a worker is busy, below which it has time to spare; and over how long that is seen."""
 
 
 class Scheduler:
@@ -26,6 +30,7 @@ class Scheduler:
         self._streams, self._batch, self._call, self._interrupted = streams, batch, call, interrupted
         self._wakeup = threading.Condition()
         self._news = False
+        self._busy, self._returned = 1.0, time.monotonic()
 
     def wake(self) -> None:
         """There is something to do; from any thread."""
@@ -39,7 +44,20 @@ class Scheduler:
         Args:
             idle: Seconds to wait at most where nothing happens.
         """
-        limit, wait = self._batch.crops, self._batch.wait_ms / 1000
+        begun = time.monotonic()
+        found = self._gather(idle)
+        now = time.monotonic()
+        worked, whole = begun - self._returned, max(now - self._returned, 1e-6)
+        keep = math.exp(-whole / MEMORY_SECONDS)
+        self._busy = keep * self._busy + (1 - keep) * worked / whole
+        self._returned = now
+        for stream in found:
+            stream.reader.calm = self._busy < CALM
+        return found
+
+    def _gather(self, idle: float) -> list[Stream]:
+        # Where each window has a call of its own, none waits for others.
+        limit, wait = self._batch.crops, self._batch.wait_ms / 1000 if self._call > 1 else 0.0
         with self._wakeup:
             self._wakeup.wait_for(lambda: self._news, idle)
             self._news = False

@@ -1,7 +1,9 @@
 """Synthetic live streams for measurements and tests: a target that goes round, and a clock drawn into each picture.
 
 `python -m tracker.serve.synthetic --port 9000` serves any number of clients on tcp://127.0.0.1:9000 until it is
-stopped. The pictures are encoded once; what a client costs is muxing and sending. All clients see the same clock.
+stopped. The pictures are encoded once; what a client costs is muxing and sending. All clients of a port see the same
+clock; with `--phases N` there are N ports whose clocks are a part of the second between two key frames apart, as those
+of cameras that nobody synchronises.
 """
 
 from __future__ import annotations
@@ -92,6 +94,8 @@ class StreamServer:
         port: 0: any free one.
         aligned: Whether each client begins at the first picture, so that a box for it is known; else at the next key
             frame.
+        epoch: Time of frame 0, seconds since 1970; None: now.
+        packets: What `encode` gave for such pictures; None: they are encoded.
         container: nut, which says where a picture ends, as RTP does; or mpegts, where only the next picture's beginning
             says so, which makes every receiver two frames late.
     """
@@ -104,12 +108,14 @@ class StreamServer:
         port: int = 0,
         aligned: bool = False,
         container: str = "nut",
+        epoch: float | None = None,
+        packets: Sequence[bytes] | None = None,
     ) -> None:
         self._aligned, self._container = aligned, container
-        self._packets, self._size, self.rate = encode(width, height, rate), (width, height), rate
+        self._packets, self._size, self.rate = packets or encode(width, height, rate), (width, height), rate
         self._listener = socket.create_server(("127.0.0.1", port), backlog=64)
         self.port: int = self._listener.getsockname()[1]
-        self.epoch = time.time()
+        self.epoch = time.time() if epoch is None else epoch
 
     def run(self) -> None:
         """Accepts clients until the process ends."""
@@ -139,7 +145,7 @@ class StreamServer:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until stopped; says the port and the time of frame 0 on standard output."""
+    """Serve until stopped; says each port and the time of its frame 0 on standard output."""
     parser = argparse.ArgumentParser(description="Synthetic live streams with a clock in the picture.")
     parser.add_argument("--port", type=int, default=0, help="0: any free one")
     parser.add_argument("--width", type=int, default=1280)
@@ -147,11 +153,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rate", type=int, default=25, help="frames per second")
     parser.add_argument("--container", default="nut", choices=("nut", "mpegts"))
     parser.add_argument("--aligned", action="store_true", help="each client begins at the first picture")
+    parser.add_argument("--phases", type=int, default=1, metavar="N", help="ports, from --port on, out of step")
     args = parser.parse_args(argv)
-    server = StreamServer(args.width, args.height, args.rate, args.port, args.aligned, args.container)
-    sys.stdout.write(f"{server.port} {server.epoch}\n")
+    packets, now = encode(args.width, args.height, args.rate), time.time()
+    for k in range(args.phases):
+        server = StreamServer(
+            args.width, args.height, args.rate, args.port and args.port + k, args.aligned, args.container,
+            now + k / args.phases, packets,
+        )  # fmt: skip
+        sys.stdout.write(f"{server.port} {server.epoch}\n")
+        threading.Thread(target=server.run, daemon=True).start()
     sys.stdout.flush()
-    server.run()
+    threading.Event().wait()
     return 0
 
 

@@ -39,8 +39,10 @@ from tracker.web.pictures import jpeg
 
 logger = logging.getLogger(__name__)
 
-CPU_CALL = 4
-"""Windows in one network call on a CPU: nearly all that a batch saves there."""
+CPU_CALL = 1
+"""Windows in one network call on a CPU, where a batch saves nothing, and makes the first stream wait for the last."""
+WARM_TARGETS = 4
+"""Targets of the noise that is tracked before the first stream comes."""
 MOST_FAULTS = 5
 """Frames on which tracking may fail before a stream is left out."""
 WARM_FRAMES = 6
@@ -105,7 +107,7 @@ class Worker:
         """Tracks noise for some frames and takes a saved target up, so that no stream waits for graphs to be built."""
         image = np.random.default_rng(0).integers(0, 256, (360, 640, 3), dtype=np.uint8)
         targets = StreamTargets(self._live, self._fingerprint)
-        names = [str(k) for k in range(min(self._call, CPU_CALL))]
+        names = [str(k) for k in range(WARM_TARGETS)]
         for k, name in enumerate(names):
             targets.start(name, image, [40.0 + 120 * k, 150.0, 48.0, 48.0])
         for number in range(WARM_FRAMES):
