@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tracker.config import load_config
+from tracker.config import MOVED, Config, TrackingConfig, load_config
+from tracker.config_merge import merge, to_dict
 from tracker.errors import ConfigError
+from tracker.settings import changed, flat
 
 RECIPE = """
 train:
@@ -108,3 +110,48 @@ def test_yaml_that_leads_nowhere_is_a_sentence(tmp_path: Path, text: str) -> Non
 def test_a_value_that_is_no_yaml_is_a_sentence(recipe: Path, key: str, value: str) -> None:
     with pytest.raises(ConfigError, match=r"\w+ \w+"):
         load_config(recipe, [f"{key}={value}"])
+
+
+def test_every_flat_name_of_the_tracking_section_still_loads() -> None:
+    """Checkpoints and recipes of version 0.1.0 hold them; in a mapping and as an override they mean the same."""
+    known = flat(TrackingConfig())
+    assert set(MOVED.values()) <= set(known) and len(set(MOVED.values())) == len(MOVED)
+    for old, new in MOVED.items():
+        value = known[new]
+        kinds = {bool: True, int: 40, float: 0.25, tuple: (0.5,)}
+        crops = {"small_search.size": 150, "redetection.size": 150, "redetection.scale_step": 2.5}
+        other = crops.get(new, kinds[type(value)]) if value is not True else False
+        text = str(list(other)) if isinstance(other, tuple) else str(other).lower()
+        nested_ones = [
+            load_config(None, [f"tracking.{old}={text}"]),
+            load_config(None, [f"tracking.{new}={text}"]),
+            load_config(None, [f"tracking={{{old}: {text}}}"]),
+            merge(Config(), {"tracking": {old: other}}),
+        ]
+        expected = Config(tracking=changed(TrackingConfig(), {new: other}))
+        assert all(config == expected for config in nested_ones), (old, new)
+
+
+def test_a_new_name_wins_over_an_old_one_and_later_ones_win() -> None:
+    both = merge(Config(), {"tracking": {"redetect_tiles": 3, "redetection": {"tiles": 5, "frames": 4}}})
+    assert (both.tracking.redetection.tiles, both.tracking.redetection.frames) == (5, 4)
+    switched = merge(Config(), {"tracking": {"states": False, "lost_frames": 7}}, ["tracking.redetect_tiles=9"])
+    assert not switched.tracking.states.enabled and switched.tracking.states.lost_frames == 7
+    assert switched.tracking.redetection.tiles == 9
+    again = load_config(None, ["tracking.redetect_tiles=3", "tracking.redetection.tiles=4"], base=switched)
+    assert again.tracking.redetection.tiles == 4 and again.tracking.states.lost_frames == 7
+    assert merge(Config(), to_dict(again)) == again
+
+
+@pytest.mark.parametrize(
+    ("override", "meant"),
+    [
+        ("tracking.redetect_tile=1", "tracking.redetection.tiles"),
+        ("tracking.redetection.tile=1", "tracking.redetection.tiles"),
+        ("tracking.online.rte=0.1", "tracking.online.rate"),
+        ("tracking.states={lost_scor: 0.1}", "tracking.states.lost_score"),
+    ],
+)
+def test_a_misspelt_name_of_a_section_is_guessed(override: str, meant: str) -> None:
+    with pytest.raises(ConfigError, match=f"Did you mean '{meant}'"):
+        load_config(None, [override])

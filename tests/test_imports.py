@@ -18,7 +18,7 @@ RANK = {
         (
             ("errors", "types", "_version"),
             ("settings", "files"),
-            ("geometry", "crops", "shipped", "model_config"),
+            ("geometry", "crops", "shipped", "model_config", "tracking_sections"),
             ("yaml_files",),
             ("config_merge",),
             ("config",),

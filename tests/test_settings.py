@@ -20,7 +20,7 @@ from tracker.config_merge import merge, to_dict
 from tracker.errors import ConfigError, SiamTrackError
 from tracker.model.checkpoint import load_model, shipped_models
 from tracker.model_config import ModelConfig
-from tracker.settings import KEY, fields_of
+from tracker.settings import KEY, changed, fields_of
 
 NUMBERS = [
     (cls, name, kind, facts)
@@ -83,12 +83,12 @@ def test_bounds_hold_on_every_road(tmp_path: Path) -> None:
             road()
 
 
-@pytest.mark.parametrize(("name", "size"), [("steady_size", 65), ("redetect_size", 65)])
+@pytest.mark.parametrize(("name", "size"), [("small_search.size", 65), ("redetection.size", 65)])
 def test_a_window_holds_the_template(name: str, size: int) -> None:
     with pytest.raises(
         ConfigError, match=f"{name} is 65; a search window must be at least as large as the template, which is 129"
     ):
-        Config(tracking=TrackingConfig(**{name: size}))  # type: ignore[arg-type]
+        Config(tracking=changed(TrackingConfig(), {name: size}))
     with pytest.raises(ConfigError, match="search crop must be at least as large as the template"):
         ModelConfig(template_size=257, search_size=129)
 

@@ -44,6 +44,54 @@ def renamed(value: Any) -> Any:
     return {k: renamed(v) for k, v in named.items()}
 
 
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """{"a.b": 1} -> {"a": {"b": 1}}."""
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        *sections, name = key.split(".")
+        place = result
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[name] = value
+    return result
+
+
+def moved(values: Mapping[str, Any], cls: type) -> dict[str, Any]:
+    """Nested values of a configuration class, those under a name of an earlier version (`Checked.moved`) put where
+    they belong today; where both stand, today's counts."""
+    places, kinds = getattr(cls, "moved", {}), _sections(cls)
+    result: dict[str, Any] = {}
+    old: dict[str, Any] = {}
+    for key, value in values.items():
+        if key in places and not isinstance(value, Mapping):
+            old[key] = value
+        else:
+            result[key] = moved(value, kinds[key]) if key in kinds and isinstance(value, Mapping) else value
+    for key, value in old.items():
+        section, name = places[key].split(".")
+        if isinstance(result.setdefault(section, {}), dict):
+            result[section].setdefault(name, value)
+    return result
+
+
+def _moved_override(key: str, value: Any, cls: type) -> tuple[str, Any]:
+    """Dotted key and value of an override, put where they belong today."""
+    *sections, name = key.split(".")
+    for section in sections:
+        if section not in (inner := _sections(cls)):
+            return key, value
+        cls = inner[section]
+    if isinstance(value, Mapping):
+        return key, moved(value, _sections(cls)[name]) if name in _sections(cls) else value
+    return ".".join([*sections, getattr(cls, "moved", {}).get(name, name)]), value
+
+
+def _sections(cls: type) -> dict[str, type]:
+    """Field -> class of the sections nested in a configuration class."""
+    hints = typing.get_type_hints(cls)
+    return {f.name: hints[f.name] for f in dataclasses.fields(cls) if dataclasses.is_dataclass(hints[f.name])}  # type: ignore[arg-type,misc]
+
+
 def merge(base: T, values: Mapping[str, Any], overrides: Sequence[str] = (), where: str = "the configuration") -> T:
     """A dataclass instance with some of its fields replaced, types checked.
 
@@ -68,15 +116,14 @@ def merge(base: T, values: Mapping[str, Any], overrides: Sequence[str] = (), whe
             )
     if not isinstance(values, Mapping):
         raise ConfigError(f"In {where}: {shown(values)} stands where keys and values are expected.")
-    known = _known_keys(type(base))
+    known, old = _known_keys(type(base)), _old_keys(type(base))
     with reading(lambda reason: ConfigError(f"In {where}: {reason}")):
-        given = OmegaConf.create(renamed(dict(values)))
+        given = OmegaConf.create(moved(renamed(dict(values)), type(base)))
         for text in overrides:
-            key, value = text.split("=", 1)
-            _override(given, ".".join(RENAMED_KEYS.get(part, part) for part in key.split(".")) + "=" + value, where)
+            _override(given, text, type(base), where)
         plain = OmegaConf.to_container(given, resolve=True)
         for key in _flatten(plain):
-            _check_key(key, known, where)
+            _check_key(key, known, old, where)
         schema = OmegaConf.structured(base)
         _check_sections(type(base), plain, overrides, where)
         try:
@@ -182,11 +229,12 @@ def _select(base: Any, key: str) -> Any:
     return base
 
 
-def _override(values: Any, text: str, where: str) -> None:
+def _override(values: Any, text: str, cls: type, where: str) -> None:
     """Sets what `key=value` says in an OmegaConf container; a number in the key is a place in a list."""
     from omegaconf import OmegaConf
 
     key, value = text.split("=", 1)
+    key = ".".join(RENAMED_KEYS.get(part, part) for part in key.split("."))
     with reading(
         lambda reason: ConfigError(
             f"In {where}: the value of the override {shown(text)} is not readable yaml: {reason}"
@@ -194,9 +242,10 @@ def _override(values: Any, text: str, where: str) -> None:
     ):
         check_yaml(value)
         parsed = OmegaConf.from_dotlist([f"value={value}"]).value
+        parsed = renamed(OmegaConf.to_container(parsed)) if OmegaConf.is_config(parsed) else parsed
     reason = f"In {where}: the override {shown(text)} names no place of a list or section that is there"
     with reading(lambda why: ConfigError(f"{reason} ({why}); places in a list count from 0.")):
-        OmegaConf.update(values, key, parsed, merge=True)
+        OmegaConf.update(values, *_moved_override(key, parsed, cls), merge=True)
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -218,6 +267,14 @@ def _known_keys(cls: type, prefix: str = "") -> dict[str, bool]:
     return keys
 
 
+def _old_keys(cls: type, prefix: str = "") -> dict[str, str]:
+    """Dotted names of earlier versions -> dotted names of today."""
+    keys = {prefix + old: prefix + new for old, new in getattr(cls, "moved", {}).items()}
+    for name, kind in _sections(cls).items():
+        keys |= _old_keys(kind, f"{prefix}{name}.")
+    return keys
+
+
 def _flatten(values: Any, prefix: str = "") -> list[str]:
     if not isinstance(values, dict):
         return []
@@ -228,10 +285,11 @@ def _flatten(values: Any, prefix: str = "") -> list[str]:
     return keys
 
 
-def _check_key(key: str, known: Mapping[str, bool], where: str) -> None:
+def _check_key(key: str, known: Mapping[str, bool], old: Mapping[str, str], where: str) -> None:
     parts = key.split(".")
     if key in known or any(known.get(".".join(parts[:n]), False) for n in range(1, len(parts))):
         return
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5) or [k for k in known if k.split(".")[-1] == parts[-1]]
-    hint = f"Did you mean {near[0]!r}?" if near else f"Known keys: {', '.join(sorted(known))}."
+    near = difflib.get_close_matches(key, {**known, **old}, n=1, cutoff=0.5)
+    near = near or [k for k in known if k.split(".")[-1] == parts[-1]]
+    hint = f"Did you mean {old.get(near[0], near[0])!r}?" if near else f"Known keys: {', '.join(sorted(known))}."
     raise ConfigError(f"In {where}: the key {key!r} is unknown. {hint}")

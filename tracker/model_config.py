@@ -68,10 +68,10 @@ def check_sizes(model: ModelConfig, tracking: Any) -> None:
     Raises:
         ConfigError: With the window and the template.
     """
-    for name in ("steady_size", "redetect_size"):
-        size = getattr(tracking, name)
+    for name in ("small_search", "redetection"):
+        size = getattr(tracking, name).size
         if size and size < model.template_size:
             raise ConfigError(
-                f"tracking.{name} is {size}; a search window must be at least as large as the template, "
+                f"tracking.{name}.size is {size}; a search window must be at least as large as the template, "
                 f"which is {model.template_size} pixels (model.template_size), and 0 takes the usual one."
             )

@@ -14,13 +14,14 @@ import dataclasses
 import math
 import numbers
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from tracker.errors import ConfigError, shown
 
+T = TypeVar("T")
 KEY = "setting"
 LARGEST = 1_000_000_000
 """What a count may be at most where nothing else limits it."""
@@ -100,9 +101,15 @@ def setting(
 
 
 class Checked:
-    """A frozen dataclass whose fields are checked whenever one is made; `section` is what an error calls it."""
+    """A frozen dataclass whose fields are checked whenever one is made.
+
+    Attributes:
+        section: What an error calls it.
+        moved: Names that earlier versions had here -> "section.name" of today (`tracker.config_merge.moved`).
+    """
 
     section: ClassVar[str] = ""
+    moved: ClassVar[Mapping[str, str]] = {}
 
     def __init_subclass__(cls, section: str = "", **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -144,6 +151,38 @@ def sections_of(cls: type, prefix: str = "") -> Iterator[tuple[str, type]]:
     for name, kind, _ in fields_of(cls):
         if dataclasses.is_dataclass(kind):
             yield from sections_of(typing.cast(type, kind), f"{prefix}.{name}" if prefix else name)
+
+
+def changed(config: T, values: Mapping[str, Any]) -> T:
+    """A copy of a configuration with other values, those of nested sections by dotted name: {"online.rate": 0.1}.
+
+    Raises:
+        ConfigError: A value is out of its bounds.
+    """
+    own: dict[str, Any] = {}
+    below: dict[str, dict[str, Any]] = {}
+    for key, value in values.items():
+        section, dot, name = key.partition(".")
+        if dot:
+            below.setdefault(section, {})[name] = value
+        else:
+            own[key] = value
+    own |= {section: changed(getattr(config, section), part) for section, part in below.items()}
+    return dataclasses.replace(config, **own)  # type: ignore[type-var]
+
+
+def flat(config: Any) -> dict[str, Any]:
+    """Dotted name -> value of each setting of a configuration and its nested sections, or of a nested mapping."""
+    kind, items = (
+        (Mapping, list(config.items()))
+        if isinstance(config, Mapping)
+        else (Checked, [(f.name, getattr(config, f.name)) for f in dataclasses.fields(config)])
+    )
+    found: dict[str, Any] = {}
+    for name, value in items:
+        below = flat(value) if isinstance(value, kind) else {}
+        found |= {f"{name}.{key}": inner for key, inner in below.items()} or {name: value}
+    return found
 
 
 def default_of(cls: type, name: str) -> Any:

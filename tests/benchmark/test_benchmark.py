@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import mmap
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,6 +23,7 @@ from tracker.datasets.base import has_area
 from tracker.datasets.registry import load_dataset
 from tracker.geometry import is_valid
 from tracker.model_config import ModelConfig
+from tracker.settings import changed
 
 
 def test_all_parts_are_measured_and_written(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_mistakes_are_sentences(tmp_path: Path, args: list[str], words: str) -> 
 def test_targets_are_timed_on_one_thread_and_on_several(tmp_path: Path) -> None:
     model = tiny_model(tmp_path / "tiny.safetensors")
     args = ["--parts", "targets", "--frames", "12", "--targets", "1", "2", "--threads", "1", "2"]
-    full = ["--set", "tracking.steady_size=0", "--set", "tracking.states=false"]
+    full = ["--set", "tracking.small_search.size=0", "--set", "tracking.states.enabled=false"]
     done = tool("benchmark", "--model", model, *args, *full, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     for words in (
@@ -114,10 +114,12 @@ def test_targets_are_timed_on_one_thread_and_on_several(tmp_path: Path) -> None:
 
 
 def test_what_is_said_of_the_windows_is_what_the_tracker_does() -> None:
-    tracking = TrackingConfig(confidence=(0.0,) * 7, steady_size=0)
+    tracking = changed(TrackingConfig(), {"calibration.confidence": (0.0,) * 7, "small_search.size": 0})
     config = Config(name="m", model=ModelConfig(search_size=193), tracking=tracking)
     assert windows(config) == "windows of 193 px; states on"
-    config = Config(name="m", model=config.model, tracking=replace(tracking, steady_size=145, states=False))
+    config = Config(
+        name="m", model=config.model, tracking=changed(tracking, {"small_search.size": 145, "states.enabled": False})
+    )
     assert windows(config) == "windows of 145 px for targets that hardly move, else 193 px; states off"
 
 

@@ -209,7 +209,7 @@ def test_help(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("options", "live", "budget"),
-    [([], True, 40.0), ([], False, 0.0), (["--set", "tracking.redetect_budget_ms=9"], True, 9.0)],
+    [([], True, 40.0), ([], False, 0.0), (["--set", "tracking.redetection.budget_ms=9"], True, 9.0)],
 )
 def test_the_search_is_limited_in_time_where_frames_do_not_wait(
     options: list[str], live: bool, budget: float, tmp_path: Path
@@ -218,7 +218,7 @@ def test_the_search_is_limited_in_time_where_frames_do_not_wait(
     parser = Parser()
     add_model_options(parser)
     args = parser.parse_args(["--model", str(tmp_path / "tiny.safetensors"), *options])
-    assert load_tracker(args, live).core.config.redetect_budget_ms == budget
+    assert load_tracker(args, live).core.config.redetection.budget_ms == budget
 
 
 def test_damaged_frames_are_counted_in_the_summary(

@@ -9,7 +9,6 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from tests.fuzz.hostile import (
     picture,
     word,
 )
+from tracker.settings import changed
 
 
 class InvalidBox(AssertionError):
@@ -218,9 +218,13 @@ def settings(bench: Bench, rng: Rng) -> None:
     made = cls(**given)
     if cls.__name__ == "TrackingConfig":
         base = bench.tracker if rng.random() < 0.7 else bench.classic
-        if not made.confidence:
-            made = replace(
-                made, confidence=base.config.confidence, verification=made.verification or base.config.verification
+        if not made.calibration.confidence:
+            made = changed(
+                made,
+                {
+                    "calibration.confidence": base.config.calibration.confidence,
+                    "calibration.verification": made.calibration.verification or base.config.calibration.verification,
+                },
             )
         tracker = SiamTracker(base.model, base.engine, made)
         tracker.init(bench.frames[0], (20, 30, 28, 28))
@@ -247,7 +251,7 @@ def overrides(bench: Bench, rng: Rng) -> None:
         "x",
     )
     keys += (
-        "tracking.confidence",
+        "tracking.calibration.confidence",
         "model",
         "train.optim.learning_rate",
         ".",

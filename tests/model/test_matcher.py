@@ -245,8 +245,8 @@ def test_tracking_constants_of_a_checkpoint_can_be_rewritten(tmp_path: Path) -> 
         file, {"confidence": (-1.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0), "lost_score": 0.125}, {"calibrated": True}
     )
     after = load_model(file)
-    assert after.config.tracking.confidence == (-1.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0)
-    assert after.config.tracking.lost_score == 0.125
+    assert after.config.tracking.calibration.confidence == (-1.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0)
+    assert after.config.tracking.states.lost_score == 0.125
     assert after.config.model == before.config.model
     assert all(np.array_equal(after.state[key], value) for key, value in before.state.items())
     with pytest.raises(ConfigError, match="lost_score"):

@@ -23,6 +23,7 @@ from tracker.runtime.onnx.int8 import grid_of
 from tracker.runtime.onnxruntime_engine import OnnxEngine
 from tracker.runtime.ranges import load_ranges, save_ranges
 from tracker.runtime.select import build_engine, resolve_engine
+from tracker.settings import changed
 
 NAMES = ["onnxruntime", "onnxruntime-int8"]
 
@@ -82,7 +83,9 @@ def test_a_choice_holds_for_the_process_and_is_remembered(
     assert choose(model, slower, NAMES, clock, file) is first
     monkeypatch.setattr(choosing, "_chosen", {})  # another process
     assert choose(model, slower, NAMES, clock, file) == first and clock.now == 0
-    other = replace(model, config=replace(model.config, tracking=replace(model.config.tracking, steady_size=0)))
+    other = replace(
+        model, config=replace(model.config, tracking=changed(model.config.tracking, {"small_search.size": 0}))
+    )
     assert choose(other, slower, NAMES, clock, file).engine == NAMES[0], "other windows are measured for themselves"
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import cv2
 import numpy as np
 import pytest
@@ -14,6 +12,7 @@ from tracker.crops import Crop, mean_colour
 from tracker.geometry import iou
 from tracker.runtime.cuda_engine import CudaEngine
 from tracker.runtime.torch_crops import cut_crops
+from tracker.settings import changed
 from tracker.tracking.multi import MultiTracker
 from tracker.tracking.observer import MANY
 from tracker.tracking.tracker import SiamTracker
@@ -77,7 +76,7 @@ def test_many_targets_are_cut_by_the_engine_and_tracked_alike(
     frame: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = random_model("boxes cosine")
-    config = replace(model.config.tracking, online_weight=0.0)
+    config = changed(model.config.tracking, {"online.weight": 0.0})
     frames = [np.roll(frame, k, axis=1) for k in range(4)]
     boxes = [(20 + 9 * k, 20 + 5 * k, 24, 20) for k in range(MANY)]
     tracks = {}

@@ -33,7 +33,7 @@ def test_a_full_file_is_read_with_its_types(tmp_path: Path) -> None:
             tmp_path,
             """
 model: siamtrack-n
-tracking: {redetect_tiles: 1}
+tracking: {redetection: {tiles: 1}}
 batch: {crops: 16, wait_ms: 2}
 results: {stdout: false, mqtt: {host: broker, qos: 1}}
 streams:
@@ -54,7 +54,7 @@ streams:
     assert gate.detections is not None and gate.detections.every == 1.0
     assert config.streams["camera"].source == "0" and config.streams["clip"].source == "clip.mp4"
     assert config.results.mqtt is not None and config.results.mqtt.port == 1883 and config.results.mqtt.qos == 1
-    assert plan_of(config).overrides == ["tracking.redetect_tiles=1"]
+    assert plan_of(config).overrides == ["tracking.redetection.tiles=1"]
     assert Plan.from_dict(plan_of(config).to_dict()) == plan_of(config)
     assert parse_stream("gate", stream_to_dict(gate), "a message") == gate
 
@@ -119,7 +119,7 @@ def test_a_missing_file_is_named_before_anything_runs(tmp_path: Path, capsys: py
         ("control: {address: 'x:y'}", "not an address to listen on"),
         ("results: {mqtt: {port: 99999}}", "from 1 to 65535"),
         ("model: siamtrack-x\nstreams: {a: 'rtsp://host/x'}", "Did you mean 'siamtrack-"),
-        ("tracking: {redetect_tile: 1}\nstreams: {a: 'rtsp://host/x'}", "Did you mean 'tracking.redetect_tiles'"),
+        ("tracking: {redetect_tile: 1}\nstreams: {a: 'rtsp://host/x'}", "Did you mean 'tracking.redetection.tiles'"),
     ],
 )
 def test_what_only_shows_when_all_is_read_is_said_too(tmp_path: Path, text: str, part: str) -> None:

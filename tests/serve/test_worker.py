@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ import torch
 from tests.cli.helpers import tiny_model, write_video
 from tests.conftest import moving_square
 from tests.runtime.models import random_model
-from tests.tracking.standin import CALIBRATED, ground, pixel_tracker, put, thing
+from tests.tracking.standin import ground, pixel_tracker, put, thing
 from tracker.geometry import iou
 from tracker.media.sources.open import open_source
 from tracker.runtime.select import build_engine
@@ -32,6 +31,7 @@ from tracker.serve.messages import pack, unpack
 from tracker.serve.plan import Plan
 from tracker.serve.targets import StreamTargets
 from tracker.serve.worker import Worker
+from tracker.settings import changed
 from tracker.tracking.multi import MultiTracker
 from tracker.tracking.observer import observe
 from tracker.tracking.tracker import SiamTracker
@@ -334,7 +334,7 @@ def test_saved_targets_of_other_weights_are_embedded_anew(caplog: pytest.LogCapt
     before = StreamTargets(pixel_tracker(), "weights")
     before.start("one", image, BOXES["one"])
     numbers, views = before.save("one")
-    after = StreamTargets(pixel_tracker(CALIBRATED), "others")
+    after = StreamTargets(pixel_tracker(), "others")
     target = after.targets[after.restore("one", numbers, views)]
     assert target.box.tolist() == BOXES["one"] and "other weights" in caplog.text
 
@@ -342,7 +342,9 @@ def test_saved_targets_of_other_weights_are_embedded_anew(caplog: pytest.LogCapt
 def test_what_a_target_has_learnt_goes_on_after_a_restart() -> None:
     """Its online filter and its motion; the other weights' filter is not taken, since it reads other features."""
     model = random_model("boxes cosine")
-    tracker = SiamTracker(model, build_engine(model, "cpu", "torch"), replace(model.config.tracking, sure_score=0.0))
+    tracker = SiamTracker(
+        model, build_engine(model, "cpu", "torch"), changed(model.config.tracking, {"states.sure_score": 0.0})
+    )
     frames, boxes = moving_square(10)
     before = StreamTargets(tracker, "weights")
     number = before.start("one", frames[0], boxes[0])

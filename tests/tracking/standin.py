@@ -3,8 +3,7 @@ OpenCV)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,22 +13,26 @@ import numpy as np
 from tracker.config import Config, TrackingConfig
 from tracker.model_config import ModelConfig
 from tracker.runtime.base import Engine, Response
+from tracker.settings import changed
 from tracker.tracking.tracker import SiamTracker
 
 TEMPLATE, SEARCH, STRIDE = 65, 129, 4
-CALIBRATED = TrackingConfig(
-    confidence=(-2.0, 1.0, 0.2, 0.0, 0.0, 0.0, 0.0),
-    uncertain_score=0.5,
-    sure_score=0.6,
-    lost_score=0.25,
-    redetect_score=0.6,
-    redetect_evidence=0.0,
-    bank_least=-1.0,
-    redetect_margin=0.3,
-    redetect_budget_ms=0.0,
-    window_influence=0.2,
-    scale_penalty=0.04,
-    online_weight=0.0,  # the pixels have no embedding to learn on
+CALIBRATED = changed(
+    TrackingConfig(),
+    {
+        "calibration.confidence": (-2.0, 1.0, 0.2, 0.0, 0.0, 0.0, 0.0),
+        "states.uncertain_score": 0.5,
+        "states.sure_score": 0.6,
+        "states.lost_score": 0.25,
+        "redetection.score": 0.6,
+        "redetection.evidence": 0.0,
+        "template_memory.least": -1.0,
+        "redetection.margin": 0.3,
+        "redetection.budget_ms": 0.0,
+        "window_influence": 0.2,
+        "scale_penalty": 0.04,
+        "online.weight": 0.0,  # the pixels have no embedding to learn on
+    },
 )
 
 
@@ -88,9 +91,9 @@ class PixelEngine(Engine):
         return embeddings
 
 
-def pixel_tracker(config: TrackingConfig = CALIBRATED, **changes: Any) -> SiamTracker:
-    """A SiamTracker on the pixel engine."""
-    config = replace(config, **changes)
+def pixel_tracker(changes: Mapping[str, Any] | None = None) -> SiamTracker:
+    """A SiamTracker on the pixel engine; `changes` as for `tracker.settings.changed`."""
+    config = changed(CALIBRATED, changes or {})
     full = Config(name="pixels", model=ModelConfig(template_size=TEMPLATE, search_size=SEARCH), tracking=config)
     model = SimpleNamespace(name="pixels", config=full, state={}, stride=STRIDE, has_boxes=True, path=None)
     return SiamTracker(model, PixelEngine(), config)  # type: ignore[arg-type]

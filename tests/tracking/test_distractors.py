@@ -63,7 +63,7 @@ def test_an_unbroken_trail_is_not_questioned() -> None:
 
 @pytest.mark.parametrize("frames", [0, 30])
 def test_a_look_alike_that_stood_there_before_is_not_the_target(frames: int) -> None:
-    tracker = pixel_tracker(distractor_frames=frames, lost_follow_frames=0)
+    tracker = pixel_tracker({"distractors.frames": frames, "redetection.follow_frames": 0})
     twin = put(GROUND, THING, 250, 180)
     tracker.init(put(twin, THING, 60, 50), BOX)
     for k in range(1, 6):
@@ -107,7 +107,7 @@ def test_a_target_that_vanishes_is_not_seen_in_what_moves_beside_it(seed: int) -
 
 
 def test_two_frames_are_kept_one_of_them_older() -> None:
-    tracker = pixel_tracker(distractor_gap=2)
+    tracker = pixel_tracker({"distractors.gap": 2})
     picture = put(GROUND, THING, 60, 50)
     tracker.init(picture, BOX)
     for _ in range(30):
@@ -118,7 +118,7 @@ def test_two_frames_are_kept_one_of_them_older() -> None:
 
 
 def test_a_frame_is_kept_as_a_copy_now_and_then() -> None:
-    tracker = pixel_tracker(distractor_gap=4)
+    tracker = pixel_tracker({"distractors.gap": 4})
     picture = put(GROUND, THING, 60, 50)
     tracker.init(picture, BOX)
     ages = []

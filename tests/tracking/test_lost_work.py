@@ -1,4 +1,4 @@
-"""What a LOST target costs: the pixels that the network sees in a frame stay within `redetect_work` looks."""
+"""What a LOST target costs: the pixels that the network sees in a frame stay within `redetection.work` looks."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.tracking.standin import SEARCH, TEMPLATE, ground, pixel_tracker, put, thing
 from tracker.config import TrackingConfig
+from tracker.settings import changed
 from tracker.tracking.redetection_search import Redetection, window_within
 from tracker.tracking.tracker import SiamTracker
 from tracker.types import TrackState
@@ -53,10 +54,10 @@ def hide_and_show(tracker: SiamTracker) -> tuple[list[float], int]:
 
 @pytest.mark.parametrize("steady", [0, 97])
 def test_a_lost_frame_costs_at_most_two_looks_and_the_target_is_still_found(steady: int) -> None:
-    work, _ = hide_and_show(pixel_tracker(steady_size=steady, redetect_work=2.0))
+    work, _ = hide_and_show(pixel_tracker({"small_search.size": steady, "redetection.work": 2.0}))
     # The frame in which it is lost, and one that asks what else stood at a place, may differ.
     assert len(work) > LARGE // 2 and np.percentile(work, 95) <= 2.0 + 1e-9
-    free, _ = hide_and_show(pixel_tracker(steady_size=steady, redetect_work=0.0))
+    free, _ = hide_and_show(pixel_tracker({"small_search.size": steady, "redetection.work": 0.0}))
     assert np.median(free) > 1.5 * np.median(work)
 
 
@@ -69,6 +70,6 @@ def test_windows_fit_the_work(work: float, most: int) -> None:
 
 
 def test_room_counts_whole_windows() -> None:
-    config = TrackingConfig(redetect_tiles=4)
+    config = changed(TrackingConfig(), {"redetection.tiles": 4})
     args = (np.array([50.0, 50.0]), 20.0, (640, 480), (65, 97), config)
     assert [len(Redetection().next_windows(*args, room)) for room in (None, 0.5, 1.0, 2.9, 9.0)] == [4, 1, 1, 2, 4]

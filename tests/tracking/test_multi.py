@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -32,11 +35,11 @@ def test_targets_apart_are_followed_as_single_runs_do_in_one_call() -> None:
         return image
 
     boxes = [(x, y, 26, 26) for x, y in starts]
-    several = MultiTracker(pixel_tracker(bank_size=0))
+    several = MultiTracker(pixel_tracker({"template_memory.size": 0}))
     several.init(scene(0), boxes)
     singles = []
     for box in boxes:
-        single = pixel_tracker(bank_size=0)
+        single = pixel_tracker({"template_memory.size": 0})
         single.init(scene(0), box)
         singles.append(single)
     for k in range(1, 15):
@@ -56,7 +59,7 @@ def test_two_look_alikes_that_cross_keep_their_ids(lane: int) -> None:
     def places(k: int) -> tuple[tuple[float, float], tuple[float, float]]:
         return (60 + 4.0 * k, 120.0), (300 - 4.0 * k, 120.0 + lane)
 
-    several = MultiTracker(pixel_tracker(bank_size=0, uncertain_frames=30))
+    several = MultiTracker(pixel_tracker({"template_memory.size": 0, "states.uncertain_frames": 30}))
     a, b = places(0)
     several.init(put(put(GROUND, patch, *b), patch, *a), [(*a, 30, 30), (*b, 30, 30)])
     for k in range(1, 60):
@@ -73,7 +76,7 @@ def test_two_trackers_alone_end_on_the_same_one() -> None:
     def places(k: int) -> tuple[tuple[float, float], tuple[float, float]]:
         return (60 + 4.0 * k, 120.0), (300 - 4.0 * k, 120.0)
 
-    singles = [pixel_tracker(bank_size=0), pixel_tracker(bank_size=0)]
+    singles = [pixel_tracker({"template_memory.size": 0}), pixel_tracker({"template_memory.size": 0})]
     for single, place in zip(singles, places(0), strict=True):
         single.init(put(put(GROUND, patch, *places(0)[1]), patch, *places(0)[0]), (*place, 30, 30))
     for k in range(1, 60):
@@ -155,8 +158,8 @@ class SharedEngine(PixelEngine):
         return self
 
 
-def shared_tracker(**changes: object) -> SiamTracker:
-    single = pixel_tracker(**changes)
+def shared_tracker(changes: Mapping[str, Any] | None = None) -> SiamTracker:
+    single = pixel_tracker(changes)
     return SiamTracker(single.model, SharedEngine(), single.config)
 
 
@@ -174,7 +177,7 @@ def test_targets_are_dealt_out_to_threads() -> None:
     image = GROUND
     for k, (x, y) in enumerate(places):
         image = put(image, thing(26, 10 + k), x, y)
-    several = MultiTracker(shared_tracker(bank_size=0), threads=3)
+    several = MultiTracker(shared_tracker({"template_memory.size": 0}), threads=3)
     several.init(image, [(x, y, 26, 26) for x, y in places])
     tracks = several.update(image)
     assert sorted(several.engine.calls) == [(2, 2), (3, 3), (3, 3)]  # type: ignore[attr-defined]
@@ -193,7 +196,7 @@ def test_threads_change_nothing_for_targets_that_cross_or_are_lost() -> None:
     patch, other = thing(30, 3), thing(26, 1)
     runs: list[list[Track]] = []
     for threads in (1, 2, 5):
-        several = MultiTracker(shared_tracker(bank_size=0), threads)
+        several = MultiTracker(shared_tracker({"template_memory.size": 0}), threads)
         tracks: list[Track] = []
         for k in range(45):
             a, b = (60 + 4 * k, 120), (300 - 4 * k, 120)
@@ -214,7 +217,7 @@ def test_threads_change_nothing_for_targets_that_cross_or_are_lost() -> None:
 def test_a_network_on_several_threads_gives_each_target_what_a_run_of_its_own_gives() -> None:
     model = load_model("siamtrack-n")
     engine = OnnxEngine(
-        model.config.model, model.state, threads=2, sizes=(model.config.tracking.steady_size,), parallel_threads=3
+        model.config.model, model.state, threads=2, sizes=(model.config.tracking.small_search.size,), parallel_threads=3
     )
     places = [(20 + 75 * (k % 5), 40 + 120 * (k // 5)) for k in range(10)]
     image = GROUND

@@ -13,6 +13,7 @@ from tests.conftest import moving_square
 from tests.runtime.models import random_model
 from tests.tracking.standin import pixel_tracker
 from tracker.runtime.select import build_engine
+from tracker.settings import changed
 from tracker.tracking.confidence import FEATURES, USUAL_ONLINE, confidence_features, probability
 from tracker.tracking.decode import Decoded, weigh_boxes
 from tracker.tracking.online_filter import OnlineFilter, first_windows
@@ -83,7 +84,7 @@ def test_it_learns_every_gapth_frame_only() -> None:
 
 
 def test_the_filter_decides_between_places_that_the_matcher_takes_for_equal() -> None:
-    config = replace(pixel_tracker().config, online_weight=0.7, window_influence=0.3)
+    config = changed(pixel_tracker().config, {"online.weight": 0.7, "window_influence": 0.3})
     logits = np.full((SIDE, SIDE), -4.0, np.float32)
     logits[8, 6] = logits[8, 10] = 2.0
     steps = np.arange(SIDE, dtype=np.float32) * 16
@@ -114,10 +115,10 @@ def test_features_without_a_filter_are_the_usual_ones_and_old_calibrations_ignor
 
 def test_a_tracker_learns_while_it_tracks_and_not_without_a_weight() -> None:
     model = random_model("boxes cosine")
-    config = replace(model.config.tracking, online_gap=1, sure_score=0.0)
+    config = changed(model.config.tracking, {"online.gap": 1, "states.sure_score": 0.0})
     frames, boxes = moving_square(6)
     for weight in (0.7, 0.0):
-        tracker = SiamTracker(model, build_engine(model, "cpu", "torch"), replace(config, online_weight=weight))
+        tracker = SiamTracker(model, build_engine(model, "cpu", "torch"), changed(config, {"online.weight": weight}))
         tracker.init(frames[0], boxes[0])
         assert tracker.target is not None
         assert (tracker.target.filter is not None) == (weight > 0)
@@ -130,7 +131,7 @@ def test_a_tracker_learns_while_it_tracks_and_not_without_a_weight() -> None:
 
 def test_an_engine_without_an_embedding_tracks_without_a_filter() -> None:
     frames, boxes = moving_square(5)
-    tracker = pixel_tracker(online_weight=0.7)
+    tracker = pixel_tracker({"online.weight": 0.7})
     tracker.init(frames[0], boxes[0])
     for frame in frames[1:]:
         track = tracker.update(frame)
@@ -141,7 +142,9 @@ def test_an_engine_without_an_embedding_tracks_without_a_filter() -> None:
 def test_a_target_without_a_filter_gets_one_from_the_first_sure_frame() -> None:
     """As a known target does that was found in this video."""
     model = random_model("boxes cosine")
-    tracker = SiamTracker(model, build_engine(model, "cpu", "torch"), replace(model.config.tracking, sure_score=0.0))
+    tracker = SiamTracker(
+        model, build_engine(model, "cpu", "torch"), changed(model.config.tracking, {"states.sure_score": 0.0})
+    )
     frames, boxes = moving_square(3)
     tracker.init(frames[0], boxes[0])
     assert tracker.target is not None
@@ -153,7 +156,9 @@ def test_a_target_without_a_filter_gets_one_from_the_first_sure_frame() -> None:
 def test_a_frame_that_is_not_sure_teaches_nothing() -> None:
     model = random_model("boxes cosine")
     tracker = SiamTracker(
-        model, build_engine(model, "cpu", "torch"), replace(model.config.tracking, sure_score=1.1, online_gap=1)
+        model,
+        build_engine(model, "cpu", "torch"),
+        changed(model.config.tracking, {"states.sure_score": 1.1, "online.gap": 1}),
     )
     frames, boxes = moving_square(4)
     tracker.init(frames[0], boxes[0])
@@ -166,13 +171,18 @@ def test_a_frame_that_is_not_sure_teaches_nothing() -> None:
 
 def test_without_a_filter_the_score_has_weights_of_its_own() -> None:
     model = random_model("boxes cosine")
-    config = replace(
-        model.config.tracking, confidence=(50.0,) + (0.0,) * 9, confidence_plain=(-50.0,) + (0.0,) * 9, states=False
+    config = changed(
+        model.config.tracking,
+        {
+            "calibration.confidence": (50.0,) + (0.0,) * 9,
+            "calibration.confidence_plain": (-50.0,) + (0.0,) * 9,
+            "states.enabled": False,
+        },
     )
     frames, boxes = moving_square(3)
     scores = {}
     for weight in (0.7, 0.0):
-        tracker = SiamTracker(model, build_engine(model, "cpu", "torch"), replace(config, online_weight=weight))
+        tracker = SiamTracker(model, build_engine(model, "cpu", "torch"), changed(config, {"online.weight": weight}))
         tracker.init(frames[0], boxes[0])
         scores[weight] = tracker.update(frames[1]).score
     assert scores[0.7] > 0.99 and scores[0.0] < 0.01
@@ -205,7 +215,7 @@ def test_turned_samples_of_the_first_frame_are_added() -> None:
     frames, boxes = moving_square(2)
     weights = []
     for turn in (0.0, 30.0):
-        config = replace(model.config.tracking, online_turn=turn)
+        config = changed(model.config.tracking, {"online.turn": turn})
         tracker = SiamTracker(model, build_engine(model, "cpu", "torch"), config)
         tracker.init(frames[0], boxes[0])
         assert tracker.target is not None and tracker.target.filter is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.tracking.standin import CALIBRATED, PixelEngine, ground, pixel_tracker, put, thing
+from tests.tracking.standin import PixelEngine, ground, pixel_tracker, put, thing
 from tracker.config import TrackingConfig
 from tracker.errors import SourceError
 from tracker.geometry import iou
+from tracker.settings import changed
 from tracker.tracking.confidence import FEATURES, confidence_features, fit, outside, probability, reliability, verified
 from tracker.tracking.decode import Decoded, weigh_boxes
 from tracker.tracking.redetection_search import Redetection, best_candidate, tiles
@@ -21,8 +21,16 @@ from tracker.tracking.state_machine import Belief, next_belief
 from tracker.tracking.template_memory import TemplateBank, TemplateView, load_target, similarity
 from tracker.types import TrackState
 
-CONFIG = TrackingConfig(
-    uncertain_score=0.5, sure_score=0.6, sure_frames=2, lost_score=0.2, lost_frames=3, uncertain_frames=6
+CONFIG = changed(
+    TrackingConfig(),
+    {
+        "states.uncertain_score": 0.5,
+        "states.sure_score": 0.6,
+        "states.sure_frames": 2,
+        "states.lost_score": 0.2,
+        "states.lost_frames": 3,
+        "states.uncertain_frames": 6,
+    },
 )
 T, U, LOST = TrackState.TRACKING, TrackState.UNCERTAIN, TrackState.LOST
 
@@ -47,7 +55,7 @@ def test_states_have_hysteresis(steady: None) -> None:
     assert states([0.1, 0.1, 0.9, 0.1, 0.1, 0.1]) == [U, U, U, U, U, LOST]
     assert states([0.1, 0.1, 0.1, 0.9, 0.9]) == [U, U, LOST, LOST, LOST]
     assert states([0.4] * 7) == [U] * 6 + [LOST]
-    assert states([0.01], replace(CONFIG, lost_frames=1)) == [LOST]
+    assert states([0.01], changed(CONFIG, {"states.lost_frames": 1})) == [LOST]
 
 
 @given(st.lists(st.floats(0, 1), max_size=40))
@@ -58,7 +66,7 @@ def test_lost_stays_lost_and_the_sure_never_are(scores: list[float]) -> None:
 
 
 def test_something_at_its_place_gets_the_benefit_of_the_doubt() -> None:
-    config = replace(CONFIG, lost_frames=1, lost_doubt_frames=3, lost_peak=0.3)
+    config = changed(CONFIG, {"states.lost_frames": 1, "states.lost_doubt_frames": 3, "states.lost_peak": 0.3})
     assert next_belief(Belief(), 0.01, config, response=0.2).state is LOST
     doubt = next_belief(Belief(), 0.1, config, response=0.4)
     assert doubt.state is U
@@ -68,7 +76,7 @@ def test_something_at_its_place_gets_the_benefit_of_the_doubt() -> None:
 
 def test_thresholds_follow_the_usual_score() -> None:
     hard = [0.7] * 60
-    config = replace(CONFIG, uncertain_score=0.7)
+    config = changed(CONFIG, {"states.uncertain_score": 0.7})
     assert states([*hard, 0.55], config)[-1] is T and states([0.55], config) == [U]
     assert states([*hard, 0.45], config)[-1] is U
     assert Belief(level=0.5).relative(0.4) == pytest.approx(0.8)
@@ -138,7 +146,16 @@ def view(seed: int, frame: int = 0) -> TemplateView:
 def test_the_bank_keeps_the_first_and_what_is_new() -> None:
     engine, config = (
         PixelEngine(),
-        TrackingConfig(bank_size=2, bank_gap=10, bank_score=0.8, bank_similarity=0.7, bank_least=-1.0),
+        changed(
+            TrackingConfig(),
+            {
+                "template_memory.size": 2,
+                "template_memory.gap": 10,
+                "template_memory.score": 0.8,
+                "template_memory.similarity": 0.7,
+                "template_memory.least": -1.0,
+            },
+        ),
     )
     bank = TemplateBank.of(engine, [view(1)], uncompared_channels=1)
     assert not bank.wants(5, 0.9, config) and not bank.wants(20, 0.7, config) and bank.wants(20, 0.9, config)
@@ -157,7 +174,10 @@ def test_the_bank_keeps_the_first_and_what_is_new() -> None:
 def test_a_view_too_unlike_the_first_is_not_trusted() -> None:
     engine = PixelEngine()
     bank = TemplateBank.of(engine, [view(1)], uncompared_channels=1)
-    assert not bank.add_if_new(engine, view(2, 50), TrackingConfig(bank_least=0.9)) and len(bank) == 1
+    assert (
+        not bank.add_if_new(engine, view(2, 50), changed(TrackingConfig(), {"template_memory.least": 0.9}))
+        and len(bank) == 1
+    )
 
 
 def test_similarity_counts_the_targets_cells_alone() -> None:
@@ -185,7 +205,7 @@ def test_windows_cover_the_frame_nearest_first(width: int, height: int, side: fl
 
 
 def test_the_budget_limits_the_windows_of_a_frame() -> None:
-    config = TrackingConfig(redetect_tiles=4, redetect_budget_ms=30.0)
+    config = changed(TrackingConfig(), {"redetection.tiles": 4, "redetection.budget_ms": 30.0})
     redetection = Redetection()
     args = (np.array([50.0, 50.0]), 20.0, (640, 480), (65, 97), config)
     assert len(redetection.next_windows(*args)) == 4
@@ -193,7 +213,7 @@ def test_the_budget_limits_the_windows_of_a_frame() -> None:
     assert len(redetection.next_windows(*args)) == 2
     redetection.took(10.0, 1)
     assert len(redetection.next_windows(*args)) == 1
-    unlimited = replace(config, redetect_budget_ms=0.0)
+    unlimited = changed(config, {"redetection.budget_ms": 0.0})
     assert len(redetection.next_windows(*args[:-1], unlimited)) == 4
 
 
@@ -251,7 +271,14 @@ def test_later_views_help_to_find_it_again() -> None:
     old, new = thing(28, 1), thing(28, 2)
     blends = [(old * (1 - a) + new * a).astype(np.uint8) for a in np.linspace(0, 1, 40)]
     tracker = pixel_tracker(
-        bank_gap=3, bank_score=0.3, bank_similarity=0.95, bank_weight=0.5, lost_score=0.01, uncertain_score=0.02
+        {
+            "template_memory.gap": 3,
+            "template_memory.score": 0.3,
+            "template_memory.similarity": 0.95,
+            "template_memory.weight": 0.5,
+            "states.lost_score": 0.01,
+            "states.uncertain_score": 0.02,
+        }
     )
     tracker.init(put(ground(), old, 60, 50), (60, 50, 28, 28))
     for patch in blends[:25]:
@@ -261,4 +288,4 @@ def test_later_views_help_to_find_it_again() -> None:
 
 
 def test_calibrated_is_active() -> None:
-    assert pixel_tracker(CALIBRATED).core.active and not pixel_tracker(CALIBRATED, states=False).core.active
+    assert pixel_tracker().core.active and not pixel_tracker({"states.enabled": False}).core.active

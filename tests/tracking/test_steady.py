@@ -39,7 +39,7 @@ def test_a_steady_target_is_looked_for_in_the_small_window_and_a_jump_in_the_ful
     path = [(100.0 + k, 90.0) for k in range(16)]
     path += [(path[-1][0] + 46.0, 90.0)] * 12  # more than the small window shows of it
     frames, boxes = steps(path)
-    sides, found = follow(pixel_tracker(steady_size=SMALL), frames, boxes)
+    sides, found = follow(pixel_tracker({"small_search.size": SMALL}), frames, boxes)
     assert sides[0] == SEARCH  # nothing is known yet of how it moves
     assert sides[8:15] == [SMALL] * 7
     assert sides[15] == SEARCH and sides[16] == SEARCH  # the jump, and unrest after it
@@ -49,14 +49,14 @@ def test_a_steady_target_is_looked_for_in_the_small_window_and_a_jump_in_the_ful
 
 def test_the_small_window_finds_what_the_full_one_finds() -> None:
     frames, boxes = steps([(100 + 12 * np.sin(k / 6), 90 + 8 * np.cos(k / 5)) for k in range(40)])
-    small, full = (follow(pixel_tracker(steady_size=size), frames, boxes) for size in (SMALL, 0))
+    small, full = (follow(pixel_tracker({"small_search.size": size}), frames, boxes) for size in (SMALL, 0))
     assert set(full[0]) == {SEARCH} and SMALL in small[0]
     assert (iou(small[1], full[1]) > 0.9).all()
 
 
 def test_a_lost_target_is_never_looked_for_in_the_small_window() -> None:
     frames, boxes = steps([(100.0, 90.0)] * 12)
-    tracker = pixel_tracker(steady_size=SMALL)
+    tracker = pixel_tracker({"small_search.size": SMALL})
     follow(tracker, frames, boxes)
     for _ in range(8):
         track = tracker.update(ground(seed=5))
@@ -72,7 +72,7 @@ def test_targets_with_windows_of_two_sizes_are_matched_in_a_call_for_each_size()
         for n, shape in enumerate(shapes):
             image = put(image, shape, 60 + 110 * n, 60 + 80 * n + 10 * max(k - 6, 0) * (n == 2))
         frames.append(image)
-    single = pixel_tracker(steady_size=SMALL)
+    single = pixel_tracker({"small_search.size": SMALL})
     several = MultiTracker(single)
     several.init(frames[0], [(60 + 110 * n, 60 + 80 * n, 28, 28) for n in range(3)])
     for frame in frames[1:]:

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -20,6 +19,7 @@ from tracker.evaluation.robustness.footage import Footage, read_footage
 from tracker.evaluation.robustness.perturb import KINDS, DisturbedClip, disturb
 from tracker.evaluation.robustness.stress import ClipRun, count, markdown, track_clip
 from tracker.model_config import ModelConfig
+from tracker.settings import changed
 from tracker.tracking.confidence import FEATURES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -114,7 +114,9 @@ def test_parts_make_the_difference(two: tuple[Footage, Footage], kind: str) -> N
     tracker = pixel_tracker()
     on = count([track_clip(clip, tracker.model, tracker.engine, tracker.config)], "all parts", kind)
     off = count(
-        [track_clip(clip, tracker.model, tracker.engine, replace(tracker.config, states=False))], "without states", kind
+        [track_clip(clip, tracker.model, tracker.engine, changed(tracker.config, {"states.enabled": False}))],
+        "without states",
+        kind,
     )
     assert on.false_tracks is not None and on.false_tracks < 0.1 and on.reacquired == 1
     assert off.false_tracks == 1
@@ -194,7 +196,7 @@ def test_calibrate_then_stress(model: Path, otb: Path, tmp_path: Path) -> None:
     from tracker.model.checkpoint import load_model
 
     tracking = load_model(own).config.tracking
-    assert len(tracking.confidence) == len(FEATURES) + 1 and len(tracking.verification) == 4
+    assert len(tracking.calibration.confidence) == len(FEATURES) + 1 and len(tracking.calibration.verification) == 4
     command = (
         "stress",
         "--root",

@@ -50,7 +50,7 @@ def test_a_moving_target_is_followed() -> None:
 
 
 def test_one_network_call_for_each_frame_while_tracking() -> None:
-    tracker = pixel_tracker(bank_size=0)
+    tracker = pixel_tracker({"template_memory.size": 0})
     tracker.init(scene(*path(0)), (*path(0), 28, 28))
     engine = tracker.engine
     for k in range(1, 10):
@@ -87,7 +87,7 @@ def test_a_target_that_comes_back_elsewhere_is_found(x: float, y: float) -> None
 def test_more_evidence_takes_more_frames() -> None:
     waits = []
     for evidence in (0.0, 12.0):
-        tracker = pixel_tracker(redetect_evidence=evidence, lost_follow_frames=0)
+        tracker = pixel_tracker({"redetection.evidence": evidence, "redetection.follow_frames": 0})
         tracker.init(scene(60, 50), (60, 50, 28, 28))
         for _ in range(4):
             tracker.update(GROUND)
@@ -96,7 +96,7 @@ def test_more_evidence_takes_more_frames() -> None:
 
 
 def test_one_bad_frame_of_a_moving_target_is_soon_forgiven() -> None:
-    tracker = pixel_tracker(redetect_evidence=50.0)
+    tracker = pixel_tracker({"redetection.evidence": 50.0})
     tracker.init(scene(*path(0)), (*path(0), 28, 28))
     for k in range(1, 8):
         tracker.update(scene(*path(k)))
@@ -105,7 +105,7 @@ def test_one_bad_frame_of_a_moving_target_is_soon_forgiven() -> None:
 
 
 def test_without_the_search_it_stays_lost() -> None:
-    tracker = pixel_tracker(redetect=False)
+    tracker = pixel_tracker({"redetection.enabled": False})
     tracker.init(scene(60, 50), (60, 50, 28, 28))
     for _ in range(6):
         tracker.update(GROUND)
@@ -113,7 +113,7 @@ def test_without_the_search_it_stays_lost() -> None:
 
 
 def test_two_look_alikes_are_no_detection() -> None:
-    tracker = pixel_tracker(redetect_margin=1.0)
+    tracker = pixel_tracker({"redetection.margin": 1.0})
     tracker.init(scene(60, 50), (60, 50, 28, 28))
     for _ in range(6):
         tracker.update(GROUND)
@@ -123,7 +123,13 @@ def test_two_look_alikes_are_no_detection() -> None:
 
 def test_an_uncertain_target_keeps_its_size_and_makes_small_steps() -> None:
     tracker = pixel_tracker(
-        uncertain_score=1.01, sure_score=1.02, lost_score=0.0, uncertain_frames=100, uncertain_motion=0.1
+        {
+            "states.uncertain_score": 1.01,
+            "states.sure_score": 1.02,
+            "states.lost_score": 0.0,
+            "states.uncertain_frames": 100,
+            "states.uncertain_motion": 0.1,
+        }
     )
     tracker.init(scene(60, 50), (60, 50, 28, 28))
     track = tracker.update(scene(80, 50))
@@ -133,7 +139,7 @@ def test_an_uncertain_target_keeps_its_size_and_makes_small_steps() -> None:
 
 
 def test_states_need_a_calibrated_score() -> None:
-    tracker = pixel_tracker(confidence=())
+    tracker = pixel_tracker({"calibration.confidence": ()})
     tracker.init(scene(60, 50), (60, 50, 28, 28))
     assert all(tracker.update(GROUND).state is TrackState.TRACKING for _ in range(5))
 
@@ -167,7 +173,7 @@ def nonsense(kind: str) -> Iterator[np.ndarray]:
     "kind", ["black", "white", "noise", "growing", "other size", "one pixel", "gray", "bgra", "16 bit"]
 )
 def test_boxes_stay_sane_whatever_comes(kind: str, states: bool) -> None:
-    tracker = pixel_tracker(states=states)
+    tracker = pixel_tracker({"states.enabled": states})
     tracker.init(scene(60, 50), (60, 50, 28, 28))
     for image in nonsense(kind):
         check(tracker.update(image), image.shape[1], image.shape[0])
@@ -245,7 +251,7 @@ class Wild:
 @pytest.mark.parametrize("states", [True, False])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30, -1e30, 0.0])
 def test_an_engine_gone_wild_gives_finite_boxes(value: float, states: bool) -> None:
-    tracker = pixel_tracker(states=states)
+    tracker = pixel_tracker({"states.enabled": states})
     tracker.engine = tracker.core.engine = Wild(value)  # type: ignore[assignment]
     tracker.init(GROUND, (60, 50, 28, 28))
     for _ in range(6):
@@ -253,7 +259,7 @@ def test_an_engine_gone_wild_gives_finite_boxes(value: float, states: bool) -> N
 
 
 def test_growth_is_bounded() -> None:
-    tracker = pixel_tracker(max_growth=2.0, states=False, size_lr=1.0)
+    tracker = pixel_tracker({"max_growth": 2.0, "states.enabled": False, "size_lr": 1.0})
 
     class Large(Wild):
         def match(self, templates, crops):  # type: ignore[no-untyped-def]

@@ -48,10 +48,12 @@ def by_targets(
 
 def windows(config: Config) -> str:
     """How targets are looked for, in words: what a target costs depends on it."""
-    full, small = config.model.search_size, config.tracking.steady_size
+    full, small = config.model.search_size, config.tracking.small_search.size
     size = (
         f"windows of {small} px for targets that hardly move, else {full} px"
         if 0 < small < full
         else f"windows of {full} px"
     )
-    return f"{size}; states {'on' if config.tracking.states and config.tracking.confidence else 'off'}"
+    return (
+        f"{size}; states {'on' if config.tracking.states.enabled and config.tracking.calibration.confidence else 'off'}"
+    )

@@ -205,7 +205,7 @@ def classic_model() -> Any:
     from tracker.model.matcher import Matcher
     from tracker.model.siamfc_pytorch import SIAMFC_MODEL, SIAMFC_TRACKING
 
-    values = {"model": SIAMFC_MODEL, "tracking": {**SIAMFC_TRACKING, "redetect": False}}
+    values = {"model": SIAMFC_MODEL, "tracking": {**SIAMFC_TRACKING, "redetection": {"enabled": False}}}
     config = merge(Config(name="siamfc-alexnet"), values, where="the classic model")
     state = {key: value.numpy() for key, value in Matcher(config.model).eval().state_dict().items()}
     return LoadedModel(config.name, config, state)

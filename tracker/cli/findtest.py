@@ -16,6 +16,7 @@ from tracker.cli.model_options import add_model_options, check_model_options
 from tracker.cli.stress import check_outputs, write_text
 from tracker.errors import SourceError
 from tracker.files import read_text
+from tracker.settings import changed
 
 if TYPE_CHECKING:
     from tracker.datasets.base import SequenceData
@@ -71,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         clips += with_truth(load_dataset(name, root, subset, glob), "measured on").sequences
     model = load_model(args.model, args.config, args.overrides)
     model = replace(
-        model, config=replace(model.config, tracking=replace(model.config.tracking, redetect_budget_ms=0.0))
+        model, config=replace(model.config, tracking=changed(model.config.tracking, {"redetection.budget_ms": 0.0}))
     )
     engine = build_engine(model, args.device, args.engine)
 

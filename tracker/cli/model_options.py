@@ -85,9 +85,9 @@ def load_tracker(args: argparse.Namespace, live: bool = False) -> SiamTracker:
 
     overrides = list(args.overrides)
     if args.thorough:
-        overrides.insert(0, "tracking.redetect_work=0")
+        overrides.insert(0, "tracking.redetection.work=0")
     if live and args.config is None:
-        overrides.insert(0, f"tracking.redetect_budget_ms={LIVE_BUDGET_MS}")
+        overrides.insert(0, f"tracking.redetection.budget_ms={LIVE_BUDGET_MS}")
     return SiamTracker.from_pretrained(
         args.model, args.device, engine=args.engine, config=args.config, overrides=overrides
     )

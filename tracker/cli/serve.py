@@ -76,8 +76,8 @@ def check_all(config: ServeConfig) -> None:
     from tracker.cli.model_options import check_model_options
     from tracker.serve.check import check_devices, check_files
 
-    overrides = [f"tracking.{key}={value}" for key, value in config.tracking.items()]
-    check_model_options(argparse.Namespace(device=config.device, model=config.model, config=None, overrides=overrides))
+    options = {"device": config.device, "model": config.model, "config": None, "overrides": config.overrides}
+    check_model_options(argparse.Namespace(**options))
     check_files(config)
     check_devices(config)
     if not config.streams and config.control.address is None:

@@ -10,13 +10,13 @@ from typing import Any
 from tracker.cli.common import DONE, Parser, add_version
 from tracker.errors import ConfigError
 from tracker.files import suggest
-from tracker.settings import Setting, default_of, fields_of
+from tracker.settings import Setting, default_of, fields_of, sections_of
 
 HEAD = """# Settings
 
 Every setting of a recipe or of `--set KEY=VALUE`. A value out of its bounds is refused when it is read. This page is
 printed by
-`siamtrack settings --markdown`; `siamtrack settings tracking.redetect` prints a part of it in the terminal.
+`siamtrack settings --markdown`; `siamtrack settings tracking.redetection` prints a part of it in the terminal.
 """
 
 
@@ -57,7 +57,8 @@ def sections() -> list[type]:
 
     training = [TrainConfig, LossConfig, MiningConfig, OptimConfig, LayerConfig, ScheduleConfig, FreezeConfig]
     material = [PairConfig, DeviceMoves, CacheConfig, DataConfig, SourceConfig, AugmentConfig, ValidationConfig]
-    return [Config, ModelConfig, TrackingConfig, *training, *material, FinetuneConfig]
+    tracking = [cls for _, cls in sections_of(TrackingConfig)]
+    return [Config, ModelConfig, *tracking, *training, *material, FinetuneConfig]
 
 
 def rows(prefix: str = "") -> Iterator[tuple[str, Any, Setting]]:

@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from tracker.runtime.select import build_engine
 
     model = load_model(args.model, args.config, args.overrides)
-    if not model.config.tracking.confidence:
+    if not model.config.tracking.calibration.confidence:
         sys.stderr.write(
             f"{model.name} has no calibrated score (tools/calibrate.py gives it one): all its tracks are TRACKING.\n"
         )

@@ -4,7 +4,6 @@ hold-out."""
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import hashlib
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from tracker.cli.common import DONE
 from tracker.cli.model_options import check_model_options
 from tracker.cli.tune_options import build_parser
 from tracker.errors import ConfigError, OutputError
+from tracker.settings import changed
 
 if TYPE_CHECKING:
     from tracker.datasets.base import Dataset
@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         data=f"{dataset.title}; split by seed {args.seed}",
         **(
             {"re-detection": "without its time limit during the search"}
-            if model.config.tracking.redetect_budget_ms > 0
+            if model.config.tracking.redetection.budget_ms > 0
             else {}
         ),
         optuna=_version("optuna"),
@@ -157,9 +157,9 @@ def _search(args: argparse.Namespace, names: list[str], head: str, start: object
     from tracker.evaluation.tuning.plan import Range, Search, search_space
 
     assert isinstance(start, TrackingConfig)
-    if start.redetect_budget_ms > 0:  # how much is searched after a loss must not depend on how busy this machine is
-        _say(args, "tracking.redetect_budget_ms is 0 (no limit) during the search, so that scores can be repeated")
-        start = dataclasses.replace(start, redetect_budget_ms=0.0)
+    if start.redetection.budget_ms > 0:  # how much is searched after a loss must not depend on how busy this machine is
+        _say(args, "tracking.redetection.budget_ms is 0 (no limit) during the search, so that scores can be repeated")
+        start = changed(start, {"redetection.budget_ms": 0.0})
     given = {name: Range(low, high) for name, low, high in args.search}
     return Search(
         start=start,

@@ -42,7 +42,7 @@ def share(text: str) -> float:
 
 def span(text: str) -> tuple[str, float, float]:
     """A `type=` for KEY=LOW:HIGH."""
-    match = re.fullmatch(r"(?:tracking\.)?(\w+)=([-+.\deE]+):([-+.\deE]+)", text)
+    match = re.fullmatch(r"(?:tracking\.)?(\w+(?:\.\w+)?)=([-+.\deE]+):([-+.\deE]+)", text)
     try:
         name, low, high = match.group(1), float(match.group(2)), float(match.group(3))  # type: ignore[union-attr]
     except (AttributeError, ValueError):

@@ -170,8 +170,8 @@ def compare(
         return [float(v) for v in similarity(bank.host, own.host, core.uncompared_channels)[:, 0]], None
     target = core.start(image, box)
     likeness = [float(v) for v in similarity(bank.host, target.bank.host, core.uncompared_channels)[:, 0]]
-    weights = core.config.verification
-    if not (core.config.confidence and weights):
+    weights = core.config.calibration.verification
+    if not (core.config.calibration.confidence and weights):
         return likeness, None
     target.bank, target.belief, target.filter = bank, missing(), None  # any of the views may be the one
     score = observe(core, [target], image).observations[0].score

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from tracker._version import __version__
 from tracker.config import Config, load_config
-from tracker.config_merge import merge, to_dict
+from tracker.config_merge import merge, nested, to_dict
 from tracker.errors import WeightsError, misfit, reading, shown
 from tracker.files import atomic, is_file
 from tracker.model.backbone_specs import NORMED, SPECS
@@ -237,7 +237,7 @@ def update_tracking(path: str | Path, values: Mapping[str, Any], notes: Mapping[
 
     Args:
         path: A .safetensors checkpoint.
-        values: New values of fields of `TrackingConfig`; the others stay.
+        values: New values of settings of `TrackingConfig`, those of its sections by dotted name; the others stay.
         notes: Facts to add to the header's notes.
 
     Returns:
@@ -253,7 +253,7 @@ def update_tracking(path: str | Path, values: Mapping[str, Any], notes: Mapping[
     metadata, state = read_safetensors(file)
     header = read_header(metadata, file)
     plain = {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
-    config = merge(merge(Config(), header["config"], where=str(file)), {"tracking": plain}, where=str(file))
+    config = merge(merge(Config(), header["config"], where=str(file)), {"tracking": nested(plain)}, where=str(file))
     header["config"] = to_dict(config)
     header["notes"] = {**header.get("notes", {}), **(notes or {})}
     with atomic(file) as out:

@@ -121,7 +121,7 @@ def timed(
     An engine that can't be built is left out, but for the first.
     """
     config = model.config
-    size = config.tracking.steady_size or config.model.search_size
+    size = config.tracking.small_search.size or config.model.search_size
     picture = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
     template = np.zeros((config.model.template_size, config.model.template_size, 3), np.uint8)
     target = np.full((1, 2), config.model.template_size / 2, np.float32)
@@ -162,7 +162,7 @@ def _fastest(ms: Mapping[str, float]) -> Choice:
 def _key(model: LoadedModel, names: list[str]) -> str:
     tracking, (name, flags) = model.config.tracking, processor()
     versions = {p: _version(p) for p in ("onnxruntime", "openvino")}
-    facts = [name, flags, versions, asdict(model.config.model), tracking.steady_size, names]
+    facts = [name, flags, versions, asdict(model.config.model), tracking.small_search.size, names]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from tracker.settings import flat
+
 
 @dataclass(frozen=True)
 class TargetConfig:
@@ -230,7 +232,7 @@ class ServeConfig:
         model: Shipped model or checkpoint file.
         device: auto, cpu, cuda or cuda:N.
         engine: auto or a name of `tracker.runtime.select.ENGINES`.
-        tracking: Changed settings of the tracker, such as redetect_tiles: 1.
+        tracking: Changed settings of the tracker, such as redetection: {tiles: 1}.
         streams: name -> `StreamConfig`.
         stay: Whether it goes on after all files have ended.
         batch, workers, limits, results, control, state: See there.
@@ -248,6 +250,11 @@ class ServeConfig:
     state: StateConfig = field(default_factory=StateConfig)
     streams: dict[str, Any] = field(default_factory=dict)
     stay: bool = False
+
+    @property
+    def overrides(self) -> list[str]:
+        """The changed settings as `key=value` texts."""
+        return [f"tracking.{key}={value}" for key, value in flat(self.tracking).items()]
 
 
 def stream_to_dict(config: StreamConfig) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def plan_of(config: ServeConfig, device: str | None = None) -> Plan:
         model=config.model,
         device=device or config.device,
         engine=config.engine,
-        overrides=[f"tracking.{key}={value}" for key, value in config.tracking.items()],
+        overrides=config.overrides,
         threads=config.workers.threads,
         decode=config.workers.decode,
         batch=config.batch,

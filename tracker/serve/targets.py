@@ -159,7 +159,7 @@ class StreamTargets(MultiTracker):
                 setattr(target, key, values[key])
             target.motion = MotionModel(**{k: np.asarray(values["motion"][k], dtype=np.float64) for k in MOTION})
             if learnt and values["model"] == self._fingerprint:  # other weights see other features
-                target.filter = OnlineFilter.from_arrays(learnt, self.config.online_rate, self.config.online_gap)
+                target.filter = OnlineFilter.from_arrays(learnt, self.config.online.rate, self.config.online.gap)
             target.recent_motion = 1.0  # it may have moved meanwhile: the full window
         except (KeyError, ValueError, TypeError, OSError) as error:
             raise SiamTrackError(

@@ -12,7 +12,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -32,6 +31,7 @@ from tracker.serve.reporter import STATUS_SECONDS, Reporter
 from tracker.serve.scheduler import Scheduler, give_turn
 from tracker.serve.stream import LIVE_BUDGET_MS, Stream
 from tracker.serve.targets import StreamTargets
+from tracker.settings import changed
 from tracker.tracking.core import Core
 from tracker.tracking.tracker import SiamTracker, fingerprint
 from tracker.types import Frame, Track
@@ -73,7 +73,7 @@ class Worker:
         self._galleries = Galleries(self._tracker)
         model, engine, config = self._tracker.model, self._tracker.engine, self._tracker.config
         self._live = SiamTracker(
-            model, engine, replace(config, redetect_budget_ms=config.redetect_budget_ms or LIVE_BUDGET_MS)
+            model, engine, changed(config, {"redetection.budget_ms": config.redetection.budget_ms or LIVE_BUDGET_MS})
         )
         self._streams: dict[str, Stream] = {}
         self._commands: deque[tuple[str, dict[str, Any], dict[str, bytes]]] = deque()

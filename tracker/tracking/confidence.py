@@ -181,9 +181,11 @@ def check_weights(config: TrackingConfig) -> None:
         ConfigError: With the setting.
     """
     for name in ("confidence", "confidence_plain"):
-        count = len(getattr(config, name))
+        count = len(getattr(config.calibration, name))
         if count > 1 + len(FEATURES):
-            raise ConfigError(f"tracking.{name} has {count} values; it is a bias and at most {len(FEATURES)} weights.")
+            raise ConfigError(
+                f"tracking.calibration.{name} has {count} values; it is a bias and at most {len(FEATURES)} weights."
+            )
 
 
 def probability(values: ArrayLike, weights: Sequence[float]) -> NDArray[np.float64]:
@@ -191,8 +193,8 @@ def probability(values: ArrayLike, weights: Sequence[float]) -> NDArray[np.float
 
     Args:
         values: (..., F) features.
-        weights: Bias, then at most F weights (`TrackingConfig.confidence`): a model calibrated before a feature existed
-            leaves it out.
+        weights: Bias, then at most F weights (`tracking.calibration.confidence`): a model calibrated before a feature
+            existed leaves it out.
     """
     w = np.asarray(weights, dtype=np.float64)
     x = np.asarray(values, dtype=np.float64)[..., : len(w) - 1]
@@ -209,7 +211,7 @@ def verified(
         likeness: (...) cosines.
         searched: (...) whether the place came from a search beyond the last place, where look-alikes are met more
             often.
-        weights: Four, as `TrackingConfig.verification`; the score is passed through where empty.
+        weights: Four, as `tracking.calibration.verification`; the score is passed through where empty.
     """
     if not len(weights):
         return np.asarray(score, dtype=np.float64)

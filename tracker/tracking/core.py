@@ -56,9 +56,9 @@ class Core:
         spec = SPECS.get(backbone)
         self.uncompared_channels = spec.uncompared_channels if spec else int(model.module.backbone.padded)
         # A window of whole cells: cell i of a padded backbone stands at pixel stride * i.
-        self.window = config.redetect_size or self.sizes[1] + round(self.sizes[1] / 2 / self.stride) * self.stride
-        self.active = bool(config.confidence) and config.states
-        self.steady = model.has_boxes and 0 < config.steady_size < self.sizes[1]
+        self.window = config.redetection.size or self.sizes[1] + round(self.sizes[1] / 2 / self.stride) * self.stride
+        self.active = bool(config.calibration.confidence) and config.states.enabled
+        self.steady = model.has_boxes and 0 < config.small_search.size < self.sizes[1]
         exponents = np.zeros(1) if model.has_boxes else np.arange(config.scales) - config.scales // 2
         self.factors = np.asarray(config.scale_step**exponents, dtype=np.float64)
 
@@ -80,10 +80,10 @@ class Core:
 
     def fit_online_filter(self, target: Target, frame: Image) -> None:
         """Fits the online filter of a target to the frame that it was just given or found in."""
-        if not (self.config.online_weight and self.model.has_boxes):
+        if not (self.config.online.weight and self.model.has_boxes):
             return
         side, width = self.side(target.size) * self.sizes[1] / self.sizes[0], self.sizes[1]
-        windows = first_windows(target.centre, side, width, self.config.online_turn)
+        windows = first_windows(target.centre, side, width, self.config.online.turn)
         pictures = [crop.cut_turned(frame, target.fill, turn) for crop, turn in windows]
         response = clean(self.engine.match(target.bank.first, pictures))
         if response.embedding is None:
@@ -92,7 +92,7 @@ class Core:
         places, extents = [place for place, _ in cells], cells[0][1]
         config = self.config
         target.filter = OnlineFilter(
-            response.embedding, places, extents, config.online_channels, config.online_rate, config.online_gap
+            response.embedding, places, extents, config.online.channels, config.online.rate, config.online.gap
         )
 
     def learn(self, target: Target, observation: Observation, frame: Image) -> None:
@@ -109,7 +109,7 @@ class Core:
             )
 
     def _wants_view(self, target: Target, observation: Observation) -> bool:
-        settled = self.active and target.age - target.found_at >= self.config.bank_gap
+        settled = self.active and target.age - target.found_at >= self.config.template_memory.gap
         return settled and target.bank.wants(target.age, observation.score, self.config)
 
     def _cells(self, target: Target, crop: Crop, shape: tuple[int, ...]) -> tuple[Vector, Vector]:
@@ -135,13 +135,13 @@ class Core:
             frame: The picture.
             camera: What is kept of the frame before; sees every frame.
         """
-        shift = camera.update(frame, any(t.restless for t in targets)) if self.config.motion else None
-        for target in targets if self.config.motion else ():  # each gets what a run of its own gives
+        shift = camera.update(frame, any(t.restless for t in targets)) if self.config.motion.enabled else None
+        for target in targets if self.config.motion.enabled else ():  # each gets what a run of its own gives
             target.predict(shift if target.restless else None, (frame.shape[1], frame.shape[0]))
 
     def doubts(self, target: Target, observation: Observation) -> bool:
         """Whether an observation came from a small window and isn't clear."""
-        clear = target.lost or target.belief.relative(observation.score) >= self.config.steady_score
+        clear = target.lost or target.belief.relative(observation.score) >= self.config.small_search.score
         return observation.crop.size < self.sizes[1] and not clear
 
     def search_region(
@@ -156,9 +156,9 @@ class Core:
             wide: The full window also for a target that hardly moves.
         """
         centre, size = place or target.place
-        calm = target.waits(self.config) if target.lost else target.recent_motion < self.config.steady_step
+        calm = target.waits(self.config) if target.lost else target.recent_motion < self.config.small_search.step
         steady = self.steady and calm and not (wide or place)
-        width = self.config.steady_size if steady else self.sizes[1]
+        width = self.config.small_search.size if steady else self.sizes[1]
         side = self.side(size) * width / self.sizes[0]
         factors = self.factors
         crops = [Crop.around(centre, side * f, width) for f in factors]
@@ -170,7 +170,7 @@ class Core:
 
     def needs_bank(self, target: Target) -> bool:
         """Whether all views of a target are matched, not the first alone."""
-        return len(target.bank) > 1 and self.model.has_boxes and (target.lost or self.config.bank_weight > 0)
+        return len(target.bank) > 1 and self.model.has_boxes and (target.lost or self.config.template_memory.weight > 0)
 
     def match(self, target: Target, region: SearchRegion) -> Response:
         """Matches a look with the first view, or with all views of the bank in one call."""
@@ -185,7 +185,7 @@ class Core:
         The first view dominates; a LOST target may look like any of them.
         """
         first, later = response.score[:1], response.score[1:].max(axis=0, keepdims=True)
-        w = self.config.bank_weight
+        w = self.config.template_memory.weight
         score = np.maximum(first, later) if lost else (1 - w) * first + w * later
         one = response[:1]
         return Response(score, one.boxes, one.embedding)
@@ -219,8 +219,8 @@ class Core:
         """An observation of a decoded place: its features and score."""
         w, h = (size * crop.scale).tolist()
         values = confidence_features(place, (w, h), self.stride, crop.size, target.reference_logit, target.online_peak)
-        plain = self.config.confidence_plain or self.config.confidence
-        weights = plain if place.online is None else self.config.confidence
+        plain = self.config.calibration.confidence_plain or self.config.calibration.confidence
+        weights = plain if place.online is None else self.config.calibration.confidence
         score = float(probability(values, weights)) if weights else place.score
         return Observation(place, crop, values, score, weighed, size, embedding)
 
@@ -249,7 +249,9 @@ class Core:
         if target.lost:
             return redetect_lost(self, target, observation, frame, search)
         if self.active:
-            standing = observation.found.score if target.drop(observation.logit) <= self.config.lost_drop else 0.0
+            standing = (
+                observation.found.score if target.drop(observation.logit) <= self.config.states.lost_drop else 0.0
+            )
             before = target.belief
             target.belief = next_belief(before, observation.score, self.config, standing)
             if in_question(self, target, before, observation) and is_distractor(
@@ -265,16 +267,16 @@ class Core:
         target.follow(observation.found, observation.crop, self.config, extent)
         sure = self.active and target.belief.state is TrackState.TRACKING
         if sure:
-            target.update_reference_logit(observation.logit, self.config.peak_fall, observation.online)
+            target.update_reference_logit(observation.logit, self.config.states.peak_fall, observation.online)
             target.keep(copy or frame.copy, self.config)
-        if sure or (not self.active and observation.score >= self.config.sure_score):
+        if sure or (not self.active and observation.score >= self.config.states.sure_score):
             self.learn(target, observation, frame)
         return observation
 
     def hide(self, target: Target, observation: Observation, frame: Image) -> Observation:
         """A target behind another one: it drifts on, UNCERTAIN, and is LOST if that lasts."""
         target.age += 1
-        doubt = min(observation.score, max(self.config.uncertain_score - 0.01, self.config.lost_score))
+        doubt = min(observation.score, max(self.config.states.uncertain_score - 0.01, self.config.states.lost_score))
         target.belief = next_belief(target.belief, doubt, self.config) if self.active else Belief()
         if target.lost:
             target.lose()

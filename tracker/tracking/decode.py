@@ -125,7 +125,7 @@ def weigh_boxes(
     weighted = chosen = response * penalty
     if online is not None:
         held = np.minimum(np.maximum(online, 0.0), 1.0)
-        chosen = (1 - config.online_weight) * weighted + config.online_weight * (penalty * held)
+        chosen = (1 - config.online.weight) * weighted + config.online.weight * (penalty * held)
     window = middle_of_window(*response.shape, cells)
     mixed = (1 - config.window_influence) * chosen + config.window_influence * window
     return Weighed(logits, boxes, response, weighted, mixed, online)

@@ -42,7 +42,7 @@ def in_question(core: Core, target: Target, before: Belief, observation: Observa
         observation: Of this frame.
     """
     asked = before.state is TrackState.UNCERTAIN and target.belief.state is TrackState.TRACKING
-    if not asked and before.relative(observation.score) < core.config.uncertain_score:
+    if not asked and before.relative(observation.score) < core.config.states.uncertain_score:
         step = float(np.linalg.norm(observation.place[0] - target.place[0]))
         asked = step > JUMP * float(np.sqrt(np.prod(target.size)))
     return asked
@@ -59,7 +59,7 @@ def is_distractor(core: Core, target: Target, observation: Observation, frame: I
         strict: Whether it is another too where the embeddings don't tell the two apart: a LOST target has to be proved,
             one that is followed has not.
     """
-    kept, place, longest = target.distractors, observation.place[0], core.config.distractor_frames
+    kept, place, longest = target.distractors, observation.place[0], core.config.distractors.frames
     # What answers the first view clearly better than what was followed of late is no distractor: then that was one.
     if kept is None or target.drop(observation.logit) < -CLEARLY_BETTER:
         return False
@@ -76,7 +76,7 @@ def is_distractor(core: Core, target: Target, observation: Observation, frame: I
         like_other = _alike(core, _embedding(core, memory.frame, other.centre, other.size, target.fill), fresh)
         own = _embedding(core, memory.frame, memory.centre, memory.size, target.fill)
         lead = like_other - max(_alike(core, own, fresh), target.bank.likeness(fresh))
-        alike = strict and other.logit >= max(observation.logit - core.config.redetect_drop, ALIKE)
+        alike = strict and other.logit >= max(observation.logit - core.config.redetection.drop, ALIKE)
         if lead > (-AMBIGUOUS if alike else AMBIGUOUS):
             kept.others.append((place, target.age))
             return True
@@ -99,7 +99,7 @@ def pass_over(core: Core, target: Target, near: Observation) -> tuple[Observatio
     while kept is not None and near.weighed is not None and len(avoid) < MOST_OTHERS:
         if target.drop(near.logit) < -CLEARLY_BETTER:
             break
-        if not kept.claims(near.place[0], target.age, core.config.distractor_frames):
+        if not kept.claims(near.place[0], target.age, core.config.distractors.frames):
             break
         avoid.append(near.place[0])
         near = _read_apart(core, target, near, avoid)

@@ -61,10 +61,10 @@ def redetect_lost(core: Core, target: Target, near: Observation, frame: Image, w
         not _found(core, target, observation, redetection.jumped)
         and redetection.pending is None
         and wider
-        and core.config.redetect
+        and core.config.redetection.enabled
     ):
         place = search(core, target, redetection, frame, near, avoid)
-        if place is not None and core.config.redetect_work > 0:  # looked at closely in the next frame
+        if place is not None and core.config.redetection.work > 0:  # looked at closely in the next frame
             redetection.candidate = place
         elif place is not None:
             region = core.search_region(target, frame, place)
@@ -79,7 +79,7 @@ def _visit(core: Core, target: Target, redetection: Redetection, near: Observati
     """The close look at a place that the search found in the frame before; score 0 where it isn't the target."""
     redetection.candidate = None
     redetection.frames += 1
-    leads = near.confidence_features[FEATURES.index("margin")] >= core.config.redetect_margin
+    leads = near.confidence_features[FEATURES.index("margin")] >= core.config.redetection.margin
     checked = _verify(core, target, near, frame, True) if leads else near
     if not leads or not _found(core, target, checked, True) or is_distractor(core, target, checked, frame):
         return replace(checked, score=0.0)
@@ -96,8 +96,8 @@ def _confirm(
         return observation
     redetection.hits += 1
     redetection.pending = observation.place
-    redetection.evidence += log_odds(observation.score) - log_odds(core.config.redetect_score * target.belief.level)
-    if redetection.hits >= core.config.redetect_frames and redetection.evidence >= core.config.redetect_evidence:
+    redetection.evidence += log_odds(observation.score) - log_odds(core.config.redetection.score * target.belief.level)
+    if redetection.hits >= core.config.redetection.frames and redetection.evidence >= core.config.redetection.evidence:
         target.lock(*observation.place, found(target.belief), core.config, extent)
     return observation
 
@@ -108,14 +108,14 @@ def _on_trail(
     """Follows a target that has just been lost from where it was read last; whether it is sure again there."""
     redetection.frames += 1
     if (
-        not redetection.trail or redetection.jumped or redetection.frames > core.config.lost_follow_frames
+        not redetection.trail or redetection.jumped or redetection.frames > core.config.redetection.follow_frames
     ):  # a place found by search, or by a jump, has to bring its own evidence
         return False
-    sure = target.belief.relative(observation.score) >= core.config.sure_score and _as_usual(
+    sure = target.belief.relative(observation.score) >= core.config.states.sure_score and _as_usual(
         core, target, observation, False
     )
     redetection.held = redetection.held + 1 if sure else 0
-    if redetection.held >= core.config.redetect_frames:
+    if redetection.held >= core.config.redetection.frames:
         target.lock(*observation.place, found(target.belief), core.config, extent)
         return True
     return False
@@ -123,28 +123,30 @@ def _on_trail(
 
 def _found(core: Core, target: Target, observation: Observation, far: bool) -> bool:
     """Whether an observation speaks for the target: probable enough, and about as alike as the target used to be."""
-    enough = target.belief.relative(observation.score) >= core.config.redetect_score
+    enough = target.belief.relative(observation.score) >= core.config.redetection.score
     return enough and _as_usual(core, target, observation, far)
 
 
 def _as_usual(core: Core, target: Target, observation: Observation, far: bool) -> bool:
     lost_for = target.redetection.frames if target.redetection else 0
-    most = core.config.redetect_drop * (1 if far else 1.5) + core.config.redetect_drop_growth * lost_for
+    most = core.config.redetection.drop * (1 if far else 1.5) + core.config.redetection.drop_growth * lost_for
     if target.drop(observation.logit) > most:
         return False
     if observation.found.online is None:
         return True
     online, lead = (observation.confidence_features[FEATURES.index(name)] for name in ("online", "online_margin"))
-    return bool(online >= core.config.redetect_online and lead >= core.config.redetect_online_margin)
+    return bool(online >= core.config.redetection.online_score and lead >= core.config.redetection.online_margin)
 
 
 def _verify(core: Core, target: Target, observation: Observation, frame: Image, searched: bool) -> Observation:
     """The observation with the probability that it is the target as its score; hopeless ones are spared the second
     look."""
-    if not core.config.verification or observation.score < LEAST_HOPE:
+    if not core.config.calibration.verification or observation.score < LEAST_HOPE:
         return observation
     likeness = core.likeness(target, observation, frame)
-    return replace(observation, score=float(verified(observation.score, likeness, searched, core.config.verification)))
+    return replace(
+        observation, score=float(verified(observation.score, likeness, searched, core.config.calibration.verification))
+    )
 
 
 def search(
@@ -166,15 +168,15 @@ def search(
     """
     begun, config, extent = time.perf_counter(), core.config, (frame.shape[1], frame.shape[0])
     side, full, window, room = core.side(target.sure_size), core.sizes[1], core.window, None
-    if config.redetect_work > 0:
-        work = len(core.factors) * (config.redetect_work - (near.crop.size / full) ** 2)
+    if config.redetection.work > 0:
+        work = len(core.factors) * (config.redetection.work - (near.crop.size / full) ** 2)
         window = window_within(work, core.sizes, core.stride, core.window)
         room = work * (full / window) ** 2
     windows = redetection.next_windows(target.sure_centre, side, extent, (core.sizes[0], window), config, room)
     response = clean(core.engine.match(target.bank.first, [crop.cut(frame, target.fill) for crop, _ in windows]))
     redetection.took(time.perf_counter() - begun, len(windows))
     best = best_candidate(response.score, response.boxes, windows, target.sure_size, core.stride, config, avoid)
-    if best is None or best.margin < config.redetect_margin:
+    if best is None or best.margin < config.redetection.margin:
         return None
     most = np.maximum(np.asarray(extent, dtype=np.float64), config.min_size)
     return np.clip(best.centre, 0, extent), np.clip(best.size, config.min_size, most)

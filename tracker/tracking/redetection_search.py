@@ -105,11 +105,11 @@ class Redetection:
             config: Number of windows and budget.
             room: How many of these windows the work of a frame leaves room for; None: any number.
         """
-        count = max(config.redetect_tiles, 1) if room is None else min(max(int(room), 1), config.redetect_tiles)
-        if config.redetect_budget_ms > 0 and self.tile_seconds > 0:
-            count = int(np.clip(config.redetect_budget_ms / 1e3 / self.tile_seconds, 1, count))
+        count = max(config.redetection.tiles, 1) if room is None else min(max(int(room), 1), config.redetection.tiles)
+        if config.redetection.budget_ms > 0 and self.tile_seconds > 0:
+            count = int(np.clip(config.redetection.budget_ms / 1e3 / self.tile_seconds, 1, count))
         if not self.queue:
-            factor = self.factor(config.redetect_scale_step)
+            factor = self.factor(config.redetection.scale_step)
             overlap = 1.0 if room is None else FEW
             self.queue = [(crop, factor) for crop in tiles(centre, side * factor, frame, sizes[0], sizes[1], overlap)]
             self.sweep += 1

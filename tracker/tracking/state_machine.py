@@ -65,24 +65,24 @@ def next_belief(belief: Belief, score: float, config: TrackingConfig, response: 
     if belief.lost:
         return belief
     share = belief.relative(score)
-    low = belief.low + 1 if share < config.lost_score else 0
-    doubt = belief.doubt + log_odds(config.lost_score) - log_odds(share) if low else 0.0
-    high = belief.high + 1 if share >= config.sure_score else 0
+    low = belief.low + 1 if share < config.states.lost_score else 0
+    doubt = belief.doubt + log_odds(config.states.lost_score) - log_odds(share) if low else 0.0
+    high = belief.high + 1 if share >= config.states.sure_score else 0
     rate = RISE if score > belief.level else FALL
     level = max((1 - rate) * belief.level + rate * score, LOWEST_LEVEL)
     counted = Belief(belief.state, low, doubt, high, belief.unsure, level)
-    enough = low >= config.lost_frames and doubt >= config.lost_evidence
-    gone = enough if response < config.lost_peak else low >= config.lost_doubt_frames
+    enough = low >= config.states.lost_frames and doubt >= config.states.lost_evidence
+    gone = enough if response < config.states.lost_peak else low >= config.states.lost_doubt_frames
     if gone:
         return replace(counted, state=TrackState.LOST, high=0, unsure=belief.unsure + 1, level=belief.level)
     if belief.state is TrackState.TRACKING:
-        if share >= config.uncertain_score:
+        if share >= config.states.uncertain_score:
             return counted
         return replace(counted, state=TrackState.UNCERTAIN, unsure=1)
-    if high >= config.sure_frames:
+    if high >= config.states.sure_frames:
         return Belief(high=high, level=level)
     unsure = belief.unsure + 1
-    state = TrackState.LOST if unsure > config.uncertain_frames else TrackState.UNCERTAIN
+    state = TrackState.LOST if unsure > config.states.uncertain_frames else TrackState.UNCERTAIN
     return replace(counted, state=state, unsure=unsure)
 
 

@@ -103,9 +103,9 @@ class Target:
     def waits(self, config: TrackingConfig) -> bool:
         """Whether a LOST target has no place that is looked at closely: neither its trail nor one that was found."""
         redetection = self.redetection
-        if config.redetect_work <= 0 or redetection is None or redetection.pending or redetection.candidate:
+        if config.redetection.work <= 0 or redetection is None or redetection.pending or redetection.candidate:
             return False
-        return redetection.frames > config.lost_follow_frames or not redetection.trail
+        return redetection.frames > config.redetection.follow_frames or not redetection.trail
 
     def predict(self, shift: Shift | None, frame: tuple[int, int]) -> None:
         """Expects the target where its motion takes it in the next frame."""
@@ -120,7 +120,7 @@ class Target:
 
         Args:
             logit: The matcher's response.
-            fall: Share of a worse response in the usual one (`TrackingConfig.peak_fall`).
+            fall: Share of a worse response in the usual one (`TrackingConfig.states.peak_fall`).
             online: The online filter's response, where there is one.
         """
         self.reference_frames += 1
@@ -131,11 +131,11 @@ class Target:
 
     def keep(self, copy: Callable[[], Image], config: TrackingConfig) -> None:
         """Keeps a copy of a frame in which it was surely seen, now and then: the caller may use its picture again."""
-        waited = self.distractors is None or self.age - self.distractors.age >= config.distractor_gap
-        if config.distractor_frames > 0 and waited:
+        waited = self.distractors is None or self.age - self.distractors.age >= config.distractors.gap
+        if config.distractors.frames > 0 and waited:
             last, earlier = self.distractors, None
             if last is not None:
-                far = last.earlier is None or self.age - last.earlier.age >= EARLIER * config.distractor_gap
+                far = last.earlier is None or self.age - last.earlier.age >= EARLIER * config.distractors.gap
                 earlier = replace(last, earlier=None, others=[]) if far else last.earlier
             self.distractors = DistractorMemory(copy(), self.centre, self.size, self.age, earlier)
 
@@ -188,9 +188,9 @@ class Target:
         middle = np.array([crop.left, crop.top]) + crop.size / 2 / crop.scale
         step = middle + np.array([dx, dy]) - self.centre
         dx, dy = step.tolist()
-        if self.belief.state is TrackState.UNCERTAIN and config.uncertain_motion > 0:
+        if self.belief.state is TrackState.UNCERTAIN and config.states.uncertain_motion > 0:
             self.recent_motion = 1.0
-            longest = config.uncertain_motion * _side(self.size)
+            longest = config.states.uncertain_motion * _side(self.size)
             self._set(self.centre + step * min(1.0, longest / max(math.hypot(dx, dy), 1e-9)), self.size, config, frame)
             return
         if found.width is None or found.height is None:

@@ -88,9 +88,9 @@ class TemplateBank:
         """Whether a view of this frame, found with this score, may be looked at: sure, and long after the one
         before."""
         return (
-            config.bank_size > 0
-            and score >= config.bank_score
-            and frame - self.views[-1].frame >= config.bank_gap * self.gaps
+            config.template_memory.size > 0
+            and score >= config.template_memory.score
+            and frame - self.views[-1].frame >= config.template_memory.gap * self.gaps
         )
 
     def add_if_new(self, engine: Engine, view: TemplateView, config: TrackingConfig) -> bool:
@@ -103,14 +103,14 @@ class TemplateBank:
         """
         fresh = engine.to_host(engine.embed_template([view.picture], view.target[None]))
         alike = similarity(self.host, fresh, self.uncompared_channels)[:, 0]
-        if alike.max() > config.bank_similarity or alike[0] < config.bank_least:
+        if alike.max() > config.template_memory.similarity or alike[0] < config.template_memory.least:
             # Nothing new, or nothing to be trusted. The gap counts from here: a steady target costs no embedding a
             # frame.
             self.views[-1] = TemplateView(self.views[-1].picture, self.views[-1].target, view.frame)
             self.gaps = min(2 * self.gaps, PATIENCE)
             return False
         views, host = [*self.views, view], np.concatenate([self.host, fresh])
-        if len(views) > 1 + config.bank_size:
+        if len(views) > 1 + config.template_memory.size:
             among = similarity(host, host, self.uncompared_channels) - 2 * np.eye(len(host))
             drop = 1 + int(np.argmax(among[1:].max(axis=1)))
             views, host = [v for k, v in enumerate(views) if k != drop], np.delete(host, drop, axis=0)

@@ -4,7 +4,7 @@ others."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from tracker.config import TrackingConfig
 from tracker.evaluation.robustness.perturb import DisturbedClip
 from tracker.files import atomic_path
 from tracker.geometry import cxcywh_to_xywh, iou
+from tracker.settings import changed, flat
 from tracker.tracking.confidence import FEATURES, OVERLAP, evidence, fit, probability, reliability
 from tracker.tracking.core import Core
 from tracker.tracking.motion import CameraMotion
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from tracker.model.checkpoint import LoadedModel
     from tracker.runtime.base import Engine
 
-KEEPING = ("states", "uncertain", "sure", "lost", "redetect", "verification", "bank")
+KEEPING = ("states", "redetection", "template_memory")
 MISSES = 3
 """Frames in a row off the target after which the sampler puts itself back."""
 SEARCH_EVERY = 5
@@ -66,7 +67,10 @@ def sample(
     The target is looked for as in tracking. While it is absent the place is held, as for a LOST target, and the frame
     is searched. Where it comes back, or was left for `MISSES` frames, the place is set from the truth.
     """
-    config = replace(model.config.tracking, states=False, redetect_margin=-99.0, redetect_budget_ms=0.0, bank_size=0)
+    config = changed(
+        model.config.tracking,
+        {"states.enabled": False, "redetection.margin": -99.0, "redetection.budget_ms": 0.0, "template_memory.size": 0},
+    )
     core = Core(model, engine, config)
     rows: list[tuple[NDArray[np.float64], bool, bool, bool, float, int]] = []
     numbers: dict[str, int] = {}
@@ -122,7 +126,7 @@ def _sample_clip(
             target.follow(near.found, near.crop, core.config, (frame.shape[1], frame.shape[0]))
             if misses == 0:  # as in tracking: from places that are sure
                 core.learn(target, near, frame)
-                target.update_reference_logit(near.logit, core.config.peak_fall, near.online)
+                target.update_reference_logit(near.logit, core.config.states.peak_fall, near.online)
     return rows
 
 
@@ -135,7 +139,7 @@ class Calibration:
     """What a calibration found.
 
     Attributes:
-        values: Fields of `TrackingConfig`: the weights of the score.
+        values: Settings of `TrackingConfig` by dotted name: the weights of the score and what belongs to them.
         error: Expected calibration error over clips that the fit had not seen (leave one in five out).
         curve: (mean score, share right, count) for each bin, of the same clips.
         auc: Probability that a right box scores above a wrong one, of the same clips.
@@ -161,12 +165,12 @@ def calibrate(samples: Samples, folds: int = 5) -> Calibration:
         if held.any() and not held.all():
             scores[held] = probability(samples.features[held], fit(samples.features[~held], samples.right[~held]))
     curve, error = reliability(scores, samples.right)
-    values: dict[str, object] = {**thresholds(), "confidence": fit(samples.features, samples.right)}
-    values["confidence_plain"] = fit_plain(samples)
+    values: dict[str, object] = {**thresholds(), "calibration.confidence": fit(samples.features, samples.right)}
+    values["calibration.confidence_plain"] = fit_plain(samples)
     close = np.isfinite(samples.likeness)
     if close.any():
         seen = evidence(scores[close], samples.likeness[close], samples.searched[close])
-        values["verification"] = fit(seen, samples.right[close])
+        values["calibration.verification"] = fit(seen, samples.right[close])
     return Calibration(
         values, error, curve, rank_auc(scores, samples.right), len(samples), int(samples.right.sum()), scores
     )
@@ -182,10 +186,9 @@ def fit_plain(samples: Samples) -> tuple[float, ...]:
 
 
 def thresholds() -> dict[str, object]:
-    """The fields of `TrackingConfig` for keeping a target, at this version's defaults: they belong to the scores of a
-    calibration."""
-    default = TrackingConfig()
-    return {f.name: getattr(default, f.name) for f in fields(default) if f.name.split("_")[0] in KEEPING}
+    """The settings for keeping a target, at this version's defaults: they belong to the scores of a calibration."""
+    values = {name: value for name, value in flat(TrackingConfig()).items() if name.split(".")[0] in KEEPING}
+    return {**values, "calibration.verification": ()}
 
 
 def rank_auc(scores: NDArray[np.float64], right: NDArray[np.bool_]) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ from tracker.evaluation.robustness.perturb import DisturbedClip, disturb
 from tracker.evaluation.robustness.stress import WITHIN, ClipRun, track_clip
 from tracker.files import write_atomic
 from tracker.metrics.success import success_curve
+from tracker.settings import changed
 from tracker.tracking.confidence import OVERLAP
 
 if TYPE_CHECKING:
@@ -157,8 +158,7 @@ def cross_validate(
         samples.append(store.get(part, lambda k=k: fitted(k)))  # type: ignore[misc]
         tell(f"{member.name}: sampled")
     configs = [
-        replace(model.config.tracking, **calibrate(_joined(samples, members, sides, 1 - side)).values)  # type: ignore[arg-type]
-        for side in (0, 1)
+        changed(model.config.tracking, calibrate(_joined(samples, members, sides, 1 - side)).values) for side in (0, 1)
     ]
     judged = []
     for k, member in enumerate(members):
@@ -169,7 +169,7 @@ def cross_validate(
             plain = disturb(footage, footage, "none", seed)
             assert plain is not None
             on = track_clip(plain, model, engine, config)
-            off = track_clip(plain, model, engine, replace(config, states=False))
+            off = track_clip(plain, model, engine, changed(config, {"states.enabled": False}))
             del footage, plain
             clips = _clips(members[k].sequence, others[k], kinds, frames, seed)
             return asdict(

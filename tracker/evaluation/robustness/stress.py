@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from tracker.evaluation.robustness.perturb import DisturbedClip
 from tracker.geometry import iou
 from tracker.metrics.one_pass import run_one_pass
 from tracker.metrics.success import success_curve
+from tracker.settings import changed
 from tracker.tracking.confidence import OVERLAP
 from tracker.tracking.tracker import SiamTracker
 
@@ -30,17 +31,17 @@ WITHIN = 15
 
 PARTS: dict[str, dict[str, Any]] = {
     "all parts": {},
-    "without states": {"states": False},
-    "without search": {"redetect": False},
-    "without template bank": {"bank_size": 0},
-    "without margin test": {"redetect_margin": -99.0},
-    "without likeness test": {"verification": (), "redetect_drop": 99.0},
-    "without confirmation": {"redetect_frames": 1, "redetect_evidence": 0.0},
-    "without slow usual response": {"peak_fall": 0.1},
-    "without look elsewhere": {"distractor_frames": 0},
-    "without trail": {"lost_follow_frames": 0},
-    "without online filter": {"online_weight": 0.0},
-    "without small window": {"steady_size": 0},
+    "without states": {"states.enabled": False},
+    "without search": {"redetection.enabled": False},
+    "without template bank": {"template_memory.size": 0},
+    "without margin test": {"redetection.margin": -99.0},
+    "without likeness test": {"calibration.verification": (), "redetection.drop": 99.0},
+    "without confirmation": {"redetection.frames": 1, "redetection.evidence": 0.0},
+    "without slow usual response": {"states.peak_fall": 0.1},
+    "without look elsewhere": {"distractors.frames": 0},
+    "without trail": {"redetection.follow_frames": 0},
+    "without online filter": {"online.weight": 0.0},
+    "without small window": {"small_search.size": 0},
 }
 """What is switched off in each row of the table."""
 
@@ -102,7 +103,7 @@ class Count:
 def track_clip(clip: DisturbedClip, model: LoadedModel, engine: Engine, config: TrackingConfig) -> ClipRun:
     """Tracks a clip from the truth of its first frame, without a time limit for the search so that a run can be
     repeated."""
-    tracker = SiamTracker(model, engine, replace(config, redetect_budget_ms=0.0))
+    tracker = SiamTracker(model, engine, changed(config, {"redetection.budget_ms": 0.0}))
     run = run_one_pass(tracker, clip.images(), clip.truth[0])
     overlap = np.where(clip.present, iou(run.boxes, clip.truth), np.nan)
     return ClipRun(clip.name, clip.kind, overlap, run.visible, run.scores, clip.present, clip.absent, clip.absences())
@@ -164,7 +165,7 @@ def stress(
     runs: dict[str, list[ClipRun]] = {part: [] for part in parts}
     for clip in clips():
         for part in parts:
-            run = track_clip(clip, model, engine, replace(base, **PARTS[part]))
+            run = track_clip(clip, model, engine, changed(base, PARTS[part]))
             runs[part].append(run)
             if progress is not None:
                 progress(part, run)

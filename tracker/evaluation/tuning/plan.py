@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field, fields
+from typing import Literal
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from tracker.config import TrackingConfig
 from tracker.datasets.base import SequenceData
 from tracker.errors import ConfigError
 from tracker.metrics.bootstrap import Interval, gap_interval, mean_interval
+from tracker.settings import changed, flat
 
 logger = logging.getLogger(__name__)
 
@@ -233,8 +234,9 @@ def search_space(head: str, start: TrackingConfig, given: Mapping[str, Range] | 
     Raises:
         ConfigError: A name isn't a number in `TrackingConfig`.
     """
-    known = {f.name: getattr(start, f.name) for f in fields(start)}
-    for name in given or {}:
+    known = flat(start)
+    given = {start.moved.get(name, name): span for name, span in (given or {}).items()}
+    for name in given:
         if not isinstance(known.get(name), int | float) or isinstance(known[name], bool):
             numbers = ", ".join(k for k, v in known.items() if isinstance(v, int | float) and not isinstance(v, bool))
             raise ConfigError(f"{name!r} can't be searched; the numbers of the tracking section are {numbers}.")
@@ -244,7 +246,5 @@ def search_space(head: str, start: TrackingConfig, given: Mapping[str, Range] | 
 
 def with_constants(start: TrackingConfig, constants: Constants) -> TrackingConfig:
     """The configuration with some numbers replaced; whole ones stay whole."""
-    values: dict[str, Any] = {
-        k: int(v) if isinstance(getattr(start, k), int) else float(v) for k, v in constants.items()
-    }
-    return replace(start, **values)
+    known = flat(start)
+    return changed(start, {k: int(v) if isinstance(known[k], int) else float(v) for k, v in constants.items()})

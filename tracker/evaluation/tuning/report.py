@@ -12,6 +12,7 @@ from typing import Any
 from tracker.evaluation.tuning.plan import Tuning
 from tracker.files import write_atomic
 from tracker.metrics.bootstrap import Interval
+from tracker.settings import flat
 
 
 def interval_text(gain: Interval, digits: int = 4) -> str:
@@ -67,8 +68,15 @@ def config_yaml(tuning: Tuning, provenance: Mapping[str, str]) -> str:
         )
     lines += ["", *score_lines(tuning)]
     comments = "\n".join(f"# {line}".rstrip() for line in lines)
-    values = [f"  {k}: {v!r}  # before: {getattr(search.start, k)!r}" for k, v in tuning.best.constants.items()]
-    return "\n".join([comments, "", "tracking:", *values, ""])
+    before, values, section = flat(search.start), ["tracking:"], ""
+    for key in sorted(tuning.best.constants, key=lambda k: ("." in k, k.rpartition(".")[0])):
+        within, _, name = key.rpartition(".")
+        if within != section:
+            values.append(f"  {within}:")
+        section = within
+        indent = "    " if within else "  "
+        values.append(f"{indent}{name}: {tuning.best.constants[key]!r}  # before: {before[key]!r}")
+    return "\n".join([comments, "", *values, ""])
 
 
 def trials_json(tuning: Tuning, provenance: Mapping[str, str]) -> str:
