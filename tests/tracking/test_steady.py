@@ -82,7 +82,7 @@ def test_targets_with_windows_of_two_sizes_are_matched_in_a_call_for_each_size()
 
 
 def test_a_small_response_meets_the_middle_of_the_full_window() -> None:
-    config = pixel_tracker(window_influence=1.0).config
+    config = pixel_tracker({"window_influence": 1.0}).config
     flat, boxes = np.zeros((11, 11), np.float32), np.zeros((4, 11, 11), np.float32)
     boxes[2:] = 20.0
     assert weigh_boxes(flat, boxes, (20.0, 20.0), config, cells=17).mixed == pytest.approx(

@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "on them."
         )
     result = calibrate(samples)
-    weights = result.values["confidence"]
+    weights = result.values["calibration.confidence"]
     assert isinstance(weights, tuple)
     lines = [
         f"{model.name}, calibrated on {dataset.title} ({len(dataset.sequences)} sequences, {args.frames or 'all'} "

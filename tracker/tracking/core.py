@@ -60,7 +60,7 @@ class Core:
         self.active = bool(config.calibration.confidence) and config.states.enabled
         self.steady = model.has_boxes and 0 < config.small_search.size < self.sizes[1]
         exponents = np.zeros(1) if model.has_boxes else np.arange(config.scales) - config.scales // 2
-        self.factors = np.asarray(config.scale_step**exponents, dtype=np.float64)
+        self.factors = float(config.scale_step) ** exponents
 
     def start(self, frame: Image, box: ArrayLike) -> Target:
         """A target from its box in the first frame.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -92,7 +92,8 @@ class Search:
     def key(self) -> str:
         """json of everything that a stored trial depends on."""
         spans = {k: [r.low, r.high] for k, r in self.space.items()}
-        start = {f.name: getattr(self.start, f.name) for f in fields(self.start)}
+        names = {new: old for old, new in self.start.moved.items()}  # as 0.1.0 called them: its studies go on
+        start = {names.get(name, name): value for name, value in flat(self.start).items()}
         parts = {
             "model": self.model,
             "metric": self.metric,
