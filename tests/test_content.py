@@ -85,7 +85,7 @@ def test_content_of_files(tmp_path: Path) -> None:
 def test_code_of_new_subpackages_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = {p.relative_to(specs.PACKAGE).as_posix() for p in specs.sources()}
     assert {
-        "tracking/core.py",
+        "tracking/lifecycle.py",
         "evaluation/runner.py",
         "evaluation/baselines.py",
         "datasets/base.py",

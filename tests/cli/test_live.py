@@ -218,7 +218,7 @@ def test_the_search_is_limited_in_time_where_frames_do_not_wait(
     parser = Parser()
     add_model_options(parser)
     args = parser.parse_args(["--model", str(tmp_path / "tiny.safetensors"), *options])
-    assert load_tracker(args, live).core.config.redetection.budget_ms == budget
+    assert load_tracker(args, live).observer.config.redetection.budget_ms == budget
 
 
 def test_damaged_frames_are_counted_in_the_summary(

@@ -33,7 +33,6 @@ from tracker.serve.targets import StreamTargets
 from tracker.serve.worker import Worker
 from tracker.settings import changed
 from tracker.tracking.multi import MultiTracker
-from tracker.tracking.observer import observe
 from tracker.tracking.tracker import SiamTracker
 
 
@@ -157,9 +156,11 @@ def test_a_look_for_many_streams_is_the_look_for_each() -> None:
         a.start(name, first[0], box)
     b.start("one", second[0], BOXES["one"])
     jobs = [(list(a.targets.values()), first[1]), (list(b.targets.values()), second[1])]
-    together = observe_many(tracker.core, jobs, 64)
+    together = observe_many(tracker.observer, jobs, 64)
     for (targets, frame), observed in zip(jobs, together, strict=True):
-        for got, wanted in zip(observed.observations, observe(tracker.core, targets, frame).observations, strict=True):
+        for got, wanted in zip(
+            observed.observations, tracker.observer.observe(targets, frame).observations, strict=True
+        ):
             np.testing.assert_array_equal(got.found.logits, wanted.found.logits)
             assert got.score == wanted.score
 
@@ -173,7 +174,7 @@ def test_one_network_call_takes_windows_of_several_streams() -> None:
         targets.start("one", images[0], BOXES["one"])
         streams.append((list(targets.targets.values()), images[1]))
     tracker.engine.calls.clear()  # type: ignore[attr-defined]
-    observe_many(tracker.core, streams, 64)
+    observe_many(tracker.observer, streams, 64)
     assert tracker.engine.calls[0] == (3, 3)  # type: ignore[attr-defined]
 
 
@@ -349,7 +350,7 @@ def test_what_a_target_has_learnt_goes_on_after_a_restart() -> None:
     before = StreamTargets(tracker, "weights")
     number = before.start("one", frames[0], boxes[0])
     for k, image in enumerate(frames[1:]):
-        before.follow(image, observe(tracker.core, before.predict(image), image), k + 1, None)
+        before.follow(image, tracker.observer.observe(before.predict(image), image), k + 1, None)
     old = before.targets[number]
     saved = before.save("one")
     targets = StreamTargets(tracker, "weights")
@@ -378,8 +379,8 @@ def test_the_engine_of_a_gpu_gets_few_sizes_of_batch(tmp_path: Path) -> None:
     sizes: list[int] = []
     match = tracker.engine.match
     tracker.engine.match = lambda z, x: sizes.append(len(x)) or match(z, x)  # type: ignore[method-assign,func-returns-value]
-    together = observe_many(tracker.core, jobs, 64)
+    together = observe_many(tracker.observer, jobs, 64)
     assert sizes[0] == 4
     for (targets, frame), observed in zip(jobs, together, strict=True):
-        alone = observe(tracker.core, targets, frame).observations[0]
+        alone = tracker.observer.observe(targets, frame).observations[0]
         np.testing.assert_allclose(observed.observations[0].found.logits, alone.found.logits, atol=1e-3)

@@ -14,8 +14,8 @@ import tracker
 from tests.tracking.standin import pixel_tracker
 
 PACKAGE = Path(tracker.__file__).parent
-TRACKING = ["tracking/tracker.py", "media/images.py", "tracking/core.py", "tracking/motion.py", "tracking/observer.py"]
-TRACKING += ["crops.py"]
+TRACKING = ["tracking/tracker.py", "media/images.py", "tracking/lifecycle.py", "tracking/motion.py"]
+TRACKING += ["tracking/observer.py", "crops.py"]
 IN_DOUBT = ["tracking/redetection.py", "tracking/identity.py"]
 
 

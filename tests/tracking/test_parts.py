@@ -288,4 +288,4 @@ def test_later_views_help_to_find_it_again() -> None:
 
 
 def test_calibrated_is_active() -> None:
-    assert pixel_tracker().core.active and not pixel_tracker({"states.enabled": False}).core.active
+    assert pixel_tracker().lifecycle.active and not pixel_tracker({"states.enabled": False}).lifecycle.active

@@ -252,7 +252,7 @@ class Wild:
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30, -1e30, 0.0])
 def test_an_engine_gone_wild_gives_finite_boxes(value: float, states: bool) -> None:
     tracker = pixel_tracker({"states.enabled": states})
-    tracker.engine = tracker.core.engine = Wild(value)  # type: ignore[assignment]
+    tracker.engine = tracker.observer.engine = Wild(value)  # type: ignore[assignment]
     tracker.init(GROUND, (60, 50, 28, 28))
     for _ in range(6):
         check(tracker.update(GROUND), 320, 240)
@@ -268,7 +268,7 @@ def test_growth_is_bounded() -> None:
             response.score[:] = 9
             return response
 
-    tracker.engine = tracker.core.engine = Large(0.0)  # type: ignore[assignment]
+    tracker.engine = tracker.observer.engine = Large(0.0)  # type: ignore[assignment]
     tracker.init(GROUND, (60, 50, 28, 28))
     for _ in range(30):
         track = tracker.update(GROUND)

@@ -63,7 +63,7 @@ def test(argv: Sequence[str] | None = None) -> int:
         stored, tracker = load_matcher(args.model), _tracker(args)
         config = replace(config, model=stored.twins.config)
         if settings.protocol == "placing":
-            figures = measure_placing(stored.twins, settings, config, None if tracker is None else tracker.core)
+            figures = measure_placing(stored.twins, settings, config, None if tracker is None else tracker.observer)
         elif tracker is None:
             parser.error("followed by what? Give a tracker by --baseline, for example siamtrack-s")
         else:

@@ -13,8 +13,9 @@ from tracker.cli.model_options import add_model_options, check_model_options
 from tracker.errors import ConfigError, ImageError, SourceError
 
 if TYPE_CHECKING:
-    from tracker.tracking.core import Core
-    from tracker.tracking.template_memory import TemplateBank, TemplateView
+    from tracker.tracking.observer import Observer
+    from tracker.tracking.template_memory import TemplateBank
+    from tracker.tracking.tracker import SiamTracker
     from tracker.types import Image
 
 EPILOG = """\
@@ -71,9 +72,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     opened = [(path, None if path.suffix.lower() == ".npz" else read_picture(path)) for path in references]
     from tracker.cli.model_options import load_tracker
 
-    core = load_tracker(args).core
-    names, bank = read_references(core, opened, args.box)
-    likeness, probability = compare(core, bank, image, args.query_box)
+    tracker = load_tracker(args)
+    names, bank = read_references(tracker.observer, opened, args.box)
+    likeness, probability = compare(tracker, bank, image, args.query_box)
     best = max(range(len(names)), key=lambda k: likeness[k])
     report = {
         "query": str(query),
@@ -109,34 +110,22 @@ def read_picture(path: Path) -> Image:
         raise SourceError(str(error)) from None
 
 
-def filled(core: Core, image: Image) -> TemplateView:
-    """A view of a picture that its object fills: no surroundings, so that frames of crops don't count as alike."""
-    import cv2
-    import numpy as np
-
-    from tracker.tracking.template_memory import TemplateView
-
-    n = core.sizes[0]
-    shape = image.shape[:2]
-    picture = cv2.resize(image, (n, n), interpolation=cv2.INTER_AREA if min(shape) > n else cv2.INTER_LINEAR)
-    return TemplateView(picture, np.array([n, n], dtype=np.float32))  # type: ignore[arg-type]
-
-
 def read_references(
-    core: Core, opened: Sequence[tuple[Path, Image | None]], box: Sequence[float] | None
+    observer: Observer, opened: Sequence[tuple[Path, Image | None]], box: Sequence[float] | None
 ) -> tuple[list[str], TemplateBank]:
     """Names and one bank of all views in the references.
 
     Raises:
         SourceError, BoxError, ConfigError: A file or the box can't be used.
     """
-    from tracker.tracking.template_memory import TemplateBank, load_target
+    from tracker.tracking.embedding import view_of
+    from tracker.tracking.template_memory import load_target
 
     names, views = [], []
     for path, image in opened:
         if image is None:
             known = load_target(path)
-            if known.views[0].picture.shape[0] != core.sizes[0]:
+            if known.views[0].picture.shape[0] != observer.sizes[0]:
                 raise ConfigError(
                     f"The target {path} has views of another size than this model's; save it again with this model."
                 )
@@ -144,12 +133,12 @@ def read_references(
             views += known.views
         else:
             names.append(str(path))
-            views += [filled(core, image)] if box is None else core.start(image, box).bank.views
-    return names, TemplateBank.of(core.engine, views, uncompared_channels=core.uncompared_channels)
+            views.append(view_of(observer, image, box))
+    return names, observer.bank(views)
 
 
 def compare(
-    core: Core, bank: TemplateBank, image: Image, box: Sequence[float] | None
+    tracker: SiamTracker, bank: TemplateBank, image: Image, box: Sequence[float] | None
 ) -> tuple[list[float], float | None]:
     """How alike the object in a picture is to the views of a bank.
 
@@ -161,18 +150,17 @@ def compare(
         BoxError: The box can't be used.
     """
     from tracker.tracking.confidence import verified
-    from tracker.tracking.observer import observe
+    from tracker.tracking.embedding import view_of
     from tracker.tracking.state_machine import missing
-    from tracker.tracking.template_memory import TemplateBank, similarity
+    from tracker.tracking.template_memory import similarity
 
-    if box is None:
-        own = TemplateBank.of(core.engine, [filled(core, image)], uncompared_channels=core.uncompared_channels)
-        return [float(v) for v in similarity(bank.host, own.host, core.uncompared_channels)[:, 0]], None
-    target = core.start(image, box)
-    likeness = [float(v) for v in similarity(bank.host, target.bank.host, core.uncompared_channels)[:, 0]]
-    weights = core.config.calibration.verification
-    if not (core.config.calibration.confidence and weights):
+    observer = tracker.observer
+    own = observer.bank([view_of(observer, image, box)])
+    likeness = [float(v) for v in similarity(bank.host, own.host, observer.uncompared_channels)[:, 0]]
+    weights = observer.config.calibration.verification
+    if box is None or not (observer.config.calibration.confidence and weights):
         return likeness, None
+    target = tracker.lifecycle.start(image, box)
     target.bank, target.belief, target.filter = bank, missing(), None  # any of the views may be the one
-    score = observe(core, [target], image).observations[0].score
+    score = observer.observe([target], image).observations[0].score
     return likeness, float(verified(score, max(likeness), False, weights))

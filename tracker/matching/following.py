@@ -93,7 +93,7 @@ def measure_following(twins: Twins, test: TestConfig, config: MatchConfig, track
             video = list(pan(second, box, test.frames, rng))
             frame = video[0][0]
             found = place(twins, first, box, frame, (1.0,)).box
-            own = tracker_place(tracker.core, first, box, frame)
+            own = tracker_place(tracker.observer, first, box, frame)
             shares.append(
                 (follow(tracker, found, video), follow(tracker, own, video), _told(tracker, first, box, video))
             )

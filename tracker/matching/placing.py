@@ -30,7 +30,7 @@ from tracker.types import Image
 if TYPE_CHECKING:
     from tracker.matching.config import MatchConfig
     from tracker.matching.protocols import TestConfig
-    from tracker.tracking.core import Core
+    from tracker.tracking.observer import Observer
 
 NEAR = 16.0
 """Pixels from the true centre that count as found."""
@@ -176,7 +176,7 @@ def squares(image: Image, side: int, count: int, rng: np.random.Generator) -> li
 
 
 def measure_placing(
-    twins: Twins, test: TestConfig, config: MatchConfig, baseline: Core | None = None
+    twins: Twins, test: TestConfig, config: MatchConfig, baseline: Observer | None = None
 ) -> dict[str, float]:
     """The share of templates from the first picture that are found within `NEAR` pixels in the second one, of aligned
     pairs.
@@ -220,24 +220,25 @@ def _near(found: Rect, true: Rect) -> int:
     )
 
 
-def tracker_place(core: Core, first: Image, box: Rect, second: Image) -> Rect:
+def tracker_place(observer: Observer, first: Image, box: Rect, second: Image) -> Rect:
     """Where a tracker's energy alone puts the thing: its template over the whole second picture at the same scale, the
     highest cell.
 
     Args:
-        core: Of the tracker.
+        observer: Of the tracker.
         first, box: The picture and the thing in it.
         second: Of the same scale.
     """
-    target = core.start(first, box)
-    template, stride = core.sizes[0], core.stride
-    side = core.side(np.array(box[2:], np.float64))
+    view, _, _, fill = observer.first_view(first, box)
+    template, stride = observer.sizes[0], observer.stride
+    side = observer.side(np.array(box[2:], np.float64))
     height, width = second.shape[:2]
     window = max(width, height) * template / side
     cells = int(np.ceil(window / stride)) // 2 * 2
     size = cells * stride + 1
     crop = Crop.around(np.array([width / 2, height / 2]), size * side / template, size)
-    scores = core.engine.match(target.bank.first, [crop.cut(second, target.fill)]).score[0]
+    known = observer.engine.embed_template([view.picture], view.target[None])
+    scores = observer.engine.match(known, [crop.cut(second, fill)]).score[0]
     rows, columns = np.indices(scores.shape)
     x = crop.left + (size / 2 + (columns - (scores.shape[1] - 1) / 2) * stride) / crop.scale
     y = crop.top + (size / 2 + (rows - (scores.shape[0] - 1) / 2) * stride) / crop.scale

@@ -25,7 +25,7 @@ from tracker.matching.gallery_file import GalleryError, View
 from tracker.matching.hits import Hit
 from tracker.matching.inputs import Region, open_picture
 from tracker.tracking.multi import MultiTracker
-from tracker.tracking.template_memory import KnownTarget, TemplateBank, TemplateView
+from tracker.tracking.template_memory import KnownTarget, TemplateView
 from tracker.tracking.tracker import fingerprint
 from tracker.types import Frame, Image, Track
 
@@ -214,15 +214,14 @@ def known_target(gallery: Gallery, thing: str, tracker: SiamTracker) -> KnownTar
     shown = [v for v, name in zip(gallery.views, gallery.names, strict=True) if name == thing and v is not None]
     if not shown:
         raise GalleryError(f"The gallery has no pictures of {thing} to look for in a video; enrol from picture files.")
-    core = tracker.core
+    observer = tracker.observer
     chosen = [shown[int(k)] for k in np.unique(np.linspace(0, len(shown) - 1, 4).round())]
-    n = core.sizes[0]
+    n = observer.sizes[0]
     views = [
         TemplateView(_sized(v.picture, n), np.array(v.target, np.float32) * n / v.picture.shape[0]) for v in chosen
     ]
-    host: NDArray[np.float32] = TemplateBank.of(core.engine, views, uncompared_channels=core.uncompared_channels).host
     size = np.array(chosen[0].size, np.float64)
-    return KnownTarget(views, host, size, chosen[0].frame, fingerprint(tracker.model))
+    return KnownTarget(views, observer.bank(views).host, size, chosen[0].frame, fingerprint(tracker.model))
 
 
 def _sized(picture: NDArray[np.uint8], n: int) -> NDArray[np.uint8]:

@@ -14,8 +14,8 @@ from tracker.errors import ConfigError
 from tracker.matching.calibration import Calibration
 from tracker.matching.inputs import Region, Sample, open_picture
 from tracker.matching.store import WEIGHTS
-from tracker.tracking.core import Core
 from tracker.tracking.embedding import embed_views, view_of
+from tracker.tracking.observer import Observer
 from tracker.tracking.tracker import SiamTracker, fingerprint
 
 EMBEDDING = "pyramid-1-2-cells"
@@ -26,7 +26,7 @@ def tracker_encoder(tracker: SiamTracker) -> Callable[[int, Sequence[Any]], NDAr
     """The template embedding of a tracker as the encoder of a matcher: (side, things) -> one row for each."""
 
     def encode(side: int, items: Sequence[Any]) -> NDArray[np.float32]:
-        return embed_views(tracker.core, [_view(tracker.core, item) for item in items])
+        return embed_views(tracker.observer, [_view(tracker.observer, item) for item in items])
 
     return encode
 
@@ -36,12 +36,12 @@ def embedding_mark(tracker: SiamTracker) -> str:
     return hashlib.sha256(f"{fingerprint(tracker.model)}:{EMBEDDING}".encode()).hexdigest()
 
 
-def _view(core: Core, item: Any) -> Any:
+def _view(observer: Observer, item: Any) -> Any:
     if isinstance(item, Region):
-        return view_of(core, open_picture(item.image), item.box)
+        return view_of(observer, open_picture(item.image), item.box)
     if isinstance(item, Sample) and item.box is not None:
-        return view_of(core, Sample(item.path, item.member).read(), item.box)
-    return view_of(core, open_picture(item))
+        return view_of(observer, Sample(item.path, item.member).read(), item.box)
+    return view_of(observer, open_picture(item))
 
 
 def stored_calibration(name: str) -> Calibration | None:

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 
 from tracker.crops import SearchRegion
 from tracker.runtime.base import Engine, Response
-from tracker.tracking.core import Core
 from tracker.tracking.observation import Observation, clean
-from tracker.tracking.observer import FrameObservations
+from tracker.tracking.observer import FrameObservations, Observer
 from tracker.tracking.target import Target
 from tracker.types import Image, Timing
 
@@ -18,14 +17,14 @@ Job = tuple[Sequence[Target], Image]
 """The targets of one stream, and its frame."""
 
 
-def observe_many(core: Core, jobs: Sequence[Job], call: int) -> list[FrameObservations]:
+def observe_many(observer: Observer, jobs: Sequence[Job], call: int) -> list[FrameObservations]:
     """Looks for all targets of all streams; those that a small window leaves in doubt are looked for once more in the
     full one.
 
     A target gets what it would get alone: neither who else is in a call nor how many matters to it.
 
     Args:
-        core: The steps of a frame.
+        observer: What sees the targets.
         jobs: Targets and frame of each stream.
         call: Windows at most in one network call.
 
@@ -39,20 +38,20 @@ def observe_many(core: Core, jobs: Sequence[Job], call: int) -> list[FrameObserv
     numbers: Sequence[int] = range(len(owners))
     for wide in (False, True):
         begun = time.perf_counter()
-        cut = {k: core.search_region(owners[k][0], owners[k][1], wide=wide) for k in numbers}
+        cut = {k: observer.search_region(owners[k][0], owners[k][1], wide=wide) for k in numbers}
         for region in cut.values():
             _ = region.pictures  # cut here, so that the time counts as cutting
         matching = time.perf_counter()
-        found = _match(core, {k: owners[k][0] for k in numbers}, cut, call)
+        found = _match(observer, {k: owners[k][0] for k in numbers}, cut, call)
         matched = time.perf_counter()
         for k in numbers:
-            regions[k], observations[k] = cut[k], core.read(owners[k][0], cut[k], found[k])
+            regions[k], observations[k] = cut[k], observer.read(owners[k][0], cut[k], found[k])
         crop, network, decode = (
             crop + matching - begun,
             network + matched - matching,
             decode + time.perf_counter() - matched,
         )
-        numbers = [k for k in numbers if core.doubts(owners[k][0], observations[k])]
+        numbers = [k for k in numbers if observer.doubts(owners[k][0], observations[k])]
         if not numbers:
             break
     observed, at = [], 0
@@ -73,14 +72,16 @@ def batch_size(engine: Engine, count: int) -> int:
     return 1 << (count - 1).bit_length() if engine.name == "cuda" else count
 
 
-def _match(core: Core, targets: dict[int, Target], regions: dict[int, SearchRegion], call: int) -> dict[int, Response]:
+def _match(
+    observer: Observer, targets: dict[int, Target], regions: dict[int, SearchRegion], call: int
+) -> dict[int, Response]:
     """The responses by number: windows of one size together, as many in a call as may be; a target with a bank has a
     call of its own."""
     responses: dict[int, Response] = {}
     groups: dict[int, list[int]] = {}
     for k, region in regions.items():
-        if core.needs_bank(targets[k]):
-            responses[k] = core.match(targets[k], region)
+        if observer.needs_bank(targets[k]):
+            responses[k] = observer.match(targets[k], region)
         else:
             groups.setdefault(region.crops[0].size, []).append(k)
     for together in groups.values():
@@ -88,13 +89,13 @@ def _match(core: Core, targets: dict[int, Target], regions: dict[int, SearchRegi
         step = max(1, call // each)
         for part in (together[at : at + step] for at in range(0, len(together), step)):
             if len(part) == 1:
-                responses[part[0]] = core.match(targets[part[0]], regions[part[0]])
+                responses[part[0]] = observer.match(targets[part[0]], regions[part[0]])
                 continue
             templates = [targets[k].bank.first for k in part for _ in regions[k].crops]
             pictures = [picture for k in part for picture in regions[k].pictures]
-            more = batch_size(core.engine, len(pictures)) - len(pictures)
+            more = batch_size(observer.engine, len(pictures)) - len(pictures)
             templates, pictures = templates + templates[-1:] * more, pictures + pictures[-1:] * more
-            found = clean(core.engine.match(core.engine.stack(templates), pictures))
+            found = clean(observer.engine.match(observer.engine.stack(templates), pictures))
             at = 0
             for k in part:
                 responses[k] = found[at : at + len(regions[k].crops)]

@@ -13,7 +13,7 @@ import numpy as np
 
 from tracker.errors import SiamTrackError
 from tracker.geometry import check_box
-from tracker.tracking.core import Core
+from tracker.tracking.lifecycle import Lifecycle
 from tracker.tracking.motion import CameraMotion, MotionModel
 from tracker.tracking.multi import MultiTracker
 from tracker.tracking.observer import FrameObservations
@@ -37,8 +37,8 @@ LEARNT = "learnt-"
 class TakenObservations(ParallelTargets):
     """In the place of `ParallelTargets`: the look was taken already, together with those of other streams."""
 
-    def __init__(self, core: Core) -> None:
-        super().__init__(core, 1)
+    def __init__(self, lifecycle: Lifecycle) -> None:
+        super().__init__(lifecycle, 1)
         self.observed: FrameObservations | None = None
 
     def observe(self, targets: Sequence[Target], frame: Image) -> FrameObservations:
@@ -62,7 +62,7 @@ class StreamTargets(MultiTracker):
 
     def __init__(self, single: SiamTracker, fingerprint: str) -> None:
         super().__init__(single, 1)
-        self.taken = TakenObservations(self.core)
+        self.taken = TakenObservations(self.lifecycle)
         self.parallel = self.taken
         self.names: dict[int, str] = {}
         self.may_search = True
@@ -89,7 +89,7 @@ class StreamTargets(MultiTracker):
 
     def look_for(self, name: str, frame: Image, known: KnownTarget) -> int:
         """Looks for a known target from this frame on; its id. What a gallery gives goes in here too."""
-        return self._put(name, self.core.expect(frame, known, self._fingerprint))
+        return self._put(name, self.lifecycle.expect(frame, known, self._fingerprint))
 
     def remove(self, name: str) -> None:
         """Stops following a target.
@@ -108,7 +108,7 @@ class StreamTargets(MultiTracker):
     def predict(self, frame: Image) -> list[Target]:
         """The targets, each expected where its motion takes it in this frame: before the batcher looks for them."""
         targets = list(self.targets.values())
-        self.core.predict(targets, frame, self.camera)
+        self.lifecycle.predict(targets, frame, self.camera)
         return targets
 
     def _predict(self, targets: Sequence[Target], frame: Image) -> None:
@@ -150,7 +150,7 @@ class StreamTargets(MultiTracker):
             belief = Belief(**{**values["belief"], "state": TrackState(values["belief"]["state"])})
             seen = [TemplateView(p, t, 0) for p, t in zip(pictures, sizes, strict=True)]
             known = KnownTarget(seen, host, at["size"], (1, 1), str(values["model"]))
-            bank = known.bank(self.engine, self._fingerprint, self.core.sizes[0], self.core.uncompared_channels)
+            bank = known.bank(self.engine, self._fingerprint, self.observer.sizes[0], self.observer.uncompared_channels)
             fill = tuple(float(v) for v in values["fill"])
             target = Target(at["centre"], at["size"], at["first_size"], fill, bank, belief)  # type: ignore[arg-type]
             for key in ("sure_centre", "sure_size", "velocity"):

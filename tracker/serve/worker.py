@@ -32,7 +32,7 @@ from tracker.serve.scheduler import Scheduler, give_turn
 from tracker.serve.stream import LIVE_BUDGET_MS, Stream
 from tracker.serve.targets import StreamTargets
 from tracker.settings import changed
-from tracker.tracking.core import Core
+from tracker.tracking.observer import Observer
 from tracker.tracking.tracker import SiamTracker, fingerprint
 from tracker.types import Frame, Track
 from tracker.web.pictures import jpeg
@@ -50,7 +50,7 @@ WARM_FRAMES = 6
 PICTURE_SIDE = 960
 """Pixels of the longest side of a picture that somebody asked for."""
 
-Observer = Callable[[str, Frame, list[Track]], dict[str, Any]]
+Notes = Callable[[str, Frame, list[Track]], dict[str, Any]]
 """Adds entries to a result: (stream, frame, tracks) -> entries. For measurements."""
 
 
@@ -84,16 +84,16 @@ class Worker:
         on_cpu = engine.device == "cpu"
         self._call = plan.batch.call_crops or (CPU_CALL if on_cpu else plan.batch.crops)
         self._scheduler = Scheduler(self._streams, plan.batch, self._call, lambda: bool(self._commands))
-        self._cores: queue.SimpleQueue[Core] = queue.SimpleQueue()
+        self._observers: queue.SimpleQueue[Observer] = queue.SimpleQueue()
         self._pool: ThreadPoolExecutor | None = None
         if plan.threads > 1 and engine.concurrent:
-            self._cores.put(self._tracker.core)
+            self._observers.put(self._tracker.observer)
             for _ in range(plan.threads - 1):
-                self._cores.put(Core(model, engine.one_thread(), config))
+                self._observers.put(Observer(model, engine.one_thread(), config))
             self._pool = ThreadPoolExecutor(plan.threads, "siamtrack-targets")
         else:
-            self._cores.put(self._tracker.core)
-        self._observe: Observer | None = _observer(plan.observer)
+            self._observers.put(self._tracker.observer)
+        self._observe: Notes | None = _observer(plan.observer)
         self._thread = threading.Thread(target=self._run, name="siamtrack-batcher", daemon=True)
         self._reporter.put(
             "ready",
@@ -112,7 +112,7 @@ class Worker:
             targets.start(name, image, [40.0 + 120 * k, 150.0, 48.0, 48.0])
         for number in range(WARM_FRAMES):
             jobs = [(targets.predict(image), image)]
-            targets.follow(image, observe_many(self._tracker.core, jobs, self._call)[0], number, None)
+            targets.follow(image, observe_many(self._tracker.observer, jobs, self._call)[0], number, None)
         StreamTargets(self._live, self._fingerprint).restore(names[0], *targets.save(names[0]))
 
     def start(self) -> None:
@@ -188,14 +188,16 @@ class Worker:
             stream.faults = max(0, stream.faults - 1) if len(streams) == 1 else 0
 
     def _look(self, streams: Sequence[Stream]) -> None:
-        core = self._cores.get()
+        observer = self._observers.get()
         try:
             began = time.monotonic()
             taken = [(stream, got) for stream in streams if (got := stream.take()) is not None]
             jobs = [(s.targets.predict(frame.image) if s.targets else [], frame.image) for s, (frame, _) in taken]
-            sights = observe_many(core, jobs, self._call) if any(targets for targets, _ in jobs) else [None] * len(jobs)
+            sights = (
+                observe_many(observer, jobs, self._call) if any(targets for targets, _ in jobs) else [None] * len(jobs)
+            )
         finally:
-            self._cores.put(core)
+            self._observers.put(observer)
         lines = []
         for (stream, (frame, came)), sight, (targets, _) in zip(taken, sights, jobs, strict=True):
             tracks = stream.follow(frame, sight if targets else None)

@@ -9,8 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tracker.geometry import check_box
-from tracker.tracking.core import Core
+from tracker.tracking.observer import Observer
 from tracker.tracking.template_memory import TemplateView
 from tracker.types import Image
 
@@ -18,11 +17,11 @@ LEVELS = (1, 2)
 """Parts along each side of the coarser levels of an embedding; the finest level is the cells themselves."""
 
 
-def view_of(core: Core, image: Image, box: ArrayLike | None = None) -> TemplateView:
+def view_of(observer: Observer, image: Image, box: ArrayLike | None = None) -> TemplateView:
     """A thing as the tracker's network looks at it.
 
     Args:
-        core: Of the tracker.
+        observer: Of the tracker.
         image: H x W x 3 BGR uint8.
         box: x, y, w, h of the thing, with its surroundings then; None: it fills the picture.
 
@@ -30,18 +29,19 @@ def view_of(core: Core, image: Image, box: ArrayLike | None = None) -> TemplateV
         BoxError: The box can't be used.
     """
     if box is not None:
-        height, width = image.shape[:2]
-        return core.start(image, check_box(np.asarray(box, np.float64), width, height)).bank.views[0]
-    n = core.sizes[0]
+        return observer.first_view(image, np.asarray(box, np.float64))[0]
+    n = observer.sizes[0]
     how = cv2.INTER_AREA if min(image.shape[:2]) > n else cv2.INTER_LINEAR
     picture = np.asarray(cv2.resize(image, (n, n), interpolation=how), np.uint8)
     return TemplateView(picture, np.array([n, n], dtype=np.float32))
 
 
-def embed_views(core: Core, views: Sequence[TemplateView]) -> NDArray[np.float32]:
+def embed_views(observer: Observer, views: Sequence[TemplateView]) -> NDArray[np.float32]:
     """(B, D) unit vectors of views, by one call of the network."""
-    templates = core.engine.embed_template([view.picture for view in views], np.stack([view.target for view in views]))
-    return pyramid(core.engine.to_host(templates), core.uncompared_channels)
+    templates = observer.engine.embed_template(
+        [view.picture for view in views], np.stack([view.target for view in views])
+    )
+    return pyramid(observer.engine.to_host(templates), observer.uncompared_channels)
 
 
 def pyramid(host: NDArray[np.float32], uncompared_channels: int) -> NDArray[np.float32]:

@@ -7,7 +7,6 @@ was surely seen knows more: what stood elsewhere in it is not the target, and bo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +14,12 @@ from numpy.typing import NDArray
 from tracker.crops import Colour, Crop
 from tracker.tracking.distractors import ALIKE, DistractorMemory, Other
 from tracker.tracking.observation import Observation, clean
+from tracker.tracking.observer import Observer
 from tracker.tracking.redetection_search import APART, JUMP
 from tracker.tracking.state_machine import Belief
 from tracker.tracking.target import Target, Vector
 from tracker.tracking.template_memory import similarity
 from tracker.types import Image, TrackState
-
-if TYPE_CHECKING:
-    from tracker.tracking.core import Core
 
 CLEARLY_BETTER = 1.5
 """Logits above the target's usual response: more than the response of one thing varies from frame to frame."""
@@ -32,34 +29,36 @@ AMBIGUOUS = 0.1
 """Difference of cosines below which the embeddings don't tell two things apart."""
 
 
-def in_question(core: Core, target: Target, before: Belief, observation: Observation) -> bool:
+def in_question(observer: Observer, target: Target, before: Belief, observation: Observation) -> bool:
     """Whether a followed target may have gone over to another: it jumped while the score fell, or is sure again.
 
     Args:
-        core: The steps of a frame.
+        observer: What sees the targets.
         target: With its belief after this frame.
         before: Its belief in the frame before.
         observation: Of this frame.
     """
     asked = before.state is TrackState.UNCERTAIN and target.belief.state is TrackState.TRACKING
-    if not asked and before.relative(observation.score) < core.config.states.uncertain_score:
+    if not asked and before.relative(observation.score) < observer.config.states.uncertain_score:
         step = float(np.linalg.norm(observation.place[0] - target.place[0]))
         asked = step > JUMP * float(np.sqrt(np.prod(target.size)))
     return asked
 
 
-def is_distractor(core: Core, target: Target, observation: Observation, frame: Image, strict: bool = True) -> bool:
+def is_distractor(
+    observer: Observer, target: Target, observation: Observation, frame: Image, strict: bool = True
+) -> bool:
     """Whether what was found is another, that stood there when the target was surely seen at its own place.
 
     Args:
-        core: The steps of a frame.
+        observer: What sees the targets.
         target: Its memory of others is changed in place.
         observation: What was found in `frame`.
         frame: The picture.
         strict: Whether it is another too where the embeddings don't tell the two apart: a LOST target has to be proved,
             one that is followed has not.
     """
-    kept, place, longest = target.distractors, observation.place[0], core.config.distractors.frames
+    kept, place, longest = target.distractors, observation.place[0], observer.config.distractors.frames
     # What answers the first view clearly better than what was followed of late is no distractor: then that was one.
     if kept is None or target.drop(observation.logit) < -CLEARLY_BETTER:
         return False
@@ -68,15 +67,15 @@ def is_distractor(core: Core, target: Target, observation: Observation, frame: I
     for memory, age in ((kept, longest), (kept.earlier, 2 * longest)):
         if memory is None or target.age - memory.age > age:  # things have moved on since
             continue
-        other = _other_in(core, target, memory, place)
+        other = _other_in(observer, target, memory, place)
         if other is None:
             continue
         # Both were seen in one frame, so they can be told apart as individuals: which of the two is what was found?
-        fresh = _embedding(core, frame, *observation.place, target.fill)
-        like_other = _alike(core, _embedding(core, memory.frame, other.centre, other.size, target.fill), fresh)
-        own = _embedding(core, memory.frame, memory.centre, memory.size, target.fill)
-        lead = like_other - max(_alike(core, own, fresh), target.bank.likeness(fresh))
-        alike = strict and other.logit >= max(observation.logit - core.config.redetection.drop, ALIKE)
+        fresh = _embedding(observer, frame, *observation.place, target.fill)
+        like_other = _alike(observer, _embedding(observer, memory.frame, other.centre, other.size, target.fill), fresh)
+        own = _embedding(observer, memory.frame, memory.centre, memory.size, target.fill)
+        lead = like_other - max(_alike(observer, own, fresh), target.bank.likeness(fresh))
+        alike = strict and other.logit >= max(observation.logit - observer.config.redetection.drop, ALIKE)
         if lead > (-AMBIGUOUS if alike else AMBIGUOUS):
             kept.others.append((place, target.age))
             return True
@@ -84,29 +83,29 @@ def is_distractor(core: Core, target: Target, observation: Observation, frame: I
     return False
 
 
-def _other_in(core: Core, target: Target, memory: DistractorMemory, place: Vector) -> Other | None:
+def _other_in(observer: Observer, target: Target, memory: DistractorMemory, place: Vector) -> Other | None:
     """What answered best near a place in a frame of before, clear of the target."""
-    crop = Crop.around(place, core.side(memory.size) * core.sizes[1] / core.sizes[0], core.sizes[1])
-    response = clean(core.engine.match(target.bank.first, [crop.cut(memory.frame, target.fill)]))
+    crop = Crop.around(place, observer.side(memory.size) * observer.sizes[1] / observer.sizes[0], observer.sizes[1])
+    response = clean(observer.engine.match(target.bank.first, [crop.cut(memory.frame, target.fill)]))
     boxes = None if response.boxes is None else response.boxes[0]
-    return memory.other_near(response.score[0], boxes, crop, core.stride, place)
+    return memory.other_near(response.score[0], boxes, crop, observer.stride, place)
 
 
-def pass_over(core: Core, target: Target, near: Observation) -> tuple[Observation, list[Vector]]:
+def pass_over(observer: Observer, target: Target, near: Observation) -> tuple[Observation, list[Vector]]:
     """The best observation that is not where a known distractor has got to, and the places that were passed over."""
     avoid: list[Vector] = []
     kept = target.distractors
     while kept is not None and near.weighed is not None and len(avoid) < MOST_OTHERS:
         if target.drop(near.logit) < -CLEARLY_BETTER:
             break
-        if not kept.claims(near.place[0], target.age, core.config.distractors.frames):
+        if not kept.claims(near.place[0], target.age, observer.config.distractors.frames):
             break
         avoid.append(near.place[0])
-        near = _read_apart(core, target, near, avoid)
+        near = _read_apart(observer, target, near, avoid)
     return near, avoid
 
 
-def _read_apart(core: Core, target: Target, observation: Observation, avoid: Sequence[Vector]) -> Observation:
+def _read_apart(observer: Observer, target: Target, observation: Observation, avoid: Sequence[Vector]) -> Observation:
     """The best place of the same maps that is off some places (2,), frame pixels."""
     weighed, crop = observation.weighed, observation.crop
     assert weighed is not None
@@ -117,15 +116,15 @@ def _read_apart(core: Core, target: Target, observation: Observation, avoid: Seq
         left = np.where(np.hypot(x - other[0], y - other[1]) < reach, -1.0, left)
     row, column = divmod(int(np.argmax(left)), left.shape[1])
     found = weighed.at((row, column), crop.size)
-    return core.judge(target, found, crop, weighed, observation.size, observation.embedding)
+    return observer.judge(target, found, crop, weighed, observation.size, observation.embedding)
 
 
-def _embedding(core: Core, frame: Image, centre: Vector, size: Vector, fill: Colour) -> NDArray[np.float32]:
+def _embedding(observer: Observer, frame: Image, centre: Vector, size: Vector, fill: Colour) -> NDArray[np.float32]:
     """(1, C, h, w) the embedding of a thing in a frame, cut as a template."""
-    view = core.view(frame, centre, size, fill, 0)
-    return core.engine.to_host(core.engine.embed_template([view.picture], view.target[None]))
+    view = observer.view(frame, centre, size, fill, 0)
+    return observer.engine.to_host(observer.engine.embed_template([view.picture], view.target[None]))
 
 
-def _alike(core: Core, known: NDArray[np.float32], fresh: NDArray[np.float32]) -> float:
+def _alike(observer: Observer, known: NDArray[np.float32], fresh: NDArray[np.float32]) -> float:
     """Cosine of two embeddings (1, C, h, w) over the target's cells."""
-    return float(similarity(known, fresh, core.uncompared_channels)[0, 0])
+    return float(similarity(known, fresh, observer.uncompared_channels)[0, 0])

@@ -24,7 +24,7 @@ from tracker.geometry import rows_of
 from tracker.media.images import to_bgr8
 from tracker.tracking.assignment import HIDDEN, MOTION, SAME, Choice, assign, clash, groups_of
 from tracker.tracking.confidence import box_of, outside
-from tracker.tracking.core import Core
+from tracker.tracking.lifecycle import Lifecycle
 from tracker.tracking.motion import CameraMotion
 from tracker.tracking.observation import Observation
 from tracker.tracking.parallel import ParallelTargets
@@ -47,7 +47,7 @@ class MultiTracker:
             one batch instead.
 
     Attributes:
-        core: The steps of a frame.
+        observer, lifecycle: Those of `single`.
         parallel: The threads that take them.
         targets: id -> what is remembered of it, in the order in which they were added.
         views: What the network saw of the first target, or None.
@@ -57,8 +57,8 @@ class MultiTracker:
     def __init__(self, single: SiamTracker, threads: int | None = None) -> None:
         self.name, self.device, self.engine = single.name, single.device, single.engine
         self.config = single.config
-        self.core: Core = single.core
-        self.parallel = ParallelTargets(self.core, threads or self.engine.parallel_threads)
+        self.observer, self.lifecycle = single.observer, single.lifecycle
+        self.parallel = ParallelTargets(self.lifecycle, threads or self.engine.parallel_threads)
         self.targets: dict[int, Target] = {}
         self.views: NetworkViews | None = None
         self.camera = CameraMotion()
@@ -82,7 +82,7 @@ class MultiTracker:
             ImageError, BoxError: With the value, the reason and the next step.
         """
         frame = to_bgr8(image)
-        targets = [self.core.start(frame, box) for box in rows_of(boxes)]  # all of them before anything is forgotten
+        targets = [self.lifecycle.start(frame, box) for box in rows_of(boxes)]  # all before anything is forgotten
         self.reset()
         self._watch(frame)
         for target in targets:
@@ -98,7 +98,7 @@ class MultiTracker:
             ImageError, BoxError: With the value, the reason and the next step.
         """
         frame = to_bgr8(image)
-        target = self.core.start(frame, box)
+        target = self.lifecycle.start(frame, box)
         self._watch(frame)
         return self._follow(target)
 
@@ -106,11 +106,11 @@ class MultiTracker:
         """Begins to watch the camera's motion where nothing was followed before."""
         if not self.targets:
             self.camera = CameraMotion()
-            self.core.predict([], frame, self.camera)
+            self.lifecycle.predict([], frame, self.camera)
 
     def _predict(self, targets: Sequence[Target], frame: Image) -> None:
         """Expects the targets where their motion takes them in this frame."""
-        self.core.predict(targets, frame, self.camera)
+        self.lifecycle.predict(targets, frame, self.camera)
 
     def _follow(self, target: Target) -> int:
         """Takes one more target in, and gives it its id."""
@@ -133,7 +133,7 @@ class MultiTracker:
             ImageError: The image can't be read.
         """
         frame = to_bgr8(image)
-        target = self.core.expect(frame, known, fingerprint(self.core.model))
+        target = self.lifecycle.expect(frame, known, fingerprint(self.observer.model))
         self._watch(frame)
         number, self._next = self._next, self._next + 1
         self.targets[number] = target
@@ -179,10 +179,10 @@ class MultiTracker:
         searching = self._searching(targets)
         copy = cache(frame.copy)
 
-        def settle(target: Target, seen: Observation, choice: Observation | None, core: Core) -> Observation:
+        def settle(target: Target, seen: Observation, choice: Observation | None, lifecycle: Lifecycle) -> Observation:
             if choice is None:
-                return core.hide(target, seen, frame)
-            return core.settle(target, choice, frame, target is searching, copy)
+                return lifecycle.hide(target, seen, frame)
+            return lifecycle.settle(target, choice, frame, target is searching, copy)
 
         settled = self.parallel.each([partial(settle, *one) for one in zip(targets, near, chosen, strict=True)])
         self.views = network_views(targets[0], observed.regions[0], near[0])
@@ -238,14 +238,14 @@ class MultiTracker:
             values, crop = observation.weighed.mixed.copy(), observation.crop
             size, found = observation.size * crop.scale, observation.found
             while len(choices) < CHOICES:
-                clear = outside(values.shape, box_of(found, size, crop.size), self.core.stride, crop.size)
+                clear = outside(values.shape, box_of(found, size, crop.size), self.observer.stride, crop.size)
                 values = np.where(clear, values, -np.inf).astype(np.float32)
                 values[found.cell] = -np.inf
                 if not np.isfinite(values).any():
                     break
                 row, column = divmod(int(np.argmax(values)), values.shape[1])
                 found = observation.weighed.at((row, column), crop.size)
-                other = self.core.judge(
+                other = self.observer.judge(
                     target, found, crop, observation.weighed, observation.size, observation.embedding
                 )
                 choices.append(self._choice(target, other))

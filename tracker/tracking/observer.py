@@ -1,5 +1,7 @@
-"""What several targets (or one) look like in a frame: their windows cut, matched together, read, and doubts cleared
-up."""
+"""What targets look like in a frame: search windows cut, matched in few calls of the network, decoded and scored.
+
+Nothing here changes a target; `tracker.tracking.lifecycle` does.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +10,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tracker.crops import SearchRegion
-from tracker.runtime.base import Response
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tracker.config import TrackingConfig
+from tracker.crops import Colour, Crop, SearchRegion, context_side, mean_colour
+from tracker.geometry import check_box
+from tracker.model.backbone_specs import SPECS
+from tracker.model_config import check_sizes
+from tracker.runtime.base import Engine, Response
+from tracker.tracking.confidence import check_weights, confidence_features, probability
+from tracker.tracking.decode import Decoded, Weighed, decode_scales, weigh_boxes
 from tracker.tracking.observation import Observation, clean
-from tracker.tracking.target import Target
+from tracker.tracking.target import Target, Vector
+from tracker.tracking.template_memory import TemplateBank, TemplateView
 from tracker.types import Image, Timing
 
 if TYPE_CHECKING:
-    from tracker.tracking.core import Core
+    from tracker.model.checkpoint import LoadedModel
 
 MANY = 10
 """Targets from which on one upload of the frame is less than one of each window."""
@@ -36,77 +48,220 @@ class FrameObservations:
     timing: Timing
 
 
-def observe(core: Core, targets: Sequence[Target], frame: Image) -> FrameObservations:
-    """Looks for the targets in one call of the network; those that a small window leaves in doubt are looked for once
-    more in the full one.
+class Observer:
+    """Looks for targets that the caller keeps.
 
-    Args:
-        core: The steps of a frame.
-        targets: At least one.
-        frame: The picture.
+    Attributes:
+        model, engine, config: What it is made with.
+        sizes: Sides of template and search crop.
+        window: Side of the windows that a LOST target is searched in.
+        uncompared_channels: How many of the last channels of an embedding are not compared; the last of them is the
+            target's share of each cell (padded backbones). 0: none, and all cells count.
+        steady: Whether a target that hardly moves is looked for in a smaller window.
+        factors: Size of each search window against the middle one.
     """
-    regions: dict[int, SearchRegion] = {}
-    observations: dict[int, Observation] = {}
-    crop = network = decode = 0.0
-    numbers: Sequence[int] = range(len(targets))
-    for wide in (False, True):
-        mine, begun = [targets[k] for k in numbers], time.perf_counter()
-        cut = _cut_regions(core, mine, frame, wide)
-        matching = time.perf_counter()
-        found = match(core, mine, cut)
-        matched = time.perf_counter()
-        for k, region, response in zip(numbers, cut, found, strict=True):
-            regions[k], observations[k] = region, core.read(targets[k], region, response)
-        crop, network, decode = (
-            crop + matching - begun,
-            network + matched - matching,
-            decode + time.perf_counter() - matched,
+
+    def __init__(self, model: LoadedModel, engine: Engine, config: TrackingConfig) -> None:
+        check_sizes(model.config.model, config)
+        check_weights(config)
+        self.model, self.engine, self.config = model, engine, config
+        self.sizes = (model.config.model.template_size, model.config.model.search_size)
+        self.stride = model.stride
+        backbone = model.config.model.backbone
+        spec = SPECS.get(backbone)
+        self.uncompared_channels = spec.uncompared_channels if spec else int(model.module.backbone.padded)
+        # A window of whole cells: cell i of a padded backbone stands at pixel stride * i.
+        self.window = config.redetection.size or self.sizes[1] + round(self.sizes[1] / 2 / self.stride) * self.stride
+        self.steady = model.has_boxes and 0 < config.small_search.size < self.sizes[1]
+        exponents = np.zeros(1) if model.has_boxes else np.arange(config.scales) - config.scales // 2
+        self.factors = float(config.scale_step) ** exponents
+
+    def observe(self, targets: Sequence[Target], frame: Image) -> FrameObservations:
+        """Looks for the targets in one call of the network, and once more in the full window for those that a small
+        one leaves in doubt.
+
+        Args:
+            targets: At least one.
+            frame: The picture.
+        """
+        regions: dict[int, SearchRegion] = {}
+        observations: dict[int, Observation] = {}
+        crop = network = decode = 0.0
+        numbers: Sequence[int] = range(len(targets))
+        for wide in (False, True):
+            mine, begun = [targets[k] for k in numbers], time.perf_counter()
+            cut = self._cut_regions(mine, frame, wide)
+            matching = time.perf_counter()
+            found = self.match_all(mine, cut)
+            matched = time.perf_counter()
+            for k, region, response in zip(numbers, cut, found, strict=True):
+                regions[k], observations[k] = region, self.read(targets[k], region, response)
+            crop, network, decode = (
+                crop + matching - begun,
+                network + matched - matching,
+                decode + time.perf_counter() - matched,
+            )
+            numbers = [k for k in numbers if self.doubts(targets[k], observations[k])]
+            if not numbers:
+                break
+        every = range(len(targets))
+        return FrameObservations(
+            [regions[k] for k in every],
+            [observations[k] for k in every],
+            Timing(crop=crop, network=network, decode=decode),
         )
-        numbers = [k for k in numbers if core.doubts(targets[k], observations[k])]
-        if not numbers:
-            break
-    every = range(len(targets))
-    return FrameObservations(
-        [regions[k] for k in every], [observations[k] for k in every], Timing(crop=crop, network=network, decode=decode)
-    )
 
+    def _cut_regions(self, targets: Sequence[Target], frame: Image, wide: bool) -> list[SearchRegion]:
+        regions = [self.search_region(target, frame, wide=wide) for target in targets]
+        if not self._on_device(regions):
+            for region in regions:
+                _ = region.pictures  # cut here, so that the time counts as cutting
+        return regions
 
-def _cut_regions(core: Core, targets: Sequence[Target], frame: Image, wide: bool) -> list[SearchRegion]:
-    regions = [core.search_region(target, frame, wide=wide) for target in targets]
-    if not _on_device(core, regions):
-        for region in regions:
-            _ = region.pictures  # cut here, so that the time counts as cutting
-    return regions
+    def _on_device(self, regions: Sequence[SearchRegion]) -> bool:
+        """Whether the engine cuts the windows from the whole frame: pays where they are many."""
+        return len(regions) >= MANY and self.engine.cuts_windows
 
+    def match_all(self, targets: Sequence[Target], regions: Sequence[SearchRegion]) -> list[Response]:
+        """One call for all targets with windows of one size that are matched with their first view, and one for each
+        of the others."""
+        responses: list[Response | None] = [None] * len(targets)
+        groups: dict[int, list[int]] = {}
+        for k, (target, region) in enumerate(zip(targets, regions, strict=True)):
+            if self.needs_bank(target):
+                responses[k] = self.match(target, region)
+            else:
+                groups.setdefault(region.crops[0].size, []).append(k)
+        for together in groups.values():
+            if len(together) == 1:
+                responses[together[0]] = self.match(targets[together[0]], regions[together[0]])
+                continue
+            templates = self.engine.stack([targets[k].bank.first for k in together for _ in regions[k].crops])
+            if self._on_device([regions[k] for k in together]):
+                windows = [(crop, regions[k].fill) for k in together for crop in regions[k].crops]
+                crops, fills = zip(*windows, strict=True)
+                found = self.engine.match_windows(templates, regions[together[0]].frame, crops, fills)
+            else:
+                found = self.engine.match(templates, [picture for k in together for picture in regions[k].pictures])
+            found, at = clean(found), 0
+            for k in together:
+                responses[k] = found[at : at + len(regions[k].crops)]
+                at += len(regions[k].crops)
+        return [response for response in responses if response is not None]
 
-def _on_device(core: Core, regions: Sequence[SearchRegion]) -> bool:
-    """Whether the engine cuts the windows from the whole frame: pays where they are many."""
-    return len(regions) >= MANY and core.engine.cuts_windows
+    def doubts(self, target: Target, observation: Observation) -> bool:
+        """Whether an observation came from a small window and isn't clear."""
+        clear = target.lost or target.belief.relative(observation.score) >= self.config.small_search.score
+        return observation.crop.size < self.sizes[1] and not clear
 
+    def search_region(
+        self, target: Target, frame: Image, place: tuple[Vector, Vector] | None = None, wide: bool = False
+    ) -> SearchRegion:
+        """Cuts the search windows around where the target is expected.
 
-def match(core: Core, targets: Sequence[Target], regions: Sequence[SearchRegion]) -> list[Response]:
-    """One call for all targets with windows of one size that are matched with their first view; one more for each of
-    the others."""
-    responses: list[Response | None] = [None] * len(targets)
-    groups: dict[int, list[int]] = {}
-    for k, (target, region) in enumerate(zip(targets, regions, strict=True)):
-        if core.needs_bank(target):
-            responses[k] = core.match(target, region)
+        Args:
+            target: What is looked for.
+            frame: The picture.
+            place: Centre and size to look at instead of the expected ones; in the full window.
+            wide: The full window also for a target that hardly moves.
+        """
+        centre, size = place or target.place
+        calm = target.waits(self.config) if target.lost else target.recent_motion < self.config.small_search.step
+        steady = self.steady and calm and not (wide or place)
+        width = self.config.small_search.size if steady else self.sizes[1]
+        side = self.side(size) * width / self.sizes[0]
+        factors = self.factors
+        crops = [Crop.around(centre, side * f, width) for f in factors]
+        return SearchRegion(crops, factors, size, frame, target.fill)
+
+    def side(self, size: Vector) -> float:
+        """Side of the template window around a target of that size, frame pixels."""
+        return context_side(float(size[0]), float(size[1]), self.config.context)
+
+    def needs_bank(self, target: Target) -> bool:
+        """Whether all views of a target are matched, not the first alone."""
+        return len(target.bank) > 1 and self.model.has_boxes and (target.lost or self.config.template_memory.weight > 0)
+
+    def match(self, target: Target, region: SearchRegion) -> Response:
+        """Matches a look with the first view, or with all views of the bank in one call."""
+        if not self.needs_bank(target):
+            return clean(self.engine.match(target.bank.first, region.pictures))
+        response = clean(self.engine.match(target.bank.templates, region.pictures))
+        return self.combine(response, lost=target.lost)
+
+    def combine(self, response: Response, lost: bool) -> Response:
+        """The responses of K views to one search -> one.
+
+        The first view dominates; a LOST target may look like any of them.
+        """
+        first, later = response.score[:1], response.score[1:].max(axis=0, keepdims=True)
+        w = self.config.template_memory.weight
+        score = np.maximum(first, later) if lost else (1 - w) * first + w * later
+        one = response[:1]
+        return Response(score, one.boxes, one.embedding)
+
+    def read(self, target: Target, region: SearchRegion, response: Response) -> Observation:
+        """The best place in the maps, and how sure it is."""
+        crop, weighed, embedding = region.crops[region.middle], None, None
+        size = region.size * crop.scale
+        if response.boxes is None:
+            place = decode_scales(response.score, region.factors, self.stride, self.config)
         else:
-            groups.setdefault(region.crops[0].size, []).append(k)
-    for together in groups.values():
-        if len(together) == 1:
-            responses[together[0]] = core.match(targets[together[0]], regions[together[0]])
-            continue
-        templates = core.engine.stack([targets[k].bank.first for k in together for _ in regions[k].crops])
-        if _on_device(core, [regions[k] for k in together]):
-            windows = [(crop, regions[k].fill) for k in together for crop in regions[k].crops]
-            crops, fills = zip(*windows, strict=True)
-            found = core.engine.match_windows(templates, regions[together[0]].frame, crops, fills)
-        else:
-            found = core.engine.match(templates, [picture for k in together for picture in regions[k].pictures])
-        found, at = clean(found), 0
-        for k in together:
-            responses[k] = found[at : at + len(regions[k].crops)]
-            at += len(regions[k].crops)
-    return [response for response in responses if response is not None]
+            embedding = None if response.embedding is None else response.embedding[0]
+            online = None if target.filter is None or embedding is None else target.filter.respond(embedding)
+            cells = (self.sizes[1] - 1) // self.stride + 1
+            weighed = weigh_boxes(
+                response.score[0], response.boxes[0], (float(size[0]), float(size[1])), self.config, online, cells
+            )
+            row, column = divmod(int(np.argmax(weighed.mixed)), weighed.mixed.shape[1])
+            place = weighed.at((row, column), crop.size)
+        return self.judge(target, place, crop, weighed, region.size, embedding)
+
+    def judge(
+        self,
+        target: Target,
+        place: Decoded,
+        crop: Crop,
+        weighed: Weighed | None,
+        size: Vector,
+        embedding: NDArray[np.float32] | None = None,
+    ) -> Observation:
+        """An observation of a decoded place: its features and score."""
+        w, h = (size * crop.scale).tolist()
+        values = confidence_features(place, (w, h), self.stride, crop.size, target.reference_logit, target.online_peak)
+        plain = self.config.calibration.confidence_plain or self.config.calibration.confidence
+        weights = plain if place.online is None else self.config.calibration.confidence
+        score = float(probability(values, weights)) if weights else place.score
+        return Observation(place, crop, values, score, weighed, size, embedding)
+
+    def cells(self, target: Target, crop: Crop, shape: tuple[int, ...]) -> tuple[Vector, Vector]:
+        """(2,) row and column of the target's centre in the response to a window, (2,) rows and columns that it
+        covers."""
+        away = (target.centre - (crop.left, crop.top)) * crop.scale - crop.size / 2
+        place = away[::-1] / self.stride + (np.asarray(shape) - 1) / 2
+        return place, target.size[::-1] * crop.scale / self.stride
+
+    def likeness(self, target: Target, observation: Observation, frame: Image) -> float:
+        """Cosine between what was found, cut and embedded as a template, and the most similar view."""
+        view = self.view(frame, *observation.place, target.fill, target.age)
+        return target.bank.likeness(self.engine.to_host(self.engine.embed_template([view.picture], view.target[None])))
+
+    def first_view(self, frame: Image, box: ArrayLike) -> tuple[TemplateView, Vector, Vector, Colour]:
+        """The template of a box, its centre and size (2,) and the colour around it.
+
+        Raises:
+            BoxError: The box can't be tracked.
+        """
+        height, width = frame.shape[:2]
+        x, y, w, h = check_box(box, width, height)
+        size, centre, fill = np.maximum(np.array([w, h]), 1.0), np.array([x + w / 2, y + h / 2]), mean_colour(frame)
+        return self.view(frame, centre, size, fill, 0), centre, size, fill
+
+    def bank(self, views: list[TemplateView]) -> TemplateBank:
+        """Views of one target, embedded."""
+        return TemplateBank.of(self.engine, views, uncompared_channels=self.uncompared_channels)
+
+    def view(self, frame: Image, centre: Vector, size: Vector, fill: Colour, age: int) -> TemplateView:
+        """A template: the picture around a place of a frame, cut to the template size."""
+        crop = Crop.around(centre, self.side(size), self.sizes[0])
+        return TemplateView(crop.cut(frame, fill), (size * crop.scale).astype(np.float32), age)

@@ -14,8 +14,8 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from typing import TypeVar
 
-from tracker.tracking.core import Core
-from tracker.tracking.observer import FrameObservations, observe
+from tracker.tracking.lifecycle import Lifecycle
+from tracker.tracking.observer import FrameObservations, Observer
 from tracker.tracking.target import Target
 from tracker.types import Image, Timing
 
@@ -29,28 +29,29 @@ class ParallelTargets:
     """Runs the steps of a frame for several targets at once.
 
     Attributes:
-        core: The steps of a frame, for one target or for all in one call.
+        lifecycle: The steps of a frame, for one target or for all in one call.
         threads: Threads at most, that which asks included; 1 where the engine can't be called from several (on a GPU a
             batch is the better way).
     """
 
-    def __init__(self, core: Core, threads: int) -> None:
-        self.core = core
-        self.threads = threads if core.engine.concurrent else 1
-        self._twin: Core | None = None
+    def __init__(self, lifecycle: Lifecycle, threads: int) -> None:
+        self.lifecycle = lifecycle
+        self.threads = threads if lifecycle.observer.engine.concurrent else 1
+        self._twin: Lifecycle | None = None
         self._pool: ThreadPoolExecutor | None = None
 
     def prepare(self) -> None:
         """Compiles and starts what several targets need, so that it is not the first frame that waits for it."""
         if self.threads > 1 and self._twin is None:
-            self._twin = Core(self.core.model, self.core.engine.one_thread(), self.core.config)
+            single = self.lifecycle.observer
+            self._twin = Lifecycle(Observer(single.model, single.engine.one_thread(), single.config))
             self._pool = ThreadPoolExecutor(self.threads - 1, "targets")
 
     def observe(self, targets: Sequence[Target], frame: Image) -> FrameObservations:
-        """As `observer.observe`; its timing is the wall's, shared out as the threads spent theirs."""
+        """As `Observer.observe`; its timing is the wall's, shared out as the threads spent theirs."""
         threads = min(self.threads, len(targets))
         if threads == 1:
-            return observe(self.core, targets, frame)
+            return self.lifecycle.observer.observe(targets, frame)
         begun = time.perf_counter()
         parts = [[targets[k] for k in part] for part in shares(len(targets), threads)]
         parts_observed = self.each([partial(_observe, mine, frame) for mine in parts])
@@ -65,20 +66,20 @@ class ParallelTargets:
         )
         return FrameObservations(regions, observations, Timing(crop, network, decode))
 
-    def each(self, jobs: Sequence[Callable[[Core], T]]) -> list[T]:
+    def each(self, jobs: Sequence[Callable[[Lifecycle], T]]) -> list[T]:
         """What the jobs give, in their order; they are run on all threads, this one included, each as soon as one is
         free.
 
         Args:
-            jobs: Each gets the core to take, and changes targets that no other job touches. What one raises is raised
+            jobs: Each gets the steps to take, and changes targets that no other job touches. What one raises is raised
                 here, once no
                 thread works on: nothing may go on changing targets behind the caller's back.
         """
         if min(self.threads, len(jobs)) <= 1:
-            return [job(self.core) for job in jobs]
+            return [job(self.lifecycle) for job in jobs]
         self.prepare()
         assert self._twin is not None and self._pool is not None
-        core, results = self._twin, {}
+        lifecycle, results = self._twin, {}
         left = deque(enumerate(jobs))
 
         def work() -> None:
@@ -87,7 +88,7 @@ class ParallelTargets:
                     k, job = left.popleft()
                 except IndexError:
                     return
-                results[k] = job(core)
+                results[k] = job(lifecycle)
 
         others = [self._pool.submit(work) for _ in range(min(self.threads, len(jobs)) - 1)]
         try:
@@ -100,8 +101,8 @@ class ParallelTargets:
         return [results[k] for k in range(len(jobs))]
 
 
-def _observe(targets: Sequence[Target], frame: Image, core: Core) -> FrameObservations:
-    return observe(core, targets, frame)
+def _observe(targets: Sequence[Target], frame: Image, lifecycle: Lifecycle) -> FrameObservations:
+    return lifecycle.observer.observe(targets, frame)
 
 
 def shares(count: int, threads: int) -> list[range]:

@@ -6,30 +6,27 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tracker.tracking.confidence import FEATURES, verified
 from tracker.tracking.identity import is_distractor, pass_over
 from tracker.tracking.observation import Observation, clean
+from tracker.tracking.observer import Observer
 from tracker.tracking.redetection_search import Redetection, best_candidate, log_odds, window_within
 from tracker.tracking.state_machine import found
 from tracker.tracking.target import Target, Vector
 from tracker.types import Image
 
-if TYPE_CHECKING:
-    from tracker.tracking.core import Core
-
 LEAST_HOPE = 0.1
 """Score below which a second look at a place isn't worth its time."""
 
 
-def redetect_lost(core: Core, target: Target, near: Observation, frame: Image, wider: bool) -> Observation:
+def redetect_lost(observer: Observer, target: Target, near: Observation, frame: Image, wider: bool) -> Observation:
     """A LOST target: at its last place, at a place that waits for confirmation, or anywhere by search.
 
     Args:
-        core: The steps of a frame.
+        observer: What sees the targets.
         target: Changed in place.
         near: What was read where the target is expected.
         frame: The picture.
@@ -40,117 +37,127 @@ def redetect_lost(core: Core, target: Target, near: Observation, frame: Image, w
     """
     extent = (frame.shape[1], frame.shape[0])
     redetection = target.redetection = target.redetection or Redetection()
-    target.fit(core.config, extent)
-    near, avoid = pass_over(core, target, near)
+    target.fit(observer.config, extent)
+    near, avoid = pass_over(observer, target, near)
     if redetection.candidate is not None:
-        return _confirm(core, target, redetection, _visit(core, target, redetection, near, frame), extent)
-    observation = _verify(core, target, near, frame, redetection.jumped)
+        return _confirm(observer, target, redetection, _visit(observer, target, redetection, near, frame), extent)
+    observation = _verify(observer, target, near, frame, redetection.jumped)
     followed = redetection.trail and redetection.pending is None
     if (
         redetection.strays(observation.place[0], target.centre, target.size)
-        and _found(core, target, observation, redetection.jumped)
-        and is_distractor(core, target, observation, frame)
+        and _found(observer, target, observation, redetection.jumped)
+        and is_distractor(observer, target, observation, frame)
     ):
         avoid.append(observation.place[0])
         observation = replace(observation, score=0.0)
     if followed and near.found.score >= LEAST_HOPE:  # the best guess; where nothing answers it stays
-        target.follow(near.found, near.crop, core.config, extent)
-    if _on_trail(core, target, redetection, observation, extent):
+        target.follow(near.found, near.crop, observer.config, extent)
+    if _on_trail(observer, target, redetection, observation, extent):
         return observation
     if (
-        not _found(core, target, observation, redetection.jumped)
+        not _found(observer, target, observation, redetection.jumped)
         and redetection.pending is None
         and wider
-        and core.config.redetection.enabled
+        and observer.config.redetection.enabled
     ):
-        place = search(core, target, redetection, frame, near, avoid)
-        if place is not None and core.config.redetection.work > 0:  # looked at closely in the next frame
+        place = search(observer, target, redetection, frame, near, avoid)
+        if place is not None and observer.config.redetection.work > 0:  # looked at closely in the next frame
             redetection.candidate = place
         elif place is not None:
-            region = core.search_region(target, frame, place)
-            far = core.read(target, region, core.match(target, region))
-            checked = _verify(core, target, far, frame, True)
-            if _found(core, target, checked, True) and not is_distractor(core, target, checked, frame):
+            region = observer.search_region(target, frame, place)
+            far = observer.read(target, region, observer.match(target, region))
+            checked = _verify(observer, target, far, frame, True)
+            if _found(observer, target, checked, True) and not is_distractor(observer, target, checked, frame):
                 observation, redetection.far = checked, True
-    return _confirm(core, target, redetection, observation, extent)
+    return _confirm(observer, target, redetection, observation, extent)
 
 
-def _visit(core: Core, target: Target, redetection: Redetection, near: Observation, frame: Image) -> Observation:
+def _visit(
+    observer: Observer, target: Target, redetection: Redetection, near: Observation, frame: Image
+) -> Observation:
     """The close look at a place that the search found in the frame before; score 0 where it isn't the target."""
     redetection.candidate = None
     redetection.frames += 1
-    leads = near.confidence_features[FEATURES.index("margin")] >= core.config.redetection.margin
-    checked = _verify(core, target, near, frame, True) if leads else near
-    if not leads or not _found(core, target, checked, True) or is_distractor(core, target, checked, frame):
+    leads = near.confidence_features[FEATURES.index("margin")] >= observer.config.redetection.margin
+    checked = _verify(observer, target, near, frame, True) if leads else near
+    if not leads or not _found(observer, target, checked, True) or is_distractor(observer, target, checked, frame):
         return replace(checked, score=0.0)
     redetection.far = True
     return checked
 
 
 def _confirm(
-    core: Core, target: Target, redetection: Redetection, observation: Observation, extent: tuple[int, int]
+    observer: Observer, target: Target, redetection: Redetection, observation: Observation, extent: tuple[int, int]
 ) -> Observation:
     """Counts what speaks for a place, and locks on to it once that is enough."""
-    if not _found(core, target, observation, redetection.jumped):
+    if not _found(observer, target, observation, redetection.jumped):
         redetection.forget()
         return observation
     redetection.hits += 1
     redetection.pending = observation.place
-    redetection.evidence += log_odds(observation.score) - log_odds(core.config.redetection.score * target.belief.level)
-    if redetection.hits >= core.config.redetection.frames and redetection.evidence >= core.config.redetection.evidence:
-        target.lock(*observation.place, found(target.belief), core.config, extent)
+    redetection.evidence += log_odds(observation.score) - log_odds(
+        observer.config.redetection.score * target.belief.level
+    )
+    if (
+        redetection.hits >= observer.config.redetection.frames
+        and redetection.evidence >= observer.config.redetection.evidence
+    ):
+        target.lock(*observation.place, found(target.belief), observer.config, extent)
     return observation
 
 
 def _on_trail(
-    core: Core, target: Target, redetection: Redetection, observation: Observation, extent: tuple[int, int]
+    observer: Observer, target: Target, redetection: Redetection, observation: Observation, extent: tuple[int, int]
 ) -> bool:
     """Follows a target that has just been lost from where it was read last; whether it is sure again there."""
     redetection.frames += 1
     if (
-        not redetection.trail or redetection.jumped or redetection.frames > core.config.redetection.follow_frames
+        not redetection.trail or redetection.jumped or redetection.frames > observer.config.redetection.follow_frames
     ):  # a place found by search, or by a jump, has to bring its own evidence
         return False
-    sure = target.belief.relative(observation.score) >= core.config.states.sure_score and _as_usual(
-        core, target, observation, False
+    sure = target.belief.relative(observation.score) >= observer.config.states.sure_score and _as_usual(
+        observer, target, observation, False
     )
     redetection.held = redetection.held + 1 if sure else 0
-    if redetection.held >= core.config.redetection.frames:
-        target.lock(*observation.place, found(target.belief), core.config, extent)
+    if redetection.held >= observer.config.redetection.frames:
+        target.lock(*observation.place, found(target.belief), observer.config, extent)
         return True
     return False
 
 
-def _found(core: Core, target: Target, observation: Observation, far: bool) -> bool:
+def _found(observer: Observer, target: Target, observation: Observation, far: bool) -> bool:
     """Whether an observation speaks for the target: probable enough, and about as alike as the target used to be."""
-    enough = target.belief.relative(observation.score) >= core.config.redetection.score
-    return enough and _as_usual(core, target, observation, far)
+    enough = target.belief.relative(observation.score) >= observer.config.redetection.score
+    return enough and _as_usual(observer, target, observation, far)
 
 
-def _as_usual(core: Core, target: Target, observation: Observation, far: bool) -> bool:
+def _as_usual(observer: Observer, target: Target, observation: Observation, far: bool) -> bool:
     lost_for = target.redetection.frames if target.redetection else 0
-    most = core.config.redetection.drop * (1 if far else 1.5) + core.config.redetection.drop_growth * lost_for
+    most = observer.config.redetection.drop * (1 if far else 1.5) + observer.config.redetection.drop_growth * lost_for
     if target.drop(observation.logit) > most:
         return False
     if observation.found.online is None:
         return True
     online, lead = (observation.confidence_features[FEATURES.index(name)] for name in ("online", "online_margin"))
-    return bool(online >= core.config.redetection.online_score and lead >= core.config.redetection.online_margin)
+    return bool(
+        online >= observer.config.redetection.online_score and lead >= observer.config.redetection.online_margin
+    )
 
 
-def _verify(core: Core, target: Target, observation: Observation, frame: Image, searched: bool) -> Observation:
+def _verify(observer: Observer, target: Target, observation: Observation, frame: Image, searched: bool) -> Observation:
     """The observation with the probability that it is the target as its score; hopeless ones are spared the second
     look."""
-    if not core.config.calibration.verification or observation.score < LEAST_HOPE:
+    if not observer.config.calibration.verification or observation.score < LEAST_HOPE:
         return observation
-    likeness = core.likeness(target, observation, frame)
+    likeness = observer.likeness(target, observation, frame)
     return replace(
-        observation, score=float(verified(observation.score, likeness, searched, core.config.calibration.verification))
+        observation,
+        score=float(verified(observation.score, likeness, searched, observer.config.calibration.verification)),
     )
 
 
 def search(
-    core: Core,
+    observer: Observer,
     target: Target,
     redetection: Redetection,
     frame: Image,
@@ -160,22 +167,22 @@ def search(
     """Searches the windows of this frame, as many and as large as its work leaves room for beside the look `near`.
 
     Args:
-        core, target, redetection, frame, near: As in `redetect_lost`.
+        observer, target, redetection, frame, near: As in `redetect_lost`.
         avoid: Places (2,) in this frame, frame pixels, that are another's.
 
     Returns:
         Centre and size of the best place in them, where it is worth a closer look.
     """
-    begun, config, extent = time.perf_counter(), core.config, (frame.shape[1], frame.shape[0])
-    side, full, window, room = core.side(target.sure_size), core.sizes[1], core.window, None
+    begun, config, extent = time.perf_counter(), observer.config, (frame.shape[1], frame.shape[0])
+    side, full, window, room = observer.side(target.sure_size), observer.sizes[1], observer.window, None
     if config.redetection.work > 0:
-        work = len(core.factors) * (config.redetection.work - (near.crop.size / full) ** 2)
-        window = window_within(work, core.sizes, core.stride, core.window)
+        work = len(observer.factors) * (config.redetection.work - (near.crop.size / full) ** 2)
+        window = window_within(work, observer.sizes, observer.stride, observer.window)
         room = work * (full / window) ** 2
-    windows = redetection.next_windows(target.sure_centre, side, extent, (core.sizes[0], window), config, room)
-    response = clean(core.engine.match(target.bank.first, [crop.cut(frame, target.fill) for crop, _ in windows]))
+    windows = redetection.next_windows(target.sure_centre, side, extent, (observer.sizes[0], window), config, room)
+    response = clean(observer.engine.match(target.bank.first, [crop.cut(frame, target.fill) for crop, _ in windows]))
     redetection.took(time.perf_counter() - begun, len(windows))
-    best = best_candidate(response.score, response.boxes, windows, target.sure_size, core.stride, config, avoid)
+    best = best_candidate(response.score, response.boxes, windows, target.sure_size, observer.stride, config, avoid)
     if best is None or best.margin < config.redetection.margin:
         return None
     most = np.maximum(np.asarray(extent, dtype=np.float64), config.min_size)

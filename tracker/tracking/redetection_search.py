@@ -4,7 +4,7 @@ each frame.
 The matcher is fully convolutional, so a window may be larger than the usual search crop; the frame is tiled by such
 windows at the scale at which the target had its usual size, with an overlap of one template. The nearest come first.
 Every second sweep looks for a target that is larger or smaller. What is found has to be confirmed by
-`tracker.tracking.core`.
+`tracker.tracking.observer`.
 """
 
 from __future__ import annotations

@@ -20,11 +20,11 @@ from tracker.media.images import to_bgr8
 from tracker.model.checkpoint import load_model, shipped_models
 from tracker.runtime.base import Engine
 from tracker.runtime.select import build_engine
-from tracker.tracking.core import Core
 from tracker.tracking.embedding import embed_views, view_of
+from tracker.tracking.lifecycle import Lifecycle
 from tracker.tracking.motion import CameraMotion
 from tracker.tracking.observation import Observation
-from tracker.tracking.observer import observe
+from tracker.tracking.observer import Observer
 from tracker.tracking.target import Target
 from tracker.tracking.template_memory import KnownTarget, load_target, save_target
 from tracker.types import Image, Timing, Track
@@ -60,7 +60,8 @@ class SiamTracker:
         self.model = model
         self.engine = engine
         self.config = config or model.config.tracking
-        self.core = Core(model, engine, self.config)
+        self.observer = Observer(model, engine, self.config)
+        self.lifecycle = Lifecycle(self.observer)
         self.views: NetworkViews | None = None
         self.observation: Observation | None = None
         self.target: Target | None = None
@@ -101,7 +102,7 @@ class SiamTracker:
         Raises:
             WeightsError: They don't.
         """
-        template, search = self.core.sizes
+        template, search = self.observer.sizes
         with reading(lambda why: misfit(self.model.path, why)):
             targets = np.full((1, 2), template / 2, np.float32)
             embedded = self.engine.embed_template([np.zeros((template, template, 3), np.uint8)], targets)
@@ -122,9 +123,9 @@ class SiamTracker:
             ImageError, BoxError: With the value, the reason and the next step.
         """
         frame = to_bgr8(image)
-        self.target = self.core.start(frame, box)
+        self.target = self.lifecycle.start(frame, box)
         self.camera = CameraMotion()
-        self.core.predict([], frame, self.camera)
+        self.lifecycle.predict([], frame, self.camera)
         self._frame_size = (frame.shape[1], frame.shape[0])
         self._index = 0
         self._show_template()
@@ -147,7 +148,7 @@ class SiamTracker:
         """
         frame = to_bgr8(image)
         known = known if isinstance(known, KnownTarget) else load_target(known)
-        self.target, self.camera = self.core.expect(frame, known, fingerprint(self.model)), CameraMotion()
+        self.target, self.camera = self.lifecycle.expect(frame, known, fingerprint(self.model)), CameraMotion()
         self._show_template()
         return self.update(frame, index=index, timestamp=timestamp)
 
@@ -181,10 +182,10 @@ class SiamTracker:
         frame = to_bgr8(image)
         index = self._index = next_index(self._index, index, timestamp)
         self._frame_size = (frame.shape[1], frame.shape[0])
-        self.core.predict([target], frame, self.camera)
-        observed = observe(self.core, [target], frame)
+        self.lifecycle.predict([target], frame, self.camera)
+        observed = self.observer.observe([target], frame)
         near, begun = observed.observations[0], time.perf_counter()
-        observation = self.core.settle(target, near, frame)
+        observation = self.lifecycle.settle(target, near, frame)
         self.observation = near
         self.views = network_views(target, observed.regions[0], near)
         timing = observed.timing.and_decode(time.perf_counter() - begun)
@@ -203,7 +204,7 @@ class SiamTracker:
         Raises:
             ImageError, BoxError: With the value, the reason and the next step.
         """
-        return np.asarray(embed_views(self.core, [view_of(self.core, to_bgr8(image), box)])[0], np.float32)
+        return np.asarray(embed_views(self.observer, [view_of(self.observer, to_bgr8(image), box)])[0], np.float32)
 
     def reset(self) -> None:
         """Forgets the target; `init` starts anew."""

@@ -17,10 +17,10 @@ from tracker.files import atomic_path
 from tracker.geometry import cxcywh_to_xywh, iou
 from tracker.settings import changed, flat
 from tracker.tracking.confidence import FEATURES, OVERLAP, evidence, fit, probability, reliability
-from tracker.tracking.core import Core
+from tracker.tracking.lifecycle import Lifecycle
 from tracker.tracking.motion import CameraMotion
 from tracker.tracking.observation import Observation
-from tracker.tracking.observer import observe
+from tracker.tracking.observer import Observer
 from tracker.tracking.redetection import search
 from tracker.tracking.redetection_search import Redetection
 
@@ -71,11 +71,11 @@ def sample(
         model.config.tracking,
         {"states.enabled": False, "redetection.margin": -99.0, "redetection.budget_ms": 0.0, "template_memory.size": 0},
     )
-    core = Core(model, engine, config)
+    lifecycle = Lifecycle(Observer(model, engine, config))
     rows: list[tuple[NDArray[np.float64], bool, bool, bool, float, int]] = []
     numbers: dict[str, int] = {}
     for clip in clips:
-        rows += _sample_clip(core, clip, numbers.setdefault(clip.name, len(numbers)))
+        rows += _sample_clip(lifecycle, clip, numbers.setdefault(clip.name, len(numbers)))
         if progress is not None:
             progress(f"{clip.name} ({clip.kind})")
     columns = list(zip(*rows, strict=True))
@@ -90,43 +90,44 @@ def sample(
 
 
 def _sample_clip(
-    core: Core, clip: DisturbedClip, number: int
+    lifecycle: Lifecycle, clip: DisturbedClip, number: int
 ) -> list[tuple[NDArray[np.float64], bool, bool, bool, float, int]]:
     rows: list[tuple[NDArray[np.float64], bool, bool, bool, float, int]] = []
+    observer = lifecycle.observer
     target, misses, was_absent, camera = None, 0, False, CameraMotion()
     for k, frame in enumerate(clip.images()):
         truth, present, absent = clip.truth[k], bool(clip.present[k]), bool(clip.absent[k])
         if target is None:
-            target = core.start(frame, truth)
-            core.predict([], frame, camera)
+            target = lifecycle.start(frame, truth)
+            lifecycle.predict([], frame, camera)
             continue
         if present and (was_absent or misses >= MISSES):
             target.centre, target.size, misses = truth[:2] + truth[2:] / 2, np.maximum(truth[2:], 1.0), 0
             target.motion.forget()
         was_absent = absent or (was_absent and not present)
-        core.predict([target], frame, camera)
-        near = observe(core, [target], frame).observations[0]
+        lifecycle.predict([target], frame, camera)
+        near = observer.observe([target], frame).observations[0]
         if not present and not absent:
             continue
 
         seen = [(near, False)]
         closely = k % SEARCH_EVERY == 0
         if closely:
-            place = search(core, target, Redetection(), frame, near)
+            place = search(observer, target, Redetection(), frame, near)
             if place is not None:
-                region = core.search_region(target, frame, place)
-                seen.append((core.read(target, region, core.match(target, region)), True))
+                region = observer.search_region(target, frame, place)
+                seen.append((observer.read(target, region, observer.match(target, region)), True))
         for observation, searched in seen:
             right = present and _overlap(observation, truth) >= OVERLAP
-            likeness = core.likeness(target, observation, frame) if closely else np.nan
+            likeness = observer.likeness(target, observation, frame) if closely else np.nan
             rows.append((observation.confidence_features, right, absent, searched, likeness, number))
             if not searched:
                 misses = 0 if right or absent else misses + 1
         if present:
-            target.follow(near.found, near.crop, core.config, (frame.shape[1], frame.shape[0]))
+            target.follow(near.found, near.crop, observer.config, (frame.shape[1], frame.shape[0]))
             if misses == 0:  # as in tracking: from places that are sure
-                core.learn(target, near, frame)
-                target.update_reference_logit(near.logit, core.config.states.peak_fall, near.online)
+                lifecycle.learn(target, near, frame)
+                target.update_reference_logit(near.logit, observer.config.states.peak_fall, near.online)
     return rows
 
 

@@ -1,0 +1,160 @@
+"""What happens to a target over time: its start, where it is expected, how a frame changes it, what is learnt of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tracker.crops import mean_colour
+from tracker.tracking.identity import in_question, is_distractor
+from tracker.tracking.motion import CameraMotion
+from tracker.tracking.observation import Observation, clean
+from tracker.tracking.observer import Observer
+from tracker.tracking.online_filter import OnlineFilter, first_windows
+from tracker.tracking.redetection import redetect_lost
+from tracker.tracking.redetection_search import Redetection
+from tracker.tracking.state_machine import Belief, missing, next_belief
+from tracker.tracking.target import Target
+from tracker.tracking.template_memory import KnownTarget
+from tracker.types import Image, TrackState
+
+
+class Lifecycle:
+    """The steps of a frame that change targets; the caller keeps these.
+
+    Attributes:
+        observer: What sees them.
+        config: Its configuration.
+        active: Whether states and what follows from them are in use: they need a calibrated score.
+    """
+
+    def __init__(self, observer: Observer) -> None:
+        self.observer, self.config = observer, observer.config
+        self.active = bool(self.config.calibration.confidence) and self.config.states.enabled
+
+    def start(self, frame: Image, box: ArrayLike) -> Target:
+        """A target from its box in the first frame.
+
+        Raises:
+            BoxError: The box can't be tracked.
+        """
+        view, centre, size, fill = self.observer.first_view(frame, box)
+        target = Target(centre, size, size.copy(), fill, self.observer.bank([view]))
+        self.fit_online_filter(target, frame)
+        return target
+
+    def expect(self, frame: Image, known: KnownTarget, fingerprint: str) -> Target:
+        """A known target that is still to be found in this video: LOST, in the middle of the frame."""
+        extent = np.array([frame.shape[1], frame.shape[0]], dtype=np.float64)
+        bank = known.bank(self.observer.engine, fingerprint, self.observer.sizes[0], self.observer.uncompared_channels)
+        # Its size as a share of the frame is the best guess in a video of another resolution.
+        size = np.clip(known.size * extent[1] / max(known.frame[1], 1), self.config.min_size, extent)
+        return Target(extent / 2, size, size.copy(), mean_colour(frame), bank, missing(), redetection=Redetection())
+
+    def predict(self, targets: Sequence[Target], frame: Image, camera: CameraMotion) -> None:
+        """Expects each target where the camera's motion and its own take it (`tracker.tracking.motion`).
+
+        Args:
+            targets: Changed in place.
+            frame: The picture.
+            camera: What is kept of the frame before; sees every frame.
+        """
+        shift = camera.update(frame, any(t.restless for t in targets)) if self.config.motion.enabled else None
+        for target in targets if self.config.motion.enabled else ():  # each gets what a run of its own gives
+            target.predict(shift if target.restless else None, (frame.shape[1], frame.shape[0]))
+
+    def settle(
+        self,
+        target: Target,
+        observation: Observation,
+        frame: Image,
+        search: bool = True,
+        copy: Callable[[], Image] | None = None,
+    ) -> Observation:
+        """Moves the target by what was read, changes its state, and searches for it when it is LOST.
+
+        Args:
+            target: Changed in place.
+            observation: Of this frame.
+            frame: The picture.
+            search: Whether windows beyond the last place may be searched now.
+            copy: Gives a copy of the picture that may be kept; several targets share one. None: a new one.
+
+        Returns:
+            The observation that the track's score comes from.
+        """
+        extent = (frame.shape[1], frame.shape[0])
+        target.age += 1
+        if target.lost:
+            return redetect_lost(self.observer, target, observation, frame, search)
+        if self.active:
+            standing = (
+                observation.found.score if target.drop(observation.logit) <= self.config.states.lost_drop else 0.0
+            )
+            before = target.belief
+            target.belief = next_belief(before, observation.score, self.config, standing)
+            if in_question(self.observer, target, before, observation) and is_distractor(
+                self.observer, target, observation, frame, strict=False
+            ):
+                target.belief = replace(target.belief, state=TrackState.LOST, level=before.level)
+                target.lose()
+                return replace(observation, score=0.0)
+            if target.lost:
+                target.lose(observation.place[0])
+                target.follow(observation.found, observation.crop, self.config, extent)
+                return observation
+        target.follow(observation.found, observation.crop, self.config, extent)
+        sure = self.active and target.belief.state is TrackState.TRACKING
+        if sure:
+            target.update_reference_logit(observation.logit, self.config.states.peak_fall, observation.online)
+            target.keep(copy or frame.copy, self.config)
+        if sure or (not self.active and observation.score >= self.config.states.sure_score):
+            self.learn(target, observation, frame)
+        return observation
+
+    def hide(self, target: Target, observation: Observation, frame: Image) -> Observation:
+        """A target behind another one: it drifts on, UNCERTAIN, and is LOST if that lasts."""
+        target.age += 1
+        doubt = min(observation.score, max(self.config.states.uncertain_score - 0.01, self.config.states.lost_score))
+        target.belief = next_belief(target.belief, doubt, self.config) if self.active else Belief()
+        if target.lost:
+            target.lose()
+            target.fit(self.config, (frame.shape[1], frame.shape[0]))
+        else:
+            target.drift(self.config, (frame.shape[1], frame.shape[0]))
+        return replace(observation, score=doubt)
+
+    def learn(self, target: Target, observation: Observation, frame: Image) -> None:
+        """Takes a frame in which the target was surely seen into its online filter, and now and then into its bank."""
+        if observation.embedding is not None:
+            if target.filter is None:  # a known target, found in this video
+                self.fit_online_filter(target, frame)
+            else:
+                place, extents = self.observer.cells(target, observation.crop, observation.embedding.shape[1:])
+                target.filter.learn(observation.embedding, place, extents, observation.found.response)
+        settled = self.active and target.age - target.found_at >= self.config.template_memory.gap
+        if settled and target.bank.wants(target.age, observation.score, self.config):
+            target.bank.add_if_new(
+                self.observer.engine,
+                self.observer.view(frame, target.centre, target.size, target.fill, target.age),
+                self.config,
+            )
+
+    def fit_online_filter(self, target: Target, frame: Image) -> None:
+        """Fits the online filter of a target to the frame that it was just given or found in."""
+        if not (self.config.online.weight and self.observer.model.has_boxes):
+            return
+        template, width = self.observer.sizes
+        side = self.observer.side(target.size) * width / template
+        windows = first_windows(target.centre, side, width, self.config.online.turn)
+        pictures = [crop.cut_turned(frame, target.fill, turn) for crop, turn in windows]
+        response = clean(self.observer.engine.match(target.bank.first, pictures))
+        if response.embedding is None:
+            return
+        cells = [self.observer.cells(target, crop, response.embedding.shape[2:]) for crop, _ in windows]
+        places, extents = [place for place, _ in cells], cells[0][1]
+        online = self.config.online
+        target.filter = OnlineFilter(response.embedding, places, extents, online.channels, online.rate, online.gap)
