@@ -293,9 +293,9 @@ def build_tracker(plan: Plan) -> SiamTracker:
     return SiamTracker(model, build_engine(model, device=plan.device, engine=plan.engine, threads=plan.threads))
 
 
-def _observer(path: str) -> Observer | None:
+def _observer(path: str) -> Notes | None:
     if not path:
         return None
     module, _, name = path.partition(":")
-    observer: Observer = getattr(import_module(module), name)
+    observer: Notes = getattr(import_module(module), name)
     return observer

@@ -74,7 +74,7 @@ class Observer:
         self.window = config.redetection.size or self.sizes[1] + round(self.sizes[1] / 2 / self.stride) * self.stride
         self.steady = model.has_boxes and 0 < config.small_search.size < self.sizes[1]
         exponents = np.zeros(1) if model.has_boxes else np.arange(config.scales) - config.scales // 2
-        self.factors = float(config.scale_step) ** exponents
+        self.factors = np.asarray(float(config.scale_step) ** exponents, dtype=np.float64)
 
     def observe(self, targets: Sequence[Target], frame: Image) -> FrameObservations:
         """Looks for the targets in one call of the network, and once more in the full window for those that a small
