@@ -43,11 +43,14 @@ def test_a_number_is_a_place_in_a_list(recipe: Path) -> None:
             r"^The override 'tracking.scales=many' says 'many', and tracking.scales must be a whole number, for "
             r"example 3\.$",
         ),
-        ("tracking.states=maybe", "tracking.states must be true or false, for example true"),
+        ("tracking.states=maybe", "tracking.states.enabled must be true or false, for example true"),
         ("tracking.scales=", "'tracking.scales=' gives no value; write a whole number behind it, for example 3"),
         ("model.head=", "'model.head=' gives no value; write a text behind it"),
         ("tracking=4", "says 4, and tracking must be a section of keys and values"),
-        ("tracking.confidence=[1,x]", r"says \[1, 'x'\], and tracking.confidence must be a list of numbers"),
+        (
+            "tracking.confidence=[1,x]",
+            r"says \[1, 'x'\], and tracking.calibration.confidence must be a list",
+        ),
         ("tracking.scales", "not of the form key=value"),
     ],
 )

@@ -17,9 +17,10 @@ RANK = {
     for rank, names in enumerate(
         (
             ("errors", "types", "_version"),
-            ("settings", "files"),
+            ("files",),
+            ("settings",),
             ("geometry", "crops", "shipped", "model_config", "tracking_sections"),
-            ("yaml_files",),
+            ("yaml_files", "config_words"),
             ("config_merge",),
             ("config",),
             ("media",),

@@ -38,7 +38,8 @@ def test_every_field_says_what_it_is_and_what_it_may_be() -> None:
             assert KEY in item.metadata, (
                 f"{cls.__name__}.{item.name} is a plain field; write it as setting(default, low, high, unit, help)"
             )
-            assert item.metadata[KEY].help, f"{cls.__name__}.{item.name} doesn't say what it is"
+        for name, _, facts in fields_of(cls):
+            assert facts.help, f"{cls.__name__}.{name} doesn't say what it is"
     for cls, name, _, facts in NUMBERS:
         assert facts.low is not None and facts.high is not None, f"{cls.__name__}.{name} has no bounds"
 

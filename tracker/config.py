@@ -85,58 +85,46 @@ class TrackingConfig(Checked, section="tracking"):
     Each field says what it is and what it may be (`siamtrack settings tracking` prints them). A value without unit is a
     ratio. Scores are the calibrated ones of `tracker.tracking.confidence`, in [0, 1]; thresholds of states are shares
     of the target's usual score (`tracker.tracking.state_machine`), and one above 1 is never reached.
+
+    Attributes:
+        context: Margin around the box, as a share of w + h (SiamFC: 0.5).
+        window_influence: Weight of the cosine window in the final response.
+        scales: Classic head only: number of search scales.
+        scale_step: Classic head only: factor between two search scales.
+        scale_penalty: Classic: factor on the response of a changed scale. Boxes: k in exp(-k (change - 1)).
+        size_lr: Share of the new size in the reported one (SiamFC's scale damping).
+        upsampling: Classic: bicubic up-sampling factor of the response; 1 uses a sub-pixel quadratic peak instead.
+        min_size: Smallest side of a box.
+        max_growth: The box's sqrt(w h) stays within [1/max_growth, max_growth] of that of the first one.
+        small_search: The smaller search crop of a target that moves little and is seen well (boxes head).
+        calibration: The weights that `siamtrack calibrate` fits: of the score, and of the check of what a search found.
+        states: When a target is TRACKING, UNCERTAIN or LOST (`tracker.tracking.state_machine`).
+        redetection: How a LOST target is searched for and accepted again (`tracker.tracking.redetection`).
+        distractors: Earlier frames that a found place is compared with (`tracker.tracking.distractors`).
+        template_memory: Later views of the target, kept beside the first (`tracker.tracking.template_memory`).
+        online: The online filter, fitted to the target in the video (`tracker.tracking.online_filter`).
+        motion: Where the search window is centred (`tracker.tracking.motion`).
     """
 
     moved: ClassVar[Mapping[str, str]] = MOVED
 
-    context: float = setting(0.5, 0, 4, help="Margin around the box, as a share of w + h (SiamFC: 0.5).")
-    window_influence: float = setting(0.3, 0, 1, help="Weight of the cosine window in the final response.")
-    scales: int = setting(3, 1, 15, "scales", "Classic head only: number of search scales.")
-    scale_step: float = setting(1.0375, 1, 2, help="Classic head only: factor between two search scales.")
-    scale_penalty: float = setting(
-        0.04, 0, 10, help="Classic: factor on the response of a changed scale. Boxes: k in exp(-k (change - 1))."
-    )
-    size_lr: float = setting(0.4, 0, 1, help="Share of the new size in the reported one (SiamFC's scale damping).")
-    upsampling: int = setting(
-        16,
-        1,
-        32,
-        help="Classic: bicubic up-sampling factor of the response; 1 uses a sub-pixel quadratic peak instead.",
-    )
-    min_size: float = setting(4.0, 0.5, 512, "pixels", "Smallest side of a box.")
-    max_growth: float = setting(
-        12.0, 1, 1000, help="The box's sqrt(w h) stays within [1/max_growth, max_growth] of that of the first one."
-    )
-    small_search: SmallSearchConfig = setting(
-        factory=SmallSearchConfig,
-        help="The smaller search crop of a target that moves little and is seen well (boxes head).",
-    )
-    calibration: CalibrationConfig = setting(
-        factory=CalibrationConfig,
-        help="The weights that `siamtrack calibrate` fits: of the score, and of the check of what a search found.",
-    )
-    states: StatesConfig = setting(
-        factory=StatesConfig, help="When a target is TRACKING, UNCERTAIN or LOST (`tracker.tracking.state_machine`)."
-    )
-    redetection: RedetectionConfig = setting(
-        factory=RedetectionConfig,
-        help="How a LOST target is searched for and accepted again (`tracker.tracking.redetection`).",
-    )
-    distractors: DistractorsConfig = setting(
-        factory=DistractorsConfig,
-        help="Earlier frames that a found place is compared with (`tracker.tracking.distractors`).",
-    )
-    template_memory: TemplateMemoryConfig = setting(
-        factory=TemplateMemoryConfig,
-        help="Later views of the target, kept beside the first (`tracker.tracking.template_memory`).",
-    )
-    online: OnlineConfig = setting(
-        factory=OnlineConfig,
-        help="The online filter, fitted to the target in the video (`tracker.tracking.online_filter`).",
-    )
-    motion: MotionConfig = setting(
-        factory=MotionConfig, help="Where the search window is centred (`tracker.tracking.motion`)."
-    )
+    context: float = setting(0.5, 0, 4)
+    window_influence: float = setting(0.3, 0, 1)
+    scales: int = setting(3, 1, 15, "scales")
+    scale_step: float = setting(1.0375, 1, 2)
+    scale_penalty: float = setting(0.04, 0, 10)
+    size_lr: float = setting(0.4, 0, 1)
+    upsampling: int = setting(16, 1, 32)
+    min_size: float = setting(4.0, 0.5, 512, "pixels")
+    max_growth: float = setting(12.0, 1, 1000)
+    small_search: SmallSearchConfig = setting(factory=SmallSearchConfig)
+    calibration: CalibrationConfig = setting(factory=CalibrationConfig)
+    states: StatesConfig = setting(factory=StatesConfig)
+    redetection: RedetectionConfig = setting(factory=RedetectionConfig)
+    distractors: DistractorsConfig = setting(factory=DistractorsConfig)
+    template_memory: TemplateMemoryConfig = setting(factory=TemplateMemoryConfig)
+    online: OnlineConfig = setting(factory=OnlineConfig)
+    motion: MotionConfig = setting(factory=MotionConfig)
 
 
 @dataclass(frozen=True)

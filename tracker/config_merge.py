@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
+from tracker.config_words import check_sections, kind_at, misfit, wrong_kind
 from tracker.errors import ConfigError, reading, shown
 from tracker.yaml_files import check_yaml
 
@@ -119,118 +121,29 @@ def merge(base: T, values: Mapping[str, Any], overrides: Sequence[str] = (), whe
     known, old = _known_keys(type(base)), _old_keys(type(base))
     with reading(lambda reason: ConfigError(f"In {where}: {reason}")):
         given = OmegaConf.create(moved(renamed(dict(values)), type(base)))
-        for text in overrides:
-            _override(given, text, type(base), where)
+        said = {_override(given, text, type(base), where): text for text in overrides}
         plain = OmegaConf.to_container(given, resolve=True)
         for key in _flatten(plain):
             _check_key(key, known, old, where)
-        schema = OmegaConf.structured(base)
-        _check_sections(type(base), plain, overrides, where)
+        check_sections(type(base), plain, said, where)
         try:
-            result = OmegaConf.to_object(OmegaConf.merge(schema, given))
+            return typing.cast(T, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(base), given)))
+        except ConfigError as error:
+            raise ConfigError(f"In {where}: {error}") from None
         except OmegaConfBaseException as error:
             key = error.full_key or ""
-            if _kind(type(base), key) is None:  # a tuple is told without its key
-                key = next(
-                    (k for k in _flatten(plain) if _misfit(_kind(type(base), k), OmegaConf.select(given, k))), ""
-                )
-            kind = _kind(type(base), key)
+            if kind_at(type(base), key) is None:  # a tuple is told without its key
+                misfits = (k for k in _flatten(plain) if misfit(kind_at(type(base), k), OmegaConf.select(given, k)))
+                key = next(misfits, "")
+            kind = kind_at(type(base), key)
             if kind is None:
                 raise
-            raise ConfigError(
-                _wrong(key, OmegaConf.select(given, key), kind, overrides, where, _select(base, key))
-            ) from None
-    return typing.cast(T, result)
+            usual = functools.reduce(lambda section, part: getattr(section, part, None), key.split("."), base)
+            raise ConfigError(wrong_kind(key, OmegaConf.select(given, key), kind, said, where, usual)) from None
 
 
-def _check_sections(cls: type, values: Any, overrides: Sequence[str], where: str, prefix: str = "") -> None:
-    """A section holds keys and values, and nothing else."""
-    hints = typing.get_type_hints(cls)
-    for key, value in values.items():
-        kind = hints.get(key)
-        if not dataclasses.is_dataclass(kind):
-            continue
-        if not isinstance(value, Mapping):
-            raise ConfigError(_wrong(prefix + key, value, kind, overrides, where, None))
-        _check_sections(typing.cast(type, kind), value, overrides, where, f"{prefix}{key}.")
-
-
-def _wrong(key: str, value: Any, kind: Any, overrides: Sequence[str], where: str, usual: Any) -> str:
-    """The sentence on a value of a wrong type: the key, the value, what it must be, an example."""
-    said = [text for text in overrides if text.split("=", 1)[0].rstrip() in (key, key.split("[")[0])]
-    place = f"The override {shown(said[-1])}" if said else f"In {where}: {key} is {shown(value)}"
-    example = (
-        f", for example {_plain(usual)}"
-        if usual not in (None, "", (), []) and not dataclasses.is_dataclass(kind)
-        else ""
-    )
-    if value is None:
-        start = f"{place} gives no value" if said else f"In {where}: {key} has no value"
-        return f"{start}; write {_words(kind)} behind it{example}."
-    end = f", and {key} must be" if said else ", and must be"
-    return (
-        f"{place} says {shown(value)}{end} {_words(kind)}{example}."
-        if said
-        else f"{place}{end} {_words(kind)}{example}."
-    )
-
-
-def _misfit(kind: Any, value: Any) -> bool:
-    """Whether a list holds something that its type doesn't."""
-    if typing.get_origin(kind) not in (list, tuple) or not isinstance(value, Sequence) or isinstance(value, str):
-        return False
-    inner = typing.get_args(kind)[0]
-    fits = {float: (int, float), int: (int,), bool: (bool,), str: (str,)}.get(inner, (object,))
-    return not all(isinstance(item, fits) for item in value)
-
-
-def _plain(value: Any) -> str:
-    """A value as it is written in yaml."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_plain, value)) + "]"
-    return str(value)
-
-
-def _words(kind: Any) -> str:
-    """A type in words."""
-    plain = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
-    if kind in plain:
-        return plain[kind]
-    origin, inner = typing.get_origin(kind), [k for k in typing.get_args(kind) if k not in (type(None), Ellipsis)]
-    if origin in (list, tuple):
-        several = {bool: "true and false", int: "whole numbers", float: "numbers", str: "texts"}
-        return "a list" + (f" of {several[inner[0]]}" if inner and inner[0] in several else "")
-    if origin is not None and origin is not dict and inner:
-        return " or ".join(map(_words, inner))
-    return "a section of keys and values"
-
-
-def _kind(cls: Any, key: str) -> Any:
-    """The type that stands at a dotted key of a dataclass, or None; of an item where a place in a list is named."""
-    for part in key.replace("[", ".[").split("."):
-        if part.startswith("["):
-            args = [k for k in typing.get_args(cls) if k is not type(None)]
-            if typing.get_origin(cls) not in (list, tuple):  # a list that may be left out
-                args = [a for k in args for a in typing.get_args(k)]
-            cls = args[0] if args else None
-        elif dataclasses.is_dataclass(cls):
-            cls = typing.get_type_hints(cls).get(part)
-        else:
-            return None
-    return cls
-
-
-def _select(base: Any, key: str) -> Any:
-    """The value at a dotted key, or None."""
-    for part in key.split("."):
-        base = getattr(base, part, None)
-    return base
-
-
-def _override(values: Any, text: str, cls: type, where: str) -> None:
-    """Sets what `key=value` says in an OmegaConf container; a number in the key is a place in a list."""
+def _override(values: Any, text: str, cls: type, where: str) -> str:
+    """Sets what `key=value` says in an OmegaConf container, a number in the key being a place in a list; its key."""
     from omegaconf import OmegaConf
 
     key, value = text.split("=", 1)
@@ -245,7 +158,9 @@ def _override(values: Any, text: str, cls: type, where: str) -> None:
         parsed = renamed(OmegaConf.to_container(parsed)) if OmegaConf.is_config(parsed) else parsed
     reason = f"In {where}: the override {shown(text)} names no place of a list or section that is there"
     with reading(lambda why: ConfigError(f"{reason} ({why}); places in a list count from 0.")):
-        OmegaConf.update(values, *_moved_override(key, parsed, cls), merge=True)
+        key, parsed = _moved_override(key, parsed, cls)
+        OmegaConf.update(values, key, parsed, merge=True)
+    return key.rstrip()
 
 
 def to_dict(config: Any) -> dict[str, Any]:

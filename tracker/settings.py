@@ -11,8 +11,10 @@ all.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 import numbers
+import re
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +22,7 @@ from functools import cache
 from typing import Any, ClassVar, TypeVar
 
 from tracker.errors import ConfigError, shown
+from tracker.files import suggest
 
 T = TypeVar("T")
 KEY = "setting"
@@ -134,15 +137,33 @@ def check(config: Any) -> None:
         if wrong:
             key = f"{section}.{name}" if section else name
             given = f"{value:g}" if isinstance(value, float) else shown(value)
-            raise ConfigError(f"{key} is {given}; it must be {wrong}.")
+            near = suggest(value, facts.choices) if isinstance(value, str) else ""
+            raise ConfigError(f"{key} is {given}; it must be {wrong}.{near}")
 
 
 @cache
 def fields_of(cls: Any) -> tuple[tuple[str, Any, Setting], ...]:
-    """(name, type, facts) of each field of a dataclass; a field without facts of its own has no bounds but must be
-    finite."""
-    hints = typing.get_type_hints(cls)
-    return tuple((f.name, hints[f.name], f.metadata.get(KEY, Setting())) for f in dataclasses.fields(cls))
+    """(name, type, facts) of each field of a dataclass; one without facts of its own has no bounds but must be finite.
+
+    What a field does is its `help`, or stands under Attributes in the docstring of the class.
+    """
+    hints, said = typing.get_type_hints(cls), _attributes(cls)
+    found = []
+    for f in dataclasses.fields(cls):
+        facts = f.metadata.get(KEY) or Setting(optional=f.default is None)
+        found.append((f.name, hints[f.name], dataclasses.replace(facts, help=facts.help or said.get(f.name, ""))))
+    return tuple(found)
+
+
+def _attributes(cls: Any) -> dict[str, str]:
+    """What the docstring of a class says of its attributes, by name."""
+    said: dict[str, str] = {}
+    names: list[str] = []
+    for line in inspect.cleandoc(cls.__doc__ or "").partition("\nAttributes:\n")[2].splitlines():
+        found = re.match(r" {4}(\w+(?:, \w+)*): (.*)", line)
+        names = found[1].split(", ") if found else names
+        said |= {name: f"{said.get(name, '')} {found[2] if found else line.strip()}".strip() for name in names}
+    return said
 
 
 def sections_of(cls: type, prefix: str = "") -> Iterator[tuple[str, type]]:

@@ -9,52 +9,37 @@ from tracker.settings import LARGEST, Checked, setting
 
 @dataclass(frozen=True)
 class SmallSearchConfig(Checked, section="tracking.small_search"):
-    """The smaller search crop of a target that moves little and is seen well (boxes head)."""
+    """The smaller search crop of a target that moves little and is seen well (boxes head).
 
-    size: int = setting(
-        0,
-        33,
-        1023,
-        "pixels",
-        """Side of the search crop for a target that moves little and is seen well (boxes head); a frame that leaves
-        doubt is looked at once more in the full `model.search_size`. 0: always the full one.""",
-        off=0,
-    )
-    step: float = setting(
-        0.25, 0, 10, help="Largest recent step of a target that moves little, as a share of sqrt(w h)."
-    )
-    score: float = setting(0.7, 0, 2, help="Least score of a target that is seen well, as a share of its usual one.")
+    Attributes:
+        size: Side of the search crop for a target that moves little and is seen well (boxes head); a frame that leaves
+            doubt is looked at once more in the full `model.search_size`. 0: always the full one.
+        step: Largest recent step of a target that moves little, as a share of sqrt(w h).
+        score: Least score of a target that is seen well, as a share of its usual one.
+    """
+
+    size: int = setting(0, 33, 1023, "pixels", off=0)
+    step: float = setting(0.25, 0, 10)
+    score: float = setting(0.7, 0, 2)
 
 
 @dataclass(frozen=True)
 class CalibrationConfig(Checked, section="tracking.calibration"):
-    """The weights that `siamtrack calibrate` fits: of the score, and of the check of what a search found."""
+    """The weights that `siamtrack calibrate` fits: of the score, and of the check of what a search found.
 
-    confidence: tuple[float, ...] = setting(
-        (),
-        -1e6,
-        1e6,
-        length=(0, 64),
-        help="""Bias, then one weight for each of `confidence.FEATURES`: the logistic regression behind the score. Empty
-        (a model that `tools/calibrate.py` has not seen): the score is the network's own, and states and re-detection
-        are not in use.""",
-    )
-    confidence_plain: tuple[float, ...] = setting(
-        (),
-        -1e6,
-        1e6,
-        length=(0, 64),
-        help="""The same, fitted without what is learnt of a target: for where there is no online filter (a known target
-        that is still to be found, `online.weight` 0). Empty: `confidence` serves there too.""",
-    )
-    verification: tuple[float, ...] = setting(
-        (),
-        -1e6,
-        1e6,
-        length=(0, 4),
-        help="""Bias and weights of score (as a logit), likeness to a known view and "found by search": the probability
-        that what was found is the target (`confidence.verified`). Empty: the score alone decides.""",
-    )
+    Attributes:
+        confidence: Bias, then one weight for each of `confidence.FEATURES`: the logistic regression behind the score.
+            Empty (a model that `tools/calibrate.py` has not seen): the score is the network's own, and states and
+            re-detection are not in use.
+        confidence_plain: The same, fitted without what is learnt of a target: for where there is no online filter (a
+            known target that is still to be found, `online.weight` 0). Empty: `confidence` serves there too.
+        verification: Bias and weights of score (as a logit), likeness to a known view and "found by search": the
+            probability that what was found is the target (`confidence.verified`). Empty: the score alone decides.
+    """
+
+    confidence: tuple[float, ...] = setting((), -1e6, 1e6, length=(0, 64))
+    confidence_plain: tuple[float, ...] = setting((), -1e6, 1e6, length=(0, 64))
+    verification: tuple[float, ...] = setting((), -1e6, 1e6, length=(0, 4))
 
     def __post_init__(self) -> None:
         for name in ("confidence", "confidence_plain", "verification"):  # yaml and json give lists
@@ -66,136 +51,91 @@ class CalibrationConfig(Checked, section="tracking.calibration"):
 
 @dataclass(frozen=True)
 class StatesConfig(Checked, section="tracking.states"):
-    """When a target is TRACKING, UNCERTAIN or LOST (`tracker.tracking.state_machine`)."""
+    """When a target is TRACKING, UNCERTAIN or LOST (`tracker.tracking.state_machine`).
 
-    enabled: bool = setting(True, help="Whether UNCERTAIN and LOST exist; without them every track is TRACKING.")
-    uncertain_score: float = setting(
-        0.63, 0, 2, help="Below it the target is UNCERTAIN: it is followed, but nothing is learnt."
-    )
-    sure_score: float = setting(
-        0.8, 0, 2, help="At or above it, for `sure_frames` frames in a row, an UNCERTAIN target is TRACKING again."
-    )
-    sure_frames: int = setting(1, 1, 1_000_000, "frames", "See `sure_score`.")
-    lost_score: float = setting(
-        0.5,
-        0,
-        2,
-        help="""Below it for at least `lost_frames` frames in a row, with `lost_evidence` against it, the target is
-        LOST; for `lost_doubt_frames` where something still stands at its place: a response of at least `lost_peak` and
-        at most `lost_drop` logits below the target's usual one (a blurred or turning target, more often than none).""",
-    )
-    lost_frames: int = setting(1, 1, 1_000_000, "frames", "See `lost_score`.")
-    lost_evidence: float = setting(
-        2.0, 0, 1000, "log-odds", "How far the scores of these frames lie below `lost_score`, added up; see there."
-    )
-    lost_doubt_frames: int = setting(3, 1, 1_000_000, "frames", "See `lost_score`.")
-    lost_peak: float = setting(0.33, 0, 2, help="See `lost_score`.")
-    lost_drop: float = setting(2.5, -100, 100, "logits", "See `lost_score`.")
-    uncertain_frames: int = setting(20, 0, LARGEST, "frames", "UNCERTAIN for so long without a break is LOST.")
-    uncertain_motion: float = setting(
-        0.0,
-        0,
-        100,
-        help="""Largest step of an UNCERTAIN target in one frame, as a share of sqrt(w h); its size stands still then.
-        0: it is followed as a TRACKING one is.""",
-    )
-    peak_fall: float = setting(
-        0.02,
-        0,
-        1,
-        help="""Learning rate of the reference response (a running mean) for a response below it; above it the rate
-        is 0.1. The first template is never updated, so a falling response to it is evidence of drift: a reference that
-        fell as fast as it rises would hide that drift while the online filter adapts to the wrong object.""",
-    )
+    Attributes:
+        enabled: Whether UNCERTAIN and LOST exist; without them every track is TRACKING.
+        uncertain_score: Below it the target is UNCERTAIN: it is followed, but nothing is learnt.
+        sure_score: At or above it, for `sure_frames` frames in a row, an UNCERTAIN target is TRACKING again.
+        sure_frames: See `sure_score`.
+        lost_score: Below it for at least `lost_frames` frames in a row, with `lost_evidence` against it, the target is
+            LOST; for `lost_doubt_frames` where something still stands at its place: a response of at least `lost_peak`
+            and at most `lost_drop` logits below the target's usual one (a blurred or turning target, more often than
+            none).
+        lost_frames: See `lost_score`.
+        lost_evidence: How far the scores of these frames lie below `lost_score`, added up; see there.
+        lost_doubt_frames: See `lost_score`.
+        lost_peak: See `lost_score`.
+        lost_drop: See `lost_score`.
+        uncertain_frames: UNCERTAIN for so long without a break is LOST.
+        uncertain_motion: Largest step of an UNCERTAIN target in one frame, as a share of sqrt(w h); its size stands
+            still then. 0: it is followed as a TRACKING one is.
+        peak_fall: Learning rate of the reference response (a running mean) for a response below it; above it the rate
+            is 0.1. The first template is never updated, so a falling response to it is evidence of drift: a reference
+            that fell as fast as it rises would hide that drift while the online filter adapts to the wrong object.
+    """
+
+    enabled: bool = setting(True)
+    uncertain_score: float = setting(0.63, 0, 2)
+    sure_score: float = setting(0.8, 0, 2)
+    sure_frames: int = setting(1, 1, 1_000_000, "frames")
+    lost_score: float = setting(0.5, 0, 2)
+    lost_frames: int = setting(1, 1, 1_000_000, "frames")
+    lost_evidence: float = setting(2.0, 0, 1000, "log-odds")
+    lost_doubt_frames: int = setting(3, 1, 1_000_000, "frames")
+    lost_peak: float = setting(0.33, 0, 2)
+    lost_drop: float = setting(2.5, -100, 100, "logits")
+    uncertain_frames: int = setting(20, 0, LARGEST, "frames")
+    uncertain_motion: float = setting(0.0, 0, 100)
+    peak_fall: float = setting(0.02, 0, 1)
 
 
 @dataclass(frozen=True)
 class RedetectionConfig(Checked, section="tracking.redetection"):
-    """How a LOST target is searched for and accepted again (`tracker.tracking.redetection`)."""
+    """How a LOST target is searched for and accepted again (`tracker.tracking.redetection`).
 
-    enabled: bool = setting(True, help="Whether a LOST target is searched for beyond its last place.")
-    follow_frames: int = setting(
-        15,
-        0,
-        1_000_000,
-        "frames",
-        """For this long a LOST target is still followed from its last place, without being reported:
-        `states.sure_score` there for `frames` frames in a row makes it TRACKING again.""",
-    )
-    score: float = setting(
-        0.8,
-        0,
-        1,
-        help="Least probability of a found place; a frame below it resets the evidence gathered for the place.",
-    )
-    frames: int = setting(
-        2, 1, 1_000_000, "frames", "Frames in a row in which a place has to count before it is locked on."
-    )
-    evidence: float = setting(
-        4.0,
-        -1000,
-        1000,
-        "logits",
-        """Sum, over these frames, of the log-odds above `score` at which a place is accepted: one clear
-        observation suffices, one just above the threshold takes many frames.""",
-    )
-    drop: float = setting(
-        1.25,
-        -100,
-        100,
-        "logits",
-        """How far the response at a found place may lie below the target's usual one: so far for a place found by
-        search, one and a half times as far for the last place, and `drop_growth` more for each frame since it
-        was lost. A distractor seldom responds as strongly as the target did just before the loss.""",
-    )
-    drop_growth: float = setting(0.02, 0, 100, "logits in a frame", "See `drop`.")
-    online_score: float = setting(
-        0.5,
-        -100,
-        100,
-        help="""Least response of the online filter at a found place: a distractor that was visible earlier has been
-        learnt as background.""",
-    )
-    online_margin: float = setting(
-        0.15, -100, 100, help="Least lead of that response over all places clear of the found one."
-    )
-    margin: float = setting(
-        0.5,
-        -100,
-        100,
-        "logits",
-        "Least lead of a place found by search over all others of that frame, against jumps to distractors.",
-    )
-    tiles: int = setting(2, 1, 64, "windows", "Search windows at most, for each frame.")
-    work: float = setting(
-        0.0,
-        0,
-        1000,
-        "followed frames",
-        """Work in one frame of a LOST target at most, as a multiple of one look in the full `model.search_size`: the
-        look at its last place counts (in the small window once `follow_frames` are over), the windows of the
-        search shrink to what is left, and a place that they find is looked at closely in the next frame. 0: no limit,
-        as `--thorough` sets; 2 bounds a LOST frame at twice a followed one.""",
-    )
-    budget_ms: float = setting(
-        0.0,
-        0,
-        60_000,
-        "milliseconds",
-        """Time that the windows may take in a frame; one is searched at least. 0: no limit, so that a run repeats on
-        any machine; the tools set 40 for cameras and streams.""",
-    )
-    size: int = setting(
-        0,
-        33,
-        1023,
-        "crop pixels",
-        "Side of these windows, at least that of the template; 0: one and a half search crops.",
-        off=0,
-    )
-    scale_step: float = setting(
-        1.4, 1, 10, help="Every second sweep over the frame looks for a target this factor larger or smaller."
-    )
+    Attributes:
+        enabled: Whether a LOST target is searched for beyond its last place.
+        follow_frames: For this long a LOST target is still followed from its last place, without being reported:
+            `states.sure_score` there for `frames` frames in a row makes it TRACKING again.
+        score: Least probability of a found place; a frame below it resets the evidence gathered for the place.
+        frames: Frames in a row in which a place has to count before it is locked on.
+        evidence: Sum, over these frames, of the log-odds above `score` at which a place is accepted: one clear
+            observation suffices, one just above the threshold takes many frames.
+        drop: How far the response at a found place may lie below the target's usual one: so far for a place found by
+            search, one and a half times as far for the last place, and `drop_growth` more for each frame since it was
+            lost. A distractor seldom responds as strongly as the target did just before the loss.
+        drop_growth: See `drop`.
+        online_score: Least response of the online filter at a found place: a distractor that was visible earlier has
+            been learnt as background.
+        online_margin: Least lead of that response over all places clear of the found one.
+        margin: Least lead of a place found by search over all others of that frame, against jumps to distractors.
+        tiles: Search windows at most, for each frame.
+        work: Work in one frame of a LOST target at most, as a multiple of one look in the full `model.search_size`: the
+            look at its last place counts (in the small window once `follow_frames` are over), the windows of the search
+            shrink to what is left, and a place that they find is looked at closely in the next frame. 0: no limit, as
+            `--thorough` sets; 2 bounds a LOST frame at twice a followed one.
+        budget_ms: Time that the windows may take in a frame; one is searched at least. 0: no limit, so that a run
+            repeats on any machine; the tools set 40 for cameras and streams.
+        size: Side of these windows, at least that of the template; 0: one and a half search crops.
+        scale_step: Every second sweep over the frame looks for a target this factor larger or smaller.
+    """
+
+    enabled: bool = setting(True)
+    follow_frames: int = setting(15, 0, 1_000_000, "frames")
+    score: float = setting(0.8, 0, 1)
+    frames: int = setting(2, 1, 1_000_000, "frames")
+    evidence: float = setting(4.0, -1000, 1000, "logits")
+    drop: float = setting(1.25, -100, 100, "logits")
+    drop_growth: float = setting(0.02, 0, 100, "logits in a frame")
+    online_score: float = setting(0.5, -100, 100)
+    online_margin: float = setting(0.15, -100, 100)
+    margin: float = setting(0.5, -100, 100, "logits")
+    tiles: int = setting(2, 1, 64, "windows")
+    work: float = setting(0.0, 0, 1000, "followed frames")
+    budget_ms: float = setting(0.0, 0, 60_000, "milliseconds")
+    size: int = setting(0, 33, 1023, "crop pixels", off=0)
+    scale_step: float = setting(1.4, 1, 10)
 
 
 @dataclass(frozen=True)
@@ -215,27 +155,23 @@ class DistractorsConfig(Checked, section="tracking.distractors"):
 
 @dataclass(frozen=True)
 class TemplateMemoryConfig(Checked, section="tracking.template_memory"):
-    """Later views of the target, kept beside the first (`tracker.tracking.template_memory`)."""
+    """Later views of the target, kept beside the first (`tracker.tracking.template_memory`).
 
-    size: int = setting(3, 0, 64, "views", "Later views of the target that are kept beside the first; 0: none.")
-    weight: float = setting(
-        0.0,
-        0,
-        1,
-        help="Share of the later views in the response while tracking (boxes head); 0: they serve re-detection alone.",
-    )
-    gap: int = setting(
-        25,
-        0,
-        1_000_000,
-        "frames",
-        "Fewest between two views; up to four times as many while the target's appearance doesn't change.",
-    )
-    score: float = setting(0.9, 0, 2, help="Score at least of a view that is kept.")
-    similarity: float = setting(
-        0.8, -2, 2, help="A view whose cosine similarity to a kept one is above this is not added."
-    )
-    least: float = setting(0.45, -2, 2, help="Nor is one whose similarity to the first view is below this.")
+    Attributes:
+        size: Later views of the target that are kept beside the first; 0: none.
+        weight: Share of the later views in the response while tracking (boxes head); 0: they serve re-detection alone.
+        gap: Fewest between two views; up to four times as many while the target's appearance doesn't change.
+        score: Score at least of a view that is kept.
+        similarity: A view whose cosine similarity to a kept one is above this is not added.
+        least: Nor is one whose similarity to the first view is below this.
+    """
+
+    size: int = setting(3, 0, 64, "views")
+    weight: float = setting(0.0, 0, 1)
+    gap: int = setting(25, 0, 1_000_000, "frames")
+    score: float = setting(0.9, 0, 2)
+    similarity: float = setting(0.8, -2, 2)
+    least: float = setting(0.45, -2, 2)
 
 
 @dataclass(frozen=True)

@@ -74,12 +74,12 @@ streams:
         ("streams: {a: {source: x.mp4, detections: {every: 2}}}", "either `file` or `url`"),
         ("streams: {a: {source: x.mp4, detections: {url: 'file:///etc/passwd'}}}", "must begin with http"),
         ("streams: {a: {source: x.mp4, record: {boxes: x.txt}}}", ".csv or .jsonl"),
-        ("batch: {crops: 0}", "must be above 0"),
-        ("batch: {wait_ms: -1}", "can't be negative"),
+        ("batch: {crops: 0}", "batch.crops is 0; it must be a whole number from 1"),
+        ("batch: {wait_ms: -1}", "batch.wait_ms is -1; it must be a finite number from 0"),
         ("batch: {crops: many}", "batch.crops is 'many', and must be a whole number, for example 64"),
         ("workers: {spare: }", "workers.spare has no value; write true or false behind it, for example true"),
         ("streams: {a: {source: x.mp4, targets: {t: [1, 2, 3, x]}}}", "box[3] is 'x', and must be a number"),
-        ("results: {when_full: sometimes}", "one of drop, wait"),
+        ("results: {when_full: sometimes}", "results.when_full is 'sometimes'; it must be drop or wait"),
     ],
 )
 def test_what_is_wrong_is_said_with_the_next_step(tmp_path: Path, text: str, part: str) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from tracker.settings import flat
+from tracker.settings import LARGEST, Checked, flat, setting
 
 
 @dataclass(frozen=True)
-class TargetConfig:
+class TargetConfig(Checked):
     """One target of a stream: either `box`, `known` or `gallery`.
 
     Attributes:
@@ -28,13 +28,13 @@ class TargetConfig:
     known: str | None = None
     gallery: str | None = None
     thing: str | None = None
-    far: float = 0.01
+    far: float = setting(0.01, 0, 1, above=True, below=True)
     threshold: float | None = None
-    frame: int = 0
+    frame: int = setting(0, 0, LARGEST)
 
 
 @dataclass(frozen=True)
-class DetectionsConfig:
+class DetectionsConfig(Checked, section="detections"):
     """Boxes of a detector that start targets; either `file` or `url`.
 
     Attributes:
@@ -51,15 +51,15 @@ class DetectionsConfig:
 
     file: str | None = None
     url: str | None = None
-    every: float = 1.0
-    timeout: float = 5.0
-    least_score: float = 0.5
-    overlap: float = 0.3
-    most: int = 16
+    every: float = setting(1.0, 0, LARGEST, "seconds", above=True)
+    timeout: float = setting(5.0, 0, LARGEST, "seconds", above=True)
+    least_score: float = setting(0.5, 0, 1)
+    overlap: float = setting(0.3, 0, 1)
+    most: int = setting(16, 1, LARGEST)
 
 
 @dataclass(frozen=True)
-class RecordConfig:
+class RecordConfig(Checked, section="record"):
     """What is written of a stream; files are never overwritten, a number is added to the name.
 
     Attributes:
@@ -72,7 +72,7 @@ class RecordConfig:
 
 
 @dataclass(frozen=True)
-class StreamConfig:
+class StreamConfig(Checked):
     """One stream.
 
     Attributes:
@@ -89,17 +89,17 @@ class StreamConfig:
     """
 
     source: str = ""
-    targets: dict[str, Any] = field(default_factory=dict)
+    targets: dict[str, Any] = setting(factory=dict)
     detections: DetectionsConfig | None = None
-    live: str = "auto"
-    lost: str = "search"
-    lost_seconds: float = 5.0
-    timeout: float = 10.0
-    record: RecordConfig = field(default_factory=RecordConfig)
+    live: str = setting("auto", choices=("auto", "yes", "no"))
+    lost: str = setting("search", choices=("search", "drop", "restart"))
+    lost_seconds: float = setting(5.0, 0, LARGEST, "seconds", above=True)
+    timeout: float = setting(10.0, 0, LARGEST, "seconds", above=True)
+    record: RecordConfig = setting(factory=RecordConfig)
 
 
 @dataclass(frozen=True)
-class BatchConfig:
+class BatchConfig(Checked, section="batch"):
     """When the batcher of a worker calls the network.
 
     Attributes:
@@ -109,13 +109,13 @@ class BatchConfig:
             the first streams wait for the last.
     """
 
-    crops: int = 64
-    wait_ms: float = 4.0
-    call_crops: int = 0
+    crops: int = setting(64, 1, LARGEST)
+    wait_ms: float = setting(4.0, 0, LARGEST, "milliseconds")
+    call_crops: int = setting(0, 0, LARGEST)
 
 
 @dataclass(frozen=True)
-class WorkersConfig:
+class WorkersConfig(Checked, section="workers"):
     """The processes (or Ray actors) that do the work.
 
     Attributes:
@@ -128,15 +128,15 @@ class WorkersConfig:
             (PyNvVideoCodec).
     """
 
-    count: int = 0
-    threads: int = 1
+    count: int = setting(0, 0, LARGEST)
+    threads: int = setting(1, 1, LARGEST)
     spare: bool = True
-    gone_seconds: float = 0.0
+    gone_seconds: float = setting(0.0, 0, LARGEST, "seconds")
     decode: str = "cpu"
 
 
 @dataclass(frozen=True)
-class LimitsConfig:
+class LimitsConfig(Checked, section="limits"):
     """How much one stream may ask for.
 
     Attributes:
@@ -148,16 +148,16 @@ class LimitsConfig:
         poison_wait: Seconds that a stream which took its worker along is kept out; doubled each time.
     """
 
-    pixels: int = 3840 * 2160
-    targets: int = 64
-    first_wait: float = 0.5
-    longest_wait: float = 30.0
-    steady: float = 10.0
-    poison_wait: float = 60.0
+    pixels: int = setting(3840 * 2160, 1, LARGEST)
+    targets: int = setting(64, 1, LARGEST)
+    first_wait: float = setting(0.5, 0, LARGEST, "seconds", above=True)
+    longest_wait: float = setting(30.0, 0, LARGEST, "seconds", above=True)
+    steady: float = setting(10.0, 0, LARGEST, "seconds", above=True)
+    poison_wait: float = setting(60.0, 0, LARGEST, "seconds", above=True)
 
 
 @dataclass(frozen=True)
-class MqttConfig:
+class MqttConfig(Checked, section="results.mqtt"):
     """Results to an MQTT broker; stream `gate` goes to TOPIC/gate.
 
     Attributes:
@@ -170,15 +170,15 @@ class MqttConfig:
     """
 
     host: str = "127.0.0.1"
-    port: int = 1883
+    port: int = setting(1883, 1, 65535)
     topic: str = "siamtrack"
-    qos: int = 0
+    qos: int = setting(0, 0, 1)
     username: str | None = None
     tls: bool = False
 
 
 @dataclass(frozen=True)
-class ResultsConfig:
+class ResultsConfig(Checked, section="results"):
     """Where results go.
 
     Attributes:
@@ -193,12 +193,12 @@ class ResultsConfig:
     stdout: bool = True
     file: str | None = None
     mqtt: MqttConfig | None = None
-    queue: int = 10_000
-    when_full: str = "drop"
+    queue: int = setting(10_000, 1, LARGEST)
+    when_full: str = setting("drop", choices=("drop", "wait"))
 
 
 @dataclass(frozen=True)
-class ControlConfig:
+class ControlConfig(Checked, section="control"):
     """Control and status page over HTTP.
 
     Attributes:
@@ -212,7 +212,7 @@ class ControlConfig:
 
 
 @dataclass(frozen=True)
-class StateConfig:
+class StateConfig(Checked, section="state"):
     """The file that a restart takes targets up from.
 
     Attributes:
@@ -221,11 +221,11 @@ class StateConfig:
     """
 
     file: str | None = None
-    every: float = 2.0
+    every: float = setting(2.0, 0, LARGEST, "seconds", above=True)
 
 
 @dataclass(frozen=True)
-class ServeConfig:
+class ServeConfig(Checked):
     """The whole of `streams.yaml`.
 
     Attributes:
@@ -241,14 +241,14 @@ class ServeConfig:
     model: str = "siamtrack-s"
     device: str = "auto"
     engine: str = "auto"
-    tracking: dict[str, Any] = field(default_factory=dict)
-    batch: BatchConfig = field(default_factory=BatchConfig)
-    workers: WorkersConfig = field(default_factory=WorkersConfig)
-    limits: LimitsConfig = field(default_factory=LimitsConfig)
-    results: ResultsConfig = field(default_factory=ResultsConfig)
-    control: ControlConfig = field(default_factory=ControlConfig)
-    state: StateConfig = field(default_factory=StateConfig)
-    streams: dict[str, Any] = field(default_factory=dict)
+    tracking: dict[str, Any] = setting(factory=dict)
+    batch: BatchConfig = setting(factory=BatchConfig)
+    workers: WorkersConfig = setting(factory=WorkersConfig)
+    limits: LimitsConfig = setting(factory=LimitsConfig)
+    results: ResultsConfig = setting(factory=ResultsConfig)
+    control: ControlConfig = setting(factory=ControlConfig)
+    state: StateConfig = setting(factory=StateConfig)
+    streams: dict[str, Any] = setting(factory=dict)
     stay: bool = False
 
     @property

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tracker.config_merge import merge
 from tracker.errors import ConfigError
-from tracker.files import is_file, suggest
+from tracker.files import is_file
 from tracker.media.sinks.open import check_video_name
 from tracker.serve.config import DetectionsConfig, MqttConfig, ServeConfig, StreamConfig, TargetConfig
 from tracker.yaml_files import read_yaml
@@ -18,9 +17,6 @@ from tracker.yaml_files import read_yaml
 T = TypeVar("T")
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
-LOST_ACTIONS = ("search", "drop", "restart")
-WHEN_FULL = ("drop", "wait")
-LIVE = ("auto", "yes", "no")
 
 
 def load_serve_config(path: str | Path) -> ServeConfig:
@@ -44,7 +40,6 @@ def load_serve_config(path: str | Path) -> ServeConfig:
     mqtt = _part(results, "mqtt", MqttConfig(), f"results of {path}") if isinstance(results, dict) else None
     config = merge(ServeConfig(), values, where=str(path))
     config = replace(config, results=replace(config.results, mqtt=mqtt))
-    _check_whole(config, str(path))
     return replace(
         config, streams={str(name): parse_stream(str(name), one, str(path)) for name, one in streams.items()}
     )
@@ -72,11 +67,7 @@ def parse_stream(name: str, values: Any, where: str) -> StreamConfig:
         ConfigError: As `load_serve_config`.
     """
     where = f"stream {name!r} of {where}"
-    if not NAME.match(name):
-        raise ConfigError(
-            f"In {where}: a name has up to 64 letters, digits, dots, dashes and underscores, and begins with the "
-            "first two."
-        )
+    _check_name(name, where)
     if isinstance(values, (str, int)) and not isinstance(values, bool):
         values = {"source": values}
     if not isinstance(values, dict):
@@ -98,16 +89,12 @@ def parse_stream(name: str, values: Any, where: str) -> StreamConfig:
     )
     if not config.source:
         raise ConfigError(f"In {where}: it needs `source: FILE or URL`.")
-    _one_of("live", config.live, LIVE, where)
-    _one_of("lost", config.lost, LOST_ACTIONS, where)
-    _positive({"lost_seconds": config.lost_seconds, "timeout": config.timeout}, where)
     found = config.detections
     if found is not None:
         if (found.file is None) == (found.url is None):
             raise ConfigError(f"In {where}: `detections` needs either `file` or `url`.")
         if found.url is not None and not re.match(r"https?://", found.url):
             raise ConfigError(f"In {where}: detections.url is {found.url!r}; it must begin with http:// or https://.")
-        _positive({f"detections.{k}": getattr(found, k) for k in ("every", "timeout", "most")}, where)
     if config.record.boxes and Path(config.record.boxes).suffix.lower() not in (".csv", ".jsonl"):
         raise ConfigError(f"In {where}: record.boxes is {config.record.boxes!r}; its name must end in .csv or .jsonl.")
     if config.record.video:
@@ -122,11 +109,7 @@ def parse_target(name: str, values: Any, where: str) -> TargetConfig:
         ConfigError: As `load_serve_config`.
     """
     where = f"target {name!r} of {where}"
-    if not NAME.match(name):
-        raise ConfigError(
-            f"In {where}: a name has up to 64 letters, digits, dots, dashes and underscores, and begins with the "
-            "first two."
-        )
+    _check_name(name, where)
     if isinstance(values, list):
         values = {"box": values}
     ways = "`box: [x, y, w, h]`, `known: FILE.npz` or `gallery: FILE.npz`"
@@ -137,49 +120,14 @@ def parse_target(name: str, values: Any, where: str) -> TargetConfig:
         raise ConfigError(f"In {where}: it needs one of {ways}.")
     if config.gallery is None and (config.thing is not None or config.threshold is not None):
         raise ConfigError(f"In {where}: `thing` and `threshold` belong to a target with `gallery`.")
-    if not 0 < config.far < 1:
-        raise ConfigError(f"In {where}: far is {config.far}; it must be above 0 and below 1.")
     if config.box is not None and (len(config.box) != 4 or min(config.box[2:]) <= 0):
         raise ConfigError(f"In {where}: the box {list(config.box)} is not x, y, w, h in pixels with w and h above 0.")
-    if config.frame < 0:
-        raise ConfigError(f"In {where}: frame is {config.frame}; frames are counted from 0.")
     return config
 
 
-def _check_whole(config: ServeConfig, where: str) -> None:
-    _one_of("results.when_full", config.results.when_full, WHEN_FULL, where)
-    _positive(
-        {
-            "batch.crops": config.batch.crops,
-            "workers.threads": config.workers.threads,
-            "results.queue": config.results.queue,
-            "state.every": config.state.every,
-            **{f"limits.{key}": value for key, value in asdict(config.limits).items()},
-        },
-        where,
-    )
-    least = {
-        "batch.wait_ms": config.batch.wait_ms,
-        "batch.call_crops": config.batch.call_crops,
-        "workers.count": config.workers.count,
-        "workers.gone_seconds": config.workers.gone_seconds,
-    }
-    for key, value in least.items():
-        if value < 0:
-            raise ConfigError(f"In {where}: {key} is {value}; it can't be negative.")
-    mqtt = config.results.mqtt
-    if mqtt is not None and not 0 < mqtt.port < 65536:
-        raise ConfigError(f"In {where}: results.mqtt.port is {mqtt.port}; it is a number from 1 to 65535.")
-    if mqtt is not None and mqtt.qos not in (0, 1):
-        raise ConfigError(f"In {where}: results.mqtt.qos is {mqtt.qos}; it is 0 or 1.")
-
-
-def _one_of(key: str, value: str, known: tuple[str, ...], where: str) -> None:
-    if value not in known:
-        raise ConfigError(f"In {where}: {key} is {value!r}; it is one of {', '.join(known)}.{suggest(value, known)}")
-
-
-def _positive(values: Mapping[str, float], where: str) -> None:
-    for key, value in values.items():
-        if not 0 < value < float("inf"):
-            raise ConfigError(f"In {where}: {key} is {value}; it must be above 0.")
+def _check_name(name: str, where: str) -> None:
+    if not NAME.match(name):
+        raise ConfigError(
+            f"In {where}: a name has up to 64 letters, digits, dots, dashes and underscores, and begins with the "
+            "first two."
+        )

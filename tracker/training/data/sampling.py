@@ -46,35 +46,32 @@ class PairBatch:
 
 @dataclass(frozen=True)
 class PairConfig(Checked, section="train.data"):
-    """The `train.data` section of a recipe."""
+    """The `train.data` section of a recipe.
 
-    negative_pairs: float = setting(0.15, 0, 1, help="Share of pairs whose search shows another target.")
-    same_kind: float = setting(
-        0.0, 0, 1, help="Share of these whose other target is of the same kind (class), where there is one."
-    )
-    distinct: bool = setting(
-        True, help="A negative pair is never the template's own target at another time. False: it may be, by chance."
-    )
-    box_jitter: float = setting(
-        0.0,
-        0,
-        2,
-        help="""Standard deviation of the logarithm of what the boxes of a pair, in template and search alike, are wider
-        and higher than annotated: the head learns to give the kind of box that it was shown
-        (`model.relative_boxes`).""",
-    )
-    resident: str = setting(
-        "auto",
-        choices=("auto", "on", "off"),
-        help="""Whether the whole cache lies on the device, from where batches are gathered as they were stored (uint8,
-        float16), and `moves` are made there. auto: with CUDA, where it fits.""",
-    )
-    moves: DeviceMoves = setting(
-        factory=DeviceMoves, help="What happens to pictures on the device, anew in each step; needs `resident`."
-    )
-    use_cache: bool = setting(True, help="False makes views anew for every step.")
-    material: DataConfig = setting(factory=DataConfig, help="What the views are made of.")
-    cache: CacheConfig = setting(factory=CacheConfig, help="Where prepared views lie; used where `use_cache`.")
+    Attributes:
+        negative_pairs: Share of pairs whose search shows another target.
+        same_kind: Share of these whose other target is of the same kind (class), where there is one.
+        distinct: A negative pair is never the template's own target at another time. False: it may be, by chance.
+        box_jitter: Standard deviation of the logarithm of what the boxes of a pair, in template and search alike, are
+            wider and higher than annotated: the head learns to give the kind of box that it was shown
+            (`model.relative_boxes`).
+        resident: Whether the whole cache lies on the device, from where batches are gathered as they were stored
+            (uint8, float16), and `moves` are made there. auto: with CUDA, where it fits.
+        moves: What happens to pictures on the device, anew in each step; needs `resident`.
+        use_cache: False makes views anew for every step.
+        material: What the views are made of.
+        cache: Where prepared views lie; used where `use_cache`.
+    """
+
+    negative_pairs: float = setting(0.15, 0, 1)
+    same_kind: float = setting(0.0, 0, 1)
+    distinct: bool = setting(True)
+    box_jitter: float = setting(0.0, 0, 2)
+    resident: str = setting("auto", choices=("auto", "on", "off"))
+    moves: DeviceMoves = setting(factory=DeviceMoves)
+    use_cache: bool = setting(True)
+    material: DataConfig = setting(factory=DataConfig)
+    cache: CacheConfig = setting(factory=CacheConfig)
 
 
 @dataclass(frozen=True)

@@ -25,33 +25,31 @@ from tracker.training.data.views import ClipViews, PhotoViews, StillViews
 
 @dataclass(frozen=True)
 class DataConfig(Checked, section="train.data.material"):
-    """The material."""
+    """The material.
 
-    root: str = setting("data", help="Folder that the paths below are relative to.")
-    scenery: str = setting(
-        "stills/photos",
-        help="""Folder of photos: backgrounds, occluders, and what fills the outside of stills. "":
-        none (clips don't need it).""",
-    )
-    sources: list[dict[str, Any]] = setting(
-        factory=list, help="Parts of the mixture; each a mapping as in `SourceConfig`."
-    )
-    templates: int = setting(2, 1, 1000, "views", "Templates in one group.")
-    searches: int = setting(4, 1, 1000, "views", "Searches in one group.")
-    frame_range: int = setting(60, 1, LARGEST, "frames", "Largest distance of two views in a clip.")
-    augment: AugmentConfig = setting(factory=AugmentConfig, help="How much views differ.")
-    distractors: float = setting(
-        0.0,
-        0,
-        1,
-        help="""Share of the searches of clips and boxed stills that look at something else in the same frame: another
-        target where there is one. Where the target is out of view then, the pair is a negative pair.""",
-    )
-    on_bad_file: str = setting(
-        "stop",
-        choices=("stop", "skip"),
-        help="What to do with an unreadable picture or an empty track. It is named either way.",
-    )
+    Attributes:
+        root: Folder that the paths below are relative to.
+        scenery: Folder of photos: backgrounds, occluders, and what fills the outside of stills. "": none (clips don't
+            need it).
+        sources: Parts of the mixture; each a mapping as in `SourceConfig`.
+        templates: Templates in one group.
+        searches: Searches in one group.
+        frame_range: Largest distance of two views in a clip.
+        augment: How much views differ.
+        distractors: Share of the searches of clips and boxed stills that look at something else in the same frame:
+            another target where there is one. Where the target is out of view then, the pair is a negative pair.
+        on_bad_file: What to do with an unreadable picture or an empty track. It is named either way.
+    """
+
+    root: str = setting("data")
+    scenery: str = setting("stills/photos")
+    sources: list[dict[str, Any]] = setting(factory=list)
+    templates: int = setting(2, 1, 1000, "views")
+    searches: int = setting(4, 1, 1000, "views")
+    frame_range: int = setting(60, 1, LARGEST, "frames")
+    augment: AugmentConfig = setting(factory=AugmentConfig)
+    distractors: float = setting(0.0, 0, 1)
+    on_bad_file: str = setting("stop", choices=("stop", "skip"))
 
 
 def build_mixture(
