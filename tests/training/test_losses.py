@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from tracker.config import load_config
 from tracker.errors import ConfigError
 from tracker.training.config import train_config
 from tracker.training.data.batch import Match
+from tracker.training.losses.base import options_of
 from tracker.training.losses.box import box_iou
 from tracker.training.losses.labels import (
     IGNORED,
@@ -68,11 +68,7 @@ def test_registry_holds_every_loss_of_the_issue() -> None:
 @pytest.mark.parametrize("name", loss_names())
 def test_every_option_can_be_written_in_yaml(name: str, tmp_path: Path) -> None:
     """`on`, `off`, `yes` and their like are booleans in yaml 1.1, also as keys."""
-    options = {
-        key: item.default
-        for key, item in inspect.signature(type(build_loss(name)).__init__).parameters.items()
-        if key != "self"
-    }
+    options = options_of(type(build_loss(name)))
     file = tmp_path / "recipe.yaml"
     lines = "".join(f"        {key}: {'null' if value is None else value}\n" for key, value in options.items())
     file.write_text(f"train:\n  losses:\n    - name: {name}\n      options:\n{lines}")

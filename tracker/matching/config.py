@@ -13,6 +13,7 @@ from typing import Any
 from tracker.config_merge import merge
 from tracker.errors import ConfigError
 from tracker.files import suggest
+from tracker.settings import LARGEST, Checked, setting
 from tracker.training.config import TrainConfig
 from tracker.yaml_files import read_yaml
 
@@ -22,7 +23,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
-class PartConfig:
+class PartConfig(Checked):
     """A named part with its arguments: an encoder, a loss or a miner.
 
     Attributes:
@@ -35,7 +36,7 @@ class PartConfig:
 
 
 @dataclass(frozen=True)
-class InputConfig:
+class InputConfig(Checked, section="model.input"):
     """What an encoder reads.
 
     Attributes:
@@ -55,32 +56,22 @@ class InputConfig:
         gram_limit: Texts: n-grams of a word at most.
     """
 
-    modality: str = "image"
-    width: int = 112
-    height: int = 112
+    modality: str = setting("image", choices=MODALITIES)
+    width: int = setting(112, 1, 65535, "pixels")
+    height: int = setting(112, 1, 65535, "pixels")
     gray: bool = False
-    fit: str = "stretch"
+    fit: str = setting("stretch", choices=("stretch", "pad"))
     mirror: bool = False
-    context: float = 1.0
-    unit: str = "word"
-    max_tokens: int = 40
-    buckets: int = 20000
+    context: float = setting(1.0, 1, 1000)
+    unit: str = setting("word", choices=("word", "char"))
+    max_tokens: int = setting(40, 1, LARGEST)
+    buckets: int = setting(20000, 1, LARGEST)
     grams: list[int] = field(default_factory=lambda: [3, 5])
     gram_limit: int = 24
 
-    def __post_init__(self) -> None:
-        choose("input.modality", self.modality, MODALITIES)
-        choose("input.fit", self.fit, ("stretch", "pad"))
-        choose("input.unit", self.unit, ("word", "char"))
-        if self.context < 1:
-            raise ConfigError(f"input.context is {self.context:g}; it is 1 (the thing alone) or more.")
-        for name in ("width", "height", "max_tokens", "buckets"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"input.{name} is {getattr(self, name)}; it must be at least 1.")
-
 
 @dataclass(frozen=True)
-class MatchModel:
+class MatchModel(Checked, section="model"):
     """What a matcher's file says of itself.
 
     Attributes:
@@ -93,10 +84,7 @@ class MatchModel:
     input: InputConfig = field(default_factory=InputConfig)
     encoder: PartConfig = field(default_factory=lambda: PartConfig("cnn"))
     second: PartConfig = field(default_factory=PartConfig)
-    energy: str = "cosine"
-
-    def __post_init__(self) -> None:
-        choose("model.energy", self.energy, ENERGIES)
+    energy: str = setting("cosine", choices=ENERGIES)
 
     @property
     def tied(self) -> bool:
@@ -105,7 +93,7 @@ class MatchModel:
 
 
 @dataclass(frozen=True)
-class AugmentConfig:
+class AugmentConfig(Checked, section="data.augment"):
     """How much two views of a picture differ in training. Lengths are shares of the picture's side.
 
     Attributes:
@@ -138,7 +126,7 @@ class AugmentConfig:
 
 
 @dataclass(frozen=True)
-class DataConfig:
+class DataConfig(Checked, section="data"):
     """The material; see `tracker.matching.sources`.
 
     Attributes:
@@ -157,27 +145,25 @@ class DataConfig:
 
     root: str = "data"
     sources: list[dict[str, Any]] = field(default_factory=list)
-    classes: int = 16
-    samples: int = 4
+    classes: int = setting(16, 2, LARGEST)
+    samples: int = setting(4, 1, LARGEST)
     siblings: float = 0.0
     turns: int = 1
-    folds: int = 1
+    folds: int = setting(1, 1, LARGEST)
     fold: int = 0
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     words: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.classes < 2 or self.samples < 1 or self.turns not in (1, 2, 4):
-            raise ConfigError(
-                f"data has classes={self.classes}, samples={self.samples}, turns={self.turns}; "
-                "there are two classes at least in a batch, one sample each, and 1, 2 or 4 turns."
-            )
-        if self.folds < 1 or not 0 <= self.fold < self.folds:
+        super().__post_init__()
+        if self.turns not in (1, 2, 4):
+            raise ConfigError(f"data.turns is {self.turns}; it must be 1, 2 or 4 quarter turns.")
+        if not 0 <= self.fold < self.folds:
             raise ConfigError(f"data.fold is {self.fold} of {self.folds} folds; it counts from 0.")
 
 
 @dataclass(frozen=True)
-class LossConfig:
+class LossConfig(Checked, section="loss"):
     """What is trained.
 
     Attributes:
@@ -194,7 +180,7 @@ class LossConfig:
 
 
 @dataclass(frozen=True)
-class MatchConfig:
+class MatchConfig(Checked):
     """One recipe of a matcher.
 
     Attributes:
@@ -215,16 +201,6 @@ class MatchConfig:
         default_factory=lambda: TrainConfig(channels_last=False, precision="fp32", validate_every=0)
     )
     test: dict[str, Any] = field(default_factory=dict)
-
-
-def choose(name: str, value: str, allowed: Sequence[str]) -> None:
-    """Checks a word of a recipe.
-
-    Raises:
-        ConfigError: It is none of the allowed ones.
-    """
-    if value not in allowed:
-        raise ConfigError(f"{name} is {value!r}; it must be {' or '.join(allowed)}.{suggest(value, allowed)}")
 
 
 def find_recipe(name_or_file: str | Path) -> Path:

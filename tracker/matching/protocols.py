@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from tracker.config_merge import merge
 from tracker.errors import ConfigError, SourceError
-from tracker.matching.config import InputConfig, MatchConfig, choose
+from tracker.matching.config import InputConfig, MatchConfig
 from tracker.matching.inputs import as_batch
 from tracker.matching.metrics import pearson, spearman, verification
 from tracker.matching.oneshot import Compare, Embed, episodes, lake_runs, one_shot
 from tracker.matching.sources import Classes, read_material, read_source
 from tracker.matching.tables import Pairs
 from tracker.matching.twins import pairwise
+from tracker.settings import Checked, setting
 
 if TYPE_CHECKING:
     from tracker.matching.twins import Twins
@@ -31,7 +32,7 @@ PROTOCOLS = ("oneshot", "verification", "sts", "placing", "following", "tracks",
 
 
 @dataclass(frozen=True)
-class TestConfig:
+class TestConfig(Checked, section="test"):
     """What is measured.
 
     Attributes:
@@ -60,7 +61,7 @@ class TestConfig:
     """
 
     __test__ = False  # no test of pytest's, whatever its name
-    protocol: str = "verification"
+    protocol: str = setting("verification", choices=PROTOCOLS)
     path: str = ""
     source: dict[str, Any] = field(default_factory=dict)
     fold: bool = False
@@ -80,9 +81,6 @@ class TestConfig:
     skip: int = 20
     far: float = 0.01
     threshold: float = 0.0
-
-    def __post_init__(self) -> None:
-        choose("test.protocol", self.protocol, PROTOCOLS)
 
 
 def measure(embed: Embed, compare: Compare, test: TestConfig, config: MatchConfig) -> dict[str, float]:

@@ -6,12 +6,15 @@ over the sum of the denominators, both over all processes: a run on two processe
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor, nn
 
 from tracker.errors import ConfigError
 from tracker.training.data.batch import Match, PairBatchLike
+from tracker.training.losses.labels import LabelRule
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -43,7 +46,33 @@ class Criterion(nn.Module):
         return numerator.sum() / denominator.sum().clamp(min=1)
 
 
-_LOSSES: dict[str, Callable[..., Criterion]] = {}
+class CellCriterion(Criterion):
+    """A loss on the cells of a response.
+
+    Args:
+        radius, inside, ignore: Which cells are target (`LabelRule`).
+        reduction: See `Criterion`.
+    """
+
+    def __init__(
+        self, radius: float = 16.0, inside: float | None = None, ignore: float = 0.0, reduction: str = "mean"
+    ) -> None:
+        super().__init__(reduction)
+        self.rule = LabelRule(radius, inside, ignore)
+
+
+def options_of(cls: type[Criterion]) -> dict[str, Any]:
+    """Options of a loss and their defaults: its own arguments, then those that it passes on to its base class."""
+    options: dict[str, Any] = {}
+    for base in cls.__mro__[: cls.__mro__.index(Criterion) + 1]:
+        parameters = list(inspect.signature(base.__init__).parameters.values())[1:]
+        options = {p.name: p.default for p in parameters if p.kind is not p.VAR_KEYWORD} | options
+        if all(p.kind is not p.VAR_KEYWORD for p in parameters):
+            break
+    return options
+
+
+_LOSSES: dict[str, type[Criterion]] = {}
 
 
 def register(name: str) -> Callable[[type[Criterion]], type[Criterion]]:

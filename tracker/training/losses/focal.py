@@ -2,45 +2,38 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from tracker.errors import ConfigError
 from tracker.training.data.batch import Match, PairBatchLike
-from tracker.training.losses.base import Criterion, register
+from tracker.training.losses.base import CellCriterion, Criterion, register
 from tracker.training.losses.labels import NEGATIVE, POSITIVE, LabelRule, label_map, response_grid
 
 
 @register("focal")
-class Focal(Criterion):
+class Focal(CellCriterion):
     """-alpha_t (1 - p_t)^gamma log p_t, summed over cells, divided by the number of target cells in the batch (Lin et
     al. 2017, "Focal Loss for Dense Object Detection", equation 5; section 4.1 for the division).
 
     Args:
         alpha: Weight of target cells in (0, 1); ground cells weigh 1 - alpha.
         gamma: How much easy cells are discounted; 0 is cross entropy.
-        radius, inside, ignore: Which cells are target (`LabelRule`).
         negative_pair_weight: Weight of a pair without target.
-        reduction: See `Criterion`.
+        cells: See `CellCriterion`.
     """
 
     def __init__(
-        self,
-        alpha: float = 0.25,
-        gamma: float = 2.0,
-        radius: float = 16.0,
-        inside: float | None = None,
-        ignore: float = 0.0,
-        negative_pair_weight: float = 1.0,
-        reduction: str = "mean",
+        self, alpha: float = 0.25, gamma: float = 2.0, negative_pair_weight: float = 1.0, **cells: Any
     ) -> None:
-        super().__init__(reduction)
+        super().__init__(**cells)
         if not 0 < alpha < 1 or gamma < 0:
             raise ConfigError(
                 f"The focal loss has alpha={alpha:g}, gamma={gamma:g}; alpha must be in (0, 1), gamma at least 0."
             )
-        self.rule = LabelRule(radius, inside, ignore)
         self.alpha, self.gamma, self.negative_pair_weight = alpha, gamma, negative_pair_weight
 
     def terms(self, output: Match, batch: PairBatchLike) -> tuple[Tensor, Tensor]:

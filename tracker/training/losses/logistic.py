@@ -2,41 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from tracker.errors import ConfigError
 from tracker.training.data.batch import Match, PairBatchLike
-from tracker.training.losses.base import Criterion, register
-from tracker.training.losses.labels import NEGATIVE, POSITIVE, LabelRule, label_map, masked_mean, response_grid
+from tracker.training.losses.base import CellCriterion, register
+from tracker.training.losses.labels import NEGATIVE, POSITIVE, label_map, masked_mean, response_grid
 from tracker.training.losses.mining import hardest
 
 
 @register("logistic")
-class BalancedLogistic(Criterion):
+class BalancedLogistic(CellCriterion):
     """log(1 + exp(-y v)) on every cell, target cells and ground cells weighing half each (Bertinetto et al. 2016,
     "Fully-Convolutional Siamese Networks for Object Tracking", equations 1 and 5, labels by radius from the true
     centre).
 
     Args:
-        radius, inside, ignore: Which cells are target (`LabelRule`).
         hard_share: Share in (0, 1] of each map's ground cells that count: the hardest ones.
         negative_pair_weight: Weight of a pair without target; its map has ground cells only.
-        reduction: See `Criterion`.
+        cells: See `CellCriterion`.
     """
 
-    def __init__(
-        self,
-        radius: float = 16.0,
-        inside: float | None = None,
-        ignore: float = 0.0,
-        hard_share: float = 1.0,
-        negative_pair_weight: float = 1.0,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(reduction)
-        self.rule = LabelRule(radius, inside, ignore)
+    def __init__(self, hard_share: float = 1.0, negative_pair_weight: float = 1.0, **cells: Any) -> None:
+        super().__init__(**cells)
         self.hard_share = check_share(hard_share)
         self.negative_pair_weight = negative_pair_weight
 

@@ -7,6 +7,7 @@ negative (triplet, angular, circle); contrastive pushes its candidates away.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,33 +15,25 @@ from torch import Tensor
 
 from tracker.errors import ConfigError
 from tracker.training.data.batch import Match, PairBatchLike
-from tracker.training.losses.base import Criterion, register
-from tracker.training.losses.labels import NEGATIVE, LabelRule, masked_mean
+from tracker.training.losses.base import CellCriterion, register
+from tracker.training.losses.labels import NEGATIVE, masked_mean
 from tracker.training.losses.metric_samples import check_mode, embedding_vectors, metric_samples
 from tracker.training.losses.mining import hardest
 
 TRIPLETS = ("semi-hard", "hardest", "all")
 
 
-class MetricCriterion(Criterion):
+class MetricCriterion(CellCriterion):
     """A loss on candidates.
 
     Args:
         compare: energy (the response map) or embedding (vectors of template and search).
-        radius, inside, ignore: Which cells are target (`LabelRule`).
-        reduction: See `Criterion`.
+        cells: See `CellCriterion`.
     """
 
-    def __init__(
-        self,
-        compare: str = "energy",
-        radius: float = 16.0,
-        inside: float | None = None,
-        ignore: float = 0.0,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(reduction)
-        self.compare, self.rule = check_mode(compare), LabelRule(radius, inside, ignore)
+    def __init__(self, compare: str = "energy", **cells: Any) -> None:
+        super().__init__(**cells)
+        self.compare = check_mode(compare)
 
 
 @register("contrastive")
@@ -51,20 +44,11 @@ class Contrastive(MetricCriterion):
     Args:
         margin: Distance beyond which another thing is far enough.
         hard_share: Share in (0, 1] of each template's negatives that count: the nearest.
-        compare, radius, inside, ignore, reduction: See `MetricCriterion`.
+        candidates: See `MetricCriterion`.
     """
 
-    def __init__(
-        self,
-        margin: float = 1.0,
-        hard_share: float = 1.0,
-        compare: str = "energy",
-        radius: float = 16.0,
-        inside: float | None = None,
-        ignore: float = 0.0,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(compare, radius, inside, ignore, reduction)
+    def __init__(self, margin: float = 1.0, hard_share: float = 1.0, **candidates: Any) -> None:
+        super().__init__(**candidates)
         if margin <= 0 or not 0 < hard_share <= 1:
             raise ConfigError(
                 f"contrastive has margin={margin:g}, hard_share={hard_share:g}; margin is above 0, the share in (0, 1]."
@@ -93,22 +77,14 @@ class Triplet(MetricCriterion):
         mining: semi-hard, hardest, or all (mean positive distance against every negative).
         margin: Distance to keep; 0 takes the smooth form.
         squared: Whether distances are squared first.
-        compare, radius, inside, ignore, reduction: See `MetricCriterion`. The distance on the energy is
+        candidates: See `MetricCriterion`. The distance on the energy is
             softplus(-logit).
     """
 
     def __init__(
-        self,
-        mining: str = "semi-hard",
-        margin: float = 0.3,
-        squared: bool = False,
-        compare: str = "energy",
-        radius: float = 16.0,
-        inside: float | None = None,
-        ignore: float = 0.0,
-        reduction: str = "mean",
+        self, mining: str = "semi-hard", margin: float = 0.3, squared: bool = False, **candidates: Any
     ) -> None:
-        super().__init__(compare, radius, inside, ignore, reduction)
+        super().__init__(**candidates)
         if mining not in TRIPLETS:
             raise ConfigError(f"The triplet mining {mining!r} is unknown; there are {', '.join(TRIPLETS)}.")
         if margin < 0:
@@ -149,7 +125,7 @@ class Triplet(MetricCriterion):
 
 
 @register("angular")
-class Angular(Criterion):
+class Angular(CellCriterion):
     """log(1 + sum over n of exp(4 tan^2(angle) (a + p)'n - 2 (1 + tan^2(angle)) a'p)) on unit vectors (Wang et al.
     2017, "Deep Metric Learning with Angular Loss", equation 8): a the template, p its target in the search, n ground
     cells of the search and targets of other tracks.
@@ -157,26 +133,17 @@ class Angular(Criterion):
     Args:
         angle: Upper bound of the angle at the negative, degrees in (0, 90); the paper takes 36 to 55.
         hard_share: Share in (0, 1] of each template's negatives that count: the largest terms.
-        radius, inside, ignore: Which cells are target (`LabelRule`).
-        reduction: See `Criterion`.
+        cells: See `CellCriterion`.
     """
 
-    def __init__(
-        self,
-        angle: float = 45.0,
-        hard_share: float = 1.0,
-        radius: float = 16.0,
-        inside: float | None = None,
-        ignore: float = 0.0,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(reduction)
+    def __init__(self, angle: float = 45.0, hard_share: float = 1.0, **cells: Any) -> None:
+        super().__init__(**cells)
         if not 0 < angle < 90 or not 0 < hard_share <= 1:
             raise ConfigError(
                 f"angular has angle={angle:g}, hard_share={hard_share:g}; the angle is in (0, 90) degrees, the share "
                 "in (0, 1]."
             )
-        self.rule, self.hard_share = LabelRule(radius, inside, ignore), hard_share
+        self.hard_share = hard_share
         self.tan2 = math.tan(math.radians(angle)) ** 2
 
     def terms(self, output: Match, batch: PairBatchLike) -> tuple[Tensor, Tensor]:
@@ -201,20 +168,11 @@ class Circle(MetricCriterion):
     Args:
         margin: m, the relaxation.
         gamma: g, the scale.
-        compare, radius, inside, ignore, reduction: See `MetricCriterion`.
+        candidates: See `MetricCriterion`.
     """
 
-    def __init__(
-        self,
-        margin: float = 0.25,
-        gamma: float = 64.0,
-        compare: str = "energy",
-        radius: float = 16.0,
-        inside: float | None = None,
-        ignore: float = 0.0,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(compare, radius, inside, ignore, reduction)
+    def __init__(self, margin: float = 0.25, gamma: float = 64.0, **candidates: Any) -> None:
+        super().__init__(**candidates)
         if gamma <= 0:
             raise ConfigError(f"The circle loss has gamma={gamma:g}; it must be above 0.")
         self.margin, self.gamma = margin, gamma

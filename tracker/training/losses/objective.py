@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from tracker.errors import ConfigError
+from tracker.files import suggest
 from tracker.training import distributed
 from tracker.training.config import TrainConfig
 from tracker.training.data.batch import Match, PairBatchLike
 from tracker.training.losses import box, distillation, focal, logistic, metric  # noqa: F401  (they register their losses)
-from tracker.training.losses.base import _LOSSES, Criterion
+from tracker.training.losses.base import _LOSSES, Criterion, options_of
 from tracker.training.losses.mining import PairMining
 
 
@@ -38,7 +37,7 @@ def build_loss(name: str, **options: Any) -> Criterion:
     known = loss_names()
     if name not in known:
         raise ConfigError(f"The loss {name!r} is unknown.{_hint(name, known)}")
-    accepted = list(inspect.signature(_LOSSES[name]).parameters)
+    accepted = list(options_of(_LOSSES[name]))
     for option in options:
         if option not in accepted:
             raise ConfigError(f"The loss {name!r} has no option {option!r}.{_hint(option, accepted)}")
@@ -49,8 +48,7 @@ def build_loss(name: str, **options: Any) -> Criterion:
 
 
 def _hint(word: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f" Did you mean {near[0]!r}?" if near else f" There are {', '.join(known)}."
+    return suggest(word, known, 0.5) or f" There are {', '.join(known)}."
 
 
 @dataclass(frozen=True)
