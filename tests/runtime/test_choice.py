@@ -159,15 +159,28 @@ def test_results_of_precisions_have_keys_of_their_own(model: LoadedModel, monkey
 
 def test_ranges_belong_to_their_weights(model: LoadedModel, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     ranges = load_ranges(model)
-    assert ranges and all(low < high for low, high in ranges.values())
+    assert ranges and all(low < high for low, high in ranges.limits.values())
+    assert all((scale > 0).all() and scale.max() == 1 for _, scale in ranges.frames.values())
     path = tmp_path / "own.safetensors"
     own = replace(model, path=path)
     save_ranges(tmp_path / "own.int8.json", own, ranges, {})
-    assert load_ranges(own) == ranges
+    again = load_ranges(own)
+    assert again and again.limits == ranges.limits and set(again.means) == set(ranges.means)
+    for one, other in ((again.means, ranges.means), (again.frames, ranges.frames)):
+        assert all(np.array_equal(one[name], other[name]) for name in other)
     other = replace(own, state={key: value + 1 for key, value in model.state.items()})
     with pytest.raises(WeightsError, match="other weights"):
         load_ranges(other)
-    for content in ("", "{}", '{"weights": "", "ranges": {"a": [1]}}', '{"weights": "", "ranges": {"a": [0, NaN]}}'):
+    for content in (
+        "",
+        "{}",
+        '{"weights": "", "ranges": {"a": [0, 1]}}',
+        '{"weights": "", "ranges": {"a": [1]}, "means": {}, "frames": {}}',
+        '{"weights": "", "ranges": {"a": [0, NaN]}, "means": {}, "frames": {}}',
+        '{"weights": "", "ranges": {}, "means": {"a": [[1]]}, "frames": {}}',
+        '{"weights": "", "ranges": {}, "means": {}, "frames": {"a": [[0], [0]]}}',
+        '{"weights": "", "ranges": {}, "means": {}, "frames": {"a": [0, 1]}}',
+    ):
         (tmp_path / "own.int8.json").write_text(content)
         with pytest.raises(WeightsError, match="calibrate anew"):
             load_ranges(own)
@@ -182,6 +195,20 @@ def test_the_grid_of_a_range_holds_zero() -> None:
         assert 0 <= grid.zero <= 255 and grid.scale > 0
         values = (np.arange(256) - grid.zero) * grid.scale
         assert 0 in values and values[0] <= min(low, 0) + grid.scale and values[-1] >= max(high, 0) - grid.scale
+
+
+def test_frames_of_channels_change_nothing_but_the_grid(model: LoadedModel) -> None:
+    """In a network without a single range, shifts and scales fold into the weights and out again."""
+    ranges = load_ranges(model)
+    assert ranges is not None
+    config, rng = model.config.model, np.random.default_rng(0)
+    search = rng.integers(0, 256, (1, 97, 97, 3), np.uint8)
+    sums = {layer: limits for layer, limits in ranges.limits.items() if layer.endswith(".sum")}
+    plain, framed = (OnnxEngine(config, model.state, ranges=r) for r in (None, replace(ranges, limits=sums)))
+    embedded = plain.embed_template([search[0, :49, :49]], np.array([[20, 20]], np.float32))
+    one, other = (engine.match(embedded, search) for engine in (plain, framed))
+    assert one.embedding is not None and other.embedding is not None
+    assert np.allclose(one.embedding, other.embedding, atol=1e-4) and np.allclose(one.score, other.score, atol=1e-3)
 
 
 def test_int8_answers_as_float32_does(model: LoadedModel) -> None:

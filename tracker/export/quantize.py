@@ -6,7 +6,7 @@ CPUs with int8 dot products (VNNI, AMX, ARM dotprod) only: without them float32 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 EXTREME = 1e-4
 """Share of a layer's values at either end that its range leaves out, in each crop."""
+CHANNEL_EXTREME = 5e-4
+"""The same of one channel, for its shift and scale."""
+LEAST_REACH = 0.02
+"""Least range of a channel, as a share of the widest of its map."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +90,11 @@ def shots(model: LoadedModel, sequences: Sequence[SequenceData], count: int, see
     return found[:count]
 
 
-def calibrate(model: LoadedModel, crops: Sequence[Shot]) -> dict[str, tuple[float, float]]:
-    """The range of each layer that takes int8, over all crops: in each the least and the largest value but for the
-    extreme 10^-4.
+def calibrate(model: LoadedModel, crops: Sequence[Shot]) -> Ranges:
+    """What int8 needs to know of a model's layers, over all crops.
+
+    Ranges go in each crop from the least to the largest value but for the extreme 10^-4; the channels of a block's
+    output are shifted and scaled to fill a range alike.
 
     Args:
         model: What to quantise.
@@ -106,16 +112,70 @@ def calibrate(model: LoadedModel, crops: Sequence[Shot]) -> dict[str, tuple[floa
     options.log_severity_level = 3
     graph = search_model(config, model.state, taps=True)
     session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    layers = [value.name for value in session.get_outputs() if value.name.startswith("backbone.")]
+    layers = [value.name for value in session.get_outputs() if value.name.startswith("backbone.stages.")]
+    layers = [layer for layer in layers if layer.count(".") > 2]  # the stem stays in float32
     if not layers:
         raise DeviceError(f"The backbone {config.backbone} has no int8 layers here; export it without --int8.")
-    ends: list[NDArray[np.float64]] = []
-    for shot in crops:
+
+    def outputs(shot: Shot) -> dict[str, NDArray[np.float32]]:
         embedding = engine.embed_template([shot.template], shot.target[None]).embedding
-        outputs = session.run(layers, {"search": shot.search[None], "embedding": embedding})
-        ends.append(np.array([np.quantile(output, [EXTREME, 1 - EXTREME]) for output in outputs]))
-    low, high = np.min([e[:, 0] for e in ends], axis=0), np.max([e[:, 1] for e in ends], axis=0)
-    return {layer: (float(lo), float(hi)) for layer, lo, hi in zip(layers, low, high, strict=True)}
+        values = session.run(layers, {"search": shot.search[None], "embedding": embedding})
+        return {layer: value[0].reshape(value.shape[1], -1) for layer, value in zip(layers, values, strict=True)}
+
+    seen = [{layer: _channels(layer, rows) for layer, rows in outputs(shot).items()} for shot in crops]
+    means = {layer: np.mean([one[layer][0] for one in seen], axis=0) for layer in layers}
+    ends = {
+        layer: np.stack([np.min([s[layer][1] for s in seen], axis=0), np.max([s[layer][2] for s in seen], axis=0)])
+        for layer in layers
+        if len(seen[0][layer]) > 1
+    }
+    frames = _frames(layers, ends)
+
+    def framed(layer: str, rows: NDArray[np.float32]) -> NDArray[np.float64]:
+        block, _, part = layer.rpartition(".")
+        if part not in ("project", "sum"):
+            return rows.astype(np.float64)
+        shift, scale = frames[block][:, :, None]
+        return (rows - (0.0 if part == "project" and f"{block}.sum" in layers else shift)) / scale
+
+    extremes = []
+    for shot in crops:
+        found = outputs(shot)
+        extremes.append([np.quantile(framed(layer, found[layer]), [EXTREME, 1 - EXTREME]) for layer in layers])
+    low, high = np.min(extremes, axis=0)[:, 0], np.max(extremes, axis=0)[:, 1]
+    limits = {layer: (float(lo), float(hi)) for layer, lo, hi in zip(layers, low, high, strict=True)}
+    return Ranges(limits, {layer: framed(layer, mean[:, None])[:, 0] for layer, mean in means.items()}, frames)
+
+
+def _channels(layer: str, rows: NDArray[np.float32]) -> list[NDArray[np.float64]]:
+    """(C,) mean of each channel, and of a block's output also the ends of its range."""
+    stats = [rows.mean(axis=1, dtype=np.float64)]
+    if layer.endswith((".project", ".sum")):
+        stats.extend(np.quantile(rows, [CHANNEL_EXTREME, 1 - CHANNEL_EXTREME], axis=1))
+    return stats
+
+
+def _frames(layers: Sequence[str], ends: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
+    """Block -> (2, C) shift and scale of its output's channels; blocks that are added up share them.
+
+    Args:
+        layers: In the order in which they run.
+        ends: Layer -> (2, C) lowest and highest value of each channel of its output.
+    """
+    chains: list[list[str]] = []
+    for layer in layers:
+        block, _, part = layer.rpartition(".")
+        if part == "project" and f"{block}.sum" not in layers:
+            chains.append([layer])
+        elif part == "sum":
+            chains[-1].append(layer)
+    frames = {}
+    for chain in chains:
+        low, high = np.min([ends[c][0] for c in chain], axis=0), np.max([ends[c][1] for c in chain], axis=0)
+        reach = np.maximum((high - low) / 2, LEAST_REACH * (high - low).max() / 2)
+        frame = np.stack([(low + high) / 2, reach / reach.max()])
+        frames.update({layer.rpartition(".")[0]: frame for layer in chain})
+    return frames
 
 
 def quantized(model: LoadedModel, ranges: Ranges) -> dict[str, bytes]:

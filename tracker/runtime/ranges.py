@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,10 +41,13 @@ def load_ranges(model: LoadedModel) -> Ranges | None:
         lambda why: WeightsError(f"{damaged} ({why}); calibrate anew with siamtrack export --int8, or remove the file.")
     ):
         stored = json.loads(path.read_text(encoding="utf-8"))
-        ranges = {str(layer): (float(low), float(high)) for layer, (low, high) in stored["ranges"].items()}
         digest = str(stored["weights"])
-        if not all(map(math.isfinite, (value for pair in ranges.values() for value in pair))):
-            raise ValueError("a range is not finite")
+        ranges = Ranges(
+            {str(layer): (float(low), float(high)) for layer, (low, high) in stored["ranges"].items()},
+            {str(layer): np.array(values, np.float64) for layer, values in stored["means"].items()},
+            {str(block): np.array(values, np.float64) for block, values in stored["frames"].items()},
+        )
+        _check(ranges)
     if digest != weights_digest(model):
         raise WeightsError(
             f"The int8 ranges {path} were calibrated on other weights; calibrate anew with "
@@ -79,9 +82,42 @@ def save_ranges(
         notes: How they were found.
         cost: What int8 costs in accuracy, or None where that was not measured.
     """
-    rounded = {layer: [float(f"{value:.6g}") for value in pair] for layer, pair in ranges.items()}
-    content = {"weights": weights_digest(model), "cost": cost, "notes": dict(notes), "ranges": rounded}
-    write_atomic(path, (json.dumps(content, indent=1) + "\n").encode())
+    content = {
+        "weights": weights_digest(model),
+        "cost": cost,
+        "notes": dict(notes),
+        "ranges": {layer: _rounded(pair) for layer, pair in ranges.limits.items()},
+        "means": {layer: _rounded(values) for layer, values in ranges.means.items()},
+        "frames": {block: [_rounded(row) for row in rows] for block, rows in ranges.frames.items()},
+    }
+    # A line for each entry: to be read and compared by eye, without thousands of lines.
+    parts = [
+        f" {json.dumps(key)}: "
+        + (
+            "{\n" + ",\n".join(f"  {json.dumps(k)}: {json.dumps(v)}" for k, v in value.items()) + "\n }"
+            if isinstance(value, dict) and key != "notes"
+            else json.dumps(value)
+        )
+        for key, value in content.items()
+    ]
+    write_atomic(path, ("{\n" + ",\n".join(parts) + "\n}\n").encode())
+
+
+def _rounded(values: Iterable[float]) -> list[float]:
+    return [float(f"{value:.6g}") for value in values]
+
+
+def _check(ranges: Ranges) -> None:
+    """Raises ValueError unless the numbers can be used."""
+    if not all(map(math.isfinite, (value for pair in ranges.limits.values() for value in pair))):
+        raise ValueError("a range is not finite")
+    if not all(mean.ndim == 1 and np.isfinite(mean).all() for mean in ranges.means.values()):
+        raise ValueError("a mean is not finite")
+    if not all(
+        frame.ndim == 2 and len(frame) == 2 and np.isfinite(frame).all() and (frame[1] > 0).all()
+        for frame in ranges.frames.values()
+    ):
+        raise ValueError("a frame is not a shift and a positive scale for each channel")
 
 
 def weights_digest(model: LoadedModel) -> str:

@@ -6,6 +6,7 @@ See `tracker.runtime.onnx.graphs`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,23 @@ from tracker.runtime.onnx.writer import Graph
 
 Array = NDArray[np.float32]
 State = Mapping[str, Array]
-Ranges = Mapping[str, tuple[float, float]]
-"""Layer -> lowest and highest value of its output."""
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """What calibration tells of a backbone: all that int8 needs beside the weights.
+
+    Attributes:
+        limits: Layer -> lowest and highest value of its output, in the frame of its block.
+        means: Layer -> (C,) mean of each channel of its output, in that frame.
+        frames: Block -> (2, C) shift and scale of each channel of its output: the graph holds (y - shift) / scale.
+    """
+
+    limits: Mapping[str, tuple[float, float]]
+    means: Mapping[str, Vector]
+    frames: Mapping[str, Vector]
+
 
 # Stride of the first block of each stage, the stem (2) left out: tracker.model.backbones.EfficientNetLite0.LAYOUT.
 LITE0_STRIDES = (1, 2, 2, 2, 1)
