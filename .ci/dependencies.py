@@ -179,17 +179,39 @@ class Trial:
         )
 
     def blame(self, failed: dict[str, str], demo: bool, paths: list[str]) -> list[str]:
-        """Packages with which, taken back to constraints.txt one at a time, what failed passes."""
-        out, before = [], pinned(self.version)
-        names = [name.split("::", 1)[1].split("[")[0] for name in failed]
-        for name, version in self.wanted.items():
-            if before.get(name, version) == version:
-                continue
-            run(self.python, "-m", "pip", "install", "-q", "--no-deps", f"{name}=={before[name]}", check=False)
-            again = self.tests(*paths, "-k", " or ".join(sorted(set(names)))) if failed else {}
-            if not (set(again) & set(failed)) and (demo or self.demo()):
-                out.append(f"{name}: {version} breaks it, {before[name]} does not")
-            run(self.python, "-m", "pip", "install", "-q", "--no-deps", f"{name}=={version}", check=False)
+        """Packages with which, taken back to constraints.txt one at a time, what failed passes.
+
+        Where none cures it alone there may be several: then all are taken back, and those are named that break it again
+        when they come one at a time.
+        """
+        before = pinned(self.version)
+        other = {k: (before[k], v) for k, v in self.wanted.items() if before.get(k, v) != v}
+        names = sorted({name.split("::", 1)[1].split("[")[0] for name in failed})
+
+        def install(versions: dict[str, str]) -> None:
+            words = [f"{name}=={version}" for name, version in versions.items()]
+            run(self.python, "-m", "pip", "install", "-q", "--no-deps", *words, check=False)
+
+        def works() -> bool:
+            again = self.tests(*paths, "-k", " or ".join(names)) if failed else {}
+            return not (set(again) & set(failed)) and (demo or self.demo())
+
+        out = []
+        for name, (old, new) in other.items():
+            install({name: old})
+            if works():
+                out.append(f"{name}: {new} breaks it, {old} does not")
+            install({name: new})
+        if out or not other:
+            return out
+        install({name: old for name, (old, _) in other.items()})
+        if works():
+            for name, (old, new) in other.items():
+                install({name: new})
+                if not works():
+                    out.append(f"{name}: {new} breaks it, {old} does not")
+                install({name: old})
+        install({name: new for name, (_, new) in other.items()})
         return out
 
 
@@ -225,7 +247,7 @@ def main() -> int:
         return 0
     what = f"{'the demo fails, ' * (not demo)}{len(failed)} tests fail: {', '.join(sorted(failed))}"
     print(f"{args.what} on Python {trial.version}: {what}")
-    print("\n".join(trial.blame(failed, demo, args.tests)) or "no package of constraints.txt alone is to blame")
+    print("\n".join(trial.blame(failed, demo, args.tests)) or "no package of constraints.txt is to blame")
     return 1
 
 

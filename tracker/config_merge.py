@@ -127,7 +127,9 @@ def merge(base: T, values: Mapping[str, Any], overrides: Sequence[str] = (), whe
             _check_key(key, known, old, where)
         check_sections(type(base), plain, said, where)
         try:
-            return typing.cast(T, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(base), given)))
+            schema = OmegaConf.structured(base)
+            _unlock(schema)
+            return typing.cast(T, OmegaConf.to_object(OmegaConf.merge(schema, given)))
         except ConfigError as error:
             raise ConfigError(f"In {where}: {error}") from None
         except OmegaConfBaseException as error:
@@ -140,6 +142,17 @@ def merge(base: T, values: Mapping[str, Any], overrides: Sequence[str] = (), whe
                 raise
             usual = functools.reduce(lambda section, part: getattr(section, part, None), key.split("."), base)
             raise ConfigError(wrong_kind(key, OmegaConf.select(given, key), kind, said, where, usual)) from None
+
+
+def _unlock(node: Any) -> None:
+    """Lets frozen dataclasses inside of others be merged into: OmegaConf 2.3 takes them for read-only, 2.4 doesn't."""
+    from omegaconf import OmegaConf
+
+    OmegaConf.set_readonly(node, False)
+    for key in node if OmegaConf.is_dict(node) else ():
+        child = node.get(key)
+        if OmegaConf.is_dict(child):
+            _unlock(child)
 
 
 def _override(values: Any, text: str, cls: type, where: str) -> str:

@@ -39,7 +39,8 @@ def video_stream(container: Any, name: str) -> Any:
     """
     if container.format.name == "tty":  # FFmpeg draws text files as a terminal would; nobody wants to track in that
         raise SourceError(f"Can't open {name}: it is text, not a video.")
-    videos = [s for s in container.streams.video if not int(getattr(s, "disposition", 0)) & COVER]
+    # A Flag, which is no number, in PyAV 15, and an IntFlag from 16 on.
+    videos = [s for s in container.streams.video if not getattr(s.disposition, "value", 0) & COVER]
     if not videos:
         others = (
             f"only a cover picture and {len(container.streams)} streams in all"
