@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import logging
 import subprocess
 import sys
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -171,6 +174,26 @@ def test_templates_that_are_matched_together_are_copied_once() -> None:
     both = engine.stack([one, two])
     assert engine.stack([one, two]) is both and engine.stack([two, one]) is not both
     assert np.array_equal(both.embedding, np.concatenate([one.embedding, two.embedding]))
+
+
+def test_what_was_stacked_goes_with_its_templates() -> None:
+    model = random_model("boxes cosine")
+    engine = OnnxEngine(model.config.model, model.state)
+    left: list[weakref.ref[Any]] = []
+    for seed in range(20):  # a tracker after another, as a program does that follows one thing and then the next
+        several = [
+            engine.embed_template(pictures(1, model.config.model.template_size, seed=seed + k), np.array([[30, 20]]))
+            for k in range(3)
+        ]
+        for count in range(1, 6):  # and several windows of one of them
+            left.append(weakref.ref(engine.stack(several[:1] * count)))
+        whole = engine.stack(several)
+        assert engine.stack(several) is whole and engine.stack(several[::-1]) is not whole
+        left += [weakref.ref(whole), *map(weakref.ref, several)]
+        assert sum(one() is not None for one in left) <= 8
+    del several, whole
+    gc.collect()
+    assert not any(one() is not None for one in left)
 
 
 def test_auto_takes_the_fastest_on_a_cpu_and_says_why(

@@ -3,22 +3,18 @@ own."""
 
 from __future__ import annotations
 
-import bisect
 import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Protocol
-
-import av
-import numpy as np
+from typing import Protocol
 
 from tracker.errors import ImageError, SourceError
 from tracker.media.images import IMAGE_SUFFIXES, read_image
 from tracker.media.sources.open import check_there, open_source
-from tracker.media.sources.video import VideoFileSource, frame_rate, turn
+from tracker.media.sources.seek import FrameSeeker
 from tracker.types import Image
 
 logger = logging.getLogger(__name__)
@@ -126,97 +122,48 @@ class ImageFrames(_Base):
 
 
 class VideoFrames(_Base):
-    """A video file. Its packets are read through once when it is opened (no decoding); after that a seek costs one
-    group of pictures.
+    """A video file, its frames numbered and turned as `tracker.media` reads them; a seek costs one group of pictures.
 
     Args:
         path: The file.
 
     Raises:
-        SourceError: It can't be opened, or has no time stamps to seek by (such files are read from the start instead).
+        SourceError: It can't be opened.
     """
 
     def __init__(self, path: str) -> None:
         super().__init__()
-        with VideoFileSource(Path(path)) as check:  # the same sentences for files that aren't videos
-            self.width, self.height, self.rate = check.info.width, check.info.height, check.info.frame_rate
-        self.path = path
-        self._container: Any = av.open(path)
-        self._stream: Any = self._container.streams.video[0]
-        self._stream.thread_type = "AUTO"
-        self.rate = self.rate or frame_rate(self._stream)
-        stamps: list[int] = []
-        keys: list[int] = []
-        self._sought = self._container.format.name != "avi"
-        for packet in self._container.demux(self._stream):
-            if packet.size and not packet.is_discard:
-                if packet.pts is None:
-                    self._sought = False
-                stamps.append(packet.pts if packet.pts is not None else len(stamps))
-                if packet.is_keyframe and packet.pts is not None:
-                    keys.append(packet.pts)
-        self._stamps = sorted(stamps)
-        self._keys = sorted(bisect.bisect_left(self._stamps, k) for k in keys)
+        self._video = FrameSeeker(Path(path))
+        info = self._video.info
+        self.path, self.width, self.height, self.rate = path, info.width, info.height, info.frame_rate
         self._reader: Iterator[tuple[int, Image]] | None = None
         self._next = 0
-        self._turn: Any = None
-        self._turn_known = False
 
     def __len__(self) -> int:
-        return len(self._stamps)
+        return len(self._video)
 
     def _decode(self, index: int) -> Image:
-        key = self._keys[max(bisect.bisect_right(self._keys, index) - 1, 0)] if self._keys else 0
         ahead = index - self._next
-        if self._reader is None or ahead < 0 or (ahead > NEAR and key > self._next):
-            self._reader = self._from(index)
-        try:
-            for number, image in self._reader:
-                self._next = number + 1
-                if number == index:
-                    return image
-                if index - number <= NEAR // 4:
-                    self._keep(number, image)
-                if number > index:
-                    break
-        except (av.FFmpegError, OSError) as error:
-            self._reader = None
-            raise SourceError(
-                f"{self.path} failed at frame {index}: {getattr(error, 'strerror', None) or error}."
-            ) from None
+        if self._reader is None or ahead < 0 or (ahead > NEAR and self._video.is_nearer(index, self._next)):
+            self._reader = self._video.frames(index, NEAR // 4)
+        for number, image in self._reader:
+            self._next = number + 1
+            if number == index:
+                return image
+            if index - number <= NEAR // 4:
+                self._keep(number, image)
+            if number > index:
+                break
         self._reader = None
         raise SourceError(
             f"{self.path} has no picture for frame {index}: the data is damaged there; leave that frame out."
         )
 
-    def _from(self, index: int) -> Iterator[tuple[int, Image]]:
-        """Decoded frames from the key frame before `index` on, with their numbers."""
-        if not self._sought:
-            self._container.close()
-            with VideoFileSource(Path(self.path)) as source:
-                for frame in source:
-                    yield frame.index, frame.image
-            return
-        self._container.seek(self._stamps[index], stream=self._stream, backward=True)
-        for frame in self._container.decode(self._stream):
-            if frame.pts is None:
-                continue
-            number = bisect.bisect_left(self._stamps, frame.pts)
-            if number >= len(self._stamps) or self._stamps[number] != frame.pts or number < index - NEAR // 4:
-                continue
-            yield number, self._image(frame)
-
-    def _image(self, frame: Any) -> Image:
-        image: Any = np.ascontiguousarray(frame.to_ndarray(format="bgr24"))
-        if not self._turn_known:
-            self._turn, self._turn_known = turn(frame), True
-        return self._turn(image) if self._turn else image
-
     def close(self) -> None:
         """Close the file."""
         super().close()
         self._reader = None
-        self._container.close()
+        self._video.close()
 
 
 def open_frames(spec: str | Path) -> Frames:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,12 +33,43 @@ class OnnxTemplates:
     embedding: Array
 
 
-@lru_cache(maxsize=64)
-def _stacked(templates: tuple[OnnxTemplates, ...]) -> OnnxTemplates:
-    """The same targets are matched together frame after frame: their matrices are copied into one once."""
-    return OnnxTemplates(
-        np.concatenate([t.features for t in templates]), np.concatenate([t.embedding for t in templates])
-    )
+class _Stacks:
+    """The same targets are matched together frame after frame: their matrices are copied into one once.
+
+    What is kept goes with the first of the targets, so that no target outlives its tracker here.
+    """
+
+    EACH = 2
+    """Stacks that are kept with a target: with its neighbours, and of several windows in the search for a lost one."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: weakref.WeakKeyDictionary[OnnxTemplates, list[_Stack]] = weakref.WeakKeyDictionary()
+
+    def __call__(self, templates: Sequence[OnnxTemplates]) -> OnnxTemplates:
+        first = templates[0]
+        if len(templates) == 1:
+            return first
+        with self._lock:
+            for stack in self._kept.get(first, ()):
+                if len(stack.parts) == len(templates) and all(
+                    part() is t for part, t in zip(stack.parts, templates, strict=True)
+                ):
+                    return stack.whole
+        whole = OnnxTemplates(
+            np.concatenate([t.features for t in templates]), np.concatenate([t.embedding for t in templates])
+        )
+        with self._lock:
+            kept = self._kept.setdefault(first, [])
+            kept.append(_Stack([weakref.ref(t) for t in templates], whole))
+            del kept[: -self.EACH]
+        return whole
+
+
+@dataclass(frozen=True)
+class _Stack:
+    parts: list[weakref.ref[OnnxTemplates]]
+    whole: OnnxTemplates
 
 
 class OnnxEngine(Engine):
@@ -99,6 +130,7 @@ class OnnxEngine(Engine):
         self._models.update(models or {})
         self._sessions: dict[str | int, Session] = {}
         self._making = threading.Lock()
+        self._stacks = _Stacks()
         self._twin: OnnxEngine | None = None
         self._compile()
 
@@ -130,7 +162,7 @@ class OnnxEngine(Engine):
         return Response(*out) if len(out) > 1 else Response(out[0], None)
 
     def stack(self, templates: Sequence[OnnxTemplates]) -> OnnxTemplates:
-        return _stacked(tuple(templates))
+        return self._stacks(templates)
 
     def to_host(self, templates: OnnxTemplates) -> Array:
         return templates.features

@@ -118,6 +118,14 @@ class VideoFileSource(SourceBase):
         """FFmpeg's name of the container."""
         return str(self._container.format.name)
 
+    def count(self) -> int:
+        """How many frames the file has: decodes what is left, without making pictures of it."""
+        try:
+            while True:
+                self._advance()
+        except (StopIteration, *_FAULTS):
+            return self._index + 1
+
     def _begin(self, start: int) -> None:
         stream: Any = self._stream
         self._rate = frame_rate(stream)
