@@ -13,6 +13,7 @@ import pytest
 from tests.media.clips import number_of, numbered, write_clip
 from tests.media.test_containers import ODD, damage
 from tracker.annotate.frames import open_frames
+from tracker.errors import SourceError
 from tracker.media.sources.open import open_source
 from tracker.media.sources.seek import FrameSeeker
 
@@ -121,3 +122,14 @@ def test_annotation_sees_what_tracking_sees(tmp_path: Path, name: str) -> None:
     assert [k for k, _ in frames.walk(55, 35)] == list(range(55, 34, -1))
     assert all(np.array_equal(image, expected[k]) for k, image in frames.walk(55, 35))
     frames.close()
+
+
+def test_names_as_elsewhere(tmp_path: Path) -> None:
+    clip = make(tmp_path / "a:b é.mkv", {}, 5)
+    (tmp_path / "7").write_bytes(clip.read_bytes())
+    for spec in (clip, clip.as_uri(), f"file://localhost{clip.as_posix()}", tmp_path / "7"):
+        frames = open_frames(spec)
+        assert len(frames) == 5 and number_of(frames[3]) == 3
+        frames.close()
+    with pytest.raises(SourceError, match="live"):
+        open_frames("0")

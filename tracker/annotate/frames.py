@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Protocol
 
 from tracker.errors import ImageError, SourceError
-from tracker.media.images import IMAGE_SUFFIXES, read_image
-from tracker.media.sources.open import check_there, open_source
+from tracker.media.addresses import check_path, local, parse
+from tracker.media.images import read_image
+from tracker.media.sources.images import is_picture
+from tracker.media.sources.open import open_source
 from tracker.media.sources.seek import FrameSeeker
 from tracker.types import Image
 
@@ -172,11 +174,11 @@ def open_frames(spec: str | Path) -> Frames:
     Raises:
         SourceError: It can't be opened; cameras and streams have no frames to go back to.
     """
-    text = str(spec).strip().removeprefix("file://")
-    if text.isdigit() or "://" in text:
+    kind, text = parse(spec)
+    if kind != "path":
         raise SourceError(f"{text} is live, and can't be annotated: it has no frames to go back to; record it first.")
-    check_there(text)
-    path = Path(text).expanduser()
-    if path.is_file() and path.suffix.lower() not in IMAGE_SUFFIXES:
+    check_path(text)
+    path = local(text)
+    if path.is_file() and not is_picture(path):
         return VideoFrames(str(path))
     return ImageFrames(text)
