@@ -111,6 +111,11 @@ def test_a_run_is_not_overwritten_and_goes_on(trained: tuple[Path, Path], capsys
         (["search", "HOSTILE", "PICTURE"], "is no gallery"),
         (["test", "match-omniglot"], "tested on what"),
         (["calibrate", "match-omniglot"], "calibrated on what"),
+        (
+            ["train", "match-objects", "data.root=.", "data.sources=PAIRS"],
+            "line 3: the picture gone.png does not exist",
+        ),
+        (["test", "match-omniglot", "--protocol", "verification", "--path", "nothing.csv"], "nothing.csv"),
     ],
 )
 def test_a_bad_request_is_one_sentence(
@@ -121,9 +126,11 @@ def test_a_bad_request_is_one_sentence(
     cv2.imwrite("a.png", shape(0, 0))
     Path("empty").mkdir()
     Path("hostile.npz").write_bytes(b"PK\x03\x04 nothing good")
+    Path("pairs.csv").write_text("a,b,label\na.png,a.png,1\na.png,gone.png,0\n")
     swap = {"PICTURE": "a.png", "EMPTY": "empty", "HOSTILE": "hostile.npz"}
+    pairs = "data.sources=[{kind: pairs, path: pairs.csv}]"
     try:
-        code = run(match.main, [swap.get(word, word) for word in words])
+        code = run(match.main, [pairs if "PAIRS" in word else swap.get(word, word) for word in words])
     except SystemExit as error:
         code = int(str(error.code))
     text = capsys.readouterr().err

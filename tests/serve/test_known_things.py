@@ -16,7 +16,7 @@ from tracker.geometry import iou
 from tracker.matching.gallery import Gallery
 from tracker.matching.inputs import Region
 from tracker.matching.matcher import Matcher
-from tracker.matching.search import view_for_search
+from tracker.matching.search_views import view_for_search
 from tracker.serve.check import check_target
 from tracker.serve.config import TargetConfig
 from tracker.serve.config_file import parse_target

@@ -49,7 +49,7 @@ def enrol(argv: Sequence[str] | None = None) -> int:
     if args.text:
         count = gallery.add(args.name, args.text)
     else:
-        from tracker.matching.search import items_and_views
+        from tracker.matching.search_views import items_and_views
 
         items, views = items_and_views(gallery.matcher, files, args.box)
         count = gallery.add(args.name, items, views)

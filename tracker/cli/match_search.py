@@ -45,6 +45,13 @@ def search(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--tracker", default="siamtrack-s", metavar="NAME|FILE", help="video: what searches and follows"
     )
+    parser.add_argument(
+        "--windows",
+        type=whole_number(0),
+        default=8,
+        metavar="N",
+        help="video: windows that are searched in a frame while something is missing; 0: the whole frame at all sizes",
+    )
     parser.add_argument("--max-frames", type=whole_number(1), metavar="N", help="video: stop after so many frames")
     parser.add_argument("--save", type=Path, metavar="OUT.mp4", help="video: write it with the things drawn")
     parser.add_argument(
@@ -114,7 +121,7 @@ def _video(args: argparse.Namespace, gallery: Any) -> int:
     from tracker.tracking.tracker import SiamTracker
 
     tracker = SiamTracker.from_pretrained(args.tracker, args.device)
-    finder = VideoSearch(gallery, tracker, args.far, args.threshold)
+    finder = VideoSearch(gallery, tracker, args.far, args.threshold, windows=args.windows)
     seen: dict[str, list[int]] = {thing: [] for thing in gallery.things}
     count, reason = 0, ""
     with ExitStack() as stack:

@@ -53,6 +53,8 @@ class TestConfig(Checked, section="test"):
         scenes: search: composed videos, each {present: [clip, clip], absent: [clip, ...]}.
         skip: search: frames of each clip that are passed over, so that what was enrolled has moved.
         far, threshold: search: false-accept rate, or the least similarity instead of it (0: none).
+        views: search: pictures of each thing in the gallery, spread over the frames before `skip`.
+        windows: search: windows that are searched in a frame (`search.VideoSearch`).
         more: tracks: further folders of clips.
         groups: tracks: clips of the same class, by its name.
         pairs: tracks: of each kind (genuine, other class, same class) in one round.
@@ -81,6 +83,8 @@ class TestConfig(Checked, section="test"):
     skip: int = 20
     far: float = 0.01
     threshold: float = 0.0
+    views: int = 1
+    windows: int = 8
 
 
 def measure(embed: Embed, compare: Compare, test: TestConfig, config: MatchConfig) -> dict[str, float]:

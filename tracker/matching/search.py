@@ -1,9 +1,9 @@
 """Known things found in pictures and in videos: in a video each is looked for, and followed from where it is found.
 
-The tracker proposes places (`MultiTracker.expect`: it searches the whole frame for what it knows, at several sizes);
-the gallery
+The network proposes places (`tracker.matching.proposals`: windows over the whole frame, at several sizes); the gallery
 decides: what was found must be more like this thing than like any other, and alike enough for the chosen false-accept
-rate. A thing that is followed is looked at again every few frames, and given up when it is no longer itself.
+rate, in the mean of some frames. A thing that is followed is looked at again every few frames, and given up when it is
+no longer itself.
 """
 
 from __future__ import annotations
@@ -11,68 +11,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.crops import Crop, context_side, mean_colour
 from tracker.errors import ConfigError
-from tracker.files import suggest
-from tracker.geometry import check_box
+from tracker.geometry import iou
 from tracker.matching.gallery import Gallery
-from tracker.matching.gallery_file import GalleryError, View
+from tracker.matching.gallery_file import GalleryError
 from tracker.matching.hits import Hit
-from tracker.matching.inputs import Region, open_picture
+from tracker.matching.inputs import Region
+from tracker.matching.proposals import SAME, Proposals
+from tracker.matching.search_views import known_target
 from tracker.tracking.multi import MultiTracker
-from tracker.tracking.template_memory import KnownTarget, TemplateView
-from tracker.tracking.tracker import fingerprint
 from tracker.types import Frame, Image, Track
 
 if TYPE_CHECKING:
-    from tracker.matching.matcher import Matcher
-    from tracker.tracking.template_memory import KnownTarget
     from tracker.tracking.tracker import SiamTracker
-
-TEMPLATE, CONTEXT = 129, 0.5
-"""Size of the stored template crops and the margin around the thing, as the shipped trackers use them."""
-FILLED = 4
-"""A thing that fills its picture is first looked for at this part of a frame's height."""
-
-
-def view_for_search(image: Image, box: Sequence[float] | None = None) -> View:
-    """A picture of a thing as a video search needs it.
-
-    Args:
-        image: BGR uint8.
-        box: x, y, w, h of the thing; None: it fills the picture.
-
-    Raises:
-        BoxError: The box can't be used.
-    """
-    height, width = image.shape[:2]
-    x, y, w, h = (
-        (0.0, 0.0, float(width), float(height)) if box is None else (float(v) for v in check_box(box, width, height))
-    )
-    crop = Crop.around(np.array([x + w / 2, y + h / 2]), context_side(w, h, CONTEXT), TEMPLATE)
-    frame = (FILLED * width, FILLED * height) if box is None else (width, height)
-    return View(crop.cut(image, mean_colour(image)), (w * crop.scale, h * crop.scale), (w, h), frame)
-
-
-def items_and_views(
-    matcher: Matcher | None, files: Sequence[Path], box: Sequence[float] | None
-) -> tuple[list[Any], list[View | None]]:
-    """What `Gallery.add` takes of picture files.
-
-    Raises:
-        ConfigError: The matcher reads texts.
-        SourceError, BoxError: A picture or the box can't be used.
-    """
-    if matcher is not None and matcher.modality != "image":
-        raise ConfigError(f"The model {matcher.name} reads texts; give them by --text.")
-    images = [open_picture(file) for file in files]
-    views: list[View | None] = [view_for_search(image, box) for image in images]
-    return [image if box is None else Region(image, (box[0], box[1], box[2], box[3])) for image in images], views
 
 
 @dataclass(frozen=True)
@@ -92,8 +48,35 @@ class Found:
     probability: float | None
 
 
+@dataclass
+class _Following:
+    """A thing that is followed, or a place that may be it.
+
+    Attributes:
+        number: Of the target in the tracker.
+        strength: Of the place where it began (`VideoSearch.SURE`).
+        looks: Similarity to itself and to the most alike other thing, of each look until it was sure.
+        sure: Similarity and probability of the last good look; None: it is not reported yet.
+        looked: Frame of the last look.
+        failed: Looks in a row that failed since it was sure.
+        hidden: Frames in a row in which the tracker did not see it.
+    """
+
+    number: int
+    strength: float
+    looks: list[tuple[float, float]]
+    looked: int
+    sure: tuple[float, float | None] | None = None
+    failed: int = 0
+    hidden: int = 0
+
+
 class VideoSearch:
     """Looks for all things of a gallery in a video, and follows those that are there.
+
+    A place comes from the tracker's network (`tracker.matching.proposals`), and the gallery judges it: at once, and as
+    the tracker follows it from there. The mean of these looks makes it the thing; where that speaks less than clearly,
+    only after the whole frame was searched at all sizes and nothing better was found.
 
     Args:
         gallery: With views (`siamtrack match enrol` stores them) and a matcher.
@@ -102,14 +85,25 @@ class VideoSearch:
         threshold: Least similarity instead of the one that the calibration gives for `far`.
         margin: How much more a place must be like its thing than like any other of the gallery.
         every: Frames between two looks at a thing that is followed.
+        windows: Windows that are searched in a frame, as long as something is missing; 0: as many as cover it at all
+            sizes.
 
     Raises:
         GalleryError: The gallery is empty or has no views.
         ConfigError: It has neither calibration nor threshold.
     """
 
-    LOOKS = 2
-    """Looks in a row that a followed thing may fail."""
+    LOOKS = 3
+    """Looks that make a place the thing, in as many frames; and looks in a row that a followed thing must not fail."""
+    LEAST, SURE = 0.06, 0.12
+    """Strength of a place, the response of the network times the lead in similarity over all other things: from where
+    on it is followed, and from where on it needs no comparison with the rest of the frame."""
+    LEAD = 0.5
+    """Lead of a place at most: a place that could not be strong enough with that is not judged."""
+    BEST = 3
+    """Places of a thing in a frame that the gallery judges."""
+    PATIENCE = 15
+    """Frames for which the tracker alone looks for what it lost."""
 
     def __init__(
         self,
@@ -117,8 +111,9 @@ class VideoSearch:
         tracker: SiamTracker,
         far: float = 0.01,
         threshold: float | None = None,
-        margin: float = 0.05,
+        margin: float = 0.12,
         every: int = 10,
+        windows: int = 8,
     ) -> None:
         if not len(gallery):
             raise GalleryError("The gallery is empty; enrol a thing first.")
@@ -140,94 +135,102 @@ class VideoSearch:
             threshold = gallery.calibration.threshold(far)
         self.gallery, self.tracker, self.threshold, self.margin, self.every = gallery, tracker, threshold, margin, every
         self.multi = MultiTracker(tracker)
-        self._known = {thing: known_target(gallery, thing, tracker) for thing in gallery.things}
-        self._ids: dict[int, str] = {}
-        self._sure: dict[str, tuple[float, float | None]] = {}
-        self._failed: dict[str, int] = {}
-        self._looked: dict[str, int] = {}
+        known = {thing: known_target(gallery, thing, tracker) for thing in gallery.things}
+        self.proposals = Proposals(tracker.observer, known, windows)
+        self._followed: dict[str, _Following] = {}
+        self._since = dict.fromkeys(gallery.things, 0)
 
     def update(self, frame: Frame) -> list[Found]:
         """The things that are in the next frame, in the order of the gallery."""
-        if not self._ids:
-            for thing in self.gallery.things:
-                self._expect(thing, frame.image)
+        tracks = {
+            track.target_id: track
+            for track in self.multi.update(frame.image, index=frame.index, timestamp=frame.timestamp)
+        }
         found = []
-        for track in self.multi.update(frame.image, index=frame.index, timestamp=frame.timestamp):
-            thing = self._ids[track.target_id]
-            if not track.visible:
-                self._sure.pop(thing, None)
-                continue
-            if (thing not in self._sure or frame.index - self._looked[thing] >= self.every) and not self._look(
-                thing, track, frame
-            ):
-                self._expect(thing, frame.image, track.target_id)
-                continue
-            similarity, probability = self._sure[thing]
-            number = self.gallery.things.index(thing)
-            found.append(Found(thing, replace(track, target_id=number), similarity, probability))
+        for thing in [name for name in self.gallery.things if name in self._followed]:
+            one = self._followed[thing]
+            track = tracks[one.number]
+            if not self._goes_on(thing, one, track, frame):
+                self._drop(thing)
+                if one.sure is not None:
+                    self._since[thing] = self.proposals.passes
+            elif track.visible and one.sure is not None:
+                number = self.gallery.things.index(thing)
+                found.append(Found(thing, replace(track, target_id=number), *one.sure))
+        followed = [one.number for one in self._followed.values() if one.sure is not None]
+        self._propose(frame, [tracks[k].box for k in followed if tracks[k].visible])
         return found
 
-    def _look(self, thing: str, track: Track, frame: Frame) -> bool:
-        """Whether what is followed is (still) the thing."""
-        box = tuple(float(v) for v in track.box)
-        (hits,) = self.gallery.search([Region(frame.image, (box[0], box[1], box[2], box[3]))], len(self.gallery.things))
-        own = next(hit for hit in hits if hit.name == thing)
-        other = max((hit.similarity for hit in hits if hit.name != thing), default=-np.inf)
-        self._looked[thing] = frame.index
-        known = thing in self._sure
+    def _drop(self, thing: str) -> None:
+        self.multi.drop(self._followed.pop(thing).number)
+
+    def _goes_on(self, thing: str, one: _Following, track: Track, frame: Frame) -> bool:
+        """Whether what is followed is, or may be, the thing."""
+        if not track.visible:
+            one.hidden += 1
+            return one.sure is not None and one.hidden <= self.PATIENCE
+        back, one.hidden = one.hidden > 0, 0
+        pause = self.every if one.sure is not None else 1 if len(one.looks) < self.LOOKS else self.every // 2
+        if not back and frame.index - one.looked < pause:
+            return True
+        ((own, other, probability),) = self._judge(thing, [track.box], frame.image)
+        one.looked = frame.index
+        if one.sure is None:
+            one.looks.append((own, other))
+            mean, rest = np.mean(one.looks, axis=0)
+            if mean < self.threshold or mean < rest + self.margin:
+                return False
+            searched = self.proposals.passes > self._since[thing] or one.strength >= self.SURE
+            if len(one.looks) >= self.LOOKS and searched:
+                one.sure = (own, probability)
+            return True
         # What is followed already may change its look; what is new must be clearly itself.
-        good = own.similarity >= self.threshold and own.similarity >= other + (0 if known else self.margin)
-        if good:
-            self._sure[thing], self._failed[thing] = (own.similarity, own.probability), 0
+        if own >= self.threshold and own >= other:
+            one.sure, one.failed = (own, probability), 0
             return True
-        self._failed[thing] = self._failed.get(thing, 0) + 1
-        if known and self._failed[thing] < self.LOOKS:
-            return True
-        self._sure.pop(thing, None)
-        return False
+        one.failed += 1
+        return one.failed < self.LOOKS
 
-    def _expect(self, thing: str, image: Image, old: int | None = None) -> None:
-        """Looks for a thing (again)."""
-        if old is not None:
-            self.multi.drop(old)
-            del self._ids[old]
-        self._ids[self.multi.expect(image, self._known[thing])] = thing
-        self._failed[thing] = 0
+    def _propose(self, frame: Frame, taken: list[NDArray[np.float64]]) -> None:
+        """Begins to follow the best place of each thing that is not sure yet, if the gallery takes it for that."""
+        sure = {thing for thing, one in self._followed.items() if one.sure is not None}
+        places = self.proposals.next(frame.image, [t for t in self.gallery.things if t not in sure])
+        for thing in dict.fromkeys(place.thing for place in places):
+            old = self._followed.get(thing)
+            best, looks = old.strength if old is not None else self.LEAST, (0.0, 0.0)
+            free = [
+                p
+                for p in places
+                if p.thing == thing
+                and p.response * self.LEAD > best
+                and (not taken or float(iou(np.array(taken), p.box[None]).max()) < SAME)
+            ][: self.BEST]
+            chosen = None
+            for place, (own, other, _) in zip(
+                free, self._judge(thing, [p.box for p in free], frame.image), strict=True
+            ):
+                strength = place.response * (own - other)
+                if own >= self.threshold and own >= other + self.margin and strength > best:
+                    chosen, best, looks = place, strength, (own, other)
+            if chosen is not None:
+                if old is not None:
+                    self._drop(thing)
+                self._followed[thing] = _Following(self.multi.add(frame.image, chosen.box), best, [looks], frame.index)
+                taken.append(chosen.box)
 
-
-def known_target(gallery: Gallery, thing: str, tracker: SiamTracker) -> KnownTarget:
-    """A thing as a known target of a tracker: at most four of its views, the first included.
-
-    Args:
-        gallery: It needs no matcher.
-        thing: Its name there.
-        tracker: What will look for it.
-
-    Raises:
-        GalleryError: There is no such thing, or the gallery has no pictures of it.
-    """
-    if thing not in gallery.things:
-        raise GalleryError(
-            f"There is no {thing!r} in the gallery "
-            f"({', '.join(gallery.things) or 'it is empty'}).{suggest(thing, gallery.things)}"
-        )
-    shown = [v for v, name in zip(gallery.views, gallery.names, strict=True) if name == thing and v is not None]
-    if not shown:
-        raise GalleryError(f"The gallery has no pictures of {thing} to look for in a video; enrol from picture files.")
-    observer = tracker.observer
-    chosen = [shown[int(k)] for k in np.unique(np.linspace(0, len(shown) - 1, 4).round())]
-    n = observer.sizes[0]
-    views = [
-        TemplateView(_sized(v.picture, n), np.array(v.target, np.float32) * n / v.picture.shape[0]) for v in chosen
-    ]
-    size = np.array(chosen[0].size, np.float64)
-    return KnownTarget(views, observer.bank(views).host, size, chosen[0].frame, fingerprint(tracker.model))
-
-
-def _sized(picture: NDArray[np.uint8], n: int) -> NDArray[np.uint8]:
-    import cv2
-
-    return picture if picture.shape[0] == n else np.asarray(cv2.resize(picture, (n, n)), np.uint8)
+    def _judge(
+        self, thing: str, boxes: Sequence[NDArray[np.float64]], image: Image
+    ) -> list[tuple[float, float, float | None]]:
+        """For each place its similarity to the thing and to the most alike other one, and the probability."""
+        if not boxes:
+            return []
+        regions = [Region(image, (float(x), float(y), float(w), float(h))) for x, y, w, h in boxes]
+        out = []
+        for hits in self.gallery.search(regions, len(self.gallery.things)):
+            own = next(hit for hit in hits if hit.name == thing)
+            other = max((hit.similarity for hit in hits if hit.name != thing), default=-1.0)
+            out.append((own.similarity, other, own.probability))
+        return out
 
 
 def search_video(frames: Iterable[Frame], search: VideoSearch) -> Iterator[tuple[Frame, list[Found]]]:

@@ -17,7 +17,8 @@ from tracker.files import suggest
 from tracker.geometry import iou
 from tracker.matching.gallery import Gallery
 from tracker.matching.inputs import Region, open_picture
-from tracker.matching.search import VideoSearch, view_for_search
+from tracker.matching.search import VideoSearch
+from tracker.matching.search_views import view_for_search
 from tracker.matching.track_pairs import read_clips
 from tracker.types import Frame, Image
 
@@ -54,7 +55,7 @@ def measure_search(matcher: Matcher, tracker: SiamTracker, test: TestConfig, roo
         matcher: Of the gallery.
         tracker: What searches and follows.
         test: `path` and `more` of the clips, `scenes` (present: two clips, absent: the other things of the gallery),
-            `frames`, `skip`, `threshold` (0: what the calibration gives for `far`), `far`.
+            `frames`, `skip`, `threshold` (0: what the calibration gives for `far`), `far`, `views`, `windows`.
         root: What paths are relative to.
 
     Returns:
@@ -108,14 +109,15 @@ def run_scene(
     absent: Sequence[AnnotatedTrack],
     test: TestConfig,
 ) -> SceneResult:
-    """One composed video, searched with a gallery of all its things, each enrolled by one box in the first frame of
-    its clip."""
+    """One composed video, searched with a gallery of all its things, each enrolled by boxes in the first frames of its
+    clip."""
     gallery = Gallery(matcher)
     for clip in (*present, *absent):
-        first = int(clip.present[0])
-        image, box = open_picture(clip.frames[first]), tuple(float(v) for v in clip.boxes[first])
-        gallery.add(clip.name, [Region(image, (box[0], box[1], box[2], box[3]))], [view_for_search(image, box)])
-    finder = VideoSearch(gallery, tracker, far=test.far, threshold=test.threshold or None)
+        enrolled = np.array([k for k in clip.present if k < max(test.skip, 1)] or clip.present[:1])
+        for k in enrolled[np.unique(np.linspace(0, len(enrolled) - 1, test.views).round().astype(int))]:
+            image, box = open_picture(clip.frames[k]), tuple(float(v) for v in clip.boxes[k])
+            gallery.add(clip.name, [Region(image, (box[0], box[1], box[2], box[3]))], [view_for_search(image, box)])
+    finder = VideoSearch(gallery, tracker, far=test.far, threshold=test.threshold or None, windows=test.windows)
     right = {clip.name: np.zeros(test.frames, bool) for clip in present}
     wrong = {clip.name: np.zeros(test.frames, bool) for clip in (*present, *absent)}
     for k in range(test.frames):

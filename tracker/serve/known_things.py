@@ -112,7 +112,7 @@ class Galleries:
             SiamTrackError: As `check_thing`, or the model behind the gallery can't be loaded.
         """
         from tracker.matching.matcher import Matcher
-        from tracker.matching.search import known_target
+        from tracker.matching.search_views import known_target
 
         gallery, thing, threshold = check_thing(name, config)
         key = (str(Path(str(config.gallery)).resolve()), thing, threshold)

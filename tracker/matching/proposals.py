@@ -1,0 +1,172 @@
+"""Places in a frame where known things may be: windows of a pyramid, each matched with all things at once.
+
+The network embeds a window once, whatever it is compared with, so looking for five things costs little more than
+looking for one. A thing may be larger or smaller than in its pictures: it is looked for at the sizes around two
+guesses, the same share of the frame and the same number of pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.crops import Crop, mean_colour
+from tracker.geometry import iou
+from tracker.runtime.base import Response
+from tracker.tracking.decode import sigmoid, weigh_boxes
+from tracker.tracking.observation import clean
+from tracker.tracking.observer import Observer
+from tracker.tracking.redetection_search import FEW, tiles
+from tracker.tracking.template_memory import KnownTarget
+from tracker.types import Image
+
+STEP = 1.4
+"""Factor between two levels of the pyramid."""
+REACH = 1.5
+"""How much larger than the larger guess, or smaller than the smaller one, a thing may be."""
+PEAKS = 2
+"""Places of a thing in one window at most."""
+LEAST = 0.05
+"""Response below which a place is not worth a look."""
+SAME = 0.4
+"""Intersection over union from which on two places are one."""
+FLAT = 8
+"""Gray levels between the darkest and the brightest pixel of a window with nothing in it: bars beside a picture."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A place where a thing may be.
+
+    Attributes:
+        thing: Its name.
+        box: (4,) x, y, w, h in frame pixels, inside the frame.
+        response: Of the network, 0 to 1.
+    """
+
+    thing: str
+    box: NDArray[np.float64]
+    response: float
+
+
+class Proposals:
+    """Goes through the windows of a pyramid over the frames, so many in a frame, and begins again.
+
+    Args:
+        observer: Of a tracker.
+        known: What is looked for, by name.
+        windows: In a frame at most; 0: the whole pyramid.
+
+    Attributes:
+        passes: How many times the whole pyramid was gone through.
+    """
+
+    def __init__(self, observer: Observer, known: Mapping[str, KnownTarget], windows: int) -> None:
+        self._observer, self._windows = observer, windows
+        self._host = {name: target.embeddings for name, target in known.items()}
+        self._sizes = {name: np.asarray(target.size, np.float64) for name, target in known.items()}
+        self._heights = {name: target.frame[1] for name, target in known.items()}
+        self._queue: list[tuple[Crop, float]] = []
+        self._wanted: frozenset[str] = frozenset()
+        self.passes = 0
+
+    def next(self, image: Image, wanted: Iterable[str]) -> list[Proposal]:
+        """Places in the windows of this frame, of each thing the best first and no two the same.
+
+        Args:
+            image: BGR uint8.
+            wanted: Names of the things to look for.
+        """
+        names = frozenset(wanted)
+        if not names:
+            return []
+        if names - self._wanted or not self._queue:  # what is missing from now on is looked for at all sizes
+            self._queue = self.pyramid(image.shape[1], image.shape[0], names)
+        self._wanted = names
+        fill, count = mean_colour(image), 0
+        found: list[Proposal] = []
+        while self._queue and (count < self._windows or not self._windows):
+            crop, side = self._queue.pop(0)
+            there = [name for name in sorted(names) if self._fits(name, side, image.shape[0])]
+            if there and not _flat(crop, image):
+                found += self._look(crop, side, there, image, fill)
+                count += 1
+        self.passes += not self._queue
+        best: list[Proposal] = []
+        for one in sorted(found, key=lambda p: -p.response):
+            mine = [p.box for p in best if p.thing == one.thing]
+            if not mine or float(iou(np.array(mine), one.box[None]).max()) < SAME:
+                best.append(one)
+        return best
+
+    def pyramid(self, width: int, height: int, names: Iterable[str]) -> list[tuple[Crop, float]]:
+        """All windows for these things in a frame of that size, those of the sizes that are guessed first, with the
+        side of a template window at their level."""
+        ranges = [self._range(name, height) for name in names]
+        guesses = np.log(np.array(ranges) * (REACH, 1 / REACH)).ravel()
+        low, high = min(r[0] for r in ranges), max(r[1] for r in ranges)
+        centre, sizes = np.array([width / 2, height / 2]), (self._observer.sizes[0], self._observer.window)
+        out: list[tuple[Crop, float]] = []
+        levels = high / STEP ** np.arange(int(np.ceil(np.log(high / low) / np.log(STEP) - 1e-9)) + 1)
+        for side in sorted(levels, key=lambda s: (np.abs(guesses - np.log(s)).min() > np.log(STEP) / 2, -s)):
+            if any(r[0] / np.sqrt(STEP) <= side <= r[1] * np.sqrt(STEP) for r in ranges):
+                out += [(crop, float(side)) for crop in tiles(centre, float(side), (width, height), *sizes, FEW)]
+        return out
+
+    def _range(self, name: str, height: int) -> tuple[float, float]:
+        """Sides of template windows around the thing that come into question in a frame of that height."""
+        side = self._observer.side(self._sizes[name])
+        guesses = (side, side * height / max(self._heights[name], 1))
+        return min(guesses) / REACH, max(guesses) * REACH
+
+    def _fits(self, name: str, side: float, height: int) -> bool:
+        low, high = self._range(name, height)
+        return bool(low / np.sqrt(STEP) <= side <= high * np.sqrt(STEP))
+
+    def _look(self, crop: Crop, side: float, names: list[str], image: Image, fill: tuple[float, ...]) -> list[Proposal]:
+        templates = self._observer.engine.from_host(np.concatenate([self._host[name] for name in names]))
+        response = clean(self._observer.engine.match(templates, [crop.cut(image, fill)]))
+        out, at = [], 0
+        for name in names:
+            count = len(self._host[name])
+            out += self._peaks(name, crop, side, response[at : at + count], image)
+            at += count
+        return out
+
+    def _peaks(self, name: str, crop: Crop, side: float, response: Response, image: Image) -> list[Proposal]:
+        """The best places of a thing in the responses of its views to one window."""
+        expected = self._sizes[name] * side / self._observer.side(self._sizes[name]) * crop.scale
+        score, config = response.score.max(axis=0), self._observer.config
+        if response.boxes is None:  # the classic head: of the usual size
+            value = sigmoid(score)
+            rows, columns = (np.arange(n) - (n - 1) / 2 for n in value.shape)
+            x, y = np.meshgrid(
+                crop.size / 2 + columns * self._observer.stride, crop.size / 2 + rows * self._observer.stride
+            )
+            boxes = np.stack([x - expected[0] / 2, y - expected[1] / 2, x + expected[0] / 2, y + expected[1] / 2])
+        else:
+            boxes = response.boxes[int(response.score.max(axis=(1, 2)).argmax())].astype(np.float64)
+            usual = (float(expected[0]), float(expected[1]))
+            value = weigh_boxes(score, boxes.astype(np.float32), usual, config).weighted.copy()
+        extent, out = np.array([image.shape[1], image.shape[0]]), []
+        for _ in range(PEAKS):
+            row, column = divmod(int(value.argmax()), value.shape[1])
+            if value[row, column] < LEAST:
+                break
+            corners = boxes[:, row, column].reshape(2, 2) / crop.scale + (crop.left, crop.top)
+            corner, opposite = np.clip(corners, 0, extent)
+            if min(opposite - corner) >= config.min_size:
+                out.append(Proposal(name, np.concatenate([corner, opposite - corner]), float(value[row, column])))
+            value[max(0, row - 2) : row + 3, max(0, column - 2) : column + 3] = 0
+        return out
+
+
+def _flat(crop: Crop, image: Image) -> bool:
+    """Whether there is nothing in a window."""
+    left, top = max(int(crop.left), 0), max(int(crop.top), 0)
+    side = int(np.ceil(crop.size / crop.scale))
+    part = image[top : int(crop.top) + side : 2, left : int(crop.left) + side : 2]
+    return part.size == 0 or int(part.max()) - int(part.min()) < FLAT
