@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.crops import Crop, mean_colour
+from tracker.crops import Colour, Crop, mean_colour
 from tracker.geometry import iou
 from tracker.runtime.base import Response
 from tracker.tracking.decode import sigmoid, weigh_boxes
@@ -126,7 +126,7 @@ class Proposals:
         low, high = self._range(name, height)
         return bool(low / np.sqrt(STEP) <= side <= high * np.sqrt(STEP))
 
-    def _look(self, crop: Crop, side: float, names: list[str], image: Image, fill: tuple[float, ...]) -> list[Proposal]:
+    def _look(self, crop: Crop, side: float, names: list[str], image: Image, fill: Colour) -> list[Proposal]:
         templates = self._observer.engine.from_host(np.concatenate([self._host[name] for name in names]))
         response = clean(self._observer.engine.match(templates, [crop.cut(image, fill)]))
         out, at = [], 0
