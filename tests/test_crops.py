@@ -97,7 +97,9 @@ def test_the_warp_is_opencvs_within_a_grey_level(x: float, y: float, side: float
     matrix = np.array([[1 / crop.scale, 0, crop.left + shift], [0, 1 / crop.scale, crop.top + shift]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     whole = cv2.warpAffine(image, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=fill)
-    assert np.abs(crop._warp(image, 0, 0, fill).astype(int) - whole).max() <= 1
+    # Before OpenCV 5 the peer rounds places to a 32nd of a pixel, which is up to 8 levels at an edge from black to white.
+    within = 1 if int(cv2.__version__.split(".")[0]) >= 5 else 9
+    assert np.abs(crop._warp(image, 0, 0, fill).astype(int) - whole).max() <= within
 
 
 def test_a_view_is_written_to_as_well() -> None:
