@@ -48,8 +48,8 @@ def test_a_number_is_a_place_in_a_list(recipe: Path) -> None:
         ("model.head=", "'model.head=' gives no value; write a text behind it"),
         ("tracking=4", "says 4, and tracking must be a section of keys and values"),
         (
-            "tracking.confidence=[1,x]",
-            r"says (\[1, )?'x'\]?, and tracking.calibration.confidence(\[1\])? must be a (list|number)",  # OmegaConf 2.4, 2.3
+            "tracking.confidence=[1,x]",  # OmegaConf 2.4 names the list, 2.3 the place in it
+            r"says (\[1, )?'x'\]?, and tracking.calibration.confidence(\[1\])? must be a (list|number)",
         ),
         ("tracking.scales", "not of the form key=value"),
     ],

@@ -28,6 +28,10 @@ def test_the_centre_is_in_the_middle(x: float, y: float, side: float, size: int)
     assert (left + width / 2, top + height / 2) == pytest.approx((size / 2, size / 2), abs=1e-3)
 
 
+LEVELS = 1 if int(cv2.__version__.split(".")[0]) >= 5 else 16
+"""Of grey, by which OpenCV's warp may differ: before version 5 it rounds places to a 32nd of a pixel on both axes."""
+
+
 @settings(deadline=None, max_examples=25)
 @given(st.integers(-60, 300), st.integers(-60, 200), st.integers(20, 120))
 def test_a_crop_at_scale_one_is_the_pixels_themselves(left: int, top: int, size: int) -> None:
@@ -62,7 +66,7 @@ def test_the_pixels_near_a_window_are_all_that_it_needs(left: float, top: float,
     whole = cv2.warpAffine(
         image, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=(10, 20, 30)
     )
-    assert np.abs(crop.cut(image, (10.0, 20.0, 30.0)).astype(int) - whole).max() <= 2
+    assert np.abs(crop.cut(image, (10.0, 20.0, 30.0)).astype(int) - whole).max() <= LEVELS + 1
 
 
 def test_out_is_written_to() -> None:
@@ -97,9 +101,7 @@ def test_the_warp_is_opencvs_within_a_grey_level(x: float, y: float, side: float
     matrix = np.array([[1 / crop.scale, 0, crop.left + shift], [0, 1 / crop.scale, crop.top + shift]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     whole = cv2.warpAffine(image, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=fill)
-    # Before OpenCV 5 the peer rounds places to a 32nd of a pixel, which is up to 8 levels at an edge from black to white.
-    within = 1 if int(cv2.__version__.split(".")[0]) >= 5 else 9
-    assert np.abs(crop._warp(image, 0, 0, fill).astype(int) - whole).max() <= within
+    assert np.abs(crop._warp(image, 0, 0, fill).astype(int) - whole).max() <= LEVELS
 
 
 def test_a_view_is_written_to_as_well() -> None:
