@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tracker.datasets.annotation_text import has_area
 from tracker.datasets.base import Dataset, SequenceData
 from tracker.errors import SourceError
 from tracker.evaluation.specs import RunTracker, TrackerSpec, digest
 from tracker.metrics import result_files
+from tracker.metrics.one_pass import Step, follow, step
 from tracker.metrics.result_store import load_result, record_path, save_result
 from tracker.metrics.results import FAILURE, INIT, SKIPPED, TRACKED, SequenceResult
 from tracker.metrics.vot import RESTART, region_overlap
-from tracker.types import Box, Image
+from tracker.types import Image
 
 logger = logging.getLogger(__name__)
 
@@ -78,12 +78,11 @@ def _one_pass(tracker: RunTracker, sequence: SequenceData, out: _Recorder) -> No
     Frames before it (VOT, target not shown) are passed over.
     """
     start = int(np.argmax(has_area(sequence.truth)))
-    for k, image in out.frames(sequence):
-        if k == start:
-            out.timed(lambda image=image: tracker.init(image, sequence.init))  # type: ignore[misc]
-            out.boxes[k] = sequence.init
-        elif k > start:
-            out.track(tracker, image)
+    for one in follow(tracker, (image for _, image in out.frames(sequence)), sequence.init, start):
+        if one.index == start:
+            out.boxes[start], out.times[start] = sequence.init, one.seconds
+        else:
+            out.record(tracker, one)
 
 
 def _supervised(tracker: RunTracker, sequence: SequenceData, out: _Recorder) -> None:
@@ -101,11 +100,10 @@ def _supervised(tracker: RunTracker, sequence: SequenceData, out: _Recorder) -> 
         if k < start:
             out.codes[k] = SKIPPED
         elif k == start:
-            box = sequence.truth[k]
-            out.timed(lambda image=image, box=box: tracker.init(image, box))  # type: ignore[misc]
+            out.times[k] = step(tracker, image, k, sequence.truth[k]).seconds
             out.codes[k] = INIT
         else:
-            out.track(tracker, image)
+            out.record(tracker, step(tracker, image, k))
             out.codes[k] = TRACKED
             if shown[k] and region_overlap(out.boxes[k], regions[k], out.size) <= 0:
                 out.boxes[k] = np.nan
@@ -141,23 +139,15 @@ class _Recorder:
                 self.size = (image.shape[1], image.shape[0])
             yield k, image
 
-    def timed(self, call: Callable[[], object]) -> object:
-        """Run one call of the tracker on the clock of the present frame."""
-        begin = time.perf_counter()
-        value = call()
-        self.times[self.frame] = time.perf_counter() - begin
-        return value
-
-    def track(self, tracker: RunTracker, image: Image) -> None:
-        """One update; its box, score and state are recorded."""
-        value = self.timed(lambda: tracker.update(image))
-        box: NDArray[np.float64] | Box = np.asarray(getattr(value, "box", value), dtype=np.float64).reshape(-1)
+    def record(self, tracker: RunTracker, one: Step) -> None:
+        """Box, score, state and time of a frame."""
+        k = one.index
+        self.times[k] = one.seconds
+        box = np.asarray(one.box, dtype=np.float64).reshape(-1)
         if box.shape != (4,) or not np.isfinite(box).all():
             raise ValueError(f"the tracker gave {box.tolist()}, which isn't a box of four finite numbers")
-        k = self.frame
-        self.boxes[k] = box
-        self.scores[k] = float(getattr(value, "score", np.nan))
-        self.lost[k] = not getattr(value, "visible", True) or bool(getattr(tracker, "lost", False))
+        self.boxes[k], self.scores[k] = box, one.score
+        self.lost[k] = not one.visible or bool(getattr(tracker, "lost", False))
 
     def result(self) -> SequenceResult:
         """The record. Boxes and times are rounded as the interchange files are, so that both give the same numbers."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,6 +24,50 @@ class OnePassTracker(Protocol):
 
 
 @dataclass(frozen=True)
+class Step:
+    """What a tracker gave in one frame.
+
+    Attributes:
+        index: Of the frame.
+        box: xywh in pixels, as the tracker gave it; in the first frame the one that it was given.
+        score: Its confidence; NaN where it gives none.
+        visible: Whether the box is reported (False: LOST).
+        seconds: That the call took.
+    """
+
+    index: int
+    box: Any
+    score: float
+    visible: bool
+    seconds: float
+
+
+def step(tracker: OnePassTracker, image: Image, index: int, box: ArrayLike | None = None) -> Step:
+    """One call of a tracker, on the clock: `init` with a box, `update` without one."""
+    begin = time.perf_counter()
+    if box is not None:
+        tracker.init(image, box)
+        return Step(index, box, 1.0, True, time.perf_counter() - begin)
+    track = tracker.update(image)
+    seconds = time.perf_counter() - begin
+    score, visible = float(getattr(track, "score", np.nan)), bool(getattr(track, "visible", True))
+    return Step(index, getattr(track, "box", track), score, visible, seconds)
+
+
+def follow(tracker: OnePassTracker, images: Iterable[Image], box: ArrayLike, start: int = 0) -> Iterator[Step]:
+    """Follows a target through a sequence: the box initialises, nothing is corrected afterwards.
+
+    Args:
+        tracker: Its `init` and `update` are called.
+        images: The frames, BGR uint8 H x W x 3.
+        box: (4,) xywh of the target in the frame `start`; those before it are passed over.
+    """
+    for k, image in enumerate(images):
+        if k >= start:
+            yield step(tracker, image, k, box if k == start else None)
+
+
+@dataclass(frozen=True)
 class OnePass:
     """What a tracker gave, frame by frame; the first row is the box that it was given.
 
@@ -40,21 +85,19 @@ class OnePass:
 
 
 def run_one_pass(tracker: OnePassTracker, images: Iterable[Image], box: ArrayLike) -> OnePass:
-    """Follows a target through a sequence.
+    """What a tracker gives on a whole sequence, at least one frame; arguments as of `follow`."""
+    size = [(0, 0)]
 
-    Args:
-        tracker: Its `init` and `update` are called.
-        images: The frames, BGR uint8 H x W x 3, at least one.
-        box: (4,) xywh of the target in the first of them.
-    """
-    boxes, scores, visible, size = [np.asarray(box, np.float64)], [1.0], [True], (0, 0)
-    for k, image in enumerate(images):
-        if k == 0:
-            size = (image.shape[1], image.shape[0])
-            tracker.init(image, box)
-            continue
-        track = tracker.update(image)
-        boxes.append(track.box)
-        scores.append(float(getattr(track, "score", np.nan)))
-        visible.append(bool(getattr(track, "visible", True)))
-    return OnePass(np.array(boxes, np.float64), np.array(scores), np.array(visible, np.bool_), size)
+    def measured() -> Iterator[Image]:
+        for k, image in enumerate(images):
+            if k == 0:
+                size[0] = (image.shape[1], image.shape[0])
+            yield image
+
+    steps = list(follow(tracker, measured(), np.asarray(box, np.float64)))
+    return OnePass(
+        np.array([one.box for one in steps], np.float64),
+        np.array([one.score for one in steps]),
+        np.array([one.visible for one in steps], np.bool_),
+        size[0],
+    )
