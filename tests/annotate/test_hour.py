@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from tests.annotate import readers
-from tests.annotate.test_browser import ROOT, Page, Tool, pytestmark  # noqa: F401
+from tests.annotate.browsing import ROOT, Page, Tool
+from tests.annotate.test_browser import pytestmark  # noqa: F401
 from tracker.annotate import Project
 from tracker.annotate.formats import FORMATS
 from tracker.geometry import iou

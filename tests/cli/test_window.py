@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import shutil
 import socket
 import subprocess
@@ -13,11 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import pytest
 
 from tests.cli.helpers import ROOT, environment, tiny_model, write_video
 from tests.conftest import moving_square
+from tests.displays import xvfb
 
 pytestmark = [pytest.mark.display, pytest.mark.slow]
 PATIENCE = 120.0
@@ -26,21 +25,8 @@ PATIENCE = 120.0
 
 @pytest.fixture
 def display() -> Iterator[str]:
-    if shutil.which("Xvfb") is None or shutil.which("xdotool") is None:
-        pytest.skip("needs Xvfb and xdotool")
-    row = next((line for line in cv2.getBuildInformation().splitlines() if line.strip().startswith("GUI:")), "NONE")
-    if "NONE" in row:
-        pytest.skip("this OpenCV is built without windows")
-    read, write = os.pipe()
-    server = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(write), "-screen", "0", "1024x768x24"], pass_fds=[write], stderr=subprocess.DEVNULL
-    )
-    os.close(write)
-    with os.fdopen(read) as pipe:
-        number = pipe.readline().strip()
-    yield f":{number}"
-    server.terminate()
-    server.wait()
+    with xvfb("1024x768") as name:
+        yield name
 
 
 class User:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.evaluation.test_runner import tool
+from tests.evaluation.test_runner_tool import tool
 from tests.evaluation.trees import got10k_tree
 from tracker.datasets.registry import load_dataset
 from tracker.errors import OutputError

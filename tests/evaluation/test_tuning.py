@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,8 +29,6 @@ from tracker.evaluation.tuning.report import config_yaml, write_tuning
 from tracker.evaluation.tuning.search import open_study, run_search
 from tracker.evaluation.tuning.workers import FrameCache, Pool, SequenceScore, score_sequence
 from tracker.metrics.bootstrap import gap_interval, mean_interval
-
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "tune.py"
 
 
 @dataclass(frozen=True)
@@ -281,76 +276,3 @@ def test_score_leaves_the_first_frame_out(sequences: tuple[SequenceData, ...]) -
     assert perfect == SequenceScore("seq-00", pytest.approx(1.0), pytest.approx(20 / 21))
     far = score_sequence(Drifting, TrackingConfig(window_influence=0.0), sequences[0])
     assert far.ao == 0.0
-
-
-def run_tool(*args: object, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, str(TOOL), *map(str, args)], capture_output=True, text=True, env=env, timeout=timeout
-    )
-
-
-@pytest.mark.parametrize(
-    ("args", "sentence"),
-    [
-        (["--dataset", "otb100", "--root", "."], "for testing"),
-        (["--dataset", "got10k", "--root", ".", "--subset", "test"], "for testing"),
-        (["--dataset", "lasot", "--root", "."], "for testing"),
-        (["--dataset", "folder", "--root", ".", "--output", "x.json"], "must end in .yaml"),
-        (["--dataset", "folder", "--root", ".", "--search", "size_lr=0.9:0.1"], "not below"),
-        (["--dataset", "folder", "--root", ".", "--holdout", "1.5"], "not a share"),
-        (["--dataset", "folder", "--root", ".", "--group", "("], "not a regular expression"),
-    ],
-)
-def test_requests_that_are_refused(args: list[str], sentence: str) -> None:
-    done = run_tool(*args)
-    assert done.returncode == 2 and sentence in done.stderr and "Traceback" not in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
-
-
-@pytest.mark.slow
-def test_the_tool_tunes_a_real_model(tmp_path: Path) -> None:
-    from tracker.config import Config
-    from tracker.model.checkpoint import save_model
-    from tracker.model.matcher import Matcher
-    from tracker.model_config import ModelConfig
-
-    make_sequences(tmp_path / "clips", 4, frames=2)
-    config = Config(
-        name="tiny",
-        model=ModelConfig(
-            backbone="siamfc-alexnet", neck_channels=0, head="classic", energy="dot", template_size=127, search_size=191
-        ),
-    )
-    save_model(tmp_path / "tiny.safetensors", Matcher(config.model), config)
-    common = [
-        "--dataset",
-        "folder",
-        "--root",
-        tmp_path / "clips",
-        "--model",
-        tmp_path / "tiny.safetensors",
-        "--device",
-        "cpu",
-        "--engine",
-        "torch",
-    ]
-    common += [
-        "--output",
-        tmp_path / "tuned.yaml",
-        "--search",
-        "size_lr=0.1:1",
-        "--holdout-sequences",
-        "seq-03",
-        "--workers",
-        1,
-    ]
-    done = run_tool(*common, "--trials", 1)
-    assert done.returncode == 0, done.stderr
-    assert "trial   0" in done.stdout and "WARNING" in done.stdout
-    again = run_tool(*common, "--trials", 2)
-    assert again.returncode == 2 and "exists" in again.stderr
-    assert load_config(tmp_path / "tuned.yaml").tracking.size_lr == config.tracking.size_lr, (
-        "trial 0 is the start itself"
-    )
-    assert json.loads((tmp_path / "tuned.json").read_text())["trials"][0]["number"] == 0

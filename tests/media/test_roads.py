@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-import http.server
-import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -48,19 +45,6 @@ CLIPS: dict[str, Callable[[Path], Path]] = {
     "turned": lambda path: write_clip(path, [textured(k) for k in range(COUNT)], rotate=90),
     "upside down": lambda path: write_clip(path, [textured(k) for k in range(COUNT)], rotate=180),
 }
-
-
-@pytest.fixture
-def web(tmp_path: Path) -> Iterator[str]:
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(tmp_path)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
 
 
 def result_of(sequence: SequenceData) -> SequenceResult:

@@ -4,8 +4,6 @@ starting."""
 from __future__ import annotations
 
 import contextlib
-import functools
-import http.server
 import socket
 import threading
 import time
@@ -31,19 +29,6 @@ N = 60
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "FIRST_WAIT", 0.05)
     monkeypatch.setattr(live, "LONGEST_WAIT", 0.2)
-
-
-@pytest.fixture
-def web(tmp_path: Path) -> Iterator[str]:
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(tmp_path)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.displays import xvfb
 from tracker.media.window import LARGEST, BoxDrawer, fitting_scale
 
 ROOT = Path(__file__).parents[2]
@@ -113,21 +113,8 @@ with Window("draw here") as window:
 
 @pytest.fixture
 def display() -> Iterator[str]:
-    if shutil.which("Xvfb") is None or shutil.which("xdotool") is None:
-        pytest.skip("needs Xvfb and xdotool")
-    row = next((line for line in cv2.getBuildInformation().splitlines() if line.strip().startswith("GUI:")), "NONE")
-    if "NONE" in row:
-        pytest.skip("this OpenCV is built without windows")
-    read, write = os.pipe()
-    server = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(write), "-screen", "0", "800x600x24"], pass_fds=[write], stderr=subprocess.DEVNULL
-    )
-    os.close(write)
-    with os.fdopen(read) as pipe:
-        number = pipe.readline().strip()
-    yield f":{number}"
-    server.terminate()
-    server.wait()
+    with xvfb("800x600") as name:
+        yield name
 
 
 class Session:

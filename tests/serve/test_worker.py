@@ -16,24 +16,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
-from tests.cli.helpers import tiny_model, write_video
-from tests.conftest import moving_square
-from tests.runtime.models import random_model
+from tests.cli.helpers import write_video
 from tests.tracking.standin import ground, pixel_tracker, put, thing
 from tracker.geometry import iou
 from tracker.media.sources.open import open_source
-from tracker.runtime.select import build_engine
-from tracker.serve.batching import observe_many
 from tracker.serve.config import BatchConfig, LimitsConfig
 from tracker.serve.messages import pack, unpack
 from tracker.serve.plan import Plan
-from tracker.serve.targets import StreamTargets
 from tracker.serve.worker import Worker
-from tracker.settings import changed
 from tracker.tracking.multi import MultiTracker
-from tracker.tracking.tracker import SiamTracker
 
 
 def pictures(frames: int = 12, seed: int = 1, gone_from: int = 10_000) -> list[np.ndarray]:
@@ -148,36 +140,6 @@ def test_settings_of_the_batch_change_no_result(clips: Path, plan: dict[str, Any
     assert of() == of(**plan)
 
 
-def test_a_look_for_many_streams_is_the_look_for_each() -> None:
-    tracker = pixel_tracker()
-    first, second = [pictures(2, seed) for seed in (3, 4)]
-    a, b = [StreamTargets(tracker, "weights") for _ in range(2)]
-    for name, box in BOXES.items():
-        a.start(name, first[0], box)
-    b.start("one", second[0], BOXES["one"])
-    jobs = [(list(a.targets.values()), first[1]), (list(b.targets.values()), second[1])]
-    together = observe_many(tracker.observer, jobs, 64)
-    for (targets, frame), observed in zip(jobs, together, strict=True):
-        for got, wanted in zip(
-            observed.observations, tracker.observer.observe(targets, frame).observations, strict=True
-        ):
-            np.testing.assert_array_equal(got.found.logits, wanted.found.logits)
-            assert got.score == wanted.score
-
-
-def test_one_network_call_takes_windows_of_several_streams() -> None:
-    tracker = pixel_tracker()
-    streams = []
-    for seed in (3, 4, 5):
-        images = pictures(2, seed)
-        targets = StreamTargets(tracker, "weights")
-        targets.start("one", images[0], BOXES["one"])
-        streams.append((list(targets.targets.values()), images[1]))
-    tracker.engine.calls.clear()  # type: ignore[attr-defined]
-    observe_many(tracker.observer, streams, 64)
-    assert tracker.engine.calls[0] == (3, 3)  # type: ignore[attr-defined]
-
-
 @pytest.mark.parametrize("action", ["drop", "restart", "search"])
 def test_what_becomes_of_a_lost_target(clips: Path, action: str) -> None:
     with running() as worker:
@@ -269,11 +231,13 @@ def test_detections_of_a_file_start_targets(clips: Path, tmp_path: Path) -> None
     assert [[t["id"] for t in line["targets"]] for line in (got[0], got[2])] == [["d0"], ["d0", "d1"]]
 
 
-def test_detections_of_an_endpoint_start_targets(clips: Path) -> None:
+@contextmanager
+def detector(answer: Callable[[bytes], bytes]) -> Iterator[dict[str, Any]]:
+    """The settings of a stream whose boxes come from an HTTP endpoint that answers a picture so."""
+
     class Detector(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            assert self.rfile.read(int(self.headers["Content-Length"]))[:2] == b"\xff\xd8"
-            body = json.dumps({"boxes": [[60, 90, 28, 28, 0.9], [0, 0, 5, 5, 0.1]]}).encode()
+            body = answer(self.rfile.read(int(self.headers["Content-Length"])))
             self.send_response(200)
             self.end_headers()
             self.wfile.write(body)
@@ -284,39 +248,28 @@ def test_detections_of_an_endpoint_start_targets(clips: Path) -> None:
     server = HTTPServer(("127.0.0.1", 0), Detector)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        with running() as worker:
-            url = f"http://127.0.0.1:{server.server_port}/"
-            add(worker, "s", clips / "gone.mp4", detections={"url": url, "every": 0.01}, live="yes")
-            messages = until(worker, lambda kind, values: kind == "results")
+        yield {"detections": {"url": f"http://127.0.0.1:{server.server_port}/", "every": 0.01}, "live": "yes"}
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_detections_of_an_endpoint_start_targets(clips: Path) -> None:
+    def answer(picture: bytes) -> bytes:
+        assert picture[:2] == b"\xff\xd8"
+        return json.dumps({"boxes": [[60, 90, 28, 28, 0.9], [0, 0, 5, 5, 0.1]]}).encode()
+
+    with detector(answer) as settings, running() as worker:
+        add(worker, "s", clips / "gone.mp4", **settings)
+        messages = until(worker, lambda kind, values: kind == "results")
     assert [t["id"] for t in results(messages, "s")[0]["targets"]] == ["d0"]
 
 
 def test_a_detector_that_does_not_answer_is_named_and_asked_again(clips: Path) -> None:
     answers = iter([b"nonsense", b'{"boxes": [[1, 2]]}'])
-
-    class Detector(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(next(answers, b'{"boxes": [[60, 90, 28, 28]]}'))
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Detector)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        with running() as worker:
-            url = f"http://127.0.0.1:{server.server_port}/"
-            add(worker, "s", clips / "gone.mp4", detections={"url": url, "every": 0.01}, live="yes")
-            messages = until(worker, lambda kind, values: kind == "results")
-    finally:
-        server.shutdown()
-        server.server_close()
+    with detector(lambda _: next(answers, b'{"boxes": [[60, 90, 28, 28]]}')) as settings, running() as worker:
+        add(worker, "s", clips / "gone.mp4", **settings)
+        messages = until(worker, lambda kind, values: kind == "results")
     told = [values["text"] for kind, values, _ in messages if values.get("about") == "detections"]
     assert "gave no boxes" in told[0] and told[-1] == "detections: answers again"
 
@@ -328,59 +281,3 @@ def test_a_picture_can_be_asked_for(clips: Path) -> None:
         worker.handle(pack("picture", {"stream": "s", "number": 7}))
         *_, (_, values, parts) = until(worker, lambda kind, values: kind == "picture")
     assert values["number"] == 7 and parts["jpeg"][:2] == b"\xff\xd8"
-
-
-def test_saved_targets_of_other_weights_are_embedded_anew(caplog: pytest.LogCaptureFixture) -> None:
-    image = pictures(1)[0]
-    before = StreamTargets(pixel_tracker(), "weights")
-    before.start("one", image, BOXES["one"])
-    numbers, views = before.save("one")
-    after = StreamTargets(pixel_tracker(), "others")
-    target = after.targets[after.restore("one", numbers, views)]
-    assert target.box.tolist() == BOXES["one"] and "other weights" in caplog.text
-
-
-def test_what_a_target_has_learnt_goes_on_after_a_restart() -> None:
-    """Its online filter and its motion; the other weights' filter is not taken, since it reads other features."""
-    model = random_model("boxes cosine")
-    tracker = SiamTracker(
-        model, build_engine(model, "cpu", "torch"), changed(model.config.tracking, {"states.sure_score": 0.0})
-    )
-    frames, boxes = moving_square(10)
-    before = StreamTargets(tracker, "weights")
-    number = before.start("one", frames[0], boxes[0])
-    for k, image in enumerate(frames[1:]):
-        before.follow(image, tracker.observer.observe(before.predict(image), image), k + 1, None)
-    old = before.targets[number]
-    saved = before.save("one")
-    targets = StreamTargets(tracker, "weights")
-    new = targets.targets[targets.restore("one", *saved)]
-    assert old.filter is not None and new.filter is not None
-    assert np.array_equal(old.filter.weights, new.filter.weights)
-    assert np.array_equal(old.motion.apparent, new.motion.apparent) and np.abs(old.motion.apparent).max() > 0
-    assert len(saved[1]) < 400_000, "it is sent every two seconds"
-    others = StreamTargets(tracker, "others")
-    assert others.targets[others.restore("one", *saved)].filter is None
-
-
-def test_the_engine_of_a_gpu_gets_few_sizes_of_batch(tmp_path: Path) -> None:
-    """By its twin on the CPU: batches are filled up to powers of two, and each target gets what it would get alone."""
-    from tracker.model.checkpoint import load_model
-    from tracker.runtime.cuda_engine import CudaEngine
-
-    model = load_model(tiny_model(tmp_path / "tiny.safetensors"))
-    tracker = SiamTracker(model, CudaEngine(model.module, "cpu", torch.float32))
-    jobs = []
-    for seed in (1, 2, 3):
-        images = pictures(2, seed)
-        targets = StreamTargets(tracker, "weights")
-        targets.start("one", images[0], BOXES["one"])
-        jobs.append((list(targets.targets.values()), images[1]))
-    sizes: list[int] = []
-    match = tracker.engine.match
-    tracker.engine.match = lambda z, x: sizes.append(len(x)) or match(z, x)  # type: ignore[method-assign,func-returns-value]
-    together = observe_many(tracker.observer, jobs, 64)
-    assert sizes[0] == 4
-    for (targets, frame), observed in zip(jobs, together, strict=True):
-        alone = tracker.observer.observe(targets, frame).observations[0]
-        np.testing.assert_allclose(observed.observations[0].found.logits, alone.found.logits, atol=1e-3)
