@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import functools
 import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
@@ -140,7 +139,9 @@ def merge(base: T, values: Mapping[str, Any], overrides: Sequence[str] = (), whe
             kind = kind_at(type(base), key)
             if kind is None:
                 raise
-            usual = functools.reduce(lambda section, part: getattr(section, part, None), key.split("."), base)
+            usual: Any = base
+            for part in key.split("."):
+                usual = getattr(usual, part, None)
             raise ConfigError(wrong_kind(key, OmegaConf.select(given, key), kind, said, where, usual)) from None
 
 

@@ -14,9 +14,9 @@ import numpy as np
 from tracker.datasets.annotation_text import has_area
 from tracker.datasets.base import Dataset, SequenceData
 from tracker.errors import SourceError
-from tracker.evaluation.specs import RunTracker, TrackerSpec, digest
+from tracker.evaluation.specs import TrackerSpec, digest
 from tracker.metrics import result_files
-from tracker.metrics.one_pass import Step, follow, step
+from tracker.metrics.one_pass import OnePassTracker, Step, follow, step
 from tracker.metrics.result_store import load_result, record_path, save_result
 from tracker.metrics.results import FAILURE, INIT, SKIPPED, TRACKED, SequenceResult
 from tracker.metrics.vot import RESTART, region_overlap
@@ -48,7 +48,7 @@ class Task:
     content: str = ""
 
 
-_built: dict[TrackerSpec, RunTracker] = {}
+_built: dict[TrackerSpec, OnePassTracker] = {}
 """The trackers of this process: building takes longer than a short sequence, and `init` starts afresh."""
 
 
@@ -72,7 +72,7 @@ def evaluate_sequence(task: Task) -> SequenceResult:
     return recorder.result()
 
 
-def _one_pass(tracker: RunTracker, sequence: SequenceData, out: _Recorder) -> None:
+def _one_pass(tracker: OnePassTracker, sequence: SequenceData, out: _Recorder) -> None:
     """One pass: the first box initialises, nothing is corrected afterwards.
 
     Frames before it (VOT, target not shown) are passed over.
@@ -85,7 +85,7 @@ def _one_pass(tracker: RunTracker, sequence: SequenceData, out: _Recorder) -> No
             out.record(tracker, one)
 
 
-def _supervised(tracker: RunTracker, sequence: SequenceData, out: _Recorder) -> None:
+def _supervised(tracker: OnePassTracker, sequence: SequenceData, out: _Recorder) -> None:
     """VOT: initialise, and again `RESTART` frames after a failure (overlap 0).
 
     Frames without a region (NaN, or no area) count for nothing: no failure there, and no start, which waits for the
@@ -139,7 +139,7 @@ class _Recorder:
                 self.size = (image.shape[1], image.shape[0])
             yield k, image
 
-    def record(self, tracker: RunTracker, one: Step) -> None:
+    def record(self, tracker: OnePassTracker, one: Step) -> None:
         """Box, score, state and time of a frame."""
         k = one.index
         self.times[k] = one.seconds

@@ -12,13 +12,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from tracker._version import __version__
 from tracker.errors import ConfigError
 from tracker.evaluation.baselines import OpenCVBaseline, StillBox, factory, model_files
+from tracker.metrics.one_pass import OnePassTracker
 from tracker.model.checkpoint import find_weights
-from tracker.types import Box, Image, Track
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # What can change a box: all code of the package, new rooms and subpackages too, except rooms that are never between an
@@ -39,14 +39,6 @@ UNINVOLVED = (
 )
 INVOLVED = ("evaluation/baselines.py", "evaluation/run*.py", "metrics/one_pass.py")
 """Of evaluation and metrics, which are uninvolved else."""
-
-
-class RunTracker(Protocol):
-    """What an evaluation needs of a tracker: BGR uint8 frames in, xywh boxes (or a `Track`) out."""
-
-    def init(self, image: Image, box: Box) -> None: ...
-
-    def update(self, image: Image) -> Box | Track: ...
 
 
 @dataclass(frozen=True)
@@ -70,7 +62,7 @@ class TrackerSpec:
     def option(self, key: str) -> str | None:
         return dict(self.options).get(key)
 
-    def build(self) -> RunTracker:
+    def build(self) -> OnePassTracker:
         """The tracker itself.
 
         Raises:
@@ -170,7 +162,7 @@ def parse_tracker(text: str, model_dir: str | None) -> TrackerSpec:
     return TrackerSpec("opencv", tracker, _safe(label or f"opencv-{tracker}"), options)
 
 
-def _python_class(name: str) -> Callable[[], RunTracker]:
+def _python_class(name: str) -> Callable[[], OnePassTracker]:
     """The class that "module:Class" names; anything with `init(image, box)` and `update(image)` will do.
 
     Raises:

@@ -10,13 +10,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tracker.types import Image
+from tracker.types import Box, Image
 
 
 class OnePassTracker(Protocol):
     """What is run: `tracker.tracking.tracker.SiamTracker` or anything with these two methods."""
 
-    def init(self, image: Image, box: ArrayLike) -> None:
+    def init(self, image: Image, box: Box) -> None:
         """Takes the target from the first frame."""
 
     def update(self, image: Image) -> Any:
@@ -42,7 +42,7 @@ class Step:
     seconds: float
 
 
-def step(tracker: OnePassTracker, image: Image, index: int, box: ArrayLike | None = None) -> Step:
+def step(tracker: OnePassTracker, image: Image, index: int, box: Box | None = None) -> Step:
     """One call of a tracker, on the clock: `init` with a box, `update` without one."""
     begin = time.perf_counter()
     if box is not None:
@@ -54,7 +54,7 @@ def step(tracker: OnePassTracker, image: Image, index: int, box: ArrayLike | Non
     return Step(index, getattr(track, "box", track), score, visible, seconds)
 
 
-def follow(tracker: OnePassTracker, images: Iterable[Image], box: ArrayLike, start: int = 0) -> Iterator[Step]:
+def follow(tracker: OnePassTracker, images: Iterable[Image], box: Box, start: int = 0) -> Iterator[Step]:
     """Follows a target through a sequence: the box initialises, nothing is corrected afterwards.
 
     Args:

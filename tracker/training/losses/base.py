@@ -65,7 +65,7 @@ def options_of(cls: type[Criterion]) -> dict[str, Any]:
     """Options of a loss and their defaults: its own arguments, then those that it passes on to its base class."""
     options: dict[str, Any] = {}
     for base in cls.__mro__[: cls.__mro__.index(Criterion) + 1]:
-        parameters = list(inspect.signature(base.__init__).parameters.values())[1:]
+        parameters = list(inspect.signature(base).parameters.values())
         options = {p.name: p.default for p in parameters if p.kind is not p.VAR_KEYWORD} | options
         if all(p.kind is not p.VAR_KEYWORD for p in parameters):
             break
