@@ -86,13 +86,11 @@ class Worker:
         self._scheduler = Scheduler(self._streams, plan.batch, self._call, lambda: bool(self._commands))
         self._observers: queue.SimpleQueue[Observer] = queue.SimpleQueue()
         self._pool: ThreadPoolExecutor | None = None
+        self._observers.put(self._tracker.observer)
         if plan.threads > 1 and engine.concurrent:
-            self._observers.put(self._tracker.observer)
             for _ in range(plan.threads - 1):
                 self._observers.put(Observer(model, engine.one_thread(), config))
             self._pool = ThreadPoolExecutor(plan.threads, "siamtrack-targets")
-        else:
-            self._observers.put(self._tracker.observer)
         self._observe: Notes | None = _observer(plan.observer)
         self._thread = threading.Thread(target=self._run, name="siamtrack-batcher", daemon=True)
         self._reporter.put(
@@ -193,14 +191,13 @@ class Worker:
             began = time.monotonic()
             taken = [(stream, got) for stream in streams if (got := stream.take()) is not None]
             jobs = [(s.targets.predict(frame.image) if s.targets else [], frame.image) for s, (frame, _) in taken]
-            sights = (
-                observe_many(observer, jobs, self._call) if any(targets for targets, _ in jobs) else [None] * len(jobs)
-            )
+            some = any(targets for targets, _ in jobs)
+            observed = observe_many(observer, jobs, self._call) if some else [None] * len(jobs)
         finally:
             self._observers.put(observer)
         lines = []
-        for (stream, (frame, came)), sight, (targets, _) in zip(taken, sights, jobs, strict=True):
-            tracks = stream.follow(frame, sight if targets else None)
+        for (stream, (frame, came)), one, (targets, _) in zip(taken, observed, jobs, strict=True):
+            tracks = stream.follow(frame, one if targets else None)
             if stream.targets is not None and set(stream.targets.names.values()) != stream.saved_names:
                 self._reporter.saved(stream)  # before the first result of a target: a restart must know it
             spent = time.monotonic() - came
