@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,8 @@ def measure(args: argparse.Namespace, count: int, clocks: Sequence[tuple[int, fl
         time.sleep(min(5.0, args.seconds / 4))
     counting.clear()
     out.seconds, out.cpu = time.monotonic() - began, _cpu(handles) - cpu
+    if len(handles) > args.cores:
+        sys.stderr.write(f"{len(handles) - args.cores} worker(s) were replaced; the figures are those of the new.\n")
     after = _totals(supervisor)
     out.frames, out.dropped = after[0] - before[0], after[1] - before[1]
     over.set()
@@ -131,15 +134,17 @@ def _cpu(handles: Sequence[ProcessHandle]) -> float:
     """Seconds of processor time that the workers took."""
     total = 0.0
     for handle in handles:
-        values = Path(f"/proc/{handle.pid}/stat").read_text().rpartition(")")[2].split()
-        total += (int(values[11]) + int(values[12])) / TICKS
+        with suppress(OSError):  # a worker that was replaced
+            values = Path(f"/proc/{handle.pid}/stat").read_text().rpartition(")")[2].split()
+            total += (int(values[11]) + int(values[12])) / TICKS
     return total
 
 
 def _memory(pid: int | None) -> float:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS"):
-            return int(line.split()[1]) / 1024
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS"):
+                return int(line.split()[1]) / 1024
     return 0.0
 
 
