@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from tracker.serve.config import BatchConfig
 from tracker.serve.stream import Stream
 
-CALM, MEMORY_SECONDS = 0.6, 1.0
+CALM, MEMORY_SECONDS = 0.85, 1.0
 """Share of its time that a worker is busy, below which it has time to spare; and over how long that is seen."""
 
 
