@@ -136,10 +136,10 @@ def soak(frames: Iterator[Any], minutes: float, warm: int, every: float) -> tupl
     before, begun = kinds(), time.monotonic()
     for count in itertools.count():
         passed = time.monotonic() - begun
-        if passed >= len(samples) * every or passed >= 60 * minutes:
+        if count % SHORT == 0 and passed >= min(len(samples) * every, 60 * minutes):  # at one place of a short pass
             samples.append(sample(begun, count))
-        if passed >= 60 * minutes:
-            break
+            if passed >= 60 * minutes:
+                break
         next(frames)
     more = (kinds() - before).most_common(6)
     return samples, ", ".join(f"{name} +{extra}" for name, extra in more) or "none"
@@ -154,7 +154,7 @@ def main() -> int:
     """Runs the soak; the exit code is 1 where something grows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10.0, help="of each road, after the warm-up")
-    parser.add_argument("--warm", type=int, default=1000, help="frames before the first sample")
+    parser.add_argument("--warm", type=int, default=1000, help="frames before the first sample, a multiple of 20")
     parser.add_argument("--every", type=float, default=10.0, help="seconds between samples")
     parser.add_argument("--road", choices=list(ROADS), action="append", help="what runs; all, one after the other")
     parser.add_argument("--model", default="siamtrack-s")

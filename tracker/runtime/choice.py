@@ -15,6 +15,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -166,7 +167,9 @@ def _key(model: LoadedModel, names: list[str]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
+@lru_cache(maxsize=8)
 def _version(package: str) -> str:
+    """Asked once: importlib.metadata keeps a list of all packages for each time that a folder of them has changed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
