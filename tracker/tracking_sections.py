@@ -198,5 +198,6 @@ class MotionConfig(Checked, section="tracking.motion"):
     enabled: bool = setting(
         True,
         help="""Whether the search window is centred where the camera's shift and the target's own velocity take it,
-        once one of these was right of late (`tracker.tracking.motion`); else always at the last place.""",
+        once one of these predicted recent frames well (`tracker.tracking.motion`); else always at the
+        last position.""",
     )

@@ -32,7 +32,7 @@ COMMANDS = {
     "crossval": "score and states of a model on clips that they were not fitted on",
     "findtest": "how often a known target is found, and a look-alike taken for it",
     "settings": "every setting: default, bounds, unit, meaning",
-    "stress": "how honest a tracker is about a target that is gone",
+    "stress": "how reliable score and states are on a target that is gone",
 }
 
 

@@ -46,8 +46,8 @@ def add_data_options(parser: argparse.ArgumentParser, frames: int) -> None:
 def build_parser() -> Parser:
     """The options of `stress`."""
     parser = Parser(
-        description="Measure how honest a tracker is: clips with occlusions, cuts, a target that leaves, black and "
-        "frozen frames.",
+        description="Measure how reliable score and states are: clips with occlusions, cuts, a target that leaves, "
+        "black and frozen frames.",
         epilog="Example: stress.py --root OTB --output stress. What the numbers mean: docs/lost.md.",
     )
     add_data_options(parser, 160)

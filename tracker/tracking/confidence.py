@@ -44,7 +44,7 @@ online      response of the online filter at the place (the best of its neighbou
 online_margin   that less its best response outside the neighbourhood of the target
 drop        how far the peak lies below the usual one of this target (0 where none is known): some targets never match
             well
-online_drop   the same of the online filter's response: whatever footage or model, a target is measured by its own past
+online_drop   the same of the online filter's response: normalises over footage and models
 """
 
 USUAL_ONLINE = (0.8, 0.6)

@@ -1,11 +1,11 @@
-"""What stood elsewhere while the target was in sight is another: a search for a LOST target must not end at it.
+"""Distractors that were visible beside the target in earlier frames: re-detection must not accept them.
 
-Look-alikes that never came near the target were never learnt by its online filter, and to the matcher some of them
-(team-mates, other runners) are as good as the target. But one thing isn't at two places: if something as alike stood
-near a found place in a frame in which the target was surely seen somewhere else, that is what was found. Associating
-all peaks of all frames says the same (KeepTrack: Mayer et al., "Learning Target Candidate Association to Keep Track of
-What Not to Track", ICCV 2021); here a
-frame of before is kept, and asked only when a search has found something: tracking pays for nothing but the copy.
+Distractors that were never inside the search region were never learnt by the online filter, and the matcher responds
+to some of them (team-mates, other runners) as strongly as to the target. But the target is at one position only: if an
+object of similar response was near the candidate in a frame in which the target was tracked elsewhere, the
+candidate is that object. KeepTrack associates all peaks of all frames to the same end (Mayer et al., "Learning Target
+Candidate Association to Keep Track of What Not to Track", ICCV 2021); here one earlier frame is stored, and compared
+only with what a search has found: while tracking, the only cost is the copy.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ the target's own response is weak, everything is as alike, and nothing follows f
 
 @dataclass(frozen=True)
 class Other:
-    """Something beside the target: its centre and size (2,), frame pixels, and what it answered, a logit."""
+    """An object beside the target: its centre and size (2,), frame pixels, and its response, a logit."""
 
     centre: Vector
     size: Vector
@@ -42,14 +42,14 @@ class Other:
 
 @dataclass
 class DistractorMemory:
-    """A frame in which a target was surely seen, and the others that were told from it.
+    """A frame in which a target was tracked reliably, and the distractors that were told from it.
 
     Attributes:
         frame: The picture, a copy.
         centre, size: (2,) x, y and w, h of the target in it.
         age: Age of the target in it, frames.
         earlier: Another such frame, from before, in case something stood too near to the target in this one.
-        others: Where each of the others was seen last, and the age of the target then.
+        others: Last position of each distractor, and the age of the target then.
     """
 
     frame: Image
@@ -62,7 +62,7 @@ class DistractorMemory:
     def other_near(
         self, logits: Map, boxes: NDArray[np.float32] | None, crop: Crop, stride: int, place: Vector
     ) -> Other | None:
-        """What answered best near a place in the kept frame, clear of the target and nearer than the target itself.
+        """The strongest response near a position in the stored frame, outside of the target and nearer than it.
 
         Args:
             logits: (H, W) response of a window of the kept frame.
@@ -87,7 +87,7 @@ class DistractorMemory:
         return Other(centre, size, float(clear[row, column]))
 
     def claims(self, place: Vector, age: int, longest: int) -> bool:
-        """Whether a place (2,) is where one of the others has got to; it is followed there.
+        """Whether a position (2,) is that of a known distractor, whose position is then updated.
 
         Args:
             place: Frame pixels.

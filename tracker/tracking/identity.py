@@ -1,7 +1,8 @@
-"""Which individual was found: the target, or another that stood beside it while it was in sight?
+"""Is a candidate the target, or a distractor that was visible beside the target in an earlier frame?
 
-The matcher answers to a class of things, and the online filter to what it has met. A frame kept from when the target
-was surely seen knows more: what stood elsewhere in it is not the target, and both can be compared with what was found.
+The matcher responds to objects of one class, and the online filter has only learnt distractors within the search
+region. A stored frame in which the target was tracked reliably shows both: every other object in it is a distractor,
+and the candidate is compared with the target and with the distractors of that frame.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ AMBIGUOUS = 0.1
 
 
 def in_question(observer: Observer, target: Target, before: Belief, observation: Observation) -> bool:
-    """Whether a followed target may have gone over to another: it jumped while the score fell, or is sure again.
+    """Whether a tracked target may have switched to a distractor: it jumped while its score fell, or became TRACKING
+    again.
 
     Args:
         observer: What sees the targets.
@@ -48,7 +50,7 @@ def in_question(observer: Observer, target: Target, before: Belief, observation:
 def is_distractor(
     observer: Observer, target: Target, observation: Observation, frame: Image, strict: bool = True
 ) -> bool:
-    """Whether what was found is another, that stood there when the target was surely seen at its own place.
+    """Whether a candidate is a distractor that was at that position while the target was tracked elsewhere.
 
     Args:
         observer: What sees the targets.
@@ -59,7 +61,7 @@ def is_distractor(
             one that is followed has not.
     """
     kept, place, longest = target.distractors, observation.place[0], observer.config.distractors.frames
-    # What answers the first view clearly better than what was followed of late is no distractor: then that was one.
+    # A candidate with a clearly higher response to the first view than the recent boxes is no distractor: those were.
     if kept is None or target.drop(observation.logit) < -CLEARLY_BETTER:
         return False
     if kept.claims(place, target.age, longest):
@@ -84,7 +86,7 @@ def is_distractor(
 
 
 def _other_in(observer: Observer, target: Target, memory: DistractorMemory, place: Vector) -> Other | None:
-    """What answered best near a place in a frame of before, clear of the target."""
+    """The strongest response near a position in a stored frame, outside of the target."""
     crop = Crop.around(place, observer.side(memory.size) * observer.sizes[1] / observer.sizes[0], observer.sizes[1])
     response = clean(observer.engine.match(target.bank.first, [crop.cut(memory.frame, target.fill)]))
     boxes = None if response.boxes is None else response.boxes[0]
@@ -92,7 +94,7 @@ def _other_in(observer: Observer, target: Target, memory: DistractorMemory, plac
 
 
 def pass_over(observer: Observer, target: Target, near: Observation) -> tuple[Observation, list[Vector]]:
-    """The best observation that is not where a known distractor has got to, and the places that were passed over."""
+    """The best observation that is not at a known distractor, and the positions of those passed over."""
     avoid: list[Vector] = []
     kept = target.distractors
     while kept is not None and near.weighed is not None and len(avoid) < MOST_OTHERS:
@@ -106,7 +108,7 @@ def pass_over(observer: Observer, target: Target, near: Observation) -> tuple[Ob
 
 
 def _read_apart(observer: Observer, target: Target, observation: Observation, avoid: Sequence[Vector]) -> Observation:
-    """The best place of the same maps that is off some places (2,), frame pixels."""
+    """The best position of the same response that is clear of other positions (2,), frame pixels."""
     weighed, crop = observation.weighed, observation.crop
     assert weighed is not None
     x = crop.left + (weighed.boxes[0] + weighed.boxes[2]) / 2 / crop.scale

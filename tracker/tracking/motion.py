@@ -4,7 +4,7 @@ trust.
 The camera's motion is a similarity between two small gray pictures, from corners of the background followed by pyramid
 Lucas-Kanade (Bouguet 2001) and fitted by RANSAC, as in the motion compensation of multi-object trackers (BoT-SORT,
 Aharon et al. 2022, section 3.2). Four simple predictions compete for each target, with and without the camera's shift
-and a velocity; the one that was right of late is believed, and standing still wins a tie.
+and a velocity; the one with the smallest recent error is used, and the static one wins a tie.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class MotionModel:
 
     Attributes:
         apparent, own: (2,) smoothed steps in the picture, and against the background, pixels a frame.
-        errors: (4,) mean distance of late between each prediction and where the target was seen, as a share of sqrt(w
+        errors: (4,) recent mean distance between each prediction and where the target was found, as a share of sqrt(w
             h).
     """
 
@@ -161,5 +161,5 @@ class MotionModel:
         self.own = SMOOTH * self.own + (1 - SMOOTH) * (centre - self._start)
 
     def forget(self) -> None:
-        """Nothing is known of its motion any more."""
+        """Resets velocities and errors."""
         self.apparent, self.own, self.errors, self._predictions = np.zeros(2), np.zeros(2), np.zeros(4), None

@@ -1,5 +1,4 @@
-"""A LOST target: where it was last, on its trail, and anywhere by search; and what has to speak for a place that was
-found."""
+"""Re-detection of a LOST target: at its last position, then by search; and when a candidate is accepted."""
 
 from __future__ import annotations
 
@@ -19,11 +18,11 @@ from tracker.tracking.target import Target, Vector
 from tracker.types import Image
 
 LEAST_HOPE = 0.1
-"""Score below which a second look at a place isn't worth its time."""
+"""Candidates with a lower score are not verified."""
 
 
 def redetect_lost(observer: Observer, target: Target, near: Observation, frame: Image, wider: bool) -> Observation:
-    """A LOST target: at its last place, at a place that waits for confirmation, or anywhere by search.
+    """One frame of a LOST target: its last position, a candidate that awaits confirmation, or a search.
 
     Args:
         observer: What sees the targets.
@@ -75,7 +74,7 @@ def redetect_lost(observer: Observer, target: Target, near: Observation, frame: 
 def _visit(
     observer: Observer, target: Target, redetection: Redetection, near: Observation, frame: Image
 ) -> Observation:
-    """The close look at a place that the search found in the frame before; score 0 where it isn't the target."""
+    """Verifies the candidate that the search found in the frame before; score 0 where it is rejected."""
     redetection.candidate = None
     redetection.frames += 1
     leads = near.confidence_features[FEATURES.index("margin")] >= observer.config.redetection.margin
@@ -89,7 +88,7 @@ def _visit(
 def _confirm(
     observer: Observer, target: Target, redetection: Redetection, observation: Observation, extent: tuple[int, int]
 ) -> Observation:
-    """Counts what speaks for a place, and locks on to it once that is enough."""
+    """Accumulates the evidence for a candidate over frames, and accepts it once that suffices."""
     if not _found(observer, target, observation, redetection.jumped):
         redetection.forget()
         return observation
@@ -109,7 +108,7 @@ def _confirm(
 def _on_trail(
     observer: Observer, target: Target, redetection: Redetection, observation: Observation, extent: tuple[int, int]
 ) -> bool:
-    """Follows a target that has just been lost from where it was read last; whether it is sure again there."""
+    """Whether a target that was lost a few frames ago is found reliably near its last position."""
     redetection.frames += 1
     if (
         not redetection.trail or redetection.jumped or redetection.frames > observer.config.redetection.follow_frames
@@ -126,7 +125,7 @@ def _on_trail(
 
 
 def _found(observer: Observer, target: Target, observation: Observation, far: bool) -> bool:
-    """Whether an observation speaks for the target: probable enough, and about as alike as the target used to be."""
+    """Whether a candidate may be the target: probability and response are high enough for it."""
     enough = target.belief.relative(observation.score) >= observer.config.redetection.score
     return enough and _as_usual(observer, target, observation, far)
 
@@ -145,8 +144,7 @@ def _as_usual(observer: Observer, target: Target, observation: Observation, far:
 
 
 def _verify(observer: Observer, target: Target, observation: Observation, frame: Image, searched: bool) -> Observation:
-    """The observation with the probability that it is the target as its score; hopeless ones are spared the second
-    look."""
+    """The observation, its score replaced by the probability that it is the target; unless it is below `LEAST_HOPE`."""
     if not observer.config.calibration.verification or observation.score < LEAST_HOPE:
         return observation
     likeness = observer.likeness(target, observation, frame)

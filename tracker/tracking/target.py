@@ -1,4 +1,4 @@
-"""What is remembered of one target between frames, and the bounds that keep its box sane whatever comes."""
+"""The state of one target between frames, and the bounds on its box."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class Target:
         belief: Its state.
         sure_centre, sure_size: (2,) where it was TRACKING last.
         velocity: (2,) smoothed step in a frame, pixels.
-        recent_motion: Its largest step of late, as a share of sqrt(w h); 1 at first.
-        reference_logit: Its usual response while TRACKING, a logit; None before the first such frame.
+        recent_motion: Its largest recent step, as a share of sqrt(w h); 1 at first.
+        reference_logit: Reference: running mean of its response while TRACKING, a logit; None before that.
         reference_frames: Number of frames behind `peak`.
         online_peak, online_sights: The same of the online filter's response.
         age: Frames since the first.
@@ -116,7 +116,7 @@ class Target:
         self.expected = np.clip(place, 0, frame)
 
     def update_reference_logit(self, logit: float, fall: float, online: float | None = None) -> None:
-        """What answered in one more frame in which it was surely seen: the matcher, and the online filter.
+        """Updates the reference responses (matcher, online filter) with those of a TRACKING frame.
 
         Args:
             logit: The matcher's response.
@@ -140,11 +140,11 @@ class Target:
             self.distractors = DistractorMemory(copy(), self.centre, self.size, self.age, earlier)
 
     def drop(self, logit: float) -> float:
-        """How far a response lies below the usual one, in logits; 0 where none is known."""
+        """How far a response lies below the reference, in logits; 0 where there is no reference."""
         return 0.0 if self.reference_logit is None else self.reference_logit - logit
 
     def remember(self) -> None:
-        """This place is a sure one."""
+        """Stores the current centre and size as the last reliable ones."""
         self.sure_centre, self.sure_size = self.centre, self.size
 
     def lose(self, seen: Vector | None = None) -> None:
@@ -164,7 +164,7 @@ class Target:
     def lock(
         self, centre: Vector, size: Vector, belief: Belief, config: TrackingConfig, frame: tuple[int, int]
     ) -> None:
-        """Found again: on from there."""
+        """Sets the target found again, at this position."""
         self.belief, self.redetection, self.velocity, self.found_at, self.recent_motion = (
             belief,
             None,
@@ -209,11 +209,11 @@ class Target:
             self.remember()
 
     def fit(self, config: TrackingConfig, frame: tuple[int, int]) -> None:
-        """Into the frame as it is now: its size may have changed."""
+        """Clips the box to the frame, whose size may have changed."""
         self._set(self.centre, self.size, config, frame)
 
     def drift(self, config: TrackingConfig, frame: tuple[int, int]) -> None:
-        """Hidden by another target: goes on as it moved before."""
+        """Moves an occluded target on with its velocity."""
         self._set(self.centre + self.velocity, self.size, config, frame)
 
     def _set(self, centre: Vector, size: Vector, config: TrackingConfig, frame: tuple[int, int]) -> None:
@@ -234,7 +234,7 @@ class Target:
 
 
 def _usual(before: float | None, now: float, fall: float, count: int) -> float:
-    """A running average of `count` responses that follows better ones fast and worse ones slowly."""
+    """A running mean of `count` responses that rises fast and falls slowly."""
     if before is None:
         return now
     rate = max(REFERENCE_RISE if now > before else fall, 1 / count)

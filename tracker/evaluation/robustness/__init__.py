@@ -1,1 +1,1 @@
-"""Disturbed clips: how honest the score is, and how it is calibrated."""
+"""Disturbed clips: how reliable the score is, and how it is calibrated."""

@@ -1,5 +1,4 @@
-"""How honest is the tracker? Disturbed clips, tracked with all parts and with each part switched off, counted and
-tabulated."""
+"""How reliable are score and states? Disturbed clips, tracked with all parts and with each part switched off."""
 
 from __future__ import annotations
 
@@ -37,9 +36,9 @@ PARTS: dict[str, dict[str, Any]] = {
     "without margin test": {"redetection.margin": -99.0},
     "without likeness test": {"calibration.verification": (), "redetection.drop": 99.0},
     "without confirmation": {"redetection.frames": 1, "redetection.evidence": 0.0},
-    "without slow usual response": {"states.peak_fall": 0.1},
-    "without look elsewhere": {"distractors.frames": 0},
-    "without trail": {"redetection.follow_frames": 0},
+    "without slow reference": {"states.peak_fall": 0.1},
+    "without distractor test": {"distractors.frames": 0},
+    "without following while LOST": {"redetection.follow_frames": 0},
     "without online filter": {"online.weight": 0.0},
     "without small window": {"small_search.size": 0},
 }
