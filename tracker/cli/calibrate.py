@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from tracker.cli.common import DONE, Parser, add_version
-from tracker.cli.model_options import add_model_options, check_model_options
-from tracker.cli.stress import add_data_options, check_outputs, clips, given_dataset, given_kinds, write_text
+from tracker.cli.common import DONE, Parser
+from tracker.cli.model_options import check_model_options
+from tracker.cli.stress import (
+    add_data_options,
+    add_run_options,
+    check_outputs,
+    clips,
+    given_dataset,
+    given_kinds,
+    write_text,
+)
 
 
 def build_parser() -> Parser:
@@ -24,11 +31,7 @@ def build_parser() -> Parser:
     parser.add_argument(
         "--write", action="store_true", help="store the result in the checkpoint of --model; without it, only show it"
     )
-    parser.add_argument("--output", type=Path, metavar="DIR", help="write reliability.png and calibration.md there")
-    parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
-    parser.add_argument("--quiet", action="store_true", help="no line for each clip")
-    add_model_options(parser)
-    add_version(parser)
+    add_run_options(parser, "write reliability.png and calibration.md there")
     return parser
 
 

@@ -11,10 +11,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracker.cli.common import DONE, Parser, add_version, whole_number
+from tracker.cli.common import DONE, Parser, whole_number
 from tracker.cli.evaluate_options import NAMES
-from tracker.cli.model_options import add_model_options, check_model_options
-from tracker.cli.stress import check_outputs, given_kinds, write_text
+from tracker.cli.model_options import check_model_options
+from tracker.cli.stress import add_run_options, check_outputs, given_kinds, write_text
 from tracker.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -65,17 +65,8 @@ def build_parser() -> Parser:
         "--frames", type=whole_number(0), default=160, metavar="N", help="first frames of disturbed clips; 0 takes all"
     )
     data.add_argument("--seed", type=int, default=0, metavar="N", help="of disturbances and bootstrap")
-    parser.add_argument(
-        "--output",
-        type=Path,
-        metavar="DIR",
-        help="crossval.md and crossval.json, and finished parts: a run goes on there",
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
     parser.add_argument("--per-sequence", action="store_true", help="also a table by clip")
-    parser.add_argument("--quiet", action="store_true", help="no line for each clip")
-    add_model_options(parser)
-    add_version(parser)
+    add_run_options(parser, "crossval.md and crossval.json, and finished parts: a run goes on there")
     return parser
 
 

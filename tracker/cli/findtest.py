@@ -10,10 +10,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracker.cli.common import DONE, Parser, add_version, whole_number
+from tracker.cli.common import DONE, Parser, whole_number
 from tracker.cli.crossval import data_set
-from tracker.cli.model_options import add_model_options, check_model_options
-from tracker.cli.stress import check_outputs, write_text
+from tracker.cli.model_options import check_model_options
+from tracker.cli.stress import add_run_options, check_outputs, write_text
 from tracker.errors import SourceError
 from tracker.files import read_text
 from tracker.settings import changed
@@ -48,11 +48,7 @@ def build_parser() -> Parser:
     )
     data.add_argument("--frames", type=whole_number(1), default=45, metavar="N", help="frames of each search at most")
     data.add_argument("--seed", type=int, default=0, metavar="N", help="of the bootstrap")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="write findtest.md and findtest.json there")
-    parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
-    parser.add_argument("--quiet", action="store_true", help="no line for each search")
-    add_model_options(parser)
-    add_version(parser)
+    add_run_options(parser, "write findtest.md and findtest.json there", "search")
     return parser
 
 

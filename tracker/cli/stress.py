@@ -43,6 +43,21 @@ def add_data_options(parser: argparse.ArgumentParser, frames: int) -> None:
     )
 
 
+def add_run_options(parser: argparse.ArgumentParser, output: str, each: str = "clip") -> None:
+    """--output, --overwrite, --quiet, those of the model, --version.
+
+    Args:
+        parser: They are added to it.
+        output: What --output does.
+        each: What a line is printed for.
+    """
+    parser.add_argument("--output", type=Path, metavar="DIR", help=output)
+    parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
+    parser.add_argument("--quiet", action="store_true", help=f"no line for each {each}")
+    add_model_options(parser)
+    add_version(parser)
+
+
 def build_parser() -> Parser:
     """The options of `stress`."""
     parser = Parser(
@@ -57,11 +72,7 @@ def build_parser() -> Parser:
         metavar="LIST",
         help="rows of the table, separated by ';' (default: every part switched off once)",
     )
-    parser.add_argument("--output", type=Path, metavar="DIR", help="write stress.md and stress.json there")
-    parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
-    parser.add_argument("--quiet", action="store_true", help="no line for each clip")
-    add_model_options(parser)
-    add_version(parser)
+    add_run_options(parser, "write stress.md and stress.json there")
     return parser
 
 
