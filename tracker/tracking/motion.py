@@ -36,8 +36,9 @@ shift."""
 LEAST_ERROR, CLEARLY = 0.05, 0.75
 """The last place serves while it is wrong by less than that share of sqrt(w h), or another isn't clearly better."""
 
-RESTLESS = 0.0
-"""From this error of the last place on the camera's shift is looked for; 0: in every frame."""
+RESTLESS = 0.025
+"""From this error of the last place on, as a share of sqrt(w h), the camera's shift is looked for; 0: in every
+frame."""
 
 
 @dataclass(frozen=True)
