@@ -103,6 +103,7 @@ def weigh_boxes(
     config: TrackingConfig,
     online: Map | None = None,
     cells: int = 0,
+    exponent: float = 1.0,
 ) -> Weighed:
     """Penalties on a response with boxes.
 
@@ -114,6 +115,7 @@ def weigh_boxes(
         online: (H, W) response of the online filter, where there is one.
         cells: Side of the cosine window: a response smaller than that meets the middle of it. 0: as large as the
             response.
+        exponent: Of the cosine window: above 1 it is narrower.
     """
     response = sigmoid(logits)
     width = np.maximum(boxes[2] - boxes[0], 1.0)
@@ -127,6 +129,8 @@ def weigh_boxes(
         held = np.minimum(np.maximum(online, 0.0), 1.0)
         chosen = (1 - config.online.weight) * weighted + config.online.weight * (penalty * held)
     window = middle_of_window(*response.shape, cells)
+    if exponent != 1:
+        window = window ** np.float32(exponent)
     mixed = (1 - config.window_influence) * chosen + config.window_influence * window
     return Weighed(logits, boxes, response, weighted, mixed, online)
 

@@ -211,11 +211,24 @@ class Observer:
             online = None if target.filter is None or embedding is None else target.filter.respond(embedding)
             cells = (self.sizes[1] - 1) // self.stride + 1
             weighed = weigh_boxes(
-                response.score[0], response.boxes[0], (float(size[0]), float(size[1])), self.config, online, cells
+                response.score[0],
+                response.boxes[0],
+                (float(size[0]), float(size[1])),
+                self.config,
+                online,
+                cells,
+                self._narrowness(target, crop),
             )
             row, column = divmod(int(np.argmax(weighed.mixed)), weighed.mixed.shape[1])
             place = weighed.at((row, column), crop.size)
         return self.judge(target, place, crop, weighed, region.size, embedding)
+
+    def _narrowness(self, target: Target, crop: Crop) -> float:
+        """Exponent of the cosine window for a target in a search crop."""
+        small = self.config.small_search
+        if target.lost or crop.size >= self.sizes[1] or small.step <= 0:
+            return 1.0
+        return 1.0 + small.narrowing * max(0.0, 1.0 - target.recent_motion / small.step)
 
     def judge(
         self,
