@@ -16,9 +16,9 @@ class SmallSearchConfig(Checked, section="tracking.small_search"):
             doubt is looked at once more in the full `model.search_size`. 0: always the full one.
         step: Largest recent step of a target that moves little, as a share of sqrt(w h).
         score: Least score of a target that is seen well, as a share of its usual one.
-        narrowing: What is added to 1 as the exponent of the cosine window in the small crop for a target that stands
-            still; less for one that moves, 0 at `step`. What lies as far off as a target's own size is another, more
-            often than a leap of one that has hardly moved.
+        narrowing: What is added to 1 as the exponent of the cosine window for a target that stands still; less for one
+            that moves, 0 at `step`. What lies as far off as a target's own size is another, more often than a leap of
+            one that has hardly moved.
     """
 
     size: int = setting(0, 33, 1023, "pixels", off=0)

@@ -1,4 +1,4 @@
-"""The cosine window of a target that stands still is narrower in the small crop."""
+"""The cosine window of a target that stands still is narrower."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from tracker.config import TrackingConfig
-from tracker.crops import Crop
 from tracker.tracking.decode import weigh_boxes
 from tracker.tracking.observer import Observer
 from tracker.tracking.state_machine import missing
@@ -35,15 +34,15 @@ def test_a_narrow_window_prefers_the_near_one(exponent: float, column: int) -> N
 
 def test_it_narrows_for_a_target_that_stands_still_and_is_followed() -> None:
     config = TrackingConfig()
-    observer = cast(Observer, SimpleNamespace(config=config, sizes=(129, 257)))
+    observer = cast(Observer, SimpleNamespace(config=config))
     size = np.array([20.0, 30.0])
     target = Target(size, size, size, (0, 0, 0), cast(Any, None))
 
-    def exponent(motion: float, side: int = 145) -> float:
+    def exponent(motion: float) -> float:
         target.recent_motion = motion
-        return Observer._narrowness(observer, target, Crop.around(size, 64.0, side))
+        return Observer._narrowness(observer, target)
 
     assert exponent(0.0) == 1 + config.small_search.narrowing > exponent(0.1) > exponent(0.2) > 1
-    assert exponent(0.0, 257) == exponent(config.small_search.step) == exponent(1.0) == 1
+    assert exponent(config.small_search.step) == exponent(1.0) == 1
     target.belief = missing()
     assert exponent(0.0) == 1

@@ -21,7 +21,7 @@ from tracker.types import Image
 
 Vector = NDArray[np.float64]
 
-SIDE = 144
+SIDE = 192
 """Longer side of the small gray picture, pixels."""
 CORNERS, LEAST_CORNERS = 80, 8
 """Corners that are followed, and those that have to agree."""

@@ -217,16 +217,16 @@ class Observer:
                 self.config,
                 online,
                 cells,
-                self._narrowness(target, crop),
+                self._narrowness(target),
             )
             row, column = divmod(int(np.argmax(weighed.mixed)), weighed.mixed.shape[1])
             place = weighed.at((row, column), crop.size)
         return self.judge(target, place, crop, weighed, region.size, embedding)
 
-    def _narrowness(self, target: Target, crop: Crop) -> float:
-        """Exponent of the cosine window for a target in a search crop."""
+    def _narrowness(self, target: Target) -> float:
+        """Exponent of the cosine window for a target."""
         small = self.config.small_search
-        if target.lost or crop.size >= self.sizes[1] or small.step <= 0:
+        if target.lost or small.step <= 0:
             return 1.0
         return 1.0 + small.narrowing * max(0.0, 1.0 - target.recent_motion / small.step)
 
