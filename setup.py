@@ -11,7 +11,7 @@ VERSION: dict[str, str] = {}
 exec((HERE / "tracker" / "_version.py").read_text(), VERSION)
 
 EXTRAS = {
-    "test": ["pytest>=8", "hypothesis>=6", "pytest-timeout>=2", "selenium>=4"],
+    "test": ["pytest>=8", "hypothesis>=6", "pytest-timeout>=2", "pytest-xdist>=3", "selenium>=4"],
     "lint": ["ruff>=0.6", "mypy>=1.11", "types-PyYAML", "types-tqdm"],
     "ray": ["ray>=2.52"],  # the first with a token for the cluster
     "nvdec": ["PyNvVideoCodec>=2.0"],
