@@ -42,16 +42,16 @@ class TestKill:
             [sys.executable, str(ROOT / "tools" / "evaluate.py"), *map(str, args)], env=env, stdout=subprocess.PIPE
         )
         deadline = time.time() + 60
-        while len(list(out.glob("records/*/*.npz"))) < 2 and time.time() < deadline:
+        while len(list(out.glob("records/*/[!.]*.npz"))) < 2 and time.time() < deadline:
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        done = {p.stem: p.stat().st_mtime_ns for p in out.glob("records/*/*.npz")}
+        done = {p.stem: p.stat().st_mtime_ns for p in out.glob("records/*/[!.]*.npz")}
         assert 2 <= len(done) < len(names)
         again = tool(*args)
         assert again.returncode == 0, again.stderr
         assert f"{len(names) - len(done)} runs" in again.stdout and f"{len(done)} stored already" in again.stdout
-        after = {p.stem: p.stat().st_mtime_ns for p in out.glob("records/*/*.npz")}
+        after = {p.stem: p.stat().st_mtime_ns for p in out.glob("records/*/[!.]*.npz")}
         assert set(after) == set(names)
         assert all(after[name] == when for name, when in done.items())
         assert not list(out.rglob("*.part*"))

@@ -96,9 +96,9 @@ def test_a_file_that_is_cut_short_has_its_whole_frames(tmp_path: Path) -> None:
     path = make(tmp_path / "a.mkv", {"more": {"bf": "2"}})
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
     seeker = FrameSeeker(path)
-    for index in (30, 3, 20):
+    for index in (24, 3, 20):  # well before the cut: where it falls depends on what the encoder made of the frames
         assert number_of(next(seeker.frames(index))[1]) == index
-    assert 30 < len(seeker) < N
+    assert 24 < len(seeker) < N
     seeker.close()
 
 
