@@ -51,6 +51,8 @@ class FakeEngine(Engine):
         self.clock.now += self.seconds
         return Response(np.zeros((1, 1, 1), np.float32), None)
 
+    stack = to_host = from_host = embed_template  # type: ignore[assignment]
+
 
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoadedModel]:

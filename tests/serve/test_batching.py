@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-import numpy as np
+from pathlib import Path
 
+import numpy as np
+import torch
+
+from tests.cli.helpers import tiny_model
 from tests.serve.test_worker import BOXES, pictures
 from tests.tracking.standin import pixel_tracker
 from tracker.serve.batching import observe_many
 from tracker.serve.targets import StreamTargets
+from tracker.tracking.target import Target
+from tracker.tracking.tracker import SiamTracker
+
+
+def stream_of_one(tracker: SiamTracker, seed: int) -> tuple[list[Target], np.ndarray]:
+    """The targets of a stream with one target, and its next frame."""
+    images = pictures(2, seed)
+    targets = StreamTargets(tracker, "weights")
+    targets.start("one", images[0], BOXES["one"])
+    return list(targets.targets.values()), images[1]
 
 
 def test_a_look_for_many_streams_is_the_look_for_each() -> None:
@@ -29,12 +43,25 @@ def test_a_look_for_many_streams_is_the_look_for_each() -> None:
 
 def test_one_network_call_takes_windows_of_several_streams() -> None:
     tracker = pixel_tracker()
-    streams = []
-    for seed in (3, 4, 5):
-        images = pictures(2, seed)
-        targets = StreamTargets(tracker, "weights")
-        targets.start("one", images[0], BOXES["one"])
-        streams.append((list(targets.targets.values()), images[1]))
+    streams = [stream_of_one(tracker, seed) for seed in (3, 4, 5)]
     tracker.engine.calls.clear()  # type: ignore[attr-defined]
     observe_many(tracker.observer, streams, 64)
     assert tracker.engine.calls[0] == (3, 3)  # type: ignore[attr-defined]
+
+
+def test_the_engine_of_a_gpu_gets_few_sizes_of_batch(tmp_path: Path) -> None:
+    """By its twin on the CPU: batches are filled up to powers of two, and each target gets what it would get alone."""
+    from tracker.model.checkpoint import load_model
+    from tracker.runtime.cuda_engine import CudaEngine
+
+    model = load_model(tiny_model(tmp_path / "tiny.safetensors"))
+    tracker = SiamTracker(model, CudaEngine(model.module, "cpu", torch.float32))
+    jobs = [stream_of_one(tracker, seed) for seed in (1, 2, 3)]
+    sizes: list[int] = []
+    match = tracker.engine.match
+    tracker.engine.match = lambda z, x: sizes.append(len(x)) or match(z, x)  # type: ignore[method-assign,func-returns-value]
+    together = observe_many(tracker.observer, jobs, 64)
+    assert sizes[0] == 4
+    for (targets, frame), observed in zip(jobs, together, strict=True):
+        alone = tracker.observer.observe(targets, frame).observations[0]
+        np.testing.assert_allclose(observed.observations[0].found.logits, alone.found.logits, atol=1e-3)

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
-import torch
 
-from tests.cli.helpers import tiny_model
 from tests.conftest import moving_square
 from tests.runtime.models import random_model
 from tests.serve.test_worker import BOXES, pictures
 from tests.tracking.standin import pixel_tracker
 from tracker.runtime.select import build_engine
-from tracker.serve.batching import observe_many
 from tracker.serve.targets import StreamTargets
 from tracker.settings import changed
 from tracker.tracking.tracker import SiamTracker
@@ -51,26 +46,3 @@ def test_what_a_target_has_learnt_goes_on_after_a_restart() -> None:
     assert len(saved[1]) < 400_000, "it is sent every two seconds"
     others = StreamTargets(tracker, "others")
     assert others.targets[others.restore("one", *saved)].filter is None
-
-
-def test_the_engine_of_a_gpu_gets_few_sizes_of_batch(tmp_path: Path) -> None:
-    """By its twin on the CPU: batches are filled up to powers of two, and each target gets what it would get alone."""
-    from tracker.model.checkpoint import load_model
-    from tracker.runtime.cuda_engine import CudaEngine
-
-    model = load_model(tiny_model(tmp_path / "tiny.safetensors"))
-    tracker = SiamTracker(model, CudaEngine(model.module, "cpu", torch.float32))
-    jobs = []
-    for seed in (1, 2, 3):
-        images = pictures(2, seed)
-        targets = StreamTargets(tracker, "weights")
-        targets.start("one", images[0], BOXES["one"])
-        jobs.append((list(targets.targets.values()), images[1]))
-    sizes: list[int] = []
-    match = tracker.engine.match
-    tracker.engine.match = lambda z, x: sizes.append(len(x)) or match(z, x)  # type: ignore[method-assign,func-returns-value]
-    together = observe_many(tracker.observer, jobs, 64)
-    assert sizes[0] == 4
-    for (targets, frame), observed in zip(jobs, together, strict=True):
-        alone = tracker.observer.observe(targets, frame).observations[0]
-        np.testing.assert_allclose(observed.observations[0].found.logits, alone.found.logits, atol=1e-3)

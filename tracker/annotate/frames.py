@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Iterator
 from fractions import Fraction
@@ -46,7 +47,7 @@ class Frames(Protocol):
     def close(self) -> None: ...
 
 
-class _Base:
+class _Base(ABC):
     """Cache and walking, for the two kinds."""
 
     path: str
@@ -59,11 +60,11 @@ class _Base:
         self._cache: OrderedDict[int, Image] = OrderedDict()
         self._bytes = 0
 
-    def __len__(self) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def __len__(self) -> int: ...
 
-    def _decode(self, index: int) -> Image:
-        raise NotImplementedError
+    @abstractmethod
+    def _decode(self, index: int) -> Image: ...
 
     def __getitem__(self, index: int) -> Image:
         if not 0 <= index < len(self):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -52,7 +54,7 @@ def target_size(weight: Tensor) -> Tensor:
     return torch.cat([weight[:, :, middle].sum(-1), weight[:, :, :, middle].sum(-1)], dim=1) / centre
 
 
-class OnePassHead(nn.Module):
+class OnePassHead(nn.Module, ABC):
     """What heads that give a box for each cell have in common: the response, and the branches of score and boxes.
 
     Attributes:
@@ -68,6 +70,7 @@ class OnePassHead(nn.Module):
         self.scale = nn.Parameter(torch.tensor(float(scale)))
         self.bias = nn.Parameter(torch.tensor(-float(scale) * 0.6))
 
+    @abstractmethod
     def forward(self, z: Tensor, weight: Tensor, x: Tensor, energy: Energy) -> tuple[Tensor, Tensor]:
         """Scores and box distances.
 
@@ -80,7 +83,6 @@ class OnePassHead(nn.Module):
         Returns:
             (B, 1, H, W) score logits and (B, 4, H, W) distances left, top, right, bottom in search-crop pixels.
         """
-        raise NotImplementedError
 
     def _add_branches(self, width: int, layers: int) -> None:
         """Called after a head's own layers, so that a seed gives these the same first weights whatever follows."""

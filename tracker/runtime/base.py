@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,7 +36,7 @@ class Response:
         )
 
 
-class Engine:
+class Engine(ABC):
     """The compute behind the tracker; engines derive from it and change the defaults where they can do more.
 
     Attributes:
@@ -52,6 +53,7 @@ class Engine:
     parallel_threads: int = 1
     cuts_windows: bool = False
 
+    @abstractmethod
     def embed_template(self, crops: Sequence[Image], targets: NDArray[np.float32]) -> Any:
         """Embeds B template crops.
 
@@ -62,8 +64,8 @@ class Engine:
         Returns:
             An opaque value whose first axis is B; `stack` joins several.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def match(self, templates: Any, crops: Sequence[Image]) -> Response:
         """Matches B searches with B templates (or one with many: the smaller side is repeated).
 
@@ -71,7 +73,6 @@ class Engine:
             templates: What `embed_template` gave.
             crops: Search crops, BGR uint8 m x m x 3, all of one size (any size: fully convolutional).
         """
-        raise NotImplementedError
 
     def match_windows(self, templates: Any, image: Image, crops: Sequence[Crop], fills: Sequence[Colour]) -> Response:
         """As `match`, the search crops still to be cut from one picture.
@@ -85,17 +86,18 @@ class Engine:
         return self.match(templates, [crop.cut(image, fill) for crop, fill in zip(crops, fills, strict=True)])
 
     def one_thread(self) -> Engine:
-        """An engine for the same templates that takes one thread for a call and may be called from several at once."""
-        raise NotImplementedError
+        """An engine for the same templates that takes one thread for a call and, where `concurrent`, may be called from
+        several at once."""
+        return self
 
+    @abstractmethod
     def stack(self, templates: Sequence[Any]) -> Any:
         """Joins embeddings along the first axis."""
-        raise NotImplementedError
 
+    @abstractmethod
     def to_host(self, templates: Any) -> NDArray[np.float32]:
         """Embeddings as an array: (B, C, h, w), for a file or for comparison."""
-        raise NotImplementedError
 
+    @abstractmethod
     def from_host(self, embeddings: NDArray[np.float32]) -> Any:
         """The way back from `to_host`."""
-        raise NotImplementedError

@@ -8,6 +8,7 @@ import queue
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import IO
 
@@ -20,7 +21,7 @@ Line = tuple[str, bytes]
 MOST_AT_ONCE = 256
 
 
-class Listener(threading.Thread):
+class Listener(threading.Thread, ABC):
     """One place that results go to.
 
     Args:
@@ -95,9 +96,9 @@ class Listener(threading.Thread):
             lines.append(item)
         return lines, item is None
 
+    @abstractmethod
     def write(self, lines: list[Line]) -> None:
         """Writes; OSError ends the listener."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """The last call."""

@@ -7,6 +7,8 @@ these (boxes head) a row for each channel of the head. Its first C + F columns m
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 
 from tracker.model.backbone_specs import FINE_SHARE, USUAL_SIZE
@@ -52,7 +54,7 @@ class ClassicHeadGraph(HeadGraph):
         )
 
 
-class OnePassGraph(HeadGraph):
+class OnePassGraph(HeadGraph, ABC):
     """What the heads with boxes share: response, branches, and what the target's size in the template decides.
 
     A subclass sets `size` and `bias`: the weights (D, 2 or 0) of the target's size in the head's first convolution
@@ -62,13 +64,13 @@ class OnePassGraph(HeadGraph):
     size: Array
     bias: Array
 
+    @abstractmethod
     def template(self, features: str) -> str:
         """(B, rows, columns)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def search(self, embedding: str, x: str, fine: str | None, features: bool) -> None:
         """Adds the outputs `score` and `boxes`, and `features` where they are asked for."""
-        raise NotImplementedError
 
     def similarity(self, embedding: str, products: str, norm: str) -> str:
         """(B, slots, H*W): the energy of each template cell with each search cell; empty rows are 0.
