@@ -29,6 +29,8 @@ def broken(place: Path) -> Path:
 BAD: list[tuple[str, list[str], str]] = [
     ("none.mp4", ["--box", BOX], "no such file"),
     ("clp.mp4", [], "Did you mean"),
+    ("clip.mp4", ["--no-show"], "--no-show was given; pass the box"),
+    ("clip.mp4", ["--box", BOX, "--no-shw"], "did you mean '--no-show'? (--help"),
     ("text.mp4", ["--box", BOX], "text.mp4"),
     ("short.mp4", ["--box", BOX], "short.mp4"),
     ("empty.mp4", ["--box", BOX], "empty"),

@@ -94,7 +94,8 @@ class Parser(argparse.ArgumentParser):
         return parsed
 
     def error(self, message: str) -> NoReturn:
-        sys.stderr.write(f"{self.prog}: {message.rstrip('.')}. (--help lists the options.)\n")
+        sentence = message if message.endswith((".", "?")) else f"{message}."
+        sys.stderr.write(f"{self.prog}: {sentence} (--help lists the options.)\n")
         raise SystemExit(BAD_REQUEST)
 
 

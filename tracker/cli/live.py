@@ -76,7 +76,11 @@ def build_parser() -> Parser:
         metavar="SECONDS",
         help="try so long to get a lost stream back; 0 never",
     )
-    parser.add_argument("--no-show", action="store_true", help="open no window even where there is a display")
+    parser.add_argument(
+        "--show",
+        action=argparse.BooleanOptionalAction,
+        help="open a window (default: where there is a display); --no-show opens none",
+    )
     parser.add_argument("--quiet", action="store_true", help="print errors only")
     add_output_options(parser)
     parser.set_defaults(resume=False)
@@ -144,10 +148,10 @@ def can_show(args: argparse.Namespace) -> bool:
     """
     from tracker.media.window import display_available
 
-    there, why = (False, "--no-show was given") if args.no_show else display_available()
+    there, why = (False, "--no-show was given") if args.show is False else display_available()
     if not there and not (args.box or args.find):
         raise BoxError(f"A window to draw the box can't be opened: {why}; pass the box with --box x,y,w,h.")
-    if not there and not args.no_show:
+    if not there and args.show is not False:
         note(args, f"No window: {why}.")
     return there
 

@@ -136,7 +136,10 @@ def build_parser() -> Parser:
     )
     show = parser.add_argument_group("display")
     show.add_argument(
-        "--show", action="store_true", help="watch in a window, at the video's own speed unless files are written too"
+        "--show",
+        action=argparse.BooleanOptionalAction,
+        help="watch in a window, at the video's own speed unless files are written too (default: where nothing is "
+        "written)",
     )
     show.add_argument("--quiet", action="store_true", help="print errors only")
     add_model_options(parser)

@@ -26,7 +26,7 @@ def choose_outputs(args: argparse.Namespace, draws: bool) -> None:
         return
     from tracker.media.window import display_available
 
-    there, why = display_available()
+    there, why = (False, "--no-show was given") if args.show is False else display_available()
     if draws and not there:
         raise BoxError(
             f"A window to draw the box can't be opened: {why}; pass the box with --box x,y,w,h or --init-file FILE."
