@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import json
+import struct
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -26,7 +28,6 @@ from tracker.tracking.tracker import SiamTracker
 from tracker.types import Frame, VideoInfo
 from tracker.web.access import Address, Guard
 from tracker.web.hub import IN_FLIGHT, Hub
-from tracker.web.pictures import unpack
 from tracker.web.server import Site
 from tracker.web.targets import MOST_TARGETS, Together
 from tracker.web.worker import Worker
@@ -44,6 +45,17 @@ class Endless(SourceBase):
         time.sleep(0.02)
         self.at += 1
         return Frame(CLIP[place(self.at - 1)], self.at - 1)
+
+
+def unpack(message: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """What the page's script does with a frame: header, and parts by name."""
+    (length,) = struct.unpack_from(">I", message)
+    header = json.loads(message[4 : 4 + length])
+    at, parts = 4 + length, {}
+    for name, size in header["parts"]:
+        parts[name] = message[at : at + size]
+        at += size
+    return header, parts
 
 
 def place(index: int) -> int:

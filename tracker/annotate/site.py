@@ -9,12 +9,12 @@ from typing import Any
 
 from aiohttp import web
 
-from tracker.annotate.page import dump, page_files
 from tracker.annotate.project import Conflict
 from tracker.annotate.views import Desk
 from tracker.errors import SiamTrackError
 from tracker.web.access import Guard
 from tracker.web.hub import Hub
+from tracker.web.pages import load_files
 from tracker.web.server import Site
 
 POLL = 0.1
@@ -34,7 +34,8 @@ class AnnotateSite(Site):
     def __init__(self, desk: Desk, guard: Guard) -> None:
         super().__init__(Hub(), lambda command: False, guard, dict)
         self._desk = desk
-        self._files = page_files()
+        # The icon and the colours are those of the live page.
+        self._files = {name: self._files[name] for name in ("icon.svg", "app.css")} | load_files("tracker.annotate")
         route = self.app.router
         route.add_get("/api/state", self._state)
         route.add_get("/api/timeline", self._ask(lambda q: desk.timeline(q("clip"), q("first"), q("last"), q("bins"))))
@@ -113,4 +114,6 @@ class AnnotateSite(Site):
 
 
 def _answer(content: dict[str, Any], status: int = 200) -> web.Response:
-    return web.Response(text=dump(content), status=status, content_type="application/json")
+    """JSON that a browser takes: no NaN."""
+    text = json.dumps(content, allow_nan=False, separators=(",", ":"))
+    return web.Response(text=text, status=status, content_type="application/json")

@@ -5,13 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import secrets
 import threading
 from collections.abc import Awaitable, Callable
-from importlib import resources
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -22,28 +20,17 @@ from tracker.serve.config import ControlConfig, ServeConfig, StreamConfig
 from tracker.serve.config_file import parse_stream, parse_target
 from tracker.serve.metrics import exposition
 from tracker.web.access import Guard, parse_address
+from tracker.web.pages import Pages, load_files
 
 if TYPE_CHECKING:
     from tracker.serve.supervisor import Supervisor
 
-logger = logging.getLogger(__name__)
-
 TOKEN = "SIAMTRACK_SERVE_TOKEN"
 """Environment variable with a token of one's own, at least 16 characters."""
 LONGEST_REQUEST = 1 << 20
-HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src "
-    "'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-store",
-    "Server": "SiamTrack",
-}
-TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
-class Control:
+class Control(Pages):
     """Serves HTTP from `__enter__` to `__exit__`.
 
     Args:
@@ -67,12 +54,10 @@ class Control:
             )
         # Unlike the page of one stream this one opens addresses and writes files: the token is asked for on this
         # machine too.
-        self._guard = Guard(parse_address(config.address), token)
+        super().__init__(Guard(parse_address(config.address), token), load_files("tracker.serve"), "siamtrack-serve")
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="siamtrack-control", daemon=True)
         self._runner: web.AppRunner | None = None
-        self._port = 0
-        self._files = load_files()
         self._metrics: Callable[[], tuple[bytes, str]] | None = None
         self.url = ""
 
@@ -99,12 +84,12 @@ class Control:
 
     async def _start(self) -> None:
         app = web.Application(client_max_size=LONGEST_REQUEST, middlewares=[self._protect])
-        app.on_response_prepare.append(_add_headers)
+        app.on_response_prepare.append(self._add_headers)
         one, target = "/api/streams/{stream}", "/api/streams/{stream}/targets/{target}"
         app.add_routes(
             [
                 web.get("/", self._page),
-                web.get("/static/{name}", self._static),
+                web.get("/static/{name}", self._page),
                 web.get("/metrics", self._get_metrics),
                 web.get("/api/state", self._get_state),
                 web.get(one, self._get_stream),
@@ -128,61 +113,52 @@ class Control:
         self._port = self._runner.addresses[0][1]
         self.url = self._guard.url(self._port)
 
+    @staticmethod
+    def _refuse(status: int, text: str) -> web.Response:
+        return web.json_response({"error": text}, status=status)
+
     @web.middleware
     async def _protect(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        cookie = f"siamtrack-serve-{self._port}"
         if not self._guard.host_allowed(request.host):
-            return _problem(403, f"{request.host[:80]!r} is not a name of this machine; use localhost.")
-        in_query = request.query.get("token")
-        if request.path == "/" and in_query is not None and self._guard.token_allowed(in_query):
-            response: web.StreamResponse = web.Response(status=303, headers={"Location": "/"})
-            response.set_cookie(cookie, in_query, httponly=True, samesite="Strict", path="/")
-            return response
+            return self._refuse(403, f"{request.host[:80]!r} is not a name of this machine; use localhost.")
+        entrance = self._entrance(request)
+        if entrance is not None:
+            return entrance
         bearer = request.headers.get("Authorization", "").removeprefix("Bearer ").strip()
         free = request.path == "/metrics" and self._open_metrics
         if not free and not any(
-            self._guard.token_allowed(given or None) for given in (bearer, in_query, request.cookies.get(cookie))
+            self._guard.token_allowed(given or None)
+            for given in (bearer, request.query.get("token"), request.cookies.get(self._cookie))
         ):
-            return _problem(
+            return self._refuse(
                 401, "The token is needed: `Authorization: Bearer TOKEN`, or the address that was printed at the start."
             )
         if request.method != "GET" and not self._guard.origin_allowed(request.headers.get("Origin"), request.host):
-            return _problem(403, "Changes are taken from programs and from this server's own page.")
+            return self._refuse(403, "Changes are taken from programs and from this server's own page.")
         try:
             return await handler(request)
         except ConfigError as error:
-            return _problem(400, str(error))
+            return self._refuse(400, str(error))
         except SiamTrackError as error:
-            return _problem(404 if str(error).startswith("There is no stream") else 409, str(error))
-
-    async def _page(self, request: web.Request) -> web.Response:
-        return self._file("index.html")
-
-    async def _static(self, request: web.Request) -> web.Response:
-        return self._file(request.match_info["name"])
-
-    def _file(self, name: str) -> web.Response:
-        if name not in self._files:
-            return _problem(404, "There is no such file here.")
-        return web.Response(body=self._files[name], content_type=TYPES[Path(name).suffix], charset="utf-8")
+            return self._refuse(404 if str(error).startswith("There is no stream") else 409, str(error))
 
     async def _get_metrics(self, request: web.Request) -> web.Response:
         if self._metrics is None:
             try:
                 self._metrics = exposition(self._supervisor.state)
             except SiamTrackError as error:
-                return _problem(501, str(error))
+                return self._refuse(501, str(error))
         body, kind = await asyncio.to_thread(self._metrics)
         return web.Response(body=body, headers={"Content-Type": kind})
 
     async def _get_state(self, request: web.Request) -> web.Response:
-        return _answer(await asyncio.to_thread(self._supervisor.state))
+        return web.json_response(await asyncio.to_thread(self._supervisor.state))
 
     async def _get_stream(self, request: web.Request) -> web.Response:
         name = request.match_info["stream"]
-        return _answer(await asyncio.to_thread(lambda: self._supervisor.entry(name).as_dict()))
+        return web.json_response(await asyncio.to_thread(lambda: self._supervisor.entry(name).as_dict()))
 
     async def _put_stream(self, request: web.Request) -> web.Response:
         name = request.match_info["stream"]
@@ -190,24 +166,24 @@ class Control:
         check_record(config)
         await asyncio.to_thread(_check_openable, name, config)
         await asyncio.to_thread(self._supervisor.put_stream, name, config)
-        return _answer({"stream": name, "done": "put"})
+        return web.json_response({"stream": name, "done": "put"})
 
     async def _delete_stream(self, request: web.Request) -> web.Response:
         name = request.match_info["stream"]
         await asyncio.to_thread(self._supervisor.remove_stream, name)
-        return _answer({"stream": name, "done": "removed"})
+        return web.json_response({"stream": name, "done": "removed"})
 
     async def _put_target(self, request: web.Request) -> web.Response:
         name, target = request.match_info["stream"], request.match_info["target"]
         config = parse_target(target, await _body(request), "the request")
         await asyncio.to_thread(check_target, target, config)
         await asyncio.to_thread(self._supervisor.put_target, name, target, config)
-        return _answer({"stream": name, "target": target, "done": "put"})
+        return web.json_response({"stream": name, "target": target, "done": "put"})
 
     async def _delete_target(self, request: web.Request) -> web.Response:
         name, target = request.match_info["stream"], request.match_info["target"]
         await asyncio.to_thread(self._supervisor.remove_target, name, target)
-        return _answer({"stream": name, "target": target, "done": "removed"})
+        return web.json_response({"stream": name, "target": target, "done": "removed"})
 
     async def _get_picture(self, request: web.Request) -> web.Response:
         boxes = request.query.get("boxes", "1") != "0"
@@ -246,22 +222,3 @@ async def _body(request: web.Request) -> Any:
         return await request.json()
     except ValueError as error:
         raise ConfigError(f"The request is not JSON: {error}.") from None
-
-
-async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    for name, value in HEADERS.items():
-        response.headers.setdefault(name, value)
-
-
-def _answer(values: Any) -> web.Response:
-    return web.json_response(values)
-
-
-def _problem(status: int, text: str) -> web.Response:
-    return web.json_response({"error": text}, status=status)
-
-
-def load_files() -> dict[str, bytes]:
-    """The files of the page, by name; nothing else can be asked for."""
-    folder = resources.files("tracker.serve") / "static"
-    return {file.name: file.read_bytes() for file in folder.iterdir() if Path(file.name).suffix in TYPES}

@@ -131,17 +131,6 @@ def pack(snapshot: Snapshot, extra: dict[str, Any], with_views: bool = True) -> 
     return b"".join([struct.pack(">I", len(text)), text, *(data for _, data in parts)])
 
 
-def unpack(message: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """The inverse of `pack`: header, and parts by name."""
-    (length,) = struct.unpack_from(">I", message)
-    header = json.loads(message[4 : 4 + length])
-    at, parts = 4 + length, {}
-    for name, size in header["parts"]:
-        parts[name] = message[at : at + size]
-        at += size
-    return header, parts
-
-
 def palette() -> list[str]:
     """256 colours of the heat map, as #rrggbb, the same as in the annotated videos."""
     ramp = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_TURBO)[:, 0]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from importlib import resources
 from pathlib import Path
 
 from aiohttp import web
@@ -15,28 +14,17 @@ from tracker.web.access import Guard, well_formed
 from tracker.web.commands import LONGEST_MESSAGE, Command
 from tracker.web.door import Door, http_logger
 from tracker.web.hub import MOST_CLIENTS, Hub
+from tracker.web.pages import Pages, load_files
 
 logger = logging.getLogger(__name__)
 
-HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-store",
-    "Server": "SiamTrack",
-}
-TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 HEARTBEAT = 15.0
 """Seconds between pings; a browser that doesn't answer is gone."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class Site:
+class Site(Pages):
     """The web application around a hub.
 
     Args:
@@ -49,22 +37,17 @@ class Site:
     def __init__(
         self, hub: Hub, submit: Callable[[Command], bool], guard: Guard, recordings: Callable[[], dict[str, Path]]
     ) -> None:
-        self._hub, self._submit, self._guard, self._recordings = hub, submit, guard, recordings
-        self._files = load_files()
+        super().__init__(guard, load_files("tracker.web"), "siamtrack", " blob: data:")
+        self._hub, self._submit, self._recordings = hub, submit, recordings
         self._sockets: set[web.WebSocketResponse] = set()
-        self._port = guard.address.port
         self._listening: asyncio.Server | None = None
         self.app = web.Application(client_max_size=LONGEST_MESSAGE, middlewares=[self._protect])
-        self.app.on_response_prepare.append(_add_headers)
+        self.app.on_response_prepare.append(self._add_headers)
         self.app.on_shutdown.append(self._leave)
         self.app.router.add_get("/", self._page)
         self.app.router.add_get("/ws", self._socket)
-        self.app.router.add_get("/static/{name}", self._static)
+        self.app.router.add_get("/static/{name}", self._page)
         self.app.router.add_get("/recordings/{name}", self._recording)
-
-    @property
-    def _cookie(self) -> str:
-        return f"siamtrack-{self._port}"  # cookies don't tell ports apart
 
     async def start(self) -> tuple[web.AppRunner, str]:
         """Listen; the runner to clean up later, and the URL to open.
@@ -91,57 +74,45 @@ class Site:
         self._port = listening.sockets[0].getsockname()[1]
         return runner, self._guard.url(self._port)
 
+    @staticmethod
+    def _refuse(status: int, text: str) -> web.Response:
+        """A refusal; the connection ends with it, so that nobody can hold one without being let in."""
+        response = web.Response(status=status, text=text + "\n")
+        response.force_close()
+        return response
+
     @web.middleware
     async def _protect(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if not well_formed(request.headers.get("Host")) or not well_formed(request.headers.get("Origin"), origin=True):
-            return _sentence(400, "The Host or Origin of this request is malformed.")
+            return self._refuse(400, "The Host or Origin of this request is malformed.")
         if not self._guard.host_allowed(request.host):
-            return _sentence(
+            return self._refuse(
                 403,
                 f"This page is for this machine only, and {request.host[:80]!r} is not a name of it; open it as "
                 "localhost.",
             )
+        entrance = self._entrance(request)
+        if entrance is not None:
+            return entrance
         in_query = request.query.get("token")
-        if (
-            self._guard.token is not None
-            and request.path == "/"
-            and in_query is not None
-            and self._guard.token_allowed(in_query)
-        ):
-            # Out of the address bar and the history at once; from now on the cookie carries it.
-            response: web.StreamResponse = web.Response(status=303, headers={"Location": "/"})
-            response.set_cookie(self._cookie, in_query, httponly=True, samesite="Strict", path="/")
-            return response
         if not self._guard.token_allowed(in_query) and not self._guard.token_allowed(request.cookies.get(self._cookie)):
-            return _sentence(
+            return self._refuse(
                 401,
                 "This page needs the token from the address that the tool printed when it started; open that address.",
             )
         return await handler(request)
 
-    async def _page(self, request: web.Request) -> web.Response:
-        return self._file("index.html")
-
-    async def _static(self, request: web.Request) -> web.Response:
-        return self._file(request.match_info["name"])
-
-    def _file(self, name: str) -> web.Response:
-        if name not in self._files:
-            return _sentence(404, "There is no such file here.")
-        kind = TYPES[name[name.rindex(".") :]]
-        return web.Response(body=self._files[name], content_type=kind, charset="utf-8")
-
     async def _recording(self, request: web.Request) -> web.StreamResponse:
         path = self._recordings().get(request.match_info["name"])
         if path is None or not path.is_file():
-            return _sentence(404, "There is no such recording; it was made by another run, or moved away.")
+            return self._refuse(404, "There is no such recording; it was made by another run, or moved away.")
         return web.FileResponse(path, headers={"Content-Disposition": f'attachment; filename="{path.name}"'})
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
         if not self._guard.origin_allowed(request.headers.get("Origin"), request.host):
-            return _sentence(403, "The WebSocket answers only to the page of this server.")
+            return self._refuse(403, "The WebSocket answers only to the page of this server.")
         if self._hub.full:
-            return _sentence(503, f"{MOST_CLIENTS} browsers look on already, which is the most; close one.")
+            return self._refuse(503, f"{MOST_CLIENTS} browsers look on already, which is the most; close one.")
         socket = web.WebSocketResponse(heartbeat=HEARTBEAT, max_msg_size=LONGEST_MESSAGE, compress=False)
         await socket.prepare(request)
         self._sockets.add(socket)
@@ -156,21 +127,3 @@ class Site:
             self._listening.close()
         for socket in list(self._sockets):
             await socket.close(code=1001, message=b"The tool was stopped.")
-
-
-async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    for name, value in HEADERS.items():
-        response.headers.setdefault(name, value)
-
-
-def _sentence(status: int, text: str) -> web.Response:
-    """A refusal; the connection ends with it, so that nobody can hold one without being let in."""
-    response = web.Response(status=status, text=text + "\n")
-    response.force_close()
-    return response
-
-
-def load_files() -> dict[str, bytes]:
-    """The files of the page, by name; nothing else can be asked for."""
-    folder = resources.files("tracker.web") / "static"
-    return {file.name: file.read_bytes() for file in folder.iterdir() if Path(file.name).suffix in TYPES}

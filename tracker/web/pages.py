@@ -1,0 +1,72 @@
+"""The files of a page, the headers of every answer and the token that becomes a cookie: what our servers share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from importlib import resources
+from pathlib import Path
+
+from aiohttp import web
+
+from tracker.web.access import Guard
+
+TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+
+
+def load_files(package: str) -> dict[str, bytes]:
+    """The files of a package's page, by name; nothing else can be asked for."""
+    folder = resources.files(package) / "static"
+    return {file.name: file.read_bytes() for file in folder.iterdir() if Path(file.name).suffix in TYPES}
+
+
+class Pages(ABC):
+    """A server with a page.
+
+    Args:
+        guard: Who may come in.
+        files: Of the page, by name.
+        cookie: Holds the token; the port is added, since cookies don't tell ports apart.
+        images: Where the page may take images from, beside this server (Content-Security-Policy).
+    """
+
+    def __init__(self, guard: Guard, files: dict[str, bytes], cookie: str, images: str = "") -> None:
+        self._guard, self._files, self._cookie_name, self._port = guard, files, cookie, guard.address.port
+        self._headers = {
+            "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'"
+            f"{images}; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "no-referrer",
+            "Cross-Origin-Resource-Policy": "same-origin",
+            "Cache-Control": "no-store",
+            "Server": "SiamTrack",
+        }
+
+    @staticmethod
+    @abstractmethod
+    def _refuse(status: int, text: str) -> web.Response:
+        """What an answer looks like that says no."""
+
+    @property
+    def _cookie(self) -> str:
+        return f"{self._cookie_name}-{self._port}"
+
+    def _entrance(self, request: web.Request) -> web.Response | None:
+        """Where the page is opened with the token in its address: out of the address bar and the history at once; from
+        now on the cookie carries it."""
+        token = request.query.get("token")
+        if self._guard.token is None or request.path != "/" or token is None or not self._guard.token_allowed(token):
+            return None
+        response = web.Response(status=303, headers={"Location": "/"})
+        response.set_cookie(self._cookie, token, httponly=True, samesite="Strict", path="/")
+        return response
+
+    async def _add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
+        for name, value in self._headers.items():
+            response.headers.setdefault(name, value)
+
+    async def _page(self, request: web.Request) -> web.Response:
+        """The page itself, or one of its files."""
+        name = request.match_info.get("name", "index.html")
+        if name not in self._files:
+            return self._refuse(404, "There is no such file here.")
+        return web.Response(body=self._files[name], content_type=TYPES[Path(name).suffix], charset="utf-8")
