@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tracker.annotate.calm import calm
+from tracker.annotate.retrack import calm
 from tracker.measure.smooth import jitter
 
 

@@ -12,10 +12,9 @@ import pytest
 
 from tests.cli.helpers import tiny_model, tool
 from tests.evaluation.trees import otb_tree
-from tracker.benchmark.measure import synthetic_clip
+from tracker.benchmark.measure import Series, in_pairs, synthetic_clip
 from tracker.benchmark.motion import in_motion
 from tracker.benchmark.report import markdown
-from tracker.benchmark.series import Series, in_pairs
 from tracker.benchmark.soak import soak
 from tracker.benchmark.targets import windows
 from tracker.config import Config, TrackingConfig

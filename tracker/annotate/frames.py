@@ -3,7 +3,6 @@ own."""
 
 from __future__ import annotations
 
-import logging
 import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict
@@ -19,8 +18,6 @@ from tracker.media.sources.images import is_picture
 from tracker.media.sources.open import open_source
 from tracker.media.sources.seek import FrameSeeker
 from tracker.types import Image
-
-logger = logging.getLogger(__name__)
 
 CACHE_BYTES = 256 << 20
 """Memory for decoded frames of one clip; a frame of 4K video takes 25 MB."""

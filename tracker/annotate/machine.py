@@ -9,9 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.annotate.calm import REACH
 from tracker.annotate.frames import Frames
-from tracker.annotate.retrack import Follower, Pass, Running, Tick, alone, join
+from tracker.annotate.retrack import REACH, Follower, Pass, Running, Tick, alone, join
 from tracker.geometry import Boxes
 from tracker.types import Box
 

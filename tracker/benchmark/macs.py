@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tracker.benchmark.measure import PEAK_SIDE
-from tracker.benchmark.series import Series
+from tracker.benchmark.measure import PEAK_SIDE, Series
 from tracker.model.checkpoint import LoadedModel
 from tracker.runtime.onnx.writer import Graph
 

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tracker.benchmark.measure import Clip
-from tracker.benchmark.series import Series, in_pairs
+from tracker.benchmark.measure import Clip, Series, in_pairs
 from tracker.config import Config
 from tracker.tracking.multi import MultiTracker
 from tracker.tracking.tracker import SiamTracker

@@ -187,8 +187,8 @@ def import_all(project: Project, args: argparse.Namespace) -> None:
     Raises:
         AnnotationError: A clip isn't in the project.
     """
+    from tracker.annotate.api import add_clip_of
     from tracker.annotate.clip import AnnotationError
-    from tracker.annotate.clip_import import add_clip_of
     from tracker.annotate.formats import read
     from tracker.annotate.project import clip_names
 

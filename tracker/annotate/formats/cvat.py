@@ -15,8 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from tracker.annotate.clip import AnnotationError, Clip, between_keyframes, keyframes, new_target
-from tracker.annotate.formats.base import cannot_hold, closest, labels
-from tracker.annotate.formats.xmltext import parse_xml, text_of, xml_bytes
+from tracker.annotate.formats.base import cannot_hold, closest, labels, parse_xml, text_of, xml_bytes
 from tracker.files import write_atomic
 
 LOST = {

@@ -17,11 +17,13 @@ from tracker.annotate.formats.base import (
     cannot_hold,
     frame_file,
     parse_frame_file,
+    parse_xml,
     picture_frames,
+    text_of,
     thinned,
     write_frames,
+    xml_bytes,
 )
-from tracker.annotate.formats.xmltext import parse_xml, text_of, xml_bytes
 from tracker.files import write_atomic
 
 LOST = {
