@@ -9,8 +9,7 @@ from collections.abc import Callable, Sequence
 
 from tracker.cli import health
 from tracker.cli.common import DONE, FAILED_MIDWAY, Parser, add_version
-from tracker.cli.health import Line
-from tracker.cli.machine import first_line
+from tracker.cli.health import Line, first_line
 
 
 def build_parser() -> Parser:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tracker._version import __version__
-from tracker.cli.machine import cpu_name, first_line
+from tracker.runtime.processor import cores, package_version, processor
 
 REQUIRED = {
     "torch": "torch",
@@ -69,11 +69,10 @@ def system() -> list[Line]:
     """Python, operating system, processor."""
     import tracker
 
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return [
         Line("siamtrack", f"{__version__} in {Path(tracker.__file__).parent}"),
         Line("python", f"{platform.python_version()} ({sys.executable})", ok=sys.version_info >= (3, 10)),
-        Line("system", f"{platform.platform()}, {cpu_name()}, {threads} threads usable"),
+        Line("system", f"{platform.platform()}, {processor()[0]}, {cores()} threads usable"),
     ]
 
 
@@ -238,7 +237,6 @@ def _chosen_engine() -> Line:
     """What --engine auto stands for here with the default model, and what that was chosen by."""
     from tracker.cli.model_options import DEFAULT_MODEL
     from tracker.model.checkpoint import load_model
-    from tracker.runtime.processor import processor
     from tracker.runtime.select import resolve_engine
 
     name, reason = resolve_engine(load_model(DEFAULT_MODEL))
@@ -281,12 +279,14 @@ def trial() -> list[Line]:
 def _version(name: str, module: str = "") -> str:
     """The version of a distribution, or of any wheel that provides the module; "" if neither is known."""
     for candidate in [name, *(OPENCV_WHEELS if module == "cv2" else ())]:
-        try:
-            version = importlib.metadata.version(candidate)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-        return version if candidate == name else f"{version} ({candidate})"
+        if version := package_version(candidate):
+            return version if candidate == name else f"{version} ({candidate})"
     return str(getattr(sys.modules.get(module), "__version__", ""))
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an exception says, or its name."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _hint(error: BaseException) -> str:

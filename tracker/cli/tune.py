@@ -15,6 +15,7 @@ from tracker.cli.common import DONE
 from tracker.cli.model_options import check_model_options
 from tracker.cli.tune_options import build_parser
 from tracker.errors import ConfigError, OutputError
+from tracker.runtime.processor import package_version
 from tracker.settings import changed
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if model.config.tracking.redetection.budget_ms > 0
             else {}
         ),
-        optuna=_version("optuna"),
+        optuna=package_version("optuna"),
         seconds=f"{tuning.seconds:.0f}",
     )
     paths = write_tuning(args.output, tuning, facts)
@@ -185,9 +186,3 @@ def _line(search: Search, trial: TrialRecord, best: TrialRecord) -> str:
 def _say(args: argparse.Namespace, text: str) -> None:
     if not args.quiet:
         print(text, flush=True)
-
-
-def _version(package: str) -> str:
-    import importlib.metadata
-
-    return importlib.metadata.version(package)

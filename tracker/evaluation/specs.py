@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import importlib.metadata
 import json
 import re
 import sys
@@ -19,6 +18,7 @@ from tracker.errors import ConfigError
 from tracker.evaluation.baselines import OpenCVBaseline, StillBox, factory, model_files
 from tracker.metrics.one_pass import OnePassTracker
 from tracker.model.checkpoint import find_weights
+from tracker.runtime.processor import package_version
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # What can change a box: all code of the package, new rooms and subpackages too, except rooms that are never between an
@@ -203,10 +203,7 @@ def _versions(*packages: str) -> dict[str, str]:
 
             found[package] = str(cv2.__version__)
             continue
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = "absent"
+        found[package] = package_version(package) or "absent"
     return found
 
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import datetime
-import importlib.metadata
 import math
 import os
 import platform
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from tracker._version import __version__
 from tracker.datasets.base import Dataset
 from tracker.metrics.results import Evaluation, SequenceMetrics, SequenceResult, TrackerMetrics
 from tracker.metrics.success import METRICS, PRIMARY, got10k_metrics, otb_metrics, speed
 from tracker.metrics.vot import vot_metrics
+from tracker.runtime.processor import package_version, processor
 
 # What a terminal's table shows, by rules; everything else is in evaluation.json.
 COLUMNS = {
@@ -110,7 +108,7 @@ def provenance(command: Sequence[str], **facts: str) -> dict[str, str]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
     }
-    found |= {"processor": _processor(), "cores": str(os.cpu_count())}
+    found |= {"processor": processor()[0] or "unknown", "cores": str(os.cpu_count())}
     for package in (
         "numpy",
         "opencv-python",
@@ -119,20 +117,9 @@ def provenance(command: Sequence[str], **facts: str) -> dict[str, str]:
         "torch",
         "onnxruntime",
     ):
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
+        if package_version(package):
+            found[package] = package_version(package)
     return found | facts
-
-
-def _processor() -> str:
-    path = Path("/proc/cpuinfo")
-    if sys.platform == "linux" and path.is_file():
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or "unknown"
 
 
 def text_table(evaluation: Evaluation, *, attributes: bool = False, sequences: bool = False) -> str:

@@ -15,7 +15,6 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,7 @@ import numpy as np
 from tracker.errors import SiamTrackError
 from tracker.files import write_atomic
 from tracker.runtime.base import Engine
-from tracker.runtime.processor import INT8, cache_folder, processor
+from tracker.runtime.processor import INT8, cache_folder, package_version, processor
 from tracker.runtime.ranges import int8_cost
 
 if TYPE_CHECKING:
@@ -162,18 +161,9 @@ def _fastest(ms: Mapping[str, float]) -> Choice:
 
 def _key(model: LoadedModel, names: list[str]) -> str:
     tracking, (name, flags) = model.config.tracking, processor()
-    versions = {p: _version(p) for p in ("onnxruntime", "openvino")}
+    versions = {p: package_version(p) or "absent" for p in ("onnxruntime", "openvino")}
     facts = [name, flags, versions, asdict(model.config.model), tracking.small_search.size, names]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
-
-
-@lru_cache(maxsize=8)
-def _version(package: str) -> str:
-    """Asked once: importlib.metadata keeps a list of all packages for each time that a folder of them has changed."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "absent"
 
 
 def _remembered(file: Path) -> dict[str, Choice]:

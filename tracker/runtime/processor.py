@@ -1,7 +1,9 @@
-"""What this processor can do, by its flags, and where what was measured on it is kept."""
+"""What this machine is: its processor by name and flags, its cores, the packages on it, and where what was measured on
+it is kept."""
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import platform
 import sys
@@ -41,6 +43,23 @@ def processor() -> tuple[str, tuple[str, ...]]:
         elif key.strip() in ("flags", "Features"):
             flags = set(value.split())
     return name, tuple(flag for flag in TELLING if flag in flags)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@lru_cache(maxsize=64)
+def package_version(package: str) -> str:
+    """Version of an installed package, or "".
+
+    Asked once: importlib.metadata keeps a list of all packages for each time that a folder of them has changed.
+    """
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def cache_folder() -> Path:

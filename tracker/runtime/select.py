@@ -14,6 +14,7 @@ from tracker.model.backbone_specs import SPECS
 from tracker.runtime.base import Engine, Response
 from tracker.runtime.onnxruntime_engine import OnnxEngine
 from tracker.runtime.openvino_engine import OpenVinoEngine
+from tracker.runtime.processor import cores
 
 if TYPE_CHECKING:
     from tracker.model.checkpoint import LoadedModel
@@ -42,8 +43,7 @@ def default_threads(most: int | None = 4) -> int:
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     if wanted.isdigit() and int(wanted) > 0:
         return int(wanted)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return cores if most is None else min(cores, most)
+    return cores() if most is None else min(cores(), most)
 
 
 def build_engine(model: LoadedModel, device: str = "auto", engine: str = "auto", threads: int | None = None) -> Engine:

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import os
 
+from tracker.runtime.processor import cores
 from tracker.runtime.select import find_device
 from tracker.serve.config import ServeConfig
 from tracker.serve.plan import plan_of
 from tracker.serve.process import ProcessHandle
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def gpus() -> int:
