@@ -194,10 +194,8 @@ def test_a_pyramid_is_the_mean_likeness_of_its_levels() -> None:
 
 
 def test_shipped_matchers_need_no_data() -> None:
-    from tracker.matching.store import shipped_matchers
     from tracker.matching.strokes import draw
 
-    assert {"match-omniglot", "match-sentences"} <= set(shipped_matchers())
     matcher = Matcher.from_pretrained("match-omniglot", "cpu")
     vectors = matcher.embed([draw(k, w, seed=7) for k in range(10) for w in range(3)])
     upper = np.triu_indices(30, 1)

@@ -31,7 +31,6 @@ EAO_RANGES = {
     "2018": (100, 356),
     "2019": (46, 291),
 }
-TAGS = ("camera_motion", "illum_change", "occlusion", "size_change", "motion_change")
 
 
 def load_vot(root: Path, subset: str | None = None, pattern: str | None = None) -> Dataset:

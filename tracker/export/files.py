@@ -12,7 +12,6 @@ from tracker.runtime.onnx.graphs import search_model, template_model
 if TYPE_CHECKING:
     import torch
 
-FORMATS = ("onnx", "torch")
 SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
 BRANCHES = ("template", "search")
 LARGEST_BATCH = 1024

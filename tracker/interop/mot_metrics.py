@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,8 +10,6 @@ import numpy as np
 from tracker.errors import SourceError
 from tracker.geometry import iou
 from tracker.types import Track
-
-logger = logging.getLogger(__name__)
 
 
 def mot_metrics(truth: Sequence[Track], tracks: Sequence[Track]) -> dict[str, float]:

@@ -8,7 +8,7 @@ no longer itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -231,12 +231,6 @@ class VideoSearch:
             other = max((hit.similarity for hit in hits if hit.name != thing), default=-1.0)
             out.append((own.similarity, other, own.probability))
         return out
-
-
-def search_video(frames: Iterable[Frame], search: VideoSearch) -> Iterator[tuple[Frame, list[Found]]]:
-    """Every frame with the known things in it."""
-    for frame in frames:
-        yield frame, search.update(frame)
 
 
 def search_pictures(files: Sequence[Path], gallery: Gallery, count: int = 3) -> Iterator[tuple[Path, list[Hit]]]:

@@ -49,11 +49,6 @@ class StoredMatcher:
     fingerprint: str
 
 
-def shipped_matchers() -> list[str]:
-    """Names of the matchers whose weights are in the package."""
-    return sorted(path.stem for path in WEIGHTS.glob("match-*.safetensors"))
-
-
 def find_matcher(name_or_file: str | Path) -> Path:
     """The file of a shipped name, or the file itself.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,8 +27,6 @@ from tracker.model.siamfc_pytorch import read_siamfc_pytorch
 
 if TYPE_CHECKING:
     from tracker.model.matcher import Matcher
-
-logger = logging.getLogger(__name__)
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
 HEADER = "siamtrack"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import threading
 import time
 import urllib.error
@@ -20,8 +19,6 @@ from tracker.files import read_text
 from tracker.geometry import iou
 from tracker.serve.config import DetectionsConfig
 from tracker.types import Frame, Image
-
-logger = logging.getLogger(__name__)
 
 Found = tuple[Image, list[list[float]]]
 """The picture that the boxes are of, and boxes x, y, w, h."""

@@ -20,8 +20,6 @@ from tracker.errors import SiamTrackError
 from tracker.serve.messages import is_kind, pack, unpack
 from tracker.serve.plan import Plan
 
-logger = logging.getLogger(__name__)
-
 SWITCH_SECONDS = 0.0005
 """For which a thread of a worker keeps the interpreter while others ask for it. Python's own 5 ms would make a decoder,
 which asks several times for each frame, wait longer for the batcher than it decodes."""

@@ -3,7 +3,6 @@ tracker time."""
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
 import time
@@ -17,8 +16,6 @@ from tracker.media.sinks.open import open_boxes_sink
 from tracker.media.sinks.video import VideoSink
 from tracker.serve.config import RecordConfig
 from tracker.types import Frame, Track, VideoInfo
-
-logger = logging.getLogger(__name__)
 
 WAITING = 16
 """Frames that wait for the encoder at most."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +10,6 @@ from typing import Any
 from tracker.errors import SiamTrackError
 from tracker.files import write_atomic
 from tracker.serve.messages import pack, unpack
-
-logger = logging.getLogger(__name__)
 
 KIND, FORMAT = "siamtrack-state", 1
 

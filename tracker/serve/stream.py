@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -20,8 +19,6 @@ from tracker.serve.targets import StreamTargets
 from tracker.tracking.observer import FrameObservations
 from tracker.tracking.template_memory import load_target
 from tracker.types import Frame, Track, TrackState
-
-logger = logging.getLogger(__name__)
 
 Saved = tuple[Mapping[str, Any], bytes]
 LIVE_BUDGET_MS = 40.0

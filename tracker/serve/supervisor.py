@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
 import time
@@ -20,8 +19,6 @@ from tracker.serve.placement import Placement
 from tracker.serve.results import Results
 from tracker.serve.staff import INBOX, Hire, Post, Staff, Tell
 from tracker.serve.state import Saved, read_state, write_state
-
-logger = logging.getLogger(__name__)
 
 TICK = 0.1
 LAST_WAIT = 30.0

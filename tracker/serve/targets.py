@@ -4,7 +4,6 @@ restored."""
 from __future__ import annotations
 
 import io
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -24,8 +23,6 @@ from tracker.tracking.target import Target
 from tracker.tracking.template_memory import KnownTarget, TemplateView
 from tracker.tracking.tracker import SiamTracker
 from tracker.types import Image, Track, TrackState
-
-logger = logging.getLogger(__name__)
 
 VECTORS = ("centre", "size", "first_size", "sure_centre", "sure_size", "velocity")
 NUMBERS = ("recent_motion", "reference_logit", "reference_frames", "online_peak", "online_sights", "age", "found_at")

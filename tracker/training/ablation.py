@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -25,8 +24,6 @@ from tracker.training.data.build import build_pair_source
 from tracker.training.initialise import even_start, initial_model
 from tracker.training.trainer import LAST, Trainer
 from tracker.training.validation import Validator
-
-logger = logging.getLogger(__name__)
 
 ENERGIES = ("dot", "cosine", "euclidean")
 LOSSES: dict[str, dict[str, Any]] = {

@@ -3,7 +3,6 @@ them."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,8 +24,6 @@ from tracker.training.data.shards import MemorySamples
 from tracker.training.data.views import ClipViews
 from tracker.training.trainer import Trainer
 from tracker.training.validation import Validator
-
-logger = logging.getLogger(__name__)
 
 FEWEST = 10
 """Frames with the target that a clip needs on either side of the split."""

@@ -8,7 +8,6 @@ FOLDER/plots/*.png, *.svg
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -26,8 +25,6 @@ from tracker.metrics.success import METRICS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,8 +21,6 @@ from tracker.tracking.tracker import SiamTracker
 if TYPE_CHECKING:
     from tracker.model.checkpoint import LoadedModel
     from tracker.runtime.base import Engine
-
-logger = logging.getLogger(__name__)
 
 WITHIN = 15
 """Frames in which a target that came back has to be found."""

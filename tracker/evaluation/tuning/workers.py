@@ -6,7 +6,6 @@ as .npy files that all processes map, so that the operating system holds them on
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import threading
@@ -36,8 +35,6 @@ from tracker.types import Image
 if TYPE_CHECKING:
     from tracker.model.checkpoint import LoadedModel
     from tracker.runtime.base import Engine
-
-logger = logging.getLogger(__name__)
 
 
 class Factory(Protocol):
