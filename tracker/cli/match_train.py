@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import logging
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tracker.cli.common import BAD_REQUEST, DONE, FAILED_MIDWAY, Parser, RawEpilog, add_version, say_error, whole_number
-from tracker.errors import OutputError, SiamTrackError
+from tracker.cli.run_folder import LAST, check_run_folder, open_run_folder, tell_results
+from tracker.errors import SiamTrackError
 
 EPILOG = """\
   siamtrack match train match-faces data.root=DATA/extra --output runs/faces
@@ -21,7 +21,7 @@ EPILOG = """\
 
 Ctrl-C stops after the step; --resume goes on as if nothing had happened.
 """
-LAST, CONFIG = "last.pt", "recipe.yaml"
+CONFIG = "recipe.yaml"
 RUN_FILES = ("*.pt", "*.csv", "*.safetensors", CONFIG)
 
 
@@ -42,8 +42,6 @@ def train(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     recipe = [word for word in args.words if "=" not in word]
     overrides = [word for word in args.words if "=" in word]
-    if args.resume and args.overwrite:
-        raise OutputError("--resume goes on with a run and --overwrite removes it; give one of them.")
     if len(recipe) > 1:
         parser.error(f"one recipe at a time: {recipe[0]!r} and {recipe[1]!r} were given")
     if not recipe and not (args.resume and args.output):
@@ -52,31 +50,11 @@ def train(argv: Sequence[str] | None = None) -> int:
 
     config = load_recipe(recipe[0] if recipe else args.output / CONFIG, overrides)
     folder = args.output or Path("runs") / config.name
-    _check(folder, args)
+    check_run_folder(folder, args)
     return _run(config, folder, args)
 
 
-def _check(folder: Path, args: argparse.Namespace) -> None:
-    """Mistakes that need no torch to be seen."""
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"The output {folder} is a file; name a folder by --output.")
-    there = (folder / LAST).exists()
-    if args.resume and not there:
-        raise OutputError(
-            f"The folder {folder} holds no {LAST} to resume from; start without --resume or name the right --output."
-        )
-    if there and not (args.resume or args.overwrite):
-        raise OutputError(
-            f"The folder {folder} holds a run already; go on with --resume, remove it with --overwrite, or name "
-            "another."
-        )
-
-
 def _run(config: Any, folder: Path, args: argparse.Namespace) -> int:
-    from omegaconf import OmegaConf
-
-    from tracker.config_merge import to_dict
-    from tracker.files import write_atomic
     from tracker.matching.batches import MatchSource
     from tracker.matching.train import run
     from tracker.training import distributed
@@ -87,17 +65,9 @@ def _run(config: Any, folder: Path, args: argparse.Namespace) -> int:
     device = distributed.start(config.train.device)
     first = distributed.rank() == 0
     try:
-        if first:
-            if args.overwrite and folder.is_dir():
-                for pattern in RUN_FILES:
-                    for file in folder.glob(pattern):
-                        file.unlink()
-                shutil.rmtree(folder / "tensorboard", ignore_errors=True)
-            folder.mkdir(parents=True, exist_ok=True)
-            write_atomic(folder / CONFIG, OmegaConf.to_yaml(OmegaConf.create(to_dict(config))))
-        else:
+        open_run_folder(folder, CONFIG, config, args.overwrite, RUN_FILES)
+        if not first:
             logging.getLogger("tracker").setLevel(logging.WARNING)
-        distributed.barrier()
         began = (folder / LAST).stat().st_mtime if (folder / LAST).exists() else 0.0
         try:
             result = run(
@@ -120,8 +90,5 @@ def _run(config: Any, folder: Path, args: argparse.Namespace) -> int:
             f"{result.stopped} at step {result.step} of {config.train.steps}: {result.pairs} samples in "
             f"{result.seconds:.0f} s"
         )
-        if result.best:
-            best = ", ".join(f"{name} {value:.4f}" for name, value in result.best.items() if name != "step")
-            print(f"best validation: {best} at step {result.best['step']:.0f} ({folder / 'best.safetensors'})")
-        print(f"model: {folder / 'last.safetensors'}; log: {folder / 'log.csv'}")
+        tell_results(result, folder)
     return 128 + result.signal if result.signal else DONE

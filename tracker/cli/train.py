@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import argparse
 import logging
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tracker.cli.common import BAD_REQUEST, DONE, FAILED_MIDWAY, Parser, whole_number
+from tracker.cli.run_folder import LAST, check_run_folder, open_run_folder, tell_results
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
     from tracker.config import Config
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from tracker.training.data.batch import PairSource
     from tracker.training.run_state import RunResult
 
-CONFIG, LAST = "config.yaml", "last.pt"
+CONFIG = "config.yaml"
 RUN_FILES = (
     LAST,
     CONFIG,
@@ -97,9 +96,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = load_config(path, args.overrides)
     settings = train_config(config.train, where=str(path))
     folder = args.output or Path("runs") / config.name
-    _check_folder(folder, args)
+    check_run_folder(folder, args)
 
     from tracker.training import distributed
+    from tracker.training.data.build import build_pair_source
     from tracker.training.losses.objective import build_objective
 
     build_objective(settings)  # an unknown loss is found before the data are opened
@@ -109,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if distributed.rank() != 0:
             logging.getLogger("tracker").setLevel(logging.WARNING)
-        source = _source(config, settings, device)
+        source = build_pair_source(config, settings.seed, device)
         if args.preview:
             from tracker.training.visualize.preview import write_preview
 
@@ -119,35 +119,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(args, folder, config, settings, source, device)
     finally:
         distributed.stop()
-
-
-def _check_folder(folder: Path, args: argparse.Namespace) -> None:
-    """Mistakes that need no torch to be seen.
-
-    Raises:
-        OutputError: A run is there that would be lost, or none that could be resumed.
-    """
-    from tracker.errors import OutputError
-
-    if args.resume and args.overwrite:
-        raise OutputError("--resume goes on with a run and --overwrite removes it; give one of them.")
-    if args.resume and not (folder / LAST).is_file():
-        raise OutputError(
-            f"The folder {folder} holds no {LAST} to resume from; start without --resume or name the right --output."
-        )
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"The output {folder} is a file; name a folder by --output.")
-    if not (args.resume or args.overwrite or args.preview) and (folder / LAST).exists():
-        raise OutputError(
-            f"The folder {folder} holds a run already; go on with --resume, remove it with --overwrite, or name "
-            "another."
-        )
-
-
-def _source(config: Config, settings: TrainConfig, device: torch.device) -> PairSource:
-    from tracker.training.data.build import build_pair_source
-
-    return build_pair_source(config, settings.seed, device)
 
 
 def _run(
@@ -176,7 +147,7 @@ def _run(
     def export(module: nn.Module, name: str, facts: dict[str, Any]) -> None:
         save_model(folder / f"{name}.safetensors", module, config, facts)  # type: ignore[arg-type]
 
-    _open_folder(folder, config, args)
+    open_run_folder(folder, CONFIG, config, args.overwrite, RUN_FILES)
     trainer = Trainer(
         model,
         source,
@@ -207,24 +178,6 @@ def _nobody(model: nn.Module, step: int) -> dict[str, float]:
     raise RuntimeError("only rank 0 validates")
 
 
-def _open_folder(folder: Path, config: Config, args: argparse.Namespace) -> None:
-    from omegaconf import OmegaConf
-
-    from tracker.config_merge import to_dict
-    from tracker.files import write_atomic
-    from tracker.training import distributed
-
-    folder.mkdir(parents=True, exist_ok=True)
-    if distributed.rank() == 0:
-        if args.overwrite:
-            for pattern in RUN_FILES:
-                for file in folder.glob(pattern):
-                    file.unlink()
-            shutil.rmtree(folder / "tensorboard", ignore_errors=True)
-        write_atomic(folder / CONFIG, OmegaConf.to_yaml(OmegaConf.create(to_dict(config))))
-    distributed.barrier()
-
-
 def _tell(result: RunResult, settings: TrainConfig, folder: Path) -> None:
     """What was done, in a few lines."""
     why = {
@@ -234,9 +187,6 @@ def _tell(result: RunResult, settings: TrainConfig, folder: Path) -> None:
         "signal": "interrupted",
     }[result.stopped]
     print(f"{why} at step {result.step} of {settings.steps}: {result.pairs} pairs in {result.seconds:.0f} s")
-    if result.best:
-        best = ", ".join(f"{name} {value:.4f}" for name, value in result.best.items() if name != "step")
-        print(f"best validation: {best} at step {result.best['step']:.0f} ({folder / 'best.safetensors'})")
-    print(f"model: {folder / 'last.safetensors'}; log: {folder / 'log.csv'}")
+    tell_results(result, folder)
     if result.step < settings.steps:
         print(f"go on with: train.py --output {folder} --resume")
