@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from multiprocessing import connection
 from typing import Any
 
-import numpy as np
-
 from tracker.errors import DeviceError, SiamTrackError
 from tracker.evaluation.process import enter
-from tracker.evaluation.runner import Task
+from tracker.evaluation.runner import Task, crashed
 from tracker.evaluation.specs import PACKAGE
 from tracker.evaluation.workers import ONE_THREAD, work
 from tracker.metrics.results import SequenceResult
@@ -39,32 +37,6 @@ def run_tasks(tasks: list[Task], workers: int = 1, ray_address: str | None = Non
     """
     ordered = sorted(tasks, key=lambda t: -len(t.sequence))
     return _ray(ordered, ray_address, workers) if ray_address else _processes(ordered, workers)
-
-
-def crashed(task: Task, sentence: str) -> SequenceResult:
-    """The result of a task whose process died: all boxes missing."""
-    count, nan = len(task.sequence), np.full(len(task.sequence), np.nan)
-    return SequenceResult(
-        tracker=task.spec.label,
-        dataset=task.dataset,
-        sequence=task.sequence.name,
-        boxes=np.full((count, 4), np.nan),
-        truth=task.sequence.truth,
-        valid=task.sequence.valid,
-        times=nan,
-        decode_times=nan,
-        scores=nan,
-        lost=np.zeros(count, dtype=bool),
-        size=task.sequence.size,
-        attributes=task.sequence.attributes,
-        object_class=task.sequence.object_class,
-        frames=task.sequence.frames,
-        codes=np.zeros(count, dtype=np.int8) if task.protocol == "supervised" else None,
-        polygons=task.sequence.polygons,
-        error=sentence,
-        fingerprint=task.fingerprint,
-        content=task.content,
-    )
 
 
 @dataclass

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -154,25 +154,32 @@ class _Recorder:
         task, supervised = self.task, self.task.protocol == "supervised"
         return SequenceResult(
             tracker=task.spec.label,
-            dataset=task.dataset,
             sequence=task.sequence.name,
             boxes=np.round(self.boxes, 4 if supervised else 3),
-            truth=task.sequence.truth,
-            valid=task.sequence.valid,
             times=np.round(self.times, 8),
             decode_times=np.round(self.decode_times, 8),
             scores=self.scores,
             lost=self.lost,
             size=self.size,
-            attributes=task.sequence.attributes,
-            object_class=task.sequence.object_class,
-            frames=task.sequence.frames,
             codes=self.codes if supervised else None,
-            polygons=task.sequence.polygons,
             error=self.error,
             fingerprint=task.fingerprint,
             content=task.content,
+            **_truth_of(task),
         )
+
+
+def _truth_of(task: Task) -> dict[str, Any]:
+    """What a result takes from its data set."""
+    names = ("truth", "valid", "attributes", "frames", "polygons", "object_class")
+    return {"dataset": task.dataset, **{name: getattr(task.sequence, name) for name in names}}
+
+
+def crashed(task: Task, sentence: str) -> SequenceResult:
+    """The result of a task whose process died: all boxes missing."""
+    recorder = _Recorder(task)
+    recorder.error, recorder.size = sentence, task.sequence.size
+    return recorder.result()
 
 
 def make_tasks(dataset: Dataset, specs: list[TrackerSpec], protocol: Protocol) -> list[Task]:
@@ -224,16 +231,7 @@ class RunStore:
         same = result.fingerprint == task.fingerprint and len(result) == len(sequence) and not result.error
         if not same or not np.array_equal(result.truth[0], sequence.truth[0], equal_nan=True):
             return None
-        return replace(
-            result,
-            truth=sequence.truth,
-            valid=sequence.valid,
-            attributes=sequence.attributes,
-            frames=sequence.frames,
-            polygons=sequence.polygons,
-            object_class=sequence.object_class,
-            dataset=task.dataset,
-        )
+        return replace(result, **_truth_of(task))
 
     def save(self, result: SequenceResult) -> None:
         """Write a result, both as a record and as interchange files; not one that ended in a crash, so that a second
