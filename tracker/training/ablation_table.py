@@ -46,22 +46,16 @@ def write_table(folder: Path, cells: Cells, energies: Sequence[str], losses: Seq
         The files.
     """
     files = [folder / "ablation.md", folder / "ablation.json"]
-    _write(files[0], markdown(cells, energies, losses, note).encode())
+    write_atomic(files[0], markdown(cells, energies, losses, note))
     known = [asdict(c) for c in cells.values() if c is not None]
-    _write(
+    write_atomic(
         files[1],
-        json.dumps(
-            {"note": note, "energies": list(energies), "losses": list(losses), "cells": known}, indent=1
-        ).encode(),
+        json.dumps({"note": note, "energies": list(energies), "losses": list(losses), "cells": known}, indent=1),
     )
     if any(c is not None and c.finished for c in cells.values()):
         files.append(folder / "ablation.png")
-        _write(files[-1], _picture(cells, energies, losses, note))
+        write_atomic(files[-1], _picture(cells, energies, losses, note))
     return files
-
-
-def _write(path: Path, content: bytes) -> None:
-    write_atomic(path, content)
 
 
 def _picture(cells: Cells, energies: Sequence[str], losses: Sequence[str], note: str) -> bytes:

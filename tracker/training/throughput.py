@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tracker.config import Config
-from tracker.training.data.batch import PairSource
+from tracker.training.data.batch import PairBatch, PairSource
 from tracker.training.data.cache import ShardMaker, frame_store
 from tracker.training.data.cached_features import frozen_stages
 from tracker.training.data.pairs import LivePairs, SamplePairs
-from tracker.training.data.sampling import PairBatch, PairConfig
+from tracker.training.data.sampling import PairConfig
 from tracker.training.data.shards import Shard
 
 BATCH = 16

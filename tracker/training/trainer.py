@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from tracker.errors import OutputError, TrainingError
+from tracker.model.matcher import Matcher
 from tracker.training import distributed
 from tracker.training.batchnorm import share_batchnorm
 from tracker.training.checkpoint import git_revision, write_checkpoint
 from tracker.training.config import TrainConfig
-from tracker.training.data.batch import Match, MatcherLike, PairBatchLike, PairSource, Validate, as_match
+from tracker.training.data.batch import Match, PairBatch, PairSource, Validate, as_match
 from tracker.training.data.loader import batches
 from tracker.training.data.transfer import pair_count, save_bad_batch, to_device
 from tracker.training.interrupt import Interrupt
@@ -43,7 +44,7 @@ class Trainer:
     """A run in a folder: last.pt, log.csv, validation.csv, tensorboard/.
 
     Args:
-        model: A matcher (`MatcherLike`); moved to the device and trained in place.
+        model: A matcher (`Matcher`); moved to the device and trained in place.
         source: Batches by step.
         config: The recipe.
         folder: Exists; the run's files go there. Only rank 0 writes (and a broken batch is written by all).
@@ -157,7 +158,7 @@ class Trainer:
             )
         self.freezer.train_mode(self.step)
 
-    def _train_step(self, step: int, batch: PairBatchLike) -> None:
+    def _train_step(self, step: int, batch: PairBatch) -> None:
         config = self.config
         # The noise of a step (dropout) is a function of its number, as its batch is: nothing to lose in an
         # interruption.
@@ -189,10 +190,10 @@ class Trainer:
         if config.image_every and (step + 1) % config.image_every == 0 and distributed.rank() == 0:
             self.recorder.picture(step + 1, batch, output)
 
-    def _forward(self, batch: PairBatchLike) -> Match:
+    def _forward(self, batch: PairBatch) -> Match:
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.precision == "bf16"):
             output = self._parallel(batch.template, batch.search, batch.template_size, start=batch.start)
-        return as_match(output, cast(MatcherLike, self.model))
+        return as_match(output, cast(Matcher, self.model))
 
     def _after_step(self) -> None:
         every = self.config.validate_every
@@ -252,7 +253,7 @@ class Trainer:
         distributed.barrier()
 
     def _stop_on(
-        self, step: int, batch: PairBatchLike, score: Score, statistics: Sequence[tuple[Tensor, Tensor]], what: str
+        self, step: int, batch: PairBatch, score: Score, statistics: Sequence[tuple[Tensor, Tensor]], what: str
     ) -> None:
         for buffer, value in statistics:
             buffer.copy_(value)

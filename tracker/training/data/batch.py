@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from tracker.model.matcher import Matcher
+
 
 @dataclass(frozen=True)
 class Match:
@@ -36,28 +38,7 @@ class Match:
         return self.search_size / 2 - self.stride * (self.score.shape[-1] - 1) / 2
 
 
-class SearchSize(Protocol):
-    """The part of `tracker.model_config.ModelConfig` that places cells."""
-
-    @property
-    def search_size(self) -> int:
-        """Side of the search crop in pixels."""
-
-
-class MatcherLike(Protocol):
-    """The part of `tracker.model.matcher.Matcher` that the loop reads: forward(template, search, target, start) and
-    these."""
-
-    @property
-    def stride(self) -> int:
-        """Pixels of the search crop between neighbouring response cells."""
-
-    @property
-    def config(self) -> SearchSize:
-        """Where the side of the search crop is known."""
-
-
-def as_match(output: Any, model: MatcherLike) -> Match:
+def as_match(output: Any, model: Matcher) -> Match:
     """The output of a model's forward in float32 (float64 stays), as losses need it; embeddings of autocast are
     raised."""
 
@@ -75,47 +56,36 @@ def as_match(output: Any, model: MatcherLike) -> Match:
     )
 
 
-class PairBatchLike(Protocol):
-    """The part of `tracker.training.data.build.PairBatch` (a frozen dataclass) that losses and the loop read."""
+@dataclass(frozen=True)
+class PairBatch:
+    """B pairs.
 
-    @property
-    def template(self) -> Tensor:
-        """(B, ...) template crops (start 0) or cached features (start > 0)."""
+    Attributes:
+        template: (B, 3, n, n) BGR 0..255, float32 or uint8, or cached features of the template, float32 or float16. The
+            trainer makes float32 of them on the device.
+        search: (B, 3, m, m), or cached features.
+        template_size: (B, 2) width and height of the target in template-crop pixels.
+        box: (B, 4) xyxy of the target in search-crop pixels (of the other target for a negative pair).
+        positive: (B,) bool; False for a negative pair: the template's target is not in the search.
+        track: (B,) int64 identity of the template's target.
+        start: Stage of the backbone at which the tensors enter; 0 for pictures.
+        distillation_target: (B, D, h, w) what a teacher says of the cells of the search, where the cache holds it.
+    """
 
-    @property
-    def search(self) -> Tensor:
-        """(B, ...) search crops or cached features."""
-
-    @property
-    def template_size(self) -> Tensor:
-        """(B, 2) width, height of the target in pixels of the template crop."""
-
-    @property
-    def box(self) -> Tensor:
-        """(B, 4) left, top, right, bottom of the target in pixels of the search crop."""
-
-    @property
-    def positive(self) -> Tensor:
-        """(B,) bool: False for a negative pair, whose target is absent from the search crop."""
-
-    @property
-    def track(self) -> Tensor:
-        """(B,) int64 identity of the template's target."""
-
-    @property
-    def distillation_target(self) -> Tensor | None:
-        """(B, D, h, w) what a teacher says of the search's cells, where the cache holds it
-        (`tracker.training.losses.teacher`)."""
-
-    @property
-    def start(self) -> int:
-        """The stage of the backbone that the crops enter: 0 for images, k for the cached output of stage k - 1."""
+    template: Tensor
+    search: Tensor
+    template_size: Tensor
+    box: Tensor
+    positive: Tensor
+    track: Tensor
+    start: int = 0
+    distillation_target: Tensor | None = None
 
 
 class PairSource(Protocol):
     """Batches by number: the same step gives the same bits, whatever was read before."""
 
-    def batch(self, step: int, rank: int, world: int) -> PairBatchLike:
+    def batch(self, step: int, rank: int, world: int) -> PairBatch:
         """The share of process `rank` of `world` in the global batch of `step`.
 
         The shares of all ranks, concatenated, are the batch of a single process: that is what makes a run on two

@@ -14,10 +14,10 @@ from tracker.config import Config
 from tracker.config_merge import merge
 from tracker.datasets.tracks import DataError
 from tracker.errors import ConfigError
-from tracker.training.data.batch import PairSource
+from tracker.training.data.batch import PairBatch, PairSource
 from tracker.training.data.cache import INDEX, fingerprint, read_index
 from tracker.training.data.pairs import CachedPairs, LivePairs, SamplePairs, read_shards
-from tracker.training.data.sampling import PairBatch, PairConfig
+from tracker.training.data.sampling import PairConfig
 
 if TYPE_CHECKING:
     import torch

@@ -121,13 +121,13 @@ def open_index(cache: CacheConfig, data: DataConfig, model: ModelConfig, content
     """
     folder, mark = Path(cache.path), fingerprint(cache, data, model)
     index = folder / INDEX
-    damaged = index.is_file() and _known(index) is None
+    known = read_index(index) if index.is_file() else {}
+    damaged = index.is_file() and "fingerprint" not in known
     if damaged and next(folder.glob("shard_*.npz"), None) is not None:
         raise OutputError(
             f"The cache {folder} holds shards, but {INDEX}, which says of what recipe, is damaged; "
             "remove the folder or name another train.data.cache.path."
         )
-    known = read_index(index) if index.is_file() and not damaged else {}
     if known.get("fingerprint", mark) != mark:
         raise OutputError(
             f"The cache {folder} was made from another recipe ({known['fingerprint']}, this one is {mark}); "
@@ -150,16 +150,6 @@ def open_index(cache: CacheConfig, data: DataConfig, model: ModelConfig, content
     table = {"fingerprint": mark, "content": content, "cache": to_dict(cache), "data": to_dict(data)}
     write_atomic(index, json.dumps(table, indent=1))
     return folder
-
-
-def _known(index: Path) -> str | None:
-    """The fingerprint in a cache's index; None where there is none, or the file is empty or damaged."""
-    try:
-        content = json.loads(index.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    mark = content.get("fingerprint") if isinstance(content, dict) else None
-    return mark if isinstance(mark, str) else None
 
 
 def frame_store(cache: CacheConfig) -> Path:

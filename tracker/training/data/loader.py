@@ -11,12 +11,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from tracker.errors import SiamTrackError
 from tracker.training import distributed
-from tracker.training.data.batch import PairBatchLike, PairSource
+from tracker.training.data.batch import PairBatch, PairSource
 
 
 def batches(
     source: PairSource, start: int, stop: int, workers: int, kind: str, ahead: int
-) -> Iterator[tuple[int, PairBatchLike]]:
+) -> Iterator[tuple[int, PairBatch]]:
     """(step, batch) of this process for the steps start..stop-1.
 
     Args:
@@ -38,12 +38,10 @@ def batches(
     return _processes(source, start, stop, workers, ahead)
 
 
-def _threads(
-    source: PairSource, start: int, stop: int, workers: int, ahead: int
-) -> Iterator[tuple[int, PairBatchLike]]:
+def _threads(source: PairSource, start: int, stop: int, workers: int, ahead: int) -> Iterator[tuple[int, PairBatch]]:
     rank, world = distributed.rank(), distributed.world()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="batch")
-    pending: deque[Future[PairBatchLike]] = deque()
+    pending: deque[Future[PairBatch]] = deque()
     try:
         asked = start
         for step in range(start, stop):
@@ -62,16 +60,14 @@ class _Numbered(Dataset[Any]):
     def __init__(self, source: PairSource, rank: int, world: int) -> None:
         self.source, self.rank, self.world = source, rank, world
 
-    def __getitem__(self, step: int) -> tuple[int, PairBatchLike | SiamTrackError]:
+    def __getitem__(self, step: int) -> tuple[int, PairBatch | SiamTrackError]:
         try:
             return step, self.source.batch(step, self.rank, self.world)
         except SiamTrackError as error:
             return step, error
 
 
-def _processes(
-    source: PairSource, start: int, stop: int, workers: int, ahead: int
-) -> Iterator[tuple[int, PairBatchLike]]:
+def _processes(source: PairSource, start: int, stop: int, workers: int, ahead: int) -> Iterator[tuple[int, PairBatch]]:
     dataset = _Numbered(source, distributed.rank(), distributed.world())
     loader: DataLoader[Any] = DataLoader(
         dataset,

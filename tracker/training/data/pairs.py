@@ -14,9 +14,10 @@ from tracker.config import Config
 from tracker.config_merge import merge
 from tracker.datasets.tracks import DataError
 from tracker.errors import ConfigError
+from tracker.training.data.batch import PairBatch
 from tracker.training.data.cache import frame_store, shard_path, track_number
 from tracker.training.data.samples import Sample
-from tracker.training.data.sampling import PairBatch, PairConfig, collate, draw, jitter_boxes, share_of
+from tracker.training.data.sampling import PairConfig, collate, draw, jitter_boxes, share_of
 from tracker.training.data.shards import Samples, Shard
 from tracker.training.data.sources import build_mixture
 

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tracker.errors import ConfigError
+from tracker.training.data.batch import PairBatch
 from tracker.training.data.device_moves import drawn, move_boxes, move_pictures
 from tracker.training.data.pairs import SamplePairs
-from tracker.training.data.sampling import PairBatch, PairConfig, share_of
+from tracker.training.data.sampling import PairConfig, share_of
 from tracker.training.data.shards import Samples
 
 logger = logging.getLogger(__name__)

@@ -9,39 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from tracker.errors import ConfigError
 from tracker.settings import Checked, setting
+from tracker.training.data.batch import PairBatch
 from tracker.training.data.cache import CacheConfig
 from tracker.training.data.device_moves import DeviceMoves
 from tracker.training.data.sources import DataConfig
-
-
-@dataclass(frozen=True)
-class PairBatch:
-    """B pairs.
-
-    Attributes:
-        template: (B, 3, n, n) BGR 0..255, float32 or uint8, or cached features of the template, float32 or float16. The
-            trainer makes float32 of them on the device.
-        search: (B, 3, m, m), or cached features.
-        template_size: (B, 2) width and height of the target in template-crop pixels.
-        box: (B, 4) xyxy of the target in search-crop pixels (of the other target for a negative pair).
-        positive: (B,) bool; False for a negative pair: the template's target is not in the search.
-        track: (B,) int64 identity of the template's target.
-        start: Stage of the backbone at which the tensors enter; 0 for pictures.
-        distillation_target: (B, D, h, w) what a teacher says of the cells of the search, where the cache holds it.
-    """
-
-    template: Tensor
-    search: Tensor
-    template_size: Tensor
-    box: Tensor
-    positive: Tensor
-    track: Tensor
-    start: int = 0
-    distillation_target: Tensor | None = None
 
 
 @dataclass(frozen=True)

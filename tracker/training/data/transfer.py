@@ -5,18 +5,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tracker.training.checkpoint import FORMAT, write_checkpoint
-from tracker.training.data.batch import PairBatchLike
-
-B = TypeVar("B", bound=PairBatchLike)
+from tracker.training.data.batch import PairBatch
 
 
-def to_device(batch: B, device: torch.device, channels_last: bool) -> B:
+def to_device(batch: PairBatch, device: torch.device, channels_last: bool) -> PairBatch:
     """A batch whose tensors are on a device, crops as float.
 
     Args:
@@ -37,15 +35,15 @@ def to_device(batch: B, device: torch.device, channels_last: bool) -> B:
             if channels_last and value.ndim == 4:
                 value = value.contiguous(memory_format=torch.channels_last)
             moved[field.name] = value
-    return dataclasses.replace(batch, **moved)  # type: ignore[type-var]
+    return dataclasses.replace(batch, **moved)
 
 
-def pair_count(batch: PairBatchLike) -> int:
+def pair_count(batch: PairBatch) -> int:
     """Pairs in a batch."""
     return int(batch.positive.shape[0])
 
 
-def save_bad_batch(path: Path, batch: PairBatchLike, model: nn.Module, step: int, parts: Mapping[str, float]) -> None:
+def save_bad_batch(path: Path, batch: PairBatch, model: nn.Module, step: int, parts: Mapping[str, float]) -> None:
     """Writes all that is needed to repeat a step that went wrong: batch, weights before the step, values of the losses.
 
     Raises:

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from tracker.errors import ConfigError
-from tracker.training.data.batch import Match, PairBatchLike
+from tracker.training.data.batch import Match, PairBatch
 from tracker.training.losses.labels import LabelRule
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -32,11 +32,11 @@ class Criterion(nn.Module):
             raise ConfigError(f"The reduction {reduction!r} is unknown; there are {', '.join(REDUCTIONS)}.")
         self.reduction = reduction
 
-    def terms(self, output: Match, batch: PairBatchLike) -> tuple[Tensor, Tensor]:
+    def terms(self, output: Match, batch: PairBatch) -> tuple[Tensor, Tensor]:
         """(B,) numerators with gradient and (B,) denominators without."""
         raise TypeError(f"{type(self).__name__} does not say its terms")
 
-    def forward(self, output: Match, batch: PairBatchLike) -> Tensor:
+    def forward(self, output: Match, batch: PairBatch) -> Tensor:
         """The loss of a batch on this process."""
         numerator, denominator = self.terms(output, batch)
         if self.reduction == "none":

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tracker.errors import ConfigError
-from tracker.training.data.batch import Match, PairBatchLike
+from tracker.training.data.batch import Match, PairBatch
 from tracker.training.losses.base import Criterion, register
 from tracker.training.losses.labels import POSITIVE, LabelRule, label_map, masked_mean, response_grid
 
@@ -46,7 +46,7 @@ class BoxCriterion(Criterion):
         """(B, H, W) from predicted (B, H, W, 4) and true (B, 1, 1, 4) boxes."""
         raise TypeError(f"{type(self).__name__} does not say its loss of a cell")
 
-    def terms(self, output: Match, batch: PairBatchLike) -> tuple[Tensor, Tensor]:
+    def terms(self, output: Match, batch: PairBatch) -> tuple[Tensor, Tensor]:
         if output.boxes is None:
             raise ConfigError(
                 f"The loss {type(self).__name__} needs boxes and this model gives none; use head: boxes, or drop it."

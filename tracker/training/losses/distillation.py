@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tracker.errors import ConfigError
-from tracker.training.data.batch import Match, PairBatchLike
+from tracker.training.data.batch import Match, PairBatch
 from tracker.training.losses.base import Criterion, register
 from tracker.training.losses.labels import search_grid
 from tracker.training.losses.teacher import Teacher
@@ -46,7 +46,7 @@ class Distillation(Criterion):
         """Loaded when it is first asked for: a cache may hold all that it would say."""
         return Teacher(self.name)
 
-    def terms(self, output: Match, batch: PairBatchLike) -> tuple[Tensor, Tensor]:
+    def terms(self, output: Match, batch: PairBatch) -> tuple[Tensor, Tensor]:
         target = batch.distillation_target
         if target is None and batch.start:
             raise ConfigError(

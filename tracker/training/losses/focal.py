@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tracker.errors import ConfigError
-from tracker.training.data.batch import Match, PairBatchLike
+from tracker.training.data.batch import Match, PairBatch
 from tracker.training.losses.base import CellCriterion, Criterion, register
 from tracker.training.losses.labels import NEGATIVE, POSITIVE, LabelRule, label_map, response_grid
 
@@ -36,7 +36,7 @@ class Focal(CellCriterion):
             )
         self.alpha, self.gamma, self.negative_pair_weight = alpha, gamma, negative_pair_weight
 
-    def terms(self, output: Match, batch: PairBatchLike) -> tuple[Tensor, Tensor]:
+    def terms(self, output: Match, batch: PairBatch) -> tuple[Tensor, Tensor]:
         labels = label_map(response_grid(output), batch.box, batch.positive, self.rule)
         score = output.score[:, 0]
         p = torch.sigmoid(score)
@@ -79,7 +79,7 @@ class GaussianFocal(Criterion):
             )
         self.alpha, self.beta, self.sigma, self.negative_pair_weight = alpha, beta, sigma, negative_pair_weight
 
-    def target(self, output: Match, batch: PairBatchLike) -> Tensor:
+    def target(self, output: Match, batch: PairBatch) -> Tensor:
         """(B, H, W) in [0, 1]: 1 in the cell nearest to the target's centre, 0 in negative pairs."""
         grid = response_grid(output)
         box = batch.box.to(grid.xs.dtype)
@@ -93,7 +93,7 @@ class GaussianFocal(Criterion):
         bump = torch.where(peak, torch.ones_like(bump), bump.clamp(max=1 - 1e-6))
         return torch.where(batch.positive[:, None, None], bump, torch.zeros_like(bump))
 
-    def terms(self, output: Match, batch: PairBatchLike) -> tuple[Tensor, Tensor]:
+    def terms(self, output: Match, batch: PairBatch) -> tuple[Tensor, Tensor]:
         y = self.target(output, batch)
         score = output.score[:, 0]
         p = torch.sigmoid(score)

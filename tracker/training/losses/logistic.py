@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tracker.errors import ConfigError
-from tracker.training.data.batch import Match, PairBatchLike
+from tracker.training.data.batch import Match, PairBatch
 from tracker.training.losses.base import CellCriterion, register
 from tracker.training.losses.labels import NEGATIVE, POSITIVE, label_map, masked_mean, response_grid
 from tracker.training.losses.mining import hardest
@@ -32,7 +32,7 @@ class BalancedLogistic(CellCriterion):
         self.hard_share = check_share(hard_share)
         self.negative_pair_weight = negative_pair_weight
 
-    def terms(self, output: Match, batch: PairBatchLike) -> tuple[Tensor, Tensor]:
+    def terms(self, output: Match, batch: PairBatch) -> tuple[Tensor, Tensor]:
         labels = label_map(response_grid(output), batch.box, batch.positive, self.rule)
         score = output.score[:, 0]
         ground = F.softplus(score)

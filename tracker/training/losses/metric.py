@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tracker.errors import ConfigError
-from tracker.training.data.batch import Match, PairBatchLike
+from tracker.training.data.batch import Match, PairBatch
 from tracker.training.losses.base import CellCriterion, register
 from tracker.training.losses.labels import NEGATIVE, masked_mean
 from tracker.training.losses.metric_samples import check_mode, embedding_vectors, metric_samples
@@ -55,7 +55,7 @@ class Contrastive(MetricCriterion):
             )
         self.margin, self.hard_share = margin, hard_share
 
-    def terms(self, output: Match, batch: PairBatchLike) -> tuple[Tensor, Tensor]:
+    def terms(self, output: Match, batch: PairBatch) -> tuple[Tensor, Tensor]:
         c = metric_samples(output, batch, self.compare, self.rule)
         pull = c.distance.square() / 2
         push = (self.margin - c.distance).clamp(min=0).square() / 2
@@ -91,7 +91,7 @@ class Triplet(MetricCriterion):
             raise ConfigError(f"The triplet margin {margin:g} is negative; give a distance, or 0 for the smooth form.")
         self.mining, self.margin, self.squared = mining, margin, squared
 
-    def terms(self, output: Match, batch: PairBatchLike) -> tuple[Tensor, Tensor]:
+    def terms(self, output: Match, batch: PairBatch) -> tuple[Tensor, Tensor]:
         c = metric_samples(output, batch, self.compare, self.rule)
         d = c.distance.square() if self.squared else c.distance
         complete = c.positive.any(1) & c.negative.any(1)
@@ -146,7 +146,7 @@ class Angular(CellCriterion):
         self.hard_share = hard_share
         self.tan2 = math.tan(math.radians(angle)) ** 2
 
-    def terms(self, output: Match, batch: PairBatchLike) -> tuple[Tensor, Tensor]:
+    def terms(self, output: Match, batch: PairBatch) -> tuple[Tensor, Tensor]:
         v = embedding_vectors(output, batch, self.rule)
         both = v.anchor + v.target
         dots = torch.cat([torch.einsum("bc,bnc->bn", both, v.cells), both @ v.others.t()], dim=1)
@@ -177,7 +177,7 @@ class Circle(MetricCriterion):
             raise ConfigError(f"The circle loss has gamma={gamma:g}; it must be above 0.")
         self.margin, self.gamma = margin, gamma
 
-    def terms(self, output: Match, batch: PairBatchLike) -> tuple[Tensor, Tensor]:
+    def terms(self, output: Match, batch: PairBatch) -> tuple[Tensor, Tensor]:
         c = metric_samples(output, batch, self.compare, self.rule)
         s = c.similarity
         pull = (1 + self.margin - s).clamp(min=0).detach()

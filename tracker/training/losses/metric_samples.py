@@ -18,7 +18,7 @@ from torch import Tensor
 
 from tracker.errors import ConfigError
 from tracker.training import distributed
-from tracker.training.data.batch import Match, PairBatchLike
+from tracker.training.data.batch import Match, PairBatch
 from tracker.training.losses.labels import (
     IGNORED,
     NEGATIVE,
@@ -92,7 +92,7 @@ def check_mode(compare: str) -> str:
     return compare
 
 
-def metric_samples(output: Match, batch: PairBatchLike, compare: str, rule: LabelRule) -> MetricSamples:
+def metric_samples(output: Match, batch: PairBatch, compare: str, rule: LabelRule) -> MetricSamples:
     """The candidates of a batch; see the module's text."""
     if compare == "energy":
         label = label_map(response_grid(output), batch.box, batch.positive, rule).flatten(1)
@@ -105,7 +105,7 @@ def metric_samples(output: Match, batch: PairBatchLike, compare: str, rule: Labe
     return MetricSamples(similarity, unit_distance(similarity), torch.cat([v.cell_label, v.other_label], dim=1))
 
 
-def embedding_vectors(output: Match, batch: PairBatchLike, rule: LabelRule) -> EmbeddingVectors:
+def embedding_vectors(output: Match, batch: PairBatch, rule: LabelRule) -> EmbeddingVectors:
     """The unit vectors of a batch, those of other processes included."""
     grid = search_grid(output)
     box = batch.box.to(grid.xs.dtype)

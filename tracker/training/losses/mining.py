@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from tracker.errors import ConfigError
 from tracker.training import distributed
-from tracker.training.data.batch import PairBatchLike
-
-B = TypeVar("B", bound=PairBatchLike)
+from tracker.training.data.batch import PairBatch
 
 
 def hardest(values: Tensor, mask: Tensor, share: float) -> Tensor:
@@ -78,7 +75,7 @@ class PairMining:
         return weight
 
 
-def cross_negative_pairs(batch: B, share: float, step: int) -> B:
+def cross_negative_pairs(batch: PairBatch, share: float, step: int) -> PairBatch:
     """Turns some pairs of a batch into negative_pairs: the template of one pair against the search of another.
 
     The template of pair i meets the search of pair i + k, k being the smallest shift (counted from one that varies with

@@ -13,7 +13,7 @@ from tracker.errors import ConfigError
 from tracker.files import suggest
 from tracker.training import distributed
 from tracker.training.config import TrainConfig
-from tracker.training.data.batch import Match, PairBatchLike
+from tracker.training.data.batch import Match, PairBatch
 from tracker.training.losses import box, distillation, focal, logistic, metric  # noqa: F401  (they register their losses)
 from tracker.training.losses.base import _LOSSES, Criterion, options_of
 from tracker.training.losses.mining import PairMining
@@ -86,7 +86,7 @@ class Objective(nn.Module):
         self.criteria = nn.ModuleList([criterion for _, _, criterion in losses])
         self.mining = mining
 
-    def forward(self, output: Match, batch: PairBatchLike) -> Score:
+    def forward(self, output: Match, batch: PairBatch) -> Score:
         """The objective, summed over all processes."""
         numerators, denominators = [], []
         for criterion in self.criteria:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tracker.training.data.batch import Match, PairBatchLike
+from tracker.training.data.batch import Match, PairBatch
 from tracker.training.losses.labels import IGNORED, POSITIVE, LabelRule, label_map, response_grid
 
 Picture = NDArray[np.uint8]
@@ -17,7 +17,7 @@ SIDE = 192
 
 
 def draw_pairs(
-    batch: PairBatchLike, output: Match | None, limit: int = 16, rule: LabelRule | None = None, responses: bool = True
+    batch: PairBatch, output: Match | None, limit: int = 16, rule: LabelRule | None = None, responses: bool = True
 ) -> Picture:
     """One row of tiles for each pair: template, search with the true box (green), response with the predicted box
     (red).
@@ -62,7 +62,7 @@ def _image(crop: torch.Tensor) -> Picture:
     return cv2.resize(np.ascontiguousarray(array), (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.uint8)
 
 
-def _template(batch: PairBatchLike, i: int) -> Picture:
+def _template(batch: PairBatch, i: int) -> Picture:
     tile = _image(batch.template[i])
     scale = SIDE / batch.template.shape[-1]
     w, h = (batch.template_size[i].float().cpu() * scale).tolist()
@@ -70,7 +70,7 @@ def _template(batch: PairBatchLike, i: int) -> Picture:
     return tile
 
 
-def _search(batch: PairBatchLike, output: Match | None, i: int, rule: LabelRule | None) -> Picture:
+def _search(batch: PairBatch, output: Match | None, i: int, rule: LabelRule | None) -> Picture:
     tile = _image(batch.search[i])
     scale = SIDE / batch.search.shape[-1]
     if output is not None and rule is not None:
@@ -85,7 +85,7 @@ def _search(batch: PairBatchLike, output: Match | None, i: int, rule: LabelRule 
     return tile
 
 
-def _response(batch: PairBatchLike, output: Match, i: int) -> Picture:
+def _response(batch: PairBatch, output: Match, i: int) -> Picture:
     """The response where its cells lie in the search crop, and the box of its peak."""
     score = torch.sigmoid(output.score[i, 0].detach().float()).cpu().numpy()
     scale = SIDE / output.search_size
