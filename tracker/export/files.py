@@ -29,12 +29,7 @@ def write_onnx(model: LoadedModel, files: dict[str, Path]) -> None:
         DeviceError: The backbone has no ONNX graph.
     """
     for branch, build in (("template", template_model), ("search", search_model)):
-        write_whole(files[branch], build(model.config.model, model.state))
-
-
-def write_whole(file: Path, data: bytes) -> None:
-    """Writes a file under another name first, so that a half-written one never has the final name."""
-    write_atomic(file, data)
+        write_atomic(files[branch], build(model.config.model, model.state))
 
 
 def write_torch(model: LoadedModel, files: dict[str, Path]) -> None:
