@@ -18,7 +18,7 @@ from tests.media.clips import number_of, numbered, write_clip
 from tests.media.stream_server import BITS, now, read_clock
 from tracker.errors import SourceError
 from tracker.media.sources import latest as live
-from tracker.media.sources.base import SourceBase
+from tracker.media.sources.base import Source
 from tracker.media.sources.latest import LatestFrameSource
 from tracker.media.sources.open import open_source
 from tracker.types import Frame, VideoInfo
@@ -26,7 +26,7 @@ from tracker.types import Frame, VideoInfo
 ROOT = Path(__file__).parents[2]
 
 
-class Fake(SourceBase):
+class Fake(Source):
     """Numbered frames every `every` seconds; breaks or ends after `count`."""
 
     def __init__(self, count: int, every: float = 0.01, error: str = "") -> None:

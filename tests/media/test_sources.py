@@ -13,7 +13,7 @@ import pytest
 
 from tests.media.clips import number_of, numbered, write_clip
 from tracker.errors import SourceError
-from tracker.media.sources.base import Source, SourceBase
+from tracker.media.sources.base import Source
 from tracker.media.sources.images import natural_key
 from tracker.media.sources.open import open_source
 from tracker.media.sources.prefetch import PrefetchSource
@@ -259,7 +259,7 @@ def test_prefetch_closes_in_the_middle(long_clip: Path) -> None:
 
 
 def test_prefetch_holds_no_more_than_its_depth() -> None:
-    class Endless(SourceBase):
+    class Endless(Source):
         info = VideoInfo("endless", 4, 4)
         made = 0
 

@@ -16,7 +16,7 @@ import pytest
 from tests.media.clips import number_of, numbered, write_clip
 from tracker.errors import SourceError
 from tracker.media.sources import latest as live
-from tracker.media.sources.base import SourceBase
+from tracker.media.sources.base import Source
 from tracker.media.sources.latest import LatestFrameSource, open_patiently
 from tracker.media.sources.open import losses, open_source
 from tracker.media.sources.stream import StreamSource
@@ -144,7 +144,7 @@ def test_a_camera_that_never_starts_is_given_up_and_a_wrong_address_at_once() ->
 def test_what_time_does_not_mend_is_not_tried_again() -> None:
     tries = []
 
-    def opener() -> SourceBase:
+    def opener() -> Source:
         tries.append(1)
         raise SourceError("Can't open it: it has no video.")
 
@@ -153,7 +153,7 @@ def test_what_time_does_not_mend_is_not_tried_again() -> None:
     assert len(tries) == 1
 
 
-class Lossy(SourceBase):
+class Lossy(Source):
     info = VideoInfo("lossy", 8, 8, live=True)
     damaged = 2
 

@@ -21,7 +21,7 @@ from tests.web.standin import MatchTemplate, SingleTrackers
 from tracker.errors import BoxError
 from tracker.geometry import iou
 from tracker.media.sinks.video import count_frames
-from tracker.media.sources.base import SourceBase
+from tracker.media.sources.base import Source
 from tracker.media.sources.latest import LatestFrameSource
 from tracker.model.checkpoint import shipped_models
 from tracker.tracking.tracker import SiamTracker
@@ -29,13 +29,13 @@ from tracker.types import Frame, VideoInfo
 from tracker.web.access import Address, Guard
 from tracker.web.hub import IN_FLIGHT, Hub
 from tracker.web.server import Site
-from tracker.web.targets import MOST_TARGETS, Together
+from tracker.web.targets import MOST_TARGETS, TargetGroup
 from tracker.web.worker import Worker
 
 CLIP, TRUTH = moving_square(16)
 
 
-class Endless(SourceBase):
+class Endless(Source):
     """The clip there and back again, 50 frames a second."""
 
     def __init__(self) -> None:
@@ -273,7 +273,7 @@ def test_recording_over_the_wire(tmp_path: Path) -> None:
 def test_targets_of_the_shipped_model_join_and_leave() -> None:
     if "siamtrack-n" not in shipped_models():
         pytest.skip("no weights are shipped")
-    group = Together(SiamTracker.from_pretrained("siamtrack-n", "cpu", engine="onnxruntime"))
+    group = TargetGroup(SiamTracker.from_pretrained("siamtrack-n", "cpu", engine="onnxruntime"))
     first = group.add(CLIP[0], TRUTH[0])
     second = group.add(CLIP[0], np.array([90.0, 10, 30, 30]), passed=CLIP[1:5])
     tracks = group.update(CLIP[5])

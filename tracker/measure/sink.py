@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from tracker.measure.smooth import FixedLag
-from tracker.media.sinks.base import Sink, SinkBase
+from tracker.media.sinks.base import Sink
 from tracker.types import Box, Frame, Track
 
 EMPTY = np.zeros((1, 1, 3), np.uint8)
 
 
-class SmoothSink(SinkBase):
+class SmoothSink(Sink):
     """A sink around another one: what it is given comes out `lag` frames later, with calm boxes; the rest at the end.
 
     Args:
@@ -25,7 +25,7 @@ class SmoothSink(SinkBase):
     """
 
     def __init__(self, sink: Sink, lag: int) -> None:
-        self._sink, self._lag = sink, lag
+        self._sink, self._lag, self.path = sink, lag, sink.path
         self._held: deque[tuple[Frame, list[Track]]] = deque()
         self._smoothers: dict[int, FixedLag] = {}
         self._ready: dict[int, deque[Box | None]] = {}
@@ -47,11 +47,6 @@ class SmoothSink(SinkBase):
                 box = self._ready[track.target_id].popleft()
                 calm.append(track if box is None else replace(track, box=box))
             self._sink.write(frame, calm)
-
-    @property
-    def path(self) -> Path:
-        """The inner sink's file."""
-        return self._sink.path
 
     @property
     def where(self) -> Path:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
-from tracker.media.sources.base import Source, SourceBase
+from tracker.media.sources.base import Source
 from tracker.media.sources.latest import LatestFrameSource, Paced
 from tracker.media.sources.open import open_source
 from tracker.types import Frame, VideoInfo
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 FALLBACK_RATE = 25
 
 
-class Looped(SourceBase):
+class Looped(Source):
     """A source that ends by itself, again and again; indices and time stamps go on counting.
 
     Args:

@@ -1,50 +1,32 @@
-"""Where tracks go: the protocol of a sink, and the check of its path. Light to import."""
+"""Where tracks go: what a sink is, and the check of its path. Light to import."""
 
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import TypeVar
 
 from tracker.errors import OutputError
 from tracker.types import Frame, Track
 
-S = TypeVar("S")
+S = TypeVar("S", bound="Sink")
 
 
-@runtime_checkable
-class Sink(Protocol):
-    """Takes every frame with its tracks; what was written stays readable if the program is stopped, however hard."""
+class Sink(ABC):
+    """Takes every frame with its tracks; what was written stays readable if the program is stopped, however hard.
+
+    Attributes:
+        path: The output.
+    """
+
+    path: Path
 
     @property
-    def path(self) -> Path:
-        """The output."""
-        ...
-
-    @property
+    @abstractmethod
     def where(self) -> Path:
         """The file that holds it now: the output, or, while an old one is there, one beside it."""
-        ...
-
-    def __enter__(self: S) -> S: ...
-
-    def __exit__(self, *exc: object) -> None: ...
-
-    def write(self, frame: Frame, tracks: Sequence[Track]) -> None:
-        """Add one frame (its tracks may be none, one or several)."""
-        ...
-
-    def close(self, complete: bool = True) -> None:
-        """Finish the file; safe to call twice.
-
-        Where the work was broken off (not complete) a file of an earlier run stays.
-        """
-        ...
-
-
-class SinkBase:
-    """Context manager, for the sinks to inherit."""
 
     def __enter__(self: S) -> S:
         return self
@@ -52,8 +34,16 @@ class SinkBase:
     def __exit__(self, *exc: object) -> None:
         self.close(complete=not exc or exc[0] is None)
 
+    @abstractmethod
+    def write(self, frame: Frame, tracks: Sequence[Track]) -> None:
+        """Add one frame (its tracks may be none, one or several)."""
+
+    @abstractmethod
     def close(self, complete: bool = True) -> None:
-        """Nothing to finish unless a subclass says so."""
+        """Finish the file; safe to call twice.
+
+        Where the work was broken off (not complete) a file of an earlier run stays.
+        """
 
 
 def check_writable(path: str | Path, overwrite: bool = False, source: str | Path | None = None) -> Path:

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from tracker.errors import OutputError
 from tracker.files import Growing
-from tracker.media.sinks.base import SinkBase, check_writable
+from tracker.media.sinks.base import Sink, check_writable
 from tracker.types import Frame, Track
 
 CSV_HEADER = "frame,timestamp,id,x,y,w,h,score,state"
@@ -34,7 +34,7 @@ SYNC_SECONDS = 2.0
 """How often the file is forced to the disk, so that a power cut loses no more than that."""
 
 
-class BoxSink(SinkBase):
+class BoxSink(Sink):
     """A text file of boxes; every frame is handed to the system as whole lines as soon as it is written.
 
     The file comes into being with the first frame. Where one is there already it stays until the new one is complete;

@@ -20,7 +20,7 @@ from tracker.errors import OutputError
 from tracker.files import Growing, atomic_path
 from tracker.media.draw import draw_tracks
 from tracker.media.images import fit_into
-from tracker.media.sinks.base import SinkBase, check_writable
+from tracker.media.sinks.base import Sink, check_writable
 from tracker.media.sinks.encoders import (
     GIF_STEP,
     PaletteFrames,
@@ -75,7 +75,7 @@ class Clock:
         return self._last
 
 
-class VideoSink(SinkBase):
+class VideoSink(Sink):
     """A video of the frames with what `render` draws on them; encoding runs in a thread beside the tracker.
 
     Size and time base are those of the first frame. Odd sizes are padded by one line (H.264's chroma needs even ones),

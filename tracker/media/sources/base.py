@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import TypeVar
 
 from tracker.types import Frame, VideoInfo
 
-S = TypeVar("S")
+S = TypeVar("S", bound="Source")
 
 
-@runtime_checkable
-class Source(Protocol):
-    """Frames in order, until StopIteration ("ended") or SourceError ("failed in the middle")."""
+class Source(ABC):
+    """Frames in order, until StopIteration ("ended") or SourceError ("failed in the middle").
 
-    @property
-    def info(self) -> VideoInfo: ...
+    Attributes:
+        info: What is known of it.
+    """
 
-    def __enter__(self: S) -> S: ...
-
-    def __exit__(self, *exc: object) -> None: ...
-
-    def __iter__(self) -> Iterator[Frame]: ...
-
-    def __next__(self) -> Frame: ...
-
-    def close(self) -> None:
-        """Give back file, thread or camera; safe to call twice."""
-        ...
-
-
-class SourceBase:
-    """Context manager and iterator, for the sources to inherit."""
+    info: VideoInfo
 
     def __enter__(self: S) -> S:
         return self
@@ -42,8 +29,8 @@ class SourceBase:
     def __iter__(self) -> Iterator[Frame]:
         return self
 
-    def __next__(self) -> Frame:
-        raise StopIteration
+    @abstractmethod
+    def __next__(self) -> Frame: ...
 
-    def close(self) -> None:
-        """Nothing to give back unless a subclass says so."""
+    def close(self) -> None:  # noqa: B027 (not all have something)
+        """Give back file, thread or camera; safe to call twice. Nothing to give back unless a subclass says so."""

@@ -12,7 +12,7 @@ from tracker.errors import ImageError, SourceError
 from tracker.media.addresses import PRINTF
 from tracker.media.damage import is_animated
 from tracker.media.images import IMAGE_SUFFIXES, read_image
-from tracker.media.sources.base import SourceBase
+from tracker.media.sources.base import Source
 from tracker.types import Frame, VideoInfo
 
 logger = logging.getLogger(__name__)
@@ -142,7 +142,7 @@ def list_printf(pattern: Path) -> list[Path]:
     return [pattern.parent / matches[n] for n in numbers]
 
 
-class ImagesSource(SourceBase):
+class ImagesSource(Source):
     """Image files as frames; each is read when it is asked for.
 
     Args:

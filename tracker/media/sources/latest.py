@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tracker.errors import SourceError
-from tracker.media.sources.base import Source, SourceBase
-from tracker.types import Frame, VideoInfo
+from tracker.media.sources.base import Source
+from tracker.types import Frame
 
 logger = logging.getLogger(__name__)
 
@@ -18,15 +18,12 @@ FIRST_WAIT, LONGEST_WAIT = 0.25, 8.0
 """Seconds before the first new attempt to connect; doubled after each failure up to the longest."""
 
 
-class Paced(SourceBase):
+class Paced(Source):
     """A file that gives its frames when they are due, as a camera would (25 per second where it has no time stamps)."""
 
     def __init__(self, source: Source) -> None:
         self._source, self._began, self._origin = source, 0.0, 0.0
-
-    @property
-    def info(self) -> VideoInfo:
-        return replace(self._source.info, live=True)
+        self.info = replace(source.info, live=True)
 
     def __next__(self) -> Frame:
         frame = next(self._source)
@@ -76,7 +73,7 @@ def open_patiently(
         wait = min(2 * wait, LONGEST_WAIT)
 
 
-class LatestFrameSource(SourceBase):
+class LatestFrameSource(Source):
     """Only the newest frame of a live source, with reconnection.
 
     Args:

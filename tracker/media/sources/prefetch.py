@@ -5,11 +5,11 @@ from __future__ import annotations
 import queue
 import threading
 
-from tracker.media.sources.base import Source, SourceBase
-from tracker.types import Frame, VideoInfo
+from tracker.media.sources.base import Source
+from tracker.types import Frame
 
 
-class PrefetchSource(SourceBase):
+class PrefetchSource(Source):
     """The frames of another source, decoded up to `depth` ahead.
 
     Errors of the source arrive where the frame would have been. `close` may be called at any time, also with a full
@@ -21,16 +21,12 @@ class PrefetchSource(SourceBase):
     """
 
     def __init__(self, source: Source, depth: int = 4) -> None:
-        self._source = source
+        self._source, self.info = source, source.info
         self._queue: queue.Queue[Frame | BaseException] = queue.Queue(maxsize=max(1, depth))
         self._stop = threading.Event()
         self._done = False
         self._thread = threading.Thread(target=self._run, name="siamtrack-prefetch", daemon=True)
         self._thread.start()
-
-    @property
-    def info(self) -> VideoInfo:
-        return self._source.info
 
     @property
     def damaged(self) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 from tracker.errors import SourceError
 from tracker.media.containers import video_stream
-from tracker.media.sources.base import Source, SourceBase
+from tracker.media.sources.base import Source
 from tracker.types import Frame, VideoInfo
 
 LOW_DELAY = {"fflags": "nobuffer", "analyzeduration": "1000000", "probesize": "500000"}
@@ -35,7 +35,7 @@ def hide_password(url: str) -> str:
     return f"{scheme}{mark}{user}:***@{place}" if at and colon and "/" not in login else url
 
 
-class StreamSource(SourceBase):
+class StreamSource(Source):
     """A URL that FFmpeg opens: rtsp, http(s), udp, tcp, rtmp, srt, ...
 
     A video file on a web server ends by itself and carries its own time stamps: it has a duration, or the server tells
@@ -166,7 +166,7 @@ def _may_pass(error: BaseException, url: str) -> bool:
     return not (isinstance(error, av.error.InvalidDataError) and url.lower().startswith("http"))
 
 
-class CameraSource(SourceBase):
+class CameraSource(Source):
     """A camera by its number, through OpenCV.
 
     Args:

@@ -15,7 +15,7 @@ from av.sidedata.sidedata import Type as SideData
 
 from tracker.errors import SourceError
 from tracker.media.containers import file_address, is_cut_short, video_stream
-from tracker.media.sources.base import SourceBase
+from tracker.media.sources.base import Source
 from tracker.media.sources.decode import Converter, DamagedError, Decoder, Stamps, is_sideways, pixel_aspect, reason
 from tracker.types import Frame, Image, VideoInfo
 
@@ -66,7 +66,7 @@ def turn(frame: Any) -> Callable[[Image], Image] | None:
     return lambda image: np.ascontiguousarray(image[:: 1 if d > 0 else -1, :: 1 if a > 0 else -1])
 
 
-class VideoFileSource(SourceBase):
+class VideoFileSource(Source):
     """A video file; memory stays constant however long it is.
 
     A frame's number is its place among all that the file decodes to, so a start frame is reached by decoding all before
