@@ -18,11 +18,12 @@ from tracker.cli.model_options import add_model_options
 from tracker.cli.outputs import add_output_options, check_known, check_options, check_targets
 from tracker.cli.progress import Progress
 from tracker.cli.session import Session, finish, note
-from tracker.cli.viewer import Answer, Status, Viewer
+from tracker.cli.viewer import Answer, Status
 from tracker.cli.web import add_web_options
 from tracker.errors import BoxError, OutputError
 
 if TYPE_CHECKING:
+    from tracker.cli.screen import LiveWindow
     from tracker.media.sources.latest import LatestFrameSource
     from tracker.types import Box, Frame, Track
 
@@ -113,6 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_targets(args, len(args.box))
     check_known(args)
     shown = can_show(args)
+    from tracker.cli.screen import LiveWindow
     from tracker.cli.track_boxes import check_in_frame
     from tracker.loop import as_boxes
     from tracker.media.sources.latest import LatestFrameSource
@@ -130,7 +132,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             check_in_frame(boxes, next(source))
         session = stack.enter_context(Session(args, source.info))
         note(args, session.load())
-        viewer = open_viewer(stack, source) if shown else None
+        viewer = LiveWindow(source.info.source) if shown else None
+        if viewer is not None:
+            stack.callback(viewer.close)
         return watch(args, session, source, viewer, boxes)
 
 
@@ -156,17 +160,12 @@ def can_show(args: argparse.Namespace) -> bool:
     return there
 
 
-def open_viewer(stack: ExitStack, source: LatestFrameSource) -> Viewer:
-    """The window."""
-    from tracker.cli.screen import LiveWindow
-
-    viewer = LiveWindow(source.info.source)
-    stack.callback(viewer.close)
-    return viewer
-
-
 def watch(
-    args: argparse.Namespace, session: Session, source: LatestFrameSource, viewer: Viewer | None, boxes: Sequence[Box]
+    args: argparse.Namespace,
+    session: Session,
+    source: LatestFrameSource,
+    viewer: LiveWindow | None,
+    boxes: Sequence[Box],
 ) -> int:
     """Follow until the stream ends, the user quits or the time is over; the files are finished whatever happens."""
     status, progress, began = Status(), Progress(None, args.quiet), time.perf_counter()
@@ -181,7 +180,7 @@ def loop(
     args: argparse.Namespace,
     session: Session,
     source: LatestFrameSource,
-    viewer: Viewer | None,
+    viewer: LiveWindow | None,
     boxes: Sequence[Box],
     status: Status,
     progress: Progress,

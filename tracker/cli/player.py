@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -13,6 +13,9 @@ from tracker.media.draw import DARK, put_label
 from tracker.media.images import fit_into
 from tracker.types import Image
 
+if TYPE_CHECKING:
+    from tracker.media.window import Window
+
 PAST_BYTES = 192 << 20
 """Memory for the pictures that were shown, compressed: some hundreds of large ones, thousands of small ones."""
 SIDE = 1440
@@ -20,17 +23,6 @@ SIDE = 1440
 SEEK_SECONDS = 2.0
 SLOWEST, FASTEST = 0.125, 8.0
 WAIT_MS = 40
-
-
-class Display(Protocol):
-    """What is needed of a window (`tracker.media.window.Window`)."""
-
-    @property
-    def closed(self) -> bool: ...
-
-    def show(self, image: Image) -> None: ...
-
-    def key(self, wait_ms: int = 1) -> str: ...
 
 
 class Past:
@@ -78,7 +70,7 @@ class Player:
         behind: Frames between what is shown and the newest.
     """
 
-    def __init__(self, window: Display, rate: float, paced: bool = True) -> None:
+    def __init__(self, window: Window, rate: float, paced: bool = True) -> None:
         self._window, self._rate, self._paced = window, rate, paced
         self.speed, self.paused, self.behind = 1.0, False, 0
         self._skip, self._due = 0, 0.0

@@ -75,7 +75,7 @@ class Screen:
 
 
 class LiveWindow:
-    """The `Viewer` of `live` that is a window.
+    """The window of `live`: a picture is shown, and the user answers.
 
     Args:
         name: The source's name, for the title.
@@ -86,7 +86,15 @@ class LiveWindow:
         self._last: Image | None = None
 
     def show(self, frame: Frame, picture: Image, tracks: Sequence[Track], status: Status, several: bool) -> Answer:
-        """Show the picture with its numbers; r draws, space freezes the picture, q quits."""
+        """Show the picture with its numbers; r draws, space freezes the picture, q quits.
+
+        Args:
+            frame: The frame itself; boxes in the answer are in its pixels.
+            picture: The frame with its tracks drawn; shared with the video that is written, so it must not be changed.
+            tracks: Empty before the first box.
+            status: Numbers to show.
+            several: Whether more than one box may be drawn (files of one-target formats allow one).
+        """
         shown = picture.copy()
         put_label(shown, status.line(), (0, shown.shape[0]), DARK, above=True)
         if not tracks:

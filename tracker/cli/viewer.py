@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tracker.types import Box, Frame, Image, Track
+    from tracker.types import Box, Frame
 
 
 @dataclass(frozen=True)
@@ -54,24 +54,3 @@ class Status:
         parts = [f"{self.dropped} dropped", f"latency {1000 * mean:.0f} ms (at most {1000 * self.latencies[1]:.0f})"]
         parts += [f"{self.damaged} damaged and left out"] * bool(self.damaged)
         return parts + ([f"reconnected {self.reconnects} times"] if self.reconnects else [])
-
-
-class Viewer(Protocol):
-    """Where a live picture is shown and the user answers: a window here, a browser page elsewhere."""
-
-    def show(self, frame: Frame, picture: Image, tracks: Sequence[Track], status: Status, several: bool) -> Answer:
-        """Show a picture.
-
-        Args:
-            frame: The frame itself; boxes in the answer are in its pixels.
-            picture: The frame with its tracks drawn; shared with the video that is written, so it must not be changed.
-            tracks: Empty before the first box.
-            status: Numbers to show.
-            several: Whether more than one box may be drawn (files of one-target formats allow one).
-        """
-
-    def wait(self, status: Status) -> Answer:
-        """No new frame came for a moment: keep the view alive."""
-
-    def close(self) -> None:
-        """Give it back."""

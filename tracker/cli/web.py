@@ -106,10 +106,10 @@ def serve(args: argparse.Namespace) -> int:
 
 def build_group(args: argparse.Namespace) -> tuple[TargetGroup, str]:
     """The targets of the page, and which tracker was chosen, as a phrase."""
-    from tracker.web.targets import Together
+    from tracker.web.targets import TargetGroup
 
     tracker = model_options.load_tracker(args, live=True)
-    return Together(tracker), f"{tracker.name} on {tracker.device} ({tracker.engine.name})"
+    return TargetGroup(tracker), f"{tracker.name} on {tracker.device} ({tracker.engine.name})"
 
 
 def hello(source: LatestFrameSource, looped: bool, tracker: str, save_dir: Path | None) -> dict[str, Any]:

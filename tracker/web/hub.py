@@ -85,26 +85,31 @@ class Hub:
     # Called by the worker, from its own thread.
 
     def ready(self) -> tuple[bool, bool]:
+        """Whether anybody can take a picture now, and whether with views. Nothing is encoded for nobody."""
         clients = list(self._clients.values())
         return any(c.ready for c in clients), any(c.views for c in clients)
 
     def oldest_shown(self) -> int | None:
+        """Number of the oldest frame that is on somebody's screen."""
         return min(
             (c.showing if c.showing >= 0 else c.sent for c in list(self._clients.values()) if c.sent >= 0), default=None
         )
 
     def publish(self, snapshot: Snapshot) -> None:
+        """A frame was tracked."""
         with self._lock:
             self._latest = snapshot
         self._wake_all()
 
     def status(self, **entries: Any) -> None:
+        """Something changed that isn't part of a frame."""
         with self._lock:
             self._status |= entries
             self._status_version += 1
         self._wake_all()
 
     def notice(self, text: str, level: str = "info") -> None:
+        """A sentence for everybody; level "info" or "error"."""
         logger.info("%s", text)
 
         def tell() -> None:

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
 from tracker.errors import BoxError, OutputError, SiamTrackError
 from tracker.geometry import check_box
@@ -21,6 +21,9 @@ from tracker.web.pictures import LONGEST_SIDE, Snapshot, encode_views, frame_siz
 from tracker.web.recorder import ClipRecorder, Recording
 from tracker.web.targets import TargetGroup
 
+if TYPE_CHECKING:
+    from tracker.web.hub import Hub  # the page alone needs aiohttp
+
 logger = logging.getLogger(__name__)
 
 CATCH_UP = 1.5
@@ -30,25 +33,6 @@ FIRST_COST = 0.03
 SMOOTH = 0.1
 """Weight of the newest value in the running means of the figures."""
 QUEUE = 64
-
-
-class Audience(Protocol):
-    """Who looks on; called from the worker's thread."""
-
-    def ready(self) -> tuple[bool, bool]:
-        """Whether anybody can take a picture now, and whether with views. Nothing is encoded for nobody."""
-
-    def oldest_shown(self) -> int | None:
-        """Number of the oldest frame that is on somebody's screen."""
-
-    def publish(self, snapshot: Snapshot) -> None:
-        """A frame was tracked."""
-
-    def status(self, **entries: Any) -> None:
-        """Something changed that isn't part of a frame."""
-
-    def notice(self, text: str, level: str = "info") -> None:
-        """A sentence for everybody; level "info" or "error"."""
 
 
 class Worker(threading.Thread):
@@ -70,7 +54,7 @@ class Worker(threading.Thread):
         self,
         source: LatestFrameSource,
         group: TargetGroup,
-        audience: Audience,
+        audience: Hub,
         *,
         save_dir: Path | None = None,
         boxes: tuple[tuple[float, float, float, float], ...] = (),
