@@ -9,7 +9,6 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Protocol
 
 from tracker.errors import ImageError, SourceError
 from tracker.media.addresses import check_path, local, parse
@@ -25,27 +24,8 @@ NEAR = 48
 """Frames that are decoded in passing rather than sought anew."""
 
 
-class Frames(Protocol):
-    """The pictures of a clip by number."""
-
-    path: str
-    width: int
-    height: int
-    rate: Fraction | None
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> Image: ...
-
-    def walk(self, first: int, last: int) -> Iterator[tuple[int, Image]]:
-        """The frames from first to last, both included; backward where last < first."""
-        ...
-
-    def close(self) -> None: ...
-
-
-class _Base(ABC):
-    """Cache and walking, for the two kinds."""
+class Frames(ABC):
+    """The pictures of a clip by number; the newest are kept in memory."""
 
     path: str
     width: int
@@ -101,7 +81,7 @@ class _Base(ABC):
             self._bytes = 0
 
 
-class ImageFrames(_Base):
+class ImageFrames(Frames):
     """Image files as frames, in the order of `open_source`."""
 
     def __init__(self, spec: str) -> None:
@@ -121,7 +101,7 @@ class ImageFrames(_Base):
             raise SourceError(f"{self.path} failed at frame {index}: {error}") from None
 
 
-class VideoFrames(_Base):
+class VideoFrames(Frames):
     """A video file, its frames numbered and turned as `tracker.media` reads them; a seek costs one group of pictures.
 
     Args:

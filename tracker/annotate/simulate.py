@@ -15,6 +15,7 @@ from tracker.annotate.clip import interpolate
 from tracker.annotate.frames import Frames
 from tracker.annotate.machine import Machine, stretches
 from tracker.annotate.retrack import Follower
+from tracker.datasets.base import SequenceData
 from tracker.geometry import Boxes, iou, is_valid
 from tracker.types import Box, Image, Track, TrackState
 
@@ -134,3 +135,19 @@ def table(rows: Sequence[tuple[str, Sequence[Outcome]]], names: Sequence[str], m
         lines.append(f"| {clip} | " + " | ".join(cells) + " |")
     lines.append("| **sum** | " + " | ".join(f"**{t}**" for t in total) + " |")
     return "\n".join(lines)
+
+
+class SequenceFrames(Frames):
+    """The frames of a benchmark's sequence, held in memory."""
+
+    def __init__(self, sequence: SequenceData) -> None:
+        super().__init__()
+        self._images = list(sequence.images())
+        self.path, self.rate = sequence.name, None
+        self.height, self.width = self._images[0].shape[:2]
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def _decode(self, index: int) -> Image:
+        return self._images[index]

@@ -187,7 +187,7 @@ def _one(
     # A process of a run that was killed may still hold its file: each run writes to one of its own.
     _drop_parts(job)
     part = job.out.with_name(f".{job.out.stem}.{os.getpid()}.part.csv")
-    command = [sys.executable, "-m", "tracker.cli.batch", str(job.clip), "--init-file", str(job.box)]
+    command = [sys.executable, "-m", "tracker.cli.track", str(job.clip), "--init-file", str(job.box)]
     began = time.monotonic()
     with lock:
         if over.is_set():
@@ -240,12 +240,3 @@ def table(results: Sequence[Done]) -> str:
     ]
     wide = [max(len(row[k]) for row in rows) for k in (0, 1)]
     return "\n".join(f"{a:<{wide[0]}}  {b:<{wide[1]}}  {c}" for a, b, c in rows)
-
-
-if __name__ == "__main__":  # one clip, in a process that ends with the command that started it
-    from tracker.cli.common import end_with_parent, run
-    from tracker.cli.track import main
-
-    end_with_parent(0.2)
-    sys.argv[0] = "siamtrack track"
-    raise SystemExit(run(main))

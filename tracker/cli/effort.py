@@ -6,8 +6,7 @@ import argparse
 import platform
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from fractions import Fraction
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from tracker.annotate.retrack import Follower
     from tracker.annotate.simulate import Outcome
     from tracker.datasets.base import SequenceData
-    from tracker.types import Image
 
 DESCRIPTION = """\
 How many boxes a person must draw in `siamtrack annotate`, simulated on clips whose boxes are known. The first box is
@@ -100,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def one(sequence: SequenceData, trackers: dict[str, Follower], args: argparse.Namespace) -> list[Outcome]:
     """The outcomes of a sequence: straight lines, then each tracker."""
-    from tracker.annotate.simulate import annotate_like_a_person, by_interpolation, by_tracking
+    from tracker.annotate.simulate import SequenceFrames, annotate_like_a_person, by_interpolation, by_tracking
 
     frames = SequenceFrames(sequence)
     truth = sequence.truth[: len(frames)]
@@ -114,28 +112,3 @@ def one(sequence: SequenceData, trackers: dict[str, Follower], args: argparse.Na
             f"frames tracked in {time.perf_counter() - began:.0f} s\n"
         )
     return out
-
-
-class SequenceFrames:
-    """The frames of a benchmark's sequence, held in memory (`tracker.annotate.frames.Frames`)."""
-
-    def __init__(self, sequence: SequenceData) -> None:
-        self._images = list(sequence.images())
-        self.path = sequence.name
-        self.rate: Fraction | None = None
-        self.height, self.width = self._images[0].shape[:2]
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def __getitem__(self, index: int) -> Image:
-        return self._images[index]
-
-    def walk(self, first: int, last: int) -> Iterator[tuple[int, Image]]:
-        """Frames from first to last, both included, in either direction."""
-        for k in range(first, last + 1) if last >= first else range(first, last - 1, -1):
-            yield k, self._images[k]
-
-    def close(self) -> None:
-        """Let go of the memory."""
-        self._images = []

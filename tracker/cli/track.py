@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -18,7 +19,9 @@ from tracker.cli.common import (
     RawEpilog,
     StoreOnce,
     add_version,
+    end_with_parent,
     parse_box,
+    run,
     say_error,
     whole_number,
 )
@@ -261,3 +264,9 @@ def steps(
                 tracks = session.start(frame, drawn)
         yield frame, tracks
         frame = None if answer == "quit" else next(frames, None)
+
+
+if __name__ == "__main__":  # a clip of --init-dir, in a process that ends with the command that started it
+    end_with_parent(0.2)
+    sys.argv[0] = "siamtrack track"
+    raise SystemExit(run(main))
