@@ -52,7 +52,7 @@ def load_got10k(root: Path, subset: str = "val", pattern: str | None = None) -> 
             f"{listing} is missing: GOT-10k is laid out as ROOT/{subset}/list.txt (sequence names, one per line) and "
             f"ROOT/{subset}/<sequence>/00000001.jpg, groundtruth.txt.{hint}"
         )
-    items = [(n, partial(_sequence, folder / n, withheld=subset == "test")) for n in read_names(listing)]
+    items = [(n, partial(read_sequence, folder / n, withheld=subset == "test")) for n in read_names(listing)]
     dataset = Dataset(
         key="got10k",
         title=f"GOT-10k {subset}",
@@ -65,7 +65,8 @@ def load_got10k(root: Path, subset: str = "val", pattern: str | None = None) -> 
     return gather(items, pattern, dataset)
 
 
-def _sequence(folder: Path, withheld: bool) -> SequenceData:
+def read_sequence(folder: Path, withheld: bool = False) -> SequenceData:
+    """One sequence of a subset; `withheld`: its truth is the first box alone."""
     if not folder.is_dir():
         raise SourceError(f"The folder {folder} is missing; unpack the data completely or shorten list.txt.")
     frames = list_images(folder)

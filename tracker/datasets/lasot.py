@@ -35,22 +35,24 @@ def load_lasot(root: Path, subset: str = "test", pattern: str | None = None) -> 
             f"{root / 'airplane' / wanted[0] / 'groundtruth.txt'}."
         )
 
-    def read(folder: Path) -> SequenceData:
-        frames, truth = list_images(folder / "img"), read_table(folder / "groundtruth.txt")
-        check_counts(frames, truth, folder / "groundtruth.txt")
-        hidden = {n: read_flags(folder / f"{n}.txt", len(truth)) for n in ("full_occlusion", "out_of_view")}
-        attributes = derived_attributes(truth)
-        valid = has_area(truth)
-        for name, flags in hidden.items():
-            if flags is not None:
-                attributes[name.replace("_", " ")] = flags > 0
-                valid &= flags == 0
-        kind = folder.name.rsplit("-", 1)[0]
-        return SequenceData(
-            folder.name, tuple(frames), truth, valid, truth[0], attributes=attributes, object_class=kind
-        )
-
     title = f"LaSOT {subset}" + ("" if len(folders) == len(wanted) else f", {len(folders)} of {len(wanted)} sequences")
     return gather(
-        [(f.name, partial(read, f)) for f in folders], pattern, Dataset("lasot", title, "LaSOT", "otb", "lasot", ())
+        [(f.name, partial(read_sequence, f)) for f in folders],
+        pattern,
+        Dataset("lasot", title, "LaSOT", "otb", "lasot", ()),
     )
+
+
+def read_sequence(folder: Path) -> SequenceData:
+    """The sequence in a folder, with its flags."""
+    frames, truth = list_images(folder / "img"), read_table(folder / "groundtruth.txt")
+    check_counts(frames, truth, folder / "groundtruth.txt")
+    hidden = {n: read_flags(folder / f"{n}.txt", len(truth)) for n in ("full_occlusion", "out_of_view")}
+    attributes = derived_attributes(truth)
+    valid = has_area(truth)
+    for name, flags in hidden.items():
+        if flags is not None:
+            attributes[name.replace("_", " ")] = flags > 0
+            valid &= flags == 0
+    kind = folder.name.rsplit("-", 1)[0]
+    return SequenceData(folder.name, tuple(frames), truth, valid, truth[0], attributes=attributes, object_class=kind)

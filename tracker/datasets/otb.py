@@ -56,7 +56,7 @@ def load_otb(root: Path, key: str = "otb", pattern: str | None = None) -> Datase
     Raises:
         SourceError: What was expected where.
     """
-    files = _annotations(root)
+    files = annotations(root)
     title, folder = "OTB", "OTB"
     if key in VERSIONS:
         title, folder, wanted = VERSIONS[key]
@@ -81,20 +81,26 @@ def load_otb(root: Path, key: str = "otb", pattern: str | None = None) -> Datase
         title = f"OTB layout, {len(files)} sequences ({root.name})"
     extra = _attribute_file(root)
     items = [
-        (name, partial(_sequence, f, name, extra.get(name, ()))) for f, name in zip(files, _names(files), strict=True)
+        (name, partial(_from_first, f, name, extra.get(name, ())))
+        for f, name in zip(files, names_of(files), strict=True)
     ]
     return gather(items, pattern, Dataset(key, title, folder, "otb", "otb", ()))
 
 
 def load_dtb70(root: Path, pattern: str | None = None) -> Dataset:
     """DTB70 (Li and Yeung, AAAI 2017) has OTB's layout."""
-    files = _annotations(root)
-    items = [(name, partial(_sequence, f, name, ())) for f, name in zip(files, _names(files), strict=True)]
+    files = annotations(root)
+    items = [(name, partial(_from_first, f, name)) for f, name in zip(files, names_of(files), strict=True)]
     title = "DTB70" if len(files) == 70 else f"DTB70, {len(files)} of 70 sequences"
     return gather(items, pattern, Dataset("dtb70", title, "DTB70", "otb", "otb", ()))
 
 
-def _annotations(root: Path) -> list[Path]:
+def annotations(root: Path) -> list[Path]:
+    """The annotation files of a folder of sequences, those that are empty left out.
+
+    Raises:
+        SourceError: There are none.
+    """
     if not root.is_dir():
         raise SourceError(
             f"{root} is not a folder; expected ROOT/<sequence>/img/*.jpg and ROOT/<sequence>/groundtruth_rect.txt."
@@ -117,14 +123,15 @@ def _blank(file: Path) -> bool:
     return file.is_file() and not file.read_bytes().removeprefix(b"\xef\xbb\xbf").strip()
 
 
-def _names(files: list[Path]) -> list[str]:
+def names_of(files: list[Path]) -> list[str]:
     """Folder names; several targets in one folder become NAME.1, NAME.2 (Jogging, Skating2), as in the got10k
     package."""
     folders = [f.parent.name for f in files]
     return [n if folders.count(n) == 1 else f"{n}.{folders[: k + 1].count(n)}" for k, n in enumerate(folders)]
 
 
-def _sequence(annotation: Path, name: str, tags: tuple[str, ...]) -> SequenceData:
+def read_sequence(annotation: Path, name: str, tags: tuple[str, ...] = ()) -> SequenceData:
+    """The sequence of an annotation file; `tags`: attributes of all its frames."""
     truth = read_table(annotation)
     frames = list_images(annotation.parent / "img")
     first, last = RANGES.get(name.lower(), (1, len(frames)))
@@ -135,11 +142,16 @@ def _sequence(annotation: Path, name: str, tags: tuple[str, ...]) -> SequenceDat
             f"{annotation} has {len(truth)} lines for {len(frames)} images in {annotation.parent / 'img'}; they must "
             "be as many."
         )
-    if not annotated(truth)[0]:
-        raise SourceError(f"{annotation} line 1 isn't a box; the first line initialises the tracker.")
     attributes = derived_attributes(truth)
     attributes.update({tag: np.ones(len(truth), dtype=bool) for tag in tags})
     return SequenceData(name, tuple(frames), truth, annotated(truth), truth[0], attributes=attributes)
+
+
+def _from_first(annotation: Path, name: str, tags: tuple[str, ...] = ()) -> SequenceData:
+    sequence = read_sequence(annotation, name, tags)
+    if not sequence.valid[0]:
+        raise SourceError(f"{annotation} line 1 isn't a box; the first line initialises the tracker.")
+    return sequence
 
 
 def _attribute_file(root: Path) -> dict[str, tuple[str, ...]]:

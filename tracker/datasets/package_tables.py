@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,6 @@ def package_table(name: str) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def check_counts(frames: list[str], truth: np.ndarray, where: Path) -> None:
+def check_counts(frames: Sequence[str], truth: np.ndarray, where: Path) -> None:
     if len(frames) != len(truth):
         raise SourceError(f"{where} has {len(truth)} lines for {len(frames)} images; they must be as many.")

@@ -8,7 +8,7 @@ or a cache in the working directory. `read_toolkit` takes the classes that do wo
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.datasets.otb import RANGES
-from tracker.datasets.package_tables import package_table
-from tracker.datasets.tracks import AnnotatedTrack, BadFiles, DataError, gather, read_index, read_table
+from tracker.datasets import lasot, otb, trackingnet
+from tracker.datasets.package_tables import check_counts, package_table
+from tracker.datasets.tracks import AnnotatedTrack, BadFiles, DataError, gather, read_index, track_of
 from tracker.errors import ConfigError
-from tracker.files import content_of, read_text, write_atomic
+from tracker.files import content_of, write_atomic
 from tracker.media.images import IMAGE_SUFFIXES
 from tracker.media.sources.images import natural_key
 
@@ -48,28 +48,15 @@ def images_of(folder: Path) -> tuple[Path, ...]:
 def read_otb(root: Path, names: Sequence[str], exclude: Sequence[str], bad: BadFiles) -> list[AnnotatedTrack]:
     """OTB (Wu, Lim, Yang, TPAMI 2015) and sets in its layout: NAME/img/*.jpg, NAME/groundtruth_rect*.txt (1 to 3
     targets)."""
+    if not root.is_dir():
+        raise DataError(f"The folder {root} does not exist; check train.data.material.root and the path of the source.")
+    files = otb.annotations(root)
+    named = list(zip(files, otb.names_of(files), strict=True))
 
     def read(folder: Path) -> list[AnnotatedTrack]:
-        images = images_of(folder / "img")
-        tracks = []
-        files = [f for f in sorted(folder.glob("groundtruth*.txt")) if read_text(f).strip()]
-        for number, file in enumerate(files, 1):
-            boxes = read_table(file, 0)
-            first, last = RANGES.get(folder.name.lower(), (1, len(images)))
-            frames = images if len(boxes) == len(images) else images[first - 1 : last]
-            check_count(file, len(boxes), len(frames))
-            name = folder.name if len(files) == 1 else f"{folder.name}.{number}"
-            tracks.append(AnnotatedTrack(name, frames, boxes, clip=folder.name))
-        if not tracks:
-            raise DataError(f"The annotations of {folder} are empty.")
-        return tracks
+        return [track_of(otb.read_sequence(f, name), clip=folder.name) for f, name in named if f.parent == folder]
 
-    folders = sorted(f for f in subfolders(root) if (f / "img").is_dir() and any(f.glob("groundtruth*.txt")))
-    if not folders:
-        raise DataError(
-            f"The folder {root} holds no sequence like ROOT/NAME/img/*.jpg with ROOT/NAME/groundtruth_rect.txt "
-            "(OTB's layout)."
-        )
+    folders = dict.fromkeys(f.parent for f in files)
     return gather(((f.name, partial(read, f)) for f in folders), root, names, exclude, bad)
 
 
@@ -82,16 +69,6 @@ def read_lasot(
         root, names, exclude, bad: As in `gather`.
         subset: train or test (the split comes from the got10k package), or "" for all that is there.
     """
-
-    def read(folder: Path) -> list[AnnotatedTrack]:
-        frames = images_of(folder / "img")
-        boxes = read_table(folder / "groundtruth.txt", len(frames))
-        for flag in ("full_occlusion", "out_of_view"):
-            file = folder / f"{flag}.txt"
-            if file.is_file():
-                boxes = np.where(read_table(file, len(frames), 1) > 0, 0.0, boxes)
-        return [AnnotatedTrack(folder.name, frames, boxes, folder.name.rsplit("-", 1)[0])]
-
     wanted = set(package_table("lasot.json")[_choice("LaSOT", subset, ("train", "test"))]) if subset else None
     folders = sorted(
         (f.parent for p in ("*/groundtruth.txt", "*/*/groundtruth.txt") for f in root.glob(p)), key=natural
@@ -101,21 +78,18 @@ def read_lasot(
         raise DataError(
             f"The folder {root} holds no {subset} sequence of LaSOT, such as airplane/airplane-1/groundtruth.txt."
         )
-    return gather(((f.name, partial(read, f)) for f in folders), root, names, exclude, bad)
+    items = ((f.name, lambda f=f: [track_of(lasot.read_sequence(f))]) for f in folders)
+    return gather(items, root, names, exclude, bad)  # type: ignore[arg-type,misc]
 
 
 def read_trackingnet(root: Path, names: Sequence[str], exclude: Sequence[str], bad: BadFiles) -> list[AnnotatedTrack]:
     """TrackingNet's training parts (Mueller et al., ECCV 2018): TRAIN_*/anno/NAME.txt and TRAIN_*/frames/NAME/0.jpg
     ..."""
-
-    def read(file: Path) -> list[AnnotatedTrack]:
-        frames = images_of(file.parent.parent / "frames" / file.stem)
-        return [AnnotatedTrack(file.stem, frames, read_table(file, len(frames)))]
-
     files = sorted(root.glob("TRAIN_*/anno/*.txt"))
     if not files:
         raise DataError(f"The folder {root} holds no TRAIN_0/anno/*.txt, as TrackingNet's training parts do.")
-    return gather(((f.stem, partial(read, f)) for f in files), root, names, exclude, bad)
+    items = ((f.stem, lambda f=f: [track_of(trackingnet.read_sequence(f))]) for f in files)
+    return gather(items, root, names, exclude, bad)  # type: ignore[arg-type,misc]
 
 
 def read_imagenet_vid(
@@ -220,7 +194,7 @@ def read_toolkit(
         except Exception as error:  # as above
             raise DataError(f"The got10k package's {dataset} can't read {name} in {root}: {error!r}.") from error
         boxes = corners_to_boxes(np.asarray(boxes, dtype=np.float64))
-        check_count(root / name, len(boxes), len(files))
+        check_counts(files, boxes, root / name)
         return [AnnotatedTrack(name, tuple(Path(f) for f in files), boxes)]
 
     return gather(((n, partial(read, k, n)) for k, n in enumerate(data.seq_names)), root, names, exclude, bad)
@@ -233,27 +207,6 @@ def corners_to_boxes(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     xs, ys = rows[:, 0::2], rows[:, 1::2]
     low = np.stack([xs.min(1), ys.min(1)], axis=1)
     return np.concatenate([low, np.stack([xs.max(1), ys.max(1)], axis=1) - low], axis=1)
-
-
-def check_count(where: Path, boxes: int, frames: int) -> None:
-    """Boxes and frames must be as many.
-
-    Raises:
-        DataError: They are not.
-    """
-    if boxes != frames:
-        raise DataError(f"{where} has {boxes} boxes for {frames} frames; they must be as many.")
-
-
-def subfolders(root: Path) -> Iterator[Path]:
-    """The folders in a folder.
-
-    Raises:
-        DataError: It is none.
-    """
-    if not root.is_dir():
-        raise DataError(f"The folder {root} does not exist; check train.data.material.root and the path of the source.")
-    return (p for p in root.iterdir() if p.is_dir())
 
 
 def _choice(what: str, subset: str, allowed: tuple[str, ...]) -> str:

@@ -35,15 +35,17 @@ def load_trackingnet(root: Path, subset: str = "test", pattern: str | None = Non
             f"ROOT/{part}/frames/<sequence>/0.jpg."
         )
 
-    def read(file: Path) -> SequenceData:
-        frames, truth = list_images(file.parent.parent / "frames" / file.stem), read_table(file)
-        if subset == "test" and len(truth) == 1 and frames:
-            truth = np.concatenate([truth, np.full((len(frames) - 1, 4), np.nan)])
-        check_counts(frames, truth, file)
-        return SequenceData(
-            file.stem, tuple(frames), truth, annotated(truth), truth[0], attributes=derived_attributes(truth)
-        )
-
     title, withheld = f"TrackingNet {subset}", subset == "test"
     dataset = Dataset("trackingnet", title, "TrackingNet", "otb", "trackingnet", (), truth_withheld=withheld)
-    return gather([(f.stem, partial(read, f)) for f in files], pattern, dataset)
+    return gather([(f.stem, partial(read_sequence, f)) for f in files], pattern, dataset)
+
+
+def read_sequence(file: Path) -> SequenceData:
+    """The sequence of an annotation file; of the test set its first box alone."""
+    frames, truth = list_images(file.parent.parent / "frames" / file.stem), read_table(file)
+    if file.parent.parent.name == "TEST" and len(truth) == 1 and frames:
+        truth = np.concatenate([truth, np.full((len(frames) - 1, 4), np.nan)])
+    check_counts(frames, truth, file)
+    return SequenceData(
+        file.stem, tuple(frames), truth, annotated(truth), truth[0], attributes=derived_attributes(truth)
+    )

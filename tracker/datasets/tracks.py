@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.errors import ConfigError, ImageError, SiamTrackError, reading
+from tracker.datasets import got10k
+from tracker.datasets.base import SequenceData
+from tracker.errors import ConfigError, ImageError, SiamTrackError, SourceError, reading
 from tracker.files import read_text
 from tracker.media import images
 from tracker.types import Image
@@ -158,7 +160,7 @@ def gather(
                         "needed."
                     )
                 tracks.append(track)
-        except DataError as error:
+        except (DataError, SourceError) as error:
             bad.report(error)
     if not matched:
         raise DataError(
@@ -167,6 +169,20 @@ def gather(
     if not tracks:
         raise DataError(f"None of the {matched} sequences of {where} can be used; the warnings above say why.")
     return tracks
+
+
+def track_of(sequence: SequenceData, clip: str = "") -> AnnotatedTrack:
+    """A sequence as training sees it: a frame whose flags say that the target is absent has a box without area.
+
+    Args:
+        sequence: From the reader that evaluation uses too.
+        clip: As in `AnnotatedTrack`.
+    """
+    boxes = sequence.truth
+    for name in ("absent", "full occlusion", "out of view"):
+        if name in sequence.attributes:
+            boxes = np.where(sequence.attributes[name][:, None], 0.0, boxes)
+    return AnnotatedTrack(sequence.name, tuple(map(Path, sequence.frames)), boxes, sequence.object_class, clip=clip)
 
 
 def read_got10k(
@@ -186,47 +202,7 @@ def read_got10k(
         raise DataError(
             f"The folder {root} holds no list.txt; a GOT-10k subset has one, with a sequence's name on each line."
         )
-
-    def read(name: str) -> list[AnnotatedTrack]:
-        folder = root / name
-        frames = tuple(sorted(folder.glob("*.jpg")))
-        if not frames:
-            raise DataError(f"The sequence {folder} holds no .jpg frames.")
-        boxes = read_table(folder / "groundtruth.txt", len(frames))
-        absent = folder / "absence.label"
-        if absent.is_file():
-            boxes = np.where(read_table(absent, len(frames), 1) > 0, 0.0, boxes)
-        meta = folder / "meta_info.ini"
-        lines = read_text(meta).splitlines() if meta.is_file() else []
-        kinds = [line.split(":", 1)[1].strip() for line in lines if line.startswith("object_class:")]
-        return [AnnotatedTrack(name, frames, boxes, kinds[0] if kinds else "")]
-
     with reading(lambda why: DataError(f"The list {listing} can't be read: {why}.")):
         listed = read_text(listing).split()
-    return gather(((n, lambda n=n: read(n)) for n in listed), root, names, exclude, bad)  # type: ignore[misc]
-
-
-def read_table(path: Path, rows: int, columns: int = 4) -> NDArray[np.float64]:
-    """Numbers in lines, between commas, semicolons, tabs or spaces.
-
-    Args:
-        path: The file.
-        rows: How many lines there must be (0: any number).
-        columns: Numbers in a line.
-
-    Returns:
-        (rows, columns) float64.
-
-    Raises:
-        DataError: The file is missing, holds something else, or has another number of lines.
-    """
-    try:
-        text = read_text(path)
-        values = [float(v) for v in text.replace(",", " ").replace(";", " ").split()]
-    except (OSError, ValueError) as error:
-        raise DataError(f"The file {path} can't be read as numbers: {error}.") from None
-    if len(values) % columns or (rows and len(values) != rows * columns):
-        raise DataError(
-            f"The file {path} holds {len(values)} numbers; {rows or 'N'} frames with {columns} each are expected."
-        )
-    return np.asarray(values, dtype=np.float64).reshape(-1, columns)
+    items = ((n, lambda n=n: [track_of(got10k.read_sequence(root / n))]) for n in listed)
+    return gather(items, root, names, exclude, bad)  # type: ignore[arg-type,misc]
