@@ -25,54 +25,33 @@ from tracker.tracking_sections import (
 )
 from tracker.yaml_files import read_yaml
 
+
+def _moved(section: str, prefix: str, names: str) -> dict[str, str]:
+    """Flat names with a prefix -> the same names in a section."""
+    return {prefix + name: f"{section}.{name}" for name in names.split()}
+
+
 MOVED = {
-    "steady_size": "small_search.size",
-    "steady_step": "small_search.step",
-    "steady_score": "small_search.score",
-    "confidence": "calibration.confidence",
-    "confidence_plain": "calibration.confidence_plain",
-    "verification": "calibration.verification",
+    **_moved("small_search", "steady_", "size step score"),
+    **_moved("calibration", "", "confidence confidence_plain verification"),
+    **_moved(
+        "states",
+        "",
+        "uncertain_score sure_score sure_frames lost_score lost_frames lost_evidence lost_doubt_frames lost_peak "
+        "lost_drop uncertain_frames uncertain_motion peak_fall",
+    ),
+    **_moved(
+        "redetection",
+        "redetect_",
+        "score frames evidence drop drop_growth online_margin margin tiles work budget_ms size scale_step",
+    ),
+    **_moved("distractors", "distractor_", "frames gap"),
+    **_moved("template_memory", "bank_", "size weight gap score similarity least"),
+    **_moved("online", "online_", "weight rate gap turn channels"),
     "states": "states.enabled",
-    "uncertain_score": "states.uncertain_score",
-    "sure_score": "states.sure_score",
-    "sure_frames": "states.sure_frames",
-    "lost_score": "states.lost_score",
-    "lost_frames": "states.lost_frames",
-    "lost_evidence": "states.lost_evidence",
-    "lost_doubt_frames": "states.lost_doubt_frames",
-    "lost_peak": "states.lost_peak",
-    "lost_drop": "states.lost_drop",
-    "uncertain_frames": "states.uncertain_frames",
-    "uncertain_motion": "states.uncertain_motion",
-    "peak_fall": "states.peak_fall",
     "redetect": "redetection.enabled",
-    "lost_follow_frames": "redetection.follow_frames",
-    "redetect_score": "redetection.score",
-    "redetect_frames": "redetection.frames",
-    "redetect_evidence": "redetection.evidence",
-    "redetect_drop": "redetection.drop",
-    "redetect_drop_growth": "redetection.drop_growth",
     "redetect_online": "redetection.online_score",
-    "redetect_online_margin": "redetection.online_margin",
-    "redetect_margin": "redetection.margin",
-    "redetect_tiles": "redetection.tiles",
-    "redetect_work": "redetection.work",
-    "redetect_budget_ms": "redetection.budget_ms",
-    "redetect_size": "redetection.size",
-    "redetect_scale_step": "redetection.scale_step",
-    "distractor_frames": "distractors.frames",
-    "distractor_gap": "distractors.gap",
-    "bank_size": "template_memory.size",
-    "bank_weight": "template_memory.weight",
-    "bank_gap": "template_memory.gap",
-    "bank_score": "template_memory.score",
-    "bank_similarity": "template_memory.similarity",
-    "bank_least": "template_memory.least",
-    "online_weight": "online.weight",
-    "online_rate": "online.rate",
-    "online_gap": "online.gap",
-    "online_turn": "online.turn",
-    "online_channels": "online.channels",
+    "lost_follow_frames": "redetection.follow_frames",
     "motion": "motion.enabled",
 }
 """Flat names of version 0.1.0, in recipes, overrides and headers of checkpoints -> section and name of today."""
