@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from tracker.annotate.formats import FORMATS, check_target, format_of
 from tracker.cli.common import DONE, Parser, RawEpilog, add_version
 from tracker.cli.model_options import add_model_options, check_model_options, load_tracker
+from tracker.cli.streams import note
 from tracker.errors import SiamTrackError, SourceError
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ def import_all(project: Project, args: argparse.Namespace) -> None:
                     "name that clip too."
                 )
             made = add_clip_of(project, match[0], source)
-            say(args, f"{match[0].name}: {len(made)} target{'s' * (len(made) != 1)} from {path}.")
+            note(args, f"{match[0].name}: {len(made)} target{'s' * (len(made) != 1)} from {path}.")
 
 
 def track_all(project: Project, args: argparse.Namespace) -> None:
@@ -217,7 +218,7 @@ def track_all(project: Project, args: argparse.Namespace) -> None:
     def make() -> object:
         tracker = load_tracker(args)
         chosen.append(f"{tracker.name} on {tracker.device} ({tracker.engine.name})")
-        say(args, chosen[0])
+        note(args, chosen[0])
         return tracker
 
     def on_step(progress: Progress) -> None:
@@ -239,12 +240,12 @@ def track_all(project: Project, args: argparse.Namespace) -> None:
     for clip in project.clips:
         for target in clip.targets:
             counts = summary(target)
-            say(
+            note(
                 args,
                 f"{clip.name}, {target.name}: {counts['keys']} key box{'es' * (counts['keys'] != 1)}, boxes in "
                 f"{counts['boxes']} of {clip.frame_count} frames, {counts['doubtful']} doubtful.",
             )
-    say(args, f"Kept in {project.path}.")
+    note(args, f"Kept in {project.path}.")
 
 
 def export(project: Project, args: argparse.Namespace) -> None:
@@ -253,10 +254,4 @@ def export(project: Project, args: argparse.Namespace) -> None:
 
     for name, path in args.export:
         lost = write(name, project.clips, path, pictures=args.pictures, tolerance=args.tolerance)
-        say(args, f"Wrote {path} ({FORMATS[name].text}).{''.join(' ' + sentence for sentence in lost)}")
-
-
-def say(args: argparse.Namespace, text: str) -> None:
-    """Tell the user something, unless --quiet."""
-    if not args.quiet:
-        print(text, flush=True)
+        note(args, f"Wrote {path} ({FORMATS[name].text}).{''.join(' ' + sentence for sentence in lost)}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tracker.cli.common import DONE, Parser, RawEpilog, add_version, parse_box, whole_number
-from tracker.cli.model_options import DEFAULT_MODEL
+from tracker.cli.model_options import DEFAULT_MODEL, add_engine_options
 from tracker.cli.stress import check_outputs
 from tracker.errors import BoxError, ConfigError, SourceError
 from tracker.runtime.select import default_threads
@@ -35,16 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(description="Measure speed and memory, part by part.", epilog=EPILOG, formatter_class=RawEpilog)
     what = parser.add_argument_group("model")
     what.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME|FILE", help="shipped model or a checkpoint file")
-    what.add_argument(
-        "--set",
-        dest="overrides",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="change one setting; may be repeated",
-    )
-    what.add_argument("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="where the network runs")
-    what.add_argument("--engine", default="auto", metavar="auto|NAME", help="what runs the network")
+    add_engine_options(what)
     clip = parser.add_argument_group("frames")
     clip.add_argument(
         "--video", metavar="SOURCE", help="video or folder; without it a synthetic clip of 640 x 360 pixels"

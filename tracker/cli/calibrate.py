@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 from tracker.cli.common import DONE, Parser
 from tracker.cli.model_options import check_model_options
+from tracker.cli.streams import note
 from tracker.cli.stress import (
     add_data_options,
     add_run_options,
@@ -51,10 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     model = load_model(args.model, args.config, args.overrides)
     engine = build_engine(model, args.device, args.engine)
 
-    def progress(text: str) -> None:
-        if not args.quiet:
-            print(text, flush=True)
-
+    progress = partial(note, args)
     samples = sample(clips(dataset, kinds, args.seed, args.frames), model, engine, progress)
     if samples.right.all() or not samples.right.any():
         raise SourceError(

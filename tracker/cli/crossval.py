@@ -8,12 +8,14 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracker.cli.common import DONE, Parser, whole_number
 from tracker.cli.evaluate_options import NAMES
 from tracker.cli.model_options import check_model_options
+from tracker.cli.streams import note
 from tracker.cli.stress import add_run_options, check_outputs, given_kinds, write_text
 from tracker.errors import ConfigError
 
@@ -95,10 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     }
     store = Store(args.output / "parts" if args.output else None, key)
 
-    def progress(text: str) -> None:
-        if not args.quiet:
-            print(text, flush=True)
-
+    progress = partial(note, args)
     rows = cross_validate(
         members, model, engine, kinds=kinds, frames=args.frames or None, seed=args.seed, store=store, progress=progress
     )

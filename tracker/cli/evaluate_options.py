@@ -4,17 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
-
-from typing import TYPE_CHECKING
 
 from tracker.cli.common import Parser, add_version, whole_number
-
-if TYPE_CHECKING:
-    pass
+from tracker.cli.model_options import add_engine_options
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -67,16 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="NAME|FILE.yaml",
         help="tracking settings; without it, those stored with each model",
     )
-    model.add_argument(
-        "--set",
-        dest="overrides",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="change one setting; may be repeated",
-    )
-    model.add_argument("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="where the network runs")
-    model.add_argument("--engine", default="auto", metavar="auto|NAME", help="what runs the network")
+    add_engine_options(model)
     how = parser.add_argument_group("run")
     how.add_argument("--workers", type=whole_number(1), default=1, metavar="N", help="processes, each on one thread")
     how.add_argument(

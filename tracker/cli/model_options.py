@@ -25,6 +25,16 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME|FILE.yaml",
         help="settings of the tracker; without it, those stored with the model",
     )
+    add_engine_options(group)
+    group.add_argument(
+        "--thorough",
+        action="store_true",
+        help="search for a LOST target without a limit on the work of a frame: found sooner, at several times the time",
+    )
+
+
+def add_engine_options(group: argparse._ArgumentGroup) -> None:
+    """--set, --device, --engine."""
     group.add_argument(
         "--set",
         dest="overrides",
@@ -46,11 +56,6 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         metavar="auto|NAME",
         help="what runs the network, for example torch or onnxruntime; auto takes the fastest on this processor, which "
         "is timed once (`siamtrack doctor` says which)",
-    )
-    group.add_argument(
-        "--thorough",
-        action="store_true",
-        help="search for a LOST target without a limit on the work of a frame: found sooner, at several times the time",
     )
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, cast
 from tracker.cli.common import DONE, FAILED_MIDWAY, INTERRUPTED, TERMINATED, Terminated
 from tracker.cli.model_options import load_tracker
 from tracker.cli.outputs import several_possible, text_format
-from tracker.cli.streams import drop_stdout
 from tracker.errors import OutputError, SiamTrackError
 
 if TYPE_CHECKING:
@@ -254,16 +253,3 @@ def finish(session: Session, work: Callable[[], None], progress: Progress) -> tu
     if beside:
         reason = f"{reason} The old files stay; the frames of this run are in {', '.join(map(str, beside))}.".strip()
     return code, reason
-
-
-def note(args: argparse.Namespace, text: str) -> None:
-    """Tell the user something, unless --quiet.
-
-    That nobody reads it any more (`| head -1`) is no reason to leave files unwritten.
-    """
-    if args.quiet:
-        return
-    try:
-        print(text, flush=True)
-    except OSError:
-        drop_stdout()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from contextlib import suppress
@@ -51,3 +52,16 @@ class Survivor:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+def note(args: argparse.Namespace, text: str) -> None:
+    """Tell the user something, unless --quiet.
+
+    That nobody reads it any more (`| head -1`) is no reason to leave files unwritten.
+    """
+    if args.quiet:
+        return
+    try:
+        print(text, flush=True)
+    except OSError:
+        drop_stdout()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tracker.cli.outputs import check_known
-from tracker.cli.session import note
+from tracker.cli.streams import note
 
 if TYPE_CHECKING:
     from tracker.types import Box, Frame

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from tracker.cli.common import DONE
 from tracker.cli.model_options import check_model_options
+from tracker.cli.streams import note
 from tracker.cli.tune_options import build_parser
 from tracker.errors import ConfigError, OutputError
 from tracker.runtime.processor import package_version
@@ -58,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = open_study(study_file, search, args.resume)
     split = search.split
-    _say(
+    note(
         args,
         f"{dataset.title}: {len(split.validation)} sequences to search on, {len(split.holdout)} held out; study "
         f"{study_file}",
@@ -67,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="siamtrack-frames-") as folder:
         cache = FrameCache(Path(folder) if args.cache_gb > 0 else None, int(args.cache_gb * 1e9))
         with Pool(factory, sequences, args.workers, max_frames=args.max_frames, cache=cache) as pool:
-            tuning = run_search(search, pool, study, lambda trial, best: _say(args, _line(search, trial, best)))
+            tuning = run_search(search, pool, study, lambda trial, best: note(args, _line(search, trial, best)))
     facts = provenance(
         [Path(sys.argv[0]).name, *(sys.argv[1:] if argv is None else argv)],
         data=f"{dataset.title}; split by seed {args.seed}",
@@ -159,7 +160,7 @@ def _search(args: argparse.Namespace, names: list[str], head: str, start: object
 
     assert isinstance(start, TrackingConfig)
     if start.redetection.budget_ms > 0:  # how much is searched after a loss must not depend on how busy this machine is
-        _say(args, "tracking.redetection.budget_ms is 0 (no limit) during the search, so that scores can be repeated")
+        note(args, "tracking.redetection.budget_ms is 0 (no limit) during the search, so that scores can be repeated")
         start = changed(start, {"redetection.budget_ms": 0.0})
     given = {name: Range(low, high) for name, low, high in args.search}
     return Search(
@@ -181,8 +182,3 @@ def _line(search: Search, trial: TrialRecord, best: TrialRecord) -> str:
     seen = f" after {len(trial.scores)}/{len(search.split.validation)}" if trial.state == "pruned" else ""
     outcome = f"{search.metric} {trial.score:.4f}  {trial.state}{seen}"
     return f"trial {trial.number:3d}  {outcome}  {values}  (best {best.score:.4f}, trial {best.number})"
-
-
-def _say(args: argparse.Namespace, text: str) -> None:
-    if not args.quiet:
-        print(text, flush=True)

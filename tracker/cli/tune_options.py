@@ -5,13 +5,9 @@ from __future__ import annotations
 import argparse
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tracker.cli.common import Parser, RawEpilog, add_version, whole_number
 from tracker.cli.model_options import add_model_options
-
-if TYPE_CHECKING:
-    pass
 
 DESCRIPTION = """\
 Search the tracking constants of a model on a validation split and judge the result on a hold-out.
