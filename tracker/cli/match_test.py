@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -165,19 +166,14 @@ def calibrate(argv: Sequence[str] | None = None) -> int:
 
 
 def _fit(matcher: Any, path: Path, limit: int) -> Any:
-    import numpy as np
-
     from tracker.matching.calibration import calibrate as fit
     from tracker.matching.config import InputConfig
     from tracker.matching.matcher import compare
+    from tracker.matching.protocols import class_pairs
     from tracker.matching.sources import Classes, read_source
 
     if matcher.modality != "image":
         raise ConfigError("A calibration by folder needs pictures; for texts give labelled pairs in a recipe's data.")
     classes = read_source({"kind": "folder", "path": str(path.resolve())}, Path("/"), InputConfig())
     assert isinstance(classes, Classes)
-    samples = [s for part in classes.samples for s in part[:limit]]
-    labels = np.repeat(np.arange(len(classes)), [min(len(part), limit) for part in classes.samples])
-    vectors = matcher.embed(samples)
-    upper = np.triu_indices(len(samples), 1)
-    return fit(compare(vectors, vectors, matcher.energy)[upper], labels[upper[0]] == labels[upper[1]])
+    return fit(*class_pairs(matcher.embed, partial(compare, energy=matcher.energy), classes, limit))

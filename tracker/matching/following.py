@@ -4,16 +4,13 @@ other one."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tracker.errors import SourceError
 from tracker.geometry import iou
 from tracker.matching.inputs import Rect
-from tracker.matching.placing import place, squares, tracker_place
-from tracker.matching.sources import Classes, read_source
+from tracker.matching.placing import aligned_squares, place, tracker_place
 from tracker.matching.twins import Twins
 from tracker.types import Image
 
@@ -79,26 +76,14 @@ def measure_following(twins: Twins, test: TestConfig, config: MatchConfig, track
     Raises:
         SourceError: No aligned pictures.
     """
-    raw = {"kind": "aligned", "path": test.path, **test.source}
-    pairs = read_source(raw, Path(config.data.root).expanduser(), config.model.input)
-    if not isinstance(pairs, Classes) or pairs.partners is None:
-        raise SourceError(
-            "The protocol following needs aligned pictures; set test.source.kind=aligned and its folders."
-        )
     rng = np.random.default_rng(test.seed)
     shares: list[tuple[float, float, float]] = []
-    for (sample,), (partner,) in zip(pairs.samples, pairs.partners, strict=True):
-        first, second = sample.read(), partner.read()
-        for box in squares(first, test.side, test.limit, rng):
-            video = list(pan(second, box, test.frames, rng))
-            frame = video[0][0]
-            found = place(twins, first, box, frame, (1.0,)).box
-            own = tracker_place(tracker.observer, first, box, frame)
-            shares.append(
-                (follow(tracker, found, video), follow(tracker, own, video), _told(tracker, first, box, video))
-            )
-    if not shares:
-        raise SourceError(f"No picture of {test.path} has room for a square of {test.side} pixels.")
+    for _, first, second, box in aligned_squares(test, config, rng):
+        video = list(pan(second, box, test.frames, rng))
+        frame = video[0][0]
+        found = place(twins, first, box, frame, (1.0,)).box
+        own = tracker_place(tracker.observer, first, box, frame)
+        shares.append((follow(tracker, found, video), follow(tracker, own, video), _told(tracker, first, box, video)))
     mean = np.mean(shares, axis=0)
     return {
         "followed": float(mean[0]),

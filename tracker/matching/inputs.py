@@ -127,14 +127,15 @@ def fit(image: Image, config: InputConfig) -> Image:
         out = np.empty((size[1], size[0], 3), np.uint8)
         out[:] = border.round()
         left, top = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
-        out[top : top + inner[1], left : left + inner[0]] = _resize(image, inner)
+        out[top : top + inner[1], left : left + inner[0]] = resize(image, inner)
         image = out
     elif image.shape[1::-1] != size:
-        image = _resize(image, size)
+        image = resize(image, size)
     return image
 
 
-def _resize(image: Image, size: tuple[int, int]) -> Image:
+def resize(image: Image, size: tuple[int, int]) -> Image:
+    """A picture at another size (width, height)."""
     smaller = size[0] * size[1] < image.shape[0] * image.shape[1]
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR), np.uint8)
 

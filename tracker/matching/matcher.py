@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,9 +18,6 @@ from tracker.matching.inputs import Region, Sample, as_batch
 from tracker.matching.spatial import embedding_mark, stored_calibration, tracker_encoder
 from tracker.matching.store import StoredMatcher, find_matcher, is_matcher, load_matcher
 from tracker.tracking.tracker import SiamTracker
-
-if TYPE_CHECKING:
-    from tracker.tracking.tracker import SiamTracker
 
 Embeddings = NDArray[np.float32]
 BATCH = 64

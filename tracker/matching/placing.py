@@ -7,12 +7,11 @@ A template's map slides over the map of the search as in tracking; the two sides
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from tracker.crops import Crop
 from tracker.errors import ConfigError, SourceError
 from tracker.geometry import check_box
-from tracker.matching.inputs import Rect, stack
+from tracker.matching.inputs import Rect, resize, stack
 from tracker.matching.metrics import wilson
 from tracker.matching.sources import Classes, read_source
 from tracker.matching.twins import FIRST, SECOND, Twins
@@ -125,14 +124,14 @@ def place(
     # A square that the picture's edge cuts short keeps its scale: it has fewer cells.
     wanted = given.width / given.context * side / max(w, h)
     n = max(round(wanted / stride), 1) * stride
-    template = _scaled(first[round(top) : round(top + side), round(left) : round(left + side)], (n, n))
+    template = resize(first[round(top) : round(top + side), round(left) : round(left + side)], (n, n))
     best: tuple[float, float, float, float, float] | None = None  # similarity, lead, left, top, scale
     for scale in scales:
         factor = n / (side * scale)
         size = (round(second.shape[1] * factor), round(second.shape[0] * factor))
         if min(size) < n:
             continue
-        values = response(twins, template, _scaled(second, size))
+        values = response(twins, template, resize(second, size))
         row, column = divmod(int(values.argmax()), values.shape[1])
         rows, columns = np.indices(values.shape)
         clear = np.hypot(rows - row, columns - column) * stride > given.width / given.context / 2
@@ -147,11 +146,6 @@ def place(
     similarity, lead, at_x, at_y, scale = best
     inside = ((x - left) * scale + at_x, (y - top) * scale + at_y)
     return Placed((inside[0], inside[1], w * scale, h * scale), similarity, lead)
-
-
-def _scaled(image: Image, size: tuple[int, int]) -> Image:
-    smaller = size[0] * size[1] < image.shape[0] * image.shape[1]
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR), np.uint8)
 
 
 def squares(image: Image, side: int, count: int, rng: np.random.Generator) -> list[Rect]:
@@ -175,6 +169,30 @@ def squares(image: Image, side: int, count: int, rng: np.random.Generator) -> li
     return [boxes[k] for k in rng.permutation(able)[:count]]
 
 
+def aligned_squares(
+    test: TestConfig, config: MatchConfig, rng: np.random.Generator
+) -> Iterator[tuple[int, Image, Image, Rect]]:
+    """Number of the scene, its pictures in both modalities, and a square in them; `limit` squares of each scene.
+
+    Raises:
+        SourceError: No aligned pictures, or none with room for a square.
+    """
+    raw = {"kind": "aligned", "path": test.path, **test.source}
+    pairs = read_source(raw, Path(config.data.root).expanduser(), config.model.input)
+    if not isinstance(pairs, Classes) or pairs.partners is None:
+        raise SourceError(
+            f"The protocol {test.protocol} needs aligned pictures; set test.source.kind=aligned and its folders."
+        )
+    count = 0
+    for scene, ((sample,), (partner,)) in enumerate(zip(pairs.samples, pairs.partners, strict=True)):
+        first, second = sample.read(), partner.read()
+        for box in squares(first, test.side, test.limit, rng):
+            count += 1
+            yield scene, first, second, box
+    if not count:
+        raise SourceError(f"No picture of {test.path} has room for a square of {test.side} pixels.")
+
+
 def measure_placing(
     twins: Twins, test: TestConfig, config: MatchConfig, baseline: Observer | None = None
 ) -> dict[str, float]:
@@ -193,23 +211,15 @@ def measure_placing(
     Raises:
         SourceError: No aligned pictures.
     """
-    raw = {"kind": "aligned", "path": test.path, **test.source}
-    pairs = read_source(raw, Path(config.data.root).expanduser(), config.model.input)
-    if not isinstance(pairs, Classes) or pairs.partners is None:
-        raise SourceError("The protocol placing needs aligned pictures; set test.source.kind=aligned and its folders.")
-    rng = np.random.default_rng(test.seed)
-    hits, own, count = 0, 0, 0
-    for (sample,), (partner,) in zip(pairs.samples, pairs.partners, strict=True):
-        first, second = sample.read(), partner.read()
-        for box in squares(first, test.side, test.limit, rng):
-            found = place(twins, first, box, second, (1.0,), test.context).box
-            hits += _near(found, box)
-            own += _near(tracker_place(baseline, first, box, second), box) if baseline is not None else 0
-            count += 1
-    if not count:
-        raise SourceError(f"No picture of {test.path} has room for a square of {test.side} pixels.")
+    hits, own, count, scenes = 0, 0, 0, set()
+    for scene, first, second, box in aligned_squares(test, config, np.random.default_rng(test.seed)):
+        found = place(twins, first, box, second, (1.0,), test.context).box
+        hits += _near(found, box)
+        own += _near(tracker_place(baseline, first, box, second), box) if baseline is not None else 0
+        count += 1
+        scenes.add(scene)
     low, high = wilson(hits / count, count)
-    out = {"found": hits / count, "low": low, "high": high, "squares": float(count), "scenes": float(len(pairs))}
+    out = {"found": hits / count, "low": low, "high": high, "squares": float(count), "scenes": float(len(scenes))}
     return out if baseline is None else {**out, "tracker_found": own / count}
 
 

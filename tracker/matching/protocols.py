@@ -3,7 +3,7 @@ kind."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,8 +130,7 @@ def measure(embed: Embed, compare: Compare, test: TestConfig, config: MatchConfi
 
 def on_pairs(embed: Embed, compare: Compare, pairs: Pairs, protocol: str) -> dict[str, float]:
     """Correlation with scores, or errors of labels, of listed pairs."""
-    a, b = embed(pairs.first), embed(pairs.second)
-    similarity = np.array([compare(a[k : k + 1], b[k : k + 1])[0, 0] for k in range(len(pairs))])
+    similarity = listed_pairs(embed, compare, pairs)
     if protocol == "sts":
         return {
             "spearman": spearman(similarity, pairs.score),
@@ -143,11 +142,34 @@ def on_pairs(embed: Embed, compare: Compare, pairs: Pairs, protocol: str) -> dic
 
 def all_pairs(embed: Embed, compare: Compare, classes: Classes, limit: int) -> dict[str, float]:
     """Errors over all pairs of pictures of some classes."""
-    samples = [sample for part in classes.samples for sample in part[:limit]]
-    labels = np.repeat(np.arange(len(classes)), [min(len(part), limit) for part in classes.samples])
-    vectors = embed(samples)
-    upper = np.triu_indices(len(samples), 1)
-    return _verified(compare(vectors, vectors)[upper], labels[upper[0]] == labels[upper[1]])
+    return _verified(*class_pairs(embed, compare, classes, limit))
+
+
+def class_pairs(
+    embed: Embed, compare: Compare, classes: Classes, limit: int, chosen: Iterable[int] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """(similarities, same) of all pairs of pictures.
+
+    Args:
+        embed, compare: As in `measure`.
+        classes: The pictures.
+        limit: Of each class at most.
+        chosen: Numbers of the classes that take part; None: all.
+    """
+    parts = [classes.samples[k][:limit] for k in (range(len(classes)) if chosen is None else chosen)]
+    labels = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    vectors = embed([sample for part in parts for sample in part])
+    upper = np.triu_indices(len(labels), 1)
+    return compare(vectors, vectors)[upper], labels[upper[0]] == labels[upper[1]]
+
+
+def listed_pairs(
+    embed: Embed, compare: Compare, pairs: Pairs, rows: Iterable[int] | None = None
+) -> NDArray[np.float64]:
+    """Similarities of listed pairs, of some rows or all."""
+    rows = list(range(len(pairs)) if rows is None else rows)
+    a, b = embed([pairs.first[k] for k in rows]), embed([pairs.second[k] for k in rows])
+    return np.array([compare(a[k : k + 1], b[k : k + 1])[0, 0] for k in range(len(rows))])
 
 
 def _verified(similarity: NDArray[np.float64], same: NDArray[np.bool_]) -> dict[str, float]:
@@ -202,17 +224,11 @@ def pairs_of_material(
     for part in read_material(config.data, config.model.input, kept):
         if isinstance(part, Pairs) and part.binary:
             rows = rng.permutation(len(part))[:limit]
-            a, b = embed([part.first[k] for k in rows]), embed([part.second[k] for k in rows])
-            similarity = np.array([compare(a[k : k + 1], b[k : k + 1])[0, 0] for k in range(len(rows))])
-            same = part.score[rows] >= 0.5
+            similarity, same = listed_pairs(embed, compare, part, rows), part.score[rows] >= 0.5
         elif isinstance(part, Classes) and part.partners is None and not part.strokes and len(part) > 1:
             per = max(2, min(10, limit // len(part)))
             chosen = rng.permutation(len(part))[: limit // per]
-            samples = [s for k in chosen for s in part.samples[k][:per]]
-            labels = np.repeat(np.arange(len(chosen)), [len(part.samples[k][:per]) for k in chosen])
-            vectors = embed(samples)
-            upper = np.triu_indices(len(samples), 1)
-            similarity, same = compare(vectors, vectors)[upper], labels[upper[0]] == labels[upper[1]]
+            similarity, same = class_pairs(embed, compare, part, per, chosen)
         else:
             continue
         if 1 < same.sum() < len(same) - 1:

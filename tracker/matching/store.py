@@ -9,7 +9,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,9 +21,6 @@ from tracker.files import suggest, write_atomic
 from tracker.matching.calibration import Calibration, calibrate
 from tracker.matching.config import MatchConfig, MatchModel
 from tracker.matching.twins import Twins
-
-if TYPE_CHECKING:
-    from tracker.matching.twins import Twins
 
 log = logging.getLogger(__name__)
 HEADER = "siamtrack-match"
