@@ -21,7 +21,7 @@ from tracker.loop import open_frames
 from tracker.matching.inputs import Sample
 from tracker.media.images import decode_image, read_alpha, read_image, read_labels
 from tracker.media.sources.open import open_source
-from tracker.metrics.files import read_frame
+from tracker.metrics.result_store import read_frame
 from tracker.metrics.results import SequenceResult
 
 COUNT = 12

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tracker.runtime import blas
-from tracker.runtime.blas import WISHES, libraries, one_blas_thread
+from tracker.runtime import processor
+from tracker.runtime.processor import WISHES, libraries, one_blas_thread
 
 
 class Library:
@@ -29,7 +29,7 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
     for name in WISHES:
         monkeypatch.delenv(name, raising=False)
     library = Library()
-    monkeypatch.setattr(blas, "libraries", lambda: [library])
+    monkeypatch.setattr(processor, "libraries", lambda: [library])
     one_blas_thread.cache_clear()
     return library
 

@@ -11,7 +11,7 @@ from tests.runtime.models import pictures, random_model
 from tracker.crops import Crop, mean_colour
 from tracker.geometry import iou
 from tracker.runtime.cuda_engine import CudaEngine
-from tracker.runtime.torch_crops import cut_crops
+from tracker.runtime.torch_engine import cut_crops
 from tracker.settings import changed
 from tracker.tracking.multi import MultiTracker
 from tracker.tracking.observer import MANY

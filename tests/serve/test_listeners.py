@@ -14,8 +14,7 @@ import pytest
 
 from tracker.serve import synthetic
 from tracker.serve.config import MqttConfig, ResultsConfig
-from tracker.serve.listeners import Listener
-from tracker.serve.results import Results
+from tracker.serve.listeners import Listener, Results
 
 
 def test_a_slow_listener_loses_lines_and_slows_nobody() -> None:

@@ -18,8 +18,8 @@ from tracker.errors import SiamTrackError
 from tracker.serve import placement
 from tracker.serve.config import LimitsConfig, ResultsConfig, ServeConfig, StateConfig, TargetConfig, WorkersConfig
 from tracker.serve.config_file import parse_stream
+from tracker.serve.listeners import Results
 from tracker.serve.messages import pack, unpack
-from tracker.serve.results import Results
 from tracker.serve.staff import Staff
 from tracker.serve.state import Saved, read_state, write_state
 from tracker.serve.supervisor import Supervisor

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tracker.cli.common import DONE, FAILED_MIDWAY, INTERRUPTED, TERMINATED, Parser, Terminated, say_error, whole_number
-from tracker.cli.progress import LOG_SECONDS
+from tracker.cli.streams import LOG_SECONDS
 from tracker.errors import BoxError, OutputError, SourceError
 
 BOX_SUFFIXES = (".csv", ".txt", ".jsonl")

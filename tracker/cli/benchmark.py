@@ -203,8 +203,7 @@ def classic_model() -> Any:
 
 
 def _network(model: Any, tracker: Any, clip: Any) -> dict[str, Any]:
-    from tracker.benchmark.macs import gigamacs, peak_gigamacs
-    from tracker.benchmark.measure import Series
+    from tracker.benchmark.measure import Series, gigamacs, peak_gigamacs
 
     tracker.init(clip.images[0], clip.box)
     tracker.update(clip.images[1])

@@ -174,10 +174,9 @@ def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None 
 
 
 def _one_blas_thread() -> None:
-    """See `tracker.runtime.blas`, which can't be imported without numpy: before that is loaded the environment does
-    it."""
+    """See `one_blas_thread`, which has to load numpy: before that is loaded the environment does it."""
     if "numpy" in sys.modules:
-        from tracker.runtime.blas import one_blas_thread
+        from tracker.runtime.processor import one_blas_thread
 
         one_blas_thread()
     elif not os.environ.get("OMP_NUM_THREADS"):

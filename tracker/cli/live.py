@@ -16,9 +16,8 @@ from tracker.cli.camera import add_camera_option, settle_source
 from tracker.cli.common import DONE, Parser, RawEpilog, StoreOnce, add_version, parse_box, positive_seconds, say_error
 from tracker.cli.model_options import add_model_options
 from tracker.cli.outputs import add_output_options, check_known, check_options, check_targets
-from tracker.cli.progress import Progress
 from tracker.cli.session import Session, finish
-from tracker.cli.streams import note
+from tracker.cli.streams import Progress, note
 from tracker.cli.viewer import Answer, Status
 from tracker.cli.web import add_web_options
 from tracker.errors import BoxError, OutputError

@@ -96,7 +96,7 @@ def check_all(config: ServeConfig) -> None:
 
 def serve(args: argparse.Namespace, config: ServeConfig) -> int:
     """Run until all files have ended or a signal comes; returns the exit code."""
-    from tracker.serve.results import Results
+    from tracker.serve.listeners import Results
     from tracker.serve.supervisor import Supervisor
 
     over = threading.Event()
@@ -142,7 +142,7 @@ def staff(args: argparse.Namespace, config: ServeConfig, stack: ExitStack) -> tu
 
         cluster = stack.enter_context(Cluster(config, args.ray))
         return cluster.hire, cluster.count
-    from tracker.serve.local import Machine
+    from tracker.serve.process import Machine
 
     machine = Machine(config)
     return machine.hire, machine.count

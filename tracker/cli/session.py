@@ -15,7 +15,7 @@ from tracker.cli.outputs import several_possible, text_format
 from tracker.errors import OutputError, SiamTrackError
 
 if TYPE_CHECKING:
-    from tracker.cli.progress import Progress
+    from tracker.cli.streams import Progress
     from tracker.loop import Targets
     from tracker.media.draw import NetworkViewsLike
     from tracker.media.sinks.base import Sink
@@ -131,7 +131,7 @@ class Session:
             kind = text_format(path, args.format, self._count)
             sink = open_boxes_sink(path, kind, overwrite=args.overwrite, resume=args.resume)
             if getattr(args, "smooth", None) is not None:
-                from tracker.measure.sink import SmoothSink
+                from tracker.measure.smooth import SmoothSink
 
                 sink = SmoothSink(sink, args.smooth)
             self._sinks.append(sink)

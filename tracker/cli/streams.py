@@ -1,12 +1,18 @@
-"""The standard streams of a command: none is missing, and a reader that goes away is no crash."""
+"""What a command says: the standard streams, of which none is missing and none that goes away is a crash, and the
+progress bar with the live frames per second."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
+import time
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from tracker.types import Track
 
 
 def open_standard_streams() -> None:
@@ -65,3 +71,58 @@ def note(args: argparse.Namespace, text: str) -> None:
         print(text, flush=True)
     except OSError:
         drop_stdout()
+
+
+FORMAT = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
+ENDLESS = "{n_fmt} frames [{elapsed}{postfix}]"
+LOG_SECONDS = 10.0
+"""Where stderr is no terminal (a log file), a plain line is printed so often in place of the bar."""
+
+
+class Progress:
+    """Frames done, frames per second, score and state, on stderr.
+
+    Args:
+        total: Number of frames, or None where it isn't known.
+        quiet: Print nothing.
+
+    Attributes:
+        fps: Frames per second over the last half second.
+    """
+
+    def __init__(self, total: int | None, quiet: bool) -> None:
+        self._total, self._done, self._bar = total, 0, None
+        self._since, self._frames, self.fps = time.perf_counter(), 0, 0.0
+        self._logged = self._since
+        self._quiet = quiet
+        if not quiet and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=total, bar_format=FORMAT if total else ENDLESS, dynamic_ncols=True)
+
+    _bar: Any
+
+    def update(self, tracks: Sequence[Track]) -> None:
+        """One frame more."""
+        now = time.perf_counter()
+        self._done += 1
+        self._frames += 1
+        if now - self._since > 0.5:
+            self.fps, self._since, self._frames = self._frames / (now - self._since), now, 0
+        if self._bar is not None:
+            if self.fps:
+                self._bar.set_postfix_str(self._text(tracks), refresh=False)
+            self._bar.update()
+        elif not self._quiet and now - self._logged > LOG_SECONDS:
+            self._logged = now
+            sys.stderr.write(f"{self._done}{f'/{self._total}' if self._total else ''} frames, {self._text(tracks)}\n")
+
+    def _text(self, tracks: Sequence[Track]) -> str:
+        score = sum(t.score for t in tracks) / max(len(tracks), 1)
+        state = max((t.state.value for t in tracks), key=("tracking", "uncertain", "lost").index, default="")
+        return f"{self.fps:.{0 if self.fps >= 10 else 1}f} fps, score {score:.2f}, {state}"
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        if self._bar is not None:
+            self._bar.close()

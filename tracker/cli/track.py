@@ -27,9 +27,8 @@ from tracker.cli.common import (
 )
 from tracker.cli.model_options import add_model_options
 from tracker.cli.outputs import add_output_options, check_options, check_targets, choose_outputs, several_possible
-from tracker.cli.progress import Progress
 from tracker.cli.session import Session, finish
-from tracker.cli.streams import note
+from tracker.cli.streams import Progress, note
 from tracker.cli.track_boxes import check_in_frame, given_boxes, placed_boxes
 
 if TYPE_CHECKING:

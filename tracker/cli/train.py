@@ -111,7 +111,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             logging.getLogger("tracker").setLevel(logging.WARNING)
         source = build_pair_source(config, settings.seed, device)
         if args.preview:
-            from tracker.training.visualize.preview import write_preview
+            from tracker.training.visualize.pairs import write_preview
 
             for sheet in write_preview(folder, config, settings, source):
                 print(f"wrote {sheet}")

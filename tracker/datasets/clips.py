@@ -19,8 +19,7 @@ from tracker.datasets.track_readers import images_of
 from tracker.datasets.tracks import AnnotatedTrack, BadFiles, DataError, gather
 from tracker.errors import BoxError, OutputError, SourceError, reading
 from tracker.media.box_files import read_box_file
-from tracker.media.containers import VIDEO_SUFFIXES
-from tracker.media.counting import check_rows, count_frames
+from tracker.media.containers import VIDEO_SUFFIXES, check_rows, count_frames
 from tracker.media.sources.open import open_source
 
 logger = logging.getLogger(__name__)

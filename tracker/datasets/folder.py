@@ -10,7 +10,7 @@ from tracker.datasets.annotation_text import derived_attributes, has_area, list_
 from tracker.datasets.base import CLIPS, Dataset, Item, SequenceData, gather
 from tracker.errors import BoxError, SiamTrackError, SourceError
 from tracker.media.box_files import BoxFile, read_box_file
-from tracker.media.counting import check_rows, count_frames
+from tracker.media.containers import check_rows, count_frames
 
 SUFFIXES = (".txt", ".csv", ".jsonl")
 BOX_FILES = tuple(f"{name}{suffix}" for name in ("groundtruth_rect", "groundtruth", "boxes") for suffix in SUFFIXES)

@@ -56,7 +56,7 @@ def load_otb(root: Path, key: str = "otb", pattern: str | None = None) -> Datase
     Raises:
         SourceError: What was expected where.
     """
-    files = annotations(root)
+    files = annotation_files(root)
     title, folder = "OTB", "OTB"
     if key in VERSIONS:
         title, folder, wanted = VERSIONS[key]
@@ -89,13 +89,13 @@ def load_otb(root: Path, key: str = "otb", pattern: str | None = None) -> Datase
 
 def load_dtb70(root: Path, pattern: str | None = None) -> Dataset:
     """DTB70 (Li and Yeung, AAAI 2017) has OTB's layout."""
-    files = annotations(root)
+    files = annotation_files(root)
     items = [(name, partial(_from_first, f, name)) for f, name in zip(files, names_of(files), strict=True)]
     title = "DTB70" if len(files) == 70 else f"DTB70, {len(files)} of 70 sequences"
     return gather(items, pattern, Dataset("dtb70", title, "DTB70", "otb", "otb", ()))
 
 
-def annotations(root: Path) -> list[Path]:
+def annotation_files(root: Path) -> list[Path]:
     """The annotation files of a folder of sequences, those that are empty left out.
 
     Raises:

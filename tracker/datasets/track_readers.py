@@ -50,7 +50,7 @@ def read_otb(root: Path, names: Sequence[str], exclude: Sequence[str], bad: BadF
     targets)."""
     if not root.is_dir():
         raise DataError(f"The folder {root} does not exist; check train.data.material.root and the path of the source.")
-    files = otb.annotations(root)
+    files = otb.annotation_files(root)
     named = list(zip(files, otb.names_of(files), strict=True))
 
     def read(folder: Path) -> list[AnnotatedTrack]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from pathlib import Path
@@ -9,7 +10,6 @@ from typing import Literal
 from urllib.parse import unquote
 
 from tracker.errors import SourceError
-from tracker.media.names import nearest
 
 URL = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 FILE_URL = re.compile(r"^file:(?=/)", re.IGNORECASE)
@@ -131,3 +131,11 @@ def check_path(text: str) -> None:
 def is_pattern(text: str) -> bool:
     """Whether a text is a glob or a printf pattern."""
     return bool(PRINTF.search(text)) or any(mark in text for mark in "*?[")
+
+
+def nearest(path: Path) -> str:
+    """ " Did you mean PATH?" for a path that is not there, of the names in its folder; "" where none is near."""
+    if not path.parent.is_dir():
+        return ""
+    near = difflib.get_close_matches(path.name, (p.name for p in path.parent.iterdir()), n=1, cutoff=0.7)
+    return f" Did you mean {path.with_name(near[0])}?" if near else ""

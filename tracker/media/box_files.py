@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from tracker.errors import BoxError
 from tracker.files import read_text
 from tracker.geometry import Boxes, is_valid
+from tracker.media.addresses import nearest
 from tracker.media.box_grammar import FORMATS, mot_ids, parse
 from tracker.media.box_lines import Row, lines_of
-from tracker.media.names import nearest
 from tracker.types import Box
 
 MOST_ROWS = 20_000_000

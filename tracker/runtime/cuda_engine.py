@@ -19,7 +19,7 @@ from tracker.crops import Colour, Crop
 from tracker.errors import DeviceError
 from tracker.model.matcher import Matcher
 from tracker.runtime.base import Engine, Response
-from tracker.runtime.torch_crops import cut_crops
+from tracker.runtime.torch_engine import cut_crops
 from tracker.types import Image
 
 logger = logging.getLogger(__name__)

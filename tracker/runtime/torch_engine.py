@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tracker.crops import Colour, Crop
 from tracker.model.matcher import Matcher
 from tracker.runtime.base import Engine, Response
 from tracker.types import Image
@@ -50,3 +52,32 @@ class TorchEngine(Engine):
 
     def from_host(self, embeddings: NDArray[np.float32]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(embeddings, dtype=np.float32)).to(self.device)
+
+
+def cut_crops(frame: Tensor, crops: Sequence[Crop], fills: Sequence[Colour]) -> Tensor:
+    """Windows of a frame, bilinear, with a colour for what lies outside.
+
+    Args:
+        frame: (H, W, 3) uint8 BGR on any device.
+        crops: B windows of one size n.
+        fills: B colours (B, G, R).
+
+    Returns:
+        (B, n, n, 3) uint8 on the frame's device; equal to `Crop.cut` up to the rounding of its interpolation weights.
+    """
+    height, width = frame.shape[:2]
+    size = crops[0].size
+    windows = torch.tensor([(c.left, c.top, c.scale) for c in crops], dtype=torch.float64)
+    steps = (torch.arange(size, dtype=torch.float64) + 0.5)[None]
+    # grid_sample with align_corners=False: -1 and 1 are the outer edges of the image, as in our continuous coordinates.
+    x = (windows[:, :1] + steps / windows[:, 2:]) * (2 / width) - 1
+    y = (windows[:, 1:2] + steps / windows[:, 2:]) * (2 / height) - 1
+    axes = torch.stack([x, y]).float().to(frame.device, non_blocking=True)
+    grid = torch.stack([axes[0][:, None, :].expand(-1, size, -1), axes[1][:, :, None].expand(-1, -1, size)], dim=-1)
+    colours = torch.tensor(fills, dtype=torch.float32).to(frame.device, non_blocking=True)[:, :, None, None]
+    # Outside, grid_sample mixes in zeros; the colour is added with the weight that these had.
+    image = frame.permute(2, 0, 1).float()[None]
+    image = torch.cat([image, torch.ones_like(image[:, :1])], dim=1).expand(len(crops), -1, -1, -1)
+    out = F.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    pixels = out[:, :3] + (1 - out[:, 3:]) * colours
+    return pixels.round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1)

@@ -20,9 +20,9 @@ from typing import Any
 
 from tracker.serve.config import ResultsConfig, ServeConfig, WorkersConfig
 from tracker.serve.config_file import parse_stream
+from tracker.serve.listeners import Results
 from tracker.serve.plan import plan_of
 from tracker.serve.process import ProcessHandle
-from tracker.serve.results import Results
 from tracker.serve.supervisor import Supervisor
 
 WAIT = 180.0

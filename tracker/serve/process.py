@@ -1,7 +1,9 @@
-"""A worker in a process of its own, and its handle in the supervisor: messages over a socket pair, nothing shared."""
+"""Workers on this machine, each in a process of its own, and their handles in the supervisor: messages over a socket
+pair, nothing shared."""
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import queue
@@ -17,8 +19,11 @@ from typing import Protocol
 import cv2
 
 from tracker.errors import SiamTrackError
+from tracker.runtime.processor import cores
+from tracker.runtime.select import find_device
+from tracker.serve.config import ServeConfig
 from tracker.serve.messages import is_kind, pack, unpack
-from tracker.serve.plan import Plan
+from tracker.serve.plan import Plan, plan_of
 
 SWITCH_SECONDS = 0.0005
 """For which a thread of a worker keeps the interpreter while others ask for it. Python's own 5 ms would make a decoder,
@@ -153,3 +158,41 @@ if __name__ == "__main__":
     code = main(int(sys.argv[1]))
     logging.shutdown()
     os._exit(code)  # readers may hang in a network read of many seconds; all that is to be kept is written
+
+
+def gpus() -> int:
+    """CUDA devices of this machine, without starting CUDA where there is no driver."""
+    if find_device()[0] != "cuda":
+        return 0
+    import torch
+
+    return torch.cuda.device_count()
+
+
+class Machine:
+    """Hires processes of this machine.
+
+    Args:
+        config: What streams.yaml says.
+
+    Attributes:
+        count: How many workers there are to be.
+    """
+
+    def __init__(self, config: ServeConfig) -> None:
+        self._config = config
+        cards = gpus() if config.device == "auto" else 0
+        self._devices = [f"cuda:{k}" for k in range(cards)] or [config.device]
+        wanted = (
+            config.workers.count
+            or cards
+            or (1 if config.device.startswith("cuda") else max(1, cores() // config.workers.threads))
+        )
+        # No more workers than streams: a process without one costs memory for nothing.
+        self.count = max(1, min(wanted, len(config.streams) or wanted) if not config.control.address else wanted)
+        self._turn = itertools.count()
+
+    def hire(self) -> ProcessHandle:
+        """Starts a process, on each GPU in turn."""
+        device = self._devices[next(self._turn) % len(self._devices)]
+        return ProcessHandle(plan_of(self._config, device))

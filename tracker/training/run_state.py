@@ -1,10 +1,14 @@
-"""What a run is made of between two steps: captured for a checkpoint, restored from one, summed up for a model card."""
+"""What a run is made of between two steps: captured for a checkpoint, restored from one, summed up for a model card;
+and the Ctrl-C or SIGTERM that asks it to end there."""
 
 from __future__ import annotations
 
 import logging
+import signal
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -119,3 +123,41 @@ def differences(old: Any, new: Any, prefix: str = "") -> list[str]:
             lines.extend(differences(old.get(key), new.get(key), f"{prefix}{key}."))
         return lines
     return [] if old == new else [f"{prefix[:-1]} was {old}, is {new}"]
+
+
+class Interrupt:
+    """Remembers the first Ctrl-C or SIGTERM while it is entered; `with Interrupt() as interrupt: ... interrupt.number`.
+
+    A second one stops the process at once. Outside of the main thread, where Python delivers no signals, it remembers
+    nothing.
+
+    Args:
+        listen: False leaves the process's handlers alone, and nothing is remembered.
+
+    Attributes:
+        number: SIGINT or SIGTERM once it came, else 0.
+    """
+
+    def __init__(self, listen: bool = True) -> None:
+        self.number, self._listen = 0, listen
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Interrupt:
+        if self._listen and threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._received)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._restore()
+
+    def _received(self, number: int, frame: FrameType | None) -> None:
+        self.number = number
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}

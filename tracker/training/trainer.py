@@ -17,13 +17,12 @@ from torch.nn.parallel import DistributedDataParallel
 from tracker.errors import OutputError, TrainingError
 from tracker.model.matcher import Matcher
 from tracker.training import distributed
-from tracker.training.batchnorm import share_batchnorm
 from tracker.training.checkpoint import git_revision, write_checkpoint
 from tracker.training.config import TrainConfig
 from tracker.training.data.batch import Match, PairBatch, PairSource, Validate, as_match
 from tracker.training.data.loader import batches
 from tracker.training.data.transfer import pair_count, save_bad_batch, to_device
-from tracker.training.interrupt import Interrupt
+from tracker.training.distributed import share_batchnorm
 from tracker.training.losses.mining import cross_negative_pairs
 from tracker.training.losses.objective import Score, build_objective
 from tracker.training.optim.ema import Ema
@@ -31,7 +30,7 @@ from tracker.training.optim.freeze import Freezer
 from tracker.training.optim.optimizer import build_optimizer
 from tracker.training.optim.schedule import Schedule
 from tracker.training.run_logger import RunLogger
-from tracker.training.run_state import RunResult, capture, facts, restore
+from tracker.training.run_state import Interrupt, RunResult, capture, facts, restore
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.metrics.files import read_frame
+from tracker.metrics.result_store import read_frame
 from tracker.metrics.results import FAILURE, INIT, SKIPPED, Evaluation, SequenceResult
 from tracker.metrics.success import exact_iou
 from tracker.types import Box, Image

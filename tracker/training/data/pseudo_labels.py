@@ -23,7 +23,7 @@ from tracker.datasets.tracks import AnnotatedTrack, BadFiles, DataError, read_im
 from tracker.files import content_of, write_atomic
 from tracker.geometry import iou
 from tracker.tracking.tracker import SiamTracker
-from tracker.training.data.source_config import SourceConfig
+from tracker.training.data.mixture import SourceConfig
 from tracker.types import Image
 
 logger = logging.getLogger(__name__)

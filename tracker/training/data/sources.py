@@ -16,10 +16,9 @@ from tracker.model_config import ModelConfig
 from tracker.settings import LARGEST, Checked, setting
 from tracker.training.data.augment import AugmentConfig
 from tracker.training.data.copy_paste import PasteViews
-from tracker.training.data.mixture import Mixture
+from tracker.training.data.mixture import Mixture, SourceConfig
 from tracker.training.data.pseudo_labels import pseudo_tracks
 from tracker.training.data.samples import SampleMaker, ViewConfig
-from tracker.training.data.source_config import SourceConfig
 from tracker.training.data.views import ClipViews, PhotoViews, StillViews
 
 

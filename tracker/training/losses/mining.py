@@ -109,8 +109,11 @@ def cross_negative_pairs(batch: PairBatch, share: float, step: int) -> PairBatch
                 positive[i] = False
                 break
     index = torch.tensor(source, device=track.device)
-    assert dataclasses.is_dataclass(batch)
-    moved: dict[str, Tensor] = {"search": batch.search[index], "box": batch.box[index], "positive": positive}
-    if batch.distillation_target is not None:
-        moved["distillation_target"] = batch.distillation_target[index]
-    return dataclasses.replace(batch, **moved)  # type: ignore[return-value, type-var]
+    target = batch.distillation_target
+    return dataclasses.replace(
+        batch,
+        search=batch.search[index],
+        box=batch.box[index],
+        positive=positive,
+        distillation_target=None if target is None else target[index],
+    )
