@@ -1,8 +1,8 @@
 """How far a number would move with other sequences: seeded percentile bootstrap over sequences.
 
 Sequences are resampled, not frames: the frames of one sequence are anything but independent, and resampling them would
-give
-intervals that are far too narrow. Method: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13.
+give intervals that are far too narrow. Method: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapter
+13.
 """
 
 from __future__ import annotations
@@ -38,6 +38,17 @@ class Interval:
     def known(self) -> bool:
         """Whether there is an interval."""
         return bool(np.isfinite(self.low) and np.isfinite(self.high))
+
+    @property
+    def percent(self) -> str:
+        """As a share with its ends, for a table; "-" where no sequence is behind it."""
+        ends = f" ({100 * self.low:.1f} to {100 * self.high:.1f})" if self.known else ""
+        return f"{100 * self.value:.1f} %{ends}" if self.count else "-"
+
+    @property
+    def facts(self) -> dict[str, float]:
+        """As a row of a json file."""
+        return {"value": self.value, "low": self.low, "high": self.high, "sequences": self.count}
 
 
 def draws(count: int, samples: int = SAMPLES, seed: int = 0) -> NDArray[np.intp]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tracker.errors import ImageError, SourceError, reading, shown
 from tracker.files import write_atomic
 from tracker.media.containers import VIDEO_SUFFIXES
+from tracker.metrics.bootstrap import Interval
 from tracker.metrics.names import METRICS
 from tracker.metrics.results import (
     ARRAYS,
@@ -183,7 +184,9 @@ def _tracker(table: Mapping[str, Any]) -> TrackerMetrics:
 
 
 def plain(value: Any) -> Any:
-    """Numpy to plain json: NaN and infinity become null, because bare NaN isn't json."""
+    """Numpy and intervals to plain json: NaN and infinity become null, because bare NaN isn't json."""
+    if isinstance(value, Interval):
+        return plain(value.facts)
     if isinstance(value, Mapping):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

@@ -11,6 +11,7 @@ from typing import Any
 
 from tracker.evaluation.report.tables import HEADINGS, Headline, attribute_metric, attribute_names, metric_text
 from tracker.metrics.bootstrap import Interval
+from tracker.metrics.result_store import plain
 from tracker.metrics.results import Evaluation
 from tracker.metrics.success import METRICS
 
@@ -61,16 +62,6 @@ def attributes_csv(evaluation: Evaluation) -> str:
 
 def report_json(evaluation: Evaluation, table: Headline, **more: Any) -> str:
     """The headline with intervals, the curves, and `more`, as json; null where there is no number."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, Interval):
-            return plain({"value": value.value, "low": value.low, "high": value.high, "sequences": value.count})
-        if isinstance(value, dict):
-            return {str(k): plain(v) for k, v in value.items()}
-        if isinstance(value, list | tuple):
-            return [plain(v) for v in value]
-        return None if isinstance(value, float) and not math.isfinite(value) else value
-
     trackers = [
         {
             "tracker": t.tracker,

@@ -27,12 +27,7 @@ def summary(rows: Sequence[Judged], seed: int = 0) -> dict[str, Interval]:
     ):
         weights = np.array([getattr(r, whole) for r in rows], np.float64)
         shares = np.array([getattr(r, part) for r in rows]) / np.maximum(weights, 1)
-        known = weights > 0
-        out[name] = (
-            mean_interval(shares[known], weights[known], seed=seed)
-            if known.any()
-            else Interval(float("nan"), float("nan"), float("nan"), 0)
-        )
+        out[name] = mean_interval(shares, weights, seed=seed)
     return out
 
 
@@ -42,12 +37,6 @@ def markdown(rows: Sequence[Judged], per_clip: bool = False, seed: int = 0) -> s
     def area(i: Interval, sign: str = "") -> str:
         ends = f" ({i.low:{sign}.3f} to {i.high:{sign}.3f})" if i.known else ""
         return f"{i.value:{sign}.3f}{ends}"
-
-    def percent(i: Interval) -> str:
-        if not i.count:
-            return "-"
-        ends = f" ({100 * i.low:.1f} to {100 * i.high:.1f})" if i.known else ""
-        return f"{100 * i.value:.1f} %{ends}"
 
     lines = [
         "| clips | AUC, states on | states off | on - off | AUC, LOST counts 0 | false loss | box while absent "
@@ -60,8 +49,8 @@ def markdown(rows: Sequence[Judged], per_clip: bool = False, seed: int = 0) -> s
         s = summary(mine, seed)
         lines.append(
             f"| {label} ({len(mine)}) | {area(s['auc_on'])} | {area(s['auc_off'])} | {area(s['gain'], '+')} "
-            f"| {area(s['auc_visible'])} | {percent(s['false_loss'])} | {percent(s['absent_reported'])} "
-            f"| {percent(s['found'])} |"
+            f"| {area(s['auc_visible'])} | {s['false_loss'].percent} | {s['absent_reported'].percent} "
+            f"| {s['found'].percent} |"
         )
     if per_clip:
         lines += [

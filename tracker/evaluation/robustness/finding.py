@@ -142,24 +142,14 @@ def rate(rows: Sequence[Finding], kind: str, seed: int = 0) -> tuple[Interval, I
     """Of one kind: share of searches in which it was reported (where it is there: rightly), and of their frames."""
     mine = [r for r in rows if r.kind == kind]
     counts = [r.right if kind == GENUINE else r.reported for r in mine]
-    if not mine:
-        none = Interval(float("nan"), float("nan"), float("nan"), 0)
-        return none, none
     shares = np.array([c / max(r.frames, 1) for c, r in zip(counts, mine, strict=True)])
     return mean_interval(np.array(counts) > 0, seed=seed), mean_interval(shares, seed=seed)
 
 
 def markdown(rows: Sequence[Finding], seed: int = 0) -> str:
     """A row for each kind."""
-
-    def percent(i: Interval) -> str:
-        if not i.count:
-            return "-"
-        ends = f" ({100 * i.low:.1f} to {100 * i.high:.1f})" if i.known else ""
-        return f"{100 * i.value:.1f} %{ends}"
-
     lines = ["| looked for in footage of | searches | it was reported in | of the frames |", "|---|---|---|---|"]
     for kind in (GENUINE, SAME_CLASS, OTHER_CLASS):
         searches, frames = rate(rows, kind, seed)
-        lines.append(f"| {kind} | {searches.count} | {percent(searches)} | {percent(frames)} |")
+        lines.append(f"| {kind} | {searches.count} | {searches.percent} | {frames.percent} |")
     return "\n".join(lines) + "\n"

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from tracker.evaluation.tuning.plan import Tuning
 from tracker.files import write_atomic
 from tracker.metrics.bootstrap import Interval
+from tracker.metrics.result_store import plain
 from tracker.settings import flat
 
 
@@ -81,35 +80,28 @@ def config_yaml(tuning: Tuning, provenance: Mapping[str, str]) -> str:
 
 def trials_json(tuning: Tuning, provenance: Mapping[str, str]) -> str:
     """Everything as json: trials with their scores per sequence, both splits before and after, gains and warnings."""
-
-    def plain(value: float) -> float | None:
-        return value if math.isfinite(value) else None
-
-    def interval(gain: Interval) -> dict[str, Any]:
-        return {"value": plain(gain.value), "low": plain(gain.low), "high": plain(gain.high), "sequences": gain.count}
-
     table = {
         "provenance": {**provenance, "model": tuning.search.model},
         "search": json.loads(tuning.search.key),
         "best": {"number": tuning.best.number, "constants": tuning.best.constants},
         "before": tuning.before,
         "after": tuning.after,
-        "gain": {split: interval(tuning.gain(split)) for split in ("validation", "holdout")},
-        "gap": interval(tuning.gap),
+        "gain": {split: tuning.gain(split).facts for split in ("validation", "holdout")},
+        "gap": tuning.gap.facts,
         "warnings": tuning.warnings,
         "seconds": round(tuning.seconds, 1),
         "trials": [
             {
                 "number": t.number,
                 "state": t.state,
-                "score": plain(t.score),
+                "score": t.score,
                 "constants": t.constants,
                 "scores": t.scores,
             }
             for t in tuning.trials
         ],
     }
-    return json.dumps(table, indent=1, allow_nan=False) + "\n"
+    return json.dumps(plain(table), indent=1, allow_nan=False) + "\n"
 
 
 def write_tuning(path: Path, tuning: Tuning, provenance: Mapping[str, str]) -> tuple[Path, Path]:
