@@ -12,16 +12,16 @@ import pytest
 
 from tracker.config import load_config
 from tracker.errors import ConfigError
-from tracker.shipped import find, names
+from tracker.yaml_files import find_recipe, recipe_names
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", recipe_names())
 def test_each_is_found_by_name_outside_the_clone(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for written in (name, f"{name}.yaml", f"configs/{name}.yaml"):
-        assert find(written).read_bytes() == (ROOT / "configs" / f"{name}.yaml").read_bytes()
+        assert find_recipe(written).read_bytes() == (ROOT / "configs" / f"{name}.yaml").read_bytes()
     assert load_config(name).name
 
 
@@ -61,4 +61,4 @@ def test_the_wheel_has_them(tmp_path: Path) -> None:
         pytest.skip("pip or setuptools can't be had here")
     assert done.returncode == 0, done.stderr[-1000:]
     inside = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
-    assert {f"tracker/recipes/{name}.yaml" for name in names()} <= set(inside) and "tracker/py.typed" in inside
+    assert {f"tracker/recipes/{name}.yaml" for name in recipe_names()} <= set(inside) and "tracker/py.typed" in inside

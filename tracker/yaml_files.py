@@ -1,4 +1,5 @@
-"""Reading yaml: aliases that would grow beyond all bounds and keys that are no words are refused."""
+"""Reading yaml: aliases that would grow beyond all bounds and keys that are no words are refused; and the recipes that
+ship with the package, by name: those of configs/ in the clone."""
 
 from __future__ import annotations
 
@@ -8,20 +9,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tracker import shipped
 from tracker.errors import ConfigError, reading
-from tracker.files import as_path, read_text
+from tracker.files import as_path, read_text, suggest
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """The mapping in a yaml file, or in the shipped recipe of that name (`tracker.shipped`).
+    """The mapping in a yaml file, or in the shipped recipe of that name.
 
     Raises:
         ConfigError: The file is missing, isn't yaml, or isn't a mapping.
     """
     from omegaconf import OmegaConf
 
-    file = shipped.find(as_path(path, ConfigError, "configuration"))
+    file = find_recipe(as_path(path, ConfigError, "configuration"))
     with reading(lambda reason: ConfigError(f"The configuration {file} is not readable yaml: {reason}")):
         text = read_text(file)
         check_yaml(text)
@@ -80,3 +80,45 @@ def _odd_keys(value: object) -> Iterator[object]:
     if isinstance(value, list):
         for item in value:
             yield from _odd_keys(item)
+
+
+PACKAGE = Path(__file__).resolve().parent
+SUFFIXES = (".yaml", ".yml")
+
+
+def recipe_folder() -> Path:
+    """Where they lie: in an installed package beside this file, in a clone in configs/."""
+    inside = PACKAGE / "recipes"
+    return inside if inside.is_dir() else PACKAGE.parent / "configs"
+
+
+def recipe_names() -> list[str]:
+    """Their names, such as siamtrack-s; recipes of matchers (match-*) are of another kind (`tracker.matching`)."""
+    return sorted(path.stem for path in recipe_folder().glob("*.yaml") if not path.stem.startswith("match-"))
+
+
+def find_recipe(wanted: str | Path) -> Path:
+    """The file that is meant: a path that exists, or the name of a shipped recipe.
+
+    Args:
+        wanted: As given by --config. A file of that name comes first; configs/NAME.yaml is understood outside of a
+            clone too.
+
+    Raises:
+        ConfigError: Neither.
+    """
+    path = Path(wanted)
+    if path.is_file():
+        return path
+    shipped = recipe_folder() / f"{path.stem if path.suffix in SUFFIXES else path.name}.yaml"
+    if path.parent in (Path("."), Path("configs")) and path.name and shipped.is_file():
+        return shipped
+    if path.suffix in SUFFIXES or len(path.parts) > 1:
+        what = "it is a folder" if path.is_dir() else "there is no such file"
+        raise ConfigError(
+            f"The configuration {path} does not exist: {what}; the shipped ones are called {', '.join(recipe_names())}."
+        )
+    hint = suggest(str(wanted), recipe_names())
+    raise ConfigError(
+        f"The configuration {str(wanted)!r} does not exist.{hint} Name a file, or one of {', '.join(recipe_names())}."
+    )

@@ -24,7 +24,7 @@ from tracker.matching.sources import Classes, part_of, read_material, read_sourc
 from tracker.matching.store import load_matcher
 from tracker.matching.tables import Pairs
 from tracker.matching.train import run
-from tracker.training.data.transfer import to_device
+from tracker.training.data.loader import to_device
 
 pytest.importorskip("pytorch_metric_learning")
 ROOT = Path(__file__).resolve().parents[2]

@@ -15,8 +15,7 @@ from tests.media.clips import number_of, numbered, write_clip
 from tracker.errors import SourceError
 from tracker.media.sources.base import Source
 from tracker.media.sources.images import natural_key
-from tracker.media.sources.open import open_source
-from tracker.media.sources.prefetch import PrefetchSource
+from tracker.media.sources.open import PrefetchSource, open_source
 from tracker.types import Frame, VideoInfo
 
 

@@ -14,10 +14,9 @@ from tracker.cli.common import run
 from tracker.errors import BoxError, ConfigError, SiamTrackError
 from tracker.serve.config import ServeConfig, stream_to_dict
 from tracker.serve.config_file import load_serve_config, parse_stream
-from tracker.serve.counters import Counters
 from tracker.serve.detections import fresh, read_detections
-from tracker.serve.messages import is_kind, pack, unpack
-from tracker.serve.plan import Plan, plan_of
+from tracker.serve.messages import Plan, is_kind, pack, plan_of, unpack
+from tracker.serve.metrics import Counters
 from tracker.serve.state import Saved, read_state, write_state
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tracker.serve.config import BatchConfig, LimitsConfig, StreamConfig
-from tracker.serve.counters import Counters
+from tracker.serve.metrics import Counters
 from tracker.serve.reader import CALM_BURST, Reader
 from tracker.serve.scheduler import Scheduler
 from tracker.types import Frame

@@ -22,8 +22,7 @@ from tests.tracking.standin import ground, pixel_tracker, put, thing
 from tracker.geometry import iou
 from tracker.media.sources.open import open_source
 from tracker.serve.config import BatchConfig, LimitsConfig
-from tracker.serve.messages import pack, unpack
-from tracker.serve.plan import Plan
+from tracker.serve.messages import Plan, pack, unpack
 from tracker.serve.worker import Worker
 from tracker.tracking.multi import MultiTracker
 

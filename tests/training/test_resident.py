@@ -13,12 +13,11 @@ from tests.tracking.standin import ground
 from tracker.errors import ConfigError
 from tracker.training.data.batch import PairBatch
 from tracker.training.data.device_moves import DeviceMoves, drawn, move_boxes, move_pictures
-from tracker.training.data.loader import batches
+from tracker.training.data.loader import batches, to_device
 from tracker.training.data.pairs import SamplePairs
 from tracker.training.data.resident import ResidentPairs, bytes_of, is_resident
 from tracker.training.data.sampling import PairConfig
 from tracker.training.data.shards import MemorySamples
-from tracker.training.data.transfer import to_device
 
 CPU = torch.device("cpu")
 

@@ -17,9 +17,9 @@ from tracker.media.sources.video import VideoFileSource
 from tracker.types import Frame, Track, TrackState, VideoInfo
 from tracker.web.access import Address, Guard, parse_address
 from tracker.web.commands import RequestError, TargetRequest, parse_message
-from tracker.web.history import History
 from tracker.web.playback import Looped, open_live
 from tracker.web.recorder import ClipRecorder, Recording
+from tracker.web.worker import History
 
 CLIP, TRUTH = moving_square(16)
 

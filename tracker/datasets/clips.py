@@ -19,7 +19,7 @@ from tracker.datasets.track_readers import images_of
 from tracker.datasets.tracks import AnnotatedTrack, BadFiles, DataError, gather
 from tracker.errors import BoxError, OutputError, SourceError, reading
 from tracker.media.box_files import read_box_file
-from tracker.media.containers import VIDEO_SUFFIXES, check_rows, count_frames
+from tracker.media.containers import VIDEO_SUFFIXES
 from tracker.media.sources.open import open_source
 
 logger = logging.getLogger(__name__)
@@ -224,3 +224,51 @@ def read_unlabelled(
             "used."
         )
     return clips
+
+
+def count_frames(clip: Path, expected: int | None = None) -> int:
+    """The frames of a video: its packets, quickly, where they are as many as expected; else counted by decoding.
+
+    Args:
+        clip: A video file.
+        expected: The number that would surprise nobody.
+
+    Raises:
+        SourceError: It can't be decoded.
+    """
+    import av
+
+    try:
+        with av.open(str(clip)) as container:
+            packets = sum(1 for p in container.demux(container.streams.video[0]) if p.size and not p.is_discard)
+    except (av.FFmpegError, OSError, IndexError):
+        packets = -1  # the source below says what is wrong
+    if packets == expected:
+        return packets
+    with open_source(str(clip)) as source:
+        return sum(1 for _ in source)
+
+
+def check_rows(boxes: Path, rows: int, clip: Path, frames: int, option: str) -> None:
+    """Refuses boxes without frame numbers that are not as many as the frames: nobody can tell which are missing.
+
+    Args:
+        boxes: The box file.
+        rows: Its rows.
+        clip: The clip or folder.
+        frames: Its frames.
+        option: What the user can do to tell, as half a sentence.
+
+    Raises:
+        SourceError: They are not as many.
+    """
+    if rows == frames:
+        return
+    if rows > frames:
+        raise SourceError(
+            f"{clip} ends after {frames} frames, but its boxes are for {rows}: {boxes} must have a line for each frame."
+        )
+    raise SourceError(
+        f"{boxes} has {rows} lines for {frames} frames of {clip}; they must be as many, as its lines name no frame. "
+        f"{option}"
+    )

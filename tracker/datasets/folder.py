@@ -8,9 +8,9 @@ from pathlib import Path
 
 from tracker.datasets.annotation_text import derived_attributes, has_area, list_images
 from tracker.datasets.base import CLIPS, Dataset, Item, SequenceData, gather
+from tracker.datasets.clips import check_rows, count_frames
 from tracker.errors import BoxError, SiamTrackError, SourceError
 from tracker.media.box_files import BoxFile, read_box_file
-from tracker.media.containers import check_rows, count_frames
 
 SUFFIXES = (".txt", ".csv", ".jsonl")
 BOX_FILES = tuple(f"{name}{suffix}" for name in ("groundtruth_rect", "groundtruth", "boxes") for suffix in SUFFIXES)

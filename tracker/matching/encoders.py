@@ -19,8 +19,8 @@ from tracker.errors import ConfigError
 from tracker.files import suggest
 from tracker.matching import encoders_text, foreign  # noqa: F401  (they register their encoders)
 from tracker.matching.config import InputConfig, PartConfig
-from tracker.matching.encoder_registry import ENCODERS
-from tracker.matching.encoder_registry import register_encoder as register_encoder
+from tracker.matching.foreign import ENCODERS
+from tracker.matching.foreign import register_encoder as register_encoder
 from tracker.model.backbones import BACKBONES, Backbone, EfficientNetLite0, build_backbone
 
 

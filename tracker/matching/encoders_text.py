@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from tracker.errors import ConfigError
 from tracker.matching.config import InputConfig
-from tracker.matching.encoder_registry import register_encoder
+from tracker.matching.foreign import register_encoder
 
 
 @register_encoder("lstm")

@@ -1,6 +1,8 @@
-"""Encoders of others: any module of a user's, timm's image models, sentence-transformers' text models.
+"""The names of encoders, and encoders of others: any module of a user's, timm's image models, sentence-transformers'
+text models.
 
-The last two are optional packages and fetch weights from their own hubs if they are asked to; nothing here needs them.
+A module registers its encoder under a name, and a recipe or a model file names it. timm and sentence-transformers are
+optional packages and fetch weights from their own hubs if they are asked to; nothing here needs them.
 """
 
 from __future__ import annotations
@@ -13,7 +15,25 @@ from torch import Tensor, nn
 
 from tracker.errors import ConfigError
 from tracker.matching.config import InputConfig
-from tracker.matching.encoder_registry import register_encoder
+
+Factory = Callable[..., nn.Module]
+ENCODERS: dict[str, Factory] = {}
+
+
+def register_encoder(name: str) -> Callable[[Factory], Factory]:
+    """Gives an encoder the name that recipes and model files use; a user's own modules too.
+
+    Example:
+        >>> @register_encoder("mine")
+        ... def build(input: InputConfig, dim: int = 64) -> nn.Module:
+        ...     return ModuleEncoder(my_network(dim))
+    """
+
+    def add(factory: Factory) -> Factory:
+        ENCODERS[name] = factory
+        return factory
+
+    return add
 
 
 class ModuleEncoder(nn.Module):

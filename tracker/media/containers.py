@@ -1,5 +1,4 @@
-"""What a container of video tells: which of its streams is the video, how many frames it has, and whether its end is
-there."""
+"""What a container of video tells: which of its streams is the video, and whether its end is there."""
 
 from __future__ import annotations
 
@@ -168,53 +167,3 @@ def _riff_is_cut(file: IO[bytes], size: int) -> bool:
         at += 8 + int.from_bytes(head[4:], "little")
         at += at % 2
     return at > size + 8
-
-
-def count_frames(clip: Path, expected: int | None = None) -> int:
-    """The frames of a video: its packets, quickly, where they are as many as expected; else counted by decoding.
-
-    Args:
-        clip: A video file.
-        expected: The number that would surprise nobody.
-
-    Raises:
-        SourceError: It can't be decoded.
-    """
-    import av
-
-    from tracker.media.sources.open import open_source
-
-    try:
-        with av.open(str(clip)) as container:
-            packets = sum(1 for p in container.demux(container.streams.video[0]) if p.size and not p.is_discard)
-    except (av.FFmpegError, OSError, IndexError):
-        packets = -1  # the source below says what is wrong
-    if packets == expected:
-        return packets
-    with open_source(str(clip)) as source:
-        return sum(1 for _ in source)
-
-
-def check_rows(boxes: Path, rows: int, clip: Path, frames: int, option: str) -> None:
-    """Refuses boxes without frame numbers that are not as many as the frames: nobody can tell which are missing.
-
-    Args:
-        boxes: The box file.
-        rows: Its rows.
-        clip: The clip or folder.
-        frames: Its frames.
-        option: What the user can do to tell, as half a sentence.
-
-    Raises:
-        SourceError: They are not as many.
-    """
-    if rows == frames:
-        return
-    if rows > frames:
-        raise SourceError(
-            f"{clip} ends after {frames} frames, but its boxes are for {rows}: {boxes} must have a line for each frame."
-        )
-    raise SourceError(
-        f"{boxes} has {rows} lines for {frames} frames of {clip}; they must be as many, as its lines name no frame. "
-        f"{option}"
-    )

@@ -21,7 +21,7 @@ from typing import Any
 from tracker.serve.config import ResultsConfig, ServeConfig, WorkersConfig
 from tracker.serve.config_file import parse_stream
 from tracker.serve.listeners import Results
-from tracker.serve.plan import plan_of
+from tracker.serve.messages import plan_of
 from tracker.serve.process import ProcessHandle
 from tracker.serve.supervisor import Supervisor
 

@@ -22,8 +22,7 @@ from tracker.errors import SiamTrackError
 from tracker.runtime.processor import cores
 from tracker.runtime.select import find_device
 from tracker.serve.config import ServeConfig
-from tracker.serve.messages import is_kind, pack, unpack
-from tracker.serve.plan import Plan, plan_of
+from tracker.serve.messages import Plan, is_kind, pack, plan_of, unpack
 
 SWITCH_SECONDS = 0.0005
 """For which a thread of a worker keeps the interpreter while others ask for it. Python's own 5 ms would make a decoder,

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tracker.errors import DeviceError, SiamTrackError
 from tracker.serve.config import ServeConfig
-from tracker.serve.messages import pack
-from tracker.serve.plan import Plan, plan_of
+from tracker.serve.messages import Plan, pack, plan_of
 
 if TYPE_CHECKING:
     from tracker.serve.worker import Worker

@@ -16,8 +16,8 @@ from tracker.media.sources.latest import Paced
 from tracker.media.sources.open import Source, open_source
 from tracker.media.sources.stream import CameraSource, hide_password
 from tracker.serve.config import LimitsConfig, StreamConfig
-from tracker.serve.counters import Counters
 from tracker.serve.live import LiveReader
+from tracker.serve.metrics import Counters
 from tracker.serve.nvdec import NvdecReader
 from tracker.types import Frame, VideoInfo
 

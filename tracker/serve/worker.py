@@ -24,8 +24,7 @@ from tracker.runtime.select import build_engine
 from tracker.serve.batching import observe_many
 from tracker.serve.config_file import parse_stream, parse_target
 from tracker.serve.known_things import Galleries
-from tracker.serve.messages import pack, unpack
-from tracker.serve.plan import Plan
+from tracker.serve.messages import Plan, pack, unpack
 from tracker.serve.recording import Recording
 from tracker.serve.reporter import STATUS_SECONDS, Reporter
 from tracker.serve.scheduler import Scheduler, give_turn

@@ -20,8 +20,7 @@ from tracker.training import distributed
 from tracker.training.checkpoint import git_revision, write_checkpoint
 from tracker.training.config import TrainConfig
 from tracker.training.data.batch import Match, PairBatch, PairSource, Validate, as_match
-from tracker.training.data.loader import batches
-from tracker.training.data.transfer import pair_count, save_bad_batch, to_device
+from tracker.training.data.loader import batches, pair_count, save_bad_batch, to_device
 from tracker.training.distributed import share_batchnorm
 from tracker.training.losses.mining import cross_negative_pairs
 from tracker.training.losses.objective import Score, build_objective
