@@ -196,3 +196,15 @@ def test_the_part_motion_by_command(tmp_path: Path) -> None:
     assert "In motion" in done.stdout and "flags:" in done.stdout and "@torch" in done.stdout
     wrong = tool("benchmark", *args, cwd=tmp_path)
     assert wrong.returncode == 2 and "--dataset NAME and --root DIR" in wrong.stderr
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "torch"])
+def test_what_targets_cost_beside_the_network(engine: str, tmp_path: Path) -> None:
+    model = tiny_model(tmp_path / "tiny.safetensors")
+    options = ["--parts", "overhead", "--targets", "1", "12", "--frames", "12", "--engine", engine, "--device", "cpu"]
+    done = tool("benchmark", "--model", model, *options, "--output", tmp_path / "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "out" / "benchmark.json").read_text())["overhead"]
+    assert list(rows) == ["1", "12"] and all(0 < row["p10_ms"] <= row["p95_ms"] for row in rows.values())
+    assert rows["12"]["target_us"] == pytest.approx(rows["12"]["mean_ms"] / 12 * 1e3)
+    assert "beside cutting and network" in done.stdout and "a target, us" in done.stdout

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,8 +13,9 @@ from tests.tracking.standin import pixel_tracker
 from tracker.runtime.select import build_engine
 from tracker.settings import changed
 from tracker.tracking.confidence import FEATURES, USUAL_ONLINE, confidence_features, probability
-from tracker.tracking.decode import Decoded, weigh_boxes
+from tracker.tracking.decode import weigh_boxes
 from tracker.tracking.online_filter import OnlineFilter, first_windows
+from tracker.tracking.peaks import read_peaks
 from tracker.tracking.tracker import SiamTracker
 
 SIDE, CHANNELS = 17, 24
@@ -99,15 +98,20 @@ def test_the_filter_decides_between_places_that_the_matcher_takes_for_equal() ->
 
 
 def test_features_without_a_filter_are_the_usual_ones_and_old_calibrations_ignore_them() -> None:
-    response = np.full((SIDE, SIDE), 0.1, np.float32)
-    response[8, 8] = 0.9
-    logits = np.log(response / (1 - response))
-    place = Decoded(0.0, 0.0, 60.0, 60.0, 1.0, 0.9, 0.9, (8, 8), response, logits)
-    plain = confidence_features(place, (60.0, 60.0), 16, 257)
+    response = np.full((1, SIDE, SIDE), 0.1, np.float32)
+    response[0, 8, 8] = 0.9
+    online = np.zeros((1, SIDE, SIDE), np.float32)
+    online[0, 8, 9], online[0, 2, 2] = 0.7, 0.4
+    boxes = np.broadcast_to(np.array([98, 98, 158, 158], np.float32)[:, None, None], (1, 4, SIDE, SIDE))
+    size, unknown = np.full((1, 2), 60.0), np.full(1, np.nan)
+
+    def features(online: np.ndarray | None) -> np.ndarray:
+        weighed = weigh_boxes(np.log(response / (1 - response)), boxes, size, pixel_tracker().config, online)
+        peaks = read_peaks(weighed, np.array([8 * SIDE + 8]), 16, 257).astype(np.float64)
+        return confidence_features(peaks, size, 257, unknown, unknown, np.array([online is not None]))[0]
+
+    plain, learnt = features(None), features(online)
     assert tuple(plain[6:8]) == USUAL_ONLINE and len(plain) == len(FEATURES)
-    online = np.zeros((SIDE, SIDE), np.float32)
-    online[8, 9], online[2, 2] = 0.7, 0.4
-    learnt = confidence_features(replace(place, online=online), (60.0, 60.0), 16, 257)
     assert learnt[6:8] == pytest.approx([0.7, 0.3])
     old = (-2.0, 1.0, 0.2, 0.0, 0.0, 0.0, 0.0)
     assert probability(plain, old) == probability(learnt, old)
@@ -122,11 +126,11 @@ def test_a_tracker_learns_while_it_tracks_and_not_without_a_weight() -> None:
         tracker.init(frames[0], boxes[0])
         assert tracker.target is not None
         assert (tracker.target.filter is not None) == (weight > 0)
-        first = None if tracker.target.filter is None else tracker.target.filter.weights.copy()
+        first = None if tracker.target.filter is None else tracker.target.filter.to_arrays()["weights"]
         for frame in frames[1:]:
             tracker.update(frame)
         if first is not None and tracker.target.filter is not None:
-            assert not np.array_equal(first, tracker.target.filter.weights)
+            assert not np.array_equal(first, tracker.target.filter.to_arrays()["weights"])
 
 
 def test_an_engine_without_an_embedding_tracks_without_a_filter() -> None:

@@ -14,8 +14,9 @@ from tracker.config import TrackingConfig
 from tracker.errors import SourceError
 from tracker.geometry import iou
 from tracker.settings import changed
-from tracker.tracking.confidence import FEATURES, confidence_features, fit, outside, probability, reliability, verified
-from tracker.tracking.decode import Decoded, weigh_boxes
+from tracker.tracking.confidence import FEATURES, confidence_features, fit, probability, reliability, verified
+from tracker.tracking.decode import weigh_boxes
+from tracker.tracking.peaks import outside, read_peaks
 from tracker.tracking.redetection_search import Redetection, best_candidate, tiles
 from tracker.tracking.state_machine import Belief, next_belief
 from tracker.tracking.template_memory import TemplateBank, TemplateView, load_target, similarity
@@ -96,21 +97,24 @@ def peak_maps(second: float = -4.0) -> tuple[np.ndarray, np.ndarray]:
     return logits, np.stack([at[None] - 6 + zero, at[:, None] - 6 + zero, at[None] + 6 + zero, at[:, None] + 6 + zero])
 
 
-def decode_boxes(
-    logits: np.ndarray, boxes: np.ndarray, size: tuple[int, int], crop: int, config: TrackingConfig
-) -> Decoded:
-    weighed = weigh_boxes(logits, boxes, size, config)
-    row, column = divmod(int(np.argmax(weighed.mixed)), weighed.mixed.shape[1])
-    return weighed.at((row, column), crop)
+def features_of(second: float = -4.0) -> np.ndarray:
+    """Of the best place in `peak_maps`."""
+    logits, boxes = peak_maps(second)
+    weighed = weigh_boxes(logits[None], boxes[None], [(12.0, 12.0)], TrackingConfig(window_influence=0.0))
+    peaks = read_peaks(weighed, weighed.mixed.reshape(1, -1).argmax(axis=1), 8, 65)
+    unknown = np.full(1, np.nan)
+    features = confidence_features(
+        peaks.astype(np.float64), np.full((1, 2), 12.0), 65, unknown, unknown, np.zeros(1, np.bool_)
+    )
+    return features[0]
 
 
 def test_features_tell_a_peak_from_two() -> None:
-    config = TrackingConfig(window_influence=0.0)
-    one = confidence_features(decode_boxes(*peak_maps(), (12, 12), 65, config), (12, 12), 8, 65)
-    two = confidence_features(decode_boxes(*peak_maps(2.9), (12, 12), 65, config), (12, 12), 8, 65)
+    one, two = features_of(), features_of(2.9)
     named = dict(zip(FEATURES, one, strict=True))
     assert named["peak"] == pytest.approx(3) and named["margin"] == pytest.approx(7)
     assert named["resize"] == pytest.approx(0, abs=1e-6) and named["motion"] == pytest.approx(0, abs=1e-6)
+    assert named["drop"] == named["online_drop"] == 0
     assert two[1] == pytest.approx(0.1, abs=1e-5)
     assert 0 < named["agreement"] <= 1
 

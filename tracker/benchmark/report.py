@@ -69,6 +69,12 @@ def markdown(results: Results) -> str:
     for threads, rows in results.get("targets", {}).items():
         lines += [f"## Several targets in a frame, {_threads(threads)}", "", f"{results['windows'].capitalize()}.", ""]
         lines += _against_first("targets", rows, ("wall_median_ms", "wall_p10_ms", "cpu_median_ms"))
+    if "overhead" in results:
+        lines += ["## Several targets beside cutting and network, one thread", "", "Wall time; the maps are ready.", ""]
+        head = ["targets", "mean ms", "median ms", "p10 ms", "p95 ms", "a target, us"]
+        keys = ("mean_ms", "median_ms", "p10_ms", "p95_ms")
+        rows = [[k, *(_ms(v[key]) for key in keys), f"{v['target_us']:.0f}"] for k, v in results["overhead"].items()]
+        lines += [*table(head, rows), ""]
     if "sizes" in results:
         lines += ["## Size of the frame, one thread", ""]
         lines += _against_first("frame", results["sizes"], ("wall_median_ms", "cpu_median_ms"))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tracker.tracking.tracker import SiamTracker
 
 PARTS = ("stages", "compare", "network", "targets", "sizes")
-ALL_PARTS = (*PARTS, "motion")
+ALL_PARTS = (*PARTS, "motion", "overhead")
 EPILOG = """examples:
   siamtrack benchmark
   siamtrack benchmark --video clip.mp4 --box 368,190,32,27 --compare opencv:nano --model-dir nanotrack --classic \\
@@ -161,6 +161,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             str(n): by_targets(tracker(min(n, default_threads())), clip, args.targets, n) for n in args.threads or every
         }
         results["windows"] = windows(model.config)
+    if "overhead" in parts:
+        _say("overhead")
+        from tracker.benchmark.overhead import overhead
+
+        results["overhead"] = overhead(tracker(), args.targets)
     if "sizes" in parts:
         _say("sizes")
         results["sizes"] = measure.by_frame_size(tracker, clip, args.sizes)

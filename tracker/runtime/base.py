@@ -16,7 +16,7 @@ from tracker.types import Image
 
 @dataclass(frozen=True)
 class Response:
-    """What a match gives, on the host.
+    """What a match gives: numpy arrays, or tensors that are still on the engine's device (`Engine.match_on_device`).
 
     Attributes:
         score: (B, H, W) float32 logits.
@@ -25,9 +25,9 @@ class Response:
             graph without this output): what the online filter learns on.
     """
 
-    score: NDArray[np.float32]
-    boxes: NDArray[np.float32] | None
-    embedding: NDArray[np.float32] | None = None
+    score: Any
+    boxes: Any | None
+    embedding: Any | None = None
 
     def __getitem__(self, rows: slice) -> Response:
         """Some of the pictures of a batch."""
@@ -45,6 +45,7 @@ class Engine(ABC):
         concurrent: Whether `one_thread` gives an engine; else several targets are better put in one batch.
         parallel_threads: Threads that several targets are spread over, where `concurrent`.
         cuts_windows: Whether `match_windows` cuts on the device: pays where windows are many.
+        keeps_maps: Whether `match_on_device` leaves its maps there.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Engine(ABC):
     concurrent: bool = False
     parallel_threads: int = 1
     cuts_windows: bool = False
+    keeps_maps: bool = False
 
     @abstractmethod
     def embed_template(self, crops: Sequence[Image], targets: NDArray[np.float32]) -> Any:
@@ -84,6 +86,16 @@ class Engine(ABC):
             fills: Colour of what lies outside the frame, for each of them.
         """
         return self.match(templates, [crop.cut(image, fill) for crop, fill in zip(crops, fills, strict=True)])
+
+    def match_on_device(self, templates: Any, crops: Sequence[Image]) -> Response:
+        """As `match`; where the engine `keeps_maps`, as tensors of its own that no later call changes."""
+        return self.match(templates, crops)
+
+    def match_windows_on_device(
+        self, templates: Any, image: Image, crops: Sequence[Crop], fills: Sequence[Colour]
+    ) -> Response:
+        """As `match_windows`, and as `match_on_device`."""
+        return self.match_windows(templates, image, crops, fills)
 
     def one_thread(self) -> Engine:
         """An engine for the same templates that takes one thread for a call and, where `concurrent`, may be called from

@@ -19,7 +19,7 @@ from tracker.crops import Colour, Crop
 from tracker.errors import DeviceError
 from tracker.model.matcher import Matcher
 from tracker.runtime.base import Engine, Response
-from tracker.runtime.torch_engine import cut_crops
+from tracker.runtime.torch_engine import cut_crops, on_host
 from tracker.types import Image
 
 logger = logging.getLogger(__name__)
@@ -59,6 +59,7 @@ class CudaEngine(Engine):
 
     name = "cuda"
     cuts_windows = True
+    keeps_maps = True
 
     def __init__(self, model: Matcher, device: str = "cuda", dtype: torch.dtype | None = None) -> None:
         self._device = check_device(device)
@@ -83,19 +84,12 @@ class CudaEngine(Engine):
             with self._autocast():
                 return self.model.embed_template(_float(pixels), size).float()
 
-    @torch.inference_mode()
     def match(self, templates: Tensor, crops: Sequence[Image]) -> Response:
-        with _sentences(self.device):
-            plan = self._plan(len(crops), crops[0].shape[0], crops[0].shape[1], templates)
-            # Into pinned memory first: only from there the copy to the device runs beside the CPU.
-            staging = plan.pixels if plan.host is None else plan.host
-            for place, crop in zip(staging, crops, strict=True):
-                place.copy_(torch.from_numpy(crop))
-            if plan.host is not None:
-                plan.pixels.copy_(plan.host, non_blocking=True)
-            return self._finish(plan, templates)
+        return _hosted(self._match(templates, crops))
 
-    @torch.inference_mode()
+    def match_on_device(self, templates: Tensor, crops: Sequence[Image]) -> Response:
+        return _parts(self._match(templates, crops).clone())
+
     def match_windows(
         self, templates: Tensor, image: Image, crops: Sequence[Crop], fills: Sequence[Colour]
     ) -> Response:
@@ -109,14 +103,35 @@ class CudaEngine(Engine):
             crops: B windows of one size.
             fills: B colours of what lies outside the frame.
         """
+        return _hosted(self._match_windows(templates, image, crops, fills))
+
+    def match_windows_on_device(
+        self, templates: Tensor, image: Image, crops: Sequence[Crop], fills: Sequence[Colour]
+    ) -> Response:
+        return _parts(self._match_windows(templates, image, crops, fills).clone())
+
+    @torch.inference_mode()
+    def _match(self, templates: Tensor, crops: Sequence[Image]) -> Tensor:
+        with _sentences(self.device):
+            plan = self._plan(len(crops), crops[0].shape[0], crops[0].shape[1], templates)
+            # Into pinned memory first: only from there the copy to the device runs beside the CPU.
+            staging = plan.pixels if plan.host is None else plan.host
+            for place, crop in zip(staging, crops, strict=False):
+                place.copy_(torch.from_numpy(crop))
+            if plan.host is not None:
+                plan.pixels.copy_(plan.host, non_blocking=True)
+            return self._finish(plan, templates, len(crops))
+
+    @torch.inference_mode()
+    def _match_windows(self, templates: Tensor, image: Image, crops: Sequence[Crop], fills: Sequence[Colour]) -> Tensor:
         with _sentences(self.device):
             size = crops[0].size
             plan = self._plan(len(crops), size, size, templates)
             if self._frame is None or self._frame.shape != image.shape:
                 self._frame = torch.empty(image.shape, dtype=torch.uint8, device=self._device)
             self._frame.copy_(torch.from_numpy(image), non_blocking=True)
-            plan.pixels.copy_(cut_crops(self._frame, crops, fills))
-            return self._finish(plan, templates)
+            plan.pixels[: len(crops)].copy_(cut_crops(self._frame, crops, fills))
+            return self._finish(plan, templates, len(crops))
 
     def stack(self, templates: Sequence[Tensor]) -> Tensor:
         return torch.cat(list(templates))
@@ -127,30 +142,32 @@ class CudaEngine(Engine):
     def from_host(self, embeddings: NDArray[np.float32]) -> Tensor:
         return torch.as_tensor(np.asarray(embeddings, dtype=np.float32), device=self._device)
 
-    def _finish(self, plan: _Plan, templates: Tensor) -> Response:
+    def _finish(self, plan: _Plan, templates: Tensor, crops: int) -> Tensor:
+        """The result of a plan whose pixels are there; the next call of the same plan replaces it."""
         if plan.source is not templates:
-            plan.templates.copy_(templates)
+            plan.templates[: len(templates)].copy_(templates)
             plan.source = templates
         plan.run()
-        out = plan.result.cpu().numpy()  # the one synchronisation of a frame
-        return Response(out[:, 0], out[:, 1:5], out[:, 5:]) if out.shape[1] > 1 else Response(out[:, 0], None)
+        return plan.result[: max(crops, len(templates))]
 
     def _plan(self, batch: int, height: int, width: int, templates: Tensor) -> _Plan:
-        key = (batch, height, width, templates.shape[0])
+        room = batch_room(batch)
+        count = room if templates.shape[0] == batch else templates.shape[0]
+        key = (room, height, width, count)
         if key not in self._plans:
-            self._plans[key] = self._make(batch, height, width, templates)
+            fixed = templates.new_zeros((count, *templates.shape[1:]))
+            self._plans[key] = self._make(room, height, width, fixed)
         return self._plans[key]
 
     def _make(self, batch: int, height: int, width: int, templates: Tensor) -> _Plan:
         shape = (batch, height, width, 3)
         pixels = torch.zeros(shape, dtype=torch.uint8, device=self._device)
         host = torch.zeros(shape, dtype=torch.uint8, pin_memory=True) if self._cuda else None
-        fixed = templates.clone()
         if not self._cuda:
-            plan = _Plan(pixels, fixed, None, self._network(pixels, fixed), lambda: None)
+            plan = _Plan(pixels, templates, None, torch.empty(0), lambda: None)
 
             def call() -> None:
-                plan.result = self._network(pixels, fixed)
+                plan.result = self._network(pixels, templates)
 
             plan.run = call
             return plan
@@ -158,11 +175,11 @@ class CudaEngine(Engine):
         stream.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(stream):
             for _ in range(WARM_UPS):
-                self._network(pixels, fixed)
+                self._network(pixels, templates)
         torch.cuda.current_stream(self._device).wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            result = self._network(pixels, fixed)
+            result = self._network(pixels, templates)
         logger.info(
             "captured a CUDA graph for %d crops of %d x %d pixels and %d templates",
             batch,
@@ -170,7 +187,7 @@ class CudaEngine(Engine):
             height,
             len(templates),
         )
-        return _Plan(pixels, fixed, host, result, graph.replay)
+        return _Plan(pixels, templates, host, result, graph.replay)
 
     def _autocast(self) -> torch.autocast:
         # Its cache of converted weights must be off: a captured graph would keep pointers into it.
@@ -188,6 +205,28 @@ class CudaEngine(Engine):
             return score
         unit = self.model.unit(search).expand(score.shape[0], -1, -1, -1)
         return torch.cat([score, boxes, unit], dim=1)
+
+
+def batch_room(count: int) -> int:
+    """Places of the batch that so many windows run in: 1, 2, 3, 4, 6, 8, 12, 16, ... and from 64 on four an octave.
+
+    A graph is captured for each size, which takes as long as hundreds of frames, and targets come in all numbers: what
+    is left over at the end of a batch is computed for nothing, a quarter at most.
+    """
+    if count <= 4:
+        return count
+    step = 1 << max((count - 1).bit_length() - (2 if count <= 64 else 3), 0)
+    return -(-count // step) * step
+
+
+def _parts(out: Tensor) -> Response:
+    """Score, boxes and embedding of a result."""
+    return Response(out[:, 0], out[:, 1:5], out[:, 5:]) if out.shape[1] > 1 else Response(out[:, 0], None)
+
+
+def _hosted(out: Tensor) -> Response:
+    """The same on the host, in one read."""
+    return on_host(_parts(out.cpu()))
 
 
 def _float(pixels: Tensor) -> Tensor:

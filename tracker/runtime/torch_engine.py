@@ -20,6 +20,7 @@ class TorchEngine(Engine):
     """Runs a Matcher as it is."""
 
     name = "torch"
+    keeps_maps = True
 
     def __init__(self, model: Matcher, device: str = "cpu") -> None:
         self.device = device
@@ -34,15 +35,16 @@ class TorchEngine(Engine):
         size = torch.as_tensor(np.asarray(targets, dtype=np.float32).reshape(-1, 2), device=self.device)
         return self.model.embed_template(self._tensor(crops), size)
 
-    @torch.inference_mode()
     def match(self, templates: Tensor, crops: Sequence[Image]) -> Response:
+        return on_host(self.match_on_device(templates, crops))
+
+    @torch.inference_mode()
+    def match_on_device(self, templates: Tensor, crops: Sequence[Image]) -> Response:
         x = self.model.embed(self._tensor(crops))
         if templates.shape[0] == 1 and x.shape[0] > 1:
             templates = templates.expand(x.shape[0], -1, -1, -1)
         score, boxes = self.model.match(templates, x)
-        if boxes is None:
-            return Response(score[:, 0].cpu().numpy(), None)
-        return Response(score[:, 0].cpu().numpy(), boxes.cpu().numpy(), self.model.unit(x).cpu().numpy())
+        return Response(score[:, 0], boxes, None if boxes is None else self.model.unit(x))
 
     def stack(self, templates: Sequence[Tensor]) -> Tensor:
         return torch.cat(list(templates))
@@ -52,6 +54,12 @@ class TorchEngine(Engine):
 
     def from_host(self, embeddings: NDArray[np.float32]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(embeddings, dtype=np.float32)).to(self.device)
+
+
+def on_host(response: Response) -> Response:
+    """A response whose tensors are copied to the host."""
+    parts = (response.score, response.boxes, response.embedding)
+    return Response(*(None if part is None else part.cpu().numpy() for part in parts))
 
 
 def cut_crops(frame: Tensor, crops: Sequence[Crop], fills: Sequence[Colour]) -> Tensor:

@@ -7,9 +7,9 @@ import time
 from collections.abc import Sequence
 
 from tracker.crops import SearchRegion
-from tracker.runtime.base import Engine, Response
-from tracker.tracking.observation import Observation, clean
+from tracker.tracking.observation import Observation
 from tracker.tracking.observer import FrameObservations, Observer
+from tracker.tracking.readout import Matched, read_all
 from tracker.tracking.target import Target
 from tracker.types import Image, Timing
 
@@ -38,14 +38,15 @@ def observe_many(observer: Observer, jobs: Sequence[Job], call: int) -> list[Fra
     numbers: Sequence[int] = range(len(owners))
     for wide in (False, True):
         begun = time.perf_counter()
-        cut = {k: observer.search_region(owners[k][0], owners[k][1], wide=wide) for k in numbers}
-        for region in cut.values():
+        asked = [owners[k][0] for k in numbers]
+        cut = [observer.search_region(owners[k][0], owners[k][1], wide=wide) for k in numbers]
+        for region in cut:
             _ = region.pictures  # cut here, so that the time counts as cutting
         matching = time.perf_counter()
-        found = _match(observer, {k: owners[k][0] for k in numbers}, cut, call)
+        found = _match(observer, asked, cut, call)
         matched = time.perf_counter()
-        for k in numbers:
-            regions[k], observations[k] = cut[k], observer.read(owners[k][0], cut[k], found[k])
+        for k, region, observation in zip(numbers, cut, read_all(observer, asked, cut, found), strict=True):
+            regions[k], observations[k] = region, observation
         crop, network, decode = (
             crop + matching - begun,
             network + matched - matching,
@@ -64,40 +65,19 @@ def observe_many(observer: Observer, jobs: Sequence[Job], call: int) -> list[Fra
     return observed
 
 
-def batch_size(engine: Engine, count: int) -> int:
-    """Windows in the call for so many: on the engine `cuda` the next power of two, the last window being repeated.
-
-    It captures a graph for each size of batch, which takes as long as hundreds of frames; streams come in all numbers.
-    """
-    return 1 << (count - 1).bit_length() if engine.name == "cuda" else count
-
-
-def _match(
-    observer: Observer, targets: dict[int, Target], regions: dict[int, SearchRegion], call: int
-) -> dict[int, Response]:
-    """The responses by number: windows of one size together, as many in a call as may be; a target with a bank has a
-    call of its own."""
-    responses: dict[int, Response] = {}
+def _match(observer: Observer, targets: Sequence[Target], regions: Sequence[SearchRegion], call: int) -> list[Matched]:
+    """Their responses: windows of one size together, as many in a call as may be; a target with a bank has a call of
+    its own."""
+    matched: list[Matched] = []
     groups: dict[int, list[int]] = {}
-    for k, region in regions.items():
-        if observer.needs_bank(targets[k]):
-            responses[k] = observer.match(targets[k], region)
+    for k, (target, region) in enumerate(zip(targets, regions, strict=True)):
+        if observer.needs_bank(target):
+            matched.append(Matched([k], observer.match(target, region)))
         else:
             groups.setdefault(region.crops[0].size, []).append(k)
     for together in groups.values():
-        each = len(regions[together[0]].crops)
-        step = max(1, call // each)
+        step = max(1, call // len(regions[together[0]].crops))
         for part in (together[at : at + step] for at in range(0, len(together), step)):
-            if len(part) == 1:
-                responses[part[0]] = observer.match(targets[part[0]], regions[part[0]])
-                continue
-            templates = [targets[k].bank.first for k in part for _ in regions[k].crops]
-            pictures = [picture for k in part for picture in regions[k].pictures]
-            more = batch_size(observer.engine, len(pictures)) - len(pictures)
-            templates, pictures = templates + templates[-1:] * more, pictures + pictures[-1:] * more
-            found = clean(observer.engine.match(observer.engine.stack(templates), pictures))
-            at = 0
-            for k in part:
-                responses[k] = found[at : at + len(regions[k].crops)]
-                at += len(regions[k].crops)
-    return responses
+            mine = [targets[k] for k in part], [regions[k] for k in part]
+            matched.append(Matched(part, observer.match_together(*mine)))
+    return matched

@@ -48,6 +48,18 @@ def clash(a: Choice, b: Choice) -> bool:
     )
 
 
+def in_contest(choices: Sequence[Choice]) -> list[int]:
+    """Which of some choices, none of them hidden, are the same place as another: those that `clash`, all pairs at
+    once."""
+    if len(choices) < 2:
+        return []
+    centres, reaches = np.array([one.centre for one in choices]), np.array([one.reach for one in choices])
+    apart = centres[:, None] - centres
+    same = np.einsum("abk,abk->ab", apart, apart) < np.minimum(reaches[:, None], reaches) ** 2
+    np.fill_diagonal(same, False)
+    return np.flatnonzero(same.any(axis=1)).tolist()
+
+
 def groups_of(options: Sequence[Sequence[Choice]]) -> list[list[int]]:
     """Targets whose first choices clash, joined with those that clash with any other choice of theirs; groups of two or
     more."""

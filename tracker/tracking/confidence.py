@@ -2,13 +2,11 @@
 probability.
 
 The score is calibrated: of the boxes with a score near 0.8, about 80 % lie on the target (overlap of at least `OVERLAP`
-with the truth). Weights are fitted by `tools/calibrate.py` on clips with disturbances and stored with the model. numpy
-only.
+with the truth). Weights are fitted by `tools/calibrate.py` on clips with disturbances and stored with the model.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tracker.config import TrackingConfig
 from tracker.errors import ConfigError
-from tracker.tracking.decode import Decoded, Map
+from tracker.tracking.peaks import PEAK
 
 OVERLAP = 0.3
 """Overlap with the truth from which on a box counts as being on the target."""
@@ -51,127 +49,52 @@ USUAL_ONLINE = (0.8, 0.6)
 """The two of the online filter where there is no online filter: what they are on a target that is tracked well."""
 
 
-def outside(
-    shape: tuple[int, ...], box: Sequence[float] | NDArray[np.float64], stride: int, crop: int
-) -> NDArray[np.bool_]:
-    """(H, W) True for the cells that stand clear of a target: off its box by a quarter of its size and a cell.
-
-    Args:
-        shape: (H, W) of the response, whose middle stands at the crop's centre.
-        box: xyxy in crop pixels.
-        stride: Crop pixels for one cell.
-        crop: Side of the crop in pixels.
-    """
-    clear = np.ones(shape, dtype=np.bool_)
-    clear[around(shape, box, stride, crop)] = False
-    return clear
-
-
-def around(
-    shape: tuple[int, ...], box: Sequence[float] | NDArray[np.float64], stride: int, crop: int
-) -> tuple[slice, slice]:
-    """Rows and columns of the cells that don't stand clear of a target; as of `outside`."""
-    left, top, right, bottom = (float(v) for v in box)
-    return _near(top, bottom, shape[0], stride, crop), _near(left, right, shape[1], stride, crop)
-
-
-def _near(first: float, last: float, count: int, stride: int, crop: int) -> slice:
-    # Cell k stands at stride * k + begin, and is near where it is less than `reach` off the middle.
-    begin = (crop - (count - 1) * stride) / 2
-    middle, reach = (first + last) / 2 - begin, 0.75 * (last - first) + stride
-    low = min(max(math.floor((middle - reach) / stride) + 1, 0), count)
-    return slice(low, max(min(math.ceil((middle + reach) / stride), count), low))
-
-
-def _best_of_others(values: Map, near: tuple[slice, slice]) -> float:
-    """The largest value of a map outside of these rows and columns; -inf where there is none."""
-    others = values.copy()
-    others[near] = -np.inf
-    return float(others.max())
-
-
-def box_of(found: Decoded, size: Sequence[float] | NDArray[np.float64], crop: int) -> NDArray[np.float64]:
-    """(4,) xyxy in crop pixels of a decoded place; `size` (w, h) in crop pixels where it has none of its own (classic
-    head)."""
-    w, h = (float(v) * found.scale for v in size)
-    if found.width is not None and found.height is not None:
-        w, h = found.width, found.height
-    x, y = crop / 2 + found.dx, crop / 2 + found.dy
-    return np.array([x - w / 2, y - h / 2, x + w / 2, y + h / 2])
+LEAST = np.array((-10.0, -5.0, 0.0, 0.0, 0.0, 0.0, -0.5, -1.5, -3.0, -0.5))
+MOST = np.array((10.0, 10.0, 5.0, 1.0, 3.0, 4.0, 1.5, 1.5, 6.0, 1.5))
+"""Bounds of `FEATURES`."""
 
 
 def confidence_features(
-    found: Decoded,
-    size: tuple[float, float],
-    stride: int,
+    peaks: NDArray[np.float64],
+    sizes: NDArray[np.float64],
     crop: int,
-    usual: float | None = None,
-    usual_online: float | None = None,
+    usual: NDArray[np.float64],
+    usual_online: NDArray[np.float64],
+    filtered: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
-    """(10,) `FEATURES` of a decoded place, each within fixed bounds.
+    """(B, 10) `FEATURES` of some places, each within fixed bounds.
 
     Args:
-        found: The place and the maps it was taken from.
-        size: (w, h) of the target in the frame before, crop pixels.
-        stride: Crop pixels for one cell.
+        peaks: (B, len(PEAK)) of `read_peaks`; `agreement` 1 with the classic head, which has no boxes.
+        sizes: (B, 2) width and height of the targets in the frame before, crop pixels.
         crop: Side of the crop in pixels.
-        usual: Logit of the peak that this target usually has, or None.
-        usual_online: Response of the online filter that it usually has, or None.
+        usual: (B,) logit of the peak that a target usually has; not a number where none is known.
+        usual_online: (B,) response of the online filter that it usually has; the same.
+        filtered: (B,) whether it has an online filter.
     """
-    w, h = size
-    left, top, right, bottom = box_of(found, (w, h), crop).tolist()
-    peak = float(found.logits[found.cell])
-    near = around(found.logits.shape, (left, top, right, bottom), stride, crop)
-    inner = found.logits[near]
-    count = found.logits.size - inner.size
-    second, mean = peak - 6.0, peak - 12.0
-    if count:
-        second, mean = _best_of_others(found.logits, near), float(found.logits.sum() - inner.sum()) / count
-    new_w, new_h = max(right - left, 1e-3), max(bottom - top, 1e-3)
-    resize = abs(math.log2(new_w * new_h / (w * h))) + abs(math.log2((new_w / new_h) / (w / h)))
-    online, online_margin = _online(found, near)
-    known = usual_online is not None and found.online is not None
-    return np.array(
-        [
-            min(max(peak, -10.0), 10.0),
-            min(max(peak - second, -5.0), 10.0),
-            min(max(peak - mean, 0.0), 20.0) / 4,
-            _agreement(found.boxes, found.response, found.cell),
-            min(resize, 3.0),
-            min(math.hypot(found.dx, found.dy) / math.sqrt(w * h), 4.0),
-            online,
-            online_margin,
-            0.0 if usual is None else min(max(usual - peak, -3.0), 6.0),
-            min(max((usual_online or 0.0) - online, -0.5), 1.5) if known else 0.0,
-        ]
+    of = dict(zip(PEAK, peaks.T, strict=True))
+    left, top, right, bottom, logit, online = (
+        of[name] for name in ("left", "top", "right", "bottom", "logit", "online")
     )
-
-
-def _online(found: Decoded, near: tuple[slice, slice]) -> tuple[float, float]:
-    if found.online is None:
-        return USUAL_ONLINE
-    row, column = found.cell
-    here = float(found.online[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2].max())
-    second = _best_of_others(found.online, near)
-    second = second if math.isfinite(second) else 0.0
-    return min(max(here, -0.5), 1.5), min(max(here - second, -1.5), 1.5)
-
-
-def _agreement(boxes: Map | None, response: Map, cell: tuple[int, int]) -> float:
-    if boxes is None:
-        return 1.0
-    row, column = cell
-    rows, columns = slice(max(row - 1, 0), row + 2), slice(max(column - 1, 0), column + 2)
-    x0, y0, x1, y1 = boxes[:, row, column].tolist()
-    area, total, whole = max(x1 - x0, 0.0) * max(y1 - y0, 0.0), 0.0, 0.0
-    # Nine boxes: plain numbers take less time than calls of numpy.
-    cells = boxes[:, rows, columns].reshape(4, -1).tolist()
-    for left, top, right, bottom, share in zip(*cells, response[rows, columns].ravel().tolist(), strict=True):
-        both = max(min(right, x1) - max(left, x0), 0.0) * max(min(bottom, y1) - max(top, y0), 0.0)
-        union = max(right - left, 0.0) * max(bottom - top, 0.0) + area - both
-        total += both / max(union, 1e-6) * (share + 1e-6)
-        whole += share + 1e-6
-    return total / whole
+    (w, h), clear = sizes.T, of["count"] > 0
+    new_w, new_h = np.maximum(right - left, 1.0), np.maximum(bottom - top, 1.0)
+    out = np.empty((len(peaks), len(FEATURES)))
+    out[:, 0] = logit
+    out[:, 1] = np.where(clear, logit - of["second"], 6.0)
+    out[:, 2] = np.where(clear, logit - of["others"] / np.maximum(of["count"], 1), 12.0) / 4
+    out[:, 3] = of["agreement"]
+    out[:, 4] = np.abs(np.log2(new_w * new_h / (w * h))) + np.abs(np.log2(new_w / new_h / (w / h)))
+    out[:, 5] = np.hypot((left + right - crop) / 2, (top + bottom - crop) / 2) / np.sqrt(w * h)
+    out[:, 6] = online
+    out[:, 7] = np.where(clear, online - of["online_second"], online)
+    out[:, 8] = usual - logit
+    np.minimum(np.maximum(out, LEAST, out=out), MOST, out=out)
+    out[:, 9] = np.minimum(np.maximum(usual_online - out[:, 6], LEAST[9]), MOST[9])
+    if not filtered.all():
+        out[~filtered, 6:8], out[~filtered, 9] = USUAL_ONLINE, 0.0
+    fallen = out[:, 8:]
+    fallen[np.isnan(fallen)] = 0.0  # from nothing that is known
+    return out
 
 
 def check_weights(config: TrackingConfig) -> None:

@@ -1,4 +1,4 @@
-"""From a response map to the next box: window, penalties, sub-pixel peak, damping. numpy only.
+"""From a response map to the next box: window, penalties, sub-pixel peak, damping.
 
 Two ways, by the head: `weigh_boxes` reads one box for each cell (SiamRPN, Li et al. 2018, section 4.3: penalty and
 cosine window), `decode_scales` compares a pyramid of search scales (SiamFC, Bertinetto et al. 2016, section 3.2).
@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from tracker.config import TrackingConfig
+from tracker.tracking.arrays import Array, at_least, constant, like, namespace, to_host, within
 from tracker.tracking.cosine_window import cosine_window, middle_of_window
 
 Map = NDArray[np.float32]
@@ -29,10 +30,9 @@ class Decoded:
         score: The network's own score at that place, in [0, 1].
         weight: Score after the penalties: how far the size may follow (boxes head).
         cell: (row, column) of the peak.
+        logit: The network's own score there, before the sigmoid.
         response: (H, W) float32 in [0, 1] before window and penalties.
-        logits: (H, W) float32, the response before the sigmoid.
-        boxes: (4, H, W) float32 xyxy in search-crop pixels, or None (classic head).
-        online: (H, W) float32 response of the online filter, or None where there is none.
+        online: The best response of the online filter around that place, within bounds, or None without a filter.
     """
 
     dx: float
@@ -43,24 +43,23 @@ class Decoded:
     score: float
     weight: float
     cell: tuple[int, int]
+    logit: float
     response: Map
-    logits: Map
-    boxes: Map | None = None
-    online: Map | None = None
+    online: float | None = None
 
 
-def sigmoid(x: NDArray[np.float32]) -> Map:
-    """1 / (1 + exp(-x)), without overflow."""
-    return np.asarray(0.5 * np.tanh(0.5 * x) + 0.5, dtype=np.float32)
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + exp(-x)), without overflow; float32."""
+    return 0.5 * namespace(x).tanh(0.5 * x) + 0.5
 
 
-def _change(ratio: Map) -> Map:
-    return np.maximum(ratio, 1.0 / ratio)
+def _change(ratio: Array) -> Array:
+    return namespace(ratio).maximum(ratio, 1.0 / ratio)
 
 
 @dataclass(frozen=True)
 class Weighed:
-    """A response with boxes and what the penalties make of it; all (H, W) float32 but `boxes` (4, H, W).
+    """Responses with boxes and what the penalties make of them; all (..., H, W) float32 but `boxes` (..., 4, H, W).
 
     Attributes:
         logits, boxes: As the network gave them.
@@ -70,75 +69,72 @@ class Weighed:
         online: Response of the online filter, or None.
     """
 
-    logits: Map
-    boxes: Map
-    response: Map
-    weighted: Map
-    mixed: Map
-    online: Map | None = None
+    logits: Array
+    boxes: Array
+    response: Array
+    weighted: Array
+    mixed: Array
+    online: Array | None = None
 
-    def at(self, cell: tuple[int, int], crop: int) -> Decoded:
-        """The place that a cell stands for, in a search crop of side `crop` pixels."""
-        left, top, right, bottom = self.boxes[:, cell[0], cell[1]].tolist()
-        return Decoded(
-            dx=(left + right) / 2 - crop / 2,
-            dy=(top + bottom) / 2 - crop / 2,
-            width=max(right - left, 1.0),
-            height=max(bottom - top, 1.0),
-            scale=1.0,
-            score=float(self.response[cell]),
-            weight=float(self.weighted[cell]),
-            cell=cell,
-            response=self.response,
-            logits=self.logits,
-            boxes=self.boxes,
-            online=self.online,
-        )
+    def row(self, number: int) -> Weighed:
+        """One of a batch, on the host."""
+        rows = [None if one is None else one[number] for one in vars(self).values()]
+        hosted = iter(to_host([one for one in rows if one is not None]))
+        return Weighed(*(None if one is None else next(hosted) for one in rows))
 
 
 def weigh_boxes(
-    logits: Map,
-    boxes: Map,
-    size: tuple[float, float],
+    logits: Array,
+    boxes: Array,
+    size: ArrayLike,
     config: TrackingConfig,
-    online: Map | None = None,
+    online: Array | None = None,
     cells: int = 0,
-    exponent: float = 1.0,
+    exponent: ArrayLike = 1.0,
+    filtered: NDArray[np.bool_] | None = None,
 ) -> Weighed:
-    """Penalties on a response with boxes.
+    """Penalties on responses with boxes, of one target or of B.
 
     Args:
-        logits: (H, W) score logits.
-        boxes: (4, H, W) xyxy in search-crop pixels.
-        size: Width and height of the target in the frame before, in search-crop pixels.
+        logits: (H, W) or (B, H, W) score logits, numpy or torch.
+        boxes: (4, H, W) or (B, 4, H, W) xyxy in search-crop pixels.
+        size: (2,) or (B, 2) width and height of the target in the frame before, in search-crop pixels.
         config: Window influence and scale penalty k in exp(-k (change - 1)).
-        online: (H, W) response of the online filter, where there is one.
+        online: (H, W) or (B, H, W) response of the online filter, where there is one.
         cells: Side of the cosine window: a response smaller than that meets the middle of it. 0: as large as the
             response.
-        exponent: Of the cosine window: above 1 it is narrower.
+        exponent: Of the cosine window, one or (B,): above 1 it is narrower.
+        filtered: (B,) which of them have an online filter; None: all, if any.
     """
-    response = sigmoid(logits)
-    width = np.maximum(boxes[2] - boxes[0], 1.0)
-    height = np.maximum(boxes[3] - boxes[1], 1.0)
+    xp, extent = namespace(logits), np.asarray(size, dtype=np.float64)
+    w, h, narrow = extent[..., 0], extent[..., 1], np.asarray(exponent, dtype=np.float64)
     # (w + p)(h + p) with p = (w + h) / 2, times 4; its root is the size that SiamRPN compares.
-    area, usual = (3 * width + height) * (width + 3 * height), (3 * size[0] + size[1]) * (size[0] + 3 * size[1])
-    change = np.sqrt(_change(area / usual)) * _change(width / height * (size[1] / size[0]))
-    penalty = np.exp(config.scale_penalty - config.scale_penalty * change)
+    terms = np.empty((3, *w.shape, 1, 1), np.float32)
+    terms[0, ..., 0, 0], terms[1, ..., 0, 0], terms[2, ..., 0, 0] = (3 * w + h) * (w + 3 * h), h / w, narrow
+    usual, shape, power = like(terms, logits)
+    response = sigmoid(logits)
+    sides = at_least(boxes[..., 2:, :, :] - boxes[..., :2, :, :], 1.0)
+    width, height = sides[..., 0, :, :], sides[..., 1, :, :]
+    area = (3 * width + height) * (width + 3 * height)
+    change = xp.sqrt(_change(area / usual)) * _change(width / height * shape)
+    penalty = xp.exp(config.scale_penalty - config.scale_penalty * change)
     weighted = chosen = response * penalty
     if online is not None:
-        held = np.minimum(np.maximum(online, 0.0), 1.0)
+        held = within(online, 0.0, 1.0)
         chosen = (1 - config.online.weight) * weighted + config.online.weight * (penalty * held)
-    window = middle_of_window(*response.shape, cells)
-    if exponent != 1:
-        window = window ** np.float32(exponent)
+        if filtered is not None and not filtered.all():
+            chosen = xp.where(like(filtered[:, None, None], logits), chosen, weighted)
+    window = constant(middle_of_window, *logits.shape[-2:], cells, other=logits)
+    if (narrow != 1).any():
+        window = window**power
     mixed = (1 - config.window_influence) * chosen + config.window_influence * window
     return Weighed(logits, boxes, response, weighted, mixed, online)
 
 
 def decode_scales(
     logits: NDArray[np.float32], factors: NDArray[np.float64], stride: int, config: TrackingConfig
-) -> Decoded:
-    """The best of several search scales and the peak's place in it.
+) -> tuple[Decoded, Map]:
+    """The best of several search scales and the peak's place in it; and its response, logits (H, W).
 
     Args:
         logits: (S, H, W) one response for each scale.
@@ -159,7 +155,7 @@ def decode_scales(
     row, column = divmod(int(np.argmax(mixed)), raw.shape[1])
     fine_row, fine_column = (float(row), float(column)) if up > 1 else subpixel_peak(mixed, row, column)
     step = stride / up * factors[best]
-    return Decoded(
+    found = Decoded(
         dx=(fine_column - (raw.shape[1] - 1) / 2) * step,
         dy=(fine_row - (raw.shape[0] - 1) / 2) * step,
         width=None,
@@ -167,10 +163,11 @@ def decode_scales(
         scale=float(factors[best]),
         score=float(sigmoid(raw[row : row + 1, column])[0]),
         weight=1.0,
-        cell=(row // up, column // up),
+        cell=(cell := (row // up, column // up)),
+        logit=float(logits[best][cell]),
         response=sigmoid(logits[best]),
-        logits=logits[best],
     )
+    return found, logits[best]
 
 
 def _upsample(response: Map, factor: int) -> Map:

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.crops import Crop
-from tracker.tracking.confidence import outside
 from tracker.tracking.decode import Map
+from tracker.tracking.peaks import outside
 from tracker.types import Image
 
 Vector = NDArray[np.float64]

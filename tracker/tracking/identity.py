@@ -16,6 +16,7 @@ from tracker.crops import Colour, Crop
 from tracker.tracking.distractors import ALIKE, DistractorMemory, Other
 from tracker.tracking.observation import Observation, clean
 from tracker.tracking.observer import Observer
+from tracker.tracking.readout import at_cell
 from tracker.tracking.redetection_search import APART, JUMP
 from tracker.tracking.state_machine import Belief
 from tracker.tracking.target import Target, Vector
@@ -116,9 +117,7 @@ def _read_apart(observer: Observer, target: Target, observation: Observation, av
     reach, left = APART * float(np.sqrt(np.prod(observation.size))), weighed.mixed
     for other in avoid:
         left = np.where(np.hypot(x - other[0], y - other[1]) < reach, -1.0, left)
-    row, column = divmod(int(np.argmax(left)), left.shape[1])
-    found = weighed.at((row, column), crop.size)
-    return observer.judge(target, found, crop, weighed, observation.size, observation.embedding)
+    return at_cell(observer, target, observation, int(np.argmax(left)))
 
 
 def _embedding(observer: Observer, frame: Image, centre: Vector, size: Vector, fill: Colour) -> NDArray[np.float32]:

@@ -129,12 +129,12 @@ class Lifecycle:
 
     def learn(self, target: Target, observation: Observation, frame: Image) -> None:
         """Takes a frame in which the target was surely seen into its online filter, and now and then into its bank."""
-        if observation.embedding is not None:
+        if observation.maps is not None and observation.maps.embedding is not None:
             if target.filter is None:  # a known target, found in this video
                 self.fit_online_filter(target, frame)
-            else:
-                place, extents = self.observer.cells(target, observation.crop, observation.embedding.shape[1:])
-                target.filter.learn(observation.embedding, place, extents, observation.found.response)
+            elif target.filter.due():
+                place, extents = self.observer.cells(target, observation.crop, observation.maps.embedding.shape[2:])
+                self.observer.filters.learn(target.filter, observation.maps, place, extents)
         settled = self.active and target.age - target.found_at >= self.config.template_memory.gap
         if settled and target.bank.wants(target.age, observation.score, self.config):
             target.bank.add_if_new(

@@ -131,7 +131,7 @@ class MotionModel:
     apparent: Vector = field(default_factory=lambda: np.zeros(2))
     own: Vector = field(default_factory=lambda: np.zeros(2))
     errors: Vector = field(default_factory=lambda: np.zeros(4))
-    _predictions: NDArray[np.float64] | None = None
+    _predictions: list[tuple[float, float]] | None = None
     _start: Vector | None = None
 
     @property
@@ -146,13 +146,17 @@ class MotionModel:
             centre: (2,) where it is now, frame pixels.
             shift: The camera's, where it is known.
         """
+        # Plain numbers here and below: a call of numpy for two of them takes ten times as long.
         carried = centre if shift is None else shift(centre)
         self._start = carried
-        self._predictions = np.stack([centre, carried, centre + self.apparent, carried + self.own])
-        best = int(np.argmin(self.errors + PRICES))
-        if self.errors[0] < LEAST_ERROR or self.errors[best] > CLEARLY * self.errors[0]:
+        (x, y), (u, v), (a, b), (c, d) = (one.tolist() for one in (centre, carried, self.apparent, self.own))
+        self._predictions = [(x, y), (u, v), (x + a, y + b), (u + c, v + d)]
+        errors = self.errors.tolist()
+        weighed = [error + price for error, price in zip(errors, PRICES, strict=True)]
+        best = weighed.index(min(weighed))
+        if errors[0] < LEAST_ERROR or errors[best] > CLEARLY * errors[0]:
             best = 0
-        return self._predictions[best]
+        return np.array(self._predictions[best])
 
     def observe(self, before: Vector, centre: Vector, side: float) -> None:
         """Takes where the target was seen.
@@ -163,8 +167,10 @@ class MotionModel:
         """
         if self._predictions is None or self._start is None:
             return
-        off = np.linalg.norm(self._predictions - centre, axis=1) / side
-        self.errors = MEMORY * self.errors + (1 - MEMORY) * np.minimum(off, 2.0)
+        x, y = centre.tolist()
+        off = [math.sqrt((u - x) * (u - x) + (v - y) * (v - y)) / side for u, v in self._predictions]
+        before_now = zip(self.errors.tolist(), off, strict=True)
+        self.errors = np.array([MEMORY * error + (1 - MEMORY) * min(now, 2.0) for error, now in before_now])
         self.apparent = SMOOTH * self.apparent + (1 - SMOOTH) * (centre - before)
         self.own = SMOOTH * self.own + (1 - SMOOTH) * (centre - self._start)
 

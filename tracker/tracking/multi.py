@@ -13,21 +13,21 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache, partial
-from itertools import combinations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from tracker.errors import SiamTrackError, shown
 from tracker.geometry import rows_of
 from tracker.media.images import to_bgr8
-from tracker.tracking.assignment import HIDDEN, MOTION, SAME, Choice, assign, clash, groups_of
-from tracker.tracking.confidence import box_of, outside
+from tracker.tracking.assignment import HIDDEN, MOTION, SAME, Choice, assign, clash, groups_of, in_contest
 from tracker.tracking.lifecycle import Lifecycle
 from tracker.tracking.motion import CameraMotion
 from tracker.tracking.observation import Observation
 from tracker.tracking.parallel import ParallelTargets
+from tracker.tracking.peaks import box_of, outside
+from tracker.tracking.readout import at_cell
 from tracker.tracking.target import Target
 from tracker.tracking.template_memory import KnownTarget
 from tracker.tracking.tracker import NetworkViews, SiamTracker, fingerprint, network_views, next_index, track_of
@@ -185,6 +185,7 @@ class MultiTracker:
             return lifecycle.settle(target, choice, frame, target is searching, copy)
 
         settled = self.parallel.each([partial(settle, *one) for one in zip(targets, near, chosen, strict=True)])
+        self.observer.filters.flush()
         self.views = network_views(targets[0], observed.regions[0], near[0])
         share = 1 / len(targets)
         timing = observed.timing.and_decode(time.perf_counter() - begun, share)
@@ -205,28 +206,35 @@ class MultiTracker:
         Targets that compete for nothing keep their reading.
         """
         result: list[Observation | None] = list(near)
-        followed = [k for k, target in enumerate(targets) if not target.lost]
-        first = {k: self._choice(targets[k], near[k]) for k in followed}
-        if any(
-            clash(a, b) for a, b in combinations(first.values(), 2)
-        ):  # else no place is contested, and no second one needed
-            options = [self._choices(targets[k], first[k]) if k in first else [] for k in range(len(targets))]
-            for group in groups_of(options):
-                for k, choice in zip(group, assign([options[k] for k in group]), strict=True):
+        first = {k: self._choice(target, near[k]) for k, target in enumerate(targets) if not target.lost}
+        contested = in_contest(list(first.values()))
+        if contested:  # else no second place is needed
+            numbers = list(first)
+            options = {numbers[k]: self._choices(targets[numbers[k]], first[numbers[k]]) for k in contested}
+            for k in numbers:
+                if k not in options and any(clash(first[k], other) for some in options.values() for other in some):
+                    options[k] = self._choices(targets[k], first[k])
+            involved = sorted(options)
+            for group in groups_of([options[k] for k in involved]):
+                mine = [involved[k] for k in group]
+                for k, choice in zip(mine, assign([options[k] for k in mine]), strict=True):
                     result[k] = choice.observation
         # A LOST target must not come back on top of one that is followed.
-        for k, target in enumerate(targets):
-            if target.lost and any(
-                _on_top(near[k], other) for other, t in zip(near, targets, strict=True) if not t.lost
-            ):
-                result[k] = replace(near[k], score=0.0)
+        lost = [k for k, target in enumerate(targets) if target.lost]
+        if lost and first:
+            centres, sides = _places([near[k] for k in first])
+            for k in lost:
+                (centre,), side = _places([near[k]])
+                if (np.hypot(*(centres - centre).T) < SAME * np.minimum(sides, side)).any():
+                    result[k] = replace(near[k], score=0.0)
         return result
 
     def _choice(self, target: Target, observation: Observation) -> Choice:
         """A place that a target may take, with what it is worth."""
         centre = observation.place[0]
         width, height = target.size.tolist()
-        dx, dy = (centre - target.centre - target.velocity).tolist()
+        (x, y), (left, top), (along, down) = centre.tolist(), target.centre.tolist(), target.velocity.tolist()
+        dx, dy = x - left - along, y - top - down
         price = MOTION * (dx * dx + dy * dy) / (width * height)
         return Choice(observation, centre, SAME * math.sqrt(width * height), observation.logit - price)
 
@@ -243,16 +251,13 @@ class MultiTracker:
                 values[found.cell] = -np.inf
                 if not np.isfinite(values).any():
                     break
-                row, column = divmod(int(np.argmax(values)), values.shape[1])
-                found = observation.weighed.at((row, column), crop.size)
-                other = self.observer.judge(
-                    target, found, crop, observation.weighed, observation.size, observation.embedding
-                )
+                other = at_cell(self.observer, target, observation, int(np.argmax(values)))
+                found = other.found
                 choices.append(self._choice(target, other))
         return [*choices, Choice(None, target.centre + target.velocity, 0.0, HIDDEN)]
 
 
-def _on_top(a: Observation, b: Observation) -> bool:
-    (centre, size), (other, extent) = a.place, b.place
-    reach = SAME * float(np.sqrt(min(np.prod(size), np.prod(extent))))
-    return float(np.linalg.norm(centre - other)) < reach
+def _places(observations: Sequence[Observation]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(N, 2) centres and (N,) sqrt(w h), frame pixels."""
+    centres, sizes = np.array([observation.place for observation in observations]).swapaxes(0, 1)
+    return centres, np.sqrt(sizes[:, 0] * sizes[:, 1])

@@ -3,18 +3,37 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracker.crops import Crop
 from tracker.runtime.base import Response
-from tracker.tracking.confidence import FEATURES
+from tracker.tracking.arrays import Array, namespace
 from tracker.tracking.decode import Decoded, Weighed
 
 Vector = NDArray[np.float64]
 LARGEST_LOGIT, LARGEST_SIDE = 30.0, 1e5
+
+
+@dataclass(frozen=True)
+class Maps:
+    """The maps that an observation was read from: one row of a batch, where the engine left it.
+
+    Attributes:
+        weighed: Of the whole batch, (B, ...).
+        embedding: (B, C, H, W) unit-length search embeddings of the windows, or None: what the online filter learns
+            from.
+        row: Which of them.
+        online: Whether the target has an online filter.
+    """
+
+    weighed: Weighed
+    embedding: Array | None
+    row: int
+    online: bool
 
 
 @dataclass(frozen=True)
@@ -26,44 +45,50 @@ class Observation:
         crop: The search window that `found` counts in.
         confidence_features: (F,) what the score was computed from.
         score: In [0, 1]; calibrated where the model is.
-        weighed: The maps behind it (boxes head).
         size: (2,) size that was expected, frame pixels.
-        embedding: (C, H, W) unit-length search embedding of the window, or None: what the online filter learns from.
+        maps: The maps behind it (boxes head).
     """
 
     found: Decoded
     crop: Crop
     confidence_features: NDArray[np.float64]
     score: float
-    weighed: Weighed | None
     size: Vector
-    embedding: NDArray[np.float32] | None = None
+    maps: Maps | None = None
 
     @property
     def logit(self) -> float:
         """The network's own score at the place, before the sigmoid."""
-        return float(self.found.logits[self.found.cell])
+        return self.found.logit
 
     @property
     def online(self) -> float | None:
         """The online filter's response there, or None without a filter."""
-        return None if self.found.online is None else float(self.confidence_features[FEATURES.index("online")])
+        return self.found.online
 
-    @property
+    @cached_property
+    def weighed(self) -> Weighed | None:
+        """Its own maps, on the host (boxes head); a device has to be asked for them."""
+        if self.maps is None:
+            return None
+        own = self.maps.weighed.row(self.maps.row)
+        return own if self.maps.online else replace(own, online=None)
+
+    @cached_property
     def place(self) -> tuple[Vector, Vector]:
         """Centre and size of the place in frame pixels."""
-        centre = (
-            np.array([self.crop.left, self.crop.top])
-            + (self.crop.size / 2 + np.array([self.found.dx, self.found.dy])) / self.crop.scale
-        )
-        if self.found.width is None or self.found.height is None:
-            return centre, self.size * self.found.scale
-        return centre, np.array([self.found.width, self.found.height]) / self.crop.scale
+        found, crop, half = self.found, self.crop, self.crop.size / 2
+        x, y = crop.left + (half + found.dx) / crop.scale, crop.top + (half + found.dy) / crop.scale
+        if found.width is None or found.height is None:
+            return np.array([x, y]), self.size * found.scale
+        return np.array([x, y]), np.array([found.width / crop.scale, found.height / crop.scale])
 
 
 def clean(response: Response) -> Response:
     """A response within bounds that the arithmetic after it can take, whatever an engine gave (not a number,
     infinity)."""
+    if not isinstance(response.score, np.ndarray):
+        return _clean_on_device(response)
     score = _within(response.score, LARGEST_LOGIT, -LARGEST_LOGIT)
     if response.boxes is None:
         return Response(score, None)
@@ -79,3 +104,14 @@ def _within(values: NDArray[np.float32], most: float, instead: float) -> NDArray
     if -most <= values.min() and values.max() <= most:  # false for what is not a number
         return values
     return np.nan_to_num(values, nan=instead).clip(-most, most)
+
+
+def _clean_on_device(response: Response) -> Response:
+    """The same of tensors: to ask whether it is needed would be to wait for them."""
+    score, boxes, embedding = response.score, response.boxes, response.embedding
+    number = namespace(score).nan_to_num
+    return Response(
+        number(score, nan=-LARGEST_LOGIT).clamp(-LARGEST_LOGIT, LARGEST_LOGIT),
+        None if boxes is None else number(boxes, nan=0.0).clamp(-LARGEST_SIDE, LARGEST_SIDE),
+        None if embedding is None else number(embedding, nan=0.0),
+    )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from tracker.config import TrackingConfig
 from tracker.crops import Colour, Crop, SearchRegion, context_side, mean_colour
@@ -19,9 +19,10 @@ from tracker.geometry import check_box
 from tracker.model.backbone_specs import SPECS
 from tracker.model_config import check_sizes
 from tracker.runtime.base import Engine, Response
-from tracker.tracking.confidence import check_weights, confidence_features, probability
-from tracker.tracking.decode import Decoded, Weighed, decode_scales, weigh_boxes
+from tracker.tracking.confidence import check_weights
+from tracker.tracking.filters import DeviceFilters, HostFilters
 from tracker.tracking.observation import Observation, clean
+from tracker.tracking.readout import Matched, read_all
 from tracker.tracking.target import Target, Vector
 from tracker.tracking.template_memory import TemplateBank, TemplateView
 from tracker.types import Image, Timing
@@ -59,6 +60,7 @@ class Observer:
             target's share of each cell (padded backbones). 0: none, and all cells count.
         steady: Whether a target that hardly moves is looked for in a smaller window.
         factors: Size of each search window against the middle one.
+        filters: The targets' online filters, asked and taught together.
     """
 
     def __init__(self, model: LoadedModel, engine: Engine, config: TrackingConfig) -> None:
@@ -74,6 +76,7 @@ class Observer:
         self.window = config.redetection.size or self.sizes[1] + round(self.sizes[1] / 2 / self.stride) * self.stride
         self.steady = model.has_boxes and 0 < config.small_search.size < self.sizes[1]
         exponents = np.zeros(1) if model.has_boxes else np.arange(config.scales) - config.scales // 2
+        self.filters = DeviceFilters(engine.device) if engine.keeps_maps else HostFilters()
         self.factors = np.asarray(float(config.scale_step) ** exponents, dtype=np.float64)
 
     def observe(self, targets: Sequence[Target], frame: Image) -> FrameObservations:
@@ -94,8 +97,8 @@ class Observer:
             matching = time.perf_counter()
             found = self.match_all(mine, cut)
             matched = time.perf_counter()
-            for k, region, response in zip(numbers, cut, found, strict=True):
-                regions[k], observations[k] = region, self.read(targets[k], region, response)
+            for k, region, observation in zip(numbers, cut, read_all(self, mine, cut, found), strict=True):
+                regions[k], observations[k] = region, observation
             crop, network, decode = (
                 crop + matching - begun,
                 network + matched - matching,
@@ -122,32 +125,42 @@ class Observer:
         """Whether the engine cuts the windows from the whole frame: pays where they are many."""
         return len(regions) >= MANY and self.engine.cuts_windows
 
-    def match_all(self, targets: Sequence[Target], regions: Sequence[SearchRegion]) -> list[Response]:
+    def match_all(self, targets: Sequence[Target], regions: Sequence[SearchRegion]) -> list[Matched]:
         """One call for all targets with windows of one size that are matched with their first view, and one for each
         of the others."""
-        responses: list[Response | None] = [None] * len(targets)
+        matched: list[Matched] = []
         groups: dict[int, list[int]] = {}
         for k, (target, region) in enumerate(zip(targets, regions, strict=True)):
             if self.needs_bank(target):
-                responses[k] = self.match(target, region)
+                matched.append(Matched([k], self.match(target, region)))
             else:
                 groups.setdefault(region.crops[0].size, []).append(k)
         for together in groups.values():
-            if len(together) == 1:
-                responses[together[0]] = self.match(targets[together[0]], regions[together[0]])
-                continue
-            templates = self.engine.stack([targets[k].bank.first for k in together for _ in regions[k].crops])
-            if self._on_device([regions[k] for k in together]):
-                windows = [(crop, regions[k].fill) for k in together for crop in regions[k].crops]
-                crops, fills = zip(*windows, strict=True)
-                found = self.engine.match_windows(templates, regions[together[0]].frame, crops, fills)
-            else:
-                found = self.engine.match(templates, [picture for k in together for picture in regions[k].pictures])
-            found, at = clean(found), 0
-            for k in together:
-                responses[k] = found[at : at + len(regions[k].crops)]
-                at += len(regions[k].crops)
-        return [response for response in responses if response is not None]
+            mine = [targets[k] for k in together], [regions[k] for k in together]
+            frame = mine[1][0].frame if self._on_device(mine[1]) else None
+            matched.append(Matched(together, self.match_together(*mine, frame)))
+        return matched
+
+    def match_together(
+        self, targets: Sequence[Target], regions: Sequence[SearchRegion], frame: Image | None = None
+    ) -> Response:
+        """The first views of some targets in one call; the maps stay on the device where the engine can leave them.
+
+        Args:
+            targets: What is looked for.
+            regions: Where, in windows of one size.
+            frame: The picture that all windows are still to be cut from, by the engine; None: they are cut here.
+        """
+        views = [target.bank.first for target, region in zip(targets, regions, strict=True) for _ in region.crops]
+        templates = self.engine.stack(views) if len(targets) > 1 else views[0]
+        keep = self.engine.keeps_maps and self.model.has_boxes
+        if frame is not None:
+            windows = [(crop, region.fill) for region in regions for crop in region.crops]
+            crops, fills = zip(*windows, strict=True)
+            match = self.engine.match_windows_on_device if keep else self.engine.match_windows
+            return clean(match(templates, frame, crops, fills))
+        match_pictures = self.engine.match_on_device if keep else self.engine.match
+        return clean(match_pictures(templates, [picture for region in regions for picture in region.pictures]))
 
     def doubts(self, target: Target, observation: Observation) -> bool:
         """Whether an observation came from a small window and isn't clear."""
@@ -201,51 +214,15 @@ class Observer:
         return Response(score, one.boxes, one.embedding)
 
     def read(self, target: Target, region: SearchRegion, response: Response) -> Observation:
-        """The best place in the maps, and how sure it is."""
-        crop, weighed, embedding = region.crops[region.middle], None, None
-        size = region.size * crop.scale
-        if response.boxes is None:
-            place = decode_scales(response.score, region.factors, self.stride, self.config)
-        else:
-            embedding = None if response.embedding is None else response.embedding[0]
-            online = None if target.filter is None or embedding is None else target.filter.respond(embedding)
-            cells = (self.sizes[1] - 1) // self.stride + 1
-            weighed = weigh_boxes(
-                response.score[0],
-                response.boxes[0],
-                (float(size[0]), float(size[1])),
-                self.config,
-                online,
-                cells,
-                self._narrowness(target),
-            )
-            row, column = divmod(int(np.argmax(weighed.mixed)), weighed.mixed.shape[1])
-            place = weighed.at((row, column), crop.size)
-        return self.judge(target, place, crop, weighed, region.size, embedding)
+        """The best place in the maps of one target, and how sure it is (`tracker.tracking.readout`)."""
+        return read_all(self, [target], [region], [Matched([0], response)])[0]
 
-    def _narrowness(self, target: Target) -> float:
+    def narrowness(self, target: Target) -> float:
         """Exponent of the cosine window for a target."""
         small = self.config.small_search
         if target.lost or small.step <= 0:
             return 1.0
         return 1.0 + small.narrowing * max(0.0, 1.0 - target.recent_motion / small.step)
-
-    def judge(
-        self,
-        target: Target,
-        place: Decoded,
-        crop: Crop,
-        weighed: Weighed | None,
-        size: Vector,
-        embedding: NDArray[np.float32] | None = None,
-    ) -> Observation:
-        """An observation of a decoded place: its features and score."""
-        w, h = (size * crop.scale).tolist()
-        values = confidence_features(place, (w, h), self.stride, crop.size, target.reference_logit, target.online_peak)
-        plain = self.config.calibration.confidence_plain or self.config.calibration.confidence
-        weights = plain if place.online is None else self.config.calibration.confidence
-        score = float(probability(values, weights)) if weights else place.score
-        return Observation(place, crop, values, score, weighed, size, embedding)
 
     def cells(self, target: Target, crop: Crop, shape: tuple[int, ...]) -> tuple[Vector, Vector]:
         """(2,) row and column of the target's centre in the response to a window, (2,) rows and columns that it

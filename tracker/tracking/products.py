@@ -14,6 +14,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from tracker.tracking.arrays import Array
+
 Real = TypeVar("Real", np.float32, np.float64)
 
 SMALL = 262144
@@ -44,3 +46,19 @@ def product(left: NDArray[Real], right: NDArray[Real]) -> NDArray[Real]:
     for first in range(0, len(left), strip):
         np.matmul(left[first : first + strip], right, out=out[first : first + strip])
     return out
+
+
+def grams(rows: Array) -> Array:
+    """(B, N, K) -> (B, K, K) `gram` of each; on a device in one product."""
+    if not isinstance(rows, np.ndarray):
+        return rows.swapaxes(1, 2) @ rows
+    return gram(rows[0])[None] if len(rows) == 1 else np.stack([gram(one) for one in rows])
+
+
+def products(left: Array, right: Array) -> Array:
+    """(B, N, C) and (B, C, K) -> (B, N, K) `product` of each; on a device in one product."""
+    if not isinstance(left, np.ndarray):
+        return left @ right
+    if len(left) == 1:
+        return product(left[0], right[0])[None]
+    return np.stack([product(one, other) for one, other in zip(left, right, strict=True)])

@@ -112,8 +112,8 @@ class Target:
         if self.lost:
             self.expected = None
             return
-        place = self.motion.predict(self.centre, shift)
-        self.expected = np.clip(place, 0, frame)
+        place = self.motion.predict(self.centre, shift).tolist()
+        self.expected = np.array([min(max(v, 0.0), n) for v, n in zip(place, frame, strict=True)], dtype=np.float64)
 
     def update_reference_logit(self, logit: float, fall: float, online: float | None = None) -> None:
         """Updates the reference responses (matcher, online filter) with those of a TRACKING frame.
@@ -185,9 +185,9 @@ class Target:
             frame: (width, height) in pixels.
         """
         dx, dy = (v / crop.scale if math.isfinite(v) else 0.0 for v in (found.dx, found.dy))
-        middle = np.array([crop.left, crop.top]) + crop.size / 2 / crop.scale
-        step = middle + np.array([dx, dy]) - self.centre
-        dx, dy = step.tolist()
+        (x, y), half = self.centre.tolist(), crop.size / 2 / crop.scale
+        dx, dy = crop.left + half + dx - x, crop.top + half + dy - y
+        step = np.array([dx, dy])
         if self.belief.state is TrackState.UNCERTAIN and config.states.uncertain_motion > 0:
             self.recent_motion = 1.0
             longest = config.states.uncertain_motion * _side(self.size)
@@ -201,10 +201,10 @@ class Target:
         size = (1 - rate) * self.size + rate * wanted
         before = self.centre
         self._set(self.centre + step, size if all(map(math.isfinite, size.tolist())) else self.size, config, frame)
-        moved = self.centre - before
-        self.motion.observe(before, self.centre, _side(self.size))
+        moved, side = self.centre - before, _side(self.size)
+        self.motion.observe(before, self.centre, side)
         self.velocity = 0.7 * self.velocity + 0.3 * moved
-        self.recent_motion = max(CALMING * self.recent_motion, math.hypot(*moved.tolist()) / _side(self.size))
+        self.recent_motion = max(CALMING * self.recent_motion, math.hypot(*moved.tolist()) / side)
         if self.belief.state is TrackState.TRACKING:
             self.remember()
 

@@ -1,0 +1,96 @@
+"""What numpy and torch spell differently.
+
+What is read from an engine's maps runs on arrays of either, wherever the engine left them: numpy on the host, or torch
+on its device. All else that these functions need has one name and one meaning in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+
+Array = Any
+"""A numpy array or a torch tensor."""
+
+
+def namespace(array: Array) -> Any:
+    """The module whose functions take an array: numpy, or torch."""
+    if isinstance(array, np.ndarray):
+        return np
+    import torch
+
+    return torch
+
+
+def like(values: NDArray[Any], other: Array) -> Array:
+    """An array of the host where another array is; the same where that is the host."""
+    if isinstance(other, np.ndarray):
+        return values
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(values)).to(other.device, non_blocking=True)
+
+
+def to_host(arrays: Sequence[Array]) -> list[NDArray[Any]]:
+    """Arrays of one type on the host; those of a device come in one read."""
+    if not arrays or isinstance(arrays[0], np.ndarray):
+        return list(arrays)
+    import torch
+
+    flat = (torch.cat([one.reshape(-1) for one in arrays]) if len(arrays) > 1 else arrays[0]).cpu().numpy().ravel()
+    ends = np.cumsum([one.numel() for one in arrays])
+    parts = np.split(flat, ends[:-1])
+    return [part.reshape(tuple(one.shape)) for part, one in zip(parts, arrays, strict=True)]
+
+
+def constant(make: Callable[..., NDArray[Any]], *sizes: int, other: Array) -> Array:
+    """What `make` gives for some sizes, where another array is; a device keeps its copy."""
+    return make(*sizes) if isinstance(other, np.ndarray) else _moved(make, sizes, other.device)
+
+
+@lru_cache(maxsize=64)
+def _moved(make: Callable[..., NDArray[Any]], sizes: tuple[int, ...], device: torch.device) -> torch.Tensor:
+    import torch
+
+    return torch.from_numpy(make(*sizes)).to(device)
+
+
+def at_least(array: Array, low: float) -> Array:
+    """The values, `low` where they are less."""
+    return np.maximum(array, low) if isinstance(array, np.ndarray) else array.clamp(min=low)
+
+
+def within(array: Array, low: float, high: float) -> Array:
+    """The values, brought to between `low` and `high`."""
+    if isinstance(array, np.ndarray):
+        return np.minimum(np.maximum(array, low), high)
+    return array.clamp(low, high)
+
+
+def take(array: Array, places: Array) -> Array:
+    """(B, N, ...) and places of any shape along the second axis -> (B, *places, ...)."""
+    return array.take(places, axis=1) if isinstance(array, np.ndarray) else array[:, places]
+
+
+def double(array: Array) -> Array:
+    """In float64."""
+    return array.astype(np.float64) if isinstance(array, np.ndarray) else array.double()
+
+
+def single(array: Array) -> Array:
+    """In float32."""
+    return array.astype(np.float32) if isinstance(array, np.ndarray) else array.float()
+
+
+def same_kind(array: Array) -> dict[str, Any]:
+    """How an array of the same type, in the same place, is made: for the keywords of `zeros` and `empty`."""
+    if isinstance(array, np.ndarray):
+        return {"dtype": array.dtype}
+    return {"dtype": array.dtype, "device": array.device}

@@ -1,0 +1,152 @@
+"""The online filters of all targets of a frame: asked together, and taught together where they live on a device."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.tracking.arrays import Array, like
+from tracker.tracking.observation import Maps, Vector
+from tracker.tracking.online_filter import OnlineFilter
+from tracker.tracking.ridge import CHANGING, STATE, absorb, respond
+
+if TYPE_CHECKING:
+    import torch
+
+
+class HostFilters:
+    """Filters whose arrays are on the host, each with its target: nothing is gained by bringing them together there."""
+
+    def respond(self, filters: Sequence[OnlineFilter | None], maps: Array) -> tuple[Array | None, NDArray[np.bool_]]:
+        """What filters say of as many maps.
+
+        Args:
+            filters: B, some of them None.
+            maps: (B, C, H, W) unit-length search embeddings.
+
+        Returns:
+            (B, H, W) responses, anything where there is no filter, and None where there is none at all; (B,) which of
+            them there are.
+        """
+        there = np.array([one is not None for one in filters])
+        mine = [one for one in filters if one is not None]
+        if not mine:
+            return None, there
+        taps, constants = np.stack([one.taps for one in mine]), np.stack([one.constant for one in mine])
+        if len(mine) == len(filters):
+            return respond(taps, constants, maps), there
+        online = np.zeros((len(maps), *maps.shape[2:]), np.float32)
+        online[there] = respond(taps, constants, maps[there])
+        return online, there
+
+    def learn(self, one: OnlineFilter, maps: Maps, place: Vector, extents: Vector) -> None:
+        """Takes in a frame in which a target was surely seen.
+
+        Args:
+            one: Its filter.
+            maps: The maps of its search window.
+            place, extents: (2,) as of `OnlineFilter.learn`.
+        """
+        assert maps.embedding is not None
+        one.absorb(maps.embedding[maps.row], place, extents, maps.weighed.response[maps.row])
+
+    def flush(self) -> None:
+        """Begins what was put off."""
+
+
+class DeviceFilters(HostFilters):
+    """Filters stacked on a device; those that are due in a frame learn in one go.
+
+    A filter gets a place in the stack when it is asked first, and gives it back when nobody knows it any longer.
+
+    Args:
+        device: Where.
+
+    Attributes:
+        state: `STATE` by name; first axis: places.
+    """
+
+    def __init__(self, device: str) -> None:
+        import torch
+
+        self._there = torch.empty(0, device=device)
+        self.state: dict[str, torch.Tensor] = {}
+        self._places: weakref.WeakKeyDictionary[OnlineFilter, int] = weakref.WeakKeyDictionary()
+        self._free: list[int] = []
+        self._due: list[tuple[OnlineFilter, Maps, Vector, Vector]] = []
+
+    def respond(self, filters: Sequence[OnlineFilter | None], maps: Array) -> tuple[Array | None, NDArray[np.bool_]]:
+        there = np.array([one is not None for one in filters])
+        if not there.any():
+            return None, there
+        self.flush()
+        self._take_in([one for one in filters if one is not None and one.home is not self])
+        places = like(np.array([0 if one is None else self._places[one] for one in filters]), self._there)
+        moved = like(maps, self._there) if isinstance(maps, np.ndarray) else maps
+        online = respond(self.state["taps"][places], self.state["constant"][places], moved)
+        return (online.cpu().numpy() if isinstance(maps, np.ndarray) else online), there
+
+    def learn(self, one: OnlineFilter, maps: Maps, place: Vector, extents: Vector) -> None:
+        """As of `HostFilters`, but put off until `flush`, or until filters are asked again."""
+        self._due.append((one, maps, place, extents))
+
+    def flush(self) -> None:
+        due, self._due = self._due, []
+        groups: dict[tuple[int, float], list[tuple[OnlineFilter, Maps, Vector, Vector]]] = {}
+        for job in due:
+            groups.setdefault((id(job[1].weighed), job[0].rate), []).append(job)
+        for (_, rate), jobs in groups.items():
+            self._learn(jobs, rate)
+
+    def _learn(self, jobs: Sequence[tuple[OnlineFilter, Maps, Vector, Vector]], rate: float) -> None:
+        """Teaches filters what stands in one batch of maps."""
+        filters, maps = [one for one, _, _, _ in jobs], jobs[0][1]
+        assert maps.embedding is not None
+        self._take_in([one for one in filters if one.home is not self])
+        places = like(np.array([self._places[one] for one in filters]), self._there)
+        rows = like(np.array([job[1].row for job in jobs]), maps.embedding)
+        where = like(np.array([(place, extents) for _, _, place, extents in jobs]), self._there)
+        embedding, response = (
+            like(one, self._there) if isinstance(one, np.ndarray) else one
+            for one in (maps.embedding[rows], maps.weighed.response[rows])
+        )
+        state = {name: self.state[name][places] for name in STATE}
+        absorb(state, embedding, where[:, 0], where[:, 1], response, rate)
+        for name in CHANGING:
+            self.state[name][places] = state[name]
+
+    def _take_in(self, filters: Sequence[OnlineFilter]) -> None:
+        """Gives filters a place in the stack."""
+        for one in filters:
+            if one.home is not None:
+                one.home.fetch(one)
+            if not self._free:
+                self._grow(one)
+            place = self._free.pop()
+            for name in STATE:
+                self.state[name][place] = like(np.asarray(getattr(one, name)), self._there)
+            self._places[one], one.home = place, self
+            weakref.finalize(one, self._free.append, place).atexit = False
+
+    def _grow(self, one: OnlineFilter) -> None:
+        """Makes room for as many filters again, at least eight."""
+        import torch
+
+        before = len(self.state["taps"]) if self.state else 0
+        more = max(before, 8)
+        for name in STATE:
+            values = np.asarray(getattr(one, name))
+            room = like(np.zeros((more, *values.shape), np.float32), self._there)
+            self.state[name] = torch.cat([self.state[name], room]) if before else room
+        self._free.extend(range(before, before + more))
+
+    def fetch(self, one: OnlineFilter) -> None:
+        """Brings what a filter has learnt back to its own arrays; it keeps its place."""
+        self.flush()
+        place = self._places[one]
+        for name in CHANGING:
+            setattr(one, name, self.state[name][place].cpu().numpy().copy())

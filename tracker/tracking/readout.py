@@ -1,0 +1,181 @@
+"""From the maps of all targets of a frame to their observations: the same arithmetic for one and for many, where the
+engine left the maps, and one read from a device for all of them.
+
+Only a few numbers of each target, and the response that a track shows, come to the host; the rest of the maps stays
+where it is until somebody asks for it (a contested place, something that may be another).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.config import TrackingConfig
+from tracker.crops import Crop, SearchRegion
+from tracker.runtime.base import Response
+from tracker.tracking.arrays import Array, to_host
+from tracker.tracking.confidence import FEATURES, confidence_features, probability
+from tracker.tracking.decode import Decoded, Weighed, decode_scales, weigh_boxes
+from tracker.tracking.observation import Maps, Observation
+from tracker.tracking.peaks import PEAK, box_of, read_peaks, read_scales
+from tracker.tracking.target import Target
+
+if TYPE_CHECKING:
+    from tracker.tracking.observer import Observer
+
+ONLINE = FEATURES.index("online")
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Targets that were matched in one call, with windows of one size.
+
+    Attributes:
+        numbers: Which targets of the frame.
+        response: With as many rows as they have windows, numpy's or torch's.
+    """
+
+    numbers: Sequence[int]
+    response: Response
+
+
+@dataclass(frozen=True)
+class _Peaks:
+    """What was found for some targets, `peaks` and `responses` still where the engine left them."""
+
+    numbers: Sequence[int]
+    crops: Sequence[Crop]
+    sizes: NDArray[np.float64]
+    maps: Sequence[Maps]
+    peaks: Array
+    responses: Array
+
+
+def read_all(
+    observer: Observer, targets: Sequence[Target], regions: Sequence[SearchRegion], matched: Sequence[Matched]
+) -> list[Observation]:
+    """The best place in the maps of each target, and how sure it is.
+
+    Args:
+        observer: What sees them.
+        targets: All targets.
+        regions: What was looked at for each.
+        matched: Their responses, each target in one of them.
+    """
+    observations: dict[int, Observation] = {}
+    found: list[_Peaks] = []
+    for one in matched:
+        if one.response.boxes is None:
+            each = len(observer.factors)
+            for place, k in enumerate(one.numbers):
+                scores = one.response.score[place * each : (place + 1) * each]
+                observations[k] = _classic(observer, targets[k], regions[k], scores)
+        else:
+            mine = [targets[k] for k in one.numbers], [regions[k] for k in one.numbers]
+            found.append(_find(observer, *mine, one))
+    hosted = to_host([array for one in found for array in (one.peaks, one.responses)])
+    for look, peaks, responses in zip(found, hosted[::2], hosted[1::2], strict=True):
+        own = [targets[k] for k in look.numbers], look.crops, look.sizes, look.maps
+        observations.update(zip(look.numbers, _observations(observer.config, *own, peaks, responses), strict=True))
+    return [observations[k] for k in range(len(targets))]
+
+
+def _find(observer: Observer, targets: Sequence[Target], regions: Sequence[SearchRegion], matched: Matched) -> _Peaks:
+    """The best cells of targets with boxes, and what is read there."""
+    response, crops = matched.response, [region.crops[region.middle] for region in regions]
+    sizes = np.array([region.size for region in regions])
+    online, there = None, np.zeros(len(targets), np.bool_)
+    if response.embedding is not None:
+        online, there = observer.filters.respond([target.filter for target in targets], response.embedding)
+    weighed = weigh_boxes(
+        response.score,
+        response.boxes,
+        sizes * np.array([crop.scale for crop in crops])[:, None],
+        observer.config,
+        online,
+        (observer.sizes[1] - 1) // observer.stride + 1,
+        [observer.narrowness(target) for target in targets],
+        there,
+    )
+    best = weighed.mixed.reshape(len(targets), -1).argmax(axis=1)
+    peaks = read_peaks(weighed, best, observer.stride, crops[0].size)
+    maps = [Maps(weighed, response.embedding, row, bool(has)) for row, has in enumerate(there)]
+    return _Peaks(matched.numbers, crops, sizes, maps, peaks, weighed.response)
+
+
+def at_cell(observer: Observer, target: Target, observation: Observation, cell: int) -> Observation:
+    """The same look, read at another cell, counted by rows."""
+    assert observation.weighed is not None and observation.maps is not None
+    batch = Weighed(*(None if one is None else one[None] for one in vars(observation.weighed).values()))
+    peaks = read_peaks(batch, np.array([cell]), observer.stride, observation.crop.size)
+    look = [observation.crop], observation.size[None], [observation.maps]
+    return _observations(observer.config, [target], *look, peaks, batch.response)[0]
+
+
+def _observations(
+    config: TrackingConfig,
+    targets: Sequence[Target],
+    crops: Sequence[Crop],
+    sizes: NDArray[np.float64],
+    maps: Sequence[Maps],
+    read: NDArray[np.float32],
+    responses: NDArray[np.float32],
+) -> list[Observation]:
+    """Observations of targets with boxes, from what was read at their cells; `sizes` (B, 2) frame pixels."""
+    side, width = crops[0].size, responses.shape[2]
+    online = np.array([one.online for one in maps])
+    peaks, scales = read.astype(np.float64), np.array([crop.scale for crop in crops])
+    features, scores = _judge(config, targets, peaks, sizes * scales[:, None], side, online)
+    made = []
+    for k, (row, score, heard) in enumerate(
+        zip(peaks[:, :8].tolist(), scores.tolist(), features[:, ONLINE].tolist(), strict=True)
+    ):
+        index, left, top, right, bottom, response, weighted, logit = row
+        found = Decoded(
+            dx=(left + right) / 2 - side / 2,
+            dy=(top + bottom) / 2 - side / 2,
+            width=max(right - left, 1.0),
+            height=max(bottom - top, 1.0),
+            scale=1.0,
+            score=response,
+            weight=weighted,
+            cell=divmod(int(index), width),
+            logit=logit,
+            response=responses[k],
+            online=heard if maps[k].online else None,
+        )
+        made.append(Observation(found, crops[k], features[k], score, sizes[k], maps[k]))
+    return made
+
+
+def _judge(
+    config: TrackingConfig,
+    targets: Sequence[Target],
+    peaks: NDArray[np.float64],
+    sizes: NDArray[np.float64],
+    crop: int,
+    online: NDArray[np.bool_],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(B, F) features of some places, and (B,) their scores: calibrated where the model is, else the network's own."""
+    usual, usual_online = np.array([(t.reference_logit, t.online_peak) for t in targets], dtype=np.float64).T
+    features = confidence_features(peaks, sizes, crop, usual, usual_online, online)
+    scores = peaks[:, PEAK.index("response")].copy()
+    plain, weights = config.calibration.confidence_plain or config.calibration.confidence, config.calibration.confidence
+    for mine, used in ((online, weights), (~online, plain)):
+        if used and mine.any():
+            scores[mine] = probability(features[mine], used)
+    return features, scores
+
+
+def _classic(observer: Observer, target: Target, region: SearchRegion, logits: NDArray[np.float32]) -> Observation:
+    """An observation by the classic head: one of several scales, no boxes."""
+    found, chosen = decode_scales(logits, region.factors, observer.stride, observer.config)
+    crop = region.crops[region.middle]
+    size = region.size * crop.scale
+    peaks = read_scales(found, chosen, box_of(found, size, crop.size), observer.stride, crop.size)
+    features, scores = _judge(observer.config, [target], peaks, size[None], crop.size, np.zeros(1, np.bool_))
+    return Observation(found, crop, features[0], float(scores[0]), region.size)
