@@ -18,7 +18,7 @@ from tracker.tracking.redetection import redetect_lost
 from tracker.tracking.redetection_search import Redetection
 from tracker.tracking.state_machine import Belief, missing, next_belief
 from tracker.tracking.target import Target
-from tracker.tracking.template_memory import KnownTarget
+from tracker.tracking.template_memory import KnownTarget, TemplateView
 from tracker.types import Image, TrackState
 
 
@@ -34,6 +34,7 @@ class Lifecycle:
     def __init__(self, observer: Observer) -> None:
         self.observer, self.config = observer, observer.config
         self.active = bool(self.config.calibration.confidence) and self.config.states.enabled
+        self._views: list[tuple[Target, TemplateView]] = []
 
     def start(self, frame: Image, box: ArrayLike) -> Target:
         """A target from its box in the first frame.
@@ -137,11 +138,23 @@ class Lifecycle:
                 self.observer.filters.learn(target.filter, observation.maps, place, extents)
         settled = self.active and target.age - target.found_at >= self.config.template_memory.gap
         if settled and target.bank.wants(target.age, observation.score, self.config):
-            target.bank.add_if_new(
-                self.observer.engine,
-                self.observer.view(frame, target.centre, target.size, target.fill, target.age),
-                self.config,
+            view = self.observer.view(frame, target.centre, target.size, target.fill, target.age)
+            if self.observer.engine.keeps_maps:
+                self._views.append((target, view))
+            else:
+                target.bank.add_if_new(self.observer.engine, view, self.config)
+
+    def finish(self) -> None:
+        """Ends a frame: begins what was put off because a device does it for many targets in one go."""
+        self.observer.filters.flush()
+        waiting, self._views, engine = self._views, [], self.observer.engine
+        if waiting:
+            views = [view for _, view in waiting]
+            embedded = engine.to_host(
+                engine.embed_template([v.picture for v in views], np.stack([v.target for v in views]))
             )
+            for k, (target, view) in enumerate(waiting):
+                target.bank.add_if_new(engine, view, self.config, embedded[k : k + 1])
 
     def fit_online_filter(self, target: Target, frame: Image) -> None:
         """Fits the online filter of a target to the frame that it was just given or found in."""

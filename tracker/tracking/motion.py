@@ -131,7 +131,7 @@ class MotionModel:
     apparent: Vector = field(default_factory=lambda: np.zeros(2))
     own: Vector = field(default_factory=lambda: np.zeros(2))
     errors: Vector = field(default_factory=lambda: np.zeros(4))
-    _predictions: list[tuple[float, float]] | None = None
+    _predictions: list[tuple[float, float]] | None = field(default=None, init=False)
     _start: Vector | None = None
 
     @property

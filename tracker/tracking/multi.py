@@ -185,7 +185,7 @@ class MultiTracker:
             return lifecycle.settle(target, choice, frame, target is searching, copy)
 
         settled = self.parallel.each([partial(settle, *one) for one in zip(targets, near, chosen, strict=True)])
-        self.observer.filters.flush()
+        self.lifecycle.finish()
         self.views = network_views(targets[0], observed.regions[0], near[0])
         share = 1 / len(targets)
         timing = observed.timing.and_decode(time.perf_counter() - begun, share)

@@ -93,15 +93,18 @@ class TemplateBank:
             and frame - self.views[-1].frame >= config.template_memory.gap * self.gaps
         )
 
-    def add_if_new(self, engine: Engine, view: TemplateView, config: TrackingConfig) -> bool:
-        """Keeps a view if it shows something new.
+    def add_if_new(
+        self, engine: Engine, view: TemplateView, config: TrackingConfig, fresh: NDArray[np.float32] | None = None
+    ) -> bool:
+        """Keeps a view if it shows something new; `fresh` (1, C, h, w) is its embedding where that is known already.
 
         A full bank gives up the later view that is most like another one; the first view always stays.
 
         Returns:
             Whether it was kept.
         """
-        fresh = engine.to_host(engine.embed_template([view.picture], view.target[None]))
+        if fresh is None:
+            fresh = engine.to_host(engine.embed_template([view.picture], view.target[None]))
         alike = similarity(self.host, fresh, self.uncompared_channels)[:, 0]
         if alike.max() > config.template_memory.similarity or alike[0] < config.template_memory.least:
             # Nothing new, or nothing to be trusted. The gap counts from here: a steady target costs no embedding a

@@ -186,6 +186,7 @@ class SiamTracker:
         observed = self.observer.observe([target], frame)
         near, begun = observed.observations[0], time.perf_counter()
         observation = self.lifecycle.settle(target, near, frame)
+        self.lifecycle.finish()
         self.observation = near
         self.views = network_views(target, observed.regions[0], near)
         timing = observed.timing.and_decode(time.perf_counter() - begun)

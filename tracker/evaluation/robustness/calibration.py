@@ -127,6 +127,7 @@ def _sample_clip(
             target.follow(near.found, near.crop, observer.config, (frame.shape[1], frame.shape[0]))
             if misses == 0:  # as in tracking: from places that are sure
                 lifecycle.learn(target, near, frame)
+                lifecycle.finish()
                 target.update_reference_logit(near.logit, observer.config.states.peak_fall, near.online)
     return rows
 
