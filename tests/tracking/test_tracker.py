@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.tracking.standin import ground, pixel_tracker, put, thing
 from tracker.errors import BoxError, ImageError, SiamTrackError
 from tracker.geometry import iou
+from tracker.runtime.base import Engine
 from tracker.types import Track, TrackState
 
 GROUND, THING = ground(), thing()
@@ -222,7 +223,7 @@ def test_any_box_in_any_frame(seed: int, width: int, height: int, x: float, y: f
         check(tracker.update(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)), width, height)
 
 
-class Wild:
+class Wild(Engine):
     """An engine that answers nonsense."""
 
     name, device = "wild", "cpu"
