@@ -7,6 +7,7 @@ needed; nothing in it can run code.
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -256,3 +257,11 @@ def update_tracking(path: str | Path, values: Mapping[str, Any], notes: Mapping[
     with atomic(file) as out:
         out.write(save(state, metadata={**metadata, HEADER: json.dumps(header)}))
     return config
+
+
+def fingerprint(model: LoadedModel) -> str:
+    """sha256 of a model's weights: embeddings fit together only if it is the same."""
+    content = hashlib.sha256()
+    for key, value in sorted(model.state.items()):
+        content.update(key.encode() + np.ascontiguousarray(value).tobytes())
+    return content.hexdigest()

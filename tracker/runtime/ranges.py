@@ -3,7 +3,6 @@ own."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
@@ -14,6 +13,7 @@ import numpy as np
 
 from tracker.errors import WeightsError, reading
 from tracker.files import write_atomic
+from tracker.model.checkpoint import fingerprint
 from tracker.runtime.onnx.network import Ranges
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def load_ranges(model: LoadedModel) -> Ranges | None:
             {str(block): np.array(values, np.float64) for block, values in stored["frames"].items()},
         )
         _check(ranges)
-    if digest != weights_digest(model):
+    if digest != fingerprint(model):
         raise WeightsError(
             f"The int8 ranges {path} were calibrated on other weights; calibrate anew with "
             "siamtrack export --int8, or remove the file."
@@ -83,7 +83,7 @@ def save_ranges(
         cost: What int8 costs in accuracy, or None where that was not measured.
     """
     content = {
-        "weights": weights_digest(model),
+        "weights": fingerprint(model),
         "cost": cost,
         "notes": dict(notes),
         "ranges": {layer: _rounded(pair) for layer, pair in ranges.limits.items()},
@@ -118,11 +118,3 @@ def _check(ranges: Ranges) -> None:
         for frame in ranges.frames.values()
     ):
         raise ValueError("a frame is not a shift and a positive scale for each channel")
-
-
-def weights_digest(model: LoadedModel) -> str:
-    """sha256 of a model's arrays."""
-    content = hashlib.sha256()
-    for key, value in sorted(model.state.items()):
-        content.update(key.encode() + np.ascontiguousarray(value).tobytes())
-    return content.hexdigest()

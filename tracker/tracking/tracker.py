@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import numbers
 import time
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from tracker.config import TrackingConfig
 from tracker.crops import SearchRegion
 from tracker.errors import SiamTrackError, misfit, reading, shown
 from tracker.media.images import to_bgr8
-from tracker.model.checkpoint import load_model, shipped_models
+from tracker.model.checkpoint import fingerprint, load_model, shipped_models
 from tracker.runtime.base import Engine
 from tracker.runtime.select import build_engine
 from tracker.tracking.embedding import embed_views, view_of
@@ -261,11 +260,3 @@ def track_of(
         response=near.found.response,
         timing=timing,
     )
-
-
-def fingerprint(model: LoadedModel) -> str:
-    """sha256 of a model's weights: embeddings fit together only if it is the same."""
-    content = hashlib.sha256()
-    for key, value in sorted(model.state.items()):
-        content.update(key.encode() + np.ascontiguousarray(value).tobytes())
-    return content.hexdigest()

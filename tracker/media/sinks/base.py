@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from tracker.errors import OutputError
+from tracker.files import Growing
 from tracker.types import Frame, Track
 
 S = TypeVar("S", bound="Sink")
@@ -23,10 +24,13 @@ class Sink(ABC):
 
     path: Path
 
+    _growing: Growing
+
     @property
-    @abstractmethod
     def where(self) -> Path:
-        """The file that holds it now: the output, or, while an old one is there, one beside it."""
+        """The file that holds it now: the output, or, while an old one is there, the one beside it that will take its
+        place."""
+        return self._growing.where
 
     def __enter__(self: S) -> S:
         return self

@@ -62,11 +62,6 @@ class BoxSink(Sink):
         self._old, self._length, self._synced = b"", 0, time.monotonic()
         self._growing = Growing(self.path, resume=resume)
 
-    @property
-    def where(self) -> Path:
-        """The file that holds the rows now: the output itself, or the one beside it that will take its place."""
-        return self._growing.where
-
     def _open(self) -> None:
         place, beside = self._growing.now, self.where != self.path
         flags = (

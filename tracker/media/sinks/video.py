@@ -117,11 +117,6 @@ class VideoSink(Sink):
         self._growing = Growing(self.path)
         self._palette: PaletteFrames | None = None
 
-    @property
-    def where(self) -> Path:
-        """The file that holds the frames now: the output itself, or the one beside it that will take its place."""
-        return self._growing.where
-
     def write(self, frame: Frame, tracks: Sequence[Track]) -> None:
         if self._closed:
             raise OutputError(f"{self.path} is closed: no frame can be added.")
