@@ -13,10 +13,8 @@ import pytest
 from tests.cli.helpers import tiny_model, tool
 from tests.evaluation.trees import otb_tree
 from tracker.benchmark.measure import Series, in_pairs, synthetic_clip
-from tracker.benchmark.motion import in_motion
+from tracker.benchmark.parts import in_motion, soak, windows
 from tracker.benchmark.report import markdown
-from tracker.benchmark.soak import soak
-from tracker.benchmark.targets import windows
 from tracker.config import Config, TrackingConfig
 from tracker.datasets.base import has_area
 from tracker.datasets.registry import load_dataset

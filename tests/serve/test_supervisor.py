@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tracker.errors import SiamTrackError
-from tracker.serve import placement
+from tracker.serve import staff
 from tracker.serve.config import LimitsConfig, ResultsConfig, ServeConfig, StateConfig, TargetConfig, WorkersConfig
 from tracker.serve.config_file import parse_stream
 from tracker.serve.listeners import Results
@@ -136,7 +136,7 @@ def test_the_spare_worker_takes_the_place_of_a_dead_one(tmp_path: Path) -> None:
 def test_a_worker_that_comes_late_gets_live_streams_of_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(placement, "SETTLE", 0.1)
+    monkeypatch.setattr(staff, "SETTLE", 0.1)
     puppets: list[Puppet] = []
 
     def hire() -> Puppet:
@@ -172,7 +172,7 @@ def test_a_file_goes_on_after_its_last_result(tmp_path: Path) -> None:
 
 def test_a_stream_that_kills_its_workers_is_named_and_kept_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever worker gets s1 dies; the others go on."""
-    monkeypatch.setattr(placement, "TRIAL", 0.5)
+    monkeypatch.setattr(staff, "TRIAL", 0.5)
     config = config_of(3, tmp_path, limits=LimitsConfig(poison_wait=1000))
     with supervised(config, workers=1) as (supervisor, puppets):
         end = time.monotonic() + 60

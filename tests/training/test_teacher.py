@@ -23,9 +23,9 @@ from tracker.training.data.sampling import PairConfig
 from tracker.training.data.shards import Shard
 from tracker.training.data.sources import DataConfig
 from tracker.training.initialise import initial_model
+from tracker.training.losses.distillation import Teacher, _sampled, embedding_grid
 from tracker.training.losses.mining import cross_negative_pairs
 from tracker.training.losses.objective import build_loss
-from tracker.training.losses.teacher import Teacher, _sampled, embedding_grid
 
 
 def _batch(target: torch.Tensor | None, start: int = 0) -> ToyBatch:

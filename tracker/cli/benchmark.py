@@ -105,8 +105,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     parts = _parts(args)
     check_outputs(args.output, ("benchmark.md", "benchmark.json", "benchmark.png"), args.overwrite)
-    from tracker.benchmark import measure, report, soak
-    from tracker.benchmark.targets import by_targets, windows
+    from tracker.benchmark import measure, report
+    from tracker.benchmark.parts import by_targets, resident_bytes, soak, windows
     from tracker.model.checkpoint import load_model
 
     unknown = [name for name in args.sizes if name not in measure.HEIGHTS]
@@ -175,8 +175,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         old = tracker()
         fresh = SiamTracker(old.model, old.engine, old.config)  # another engine would be more memory, late in the run
-        results["soak"] = soak.soak(old, clip, args.soak, fresh=fresh)
-    results["rss_mb"] = soak.resident_bytes() / 1e6
+        results["soak"] = soak(old, clip, args.soak, fresh=fresh)
+    results["rss_mb"] = resident_bytes() / 1e6
     if args.output:
         for path in report.write(results, args.output):
             print(path, file=sys.stderr)
@@ -185,7 +185,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _in_motion(args: argparse.Namespace, trackers: dict[str, Any]) -> dict[str, Any]:
-    from tracker.benchmark.motion import in_motion
+    from tracker.benchmark.parts import in_motion
     from tracker.datasets.registry import load_dataset, with_truth
 
     sets = [load_dataset(args.dataset, root, args.subset, args.sequences) for root in args.root]

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from tracker.errors import ConfigError
 from tracker.files import suggest
-from tracker.matching import encoders_text, foreign  # noqa: F401  (they register their encoders)
+from tracker.matching import foreign, text  # noqa: F401  (they register their encoders)
 from tracker.matching.config import InputConfig, PartConfig
 from tracker.matching.foreign import ENCODERS
 from tracker.matching.foreign import register_encoder as register_encoder

@@ -6,15 +6,23 @@ reason.
 
 from __future__ import annotations
 
+import csv
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from tracker.errors import BoxError
-from tracker.media.box_columns import csv_rows, json_row
 from tracker.media.box_lines import (
+    LARGEST_ID,
+    LAST_FRAME,
+    NO_BOX,
     Line,
     Row,
+    checked_box,
+    number_of,
+    separator_of,
+    whole,
     wrong,
 )
 from tracker.media.box_numbers import number_rows
@@ -64,3 +72,108 @@ def mot_ids(path: str | Path, rows: Sequence[Row]) -> int:
             "of its own."
         )
     return min(*ids, 1) if len(ids) > 1 else min(next(iter(ids)), 1)
+
+
+FRAME = {"frame", "frame_id", "frame_index", "frame_number", "frameid"}
+
+
+TARGET = {"id", "target", "target_id", "track_id", "trackid", "object_id"}
+
+
+SIDES = {
+    "x": {"x", "left", "xmin", "x1", "x_min", "bb_left"},
+    "y": {"y", "top", "ymin", "y1", "y_min", "bb_top"},
+    "w": {"w", "width", "bb_width"},
+    "h": {"h", "height", "bb_height"},
+    "right": {"right", "xmax", "x2", "x_max"},
+    "bottom": {"bottom", "ymax", "y2", "y_max"},
+}
+
+
+def json_row(path: str | Path, line: Line) -> Row:
+    try:
+        item = json.loads(line.text)
+    except (ValueError, RecursionError):
+        item = None
+    if not isinstance(item, dict) or "box" not in item:
+        raise wrong(path, line, 'it should be an object with "box": [x, y, w, h]')
+    target = whole(item["id"], -LARGEST_ID, LARGEST_ID) if item.get("id") is not None else 0
+    if target is None:
+        raise wrong(path, line, "the id is not a whole number")
+    frame = whole(item["frame"], 0, LAST_FRAME) if "frame" in item else None
+    if frame is None and "frame" in item:
+        raise wrong(path, line, f"the frame is not a whole number from 0 to {LAST_FRAME}")
+    box = item["box"]
+    if box is None:
+        return Row(frame, target, NO_BOX, line.number)
+    try:
+        values = (
+            [float(v) for v in box]
+            if isinstance(box, list) and not any(isinstance(v, str | bool) for v in box)
+            else None
+        )
+    except (TypeError, ValueError, OverflowError):
+        values = None
+    if values is None:
+        raise wrong(path, line, 'it should be an object with "box": [x, y, w, h], four numbers')
+    if len(values) != 4:
+        raise wrong(path, line, f"the box has {len(values)} values, not four")
+    return Row(frame, target, checked_box(path, line, values), line.number)
+
+
+def csv_rows(path: str | Path, lines: Sequence[Line]) -> list[Row]:
+    """Rows under a header that names their columns."""
+    top = next(k for k, line in enumerate(lines) if line.text)
+    head, rest = lines[top], lines[top + 1 :]
+    separator = separator_of(head.text)
+    names = [name.strip().lower() for name in _cells(head.text, separator)]
+    while names and not names[-1]:
+        names.pop()
+    at = {
+        key: [k for k, name in enumerate(names) if name in known]
+        for key, known in {**SIDES, "frame": FRAME, "id": TARGET}.items()
+    }
+    corners = bool(at["right"] or at["bottom"]) and not (at["w"] or at["h"])
+    sides = ("x", "y", "right", "bottom") if corners else ("x", "y", "w", "h")
+    if not all(at[side] for side in sides):
+        raise wrong(path, head, "it is neither numbers nor a header that names x, y, w and h")
+    twice = next((key for key in (*sides, "frame", "id") if len(at[key]) > 1), None)
+    if twice:
+        raise wrong(path, head, f"the header names {twice} twice ({', '.join(names[k] for k in at[twice])})")
+    rows = []
+    for line in rest:
+        if not line.text:
+            if not at["frame"]:
+                rows.append(Row(None, 0, NO_BOX, line.number))
+            continue
+        cells = [cell.strip() for cell in _cells(line.text, separator)]
+        while len(cells) > len(names) and not cells[-1]:
+            cells.pop()
+        if len(cells) != len(names):
+            raise wrong(path, line, f"it has {len(cells)} values, the header {len(names)}")
+        frame = whole(cells[at["frame"][0]], 0, LAST_FRAME) if at["frame"] else None
+        if at["frame"] and frame is None:
+            raise wrong(path, line, f"the frame is not a whole number from 0 to {LAST_FRAME}")
+        written = cells[at["id"][0]] if at["id"] else ""
+        target = whole(written or 0, -LARGEST_ID, LARGEST_ID)
+        if target is None:
+            raise wrong(path, line, f"the id {written!r} is not a whole number")
+        values = [cells[at[side][0]] for side in sides]
+        if not any(values):
+            rows.append(Row(frame, target, NO_BOX, line.number))
+            continue
+        numbers = [number_of(value, decimal_comma=separator != ",") for value in values]
+        known = [v for v in numbers if v is not None]
+        if len(known) != 4:
+            raise wrong(path, line, f"{', '.join(sides[:3])} or {sides[3]} is not a number")
+        box = checked_box(path, line, known)
+        if corners:
+            box = (box[0], box[1], box[2] - box[0], box[3] - box[1])
+        rows.append(Row(frame, target, box, line.number))
+    return rows
+
+
+def _cells(text: str, separator: str) -> list[str]:
+    if separator == " ":
+        return text.split()
+    return next(csv.reader([text], delimiter=separator, skipinitialspace=True), [])

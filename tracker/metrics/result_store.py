@@ -19,9 +19,9 @@ from tracker.errors import ImageError, SourceError, reading, shown
 from tracker.files import write_atomic
 from tracker.media.containers import VIDEO_SUFFIXES
 from tracker.metrics.bootstrap import Interval
-from tracker.metrics.names import METRICS
 from tracker.metrics.results import (
     ARRAYS,
+    METRICS,
     OPTIONAL,
     TEXTS,
     Curve,

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker import geometry
-from tracker.metrics.names import METRICS as METRICS
-from tracker.metrics.names import PRIMARY as PRIMARY
+from tracker.metrics.results import METRICS as METRICS
+from tracker.metrics.results import PRIMARY as PRIMARY
 from tracker.metrics.results import Curve, SequenceMetrics, SequenceResult, TrackerMetrics
 
 Floats = NDArray[np.float64]

@@ -12,13 +12,11 @@ from tracker.errors import OutputError, SiamTrackError
 from tracker.files import suggest
 from tracker.serve.config import ServeConfig, StreamConfig, TargetConfig
 from tracker.serve.config_file import parse_stream
-from tracker.serve.entry import Entry
 from tracker.serve.listeners import Results
 from tracker.serve.messages import pack, unpack
 from tracker.serve.picture_requests import PictureRequests
-from tracker.serve.placement import Placement
-from tracker.serve.staff import INBOX, Hire, Post, Staff, Tell
-from tracker.serve.state import Saved, read_state, write_state
+from tracker.serve.staff import INBOX, Hire, Placement, Post, Staff, Tell
+from tracker.serve.state import Entry, Saved, read_state, write_state
 
 TICK = 0.1
 LAST_WAIT = 30.0

@@ -35,7 +35,7 @@ def taught(teacher: str, model: ModelConfig) -> Embed:
     Raises:
         ConfigError: The teacher can't be used.
     """
-    from tracker.training.losses.teacher import Teacher, embedding_grid
+    from tracker.training.losses.distillation import Teacher, embedding_grid
 
     master, grid = Teacher(teacher), embedding_grid(model.backbone, model.search_size)
     return compiled(master.model, lambda x: master.targets(x, grid))
