@@ -10,8 +10,7 @@ from tests.training.standin import ToyMatcher
 from tracker.errors import ConfigError
 from tracker.training.config import FreezeConfig, LayerConfig, OptimConfig, ScheduleConfig, train_config
 from tracker.training.optim.ema import Ema
-from tracker.training.optim.freeze import Freezer
-from tracker.training.optim.optimizer import KochSGD, build_optimizer
+from tracker.training.optim.optimizer import Freezer, KochSGD, build_optimizer
 from tracker.training.optim.schedule import Schedule
 
 

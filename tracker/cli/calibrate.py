@@ -9,15 +9,8 @@ from functools import partial
 from tracker.cli.common import DONE, Parser
 from tracker.cli.model_options import check_model_options
 from tracker.cli.streams import note
-from tracker.cli.stress import (
-    add_data_options,
-    add_run_options,
-    check_outputs,
-    clips,
-    given_dataset,
-    given_kinds,
-    write_text,
-)
+from tracker.cli.stress import add_data_options, add_run_options, check_outputs, clips, given_dataset, given_kinds
+from tracker.files import write_atomic
 
 
 def build_parser() -> Parser:
@@ -86,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         part = outputs[0].with_name("part-" + outputs[0].name)
         plot_reliability(result.curve, result.error, part, f"{model.name}: score and truth")
         part.replace(outputs[0])
-        write_text(outputs[1], "\n".join(lines) + "\n")
+        write_atomic(outputs[1], "\n".join(lines) + "\n")
     if args.write:
         assert model.path is not None
         facts = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -16,7 +15,7 @@ from tracker.cli.common import DONE, Parser, whole_number
 from tracker.cli.evaluate_options import NAMES
 from tracker.cli.model_options import check_model_options
 from tracker.cli.streams import note
-from tracker.cli.stress import add_run_options, check_outputs, given_kinds, write_text
+from tracker.cli.stress import add_run_options, check_outputs, given_kinds, show
 from tracker.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -108,10 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "intervals: 95 %, bootstrap over clips."
     )
     text = f"{about}\n\n{markdown(rows, args.per_sequence, args.seed)}"
-    print(text)
-    if outputs:
-        write_text(outputs[0], text)
-        write_text(outputs[1], json.dumps({"about": about, "clips": [asdict(r) for r in rows]}, indent=1) + "\n")
+    show(text, {"about": about, "clips": [asdict(r) for r in rows]}, outputs)
     return DONE
 
 

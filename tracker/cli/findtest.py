@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 from tracker.cli.common import DONE, Parser, whole_number
 from tracker.cli.crossval import data_set
 from tracker.cli.model_options import check_model_options
-from tracker.cli.stress import add_run_options, check_outputs, write_text
+from tracker.cli.stress import add_run_options, check_outputs, show
 from tracker.errors import SourceError
 from tracker.files import read_text
 from tracker.settings import changed
@@ -82,10 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"frames of each search; intervals: 95 %, bootstrap over searches, seed {args.seed}.\n\n"
         f"{markdown(rows, args.seed)}"
     )
-    print(text)
-    if outputs:
-        write_text(outputs[0], text)
-        write_text(outputs[1], json.dumps([asdict(r) for r in rows], indent=1) + "\n")
+    show(text, [asdict(r) for r in rows], outputs)
     return DONE
 
 

@@ -7,12 +7,13 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tracker.cli.common import DONE, Parser, add_version, whole_number
 from tracker.cli.evaluate_options import NAMES
 from tracker.cli.model_options import add_model_options, check_model_options
 from tracker.errors import ConfigError, SourceError
+from tracker.files import write_atomic
 
 if TYPE_CHECKING:
     from tracker.datasets.base import Dataset
@@ -112,17 +113,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"{model.name} on {dataset.title}, first {args.frames or 'all'} frames of each sequence, seed {args.seed}, "
         f"engine {engine.name}.\n\n{markdown(rows)}"
     )
-    print(text)
-    if outputs:
-        write_text(outputs[0], text)
-        facts = {
-            "model": model.name,
-            "dataset": dataset.title,
-            "frames": args.frames,
-            "seed": args.seed,
-            "engine": engine.name,
-        }
-        write_text(outputs[1], json.dumps({**facts, "rows": as_dicts(rows)}, indent=1) + "\n")
+    facts = {"model": model.name, "dataset": dataset.title, "frames": args.frames, "seed": args.seed}
+    show(text, {**facts, "engine": engine.name, "rows": as_dicts(rows)}, outputs)
     return DONE
 
 
@@ -192,8 +184,8 @@ def check_outputs(folder: Path | None, names: Sequence[str], overwrite: bool) ->
     return [check_writable(folder / name, overwrite) for name in names]
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a file in one step."""
-    from tracker.files import write_atomic
-
-    write_atomic(path, text)
+def show(text: str, facts: Any, outputs: Sequence[Path]) -> None:
+    """Prints a result, and writes it and its facts to the files of `check_outputs`, if there are any."""
+    print(text)
+    for path, content in zip(outputs, (text, json.dumps(facts, indent=1) + "\n"), strict=False):
+        write_atomic(path, content)

@@ -25,8 +25,7 @@ from tracker.training.distributed import share_batchnorm
 from tracker.training.losses.mining import cross_negative_pairs
 from tracker.training.losses.objective import Score, build_objective
 from tracker.training.optim.ema import Ema
-from tracker.training.optim.freeze import Freezer
-from tracker.training.optim.optimizer import build_optimizer
+from tracker.training.optim.optimizer import Freezer, build_optimizer
 from tracker.training.optim.schedule import Schedule
 from tracker.training.run_logger import RunLogger
 from tracker.training.run_state import Interrupt, RunResult, capture, facts, restore

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import configparser
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -34,18 +34,14 @@ LOST = {
 def write_lasot(clips: Sequence[Clip], path: Path) -> list[str]:
     """LaSOT's layout: CLASS/CLASS-N/ with groundtruth.txt, full_occlusion.txt, out_of_view.txt, nlp.txt."""
     counts: dict[str, int] = {}
-
-    def one(clip: Clip, target: Target) -> None:
+    for _, target in _each(clips):
         label = safe(target.label)
         counts[label] = counts.get(label, 0) + 1
         folder = path / label / f"{label}-{counts[label]}"
-        present = target.present
         write_atomic(folder / "groundtruth.txt", _rows(target.boxes, 0))
         write_atomic(folder / "full_occlusion.txt", ",".join(str(int(v)) for v in target.occluded) + "\n")
-        write_atomic(folder / "out_of_view.txt", ",".join(str(int(not v)) for v in present) + "\n")
+        write_atomic(folder / "out_of_view.txt", ",".join(str(int(not v)) for v in target.present) + "\n")
         write_atomic(folder / "nlp.txt", target.name + "\n")
-
-    _each(clips, one)
     return [*cannot_hold(clips, LOST | {"names": ""})[1:], *_size_lost(clips)]
 
 
@@ -53,8 +49,7 @@ def write_got10k(clips: Sequence[Clip], path: Path) -> list[str]:
     """GOT-10k's layout: CLIP-TARGET/ with groundtruth.txt, absence.label, cover.label, cut_by_image.label,
     meta_info.ini, and list.txt."""
     names: list[str] = []
-
-    def one(clip: Clip, target: Target) -> None:
+    for clip, target in _each(clips):
         name = _folder(clip, target)
         names.append(name)
         folder, present = path / name, target.present
@@ -76,19 +71,14 @@ def write_got10k(clips: Sequence[Clip], path: Path) -> list[str]:
             f"{clip.frame_count}\n"
         )
         write_atomic(folder / "meta_info.ini", "[METAINFO]\n" + about)
-
-    _each(clips, one)
     write_atomic(path / "list.txt", "".join(name + "\n" for name in names))
     return cannot_hold(clips, LOST)[1:]
 
 
 def write_otb(clips: Sequence[Clip], path: Path) -> list[str]:
     """OTB's layout: CLIP-TARGET/groundtruth_rect.txt, pixels from 1."""
-
-    def one(clip: Clip, target: Target) -> None:
+    for clip, target in _each(clips):
         write_atomic(path / _folder(clip, target) / "groundtruth_rect.txt", _rows(target.boxes, 1))
-
-    _each(clips, one)
     lost = LOST | {"occluded": "What is hidden is left out.", "rate": "The frame rate is left out."}
     return [*cannot_hold(clips, lost), "Classes are left out.", *_size_lost(clips)]
 
@@ -119,10 +109,8 @@ def _rows(boxes: Boxes, origin: int, form: str = "{:.3f}") -> str:
     return "\n".join(lines) + "\n"
 
 
-def _each(clips: Sequence[Clip], one: Callable[[Clip, Target], None]) -> None:
-    for clip in clips:
-        for target in clip.targets:
-            one(clip, target)
+def _each(clips: Sequence[Clip]) -> list[tuple[Clip, Target]]:
+    return [(clip, target) for clip in clips for target in clip.targets]
 
 
 def read(path: Path) -> list[Clip]:

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 import io
 import re
 from typing import TYPE_CHECKING, Any
@@ -15,14 +10,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-
 COLOURS = ("#0b6bcb", "#d1480b", "#0f8a5f", "#a33fa8", "#b07d00", "#2a9fb8", "#6b5bd2", "#c2315f")
 """Told apart by the colour blind, on white and on black; the page has a brighter twin of each for its dark scheme."""
-
-
 MARKERS = "osD^vPX*<>"
-
-
+DASHES = ("", "5 2.5", "1.5 2")
 INK, GRID = "#010203", "#010204"  # stand for the page's variables until `page_svg` puts those in
 
 
@@ -99,6 +90,3 @@ def _render(figure: Figure, suffix: str, **options: Any) -> bytes:
         else:
             figure.savefig(out, format=suffix, dpi=200, **options)
     return out.getvalue()
-
-
-DASHES: tuple[str, ...] = ("", "5 2.5", "1.5 2")
