@@ -142,8 +142,7 @@ def check_box(box: ArrayLike | Sequence[float], width: int, height: int) -> Box:
         raise BoxError(f"The box {text} holds a value beyond {MOST:g} pixels; that is no box in a picture.")
     if values[2] <= 0 or values[3] <= 0:
         raise BoxError(f"The box {text} has no area (width {values[2]:g}, height {values[3]:g}); both must be above 0.")
-    inside = clip_box(values, width, height)
-    if inside[2] <= 0 or inside[3] <= 0:
+    if not is_valid(clip_box(values, width, height)):
         raise BoxError(
             f"The box {text} lies outside the frame, which is {width} x {height} pixels; x runs from 0 to {width - 1}, "
             f"y from 0 to {height - 1}."

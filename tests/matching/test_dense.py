@@ -19,8 +19,8 @@ from tracker.errors import ConfigError
 from tracker.matching.augment import vary
 from tracker.matching.batches import MatchSource
 from tracker.matching.config import AugmentConfig, InputConfig, MatchConfig, PartConfig
-from tracker.matching.dense import PlacingLoss
 from tracker.matching.encoders import OrientedGradients, build_encoder
+from tracker.matching.losses import PlacingLoss
 from tracker.matching.objective import MatchObjective
 from tracker.model.energies import build_energy
 

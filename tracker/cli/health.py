@@ -9,6 +9,7 @@ import io
 import os
 import platform
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -255,11 +256,9 @@ def models() -> list[Line]:
     return [Line(path.stem, f"{path.stat().st_size / 2**20:.1f} MB") for path in files]
 
 
-def trial() -> list[Line]:
+def trial(track_a_clip: Callable[[str], str]) -> list[Line]:
     """A clip really encoded, decoded and tracked, with the first encoder that works."""
     import av
-
-    from tracker.cli.trial import track_a_clip
 
     names = [
         name

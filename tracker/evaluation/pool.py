@@ -18,10 +18,9 @@ from tracker.metrics.results import SequenceResult
 
 logger = logging.getLogger(__name__)
 
-ENVIRONMENT = {
-    **ONE_THREAD,
-    "OPENCV_LOG_LEVEL": "ERROR",
-}  # OpenCV's network code warns once per tracker of what doesn't matter here
+ENVIRONMENT = ONE_THREAD | {
+    "OPENCV_LOG_LEVEL": "ERROR"
+}  # its network code warns once per tracker of what doesn't matter
 
 
 def run_tasks(tasks: list[Task], workers: int = 1, ray_address: str | None = None) -> Iterator[SequenceResult]:

@@ -16,13 +16,21 @@ ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPEN
 """Each worker computes on one thread: speeds compare, and results don't depend on how sums are split."""
 
 
-def limit_threads() -> None:
-    """Hold the libraries that are already loaded or will be to one thread: in a process that is a worker and nothing
-    else."""
+def limit_threads(threads: int = 1) -> None:
+    """Hold the libraries that are already loaded or will be to one thread, or so many: in a process that is a worker
+    and nothing else."""
     import cv2
 
-    os.environ.update(ONE_THREAD)
-    cv2.setNumThreads(1)
+    os.environ.update({name: str(threads) for name in ONE_THREAD})
+    cv2.setNumThreads(threads)
+
+
+def follow_parent() -> None:
+    """The parent alone answers Ctrl-C, which reaches the whole group; a process whose parent was killed ends itself."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:  # a parent killed with -9 can't tell its children to stop
+        threading.Thread(target=lambda: (connection.wait([parent.sentinel]), os._exit(1)), daemon=True).start()
 
 
 def _limit_torch(task: Task) -> None:
@@ -48,10 +56,7 @@ def work(task: Task) -> SequenceResult | SiamTrackError:
 
 def serve(pipe: connection.Connection) -> None:
     """A worker process: tasks in, results out, until the pipe closes or the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    parent = multiprocessing.parent_process()
-    if parent is not None:  # a parent killed with -9 can't tell its children to stop
-        threading.Thread(target=lambda: (connection.wait([parent.sentinel]), os._exit(1)), daemon=True).start()
+    follow_parent()
     while True:
         try:
             task = pipe.recv()

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from tracker.errors import ConfigError
 from tracker.matching.batches import MatchBatch
 from tracker.matching.config import MatchConfig
-from tracker.matching.dense import build_placing
-from tracker.matching.losses import PAIRWISE, PLACING, SCORE_LOSSES, build_loss, build_miner, with_memory
+from tracker.matching.losses import PAIRWISE, PLACING, SCORE_LOSSES, build_loss, build_miner, build_placing, with_memory
 from tracker.model.energies import build_energy
 from tracker.training import distributed
 from tracker.training.losses.objective import Score

@@ -6,15 +6,12 @@ as .npy files that all processes map, so that the operating system holds them on
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import islice
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,7 +20,7 @@ import numpy as np
 from tracker.config import TrackingConfig
 from tracker.datasets.base import SequenceData
 from tracker.errors import SourceError
-from tracker.evaluation.workers import ONE_THREAD
+from tracker.evaluation.workers import follow_parent, limit_threads
 from tracker.files import atomic
 from tracker.metrics.one_pass import OnePassTracker, run_one_pass
 from tracker.metrics.success import exact_iou, success_curve
@@ -153,15 +150,9 @@ _worker: list[_Worker] = []
 
 
 def _start(worker: _Worker, threads: int) -> None:
-    """Runs once in every process. The parent alone answers Ctrl-C; a process whose parent was killed ends itself."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = parent_process()
-    if parent is not None:
-        threading.Thread(target=lambda: (connection.wait([parent.sentinel]), os._exit(1)), daemon=True).start()
-    os.environ.update({name: str(threads) for name in ONE_THREAD})
-    import cv2
-
-    cv2.setNumThreads(threads)
+    """Runs once in every process."""
+    follow_parent()
+    limit_threads(threads)
     _worker[:] = [worker]
 
 

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from tracker.runtime.onnx.network import Network
 
 EPS = 1e-6  # tracker.model.energies.EPS
-
-
 NORM_EPS = 1e-12  # of torch.nn.functional.normalize
 
 
