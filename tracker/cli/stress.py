@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +81,7 @@ def build_parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure as the options say; returns the exit code."""
     args = build_parser().parse_args(argv)
-    from tracker.evaluation.robustness.stress import PARTS, as_dicts, markdown, stress
+    from tracker.evaluation.robustness.stress import PARTS, markdown, stress
 
     parts = [part.strip() for part in args.parts.split(";") if part.strip()] or list(PARTS)
     unknown = [part for part in parts if part not in PARTS]
@@ -114,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"engine {engine.name}.\n\n{markdown(rows)}"
     )
     facts = {"model": model.name, "dataset": dataset.title, "frames": args.frames, "seed": args.seed}
-    show(text, {**facts, "engine": engine.name, "rows": as_dicts(rows)}, outputs)
+    show(text, {**facts, "engine": engine.name, "rows": [asdict(row) for row in rows]}, outputs)
     return DONE
 
 

@@ -97,23 +97,9 @@ def parse_message(text: str) -> Request | Ack | Show:
     if not isinstance(message, dict):
         raise RequestError("The message is not an object with a type; nothing was done.")
     kind = message.get("type")
-    if kind == "ack":
-        return Ack(_whole(message, "seq"))
-    if kind == "show":
-        return Show(_flag(message, "views"))
-    if kind == "target":
-        return TargetRequest(_box(message.get("box")), _whole(message, "seq"), _flag(message, "add"))
-    if kind == "hold":
-        return Hold(_whole(message, "seq"))
-    if kind == "release":
-        return Release()
-    if kind == "drop":
-        return Drop(_whole(message, "id"))
-    if kind == "clear":
-        return Drop(None)
-    if kind == "record":
-        return Record(_flag(message, "on"))
-    raise RequestError(f"The request {str(kind)[:40]!r} is not known; reload the page.")
+    if not isinstance(kind, str) or kind not in READERS:
+        raise RequestError(f"The request {str(kind)[:40]!r} is not known; reload the page.")
+    return READERS[kind](message)
 
 
 def _whole(message: dict[str, Any], key: str) -> int:
@@ -151,3 +137,15 @@ def _box(value: Any) -> tuple[float, ...]:
 def rounded(box: Box) -> list[float]:
     """A box as it is sent: pixels with two digits."""
     return [round(float(v), 2) for v in box]
+
+
+READERS: dict[str, Callable[[dict[str, Any]], Request | Ack | Show]] = {
+    "ack": lambda m: Ack(_whole(m, "seq")),
+    "show": lambda m: Show(_flag(m, "views")),
+    "target": lambda m: TargetRequest(_box(m.get("box")), _whole(m, "seq"), _flag(m, "add")),
+    "hold": lambda m: Hold(_whole(m, "seq")),
+    "release": lambda m: Release(),
+    "drop": lambda m: Drop(_whole(m, "id")),
+    "clear": lambda m: Drop(None),
+    "record": lambda m: Record(_flag(m, "on")),
+}

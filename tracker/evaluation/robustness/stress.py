@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -173,11 +173,6 @@ def stress(
         if disturbed:
             rows.append(count(disturbed, part, "all"))
     return rows
-
-
-def as_dicts(rows: Sequence[Count]) -> list[dict[str, Any]]:
-    """Rows for json."""
-    return [asdict(row) for row in rows]
 
 
 def markdown(rows: Sequence[Count]) -> str:
