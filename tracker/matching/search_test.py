@@ -76,14 +76,14 @@ def measure_search(matcher: Matcher, tracker: SiamTracker, test: TestConfig, roo
     out: dict[str, float] = {}
     results = []
     for number, scene in enumerate(test.scenes):
-        names = [str(name) for part in ("present", "absent") for name in scene.get(part, [])]
-        for name in names:
+        names = {part: [str(name) for name in scene.get(part, [])] for part in ("present", "absent")}
+        for name in (*names["present"], *names["absent"]):
             if name not in clips:
                 raise ConfigError(f"A scene names the clip {name!r}, which is not there.{suggest(name, clips)}")
-        here = [clips[str(name)] for name in scene["present"]]
+        here, gone = ([clips[name] for name in part] for part in names.values())
         if len(here) != 2:
             raise ConfigError(f"Scene {number} has {len(here)} present clips; two are put side by side.")
-        result = run_scene(matcher, tracker, here, [clips[str(name)] for name in scene.get("absent", [])], test)
+        result = run_scene(matcher, tracker, here, gone, test)
         results.append(result)
         out.update({f"{number}/{name}": share for name, share in result.present.items()})
         out.update({f"{number}/absent {name}": share for name, share in result.absent.items()})

@@ -96,8 +96,7 @@ class HeadGraph:
 
     def column(self, embedding: str, column: Column, first: int = 0, last: int | None = None) -> str:
         """(B, slots, 1), or the rows first ... last - 1."""
-        at = self.read + column
-        net = self.net
+        at, net = self.read + column, self.net
         return self.g.op("Slice", embedding, net.ints(first, at), net.ints(last or self.slots, at + 1), net.ints(1, 2))
 
     def extent(self, x: str) -> str:
