@@ -251,7 +251,9 @@ def tracker_encoder(tracker: SiamTracker) -> Callable[[int, Sequence[Any]], NDAr
 
 def embedding_mark(tracker: SiamTracker) -> str:
     """What a gallery is bound to: the weights, and how their maps become a vector."""
-    return hashlib.sha256(f"{fingerprint(tracker.model)}:{EMBEDDING}".encode()).hexdigest()
+    projection = tracker.observer.projection
+    how = EMBEDDING if projection is None else f"{EMBEDDING}:{projection.mark}"
+    return hashlib.sha256(f"{fingerprint(tracker.model)}:{how}".encode()).hexdigest()
 
 
 def _view(observer: Observer, item: Any) -> Any:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tracker.datasets.tracks import AnnotatedTrack
 from tracker.errors import ConfigError, SourceError
@@ -53,8 +54,8 @@ def measure_tracks(embed: Embed, compare: Compare, test: TestConfig, root: Path)
         root: What the path is relative to.
 
     Returns:
-        eer: The mean over rounds, of genuine pairs against all others; eer_other, eer_same_class: against one kind
-        alone; worst: of the rounds; tracks, pairs.
+        eer: The mean over rounds, of genuine pairs against all others; low, high: its 95 % interval (`eer_interval`);
+        eer_other, eer_same_class: against one kind alone; worst: of the rounds; tracks, pairs.
 
     Raises:
         SourceError: No clips, or none of a class with two.
@@ -71,14 +72,19 @@ def measure_tracks(embed: Embed, compare: Compare, test: TestConfig, root: Path)
     vectors = np.concatenate([embed(regions[k : k + 64]) for k in range(0, len(regions), 64)])
     row = {crop: k for k, crop in enumerate(crops)}
     found: dict[str, list[float]] = {"all": [], "other": [], "same-class": []}
+    likenesses: list[NDArray[np.float64]] = []
     for pairs in rounds:
         likeness = np.array([compare(vectors[[row[p.first]]], vectors[[row[p.second]]])[0, 0] for p in pairs])
         kinds = np.array([p.kind for p in pairs])
+        likenesses.append(likeness)
         for name in found:
             counted = np.ones(len(pairs), bool) if name == "all" else (kinds == "genuine") | (kinds == name)
             found[name].append(verification(likeness[counted], kinds[counted] == "genuine").eer)
+    low, high = eer_interval(np.concatenate(likenesses), [p for pairs in rounds for p in pairs], test.seed)
     return {
         "eer": float(np.mean(found["all"])),
+        "low": low,
+        "high": high,
         "worst": float(max(found["all"])),
         **{f"round{k}": value for k, value in enumerate(found["all"])},
         "eer_other": float(np.mean(found["other"])),
@@ -86,6 +92,43 @@ def measure_tracks(embed: Embed, compare: Compare, test: TestConfig, root: Path)
         "tracks": float(len(tracks)),
         "pairs": float(sum(map(len, rounds))),
     }
+
+
+def eer_interval(
+    similarity: NDArray[np.float64], pairs: Sequence[Pair], seed: int = 0, samples: int = 1000
+) -> tuple[float, float]:
+    """The 95 % interval of the equal error rate of all rounds together, by a bootstrap over clips.
+
+    A clip that is drawn n times counts n times: its genuine pairs n times, pairs with a clip that is drawn m times n m
+    times. Each kind of pairs weighs in all as it did.
+
+    Args:
+        similarity: (N,) of the pairs.
+        pairs: N pairs.
+        seed, samples: Of the bootstrap.
+
+    Returns:
+        The 2.5th and the 97.5th percentile.
+    """
+    order = np.argsort(similarity, kind="stable")
+    first, second = np.array([(p.first[0], p.second[0]) for p in pairs])[order].T
+    kinds = np.array([KINDS.index(p.kind) for p in pairs])[order]
+    clips, rng = np.unique([first, second]), np.random.default_rng(seed)
+    found = []
+    for _ in range(samples):
+        drawn = np.bincount(rng.choice(clips, len(clips)), minlength=int(clips.max()) + 1)
+        weight = np.where(kinds == 0, drawn[first], drawn[first] * drawn[second]).astype(np.float64)
+        sums = np.bincount(kinds, weight, len(KINDS))
+        if sums[0] == 0 or sums[1:].sum() == 0:
+            continue
+        weight *= (np.bincount(kinds, minlength=len(KINDS)) / np.maximum(sums, 1e-12))[kinds]
+        genuine = np.where(kinds == 0, weight, 0.0)
+        refused = np.cumsum(genuine) / genuine.sum()
+        accepted = 1 - np.cumsum(weight - genuine) / (weight - genuine).sum()
+        k = int(np.argmax(refused >= accepted))
+        found.append((refused[k] + accepted[k]) / 2)
+    low, high = np.percentile(found, (2.5, 97.5))
+    return float(low), float(high)
 
 
 def read_clips(path: Path, layout: str) -> list[AnnotatedTrack]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tracker.tracking.observer import Observer
+from tracker.tracking.projection import Projection
 from tracker.tracking.template_memory import TemplateView
 from tracker.types import Image
 
@@ -41,18 +42,22 @@ def embed_views(observer: Observer, views: Sequence[TemplateView]) -> NDArray[np
     templates = observer.engine.embed_template(
         [view.picture for view in views], np.stack([view.target for view in views])
     )
-    return pyramid(observer.engine.to_host(templates), observer.uncompared_channels)
+    return pyramid(observer.engine.to_host(templates), observer.uncompared_channels, observer.projection)
 
 
-def pyramid(host: NDArray[np.float32], uncompared_channels: int) -> NDArray[np.float32]:
+def pyramid(
+    host: NDArray[np.float32], uncompared_channels: int, projection: Projection | None = None
+) -> NDArray[np.float32]:
     """Embedded templates as unit vectors whose dot product is the mean of the likenesses at several levels.
 
     The whole thing, its quarters, its cells (spatial pyramid: Lazebnik et al. 2006, "Beyond Bags of Features", with
     equal weights). Cells alone are compared at the same place, so a thing that turned or was marked a little
-    differently isn't like itself; a mean alone knows no shape.
+    differently isn't like itself; a mean alone knows no shape. Where a projection was fitted to the model, the whole
+    counts once more as that sees it: without what changes for one thing and is common to all.
 
     Args:
         host, uncompared_channels: As of `flattened`.
+        projection: Of the mean cell, or None.
 
     Returns:
         (B, D).
@@ -68,7 +73,23 @@ def pyramid(host: NDArray[np.float32], uncompared_channels: int) -> NDArray[np.f
         ]
         parts.append(_unit(np.concatenate(sums, 1)))
     parts.append(flattened(host, uncompared_channels))
+    if projection is not None:
+        parts.append(_unit(projection(mean_cell(host, uncompared_channels))))
     return np.asarray(np.concatenate(parts, 1) / np.sqrt(len(parts)), np.float32)
+
+
+def mean_cell(host: NDArray[np.float32], uncompared_channels: int) -> NDArray[np.float32]:
+    """The mean of a thing's cells, each of unit length, weighted by the target's share of it.
+
+    Args:
+        host, uncompared_channels: As of `flattened`.
+
+    Returns:
+        (B, C).
+    """
+    z, share = _cells(host, uncompared_channels)
+    whole = np.maximum(share.sum((1, 2)), 1e-6)[:, None]
+    return np.asarray((z * share[:, None]).sum((2, 3)) / whole, np.float32)
 
 
 def _cells(host: NDArray[np.float32], uncompared_channels: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

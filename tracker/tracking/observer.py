@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,11 +18,13 @@ from tracker.config import TrackingConfig
 from tracker.crops import Colour, Crop, SearchRegion, context_side, mean_colour
 from tracker.geometry import check_box
 from tracker.model.backbone_specs import SPECS
+from tracker.model.checkpoint import fingerprint
 from tracker.model_config import check_sizes
 from tracker.runtime.base import Engine, Response
 from tracker.tracking.confidence import check_weights
 from tracker.tracking.filters import DeviceFilters, HostFilters
 from tracker.tracking.observation import Observation, clean
+from tracker.tracking.projection import Projection, projection_of
 from tracker.tracking.readout import Matched, read_all
 from tracker.tracking.target import Target, Vector
 from tracker.tracking.template_memory import TemplateBank, TemplateView
@@ -78,6 +81,11 @@ class Observer:
         exponents = np.zeros(1) if model.has_boxes else np.arange(config.scales) - config.scales // 2
         self.filters = DeviceFilters(engine.device) if engine.keeps_maps else HostFilters()
         self.factors = np.asarray(float(config.scale_step) ** exponents, dtype=np.float64)
+
+    @cached_property
+    def projection(self) -> Projection | None:
+        """What was fitted to this model's embedding, or None; looked up when something is embedded for comparison."""
+        return projection_of(fingerprint(self.model))
 
     def observe(self, targets: Sequence[Target], frame: Image) -> FrameObservations:
         """Looks for the targets in one call of the network, and once more in the full window for those that a small

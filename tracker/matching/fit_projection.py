@@ -1,0 +1,120 @@
+"""Fits the projection of a tracker's embedding to annotated clips: `python -m tracker.matching.fit_projection`.
+
+Linear discriminant analysis in the form that verification of speakers uses: the scatter within clips is whitened
+(within-class covariance normalisation, Hatch et al. 2006), then the directions in which clips differ most are kept. The
+scatter is drawn towards a multiple of the identity, as clips are few (Ledoit and Wolf 2004, with a fixed share).
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tracker.datasets.tracks import read_got10k
+from tracker.errors import ConfigError
+from tracker.files import write_atomic
+from tracker.matching.track_pairs import region_of, usable
+from tracker.media.images import read_image
+from tracker.model.checkpoint import fingerprint
+from tracker.tracking.embedding import mean_cell, view_of
+from tracker.tracking.projection import FILE, Projection
+from tracker.tracking.tracker import SiamTracker
+
+FEWEST = 11
+"""Frames with a box that a clip must have."""
+
+
+def discriminants(vectors: ArrayLike, labels: ArrayLike, dimensions: int, shrink: float) -> Projection:
+    """Directions that tell things apart and change little for one of them.
+
+    Args:
+        vectors: (N, C).
+        labels: (N,) which thing each shows; every thing weighs the same.
+        dimensions: Directions that are kept, at most one less than there are things.
+        shrink: Share of the identity in the scatter within things, in (0, 1].
+
+    Raises:
+        ConfigError: Fewer than two things, or values out of their bounds.
+    """
+    x, y = np.asarray(vectors, np.float64), np.asarray(labels)
+    things = np.unique(y)
+    if len(things) < 2 or not 0 < shrink <= 1 or not 1 <= dimensions <= x.shape[1]:
+        raise ConfigError(
+            f"{len(things)} things, {dimensions} of {x.shape[1]} dimensions, shrink {shrink:g} can't be used: two "
+            "things at least are needed, no more dimensions than channels, and a share above 0 and at most 1."
+        )
+    mean = x.mean(0)
+    x = x - mean
+    within = np.mean([np.cov(x[y == thing].T, bias=True) for thing in things], axis=0)
+    within = (1 - shrink) * within + shrink * np.trace(within) / len(within) * np.eye(len(within))
+    values, axes = np.linalg.eigh(within)
+    whiten = (axes / np.sqrt(values)) @ axes.T
+    between = np.cov(np.stack([(x[y == thing] @ whiten).mean(0) for thing in things]).T)
+    _, axes = np.linalg.eigh(between)
+    return Projection(mean.astype(np.float32), (whiten @ axes[:, ::-1][:, :dimensions]).astype(np.float32))
+
+
+def mean_cells(
+    tracker: SiamTracker, root: Path, exclude: Sequence[str], frames: int
+) -> tuple[NDArray[np.float32], list[str]]:
+    """The mean cells of things in clips.
+
+    Args:
+        tracker: Whose network embeds.
+        root: Clips in the layout of GOT-10k.
+        exclude: Patterns of names that are left out.
+        frames: Of each clip at most, evenly spread.
+
+    Returns:
+        (N, C), and the clip of each.
+    """
+    observer, out, names = tracker.observer, [], []
+    for track in read_got10k(root, ["*"], exclude):
+        rows = usable(track)
+        if len(rows) < FEWEST:
+            continue
+        for k in np.unique(np.linspace(0, len(rows) - 1, min(frames, len(rows))).round().astype(int)):
+            region = region_of(track, rows[k])
+            view = view_of(observer, read_image(track.frames[rows[k]]), region.box)
+            host = observer.engine.to_host(observer.engine.embed_template([view.picture], view.target[None]))
+            out.append(mean_cell(host, observer.uncompared_channels)[0])
+            names.append(track.name)
+    return np.array(out, np.float32), names
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="siamtrack-s", metavar="NAME|FILE", help="the tracker")
+    parser.add_argument("--clips", type=Path, required=True, metavar="FOLDER", help="in the layout of GOT-10k")
+    parser.add_argument("--exclude", default="drone*", metavar="A,B", help="patterns of names that are left out")
+    parser.add_argument("--frames", type=int, default=40, metavar="N", help="of each clip at most")
+    parser.add_argument("--dimensions", type=int, default=64, metavar="K", help="that are kept")
+    parser.add_argument("--shrink", type=float, default=0.5, metavar="SHARE", help="of the identity in the scatter")
+    parser.add_argument("--output", type=Path, default=FILE, metavar="FILE", help="projections; others in it stay")
+    args = parser.parse_args(argv)
+    cv2.setNumThreads(1)
+    tracker = SiamTracker.from_pretrained(args.model, "cpu")
+    vectors, names = mean_cells(tracker, args.clips, args.exclude.split(","), args.frames)
+    projection = discriminants(vectors, names, args.dimensions, args.shrink)
+    arrays = {}
+    if args.output.is_file():
+        with np.load(args.output, allow_pickle=False) as old:
+            arrays = dict(old)
+    mark = fingerprint(tracker.model)
+    arrays.update({f"{mark}.mean": projection.mean, f"{mark}.matrix": projection.matrix})
+    buffer = BytesIO()
+    np.savez(buffer, **arrays)
+    write_atomic(args.output, buffer.getvalue())
+    print(f"{args.output}: {len(vectors)} crops of {len(set(names))} clips, {projection.matrix.shape[1]} dimensions")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
