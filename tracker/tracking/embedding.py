@@ -1,4 +1,5 @@
-"""The tracker's embedding of a thing as one vector: its template as a whole, by quarters and cell by cell."""
+"""The tracker's embedding of a thing as one vector: its template as a whole, by quarters, cell by cell, and by what was
+fitted to the model (`tracker.tracking.projection`)."""
 
 from __future__ import annotations
 
