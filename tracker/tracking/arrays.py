@@ -74,6 +74,12 @@ def within(array: Array, low: float, high: float) -> Array:
     return array.clamp(low, high)
 
 
+def largest(array: Array) -> Array:
+    """(B, N) -> (B,) the largest of each row."""
+    # numpy's own `amax` takes three times as long for a few numbers.
+    return np.maximum.reduce(array, axis=1) if isinstance(array, np.ndarray) else array.amax(dim=1)
+
+
 def take(array: Array, places: Array) -> Array:
     """(B, N, ...) and places of any shape along the second axis -> (B, *places, ...)."""
     return array.take(places, axis=1) if isinstance(array, np.ndarray) else array[:, places]

@@ -73,21 +73,19 @@ def confidence_features(
         filtered: (B,) whether it has an online filter.
     """
     of = dict(zip(PEAK, peaks.T, strict=True))
-    left, top, right, bottom, logit, online = (
-        of[name] for name in ("left", "top", "right", "bottom", "logit", "online")
-    )
-    (w, h), clear = sizes.T, of["count"] > 0
-    new_w, new_h = np.maximum(right - left, 1.0), np.maximum(bottom - top, 1.0)
+    clear, extents = of["count"] > 0, np.maximum(peaks[:, 3:5] - peaks[:, 1:3], 1.0)
+    changes, ratios = (extents / sizes).T, (extents[:, 0] / extents[:, 1], sizes[:, 0] / sizes[:, 1])
+    away = (peaks[:, 1:3] + peaks[:, 3:5] - crop) / 2
     out = np.empty((len(peaks), len(FEATURES)))
-    out[:, 0] = logit
-    out[:, 1] = np.where(clear, logit - of["second"], 6.0)
-    out[:, 2] = np.where(clear, logit - of["others"] / np.maximum(of["count"], 1), 12.0) / 4
+    out[:, 0] = of["logit"]
+    out[:, 1] = np.where(clear, of["logit"] - of["second"], 6.0)
+    out[:, 2] = np.where(clear, of["logit"] - of["others"] / np.maximum(of["count"], 1), 12.0) / 4
     out[:, 3] = of["agreement"]
-    out[:, 4] = np.abs(np.log2(new_w * new_h / (w * h))) + np.abs(np.log2(new_w / new_h / (w / h)))
-    out[:, 5] = np.hypot((left + right - crop) / 2, (top + bottom - crop) / 2) / np.sqrt(w * h)
-    out[:, 6] = online
-    out[:, 7] = np.where(clear, online - of["online_second"], online)
-    out[:, 8] = usual - logit
+    out[:, 4] = np.abs(np.log2(changes[0] * changes[1])) + np.abs(np.log2(ratios[0] / ratios[1]))
+    out[:, 5] = np.sqrt((away * away).sum(axis=1) / (sizes[:, 0] * sizes[:, 1]))
+    out[:, 6] = of["online"]
+    out[:, 7] = np.where(clear, of["online"] - of["online_second"], of["online"])
+    out[:, 8] = usual - of["logit"]
     np.minimum(np.maximum(out, LEAST, out=out), MOST, out=out)
     out[:, 9] = np.minimum(np.maximum(usual_online - out[:, 6], LEAST[9]), MOST[9])
     if not filtered.all():

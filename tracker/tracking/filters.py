@@ -36,6 +36,8 @@ class HostFilters:
         mine = [one for one in filters if one is not None]
         if not mine:
             return None, there
+        if len(filters) == 1:
+            return mine[0].respond(maps[0])[None], there
         taps, constants = np.stack([one.taps for one in mine]), np.stack([one.constant for one in mine])
         if len(mine) == len(filters):
             return respond(taps, constants, maps), there

@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tracker.tracking.arrays import Array, at_least, constant, double, namespace, same_kind
+from tracker.tracking.arrays import Array, at_least, constant, double, largest, namespace, same_kind
 from tracker.tracking.decode import Decoded, Weighed
 
 PEAK = (
@@ -110,7 +110,7 @@ def read_peaks(weighed: Weighed, index: Array, stride: int, crop: int) -> Array:
     out[:, 10] = clear.sum(axis=1)
     if weighed.online is not None:
         online = weighed.online.reshape(count, -1)
-        out[:, 11] = xp.amax(online[across, around], axis=1)
+        out[:, 11] = largest(online[across, around])
         out[:, 12] = _best(online, near)
     out[:, 13] = _agreement(here, boxes[across, :, around], inside * (maps[0][across, around] + 1e-6))
     return out
@@ -118,8 +118,7 @@ def read_peaks(weighed: Weighed, index: Array, stride: int, crop: int) -> Array:
 
 def _best(values: Array, hidden: Array) -> Array:
     """(B,) the largest of values (B, N) that are not hidden; -inf where there is none."""
-    xp = namespace(values)
-    return xp.amax(xp.where(hidden, -np.inf, values), axis=1)
+    return largest(namespace(values).where(hidden, -np.inf, values))
 
 
 def _agreement(here: Array, boxes: Array, weight: Array) -> Array:

@@ -165,9 +165,11 @@ def _judge(
     features = confidence_features(peaks, sizes, crop, usual, usual_online, online)
     scores = peaks[:, PEAK.index("response")].copy()
     plain, weights = config.calibration.confidence_plain or config.calibration.confidence, config.calibration.confidence
-    for mine, used in ((online, weights), (~online, plain)):
-        if used and mine.any():
-            scores[mine] = probability(features[mine], used)
+    count = int(online.sum())
+    if count and weights:
+        scores[online] = probability(features[online] if count < len(online) else features, weights)
+    if count < len(online) and plain:
+        scores[~online] = probability(features[~online] if count else features, plain)
     return features, scores
 
 
