@@ -121,7 +121,7 @@ def test_every_flat_name_of_the_tracking_section_still_loads() -> None:
     assert set(MOVED.values()) <= set(known) and len(set(MOVED.values())) == len(MOVED)
     for old, new in MOVED.items():
         value = known[new]
-        kinds = {bool: True, int: 40, float: 0.25, tuple: (0.5,)}
+        kinds = {bool: True, int: 40, float: 0.25, tuple: (0.5,), str: "off"}
         crops = {"small_search.size": 150, "redetection.size": 150, "redetection.scale_step": 2.5}
         other = crops.get(new, kinds[type(value)]) if value is not True else False
         text = str(list(other)) if isinstance(other, tuple) else str(other).lower()

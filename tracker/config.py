@@ -19,6 +19,7 @@ from tracker.tracking_sections import (
     MotionConfig,
     OnlineConfig,
     RedetectionConfig,
+    SkipConfig,
     SmallSearchConfig,
     StatesConfig,
     TemplateMemoryConfig,
@@ -53,8 +54,10 @@ MOVED = {
     "redetect_online": "redetection.online_score",
     "lost_follow_frames": "redetection.follow_frames",
     "motion": "motion.enabled",
+    "skip": "skip.mode",
 }
-"""Flat names of version 0.1.0, in recipes, overrides and headers of checkpoints -> section and name of today."""
+"""Flat names of version 0.1.0, in recipes, overrides and headers of checkpoints -> section and name of today; and
+`skip`, short for its mode."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ class TrackingConfig(Checked, section="tracking"):
         min_size: Smallest side of a box.
         max_growth: The box's sqrt(w h) stays within [1/max_growth, max_growth] of that of the first one.
         small_search: The smaller search crop of a target that moves little and is seen well (boxes head).
+        skip: Frames in which points carry the box and the network does not look (`tracker.tracking.skip`).
         calibration: The weights that `siamtrack calibrate` fits: of the score, and of the check of what a search found.
         states: When a target is TRACKING, UNCERTAIN or LOST (`tracker.tracking.state_machine`).
         redetection: How a LOST target is searched for and accepted again (`tracker.tracking.redetection`).
@@ -97,6 +101,7 @@ class TrackingConfig(Checked, section="tracking"):
     min_size: float = setting(4.0, 0.5, 512, "pixels")
     max_growth: float = setting(12.0, 1, 1000)
     small_search: SmallSearchConfig = setting(factory=SmallSearchConfig)
+    skip: SkipConfig = setting(factory=SkipConfig)
     calibration: CalibrationConfig = setting(factory=CalibrationConfig)
     states: StatesConfig = setting(factory=StatesConfig)
     redetection: RedetectionConfig = setting(factory=RedetectionConfig)

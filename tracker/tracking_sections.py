@@ -28,6 +28,37 @@ class SmallSearchConfig(Checked, section="tracking.small_search"):
 
 
 @dataclass(frozen=True)
+class SkipConfig(Checked, section="tracking.skip"):
+    """Frames in which points carry the box and the network does not look (`tracker.tracking.skip`).
+
+    Attributes:
+        mode: auto: where the scene is calm and the target TRACKING; off: the network looks in every frame.
+        frames: Frames in a row without the network, at most.
+        score: Least score of the last look, as a share of the usual one.
+        motion: Largest recent step, as a share of sqrt(w h).
+        agree: Least share of the points that come back and agree on shift and scale.
+        likeness: Least normalised cross-correlation of the target's small gray picture with that of the last look.
+        error: How far the carried box may lie from what the network finds, as a share of sqrt(w h): beyond it no frame
+            is skipped for `hold` looks.
+        hold: See `error`.
+    """
+
+    mode: str = setting("auto", choices=("auto", "off"))
+    frames: int = setting(2, 1, 2, "frames")
+    score: float = setting(0.85, 0, 2)
+    motion: float = setting(0.4, 0, 10)
+    agree: float = setting(0.5, 0, 1)
+    likeness: float = setting(0.8, -1, 1)
+    error: float = setting(0.1, 0, 10)
+    hold: int = setting(4, 0, 1_000_000, "looks")
+
+    def __post_init__(self) -> None:
+        if str(self.mode) == "False":  # what yaml takes the word off for
+            object.__setattr__(self, "mode", "off")
+        super().__post_init__()
+
+
+@dataclass(frozen=True)
 class CalibrationConfig(Checked, section="tracking.calibration"):
     """The weights that `siamtrack calibrate` fits: of the score, and of the check of what a search found.
 

@@ -97,6 +97,8 @@ class Track:
         target_id: 0-based id when several targets are followed.
         response: (H, W) float32 response map of the search window in [0, 1], or None where it was not kept.
         timing: Seconds by stage.
+        skipped: Whether points carried the box in this frame and the network did not look; the score is that of the
+            last look.
     """
 
     box: Box
@@ -107,6 +109,7 @@ class Track:
     target_id: int = 0
     response: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
     timing: Timing = field(default_factory=Timing, repr=False, compare=False)
+    skipped: bool = False
 
     @property
     def visible(self) -> bool:

@@ -151,7 +151,15 @@ def test_soak_sees_memory_that_grows() -> None:
 
 
 def test_report_without_parts_is_still_a_report() -> None:
-    facts = {"model": "m", "engine": "e", "command": "c", "clip": "s", "machine": {"date": "d"}, "rss_mb": 1.0}
+    facts = {
+        "model": "m",
+        "engine": "e",
+        "command": "c",
+        "clip": "s",
+        "machine": {"date": "d"},
+        "skip": "auto",
+        "rss_mb": 1.0,
+    }
     assert markdown(facts).startswith("# Speed of m")
 
 
@@ -191,7 +199,12 @@ def test_the_part_motion_by_command(tmp_path: Path) -> None:
     args = ["--model", model, "--parts", "motion", "--compare", f"model:{model}@torch"]
     done = tool("benchmark", *args, "--dataset", "otb", "--root", tmp_path / "otb", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "In motion" in done.stdout and "flags:" in done.stdout and "@torch" in done.stdout
+    assert (
+        "In motion" in done.stdout
+        and "- tracking.skip: auto" in done.stdout
+        and "flags:" in done.stdout
+        and "@torch" in done.stdout
+    )
     wrong = tool("benchmark", *args, cwd=tmp_path)
     assert wrong.returncode == 2 and "--dataset NAME and --root DIR" in wrong.stderr
 

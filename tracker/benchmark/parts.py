@@ -90,7 +90,8 @@ def in_motion(
     Returns:
         "sequences": name -> tracker -> its numbers; "total": tracker -> the same of all. The numbers: frames updated,
         seconds, ms for a frame, the time as a multiple of the first tracker's, AUC (of a total: the mean over the
-        sequences), and, where a tracker says what it thinks: share of LOST frames, ms for those and for the others.
+        sequences), and, where a tracker says what it thinks: share of LOST frames, ms for those and for the others, and
+        share of the frames that points carried (`Track.skipped`).
     """
     each: dict[str, dict[str, dict[str, float]]] = {}
     for sequence in sequences:
@@ -102,7 +103,10 @@ def in_motion(
     total = {}
     for name in trackers:
         rows = [row[name] for row in each.values()]
-        summed = {key: sum(row[key] for row in rows) for key in ("frames", "seconds", "lost_frames", "lost_seconds")}
+        summed = {
+            key: sum(row[key] for row in rows)
+            for key in ("frames", "seconds", "lost_frames", "lost_seconds", "skipped_frames")
+        }
         total[name] = {**summed, "auc": float(np.mean([row["auc"] for row in rows])) if rows else float("nan")}
     first = next(iter(total.values()))["seconds"]
     for row in total.values():
@@ -116,7 +120,7 @@ def _one(
     start = int(np.argmax(has_area(sequence.truth)))
     boxes: dict[str, list[Any]] = {name: [] for name in trackers}
     took = {name: np.zeros(2) for name in trackers}  # seconds in frames that end LOST, in the others
-    lost = dict.fromkeys(trackers, 0)
+    lost, skipped = dict.fromkeys(trackers, 0), dict.fromkeys(trackers, 0)
     for k, image in enumerate(sequence.images()):
         for name, tracker in trackers.items() if k >= start else ():
             if k == start:
@@ -128,6 +132,7 @@ def _one(
             gone = getattr(getattr(found, "state", None), "value", "") == "lost"
             took[name][int(not gone)] += seconds
             lost[name] += gone
+            skipped[name] += bool(getattr(found, "skipped", False))
             boxes[name].append(np.asarray(getattr(found, "box", found), dtype=np.float64))
     truth = sequence.truth[start + 1 :]
     counts = is_valid(truth)
@@ -140,6 +145,7 @@ def _one(
             "seconds": float(took[name].sum()),
             "lost_frames": float(lost[name]),
             "lost_seconds": float(took[name][0]),
+            "skipped_frames": float(skipped[name]),
             "auc": float(success_curve(overlap).mean()),
         }
         out[name] = row | _rates(row, float(first))
@@ -152,6 +158,7 @@ def _rates(row: Mapping[str, float], first: float) -> dict[str, float]:
     return {
         "ms": 1e3 * row["seconds"] / max(row["frames"], 1),
         "to_first": row["seconds"] / first if first > 0 else float("nan"),
+        "skipped_share": row["skipped_frames"] / max(row["frames"], 1),
         "lost_share": row["lost_frames"] / max(row["frames"], 1),
         "lost_ms": 1e3 * row["lost_seconds"] / max(row["lost_frames"], 1),
         "followed_ms": 1e3 * (row["seconds"] - row["lost_seconds"]) / max(followed, 1),

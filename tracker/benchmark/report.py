@@ -18,7 +18,8 @@ def markdown(results: Results) -> str:
     """The report as text."""
     lines = [f"# Speed of {results['model']}", ""]
     lines += [f"- {key}: {value}" for key, value in results["machine"].items()]
-    lines += [f"- command: `{results['command']}`", f"- clip: {results['clip']}", f"- engine: {results['engine']}", ""]
+    lines += [f"- command: `{results['command']}`", f"- clip: {results['clip']}", f"- engine: {results['engine']}"]
+    lines += [f"- tracking.skip: {results['skip']} (motion and soak; elsewhere every frame is looked at)", ""]
     lines += [
         "Wall: what a user waits. CPU: processor time of the process, hardly changed by other programs. Multiples "
         "(ours or the first = 1) are medians over the frames, each against the time that ours or the first took "
@@ -101,9 +102,16 @@ def markdown(results: Results) -> str:
 def _motion(motion: Results) -> list[str]:
     total = motion["total"]
     count, frames = len(motion["sequences"]), int(next(iter(total.values()))["frames"])
-    names = {"ms": "CPU ms a frame", "to_first": "CPU, ours = 1", "auc": "AUC", "lost_share": "LOST"}
+    names = {
+        "ms": "CPU ms a frame",
+        "to_first": "CPU, ours = 1",
+        "auc": "AUC",
+        "lost_share": "LOST",
+        "skipped_share": "skipped",
+    }
     names |= {"followed_ms": "ms, followed", "lost_ms": "ms, LOST"}
-    kinds = {"ms": ".2f", "to_first": ".2f", "auc": ".3f", "lost_share": ".1%", "followed_ms": ".2f", "lost_ms": ".2f"}
+    kinds = {"ms": ".2f", "to_first": ".2f", "auc": ".3f", "lost_share": ".1%", "skipped_share": ".1%"}
+    kinds |= {"followed_ms": ".2f", "lost_ms": ".2f"}
     rows = [[name, *(format(row[key], kinds[key]) for key in names)] for name, row in total.items()]
     lines = [f"## In motion: {count} sequences as they are, {frames} frames, in turns, one thread", ""]
     lines += [*table(["tracker", *names.values()], rows), ""]

@@ -122,6 +122,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     results: dict[str, Any] = {
         "model": model.name,
         "engine": f"{first.engine.name} on {first.device}",
+        "skip": model.config.tracking.skip.mode,
         "command": shlex.join(["siamtrack", "benchmark", *(sys.argv[1:] if argv is None else argv)]),
         "clip": f"{clip.name}, {len(clip.images)} frames of {width} x {height}",
         "machine": measure.machine(),
@@ -136,7 +137,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory() as folder:
             source = args.video
             results["stages"] = {
-                str(n): measure.stages(tracker(n), clip, source, Path(folder)) for n in args.threads or every
+                str(n): measure.stages(_every_frame(tracker(n)), clip, source, Path(folder))
+                for n in args.threads or every
             }
     if "compare" in parts:
         _say("compare")
@@ -147,7 +149,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.classic:
             trackers["SiamFC AlexNet, 3 scales, torch eager"] = _make_tracker(classic_model(), "cpu", "torch", 1)
             rarely["SiamFC AlexNet, 3 scales, torch eager"] = 8
-        results["compare"] = measure.in_turns(trackers, clip, rarely)
+        each = {name: _every_frame(one) for name, one in trackers.items()}
+        results["compare"] = measure.in_turns(each, clip, rarely)
     if "motion" in parts:
         _say("motion")
         results["motion"] = _in_motion(args, {model.name: tracker(), **others})
@@ -158,17 +161,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say("targets")
         # One target takes no more threads than by default, several are spread over all of them.
         results["targets"] = {
-            str(n): by_targets(tracker(min(n, default_threads())), clip, args.targets, n) for n in args.threads or every
+            str(n): by_targets(_every_frame(tracker(min(n, default_threads()))), clip, args.targets, n)
+            for n in args.threads or every
         }
         results["windows"] = windows(model.config)
     if "overhead" in parts:
         _say("overhead")
         from tracker.benchmark.overhead import overhead
 
-        results["overhead"] = overhead(tracker(), args.targets)
+        results["overhead"] = overhead(_every_frame(tracker()), args.targets)
     if "sizes" in parts:
         _say("sizes")
-        results["sizes"] = measure.by_frame_size(tracker, clip, args.sizes)
+        results["sizes"] = measure.by_frame_size(lambda: _every_frame(tracker()), clip, args.sizes)
     if args.soak:
         _say("soak")
         from tracker.tracking.tracker import SiamTracker
@@ -220,6 +224,17 @@ def _network(model: Any, tracker: Any, clip: Any) -> dict[str, Any]:
     search = sum(value for key, value in macs.items() if key.startswith("search"))
     took = series.summary()["cpu_p10_ms"]
     return {"gigamacs": macs, "search_ms": took, "reached": search / took * 1e3, "peak": peak_gigamacs(1)}
+
+
+def _every_frame(tracker: Any) -> Any:
+    """The same tracker looking at every frame: where most frames are skipped, a median over frames is that of a skipped
+    one."""
+    from tracker.settings import changed
+    from tracker.tracking.tracker import SiamTracker
+
+    if not isinstance(tracker, SiamTracker):
+        return tracker
+    return SiamTracker(tracker.model, tracker.engine, changed(tracker.config, {"skip.mode": "off"}))
 
 
 def _parts(args: argparse.Namespace) -> list[str]:

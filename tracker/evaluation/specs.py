@@ -86,21 +86,24 @@ class TrackerSpec:
         )
 
     def resolved(self) -> TrackerSpec:
-        """This one with the engine that `auto` stands for here: all processes of a run take the same, and results of
-        different precisions have different keys.
+        """This one with the engine that `auto` stands for here, and whether frames are skipped: all processes of a run
+        take the same, and results of different precisions have different keys.
 
         Raises:
             SiamTrackError: The weights can't be read.
         """
-        if self.kind != "siamtrack" or (self.option("engine") or "auto") != "auto":
+        engine = self.option("engine") or "auto"
+        if self.kind != "siamtrack" or (engine != "auto" and self.option("skip")):
             return self
         from tracker.model.checkpoint import load_model
         from tracker.runtime.select import resolve_engine
 
         overrides = [o for o in (self.option("overrides") or "").split("\n") if o]
         model = load_model(self.name, config=self.option("config"), overrides=overrides)
-        engine = resolve_engine(model, self.option("device") or "auto")[0]
-        return replace(self, options=tuple(sorted({**dict(self.options), "engine": engine}.items())))
+        if engine == "auto":
+            engine = resolve_engine(model, self.option("device") or "auto")[0]
+        known = {**dict(self.options), "engine": engine, "skip": model.config.tracking.skip.mode}
+        return replace(self, options=tuple(sorted(known.items())))
 
     def check(self) -> None:
         """Raises what `build` would raise for lack of files or of an OpenCV tracker, without building."""

@@ -55,7 +55,10 @@ class StreamTargets(MultiTracker):
     Attributes:
         names: id -> name.
         may_search: Whether a LOST target may be searched for beyond its last place in this frame.
+        may_skip: False: the batcher looks for all targets in every frame.
     """
+
+    may_skip = False
 
     def __init__(self, single: SiamTracker, fingerprint: str) -> None:
         super().__init__(single, 1)

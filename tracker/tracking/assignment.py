@@ -11,11 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.tracking.observation import Observation
+from tracker.tracking.target import Target
 
 SAME = 0.5
 """Two places nearer than this, in sqrt(w h), are one."""
 MOTION = 3.0
 """Price of a place off the expected one: logits for (distance / sqrt(w h)) squared."""
+CLEAR = 4.0
+"""How far targets stand clear of each other, in sides of the larger one: a full window reaches two."""
 HIDDEN = -1.0
 """Value of being hidden, in logits: worse than a place with a score of about 0.27."""
 LARGEST_GROUP = 5
@@ -106,3 +109,12 @@ def assign(options: Sequence[Sequence[Choice]]) -> list[Choice]:
         result[k] = max(free, key=lambda c: c.value)
         taken.append(result[k])
     return [result[k] for k in range(len(options))]
+
+
+def stand_clear(targets: Sequence[Target]) -> list[bool]:
+    """Whether each target stands so far from all others that no window of theirs shows it."""
+    centres = np.array([target.centre for target in targets])
+    sides = np.sqrt(np.array([target.size for target in targets]).prod(axis=1))
+    away = np.linalg.norm(centres[:, None] - centres[None], axis=-1)
+    np.fill_diagonal(away, np.inf)
+    return [bool(v) for v in (away > CLEAR * np.maximum(sides[:, None], sides[None])).all(axis=1)]

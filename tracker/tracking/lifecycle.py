@@ -16,6 +16,7 @@ from tracker.tracking.observer import Observer
 from tracker.tracking.online_filter import OnlineFilter, first_windows
 from tracker.tracking.redetection import redetect_lost
 from tracker.tracking.redetection_search import Redetection
+from tracker.tracking.skip import carry, looked
 from tracker.tracking.state_machine import Belief, missing, next_belief
 from tracker.tracking.target import Target
 from tracker.tracking.template_memory import KnownTarget, TemplateView
@@ -29,12 +30,14 @@ class Lifecycle:
         observer: What sees them.
         config: Its configuration.
         active: Whether states and what follows from them are in use: they need a calibrated score.
+        skips: Whether points may carry a target through a frame: they need states.
     """
 
     def __init__(self, observer: Observer) -> None:
         self.observer, self.config = observer, observer.config
         self.active = bool(self.config.calibration.confidence) and self.config.states.enabled
         self._views: list[tuple[Target, TemplateView]] = []
+        self.skips = self.active and self.config.skip.mode == "auto"
 
     def start(self, frame: Image, box: ArrayLike) -> Target:
         """A target from its box in the first frame.
@@ -63,9 +66,21 @@ class Lifecycle:
             frame: The picture.
             camera: What is kept of the frame before; sees every frame.
         """
-        shift = camera.update(frame, any(t.restless for t in targets)) if self.config.motion.enabled else None
-        for target in targets if self.config.motion.enabled else ():  # each gets what a run of its own gives
+        if not self.config.motion.enabled:
+            return
+        shift = camera.update(frame, any(t.restless for t in targets), any(t.watchful for t in targets))
+        for target in targets:  # each gets what a run of its own gives
             target.predict(shift if target.restless else None, (frame.shape[1], frame.shape[0]))
+            target.watched = target.watchful
+
+    def carry(self, target: Target, frame: Image) -> bool:
+        """Whether points carried the target in this frame (`tracker.tracking.skip`); else the network has to look."""
+        return self.skips and carry(target, frame, self.config)
+
+    def mark(self, target: Target, observation: Observation, frame: Image) -> None:
+        """Takes a settled look as the start for points, where the next frames may be skipped."""
+        if self.skips:
+            looked(target, observation.score, frame, self.config)
 
     def settle(
         self,
@@ -119,6 +134,7 @@ class Lifecycle:
     def hide(self, target: Target, observation: Observation, frame: Image) -> Observation:
         """A target behind another one: it drifts on, UNCERTAIN, and is LOST if that lasts."""
         target.age += 1
+        target.skip.key = None
         doubt = min(observation.score, max(self.config.states.uncertain_score - 0.01, self.config.states.lost_score))
         target.belief = next_belief(target.belief, doubt, self.config) if self.active else Belief()
         if target.lost:

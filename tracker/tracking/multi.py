@@ -16,22 +16,40 @@ from functools import cache, partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from tracker.errors import SiamTrackError, shown
 from tracker.geometry import rows_of
 from tracker.media.images import to_bgr8
-from tracker.tracking.assignment import HIDDEN, MOTION, SAME, Choice, assign, clash, groups_of, in_contest
+from tracker.model.checkpoint import fingerprint
+from tracker.tracking.assignment import (
+    HIDDEN,
+    MOTION,
+    SAME,
+    Choice,
+    assign,
+    clash,
+    groups_of,
+    in_contest,
+    stand_clear,
+)
 from tracker.tracking.lifecycle import Lifecycle
 from tracker.tracking.motion import CameraMotion
 from tracker.tracking.observation import Observation
 from tracker.tracking.parallel import ParallelTargets
 from tracker.tracking.peaks import box_of, outside
 from tracker.tracking.readout import at_cell
-from tracker.tracking.target import Target
+from tracker.tracking.target import Target, Vector
 from tracker.tracking.template_memory import KnownTarget
-from tracker.tracking.tracker import NetworkViews, SiamTracker, fingerprint, network_views, next_index, track_of
-from tracker.types import Box, Image, Track
+from tracker.tracking.tracker import (
+    NetworkViews,
+    SiamTracker,
+    carried_track,
+    network_views,
+    next_index,
+    track_of,
+)
+from tracker.types import Box, Image, Timing, Track
 
 CHOICES = 3
 """Places that a target may choose from."""
@@ -52,7 +70,10 @@ class MultiTracker:
         targets: id -> what is remembered of it, in the order in which they were added.
         views: What the network saw of the first target, or None.
         camera: What is kept of the last frame to tell the camera's motion.
+        skips: Whether points may carry targets: on a CPU; one more window in a batch on a GPU costs less.
     """
+
+    may_skip = True
 
     def __init__(self, single: SiamTracker, threads: int | None = None) -> None:
         self.name, self.device, self.engine = single.name, single.device, single.engine
@@ -62,6 +83,7 @@ class MultiTracker:
         self.targets: dict[int, Target] = {}
         self.views: NetworkViews | None = None
         self.camera = CameraMotion()
+        self.skips = self.lifecycle.skips and self.may_skip and self.device == "cpu"
         self._next = 0
         self._turn = 0
         self._index = 0
@@ -171,7 +193,35 @@ class MultiTracker:
         index = self._index = next_index(self._index, index, timestamp)
         if not self.targets:
             return []
-        numbers, targets = list(self.targets), list(self.targets.values())
+        tracks = self._carry(frame, index, timestamp)
+        tracks |= self._look([number for number in self.targets if number not in tracks], frame, index, timestamp)
+        return [tracks[number] for number in self.targets]
+
+    def _carry(self, frame: Image, index: int, timestamp: float | None) -> dict[int, Track]:
+        """The tracks of the targets that points carry in this frame: of those that stand clear of all others, so that
+        each gets what a run of its own gives."""
+        if not (self.skips and any(target.skip.key for target in self.targets.values())):
+            return {}
+        begun = time.perf_counter()
+        clear = [n for n, alone in zip(self.targets, stand_clear(list(self.targets.values())), strict=True) if alone]
+
+        def carry(target: Target, lifecycle: Lifecycle) -> bool:
+            return lifecycle.carry(target, frame)
+
+        carried = self.parallel.each([partial(carry, self.targets[number]) for number in clear])
+        timing = Timing(decode=(time.perf_counter() - begun) / max(len(clear), 1))
+        return {
+            number: carried_track(self.targets[number], timing, index, timestamp, number)
+            for number, was in zip(clear, carried, strict=True)
+            if was
+        }
+
+    def _look(self, numbers: Sequence[int], frame: Image, index: int, timestamp: float | None) -> dict[int, Track]:
+        """The tracks of the targets that the network looks for."""
+        if not numbers:
+            self.camera.pass_over()
+            return {}
+        targets = [self.targets[number] for number in numbers]
         self._predict(targets, frame)
         observed = self.parallel.observe(targets, frame)
         near, begun = observed.observations, time.perf_counter()
@@ -182,17 +232,21 @@ class MultiTracker:
         def settle(target: Target, seen: Observation, choice: Observation | None, lifecycle: Lifecycle) -> Observation:
             if choice is None:
                 return lifecycle.hide(target, seen, frame)
-            return lifecycle.settle(target, choice, frame, target is searching, copy)
+            observation = lifecycle.settle(target, choice, frame, target is searching, copy)
+            if self.skips:
+                lifecycle.mark(target, observation, frame)
+            return observation
 
         settled = self.parallel.each([partial(settle, *one) for one in zip(targets, near, chosen, strict=True)])
         self.lifecycle.finish()
-        self.views = network_views(targets[0], observed.regions[0], near[0])
+        if numbers[0] == next(iter(self.targets)):
+            self.views = network_views(targets[0], observed.regions[0], near[0])
         share = 1 / len(targets)
         timing = observed.timing.and_decode(time.perf_counter() - begun, share)
-        return [
-            track_of(t, observation, seen, timing, index, timestamp, number)
+        return {
+            number: track_of(t, observation, seen, timing, index, timestamp, number)
             for number, t, observation, seen in zip(numbers, targets, settled, near, strict=True)
-        ]
+        }
 
     def _searching(self, targets: Sequence[Target]) -> Target | None:
         """Whose turn it is: one LOST target searches in a frame, so that ten of them don't stall a live video."""
@@ -221,10 +275,13 @@ class MultiTracker:
                     result[k] = choice.observation
         # A LOST target must not come back on top of one that is followed.
         lost = [k for k, target in enumerate(targets) if target.lost]
-        if lost and first:
-            centres, sides = _places([near[k] for k in first])
+        if lost and len(lost) < len(self.targets):
+            followed = [near[k].place for k in first]
+            looked = {id(target) for target in targets}
+            followed += [(t.centre, t.size) for t in self.targets.values() if id(t) not in looked]  # carried by points
+            centres, sides = _places(followed)
             for k in lost:
-                (centre,), side = _places([near[k]])
+                (centre,), side = _places([near[k].place])
                 if (np.hypot(*(centres - centre).T) < SAME * np.minimum(sides, side)).any():
                     result[k] = replace(near[k], score=0.0)
         return result
@@ -257,7 +314,7 @@ class MultiTracker:
         return [*choices, Choice(None, target.centre + target.velocity, 0.0, HIDDEN)]
 
 
-def _places(observations: Sequence[Observation]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(N, 2) centres and (N,) sqrt(w h), frame pixels."""
-    centres, sizes = np.array([observation.place for observation in observations]).swapaxes(0, 1)
+def _places(places: Sequence[tuple[Vector, Vector]]) -> tuple[Vector, Vector]:
+    """(N, 2) centres and (N,) sqrt(w h), frame pixels, of N centres and sizes."""
+    centres, sizes = np.array(places).swapaxes(0, 1)
     return centres, np.sqrt(sizes[:, 0] * sizes[:, 1])

@@ -16,6 +16,7 @@ from tracker.tracking.distractors import DistractorMemory
 from tracker.tracking.motion import MotionModel, Shift
 from tracker.tracking.online_filter import OnlineFilter
 from tracker.tracking.redetection_search import Redetection
+from tracker.tracking.skip import Skip
 from tracker.tracking.state_machine import Belief
 from tracker.tracking.template_memory import TemplateBank
 from tracker.types import Box, Image, TrackState
@@ -51,6 +52,10 @@ class Target:
         redetection: The search for it, while it is LOST.
         filter: What was learnt of it and of its background in this video, or None.
         distractors: A late frame in which it was surely seen, and what stood elsewhere in it, or None.
+        motion: Its motion, and the camera's.
+        expected: (2,) where its centre is expected in this frame, or None.
+        watched: Whether the camera was watched for it in the frame before.
+        skip: What is kept between two looks of the network.
     """
 
     centre: Vector
@@ -74,6 +79,8 @@ class Target:
     distractors: DistractorMemory | None = None
     motion: MotionModel = field(default_factory=MotionModel)
     expected: Vector | None = None
+    watched: bool = False
+    skip: Skip = field(default_factory=Skip)
 
     def __post_init__(self) -> None:
         self.remember()
@@ -98,7 +105,12 @@ class Target:
     @property
     def restless(self) -> bool:
         """Whether the camera's shift is of use to it."""
-        return self.motion.restless and not self.lost
+        return self.watched and self.motion.restless and not self.lost
+
+    @property
+    def watchful(self) -> bool:
+        """Whether the camera's shift to the next frame may be of use to it."""
+        return self.motion.watchful and not self.lost
 
     def waits(self, config: TrackingConfig) -> bool:
         """Whether a LOST target has no place that is looked at closely: neither its trail nor one that was found."""
@@ -197,10 +209,23 @@ class Target:
             wanted, rate = self.size * found.scale, config.size_lr
         else:
             wanted = np.array([found.width, found.height]) / crop.scale
-            rate = config.size_lr * found.weight
+            # The size follows as far after frames without a look as it would have with one in each.
+            rate = 1 - (1 - config.size_lr * found.weight) ** (1 + self.skip.row)
         size = (1 - rate) * self.size + rate * wanted
+        self._move(self.centre + step, size if all(map(math.isfinite, size.tolist())) else self.size, config, frame)
+
+    def carry(self, centre: Vector, size: Vector, config: TrackingConfig, frame: tuple[int, int]) -> None:
+        """Moves to where points carry it, in a frame that the network does not look at; what it was seen as stays."""
+        self.age += 1
+        if config.motion.enabled:
+            self.predict(None, frame)
+        self.watched = False
+        self._move(centre, size, config, frame)
+
+    def _move(self, centre: Vector, size: Vector, config: TrackingConfig, frame: tuple[int, int]) -> None:
+        """Sets the box, and takes the step into velocity and motion."""
         before = self.centre
-        self._set(self.centre + step, size if all(map(math.isfinite, size.tolist())) else self.size, config, frame)
+        self._set(centre, size, config, frame)
         moved, side = self.centre - before, _side(self.size)
         self.motion.observe(before, self.centre, side)
         self.velocity = 0.7 * self.velocity + 0.3 * moved

@@ -181,10 +181,15 @@ class SiamTracker:
         frame = to_bgr8(image)
         index = self._index = next_index(self._index, index, timestamp)
         self._frame_size = (frame.shape[1], frame.shape[0])
+        begun = time.perf_counter()
+        if self.lifecycle.carry(target, frame):
+            self.camera.pass_over()
+            return carried_track(target, Timing(decode=time.perf_counter() - begun), index, timestamp)
         self.lifecycle.predict([target], frame, self.camera)
         observed = self.observer.observe([target], frame)
         near, begun = observed.observations[0], time.perf_counter()
         observation = self.lifecycle.settle(target, near, frame)
+        self.lifecycle.mark(target, observation, frame)
         self.lifecycle.finish()
         self.observation = near
         self.views = network_views(target, observed.regions[0], near)
@@ -260,3 +265,9 @@ def track_of(
         response=near.found.response,
         timing=timing,
     )
+
+
+def carried_track(target: Target, timing: Timing, index: int, timestamp: float | None, target_id: int = 0) -> Track:
+    """The track of a target that points carried: its box, and the score of the last look."""
+    score = min(max(target.skip.score, 0.0), 1.0)
+    return Track(target.box, score, target.belief.state, index, timestamp, target_id, None, timing, skipped=True)

@@ -1,0 +1,153 @@
+"""Points inside a box, followed from one frame to a later one: where they carry the box, and how well they agree.
+
+A grid of points is followed by pyramid Lucas-Kanade (Bouguet 2001) forward and backward, those that come back decide
+about shift and scale, as in the median flow of Kalal, Mikolajczyk and Matas (ICPR 2010), by RANSAC in place of medians.
+All of it happens in a small gray picture around the box: the size of the frame doesn't count.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.types import Image
+
+Vector = NDArray[np.float64]
+
+GRID = 5
+"""Points in a row and in a column of the grid."""
+PLACES = np.linspace(-1, 1, GRID)
+INNER = 0.8
+"""Share of the box, along each side, that the grid covers: its border shows background."""
+BOX_SIDE = 48
+"""About the longer side of the box in the gray picture, pixels; a smaller box is not enlarged."""
+MARGIN, REACH = 0.3, 5
+"""What the gray picture shows on each side of the box: a share of sqrt(w h), and pixels of its own for the flow's
+window."""
+FLOW: dict[str, Any] = {
+    "winSize": (9, 9),
+    "maxLevel": 2,
+    "criteria": (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 10, 0.03),
+}
+RETURNS = 1.0
+"""A point counts where the way back ends that near to its start, pixels of the gray picture."""
+APART = 1.0
+"""A point agrees where it is that near to where shift, turn and scale take it, pixels of the gray picture."""
+LEAST_POINTS = 8
+"""Points that have to return."""
+LEAST_SHOWN, LEAST_SIDE = 0.8, 6
+"""Share of the box that must lie in the frame, and pixels of the gray picture along each side."""
+
+
+@dataclass(frozen=True)
+class Carried:
+    """Where the points carry a box.
+
+    Attributes:
+        centre, size: (2,) x, y and w, h in frame pixels.
+        agree: Share of all points that return and agree.
+        likeness: Normalised cross-correlation of the box's gray picture then and now.
+    """
+
+    centre: Vector
+    size: Vector
+    agree: float
+    likeness: float
+
+
+class KeyFrame:
+    """The picture of a target in a frame, to be followed into later ones.
+
+    Attributes:
+        centre, size: (2,) its box in that frame.
+        usable: Whether enough of it lies in the frame.
+    """
+
+    def __init__(self, frame: Image, centre: Vector, size: Vector) -> None:
+        self.centre, self.size = centre, size
+        self._frame_shape = frame.shape
+        (x, y), (w, h) = centre.tolist(), size.tolist()
+        height, width = frame.shape[:2]
+        shrink = round(max(w, h) / BOX_SIDE)
+        self._halve = shrink > 1
+        self._step = step = max(shrink // 2, 1)
+        pixel = step * (2 if self._halve else 1)  # of the gray picture, in frame pixels
+        margin = MARGIN * math.sqrt(w * h) + REACH * pixel
+        left, right = max(int(x - w / 2 - margin), 0), min(math.ceil(x + w / 2 + margin), width)
+        top, bottom = max(int(y - h / 2 - margin), 0), min(math.ceil(y + h / 2 + margin), height)
+        shown = (min(x + w / 2, width) - max(x - w / 2, 0), min(y + h / 2, height) - max(y - h / 2, 0))
+        self.usable = min(shown) >= LEAST_SIDE * pixel and shown[0] * shown[1] >= LEAST_SHOWN * w * h
+        if not self.usable:
+            return
+        self._window = (left, top, right, bottom)
+        self._picture, self._pixel = self._cut(frame, self._window), pixel
+        middle = ((x - left) / pixel - 0.5, (y - top) / pixel - 0.5)
+        self._middle = middle
+        across, down = (INNER * side / 2 / pixel * PLACES for side in (w, h))
+        self._points = np.empty((GRID, GRID, 2), np.float32)
+        self._points[..., 0], self._points[..., 1] = middle[0] + across, (middle[1] + down)[:, None]
+        self._points = self._points.reshape(-1, 1, 2)
+        self._patch = (int(w / pixel), int(h / pixel))
+        self._shown = _standardised(cv2.getRectSubPix(self._picture, self._patch, middle))
+
+    def _cut(self, frame: Image, window: tuple[int, int, int, int]) -> NDArray[np.uint8]:
+        """The green channel of the window, smaller by a whole number: OpenCV halves in a twentieth of the time that
+        other factors take."""
+        left, top, right, bottom = window
+        part = np.ascontiguousarray(frame[top : bottom : self._step, left : right : self._step, 1])
+        if not self._halve:
+            return part
+        part = part[: part.shape[0] // 2 * 2, : part.shape[1] // 2 * 2]
+        return cv2.resize(part, (part.shape[1] // 2, part.shape[0] // 2), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+
+    def carry(self, frame: Image, expected: Vector) -> Carried | None:
+        """Follows the points into a later frame.
+
+        Args:
+            frame: The picture.
+            expected: (2,) where the centre is expected there.
+
+        Returns:
+            None where too few points return.
+        """
+        if not self.usable or frame.shape != self._frame_shape:
+            return None
+        # The window moves by whole pixels, and stays in the frame, so that both pictures show the same at rest.
+        left, top, right, bottom = self._window
+        ahead = (expected - self.centre).tolist()
+        across = min(max(round(ahead[0]), -left), frame.shape[1] - right)
+        down = min(max(round(ahead[1]), -top), frame.shape[0] - bottom)
+        picture = self._cut(frame, (left + across, top + down, right + across, bottom + down))
+        points = self._points
+        moved, seen, _ = cv2.calcOpticalFlowPyrLK(self._picture, picture, points, None, **FLOW)  # type: ignore[call-overload]
+        back, seen_back, _ = cv2.calcOpticalFlowPyrLK(picture, self._picture, moved, None, **FLOW)  # type: ignore[call-overload]
+        off = np.abs(back - points).max(axis=2)
+        good = ((seen & seen_back) > 0) & (off <= RETURNS)
+        if np.count_nonzero(good) < LEAST_POINTS:
+            return None
+        matrix, inliers = cv2.estimateAffinePartial2D(
+            points[good], moved[good], ransacReprojThreshold=APART, maxIters=100, confidence=0.99
+        )
+        if matrix is None:
+            return None
+        (a, _, x), (b, _, y) = matrix.tolist()
+        u, v = self._middle
+        place = (a * u - b * v + x, b * u + a * v + y)
+        if not (math.isfinite(place[0]) and math.isfinite(place[1])):
+            return None
+        now = _standardised(cv2.getRectSubPix(picture, self._patch, place))
+        shift = np.array([(place[0] - u) * self._pixel + across, (place[1] - v) * self._pixel + down])
+        agree = int(np.count_nonzero(inliers)) / len(points)
+        return Carried(self.centre + shift, self.size * math.hypot(a, b), agree, float(self._shown @ now))
+
+
+def _standardised(picture: NDArray[Any]) -> NDArray[np.float32]:
+    """The pixels in one row, of mean 0 and length 1: the product of two is their normalised cross-correlation."""
+    values = picture.ravel().astype(np.float32)
+    values -= values.mean()
+    return values / np.float32(max(math.sqrt(float(values @ values)), 1e-6))

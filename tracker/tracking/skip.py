@@ -1,0 +1,102 @@
+"""Frames that the network leaves out: points carry the box of a target in a calm scene.
+
+A look that finds the target TRACKING, with a high score and little motion, makes its frame a key frame
+(`tracker.tracking.median_flow`). In the next frames points are followed from there, and carry the box as long as they
+agree, come back, and the picture in the box stays alike; else, and after `skip.frames` frames in any case, the network
+looks. What it finds then is compared with where the points stand: where they go elsewhere than the target (its
+background, its limbs), nothing is skipped for some looks. Points drift, so each look starts anew from its own box.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tracker.config import TrackingConfig
+from tracker.tracking.median_flow import Carried, KeyFrame
+from tracker.types import Image, TrackState
+
+if TYPE_CHECKING:
+    from tracker.tracking.target import Target
+
+WAIT, LONGEST_WAIT = 1, 8
+"""Looks without a key frame after points that did not carry, twice as many each time in a row: trying costs time,
+too."""
+
+
+@dataclass
+class Skip:
+    """What is kept of a target between two looks.
+
+    Attributes:
+        key: The frame of the last look, or None where no frame is to be skipped.
+        row: Frames skipped since.
+        hold: Looks for which no frame is skipped.
+        wait: For how many it is not tried where the points don't carry next time.
+        score: Of the last look.
+        guess: Where the points carry the box in a frame that the network looks at.
+    """
+
+    key: KeyFrame | None = None
+    row: int = 0
+    hold: int = 0
+    wait: int = WAIT
+    score: float = 0.0
+    guess: Carried | None = None
+
+
+def carry(target: Target, frame: Image, config: TrackingConfig) -> bool:
+    """Moves a target by the points of its key frame.
+
+    Args:
+        target: Changed in place where it is carried.
+        frame: The picture.
+        config: `skip` and the bounds on a box.
+
+    Returns:
+        Whether it was carried; else the network has to look.
+    """
+    skip, limits = target.skip, config.skip
+    key, skip.key, skip.guess = skip.key, None, None
+    if key is None:
+        return False
+    found = key.carry(frame, target.centre + target.motion.apparent)
+    if found is None or found.agree < limits.agree or found.likeness < limits.likeness:
+        skip.hold, skip.wait = skip.wait + 1, min(2 * skip.wait, LONGEST_WAIT)
+        return False
+    if _distance(target, found) > limits.motion:
+        return False
+    if skip.row >= limits.frames:
+        skip.guess = found
+        return False
+    skip.key, skip.row, skip.wait = key, skip.row + 1, WAIT
+    target.carry(found.centre, found.size, config, (frame.shape[1], frame.shape[0]))
+    return True
+
+
+def looked(target: Target, score: float, frame: Image, config: TrackingConfig) -> None:
+    """Takes what the network found in a frame, and makes it a key frame where the next ones may be skipped.
+
+    Args:
+        target: Settled.
+        score: Of the look.
+        frame: The picture.
+        config: As in `carry`.
+    """
+    skip, limits = target.skip, config.skip
+    skip.hold = max(skip.hold - 1, 0)
+    if skip.guess is not None:
+        change = abs(math.log(math.sqrt(float(skip.guess.size.prod()) / float(target.size.prod()))))
+        if max(_distance(target, skip.guess), change) > limits.error:
+            skip.hold = limits.hold
+    skip.key, skip.guess, skip.row, skip.score = None, None, 0, score
+    calm = target.belief.state is TrackState.TRACKING and target.recent_motion <= limits.motion
+    if calm and not skip.hold and target.belief.relative(score) >= limits.score:
+        skip.key = KeyFrame(frame, target.centre, target.size)
+
+
+def _distance(target: Target, found: Carried) -> float:
+    """Between the target's centre and that of the points, as a share of sqrt(w h)."""
+    dx, dy = (found.centre - target.centre).tolist()
+    return math.hypot(dx, dy) / math.sqrt(float(target.size.prod()))
