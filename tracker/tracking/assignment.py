@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.tracking.observation import Observation
-from tracker.tracking.target import Target
+from tracker.tracking.target import Target, Vector
 
 SAME = 0.5
 """Two places nearer than this, in sqrt(w h), are one."""
@@ -118,3 +118,9 @@ def stand_clear(targets: Sequence[Target]) -> list[bool]:
     away = np.linalg.norm(centres[:, None] - centres[None], axis=-1)
     np.fill_diagonal(away, np.inf)
     return [bool(v) for v in (away > CLEAR * np.maximum(sides[:, None], sides[None])).all(axis=1)]
+
+
+def places_of(places: Sequence[tuple[Vector, Vector]]) -> tuple[Vector, Vector]:
+    """(N, 2) centres and (N,) sqrt(w h), frame pixels, of N centres and sizes."""
+    centres, sizes = np.array(places).swapaxes(0, 1)
+    return centres, np.sqrt(sizes[:, 0] * sizes[:, 1])

@@ -22,24 +22,14 @@ from tracker.errors import SiamTrackError, shown
 from tracker.geometry import rows_of
 from tracker.media.images import to_bgr8
 from tracker.model.checkpoint import fingerprint
-from tracker.tracking.assignment import (
-    HIDDEN,
-    MOTION,
-    SAME,
-    Choice,
-    assign,
-    clash,
-    groups_of,
-    in_contest,
-    stand_clear,
-)
+from tracker.tracking.assignment import HIDDEN, MOTION, SAME, Choice, assign, clash, groups_of, in_contest, places_of
 from tracker.tracking.lifecycle import Lifecycle
 from tracker.tracking.motion import CameraMotion
 from tracker.tracking.observation import Observation
 from tracker.tracking.parallel import ParallelTargets
 from tracker.tracking.peaks import box_of, outside
 from tracker.tracking.readout import at_cell
-from tracker.tracking.target import Target, Vector
+from tracker.tracking.target import Target
 from tracker.tracking.template_memory import KnownTarget
 from tracker.tracking.tracker import (
     NetworkViews,
@@ -198,21 +188,15 @@ class MultiTracker:
         return [tracks[number] for number in self.targets]
 
     def _carry(self, frame: Image, index: int, timestamp: float | None) -> dict[int, Track]:
-        """The tracks of the targets that points carry in this frame: of those that stand clear of all others, so that
-        each gets what a run of its own gives."""
-        if not (self.skips and any(target.skip.key for target in self.targets.values())):
+        """The tracks of the targets that points carry in this frame."""
+        if not self.skips:
             return {}
         begun = time.perf_counter()
-        clear = [n for n, alone in zip(self.targets, stand_clear(list(self.targets.values())), strict=True) if alone]
-
-        def carry(target: Target, lifecycle: Lifecycle) -> bool:
-            return lifecycle.carry(target, frame)
-
-        carried = self.parallel.each([partial(carry, self.targets[number]) for number in clear])
-        timing = Timing(decode=(time.perf_counter() - begun) / max(len(clear), 1))
+        carried = self.parallel.carry(list(self.targets.values()), frame)
+        timing = Timing(decode=(time.perf_counter() - begun) / len(carried))
         return {
             number: carried_track(self.targets[number], timing, index, timestamp, number)
-            for number, was in zip(clear, carried, strict=True)
+            for number, was in zip(self.targets, carried, strict=True)
             if was
         }
 
@@ -279,9 +263,9 @@ class MultiTracker:
             followed = [near[k].place for k in first]
             looked = {id(target) for target in targets}
             followed += [(t.centre, t.size) for t in self.targets.values() if id(t) not in looked]  # carried by points
-            centres, sides = _places(followed)
+            centres, sides = places_of(followed)
             for k in lost:
-                (centre,), side = _places([near[k].place])
+                (centre,), side = places_of([near[k].place])
                 if (np.hypot(*(centres - centre).T) < SAME * np.minimum(sides, side)).any():
                     result[k] = replace(near[k], score=0.0)
         return result
@@ -312,9 +296,3 @@ class MultiTracker:
                 found = other.found
                 choices.append(self._choice(target, other))
         return [*choices, Choice(None, target.centre + target.velocity, 0.0, HIDDEN)]
-
-
-def _places(places: Sequence[tuple[Vector, Vector]]) -> tuple[Vector, Vector]:
-    """(N, 2) centres and (N,) sqrt(w h), frame pixels, of N centres and sizes."""
-    centres, sizes = np.array(places).swapaxes(0, 1)
-    return centres, np.sqrt(sizes[:, 0] * sizes[:, 1])

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from typing import TypeVar
 
+from tracker.tracking.assignment import stand_clear
 from tracker.tracking.lifecycle import Lifecycle
 from tracker.tracking.observer import FrameObservations, Observer
 from tracker.tracking.target import Target
@@ -66,6 +67,16 @@ class ParallelTargets:
         )
         return FrameObservations(regions, observations, Timing(crop, network, decode))
 
+    def carry(self, targets: Sequence[Target], frame: Image) -> list[bool]:
+        """Which targets points carried (`Lifecycle.carry`): of those that stand clear of all others, so that each gets
+        what a run of its own gives."""
+        carried = [False] * len(targets)
+        if any(target.skip.key for target in targets):
+            mine = [k for k, clear in enumerate(stand_clear(targets)) if clear]
+            for k, was in zip(mine, self.each([partial(_carry, targets[k], frame) for k in mine]), strict=True):
+                carried[k] = was
+        return carried
+
     def each(self, jobs: Sequence[Callable[[Lifecycle], T]]) -> list[T]:
         """What the jobs give, in their order; they are run on all threads, this one included, each as soon as one is
         free.
@@ -103,6 +114,10 @@ class ParallelTargets:
 
 def _observe(targets: Sequence[Target], frame: Image, lifecycle: Lifecycle) -> FrameObservations:
     return lifecycle.observer.observe(targets, frame)
+
+
+def _carry(target: Target, frame: Image, lifecycle: Lifecycle) -> bool:
+    return lifecycle.carry(target, frame)
 
 
 def shares(count: int, threads: int) -> list[range]:
