@@ -34,6 +34,8 @@ class SkipConfig(Checked, section="tracking.skip"):
     Attributes:
         mode: auto: where the scene is calm and the target TRACKING; off: the network looks in every frame.
         frames: Frames in a row without the network, at most.
+        after: Frames after the start, or after it was found again, in which none is skipped: the online filter and the
+            reference response are learnt first.
         score: Least score of the last look, as a share of the usual one.
         motion: Largest recent step, as a share of sqrt(w h).
         agree: Least share of the points that come back and agree on shift and scale.
@@ -45,6 +47,7 @@ class SkipConfig(Checked, section="tracking.skip"):
 
     mode: str = setting("auto", choices=("auto", "off"))
     frames: int = setting(2, 1, 2, "frames")
+    after: int = setting(40, 0, 1_000_000, "frames")
     score: float = setting(0.85, 0, 2)
     motion: float = setting(0.4, 0, 10)
     agree: float = setting(0.5, 0, 1)

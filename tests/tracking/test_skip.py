@@ -19,7 +19,7 @@ from tracker.tracking.multi import MultiTracker
 from tracker.tracking.tracker import SiamTracker
 from tracker.types import Track, TrackState
 
-AUTO, OFF = {"skip.mode": "auto"}, {"skip.mode": "off"}
+AUTO, OFF = {"skip.mode": "auto", "skip.after": 0}, {"skip.mode": "off"}
 SIDE = 28
 
 
@@ -124,6 +124,12 @@ def test_an_uncertain_or_lost_target_is_looked_for_in_every_frame() -> None:
         states.append(track.state)
         assert not track.skipped
     assert states[-1] is TrackState.LOST
+
+
+def test_what_is_learnt_first_is_learnt_from_every_frame() -> None:
+    frames, boxes = calm(32)
+    skipped = [track.skipped for track in follow(pixel_tracker(AUTO | {"skip.after": 20}), frames, boxes[0])]
+    assert not any(skipped[:20]) and any(skipped[20:])
 
 
 def test_without_a_calibrated_score_nothing_is_skipped() -> None:

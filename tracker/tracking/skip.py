@@ -91,7 +91,8 @@ def looked(target: Target, score: float, frame: Image, config: TrackingConfig) -
         if max(_distance(target, skip.guess), change) > limits.error:
             skip.hold = limits.hold
     skip.key, skip.guess, skip.row, skip.score = None, None, 0, score
-    calm = target.belief.state is TrackState.TRACKING and target.recent_motion <= limits.motion
+    settled = target.age - target.found_at >= limits.after and target.belief.state is TrackState.TRACKING
+    calm = settled and target.recent_motion <= limits.motion
     if calm and not skip.hold and target.belief.relative(score) >= limits.score:
         skip.key = KeyFrame(frame, target.centre, target.size)
 
