@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from typing import Any
 
 import numpy as np
 
@@ -18,8 +19,11 @@ def test_a_tracker_goes_without_the_collector() -> None:
     several.init(images[0], [(30.0, 30.0, 30.0, 24.0), (90.0, 50.0, 24.0, 30.0)])
     for image in images[1:]:
         assert len(several.update(image)) == 2
-    held = {name: weakref.ref(thing) for name, thing in (("tracker", one), ("targets", several))}
-    held["engine"] = weakref.ref(one.observer.engine)
+    held: dict[str, weakref.ref[Any]] = {
+        "tracker": weakref.ref(one),
+        "targets": weakref.ref(several),
+        "engine": weakref.ref(one.observer.engine),
+    }
     gc.disable()
     try:
         del one, several
