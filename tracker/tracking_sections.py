@@ -140,6 +140,10 @@ class RedetectionConfig(Checked, section="tracking.redetection"):
         frames: Frames in a row in which a place has to count before it is locked on.
         evidence: Sum, over these frames, of the log-odds above `score` at which a place is accepted: one clear
             observation suffices, one just above the threshold takes many frames.
+        trail_evidence: Sum of the log-odds of the scores of what is followed as the best guess of a LOST target, not
+            below 0, at which it is reported again, as UNCERTAIN. 0: never.
+        guess: Least score, as a share of the usual one, of a place found by search that is followed as the best guess
+            where it was not accepted. Above 1: none is.
         drop: How far the response at a found place may lie below the target's usual one: so far for a place found by
             search, one and a half times as far for the last place, and `drop_growth` more for each frame since it was
             lost. A distractor seldom responds as strongly as the target did just before the loss.
@@ -164,6 +168,8 @@ class RedetectionConfig(Checked, section="tracking.redetection"):
     score: float = setting(0.8, 0, 1)
     frames: int = setting(2, 1, 1_000_000, "frames")
     evidence: float = setting(4.0, -1000, 1000, "logits")
+    trail_evidence: float = setting(10.0, 0, 1000, "log-odds", off=0)
+    guess: float = setting(0.5, 0, 2)
     drop: float = setting(1.25, -100, 100, "logits")
     drop_growth: float = setting(0.02, 0, 100, "logits in a frame")
     online_score: float = setting(0.5, -100, 100)

@@ -56,7 +56,9 @@ class Lifecycle:
         bank = known.bank(self.observer.engine, fingerprint, self.observer.sizes[0], self.observer.uncompared_channels)
         # Its size as a share of the frame is the best guess in a video of another resolution.
         size = np.clip(known.size * extent[1] / max(known.frame[1], 1), self.config.min_size, extent)
-        return Target(extent / 2, size, size.copy(), mean_colour(frame), bank, missing(), redetection=Redetection())
+        return Target(
+            extent / 2, size, size.copy(), mean_colour(frame), bank, missing(), redetection=Redetection(unseen=True)
+        )
 
     def predict(self, targets: Sequence[Target], frame: Image, camera: CameraMotion) -> None:
         """Expects each target where the camera's motion and its own take it (`tracker.tracking.motion`).

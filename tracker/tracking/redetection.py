@@ -13,10 +13,12 @@ from tracker.tracking.identity import is_distractor, pass_over
 from tracker.tracking.observation import Observation, clean
 from tracker.tracking.observer import Observer
 from tracker.tracking.redetection_search import Redetection, best_candidate, log_odds, window_within
-from tracker.tracking.state_machine import found
+from tracker.tracking.state_machine import found, resumed
 from tracker.tracking.target import Target, Vector
 from tracker.types import Image
 
+MOST = 4.0
+"""Log-odds of one frame count up to this: frames of one thing are not independent."""
 LEAST_HOPE = 0.1
 """Candidates with a lower score are not verified."""
 
@@ -41,7 +43,6 @@ def redetect_lost(observer: Observer, target: Target, near: Observation, frame: 
     if redetection.candidate is not None:
         return _confirm(observer, target, redetection, _visit(observer, target, redetection, near, frame), extent)
     observation = _verify(observer, target, near, frame, redetection.jumped)
-    followed = redetection.trail and redetection.pending is None
     if (
         redetection.strays(observation.place[0], target.centre, target.size)
         and _found(observer, target, observation, redetection.jumped)
@@ -49,9 +50,12 @@ def redetect_lost(observer: Observer, target: Target, near: Observation, frame: 
     ):
         avoid.append(observation.place[0])
         observation = replace(observation, score=0.0)
-    if followed and near.found.score >= LEAST_HOPE:  # the best guess; where nothing answers it stays
+    if redetection.trail and near.found.score >= LEAST_HOPE:  # the best guess; where nothing answers it stays
         target.follow(near.found, near.crop, observer.config, extent)
     if _on_trail(observer, target, redetection, observation, extent):
+        return observation
+    if redetection.trail and _persists(observer, target, redetection, observation, frame):
+        target.resume(resumed(target.belief))
         return observation
     if (
         not _found(observer, target, observation, redetection.jumped)
@@ -67,7 +71,12 @@ def redetect_lost(observer: Observer, target: Target, near: Observation, frame: 
             far = observer.read(target, region, observer.match(target, region))
             checked = _verify(observer, target, far, frame, True)
             if _found(observer, target, checked, True) and not is_distractor(observer, target, checked, frame):
+                _take_up(observer, target, redetection, checked, extent)
                 observation, redetection.far = checked, True
+            elif _answers_better(observer, target, redetection, observation, checked) and not is_distractor(
+                observer, target, checked, frame
+            ):
+                _take_up(observer, target, redetection, checked, extent)
     return _confirm(observer, target, redetection, observation, extent)
 
 
@@ -122,6 +131,47 @@ def _on_trail(
         target.lock(*observation.place, found(target.belief), observer.config, extent)
         return True
     return False
+
+
+def _answers_better(
+    observer: Observer, target: Target, redetection: Redetection, near: Observation, far: Observation
+) -> bool:
+    """Whether a place that a search found, but that was not accepted, is a better guess than what is followed."""
+    likely = target.belief.relative(far.score) >= observer.config.redetection.guess
+    return likely and _evidence(target, far) > max(redetection.persistence, _evidence(target, near))
+
+
+def _take_up(
+    observer: Observer, target: Target, redetection: Redetection, far: Observation, extent: tuple[int, int]
+) -> None:
+    """Follows a place that a search found as the best guess."""
+    if observer.config.redetection.trail_evidence <= 0 or redetection.unseen:
+        return
+    target.move(*far.place, observer.config, extent)
+    redetection.trail = redetection.strayed = True
+    redetection.persistence = max(_evidence(target, far), 0.0)
+
+
+def _evidence(target: Target, observation: Observation) -> float:
+    """Log-odds of a frame's score as a share of the usual one, bounded."""
+    return float(np.clip(log_odds(target.belief.relative(observation.score)), -MOST, MOST))
+
+
+def _persists(observer: Observer, target: Target, redetection: Redetection, near: Observation, frame: Image) -> bool:
+    """Whether what is followed as the best guess has answered like the target for long enough to be reported again.
+
+    A sum of log-odds that never falls below zero (CUSUM, Page 1954): the mirror image of what makes a target LOST.
+    """
+    least = observer.config.redetection.trail_evidence
+    if least <= 0:
+        return False
+    redetection.persistence = max(redetection.persistence + _evidence(target, near), 0.0)
+    if redetection.persistence < least:
+        return False
+    if redetection.jumped and is_distractor(observer, target, near, frame):
+        redetection.persistence = 0.0
+        return False
+    return True
 
 
 def _found(observer: Observer, target: Target, observation: Observation, far: bool) -> bool:

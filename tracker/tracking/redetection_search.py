@@ -64,7 +64,9 @@ class Redetection:
         trail: Whether the target is still followed from where it was seen last: the best guess.
         held: Frames in a row in which it was sure there.
         frames: Frames since it was lost.
+        persistence: What speaks for what is followed there: log-odds added up, not below 0.
         strayed: Whether what is followed there has jumped: it may be another from then on.
+        unseen: Whether the target was never seen in this video: a known target has to be found, no guess will do.
         tile_seconds: Smoothed time for one window.
     """
 
@@ -78,7 +80,9 @@ class Redetection:
     trail: bool = False
     held: int = 0
     frames: int = 0
+    persistence: float = 0.0
     strayed: bool = False
+    unseen: bool = False
     tile_seconds: float = 0.0
 
     @property

@@ -91,6 +91,11 @@ def found(belief: Belief) -> Belief:
     return Belief(level=belief.level)
 
 
+def resumed(belief: Belief) -> Belief:
+    """The belief once the best guess for a LOST target has held for long: it is UNCERTAIN again."""
+    return Belief(TrackState.UNCERTAIN, unsure=1, level=belief.level)
+
+
 def missing() -> Belief:
     """The belief in a target that was not seen yet in this video (`find`)."""
     return Belief(state=TrackState.LOST)

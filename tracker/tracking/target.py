@@ -187,6 +187,14 @@ class Target:
         self._set(centre, size, config, frame)
         self.remember()
 
+    def move(self, centre: Vector, size: Vector, config: TrackingConfig, frame: tuple[int, int]) -> None:
+        """Sets where a LOST target is followed as the best guess."""
+        self._set(centre, size, config, frame)
+
+    def resume(self, belief: Belief) -> None:
+        """Reported again where it is followed; the last sure place stays, for a search."""
+        self.belief, self.redetection, self.found_at, self.recent_motion = belief, None, self.age, 1.0
+
     def follow(self, found: Decoded, crop: Crop, config: TrackingConfig, frame: tuple[int, int]) -> None:
         """Moves to a decoded place. An UNCERTAIN target keeps its size and makes small steps.
 
