@@ -45,7 +45,7 @@ class SkipConfig(Checked, section="tracking.skip"):
         hold: See `error`.
     """
 
-    mode: str = setting("auto", choices=("auto", "off"))
+    mode: str = setting("off", choices=("auto", "off"))
     frames: int = setting(2, 1, 2, "frames")
     after: int = setting(40, 0, 1_000_000, "frames")
     score: float = setting(0.85, 0, 2)
