@@ -201,7 +201,7 @@ def test_the_part_motion_by_command(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert (
         "In motion" in done.stdout
-        and "- tracking.skip: auto" in done.stdout
+        and "- tracking.skip: off" in done.stdout
         and "flags:" in done.stdout
         and "@torch" in done.stdout
     )

@@ -83,9 +83,11 @@ def test_many_targets_are_cut_by_the_engine_and_tracked_alike(
     for on_device in (True, False):
         engine = CudaEngine(model.module, "cpu", torch.float32)
         calls: list[int] = []
-        whole = engine.match_windows
+        whole = engine.match_windows_on_device
         monkeypatch.setattr(
-            engine, "match_windows", lambda *args, whole=whole, calls=calls: (calls.append(1), whole(*args))[1]
+            engine,
+            "match_windows_on_device",
+            lambda *args, whole=whole, calls=calls: (calls.append(1), whole(*args))[1],
         )
         if not on_device:
             monkeypatch.setattr("tracker.tracking.observer.MANY", 99)

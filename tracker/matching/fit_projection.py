@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -99,7 +98,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--shrink", type=float, default=0.5, metavar="SHARE", help="of the identity in the scatter")
     parser.add_argument("--output", type=Path, default=FILE, metavar="FILE", help="projections; others in it stay")
     args = parser.parse_args(argv)
-    cv2.setNumThreads(1)
     tracker = SiamTracker.from_pretrained(args.model, "cpu")
     vectors, names = mean_cells(tracker, args.clips, args.exclude.split(","), args.frames)
     projection = discriminants(vectors, names, args.dimensions, args.shrink)

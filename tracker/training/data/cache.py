@@ -103,8 +103,8 @@ def read_index(index: Path) -> dict[str, str]:
     anew."""
     try:
         known = json.loads(index.read_text(encoding="utf-8"))
-        return {key: str(known[key]) for key in ("fingerprint", "content") if key in known}
-    except (OSError, ValueError, TypeError, RecursionError):
+        return {key: known[key] for key in ("fingerprint", "content") if isinstance(known.get(key), str)}
+    except (OSError, ValueError, AttributeError, RecursionError):
         logger.warning("%s can't be read; the cache is taken for one of another recipe.", index)
         return {}
 
