@@ -70,13 +70,8 @@ def redetect_lost(observer: Observer, target: Target, near: Observation, frame: 
             region = observer.search_region(target, frame, place)
             far = observer.read(target, region, observer.match(target, region))
             checked = _verify(observer, target, far, frame, True)
-            if _found(observer, target, checked, True) and not is_distractor(observer, target, checked, frame):
-                _take_up(observer, target, redetection, checked, extent)
+            if _accepts(observer, target, redetection, checked, observation, frame):
                 observation, redetection.far = checked, True
-            elif _answers_better(observer, target, redetection, observation, checked) and not is_distractor(
-                observer, target, checked, frame
-            ):
-                _take_up(observer, target, redetection, checked, extent)
     return _confirm(observer, target, redetection, observation, extent)
 
 
@@ -88,7 +83,7 @@ def _visit(
     redetection.frames += 1
     leads = near.confidence_features[FEATURES.index("margin")] >= observer.config.redetection.margin
     checked = _verify(observer, target, near, frame, True) if leads else near
-    if not leads or not _found(observer, target, checked, True) or is_distractor(observer, target, checked, frame):
+    if not leads or not _accepts(observer, target, redetection, checked, None, frame):
         return replace(checked, score=0.0)
     redetection.far = True
     return checked
@@ -133,23 +128,35 @@ def _on_trail(
     return False
 
 
-def _answers_better(
-    observer: Observer, target: Target, redetection: Redetection, near: Observation, far: Observation
+def _accepts(
+    observer: Observer,
+    target: Target,
+    redetection: Redetection,
+    candidate: Observation,
+    guess: Observation | None,
+    frame: Image,
 ) -> bool:
-    """Whether a place that a search found, but that was not accepted, is a better guess than what is followed."""
-    likely = target.belief.relative(far.score) >= observer.config.redetection.guess
-    return likely and _evidence(target, far) > max(redetection.persistence, _evidence(target, near))
+    """Whether what a search found may be the target; if so, or where it is a better guess, it is followed from now on.
 
-
-def _take_up(
-    observer: Observer, target: Target, redetection: Redetection, far: Observation, extent: tuple[int, int]
-) -> None:
-    """Follows a place that a search found as the best guess."""
-    if observer.config.redetection.trail_evidence <= 0 or redetection.unseen:
-        return
-    target.move(*far.place, observer.config, extent)
-    redetection.trail = redetection.strayed = True
-    redetection.persistence = max(_evidence(target, far), 0.0)
+    Args:
+        observer, target, redetection, frame: As in `redetect_lost`; target and redetection are changed in place.
+        candidate: What was found, looked at closely.
+        guess: What was read in this frame where the target is followed so far; None: it was not looked at.
+    """
+    accepted, config, evidence = _found(observer, target, candidate, True), observer.config.redetection, 0.0
+    follows = config.trail_evidence > 0 and not redetection.unseen
+    if follows:
+        evidence = _evidence(target, candidate)
+        likely = target.belief.relative(candidate.score) >= config.guess
+        better = likely and evidence > max(redetection.persistence, _evidence(target, guess) if guess else 0.0)
+        follows = accepted or better
+    if not (accepted or follows) or is_distractor(observer, target, candidate, frame):
+        return False
+    if follows:
+        target.move(*candidate.place, observer.config, (frame.shape[1], frame.shape[0]))
+        redetection.trail = redetection.strayed = True
+        redetection.persistence = max(evidence, 0.0)
+    return accepted
 
 
 def _evidence(target: Target, observation: Observation) -> float:
