@@ -167,22 +167,13 @@ def display() -> list[Line]:
 
 
 def cameras() -> list[Line]:
-    """Cameras by index: named by the kernel on Linux, tried elsewhere."""
-    found: list[Line] = []
-    if sys.platform.startswith("linux"):
-        for device in sorted(Path("/sys/class/video4linux").glob("video*"), key=lambda path: int(path.name[5:] or 0)):
-            readable = os.access(Path("/dev") / device.name, os.R_OK | os.W_OK)
-            text = (device / "name").read_text(errors="replace").strip()
-            text += "" if readable else f" (no permission for /dev/{device.name}: add yourself to the group video)"
-            found.append(Line(f"camera {device.name[5:]}", text, ok=readable))
-    else:
-        import cv2
+    """The cameras of this computer."""
+    from tracker.media.sources.cameras import list_cameras
 
-        for index in range(3):
-            capture = cv2.VideoCapture(index)
-            if capture.isOpened():
-                found.append(Line(f"camera {index}", "opens"))
-            capture.release()
+    found = []
+    for camera in list_cameras():
+        text = f"{camera.name or 'opens'} ({camera.problem})" if camera.problem else camera.name or "opens"
+        found.append(Line(f"camera {camera.index}", text, ok=not camera.problem))
     return found or [Line("cameras", "none found", ok=False)]
 
 
