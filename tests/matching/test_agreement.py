@@ -11,8 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tests.training.standin import ToyBatch
-from tracker.training.data.batch import Match
+from tracker.training.data.batch import Match, PairBatch
 from tracker.training.losses.objective import build_loss as dense
 
 pytest.importorskip("pytorch_metric_learning")
@@ -36,7 +35,7 @@ def vectors(seed: int = 1) -> tuple[Tensor, Tensor]:
 def ours(a: Tensor, x: Tensor, name: str, **options: Any) -> Tensor:
     """A dense loss on maps of one cell: every template against its own target and against those of the other tracks."""
     match = Match(torch.zeros(N, 1, 1, 1, dtype=torch.float64), None, a[:, :, None, None], x[:, :, None, None], 8, 9)
-    batch = ToyBatch(
+    batch = PairBatch(
         template=torch.zeros(N, 3, 9, 9),
         search=torch.zeros(N, 3, 9, 9),
         template_size=torch.full((N, 2), 9.0),

@@ -14,23 +14,11 @@ from torch import Tensor, nn
 
 from tracker.training import distributed
 from tracker.training.config import train_config
-from tracker.training.data.batch import Match
+from tracker.training.data.batch import Match, PairBatch
 from tracker.training.run_state import RunResult
 from tracker.training.trainer import Trainer
 
 TEMPLATE, SEARCH, TARGET = 33, 65, 14
-
-
-@dataclass(frozen=True)
-class ToyBatch:
-    template: Tensor
-    search: Tensor
-    template_size: Tensor
-    box: Tensor
-    positive: Tensor
-    track: Tensor
-    start: int = 0
-    distillation_target: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -88,7 +76,7 @@ class ToySource:
         self.signal_at: tuple[int, int] | None = None
         self.textures = torch.rand(32, 3, 7, 7, generator=torch.Generator().manual_seed(99)) * 255
 
-    def batch(self, step: int, rank: int, world: int) -> ToyBatch:
+    def batch(self, step: int, rank: int, world: int) -> PairBatch:
         if self.signal_at is not None and step == self.signal_at[0]:
             signal.raise_signal(self.signal_at[1])
         if self.delay:
@@ -99,7 +87,7 @@ class ToySource:
         if step == self.break_at:
             parts[1] = parts[1] * float("nan")
         template, search, size, box, positive, track = parts
-        return ToyBatch(template, search, size, box, positive, track)
+        return PairBatch(template, search, size, box, positive, track)
 
     def pair(self, step: int, row: int) -> tuple[Tensor, ...]:
         g = torch.Generator().manual_seed((self.seed * 7919 + step) * 1000 + row)
@@ -122,7 +110,7 @@ class ToySource:
         return F.interpolate(self.textures[track][None], scale_factor=2, mode="nearest")[0]
 
 
-def toy_match(batch: int = 3, dtype: torch.dtype = torch.float64, seed: int = 0) -> tuple[Match, ToyBatch]:
+def toy_match(batch: int = 3, dtype: torch.dtype = torch.float64, seed: int = 0) -> tuple[Match, PairBatch]:
     """A random answer on a 9 x 9 grid with stride 4 in a 65 px search, and its batch: two genuine pairs and a negative
     pair."""
     g = torch.Generator().manual_seed(seed)
@@ -141,7 +129,7 @@ def toy_match(batch: int = 3, dtype: torch.dtype = torch.float64, seed: int = 0)
     positive = torch.arange(batch) % 3 != 2
     size = torch.full((batch, 2), 14.0, dtype=dtype)
     empty = torch.zeros(batch, 1)
-    return match, ToyBatch(empty, empty, size, torch.cat([corner, corner + 14], dim=1), positive, torch.arange(batch))
+    return match, PairBatch(empty, empty, size, torch.cat([corner, corner + 14], dim=1), positive, torch.arange(batch))
 
 
 SETTINGS: dict[str, object] = {

@@ -10,14 +10,13 @@ import pytest
 import torch
 
 from tests.training.material import got10k
-from tests.training.standin import ToyBatch
 from tracker.config import Config
 from tracker.errors import ConfigError
 from tracker.model.backbones import edges_and_colours
 from tracker.model.checkpoint import load_model, save_model
 from tracker.model.matcher import Matcher
 from tracker.model_config import ModelConfig
-from tracker.training.data.batch import Match
+from tracker.training.data.batch import Match, PairBatch
 from tracker.training.data.cache import CacheConfig, ShardMaker, fingerprint
 from tracker.training.data.sampling import PairConfig
 from tracker.training.data.shards import Shard
@@ -28,9 +27,9 @@ from tracker.training.losses.mining import cross_negative_pairs
 from tracker.training.losses.objective import build_loss
 
 
-def _batch(target: torch.Tensor | None, start: int = 0) -> ToyBatch:
+def _batch(target: torch.Tensor | None, start: int = 0) -> PairBatch:
     size = 4
-    return ToyBatch(
+    return PairBatch(
         template=torch.zeros(size, 1),
         search=torch.arange(float(size))[:, None],
         template_size=torch.ones(size, 2),
