@@ -56,8 +56,8 @@ class SkipConfig(Checked, section="tracking.skip"):
     hold: int = setting(4, 0, 1_000_000, "looks")
 
     def __post_init__(self) -> None:
-        if str(self.mode) == "False":  # what yaml takes the word off for
-            object.__setattr__(self, "mode", "off")
+        if self.mode in ("False", "True"):  # what yaml takes the words off and on for
+            object.__setattr__(self, "mode", "off" if self.mode == "False" else "auto")
         super().__post_init__()
 
 

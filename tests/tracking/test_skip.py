@@ -176,6 +176,7 @@ def test_several_targets_that_stand_clear_are_carried_as_in_runs_of_their_own_an
 def test_the_short_and_the_long_name_of_the_setting() -> None:
     for text in ("tracking.skip=off", "tracking.skip.mode=off", "tracking.skip=false"):
         assert load_config(None, [text]).tracking.skip.mode == "off"
-    assert load_config(None, ["tracking.skip=auto"]).tracking.skip.mode == "auto"
+    for text in ("tracking.skip=auto", "tracking.skip=on", "tracking.skip.mode=true"):
+        assert load_config(None, [text]).tracking.skip.mode == "auto"
     with pytest.raises(ConfigError, match="auto or off"):
         load_config(None, ["tracking.skip=sometimes"])
