@@ -11,11 +11,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.training.standin import ToyBatch, toy_match
+from tests.training.standin import toy_match
 from tracker.config import load_config
 from tracker.errors import ConfigError
 from tracker.training.config import train_config
-from tracker.training.data.batch import Match
+from tracker.training.data.batch import Match, PairBatch
 from tracker.training.losses.base import options_of
 from tracker.training.losses.box import box_iou
 from tracker.training.losses.objective import build_loss, loss_names
@@ -26,7 +26,7 @@ BOX = {"iou", "giou", "box-l1"}
 
 def flat_match(
     score: torch.Tensor, box: list[list[float]], positive: list[bool], **more: torch.Tensor
-) -> tuple[Match, ToyBatch]:
+) -> tuple[Match, PairBatch]:
     """An answer with the given (B, H, W) logits, stride 4, on a search crop that the grid fills."""
     batch, side = score.shape[0], score.shape[-1]
     empty = torch.zeros(batch, 1, dtype=score.dtype)
@@ -39,7 +39,7 @@ def flat_match(
         4 * side,
     )
     size = torch.full((batch, 2), 4.0, dtype=score.dtype)
-    pairs = ToyBatch(
+    pairs = PairBatch(
         empty, empty, size, torch.tensor(box, dtype=score.dtype), torch.tensor(positive), torch.arange(batch)
     )
     return match, pairs
@@ -204,7 +204,7 @@ def test_angular_closed_form_with_one_negative() -> None:
     match = Match(torch.zeros(1, 1, 1, 2, dtype=torch.float64), None, template, search, 4, 8)
     size = torch.tensor([[4.0, 4.0]], dtype=torch.float64)
     empty = torch.zeros(1, 1)
-    batch = ToyBatch(empty, empty, size, torch.tensor([[0.0, 0.0, 4.0, 8.0]]), torch.tensor([True]), torch.tensor([0]))
+    batch = PairBatch(empty, empty, size, torch.tensor([[0.0, 0.0, 4.0, 8.0]]), torch.tensor([True]), torch.tensor([0]))
     batch = replace(batch, box=torch.tensor([[0.5, 0.5, 3.5, 3.5]], dtype=torch.float64))
     tan2 = math.tan(math.radians(40)) ** 2
     expected = math.log1p(math.exp(4 * tan2 * 0.8 - 2 * (1 + tan2) * 0.6))
