@@ -21,9 +21,10 @@ def xvfb(size: str) -> Iterator[str]:
     if "NONE" in row:
         pytest.skip("this OpenCV is built without windows")
     read, write = os.pipe()
-    server = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(write), "-screen", "0", f"{size}x24"], pass_fds=[write], stderr=subprocess.DEVNULL
-    )
+    # Without -noreset the server starts anew whenever its last client leaves, as xdotool does, and a window that comes
+    # at that moment finds no display.
+    command = ["Xvfb", "-noreset", "-displayfd", str(write), "-screen", "0", f"{size}x24"]
+    server = subprocess.Popen(command, pass_fds=[write], stderr=subprocess.DEVNULL)
     os.close(write)
     with os.fdopen(read) as pipe:
         number = pipe.readline().strip()
