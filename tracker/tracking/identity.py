@@ -12,16 +12,16 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.crops import Colour, Crop
+from tracker.crops import Crop
 from tracker.tracking.distractors import ALIKE, DistractorMemory, Other
-from tracker.tracking.observation import Observation, clean
-from tracker.tracking.observer import Observer
+from tracker.tracking.observation import Observation
+from tracker.tracking.observer import Observer, Scene
 from tracker.tracking.readout import at_cell
 from tracker.tracking.redetection_search import APART, JUMP
 from tracker.tracking.state_machine import Belief
 from tracker.tracking.target import Target, Vector
 from tracker.tracking.template_memory import similarity
-from tracker.types import Image, TrackState
+from tracker.types import TrackState
 
 CLEARLY_BETTER = 1.5
 """Logits above the target's usual response: more than the response of one thing varies from frame to frame."""
@@ -48,20 +48,18 @@ def in_question(observer: Observer, target: Target, before: Belief, observation:
     return asked
 
 
-def is_distractor(
-    observer: Observer, target: Target, observation: Observation, frame: Image, strict: bool = True
-) -> bool:
+def is_distractor(scene: Scene, target: Target, observation: Observation, strict: bool = True) -> bool:
     """Whether a candidate is a distractor that was at that position while the target was tracked elsewhere.
 
     Args:
-        observer: What sees the targets.
+        scene: The frame.
         target: Its memory of others is changed in place.
-        observation: What was found in `frame`.
-        frame: The picture.
+        observation: What was found in it.
         strict: Whether it is another too where the embeddings don't tell the two apart: a LOST target has to be proved,
             one that is followed has not.
     """
-    kept, place, longest = target.distractors, observation.place[0], observer.config.distractors.frames
+    observer, kept, place = scene.observer, target.distractors, observation.place[0]
+    longest = observer.config.distractors.frames
     # A candidate with a clearly higher response to the first view than the recent boxes is no distractor: those were.
     if kept is None or target.drop(observation.logit) < -CLEARLY_BETTER:
         return False
@@ -70,13 +68,14 @@ def is_distractor(
     for memory, age in ((kept, longest), (kept.earlier, 2 * longest)):
         if memory is None or target.age - memory.age > age:  # things have moved on since
             continue
-        other = _other_in(observer, target, memory, place)
+        before = Scene(observer, memory.frame)
+        other = _other_in(before, target, memory, place)
         if other is None:
             continue
         # Both were seen in one frame, so they can be told apart as individuals: which of the two is what was found?
-        fresh = _embedding(observer, frame, *observation.place, target.fill)
-        like_other = _alike(observer, _embedding(observer, memory.frame, other.centre, other.size, target.fill), fresh)
-        own = _embedding(observer, memory.frame, memory.centre, memory.size, target.fill)
+        fresh = scene.embedding(observation.place, target.fill)
+        like_other = _alike(observer, before.embedding((other.centre, other.size), target.fill), fresh)
+        own = before.embedding((memory.centre, memory.size), target.fill)
         lead = like_other - max(_alike(observer, own, fresh), target.bank.likeness(fresh))
         alike = strict and other.logit >= max(observation.logit - observer.config.redetection.drop, ALIKE)
         if lead > (-AMBIGUOUS if alike else AMBIGUOUS):
@@ -86,10 +85,11 @@ def is_distractor(
     return False
 
 
-def _other_in(observer: Observer, target: Target, memory: DistractorMemory, place: Vector) -> Other | None:
+def _other_in(before: Scene, target: Target, memory: DistractorMemory, place: Vector) -> Other | None:
     """The strongest response near a position in a stored frame, outside of the target."""
+    observer = before.observer
     crop = Crop.around(place, observer.side(memory.size) * observer.sizes[1] / observer.sizes[0], observer.sizes[1])
-    response = clean(observer.engine.match(target.bank.first, [crop.cut(memory.frame, target.fill)]))
+    response = before.match(target, [crop])
     boxes = None if response.boxes is None else response.boxes[0]
     return memory.other_near(response.score[0], boxes, crop, observer.stride, place)
 
@@ -118,12 +118,6 @@ def _read_apart(observer: Observer, target: Target, observation: Observation, av
     for other in avoid:
         left = np.where(np.hypot(x - other[0], y - other[1]) < reach, -1.0, left)
     return at_cell(observer, target, observation, int(np.argmax(left)))
-
-
-def _embedding(observer: Observer, frame: Image, centre: Vector, size: Vector, fill: Colour) -> NDArray[np.float32]:
-    """(1, C, h, w) the embedding of a thing in a frame, cut as a template."""
-    view = observer.view(frame, centre, size, fill, 0)
-    return observer.engine.to_host(observer.engine.embed_template([view.picture], view.target[None]))
 
 
 def _alike(observer: Observer, known: NDArray[np.float32], fresh: NDArray[np.float32]) -> float:

@@ -12,7 +12,7 @@ from tracker.crops import mean_colour
 from tracker.tracking.identity import in_question, is_distractor
 from tracker.tracking.motion import CameraMotion
 from tracker.tracking.observation import Observation, clean
-from tracker.tracking.observer import Observer
+from tracker.tracking.observer import Observer, Scene
 from tracker.tracking.online_filter import OnlineFilter, first_windows
 from tracker.tracking.redetection import redetect_lost
 from tracker.tracking.redetection_search import Redetection
@@ -107,7 +107,7 @@ class Lifecycle:
         extent = (frame.shape[1], frame.shape[0])
         target.age += 1
         if target.lost:
-            return redetect_lost(self.observer, target, observation, frame, search)
+            return redetect_lost(Scene(self.observer, frame), target, observation, search)
         if self.active:
             standing = (
                 observation.found.score if target.drop(observation.logit) <= self.config.states.lost_drop else 0.0
@@ -115,7 +115,7 @@ class Lifecycle:
             before = target.belief
             target.belief = next_belief(before, observation.score, self.config, standing)
             if in_question(self.observer, target, before, observation) and is_distractor(
-                self.observer, target, observation, frame, strict=False
+                Scene(self.observer, frame), target, observation, strict=False
             ):
                 target.belief = replace(target.belief, state=TrackState.LOST, level=before.level)
                 target.lose()

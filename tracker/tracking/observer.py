@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from tracker.config import TrackingConfig
 from tracker.crops import Colour, Crop, SearchRegion, context_side, mean_colour
@@ -221,10 +221,6 @@ class Observer:
         one = response[:1]
         return Response(score, one.boxes, one.embedding)
 
-    def read(self, target: Target, region: SearchRegion, response: Response) -> Observation:
-        """The best place in the maps of one target, and how sure it is (`tracker.tracking.readout`)."""
-        return read_all(self, [target], [region], [Matched([0], response)])[0]
-
     def narrowness(self, target: Target) -> float:
         """Exponent of the cosine window for a target."""
         small = self.config.small_search
@@ -238,11 +234,6 @@ class Observer:
         away = (target.centre - (crop.left, crop.top)) * crop.scale - crop.size / 2
         place = away[::-1] / self.stride + (np.asarray(shape) - 1) / 2
         return place, target.size[::-1] * crop.scale / self.stride
-
-    def likeness(self, target: Target, observation: Observation, frame: Image) -> float:
-        """Cosine between what was found, cut and embedded as a template, and the most similar view."""
-        view = self.view(frame, *observation.place, target.fill, target.age)
-        return target.bank.likeness(self.engine.to_host(self.engine.embed_template([view.picture], view.target[None])))
 
     def first_view(self, frame: Image, box: ArrayLike) -> tuple[TemplateView, Vector, Vector, Colour]:
         """The template of a box, its centre and size (2,) and the colour around it.
@@ -263,3 +254,32 @@ class Observer:
         """A template: the picture around a place of a frame, cut to the template size."""
         crop = Crop.around(centre, self.side(size), self.sizes[0])
         return TemplateView(crop.cut(frame, fill), (size * crop.scale).astype(np.float32), age)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A frame and what can be asked of it: re-detection and identity get numbers from it, never the picture itself."""
+
+    observer: Observer
+    frame: Image
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        return self.frame.shape[1], self.frame.shape[0]
+
+    def observe(self, target: Target, place: tuple[Vector, Vector]) -> Observation:
+        """What is seen of a target in the full search window around a place: centre and size (2,), frame pixels."""
+        region = self.observer.search_region(target, self.frame, place)
+        matched = Matched([0], self.observer.match(target, region))
+        return read_all(self.observer, [target], [region], [matched])[0]
+
+    def match(self, target: Target, windows: Sequence[Crop]) -> Response:
+        """The responses of the first view to some windows of one size."""
+        engine = self.observer.engine
+        return clean(engine.match(target.bank.first, [window.cut(self.frame, target.fill) for window in windows]))
+
+    def embedding(self, place: tuple[Vector, Vector], fill: Colour) -> NDArray[np.float32]:
+        """(1, C, h, w) of what is at a place: its centre and size (2,), frame pixels; cut as a template."""
+        view, engine = self.observer.view(self.frame, *place, fill, 0), self.observer.engine
+        return engine.to_host(engine.embed_template([view.picture], view.target[None]))

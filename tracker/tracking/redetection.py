@@ -10,12 +10,11 @@ import numpy as np
 
 from tracker.tracking.confidence import FEATURES, verified
 from tracker.tracking.identity import is_distractor, pass_over
-from tracker.tracking.observation import Observation, clean
-from tracker.tracking.observer import Observer
+from tracker.tracking.observation import Observation
+from tracker.tracking.observer import Observer, Scene
 from tracker.tracking.redetection_search import Redetection, best_candidate, log_odds, window_within
 from tracker.tracking.state_machine import found, resumed
 from tracker.tracking.target import Target, Vector
-from tracker.types import Image
 
 MOST = 4.0
 """Log-odds of one frame count up to this: frames of one thing are not independent."""
@@ -23,30 +22,29 @@ LEAST_HOPE = 0.1
 """Candidates with a lower score are not verified."""
 
 
-def redetect_lost(observer: Observer, target: Target, near: Observation, frame: Image, wider: bool) -> Observation:
+def redetect_lost(scene: Scene, target: Target, near: Observation, wider: bool) -> Observation:
     """One frame of a LOST target: its last position, a candidate that awaits confirmation, or a search.
 
     Args:
-        observer: What sees the targets.
+        scene: The frame.
         target: Changed in place.
         near: What was read where the target is expected.
-        frame: The picture.
         wider: Whether windows beyond the last place may be searched now.
 
     Returns:
         The observation that the track's score comes from.
     """
-    extent = (frame.shape[1], frame.shape[0])
+    observer, extent = scene.observer, scene.extent
     redetection = target.redetection = target.redetection or Redetection()
     target.fit(observer.config, extent)
     near, avoid = pass_over(observer, target, near)
     if redetection.candidate is not None:
-        return _confirm(observer, target, redetection, _visit(observer, target, redetection, near, frame), extent)
-    observation = _verify(observer, target, near, frame, redetection.jumped)
+        return _confirm(observer, target, redetection, _visit(scene, target, redetection, near), extent)
+    observation = _verify(scene, target, near, redetection.jumped)
     if (
         redetection.strays(observation.place[0], target.centre, target.size)
         and _found(observer, target, observation, redetection.jumped)
-        and is_distractor(observer, target, observation, frame)
+        and is_distractor(scene, target, observation)
     ):
         avoid.append(observation.place[0])
         observation = replace(observation, score=0.0)
@@ -54,7 +52,7 @@ def redetect_lost(observer: Observer, target: Target, near: Observation, frame: 
         target.follow(near.found, near.crop, observer.config, extent)
     if _on_trail(observer, target, redetection, observation, extent):
         return observation
-    if redetection.trail and _persists(observer, target, redetection, observation, frame):
+    if redetection.trail and _persists(scene, target, redetection, observation):
         target.resume(resumed(target.belief))
         return observation
     if (
@@ -63,27 +61,23 @@ def redetect_lost(observer: Observer, target: Target, near: Observation, frame: 
         and wider
         and observer.config.redetection.enabled
     ):
-        place = search(observer, target, redetection, frame, near, avoid)
+        place = search(scene, target, redetection, near, avoid)
         if place is not None and observer.config.redetection.work > 0:  # looked at closely in the next frame
             redetection.candidate = place
         elif place is not None:
-            region = observer.search_region(target, frame, place)
-            far = observer.read(target, region, observer.match(target, region))
-            checked = _verify(observer, target, far, frame, True)
-            if _accepts(observer, target, redetection, checked, observation, frame):
+            checked = _verify(scene, target, scene.observe(target, place), True)
+            if _accepts(scene, target, redetection, checked, observation):
                 observation, redetection.far = checked, True
     return _confirm(observer, target, redetection, observation, extent)
 
 
-def _visit(
-    observer: Observer, target: Target, redetection: Redetection, near: Observation, frame: Image
-) -> Observation:
+def _visit(scene: Scene, target: Target, redetection: Redetection, near: Observation) -> Observation:
     """Verifies the candidate that the search found in the frame before; score 0 where it is rejected."""
     redetection.candidate = None
     redetection.frames += 1
-    leads = near.confidence_features[FEATURES.index("margin")] >= observer.config.redetection.margin
-    checked = _verify(observer, target, near, frame, True) if leads else near
-    if not leads or not _accepts(observer, target, redetection, checked, None, frame):
+    leads = near.confidence_features[FEATURES.index("margin")] >= scene.observer.config.redetection.margin
+    checked = _verify(scene, target, near, True) if leads else near
+    if not leads or not _accepts(scene, target, redetection, checked, None):
         return replace(checked, score=0.0)
     redetection.far = True
     return checked
@@ -129,31 +123,27 @@ def _on_trail(
 
 
 def _accepts(
-    observer: Observer,
-    target: Target,
-    redetection: Redetection,
-    candidate: Observation,
-    guess: Observation | None,
-    frame: Image,
+    scene: Scene, target: Target, redetection: Redetection, candidate: Observation, guess: Observation | None
 ) -> bool:
     """Whether what a search found may be the target; if so, or where it is a better guess, it is followed from now on.
 
     Args:
-        observer, target, redetection, frame: As in `redetect_lost`; target and redetection are changed in place.
+        scene, target, redetection: As in `redetect_lost`; target and redetection are changed in place.
         candidate: What was found, looked at closely.
         guess: What was read in this frame where the target is followed so far; None: it was not looked at.
     """
-    accepted, config, evidence = _found(observer, target, candidate, True), observer.config.redetection, 0.0
+    observer, evidence = scene.observer, 0.0
+    accepted, config = _found(observer, target, candidate, True), observer.config.redetection
     follows = config.trail_evidence > 0 and not redetection.unseen
     if follows:
         evidence = _evidence(target, candidate)
         likely = target.belief.relative(candidate.score) >= config.guess
         better = likely and evidence > max(redetection.persistence, _evidence(target, guess) if guess else 0.0)
         follows = accepted or better
-    if not (accepted or follows) or is_distractor(observer, target, candidate, frame):
+    if not (accepted or follows) or is_distractor(scene, target, candidate):
         return False
     if follows:
-        target.move(*candidate.place, observer.config, (frame.shape[1], frame.shape[0]))
+        target.move(*candidate.place, observer.config, scene.extent)
         redetection.trail = redetection.strayed = True
         redetection.persistence = max(evidence, 0.0)
     return accepted
@@ -164,18 +154,18 @@ def _evidence(target: Target, observation: Observation) -> float:
     return float(np.clip(log_odds(target.belief.relative(observation.score)), -MOST, MOST))
 
 
-def _persists(observer: Observer, target: Target, redetection: Redetection, near: Observation, frame: Image) -> bool:
+def _persists(scene: Scene, target: Target, redetection: Redetection, near: Observation) -> bool:
     """Whether what is followed as the best guess has answered like the target for long enough to be reported again.
 
     A sum of log-odds that never falls below zero (CUSUM, Page 1954): the mirror image of what makes a target LOST.
     """
-    least = observer.config.redetection.trail_evidence
+    least = scene.observer.config.redetection.trail_evidence
     if least <= 0:
         return False
     redetection.persistence = max(redetection.persistence + _evidence(target, near), 0.0)
     if redetection.persistence < least:
         return False
-    if redetection.jumped and is_distractor(observer, target, near, frame):
+    if redetection.jumped and is_distractor(scene, target, near):
         redetection.persistence = 0.0
         return False
     return True
@@ -200,42 +190,41 @@ def _as_usual(observer: Observer, target: Target, observation: Observation, far:
     )
 
 
-def _verify(observer: Observer, target: Target, observation: Observation, frame: Image, searched: bool) -> Observation:
+def _verify(scene: Scene, target: Target, observation: Observation, searched: bool) -> Observation:
     """The observation, its score replaced by the probability that it is the target; unless it is below `LEAST_HOPE`."""
-    if not observer.config.calibration.verification or observation.score < LEAST_HOPE:
+    weights = scene.observer.config.calibration.verification
+    if not weights or observation.score < LEAST_HOPE:
         return observation
-    likeness = observer.likeness(target, observation, frame)
     return replace(
-        observation,
-        score=float(verified(observation.score, likeness, searched, observer.config.calibration.verification)),
+        observation, score=float(verified(observation.score, likeness(scene, target, observation), searched, weights))
     )
 
 
+def likeness(scene: Scene, target: Target, observation: Observation) -> float:
+    """Cosine between what was found, cut and embedded as a template, and the most similar view."""
+    return target.bank.likeness(scene.embedding(observation.place, target.fill))
+
+
 def search(
-    observer: Observer,
-    target: Target,
-    redetection: Redetection,
-    frame: Image,
-    near: Observation,
-    avoid: Sequence[Vector] = (),
+    scene: Scene, target: Target, redetection: Redetection, near: Observation, avoid: Sequence[Vector] = ()
 ) -> tuple[Vector, Vector] | None:
     """Searches the windows of this frame, as many and as large as its work leaves room for beside the look `near`.
 
     Args:
-        observer, target, redetection, frame, near: As in `redetect_lost`.
+        scene, target, redetection, near: As in `redetect_lost`.
         avoid: Places (2,) in this frame, frame pixels, that are another's.
 
     Returns:
         Centre and size of the best place in them, where it is worth a closer look.
     """
-    begun, config, extent = time.perf_counter(), observer.config, (frame.shape[1], frame.shape[0])
+    begun, observer, config, extent = time.perf_counter(), scene.observer, scene.observer.config, scene.extent
     side, full, window, room = observer.side(target.sure_size), observer.sizes[1], observer.window, None
     if config.redetection.work > 0:
         work = len(observer.factors) * (config.redetection.work - (near.crop.size / full) ** 2)
         window = window_within(work, observer.sizes, observer.stride, observer.window)
         room = work * (full / window) ** 2
     windows = redetection.next_windows(target.sure_centre, side, extent, (observer.sizes[0], window), config, room)
-    response = clean(observer.engine.match(target.bank.first, [crop.cut(frame, target.fill) for crop, _ in windows]))
+    response = scene.match(target, [crop for crop, _ in windows])
     redetection.took(time.perf_counter() - begun, len(windows))
     best = best_candidate(response.score, response.boxes, windows, target.sure_size, observer.stride, config, avoid)
     if best is None or best.margin < config.redetection.margin:

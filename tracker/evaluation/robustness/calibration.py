@@ -20,8 +20,8 @@ from tracker.tracking.confidence import FEATURES, OVERLAP, evidence, fit, probab
 from tracker.tracking.lifecycle import Lifecycle
 from tracker.tracking.motion import CameraMotion
 from tracker.tracking.observation import Observation
-from tracker.tracking.observer import Observer
-from tracker.tracking.redetection import search
+from tracker.tracking.observer import Observer, Scene
+from tracker.tracking.redetection import likeness, search
 from tracker.tracking.redetection_search import Redetection
 
 if TYPE_CHECKING:
@@ -106,21 +106,20 @@ def _sample_clip(
             target.motion.forget()
         was_absent = absent or (was_absent and not present)
         lifecycle.predict([target], frame, camera)
-        near = observer.observe([target], frame).observations[0]
+        scene, near = Scene(observer, frame), observer.observe([target], frame).observations[0]
         if not present and not absent:
             continue
 
         seen = [(near, False)]
         closely = k % SEARCH_EVERY == 0
         if closely:
-            place = search(observer, target, Redetection(), frame, near)
+            place = search(scene, target, Redetection(), near)
             if place is not None:
-                region = observer.search_region(target, frame, place)
-                seen.append((observer.read(target, region, observer.match(target, region)), True))
+                seen.append((scene.observe(target, place), True))
         for observation, searched in seen:
             right = present and _overlap(observation, truth) >= OVERLAP
-            likeness = observer.likeness(target, observation, frame) if closely else np.nan
-            rows.append((observation.confidence_features, right, absent, searched, likeness, number))
+            alike = likeness(scene, target, observation) if closely else np.nan
+            rows.append((observation.confidence_features, right, absent, searched, alike, number))
             if not searched:
                 misses = 0 if right or absent else misses + 1
         if present:
