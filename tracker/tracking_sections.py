@@ -67,7 +67,7 @@ class CalibrationConfig(Checked, section="tracking.calibration"):
 
     Attributes:
         confidence: Bias, then one weight for each of `confidence.FEATURES`: the logistic regression behind the score.
-            Empty (a model that `tools/calibrate.py` has not seen): the score is the network's own, and states and
+            Empty (a model that `siamtrack calibrate` has not seen): the score is the network's own, and states and
             re-detection are not in use.
         confidence_plain: The same, fitted without what is learnt of a target: for where there is no online filter (a
             known target that is still to be found, `online.weight` 0). Empty: `confidence` serves there too.

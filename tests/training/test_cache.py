@@ -109,7 +109,7 @@ def test_damaged_shards_are_named(config: Config, tmp_path: Path) -> None:
 
 
 def test_a_cache_without_shards_or_index(config: Config, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no prepared cache .* run tools/prepare\.py"):
+    with pytest.raises(DataError, match=r"no prepared cache .* run `siamtrack prepare`"):
         build_pair_source(config, 0)
     make(config, range(0))
     with pytest.raises(DataError, match="holds no shards"):

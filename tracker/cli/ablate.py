@@ -18,15 +18,14 @@ if TYPE_CHECKING:
     from tracker.training.ablation import Cell
 
 EXAMPLES = """examples:
-  ablate.py --config configs/siamtrack-s.yaml --validate got/train --names "davis-camel,davis-parkour" \\
+  siamtrack ablate --config siamtrack-s --validate got/train --names "davis-camel,davis-parkour" \\
       --output runs/ablation
-  ablate.py ... --minutes 60          an hour at most; the same command again goes on with what is not finished"""
+  siamtrack ablate ... --minutes 60    an hour at most; the same command again goes on with what is not finished"""
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line's arguments."""
     parser = Parser(
-        prog="ablate.py",
         description="Trains each energy with each loss of the score for the same steps, from the same prepared cache "
         "and the same first scores, tracks validation clips with the result, and writes ablation.md, "
         "ablation.json and ablation.png.",
@@ -35,7 +34,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     recipe = parser.add_argument_group("recipe")
     recipe.add_argument(
-        "--config", required=True, type=Path, metavar="NAME|YAML", help="the recipe whose cache tools/prepare.py made"
+        "--config",
+        required=True,
+        type=Path,
+        metavar="NAME|YAML",
+        help="the recipe that `siamtrack prepare` was run with",
     )
     recipe.add_argument(
         "overrides", nargs="*", metavar="key=value", help="changes, such as train.data.cache.path=cache/small"

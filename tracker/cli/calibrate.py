@@ -18,8 +18,8 @@ def build_parser() -> Parser:
     parser = Parser(
         description="Fit the score of a model, so that 0.8 means that 80 % of such boxes are on the target; store it "
         "in the checkpoint. Take clips that the model was not trained on.",
-        epilog="Example: calibrate.py --model my.safetensors --dataset got10k --subset val --root GOT-10k --write "
-        "--output calibration",
+        epilog="Example: siamtrack calibrate --model my.safetensors --dataset got10k --subset val --root GOT-10k "
+        "--write --output calibration",
     )
     add_data_options(parser, 60)
     parser.set_defaults(kinds="none,occlusion,cut,leave,vanish")

@@ -40,8 +40,8 @@ def build_parser() -> Parser:
     parser = Parser(
         description="Score and states on clips that they were not fitted on: clips are divided by source into two "
         "halves, the score is fitted on one and judged on the other, both ways round. Nothing is written to the model.",
-        epilog="Example: crossval.py --data otb=otb:data/otb-dev --data hard=otb:data/hard-dev --output crossval. "
-        "What the numbers mean: docs/lost.md.",
+        epilog="Example: siamtrack crossval --data otb=otb:data/otb-dev --data hard=otb:data/hard-dev "
+        "--output crossval. What the numbers mean: docs/lost.md.",
     )
     data = parser.add_argument_group("data")
     data.add_argument(

@@ -14,7 +14,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(
         description="Measure trackers on a benchmark. Nothing is downloaded. The same command again goes on where a "
         "stopped run was.",
-        epilog="Example: evaluate.py --dataset otb --root OTB --model siamtrack-s --tracker still --tracker "
+        epilog="Example: siamtrack evaluate --dataset otb --root OTB --model siamtrack-s --tracker still --tracker "
         "opencv:mil --workers 2. What each number means: docs/protocol.md.",
     )
     data = parser.add_argument_group("data set")
@@ -89,7 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
     out.add_argument(
         "--report",
         action="store_true",
-        help="also write OUTPUT/report/report.html, the plots and tables (tools/report.py)",
+        help="also write OUTPUT/report/report.html, the plots and tables (`siamtrack report`)",
     )
     out.add_argument(
         "--toolkit", action="store_true", help="also compute the numbers with the got10k package's own code and compare"

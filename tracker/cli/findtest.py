@@ -27,7 +27,8 @@ def build_parser() -> Parser:
     parser = Parser(
         description="Known targets in other footage: each clip's target is learnt in its first third and looked for in "
         "its last third, in a clip with another target of its class, and in one of another class.",
-        epilog="Example: findtest.py --data otb=otb:OTB --classes classes.csv. What the numbers mean: docs/lost.md.",
+        epilog="Example: siamtrack findtest --data otb=otb:OTB --classes classes.csv. "
+        "What the numbers mean: docs/lost.md.",
     )
     data = parser.add_argument_group("data")
     data.add_argument(

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from tracker.training.finetune import FinetuneConfig, FinetuneScores
 
 EXAMPLES = """examples:
-  finetune.py clip.mp4 --boxes clip.txt --output my.safetensors
-  finetune.py a.mp4 b.mp4 c.mp4 --output my.safetensors        boxes beside the clips: a.txt, b.txt, c.txt
-  track.py new.mp4 --model my.safetensors --box 10,20,64,48    the adapted model at work
+  siamtrack finetune clip.mp4 --boxes clip.txt --output my.safetensors
+  siamtrack finetune a.mp4 b.mp4 c.mp4 --output my.safetensors        boxes beside the clips: a.txt, b.txt, c.txt
+  siamtrack track new.mp4 --model my.safetensors --box 10,20,64,48    the adapted model at work
 
 The end of each clip is held out: the model is never trained on it, and both models are tracked over it,
 before and after.
@@ -32,7 +32,6 @@ An adapted model that tracks no better there is not saved."""
 def build_parser() -> argparse.ArgumentParser:
     """The command line's arguments."""
     parser = Parser(
-        prog="finetune.py",
         description="Adapts a model to your own object or domain from a few labelled clips. The backbone stays as it "
         "is.",
         epilog=EXAMPLES,

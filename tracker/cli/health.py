@@ -32,12 +32,12 @@ REQUIRED = {
 }
 OPTIONAL = {
     "openvino": ("openvino", "a faster engine on recent Intel CPUs"),
-    "onnx": ("onnx", "tools/export.py"),
-    "optuna": ("optuna", "tools/tune.py"),
-    "ray": ("ray", "evaluation and tools/serve.py on a cluster"),
-    "aiohttp": ("aiohttp", "tools/live.py --web, control of tools/serve.py"),
-    "paho": ("paho-mqtt", "results of tools/serve.py to MQTT"),
-    "prometheus_client": ("prometheus-client", "/metrics of tools/serve.py"),
+    "onnx": ("onnx", "siamtrack export"),
+    "optuna": ("optuna", "siamtrack tune"),
+    "ray": ("ray", "evaluation and siamtrack serve on a cluster"),
+    "aiohttp": ("aiohttp", "siamtrack live --web, control of siamtrack serve"),
+    "paho": ("paho-mqtt", "results of siamtrack serve to MQTT"),
+    "prometheus_client": ("prometheus-client", "/metrics of siamtrack serve"),
     "tensorboard": ("tensorboard", "training logs"),
 }
 OPENCV_WHEELS = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")

@@ -34,11 +34,11 @@ files hold the frames that were tracked, with the time at which they came
 exit codes: 0 the stream ended, q or --duration; 1 the stream was lost, files are valid; 2 can't be done; 130 Ctrl-C,
 files are valid
 
-  live.py 0                                                         first camera
-  live.py --camera list                                             which there are
-  live.py rtsp://user:password@host/path --save out.mp4
-  live.py http://host/stream --box 10,20,64,48 --duration 60 --save-boxes out.csv    no display needed
-  live.py 0 --web --save-dir recordings                             steer it in a browser
+  siamtrack live 0                                                         first camera
+  siamtrack live --camera list                                             which there are
+  siamtrack live rtsp://user:password@host/path --save out.mp4
+  siamtrack live http://host/stream --box 10,20,64,48 --duration 60 --save-boxes out.csv    no display needed
+  siamtrack live 0 --web --save-dir recordings                             steer it in a browser
 """
 POLL_SECONDS = 0.1
 
@@ -67,7 +67,7 @@ def build_parser() -> Parser:
         action=StoreOnce,
         type=Path,
         metavar="TARGET.npz",
-        help="look for a target that track.py --save-target wrote; no box is needed",
+        help="look for a target that `siamtrack track --save-target` wrote; no box is needed",
     )
     parser.add_argument("--duration", type=positive_seconds, metavar="SECONDS", help="stop after so many seconds")
     parser.add_argument(

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from tracker.training.data.sampling import PairConfig
 
 EXAMPLES = """examples:
-  prepare.py --config configs/siamtrack-s.yaml --workers 4 train.data.material.root=DATA
-  prepare.py --config configs/own-clips.yaml --preview sheet.png     see what the network will see
-  prepare.py --config configs/siamtrack-s.yaml --measure             pairs per second with and without a cache"""
+  siamtrack prepare --config siamtrack-s --workers 4 train.data.material.root=DATA
+  siamtrack prepare --config own-clips --preview sheet.png     see what the network will see
+  siamtrack prepare --config siamtrack-s --measure             pairs per second with and without a cache"""
 
 _maker: ShardMaker | None = None
 _config: Config | None = None
@@ -32,7 +32,6 @@ _config: Config | None = None
 def build_parser() -> argparse.ArgumentParser:
     """The command line's arguments."""
     parser = Parser(
-        prog="prepare.py",
         description="Cuts the training views of a recipe once and keeps them: as pictures, or as features of frozen "
         "stages. Resumable: what is there already stays.",
         epilog=EXAMPLES,

@@ -14,10 +14,10 @@ Draw the results of evaluations as one page that needs no network and no scripts
 png and svg and the numbers as csv, json and markdown beside it. Nothing is tracked again.
 """
 EXAMPLES = """\
-  evaluate.py --dataset otb --root OTB --output results     makes a folder that this command reads
-  report.py results --output results/report
-  report.py tracks.csv --help                               measurements of what was tracked: paths, speeds, zones
-  report.py ours others --output comparison                 several trackers on the same sequences
+  siamtrack evaluate --dataset otb --root OTB --output results     makes a folder that this command reads
+  siamtrack report results --output results/report
+  siamtrack report tracks.csv --help                               measurements of tracks: paths, speeds, zones
+  siamtrack report ours others --output comparison                 several trackers on the same sequences
 """
 
 

@@ -65,7 +65,7 @@ def build_parser() -> Parser:
     parser = Parser(
         description="Measure how reliable score and states are: clips with occlusions, cuts, a target that leaves, "
         "black and frozen frames.",
-        epilog="Example: stress.py --root OTB --output stress. What the numbers mean: docs/lost.md.",
+        epilog="Example: siamtrack stress --root OTB --output stress. What the numbers mean: docs/lost.md.",
     )
     add_data_options(parser, 160)
     parser.add_argument(
@@ -97,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     model = load_model(args.model, args.config, args.overrides)
     if not model.config.tracking.calibration.confidence:
         sys.stderr.write(
-            f"{model.name} has no calibrated score (tools/calibrate.py gives it one): all its tracks are TRACKING.\n"
+            f"{model.name} has no calibrated score (`siamtrack calibrate` gives it one): all its tracks are TRACKING.\n"
         )
     engine = build_engine(model, args.device, args.engine)
 

@@ -45,9 +45,9 @@ r draws the box anew, q quits
 exit codes: 0 done; 1 failed in the middle, files are valid up to there; 2 can't be done, nothing written; 130 Ctrl-C,
 files are valid
 
-  track.py clip.mp4                                        draw the box in a window and watch
-  track.py clip.mp4 --box 10,20,64,48 --save out.mp4       no display needed
-  track.py frames/ --init-file boxes.txt --save-boxes out.csv
+  siamtrack track clip.mp4                                        draw the box in a window and watch
+  siamtrack track clip.mp4 --box 10,20,64,48 --save out.mp4       no display needed
+  siamtrack track frames/ --init-file boxes.txt --save-boxes out.csv
 """
 
 

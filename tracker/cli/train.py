@@ -33,16 +33,15 @@ RUN_FILES = (
 )
 
 EXAMPLES = """examples:
-  train.py --config configs/siamtrack-s.yaml train.data.material.root=FOLDER
-  train.py --config configs/siamtrack-s.yaml --preview            contact sheets of pairs, then stop
-  train.py --output runs/siamtrack-s --resume                     go on after an interruption
-  torchrun --nproc-per-node=4 tools/train.py --config configs/siamtrack-s.yaml"""
+  siamtrack train --config siamtrack-s train.data.material.root=FOLDER
+  siamtrack train --config siamtrack-s --preview            contact sheets of pairs, then stop
+  siamtrack train --output runs/siamtrack-s --resume                     go on after an interruption
+  torchrun --nproc-per-node=4 -m tracker.cli train --config siamtrack-s"""
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line's arguments."""
     parser = Parser(
-        prog="train.py",
         description="Trains a model from a recipe. Ctrl-C writes a checkpoint first; --resume goes on from the last "
         "one.",
         epilog=EXAMPLES,
@@ -189,4 +188,4 @@ def _tell(result: RunResult, settings: TrainConfig, folder: Path) -> None:
     print(f"{why} at step {result.step} of {settings.steps}: {result.pairs} pairs in {result.seconds:.0f} s")
     tell_results(result, folder)
     if result.step < settings.steps:
-        print(f"go on with: train.py --output {folder} --resume")
+        print(f"go on with: siamtrack train --output {folder} --resume")

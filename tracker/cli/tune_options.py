@@ -19,9 +19,9 @@ the other commands, with all that made it in its comments; the .json beside it h
 
 
 EXAMPLES = """\
-  tune.py --dataset got10k --root GOT-10k --subset val --trials 60 --workers 4 --output tuned.yaml
-  tune.py --dataset folder --root my-clips --holdout-sequences 'b-*' --search window_influence=0.1:0.6
-  track.py clip.mp4 --box 10,20,64,48 --config tuned.yaml
+  siamtrack tune --dataset got10k --root GOT-10k --subset val --trials 60 --workers 4 --output tuned.yaml
+  siamtrack tune --dataset folder --root my-clips --holdout-sequences 'b-*' --search window_influence=0.1:0.6
+  siamtrack track clip.mp4 --box 10,20,64,48 --config tuned.yaml
 """
 
 

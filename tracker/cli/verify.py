@@ -22,10 +22,10 @@ EPILOG = """\
 likeness: mean cosine of the two embeddings over the object, in [-1, 1]; 1 for the same picture
 probability: that both show the same object, as fitted on videos by calibrate; told where boxes say where the object is
 
-  verify.py a.jpg b.jpg                                    two crops that the object fills
-  verify.py a1.jpg a2.jpg b.jpg                            several references; the last picture is the one in question
-  verify.py frame1.png frame9.png --box 10,20,64,48 --query-box 30,22,60,47
-  verify.py target.npz frame9.png --query-box 30,22,60,47  a target that track.py --save-target wrote
+  siamtrack verify a.jpg b.jpg                                    two crops that the object fills
+  siamtrack verify a1.jpg a2.jpg b.jpg                            several references; the last one is in question
+  siamtrack verify frame1.png frame9.png --box 10,20,64,48 --query-box 30,22,60,47
+  siamtrack verify target.npz frame9.png --query-box 30,22,60,47  a target that `siamtrack track --save-target` wrote
 """
 
 

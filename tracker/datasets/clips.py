@@ -36,7 +36,7 @@ def read_folder(
     """Clips with a box file each: `a.mp4` + `a.txt`, a folder `b/` of pictures + `b.txt`, or `c/*.jpg` + `c/boxes.txt`.
 
     Box files: one line x,y,w,h for each frame, 0,0,0,0 or nan where the target is absent; or rows that name their
-    frames, as tools/track.py writes them (.csv, .jsonl, MOT; several ids are several targets). See docs/boxes.md.
+    frames, as `siamtrack track` writes them (.csv, .jsonl, MOT; several ids are several targets). See docs/boxes.md.
 
     Args:
         root: The folder, or one clip.
@@ -120,7 +120,7 @@ def read_clip(
 def _check_rows(clip: Path, boxes: Path, rows: int) -> None:
     option = (
         "Label every frame (0,0,0,0 where the target is absent), name the frames in a csv with the columns "
-        "frame,x,y,w,h, or tell the frame of the first line: finetune.py --first-row-frame 0."
+        "frame,x,y,w,h, or tell the frame of the first line: `siamtrack finetune --first-row-frame 0`."
     )
     try:
         total = len(frames_of(clip, Path())) if clip.is_dir() else count_frames(clip, rows)

@@ -128,7 +128,7 @@ def as_toolkit_tracker(spec: TrackerSpec | str | Path = "siamtrack-s", **options
     """A `got10k.trackers.Tracker` of ours, for `ExperimentX(...).run(tracker)`; takes the package's RGB PIL images.
 
     Args:
-        spec: A model's name or file, such as "siamtrack-s"; what `tools/evaluate.py --tracker` takes, such as "still"
+        spec: A model's name or file, such as "siamtrack-s"; what `siamtrack evaluate --tracker` takes, such as "still"
             or "opencv:mil"; or a `TrackerSpec`.
         options: For a model: device and engine, both "auto" where they aren't given.
 

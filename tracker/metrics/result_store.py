@@ -151,7 +151,7 @@ def load_evaluation(folder: str | Path, *, records: bool = True) -> Evaluation:
     """
     path = Path(folder)
     path = path / "evaluation.json" if path.is_dir() else path
-    hint = f"Run tools/evaluate.py --output {path.parent} first."
+    hint = f"Run `siamtrack evaluate --output {path.parent}` first."
     with reading(lambda why: SourceError(f"Can't read an evaluation from {path}: {why}. {hint}")):
         table = json.loads(path.read_text(encoding="utf-8"))
         if table["format"] != FORMAT:

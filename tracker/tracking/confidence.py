@@ -2,7 +2,7 @@
 probability.
 
 The score is calibrated: of the boxes with a score near 0.8, about 80 % lie on the target (overlap of at least `OVERLAP`
-with the truth). Weights are fitted by `tools/calibrate.py` on clips with disturbances and stored with the model.
+with the truth). Weights are fitted by `siamtrack calibrate` on clips with disturbances and stored with the model.
 """
 
 from __future__ import annotations

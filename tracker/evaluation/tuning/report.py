@@ -57,8 +57,8 @@ def config_yaml(tuning: Tuning, provenance: Mapping[str, str]) -> str:
         "hold-out": ", ".join(sorted(split.holdout)) or "none",
     }
     lines = [
-        "Tracking constants found by tools/tune.py. Use them with --config THIS_FILE; what isn't listed stays as the "
-        "model has it.",
+        "Tracking constants found by `siamtrack tune`. Use them with --config THIS_FILE; what isn't listed "
+        "stays as the model has it.",
         "",
     ]
     for key, value in facts.items():

@@ -51,20 +51,20 @@ def build_pair_source(config: Config, seed: int, device: torch.device | None = N
         if pairs.resident == "on" or pairs.moves.any:
             raise ConfigError(
                 "train.data.resident and train.data.moves need prepared samples, but train.data.use_cache is false; "
-                "set it to true and run tools/prepare.py first."
+                "set it to true and run `siamtrack prepare` first."
             )
         return LivePairs(pairs, config, batch_size, seed)
     index = Path(pairs.cache.path) / INDEX
     if not index.is_file():
         raise DataError(
-            f"There is no prepared cache in {pairs.cache.path}; run tools/prepare.py with this configuration first."
+            f"There is no prepared cache in {pairs.cache.path}; run `siamtrack prepare` with this configuration first."
         )
     made = read_index(index).get("fingerprint")
     mark = fingerprint(pairs.cache, pairs.material, config.model)
     if made != mark:
         raise DataError(
             f"The cache {pairs.cache.path} was made from another recipe ({made}, this one is {mark}); "
-            "run tools/prepare.py again with another path."
+            "run `siamtrack prepare` again with another path."
         )
     from torch import device as torch_device
 

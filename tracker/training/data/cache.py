@@ -59,7 +59,7 @@ class CacheConfig(Checked, section="train.data.cache"):
     weights: str = setting(
         "",
         help="""Model whose backbone gives the features of a stage above 0: a shipped model or a checkpoint; "": the
-        ImageNet weights. Training must then start from the same (tools/train.py --init).""",
+        ImageNet weights. Training must then start from the same (`siamtrack train --init`).""",
     )
     teacher: str = setting(
         "", help='Model whose embedding of each search is kept for the loss "distillation"; "": none.'

@@ -135,7 +135,7 @@ def read_shards(config: PairConfig) -> list[Shard]:
     wanted = -(-config.cache.groups // config.cache.shard)
     shards = [Shard(p) for p in (shard_path(folder, n) for n in range(wanted)) if p.is_file()]
     if not shards:
-        raise DataError(f"The cache {folder} holds no shards; run tools/prepare.py with this configuration first.")
+        raise DataError(f"The cache {folder} holds no shards; run `siamtrack prepare` with this configuration first.")
     if len(shards) < wanted:
         logger.warning("the cache %s holds %d of %d shards: training on these", folder, len(shards), wanted)
     return shards

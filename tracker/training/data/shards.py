@@ -80,7 +80,7 @@ class Shard:
     def __init__(self, path: Path) -> None:
         self.path = path
         with reading(
-            lambda why: DataError(f"The shard {path} is damaged ({why}); remove it and run tools/prepare.py again.")
+            lambda why: DataError(f"The shard {path} is damaged ({why}); remove it and run `siamtrack prepare` again.")
         ):
             with np.load(path, allow_pickle=False) as data:
                 self.targets, self.boxes, self.tracks = data["targets"], data["boxes"], data["tracks"]
@@ -133,7 +133,7 @@ class Shard:
             picture = decode_pictures(array, self._ends[name], sample, [view])[0]
         except DataError as error:
             raise DataError(
-                f"The shard {self.path} is damaged ({error}); remove it and run tools/prepare.py again."
+                f"The shard {self.path} is damaged ({error}); remove it and run `siamtrack prepare` again."
             ) from None
         return np.ascontiguousarray(picture.transpose(2, 0, 1))
 
