@@ -15,8 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from typing import Any
 
-import numpy as np
-
 from tracker.errors import SiamTrackError
 from tracker.media.draw import draw_tracks
 from tracker.model.checkpoint import load_model
@@ -30,6 +28,7 @@ from tracker.serve.reporter import STATUS_SECONDS, Reporter
 from tracker.serve.scheduler import Scheduler, give_turn
 from tracker.serve.stream import LIVE_BUDGET_MS, Stream
 from tracker.serve.targets import StreamTargets
+from tracker.serve.warm_up import warm_up
 from tracker.settings import changed
 from tracker.tracking.observer import Observer
 from tracker.tracking.tracker import SiamTracker, fingerprint
@@ -40,12 +39,8 @@ logger = logging.getLogger(__name__)
 
 CPU_CALL = 1
 """Windows in one network call on a CPU, where a batch saves nothing, and makes the first stream wait for the last."""
-WARM_TARGETS = 4
-"""Targets of the noise that is tracked before the first stream comes."""
 MOST_FAULTS = 5
 """Frames on which tracking may fail before a stream is left out."""
-WARM_FRAMES = 6
-"""Frames until a target at rest is looked for in the small window too."""
 PICTURE_SIDE = 960
 """Pixels of the longest side of a picture that somebody asked for."""
 
@@ -101,16 +96,8 @@ class Worker:
         )  # fmt: skip
 
     def warm_up(self) -> None:
-        """Tracks noise for some frames and takes a saved target up, so that no stream waits for graphs to be built."""
-        image = np.random.default_rng(0).integers(0, 256, (360, 640, 3), dtype=np.uint8)
-        targets = StreamTargets(self._live, self._fingerprint)
-        names = [str(k) for k in range(WARM_TARGETS)]
-        for k, name in enumerate(names):
-            targets.start(name, image, [40.0 + 120 * k, 150.0, 48.0, 48.0])
-        for number in range(WARM_FRAMES):
-            jobs = [(targets.predict(image), image)]
-            targets.follow(image, observe_many(self._tracker.observer, jobs, self._call)[0], number, None)
-        StreamTargets(self._live, self._fingerprint).restore(names[0], *targets.save(names[0]))
+        """Makes the calls of the network that tracking may make (`serve.warm_up`), so that no stream waits for them."""
+        warm_up(self._tracker.observer, self._targets(True), self._targets(True), self._call)
 
     def start(self) -> None:
         """Begin to work."""

@@ -1,0 +1,52 @@
+"""What a worker does before its first stream: every call of the network that tracking may make, so that no frame waits
+for a graph to be built, and memory that the calls take is taken at the start."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tracker.serve.batching import observe_many
+from tracker.serve.targets import StreamTargets
+from tracker.tracking.observer import Observer
+from tracker.types import Image
+
+TARGETS = 4
+"""Targets of the noise that is tracked."""
+FRAMES = 6
+"""Frames until a target at rest is looked for in the small window too."""
+
+
+def warm_up(observer: Observer, targets: StreamTargets, restored: StreamTargets, call: int) -> None:
+    """Tracks noise for some frames, takes a saved target up, and makes the largest calls.
+
+    Args:
+        observer: What sees the targets.
+        targets, restored: None yet; they are thrown away after it.
+        call: Windows at most in one network call.
+    """
+    image = np.random.default_rng(0).integers(0, 256, (360, 640, 3), dtype=np.uint8)
+    names = [str(k) for k in range(TARGETS)]
+    for k, name in enumerate(names):
+        targets.start(name, image, [40.0 + 120 * k, 150.0, 48.0, 48.0])
+    for number in range(FRAMES):
+        targets.follow(image, observe_many(observer, [(targets.predict(image), image)], call)[0], number, None)
+    restored.restore(names[0], *targets.save(names[0]))
+    largest_calls(observer, image)
+
+
+def largest_calls(observer: Observer, image: Image) -> None:
+    """The calls that only a LOST target makes, as large as they get: with all its views, and in several windows.
+
+    ONNX Runtime takes memory when a call is larger than all before, and keeps it: without this a worker would grow by
+    16 MB at a time, hours after its start, when a target with one view more than any before is lost.
+    """
+    config, engine = observer.config, observer.engine
+    view = observer.first_view(image, [40.0, 150.0, 48.0, 48.0])[0]
+    bank = observer.bank([view] * (1 + config.template_memory.size))
+    small = [config.small_search.size] if observer.steady else []
+    if config.states.enabled and observer.model.has_boxes:
+        for side in (observer.sizes[1], *small):
+            engine.match(bank.templates, [np.zeros((side, side, 3), np.uint8)])
+    if config.redetection.enabled:
+        window = np.zeros((observer.window, observer.window, 3), np.uint8)
+        engine.match(bank.first, [window] * max(config.redetection.tiles, 1))
