@@ -74,7 +74,8 @@ class TrackingConfig(Checked, section="tracking"):
         scales: Classic head only: number of search scales.
         scale_step: Classic head only: factor between two search scales.
         scale_penalty: Classic: factor on the response of a changed scale. Boxes: k in exp(-k (change - 1)).
-        size_lr: Share of the new size in the reported one (SiamFC's scale damping).
+        size_lr: Share of the new size in the one that the search window follows (SiamFC's scale damping).
+        box_size_lr: Boxes head only: share of the new size in the reported one, times the root of the score.
         upsampling: Classic: bicubic up-sampling factor of the response; 1 uses a sub-pixel quadratic peak instead.
         min_size: Smallest side of a box.
         max_growth: The box's sqrt(w h) stays within [1/max_growth, max_growth] of that of the first one.
@@ -97,6 +98,7 @@ class TrackingConfig(Checked, section="tracking"):
     scale_step: float = setting(1.0375, 1, 2)
     scale_penalty: float = setting(0.04, 0, 10)
     size_lr: float = setting(0.4, 0, 1)
+    box_size_lr: float = setting(0.7, 0, 1)
     upsampling: int = setting(16, 1, 32)
     min_size: float = setting(4.0, 0.5, 512, "pixels")
     max_growth: float = setting(12.0, 1, 1000)

@@ -276,6 +276,32 @@ def test_growth_is_bounded() -> None:
     assert np.sqrt(track.box[2] * track.box[3]) <= 56 + 1e-6
 
 
+def test_the_box_follows_a_size_at_a_rate_of_its_own() -> None:
+    """The search window, places and scores are those of `size_lr`, whatever the box does."""
+
+    class Larger(Wild):
+        def match(self, templates, crops):  # type: ignore[no-untyped-def]
+            response = super().match(templates, crops)
+            response.boxes[:] = np.array([34, 44, 94, 84], np.float32)[None, :, None, None]
+            response.score[:] = 9
+            return response
+
+    told = {}
+    for rate in (0.0, 0.4, 1.0):
+        tracker = pixel_tracker({"states.enabled": False, "size_lr": 0.4, "box_size_lr": rate, "online.weight": 0.0})
+        tracker.engine = tracker.observer.engine = Larger(0.0)  # type: ignore[assignment]
+        tracker.init(GROUND, (60, 50, 28, 28))
+        told[rate] = [tracker.update(GROUND) for _ in range(12)]
+    for slow, quick, still in zip(told[0.4], told[1.0], told[0.0], strict=True):
+        assert slow.score == quick.score == still.score
+        centres = [t.box[:2] + t.box[2:] / 2 for t in (slow, quick, still)]
+        assert np.allclose(centres, centres[0], atol=1e-9), "the same place"
+        assert np.allclose(still.box[2:], 28), "0 keeps the first size"
+    widths = {rate: [t.box[2] for t in tracks] for rate, tracks in told.items()}
+    assert 28 < widths[0.4][0] < widths[1.0][0], "a higher rate follows sooner"
+    assert widths[0.4][-1] / widths[1.0][-1] > widths[0.4][0] / widths[1.0][0], "and the other comes after it"
+
+
 def test_errors_are_sentences() -> None:
     tracker = pixel_tracker()
     with pytest.raises(SiamTrackError, match="before init"):

@@ -36,7 +36,9 @@ class Target:
     """One target.
 
     Attributes:
-        centre, size: (2,) x, y and w, h in frame pixels: where it is, or, once LOST, where it was TRACKING last.
+        centre, size: (2,) x, y and w, h in frame pixels: where it is, or, once LOST, where it was TRACKING last. The
+            search window goes by this size, which is damped.
+        box_size: (2,) w, h of `box`, which follow faster; `size` while LOST.
         first_size: (2,) size in the first frame.
         fill: Colour of what lies outside the frame.
         bank: Its views.
@@ -64,6 +66,7 @@ class Target:
     fill: Colour
     bank: TemplateBank
     belief: Belief = field(default_factory=Belief)
+    box_size: Vector = field(default_factory=lambda: np.ones(2))
     sure_centre: Vector = field(default_factory=lambda: np.zeros(2))
     sure_size: Vector = field(default_factory=lambda: np.ones(2))
     velocity: Vector = field(default_factory=lambda: np.zeros(2))
@@ -83,6 +86,7 @@ class Target:
     skip: Skip = field(default_factory=Skip)
 
     def __post_init__(self) -> None:
+        self.box_size = self.size
         self.remember()
 
     @property
@@ -91,7 +95,8 @@ class Target:
 
     @property
     def box(self) -> Box:
-        (x, y), (w, h) = self.centre.tolist(), self.size.tolist()
+        """What is reported: x, y, w, h in frame pixels."""
+        (x, y), (w, h) = self.centre.tolist(), self.box_size.tolist()
         return np.array([x - w / 2, y - h / 2, w, h])
 
     @property
@@ -172,18 +177,14 @@ class Target:
             self.centre, self.size = self.sure_centre, self.sure_size
         else:
             self.redetection.strays(seen, self.centre, self.size)
+        self.box_size = self.size
 
     def lock(
         self, centre: Vector, size: Vector, belief: Belief, config: TrackingConfig, frame: tuple[int, int]
     ) -> None:
         """Sets the target found again, at this position."""
-        self.belief, self.redetection, self.velocity, self.found_at, self.recent_motion = (
-            belief,
-            None,
-            np.zeros(2),
-            self.age,
-            1.0,
-        )
+        self.belief, self.redetection, self.velocity = belief, None, np.zeros(2)
+        self.found_at, self.recent_motion = self.age, 1.0
         self._set(centre, size, config, frame)
         self.remember()
 
@@ -211,16 +212,24 @@ class Target:
         if self.belief.state is TrackState.UNCERTAIN and config.states.uncertain_motion > 0:
             self.recent_motion = 1.0
             longest = config.states.uncertain_motion * _side(self.size)
-            self._set(self.centre + step * min(1.0, longest / max(math.hypot(dx, dy), 1e-9)), self.size, config, frame)
+            share = min(1.0, longest / max(math.hypot(dx, dy), 1e-9))
+            self._set(self.centre + step * share, self.size, config, frame, self.box_size)
             return
         if found.width is None or found.height is None:
             wanted, rate = self.size * found.scale, config.size_lr
         else:
             wanted = np.array([found.width, found.height]) / crop.scale
             # The size follows as far after frames without a look as it would have with one in each.
-            rate = 1 - (1 - config.size_lr * found.weight) ** (1 + self.skip.row)
-        size = (1 - rate) * self.size + rate * wanted
-        self._move(self.centre + step, size if all(map(math.isfinite, size.tolist())) else self.size, config, frame)
+            looks = 1 + self.skip.row
+            rate = 1 - (1 - config.size_lr * found.weight) ** looks
+        size = box_size = (1 - rate) * self.size + rate * wanted
+        if not all(map(math.isfinite, size.tolist())):
+            size = box_size = self.size
+        elif found.width is not None and not self.lost:
+            # A damped size steadies the search window, and comes late where the target grows: the box has its own.
+            rate = 1 - (1 - min(config.box_size_lr * math.sqrt(max(found.weight, 0.0)), 1.0)) ** looks
+            box_size = (1 - rate) * self.box_size + rate * wanted
+        self._move(self.centre + step, size, config, frame, box_size)
 
     def carry(self, centre: Vector, size: Vector, config: TrackingConfig, frame: tuple[int, int]) -> None:
         """Moves to where points carry it, in a frame that the network does not look at; what it was seen as stays."""
@@ -228,12 +237,14 @@ class Target:
         if config.motion.enabled:
             self.predict(None, frame)
         self.watched = False
-        self._move(centre, size, config, frame)
+        self._move(centre, size, config, frame, self.box_size * (size / self.size))
 
-    def _move(self, centre: Vector, size: Vector, config: TrackingConfig, frame: tuple[int, int]) -> None:
+    def _move(
+        self, centre: Vector, size: Vector, config: TrackingConfig, frame: tuple[int, int], box_size: Vector
+    ) -> None:
         """Sets the box, and takes the step into velocity and motion."""
         before = self.centre
-        self._set(centre, size, config, frame)
+        self._set(centre, size, config, frame, box_size)
         moved, side = self.centre - before, _side(self.size)
         self.motion.observe(before, self.centre, side)
         self.velocity = 0.7 * self.velocity + 0.3 * moved
@@ -243,26 +254,32 @@ class Target:
 
     def fit(self, config: TrackingConfig, frame: tuple[int, int]) -> None:
         """Clips the box to the frame, whose size may have changed."""
-        self._set(self.centre, self.size, config, frame)
+        self._set(self.centre, self.size, config, frame, self.box_size)
 
     def drift(self, config: TrackingConfig, frame: tuple[int, int]) -> None:
         """Moves an occluded target on with its velocity."""
-        self._set(self.centre + self.velocity, self.size, config, frame)
+        self._set(self.centre + self.velocity, self.size, config, frame, self.box_size)
 
-    def _set(self, centre: Vector, size: Vector, config: TrackingConfig, frame: tuple[int, int]) -> None:
+    def _set(
+        self, centre: Vector, size: Vector, config: TrackingConfig, frame: tuple[int, int], box: Vector | None = None
+    ) -> None:
         """Keeps the box finite, in the frame, and within `max_growth` of its first size (then of the frame, then of
         `min_size`)."""
+        self.size = self._bounded(size, config, frame)
+        self.box_size = self.size if box is None else self._bounded(box, config, frame)
+        self.centre = np.array(
+            [min(max(v, 0.0), n) for v, n in zip(centre.tolist(), frame, strict=True)], dtype=np.float64
+        )
+
+    def _bounded(self, size: Vector, config: TrackingConfig, frame: tuple[int, int]) -> Vector:
         # Plain numbers: a call of numpy for two takes ten times as long.
         side, first = _side(size), _side(self.first_size)
         factor = min(max(side, first / config.max_growth), first * config.max_growth) / side
-        self.size = np.array(
+        return np.array(
             [
                 min(max(v * factor, config.min_size), max(n, config.min_size))
                 for v, n in zip(size.tolist(), frame, strict=True)
             ]
-        )
-        self.centre = np.array(
-            [min(max(v, 0.0), n) for v, n in zip(centre.tolist(), frame, strict=True)], dtype=np.float64
         )
 
 
