@@ -162,6 +162,17 @@ def test_a_printed_result_that_is_cut_off_is_no_success(tmp_path: Path) -> None:
     assert done.stdout.strip() == "141" and "went away" in done.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("words", ["", "--help", "--version", "track --help", "track --version", "settings"])
+def test_a_text_that_a_full_disk_does_not_take_is_no_success(words: str) -> None:
+    line = f"'{sys.executable}' -m tracker.cli {words} >/dev/full"
+    done = subprocess.run(
+        ["bash", "-c", line], cwd=ROOT, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2 and "No space left on device." in done.stderr
+    assert "Traceback" not in done.stderr and done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
 def test_a_signal_while_a_package_is_imported_ends_the_job(place: Path, tmp_path: Path, name: str, code: int) -> None:
     (tmp_path / "sitecustomize.py").write_text(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -51,6 +53,17 @@ def test_commands_guess_too(command: str, tmp_path: Path) -> None:
         line, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 2 and "Did you mean" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_texts_name_commands_that_a_wheel_has() -> None:
+    of_a_clone = re.compile(r"\b[a-z]+\.py --|tools/\w+\.py|configs/[a-z-]+\.yaml")
+    wrong = []
+    for path in (ROOT / "tracker").rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        docstrings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        texts = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and node not in docstrings]
+        wrong += [f"{path}:{node.lineno}" for node in texts if of_a_clone.search(str(node.value))]
+    assert not wrong, wrong
 
 
 @pytest.mark.slow

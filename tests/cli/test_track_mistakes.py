@@ -126,3 +126,10 @@ def test_failing_in_the_middle_keeps_what_was_written(
 
 def test_boxes_may_begin_outside(place: Path, here: Path) -> None:
     assert tracked(place, "--box", "-5,-4,30,30", "--save-boxes", "out.csv", "--max-frames", 2) == 0
+
+
+def test_a_file_whose_name_begins_with_a_dash(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("-clip.mp4").touch()
+    with pytest.raises(SystemExit):
+        track.main(["-clip.mp4", "--box", "1,2,3,4"])
+    assert "write ./-clip.mp4" in capsys.readouterr().err

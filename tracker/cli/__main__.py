@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from tracker._version import __version__
-from tracker.cli.common import BAD_REQUEST, DONE, did_you_mean, entry
+from tracker.cli.common import BAD_REQUEST, DONE, did_you_mean, entry, run
 
 COMMANDS = {
     "track": "follow a target through a video, a folder of images or a stream",
@@ -45,17 +45,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Find the command and hand its arguments over."""
     args = list(sys.argv[1:] if argv is None else argv)
     if args[:1] == ["--version"]:
-        print(f"siamtrack {__version__}")
-        return DONE
+        return _say(f"siamtrack {__version__}")
     if not args or args[0] in ("-h", "--help", "help"):
         width = max(map(len, COMMANDS))
         lines = [f"  {name:<{width}}  {text}" for name, text in available().items()]
-        print(
-            "\n".join(
-                ["usage: siamtrack COMMAND ...", "", *lines, "", "`siamtrack COMMAND --help` explains a command."]
-            )
-        )
-        return DONE if args else BAD_REQUEST
+        text = ["usage: siamtrack COMMAND ...", "", *lines, "", "`siamtrack COMMAND --help` explains a command."]
+        code = _say("\n".join(text))
+        return code if args else code or BAD_REQUEST
     name, *rest = args
     if name not in available():
         hint = did_you_mean(name, list(available())) or f"; it is one of {', '.join(available())}."
@@ -63,6 +59,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return BAD_REQUEST
     sys.argv[0] = f"siamtrack {name}"
     return entry(name, rest)
+
+
+def _say(text: str) -> int:
+    """Prints a text; a full disk or a reader that went away is a sentence here too."""
+
+    def say(argv: Sequence[str] | None) -> int:
+        print(text)
+        return DONE
+
+    return run(say)
 
 
 if __name__ == "__main__":

@@ -90,8 +90,13 @@ class Parser(argparse.ArgumentParser):
             options = [text for text in unknown if text.startswith("-")]
             word = (options or unknown)[0].split("=")[0]
             hint = did_you_mean(word, self._option_string_actions) if options else ""
+            if os.path.exists(word):
+                hint = f"; to name the file of that name, write ./{word}"
             self.error(f"there is no option {word!r} here{hint}" if options else f"one argument too many: {word!r}")
         return parsed
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        (file or sys.stderr).write(message)  # argparse's own drops a text that can't be written
 
     def error(self, message: str) -> NoReturn:
         sentence = message if message.endswith((".", "?")) else f"{message}."
@@ -141,7 +146,11 @@ def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     previous = {number: _on_signal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        code = main(argv)
+        try:
+            code = main(argv)
+        except SystemExit:  # after --help: what can't be written must not pass for success
+            sys.stdout.flush()
+            raise
         sys.stdout.flush()
         return code
     except SiamTrackError as error:

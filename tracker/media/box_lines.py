@@ -28,7 +28,7 @@ NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|[-+]?nan", re.IGNORECAS
 DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+", re.ASCII)
 
 
-OPTION = "say what the lines are with --init-format (track.py) or --boxes-format (finetune.py): boxes, polygon or mot"
+OPTION = "say what the lines are with --init-format (track) or --boxes-format (finetune): boxes, polygon or mot"
 
 
 class Row(NamedTuple):
