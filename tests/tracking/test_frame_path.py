@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -45,7 +45,6 @@ def seen_by(one: Any, image: NDArray[np.uint8]) -> tuple[list[str], set[str]]:
 
 
 def test_a_frame_crosses_six_files_and_no_more_when_lost() -> None:
-    import_module("torch")  # by the stand-in's engine; its import would be traced otherwise
     one, alone = pixel_tracker(), put(ground(), thing(), 250, 180)
     both = put(alone, thing(), 60, 50)
     one.init(both, (60, 50, 28, 28))
@@ -60,3 +59,28 @@ def test_a_frame_crosses_six_files_and_no_more_when_lost() -> None:
         if judged == JUDGES:
             break
     assert judged == JUDGES and one.target is not None and one.target.lost
+
+
+WITHOUT_TORCH = """
+import sys
+import numpy as np
+sys.modules["torch"] = None
+from tests.tracking.standin import ground, pixel_tracker, put, thing
+from tracker.tracking.multi import MultiTracker
+one, several = pixel_tracker(), MultiTracker(pixel_tracker())
+alone = put(ground(), thing(), 250, 180)
+both = put(alone, thing(), 60, 50)
+one.init(both, (60, 50, 28, 28))
+several.init(both, [(60, 50, 28, 28), (250, 180, 28, 28)])
+for image in [both] * 4 + [alone] * 12:
+    one.update(image)
+for step in range(0, 200, 10):  # they meet
+    several.update(put(put(ground(), thing(), 60 + step, 90), thing(), 250 - step, 90))
+assert one.target.lost
+"""
+
+
+def test_numbers_of_the_host_need_no_torch() -> None:
+    """Its import takes a second of a frame, and 130 MB of each process that tracks."""
+    done = subprocess.run([sys.executable, "-c", WITHOUT_TORCH], cwd=PACKAGE.parent, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -45,12 +45,15 @@ def outside(shape: tuple[int, ...], box: ArrayLike, stride: int, crop: int) -> N
     """
     first, last = np.asarray(box, dtype=np.float64).reshape(2, 2)
     middle, reach = (first + last) / 2, 0.75 * (last - first) + stride
-    rows, columns = (_near(middle[k], reach[k], n, stride, crop) for k, n in zip((1, 0), shape, strict=True))
+    rows, columns = (
+        _near(middle[k : k + 1], reach[k : k + 1], n, stride, crop) for k, n in zip((1, 0), shape, strict=True)
+    )
     return ~(rows[:, None] & columns)
 
 
 def _near(middle: Array, reach: Array, count: int, stride: int, crop: int) -> Array:
-    """(B, count) the rows or columns that are less than `reach` off the `middle` (B, 1), crop pixels."""
+    """(B, count) the rows or columns that are less than `reach` off the `middle` (B, 1), crop pixels; (count,) of
+    (1,)."""
     return abs(constant(_places, count, stride, crop, other=middle) - middle) < reach
 
 
