@@ -37,16 +37,19 @@ def warm_up(observer: Observer, targets: StreamTargets, restored: StreamTargets,
 def largest_calls(observer: Observer, image: Image) -> None:
     """The calls that only a LOST target makes, as large as they get: with all its views, and in several windows.
 
-    ONNX Runtime takes memory when a call is larger than all before, and keeps it: without this a worker would grow by
-    16 MB at a time, hours after its start, when a target with one view more than any before is lost.
+    ONNX Runtime takes memory when a call is larger than all before, or of a new shape for the second time (it then has
+    a plan for that shape), and keeps it: without this a worker would grow by 16 MB at a time, hours after its start,
+    when a target with one view more than any before is lost.
     """
     config, engine = observer.config, observer.engine
     view = observer.first_view(image, [40.0, 150.0, 48.0, 48.0])[0]
-    bank = observer.bank([view] * (1 + config.template_memory.size))
-    small = [config.small_search.size] if observer.steady else []
+    calls: list[tuple[int, int, int]] = []
     if config.states.enabled and observer.model.has_boxes:
-        for side in (observer.sizes[1], *small):
-            engine.match(bank.templates, [np.zeros((side, side, 3), np.uint8)])
+        sides = [observer.sizes[1], *([config.small_search.size] if observer.steady else [])]
+        calls += [(views, 1, side) for side in sides for views in range(config.template_memory.size + 1, 0, -1)]
     if config.redetection.enabled:
-        window = np.zeros((observer.window, observer.window, 3), np.uint8)
-        engine.match(bank.first, [window] * max(config.redetection.tiles, 1))
+        calls += [(1, windows, observer.window) for windows in range(max(config.redetection.tiles, 1), 0, -1)]
+    for views, windows, side in calls:
+        templates = observer.bank([view] * views).templates
+        for _ in range(2):
+            engine.match(templates, [np.zeros((side, side, 3), np.uint8)] * windows)
