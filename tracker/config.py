@@ -16,6 +16,7 @@ from tracker.settings import Checked, setting
 from tracker.tracking_sections import (
     CalibrationConfig,
     DistractorsConfig,
+    KnownConfig,
     MotionConfig,
     OnlineConfig,
     RedetectionConfig,
@@ -84,6 +85,7 @@ class TrackingConfig(Checked, section="tracking"):
         calibration: The weights that `siamtrack calibrate` fits: of the score, and of the check of what a search found.
         states: When a target is TRACKING, UNCERTAIN or LOST (`tracker.tracking.state_machine`).
         redetection: How a LOST target is searched for and accepted again (`tracker.tracking.redetection`).
+        known: When a place is taken for a known target (`tracker.tracking.known_search`).
         distractors: Earlier frames that a found place is compared with (`tracker.tracking.distractors`).
         template_memory: Later views of the target, kept beside the first (`tracker.tracking.template_memory`).
         online: The online filter, fitted to the target in the video (`tracker.tracking.online_filter`).
@@ -107,6 +109,7 @@ class TrackingConfig(Checked, section="tracking"):
     calibration: CalibrationConfig = setting(factory=CalibrationConfig)
     states: StatesConfig = setting(factory=StatesConfig)
     redetection: RedetectionConfig = setting(factory=RedetectionConfig)
+    known: KnownConfig = setting(factory=KnownConfig)
     distractors: DistractorsConfig = setting(factory=DistractorsConfig)
     template_memory: TemplateMemoryConfig = setting(factory=TemplateMemoryConfig)
     online: OnlineConfig = setting(factory=OnlineConfig)

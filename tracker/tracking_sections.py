@@ -183,6 +183,21 @@ class RedetectionConfig(Checked, section="tracking.redetection"):
 
 
 @dataclass(frozen=True)
+class KnownConfig(Checked, section="tracking.known"):
+    """When a place is taken for a known target that was not seen in this video yet (`tracker.tracking.known_search`).
+
+    Attributes:
+        likeness: Least mean likeness of its descriptors to the target's over the frames in which it is followed.
+        frames: Fewest frames in which a place is followed, without being reported, before it is accepted.
+        most_frames: A place that was not accepted in so many is given up.
+    """
+
+    likeness: float = setting(0.65, -1, 1)
+    frames: int = setting(4, 1, 1000, "frames")
+    most_frames: int = setting(7, 1, 1000, "frames")
+
+
+@dataclass(frozen=True)
 class DistractorsConfig(Checked, section="tracking.distractors"):
     """Earlier frames that a found place is compared with (`tracker.tracking.distractors`)."""
 

@@ -63,20 +63,31 @@ def pyramid(
     Returns:
         (B, D).
     """
-    z, share = _cells(host, uncompared_channels)
-    parts = []
-    for count in LEVELS:
-        rows, columns = (np.linspace(0, n, count + 1).round().astype(int) for n in z.shape[2:])
-        sums = [
-            (z[:, :, top:bottom, left:right] * share[:, None, top:bottom, left:right]).sum((2, 3))
-            for top, bottom in pairwise(rows)
-            for left, right in pairwise(columns)
-        ]
-        parts.append(_unit(np.concatenate(sums, 1)))
+    parts = [parts_of(host, uncompared_channels, count) for count in LEVELS]
     parts.append(flattened(host, uncompared_channels))
     if projection is not None:
-        parts.append(_unit(projection(mean_cell(host, uncompared_channels))))
+        parts.append(unit(projection(mean_cell(host, uncompared_channels))))
     return np.asarray(np.concatenate(parts, 1) / np.sqrt(len(parts)), np.float32)
+
+
+def parts_of(host: NDArray[np.float32], uncompared_channels: int, count: int) -> NDArray[np.float32]:
+    """Embedded templates by parts: unit vectors of the cells of each part added up, beside each other.
+
+    Args:
+        host, uncompared_channels: As of `flattened`.
+        count: Parts along each side.
+
+    Returns:
+        (B, count * count * C).
+    """
+    z, share = _cells(host, uncompared_channels)
+    rows, columns = (np.linspace(0, n, count + 1).round().astype(int) for n in z.shape[2:])
+    sums = [
+        (z[:, :, top:bottom, left:right] * share[:, None, top:bottom, left:right]).sum((2, 3))
+        for top, bottom in pairwise(rows)
+        for left, right in pairwise(columns)
+    ]
+    return unit(np.concatenate(sums, 1))
 
 
 def mean_cell(host: NDArray[np.float32], uncompared_channels: int) -> NDArray[np.float32]:
@@ -100,7 +111,8 @@ def _cells(host: NDArray[np.float32], uncompared_channels: int) -> tuple[NDArray
     return z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-6), share
 
 
-def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(B, D) vectors at length 1."""
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
 
 
@@ -117,4 +129,4 @@ def flattened(host: NDArray[np.float32], uncompared_channels: int) -> NDArray[np
         (B, D).
     """
     z, share = _cells(host, uncompared_channels)
-    return np.asarray(_unit((z * np.sqrt(share)[:, None]).reshape(len(z), -1)), np.float32)
+    return np.asarray(unit((z * np.sqrt(share)[:, None]).reshape(len(z), -1)), np.float32)

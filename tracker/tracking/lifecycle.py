@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike
 
 from tracker.crops import mean_colour
 from tracker.tracking.identity import in_question, is_distractor
+from tracker.tracking.known_search import find_known
+from tracker.tracking.looks import Individual
 from tracker.tracking.motion import CameraMotion
 from tracker.tracking.observation import Observation, clean
 from tracker.tracking.observer import Observer, Scene
@@ -56,9 +58,13 @@ class Lifecycle:
         bank = known.bank(self.observer.engine, fingerprint, self.observer.sizes[0], self.observer.uncompared_channels)
         # Its size as a share of the frame is the best guess in a video of another resolution.
         size = np.clip(known.size * extent[1] / max(known.frame[1], 1), self.config.min_size, extent)
-        return Target(
+        target = Target(
             extent / 2, size, size.copy(), mean_colour(frame), bank, missing(), redetection=Redetection(unseen=True)
         )
+        projection = self.observer.projection if known.descriptors is not None else None
+        if projection is not None and known.described_by(fingerprint, projection.mark):
+            target.individual = Individual(np.asarray(known.descriptors))
+        return target
 
     def predict(self, targets: Sequence[Target], frame: Image, camera: CameraMotion) -> None:
         """Expects each target where the camera's motion and its own take it (`tracker.tracking.motion`).
@@ -106,6 +112,8 @@ class Lifecycle:
         """
         extent = (frame.shape[1], frame.shape[0])
         target.age += 1
+        if target.lost and target.individual is not None and target.redetection and target.redetection.unseen:
+            return find_known(self.observer, target, observation, frame, search)
         if target.lost:
             return redetect_lost(Scene(self.observer, frame), target, observation, search)
         if self.active:
@@ -148,6 +156,9 @@ class Lifecycle:
 
     def learn(self, target: Target, observation: Observation, frame: Image) -> None:
         """Takes a frame in which the target was surely seen into its online filter, and now and then into its bank."""
+        looks = target.looks
+        if looks is not None and observation.score >= self.config.states.sure_score and looks.wants(target.age):
+            looks.add(self.observer.view(frame, target.centre, target.size, target.fill, target.age))
         if observation.maps is not None and observation.maps.embedding is not None:
             if target.filter is None:  # a known target, found in this video
                 self.fit_online_filter(target, frame)

@@ -8,6 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from tracker.crops import Crop
+from tracker.runtime.base import Response
 from tracker.tracking.confidence import FEATURES, verified
 from tracker.tracking.identity import is_distractor, pass_over
 from tracker.tracking.observation import Observation
@@ -217,6 +219,20 @@ def search(
     Returns:
         Centre and size of the best place in them, where it is worth a closer look.
     """
+    observer, config, extent = scene.observer, scene.observer.config, scene.extent
+    windows, response = search_windows(scene, target, redetection, near)
+    best = best_candidate(response.score, response.boxes, windows, target.sure_size, observer.stride, config, avoid)
+    if best is None or best.margin < config.redetection.margin:
+        return None
+    most = np.maximum(np.asarray(extent, dtype=np.float64), config.min_size)
+    return np.clip(best.centre, 0, extent), np.clip(best.size, config.min_size, most)
+
+
+def search_windows(
+    scene: Scene, target: Target, redetection: Redetection, near: Observation
+) -> tuple[list[tuple[Crop, float]], Response]:
+    """The windows of this frame and their size factors, and what the first view gives in them; arguments as of
+    `search`."""
     begun, observer, config, extent = time.perf_counter(), scene.observer, scene.observer.config, scene.extent
     side, full, window, room = observer.side(target.sure_size), observer.sizes[1], observer.window, None
     if config.redetection.work > 0:
@@ -226,8 +242,4 @@ def search(
     windows = redetection.next_windows(target.sure_centre, side, extent, (observer.sizes[0], window), config, room)
     response = scene.match(target, [crop for crop, _ in windows])
     redetection.took(time.perf_counter() - begun, len(windows))
-    best = best_candidate(response.score, response.boxes, windows, target.sure_size, observer.stride, config, avoid)
-    if best is None or best.margin < config.redetection.margin:
-        return None
-    most = np.maximum(np.asarray(extent, dtype=np.float64), config.min_size)
-    return np.clip(best.centre, 0, extent), np.clip(best.size, config.min_size, most)
+    return windows, response

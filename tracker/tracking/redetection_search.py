@@ -26,6 +26,8 @@ LONGEST_SWEEP = 128
 
 APART = 0.6
 """Distance from another, in sqrt(w h), below which a place is the other's."""
+CLEAR = 0.75
+"""Distance from the best place, in sqrt(w h) of it, from which on another is another thing."""
 FEW = 0.5
 """Overlap of two windows, in template windows, where work is limited: a target fits in, its surroundings in part."""
 
@@ -198,13 +200,42 @@ def best_candidate(
     """The best place in some windows and its lead over the next one.
 
     Args:
+        scores, boxes, windows, size, stride, config: As of `weigh_windows`.
+        avoid: Places (2,), frame pixels, nearer to which than `APART` of the size nothing is taken.
+    """
+    if not windows:
+        return None
+    value, centre, extent = weigh_windows(scores, boxes, windows, size, stride, config)
+    for place in avoid:
+        value = np.where(np.linalg.norm(centre - place, axis=1) < APART * float(np.sqrt(np.prod(size))), 0.0, value)
+    best = int(np.argmax(value))
+    reach = CLEAR * float(np.sqrt(np.prod(extent[best])))
+    others = value[np.linalg.norm(centre - centre[best], axis=1) > reach]
+    second = float(others.max()) if len(others) else 0.0
+    peak = log_odds(float(value[best]))
+    return Candidate(centre[best], extent[best], peak, peak - log_odds(second))
+
+
+def weigh_windows(
+    scores: NDArray[np.float32],
+    boxes: NDArray[np.float32] | None,
+    windows: Sequence[tuple[Crop, float]],
+    size: Vector,
+    stride: int,
+    config: TrackingConfig,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """What each cell of some windows says of a target there.
+
+    Args:
         scores: (T, H, W) logits.
         boxes: (T, 4, H, W) xyxy in window pixels, or None (classic head: the size stays).
-        windows: T windows and their size factors.
+        windows: T windows and their size factors, at least one.
         size: (2,) size of the target where it was seen last, frame pixels.
         stride: Window pixels for one cell.
         config: Size penalty.
-        avoid: Places (2,), frame pixels, nearer to which than `APART` of the size nothing is taken.
+
+    Returns:
+        (N,) score in [0, 1] after the penalty on the size, (N, 2) centre and (N, 2) size, frame pixels.
     """
     values, centres, extents = [], [], []
     for k, (crop, factor) in enumerate(windows):
@@ -224,17 +255,7 @@ def best_candidate(
         values.append(value.ravel())
         centres.append((middle / crop.scale + (crop.left, crop.top)).reshape(-1, 2))
         extents.append((extent / crop.scale).reshape(-1, 2))
-    if not values:
-        return None
-    value, centre, extent = np.concatenate(values), np.concatenate(centres), np.concatenate(extents)
-    for place in avoid:
-        value = np.where(np.linalg.norm(centre - place, axis=1) < APART * float(np.sqrt(np.prod(size))), 0.0, value)
-    best = int(np.argmax(value))
-    reach = 0.75 * float(np.sqrt(np.prod(extent[best])))
-    others = value[np.linalg.norm(centre - centre[best], axis=1) > reach]
-    second = float(others.max()) if len(others) else 0.0
-    peak = log_odds(float(value[best]))
-    return Candidate(centre[best], extent[best], peak, peak - log_odds(second))
+    return np.concatenate(values), np.concatenate(centres), np.concatenate(extents)
 
 
 def log_odds(p: float) -> float:

@@ -13,6 +13,7 @@ from tracker.config import TrackingConfig
 from tracker.crops import Colour, Crop
 from tracker.tracking.decode import Decoded
 from tracker.tracking.distractors import DistractorMemory
+from tracker.tracking.looks import Individual, Looks
 from tracker.tracking.motion import MotionModel, Shift
 from tracker.tracking.online_filter import OnlineFilter
 from tracker.tracking.redetection_search import Redetection
@@ -58,6 +59,8 @@ class Target:
         expected: (2,) where its centre is expected in this frame, or None.
         watched: Whether the camera was watched for it in the frame before.
         skip: What is kept between two looks of the network.
+        looks: Pictures of it through this footage, where it may be saved as a known target; None: none are kept.
+        individual: What a known target is judged by until it was found, or None.
     """
 
     centre: Vector
@@ -84,6 +87,8 @@ class Target:
     expected: Vector | None = None
     watched: bool = False
     skip: Skip = field(default_factory=Skip)
+    looks: Looks | None = None
+    individual: Individual | None = None
 
     def __post_init__(self) -> None:
         self.box_size = self.size

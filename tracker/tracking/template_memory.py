@@ -150,26 +150,49 @@ def similarity(a: NDArray[np.float32], b: NDArray[np.float32], uncompared_channe
     return np.asarray((cosine * weight).sum(-1) / np.maximum(weight.sum(-1), 1e-6))
 
 
-def save_target(path: str | Path, bank: TemplateBank, size: ArrayLike, frame: tuple[int, int], model: str) -> None:
+@dataclass(frozen=True)
+class TargetHeader:
+    """Where a saved target comes from.
+
+    Attributes:
+        frame: (width, height) of the video.
+        model: Fingerprint of the weights, so that embeddings of another model are not taken for this one's.
+        projection: Mark of the projection behind the descriptors, "" without one.
+    """
+
+    frame: tuple[int, int]
+    model: str
+    projection: str = ""
+
+
+def save_target(
+    path: str | Path,
+    bank: TemplateBank,
+    size: ArrayLike,
+    header: TargetHeader,
+    descriptors: NDArray[np.float32] | None = None,
+) -> None:
     """Writes a known target: its views, their embeddings, its size; no code, plain arrays.
 
     Args:
         path: An .npz file.
         bank: What is known.
         size: (2,) w, h in pixels of the video it comes from.
-        frame: (width, height) of that video.
-        model: Fingerprint of the weights, so that embeddings of another model are not taken for this one's.
+        header: Which video and which model that was.
+        descriptors: (N, D) of its views through that video (`tracker.tracking.individual`), or None.
     """
     file = Path(path)
-    header = json.dumps({"format": FORMAT, "model": model, "frame": list(frame)})
+    head = {"format": FORMAT, "model": header.model, "frame": list(header.frame), "projection": header.projection}
+    more: dict[str, Any] = {} if descriptors is None else {"descriptors": descriptors.astype(np.float16)}
     with atomic(file) as out:
         np.savez_compressed(
             out,
-            header=np.frombuffer(header.encode(), np.uint8),
+            header=np.frombuffer(json.dumps(head).encode(), np.uint8),
             pictures=np.stack([v.picture for v in bank.views]),
             targets=np.stack([v.target for v in bank.views]),
             embeddings=bank.host,
             size=np.asarray(size, dtype=np.float64),
+            **more,
         )
 
 
@@ -183,6 +206,8 @@ class KnownTarget:
         size: (2,) w, h where it was seen last, pixels.
         frame: (width, height) of that video.
         model: Fingerprint of the weights behind the embeddings.
+        descriptors: (N, D) float32 of more views, by the same model (`tracker.tracking.individual`), or None.
+        projection: Mark of the projection behind them.
     """
 
     views: list[TemplateView]
@@ -190,6 +215,12 @@ class KnownTarget:
     size: NDArray[np.float64]
     frame: tuple[int, int]
     model: str
+    descriptors: NDArray[np.float32] | None = None
+    projection: str = ""
+
+    def described_by(self, model: str, projection: str) -> bool:
+        """Whether there are descriptors that fit those of a model (its fingerprint) and a projection (its mark)."""
+        return self.descriptors is not None and (self.model, self.projection) == (model, projection)
 
     def bank(self, engine: Engine, model: str, template_size: int, uncompared_channels: int) -> TemplateBank:
         """The bank for an engine: the stored embeddings if the same weights made them, else the pictures are embedded
@@ -238,14 +269,16 @@ def load_target(path: str | Path) -> KnownTarget:
             header = json.loads(bytes(data["header"]))
             pictures, targets = data["pictures"], data["targets"].astype(np.float32)
             embeddings, size = data["embeddings"].astype(np.float32), data["size"].astype(np.float64)
+            descriptors = data["descriptors"].astype(np.float32) if "descriptors" in data.files else None
         frame = np.asarray(header["frame"], dtype=np.float64)
-        wrong = _wrong(header, pictures, targets, embeddings, size, frame)
+        wrong = _wrong(header, pictures, targets, embeddings, size, frame) or _misdescribed(descriptors)
         if wrong:
             raise SourceError(
                 f"The file {file} is not a target of format {FORMAT}: {wrong}; save it again with this version."
             )
         views = [TemplateView(p, t, k) for k, (p, t) in enumerate(zip(pictures, targets, strict=True))]
-        return KnownTarget(views, embeddings, size, (int(frame[0]), int(frame[1])), str(header["model"]))
+        size_of_frame, projection = (int(frame[0]), int(frame[1])), str(header.get("projection", ""))
+        return KnownTarget(views, embeddings, size, size_of_frame, str(header["model"]), descriptors, projection)
 
 
 def _wrong(header: Any, pictures: Any, targets: Any, embeddings: Any, size: Any, frame: Any) -> str:
@@ -263,3 +296,11 @@ def _wrong(header: Any, pictures: Any, targets: Any, embeddings: Any, size: Any,
         "its frame": frame.shape == (2,) and bool((frame >= 1).all() and (frame <= MOST).all()),
     }
     return ", ".join(name for name, good in checks.items() if not good)
+
+
+def _misdescribed(descriptors: Any) -> str:
+    """What of a saved target's descriptors can't be used; "" where there are none, or all can."""
+    if descriptors is None:
+        return ""
+    fits = descriptors.ndim == 2 and 0 < len(descriptors) <= 1000 and 0 < descriptors.shape[1] <= 100_000
+    return "" if fits and bool(np.isfinite(descriptors).all()) else "its descriptors"

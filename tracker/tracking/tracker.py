@@ -20,12 +20,14 @@ from tracker.model.checkpoint import fingerprint, load_model, shipped_models
 from tracker.runtime.base import Engine
 from tracker.runtime.select import build_engine
 from tracker.tracking.embedding import embed_views, view_of
+from tracker.tracking.individual import describe
 from tracker.tracking.lifecycle import Lifecycle
+from tracker.tracking.looks import Looks, evenly
 from tracker.tracking.motion import CameraMotion
 from tracker.tracking.observation import Observation
 from tracker.tracking.observer import Observer
 from tracker.tracking.target import Target
-from tracker.tracking.template_memory import KnownTarget, load_target, save_target
+from tracker.tracking.template_memory import KnownTarget, TargetHeader, load_target, save_target
 from tracker.types import Image, Timing, Track
 
 if TYPE_CHECKING:
@@ -123,6 +125,7 @@ class SiamTracker:
         """
         frame = to_bgr8(image)
         self.target = self.lifecycle.start(frame, box)
+        self.target.looks = Looks(list(self.target.bank.views))
         self.camera = CameraMotion()
         self.lifecycle.predict([], frame, self.camera)
         self._frame_size = (frame.shape[1], frame.shape[0])
@@ -148,6 +151,7 @@ class SiamTracker:
         frame = to_bgr8(image)
         known = known if isinstance(known, KnownTarget) else load_target(known)
         self.target, self.camera = self.lifecycle.expect(frame, known, fingerprint(self.model)), CameraMotion()
+        self.target.looks = Looks()
         self._show_template()
         return self.update(frame, index=index, timestamp=timestamp)
 
@@ -159,7 +163,20 @@ class SiamTracker:
         """
         if self.target is None:
             raise SiamTrackError("There is no target to save; give the first frame and its box to init(image, box).")
-        save_target(path, self.target.bank, self.target.sure_size, self._frame_size, fingerprint(self.model))
+        projection, size = self.observer.projection, self.target.sure_size
+        header = TargetHeader(self._frame_size, fingerprint(self.model), projection.mark if projection else "")
+        save_target(path, self.target.bank, size, header, self._descriptors())
+
+    def _descriptors(self) -> NDArray[np.float32] | None:
+        """What the target is told from others by (`tracker.tracking.individual`): of the footage that it was known from
+        before, and of this; None where the model has no projection."""
+        target = self.target
+        if target is None or self.observer.projection is None:
+            return None
+        known = [] if target.individual is None else [target.individual.descriptors]
+        views = target.looks.views if target.looks is not None else []
+        fresh = [describe(self.observer, views)] if views else []
+        return evenly(np.concatenate(known + fresh)) if known or fresh else None
 
     def update(self, image: ArrayLike, *, index: int | None = None, timestamp: float | None = None) -> Track:
         """Finds the target in the next frame.

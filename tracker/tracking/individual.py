@@ -1,0 +1,53 @@
+"""Is it this one, or another of its class? Descriptors of many views of a target, which are compared with what a search
+for it finds.
+
+A descriptor puts three vectors beside each other whose cosines are averaged: the mean cell of the embedding after the
+model's projection (`tracker.tracking.projection`), which is what stays of an individual and differs between them; the
+four quarters of the embedding, which know the shape; and a histogram of colours. The matcher and the cells of one view
+tell classes apart rather than individuals (docs/experiments.md, 90 to 92).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.tracking.embedding import mean_cell, parts_of, unit
+from tracker.tracking.observer import Observer
+from tracker.tracking.template_memory import TemplateView
+
+WHOLE, QUARTERS, COLOUR = 0.25, 0.5, 0.25
+"""Shares of the three in a likeness; docs/experiments.md, 91."""
+BINS, RANGES = (4, 8, 8), (0, 256, 64, 192, 64, 192)
+"""Of the histogram: L, a, b of CIE Lab as OpenCV scales them to bytes; a and b beyond are too rare to count."""
+INNER = 0.8
+"""Share of the box, along each side, whose colours count: its corners show the background."""
+
+
+def describe(observer: Observer, views: Sequence[TemplateView]) -> NDArray[np.float32]:
+    """(N, D) descriptors of unit length of N views, by one call of the network.
+
+    Args:
+        observer: Of a model with a projection.
+        views: At least one.
+    """
+    assert observer.projection is not None
+    embedded = observer.engine.embed_template([v.picture for v in views], np.stack([v.target for v in views]))
+    host, channels = observer.engine.to_host(embedded), observer.uncompared_channels
+    whole = unit(observer.projection(mean_cell(host, channels)))
+    colours = np.stack([_colours(view) for view in views])
+    weighed = [np.sqrt(WHOLE) * whole, np.sqrt(QUARTERS) * parts_of(host, channels, 2), np.sqrt(COLOUR) * colours]
+    return np.asarray(np.concatenate(weighed, axis=1), np.float32)
+
+
+def _colours(view: TemplateView) -> NDArray[np.float32]:
+    """Square roots of the shares of colours inside the box: their dot product is Bhattacharyya's coefficient."""
+    n, half = view.picture.shape[0], INNER / 2 * view.target
+    left, top = np.maximum(n / 2 - half, 0).astype(int)
+    right, bottom = np.maximum(np.minimum(n / 2 + half, n).astype(int), (left + 2, top + 2))
+    lab = cv2.cvtColor(np.ascontiguousarray(view.picture[top:bottom, left:right]), cv2.COLOR_BGR2LAB)
+    counts = cv2.calcHist([lab], [0, 1, 2], None, list(BINS), list(RANGES)).ravel()
+    return np.asarray(np.sqrt(counts / max(float(counts.sum()), 1.0)), np.float32)
