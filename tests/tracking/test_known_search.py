@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,7 @@ def test_looks_are_few_and_spread_over_the_footage(ages: list[int]) -> None:
     frames = [one.frame for one in looks.views]
     assert len(frames) <= MOST_LOOKS and bool(frames) == bool(ages)
     assert not ages or frames[0] == ages[0]
-    assert all(b - a >= looks.gap for a, b in zip(frames, frames[1:], strict=False))
+    assert all(b - a >= looks.gap for a, b in pairwise(frames))
     assert not ages or age - frames[-1] <= 2 * looks.gap + 30
 
 
@@ -122,7 +123,7 @@ def test_a_target_that_was_found_and_saved_again_keeps_what_it_was_known_by(tmp_
     assert np.allclose(again[0], known.descriptors[0], atol=1e-3)
 
 
-@pytest.mark.parametrize("bad", [np.zeros((0, 8)), np.zeros(8), np.full((2, 8), np.nan), np.zeros((2000, 8))])
+@pytest.mark.parametrize("bad", [np.zeros((0, 8)), np.zeros(8), np.full((2, 8), np.nan), np.zeros((2000, 800))])
 def test_damaged_descriptors_get_a_sentence(tmp_path: Path, bad: np.ndarray) -> None:
     learn(thing(28, 1), tmp_path / "target.npz", 2)
     with np.load(tmp_path / "target.npz") as data:

@@ -271,7 +271,7 @@ def load_target(path: str | Path) -> KnownTarget:
             embeddings, size = data["embeddings"].astype(np.float32), data["size"].astype(np.float64)
             descriptors = data["descriptors"].astype(np.float32) if "descriptors" in data.files else None
         frame = np.asarray(header["frame"], dtype=np.float64)
-        wrong = _wrong(header, pictures, targets, embeddings, size, frame) or _misdescribed(descriptors)
+        wrong = _wrong(header, pictures, targets, embeddings, size, frame, descriptors)
         if wrong:
             raise SourceError(
                 f"The file {file} is not a target of format {FORMAT}: {wrong}; save it again with this version."
@@ -281,7 +281,7 @@ def load_target(path: str | Path) -> KnownTarget:
         return KnownTarget(views, embeddings, size, size_of_frame, str(header["model"]), descriptors, projection)
 
 
-def _wrong(header: Any, pictures: Any, targets: Any, embeddings: Any, size: Any, frame: Any) -> str:
+def _wrong(header: Any, pictures: Any, targets: Any, embeddings: Any, size: Any, frame: Any, descriptors: Any) -> str:
     """What of a saved target can't be used; "" where all can."""
     count, side = len(pictures), pictures.shape[1] if pictures.ndim == 4 else 0
     checks = {
@@ -294,13 +294,7 @@ def _wrong(header: Any, pictures: Any, targets: Any, embeddings: Any, size: Any,
         "their embeddings": embeddings.ndim == 4 and len(embeddings) == count and bool(np.isfinite(embeddings).all()),
         "its size": size.shape == (2,) and bool((size > 0).all() and (size <= MOST).all()),
         "its frame": frame.shape == (2,) and bool((frame >= 1).all() and (frame <= MOST).all()),
+        "its descriptors": descriptors is None
+        or (descriptors.ndim == 2 and 0 < descriptors.size <= 1_000_000 and bool(np.isfinite(descriptors).all())),
     }
     return ", ".join(name for name, good in checks.items() if not good)
-
-
-def _misdescribed(descriptors: Any) -> str:
-    """What of a saved target's descriptors can't be used; "" where there are none, or all can."""
-    if descriptors is None:
-        return ""
-    fits = descriptors.ndim == 2 and 0 < len(descriptors) <= 1000 and 0 < descriptors.shape[1] <= 100_000
-    return "" if fits and bool(np.isfinite(descriptors).all()) else "its descriptors"
