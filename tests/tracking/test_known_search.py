@@ -131,3 +131,15 @@ def test_damaged_descriptors_get_a_sentence(tmp_path: Path, bad: np.ndarray) -> 
     np.savez(tmp_path / "bad.npz", **{**arrays, "descriptors": bad})
     with pytest.raises(SourceError, match="its descriptors; save it again"):
         load_target(tmp_path / "bad.npz")
+
+
+def test_verify_tells_how_like_the_individual_it_is(tmp_path: Path) -> None:
+    from tracker.cli.verify import like_individual
+
+    known = learn(thing(28, 1), tmp_path / "target.npz")
+    tracker = tracker_with_projection()
+    own, other = (put(ground(), thing(28, seed), 60, 50) for seed in (1, 5))
+    alike = like_individual(tracker, [known], own, (60, 50, 28, 28))
+    unlike = like_individual(tracker, [known], other, (60, 50, 28, 28))
+    assert alike is not None and unlike is not None and alike > 0.9 > unlike
+    assert like_individual(pixel_tracker(), [known], own, (60, 50, 28, 28)) is None

@@ -14,13 +14,15 @@ from tracker.errors import ConfigError, ImageError, SourceError
 
 if TYPE_CHECKING:
     from tracker.tracking.observer import Observer
-    from tracker.tracking.template_memory import TemplateBank
+    from tracker.tracking.template_memory import KnownTarget, TemplateBank
     from tracker.tracking.tracker import SiamTracker
     from tracker.types import Image
 
 EPILOG = """\
 likeness: mean cosine of the two embeddings over the object, in [-1, 1]; 1 for the same picture
 probability: that both show the same object, as fitted on videos by calibrate; told where boxes say where the object is
+individual: likeness of descriptors to the three most alike views of the targets, with colours and what differs between
+  objects of one class; track.py --find wants tracking.known.likeness of it; told for targets of the same weights
 
   siamtrack verify a.jpg b.jpg                                    two crops that the object fills
   siamtrack verify a1.jpg a2.jpg b.jpg                            several references; the last one is in question
@@ -73,8 +75,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     from tracker.cli.model_options import load_tracker
 
     tracker = load_tracker(args)
-    names, bank = read_references(tracker.observer, opened, args.box)
+    names, bank, known = read_references(tracker.observer, opened, args.box)
     likeness, probability = compare(tracker, bank, image, args.query_box)
+    individual = like_individual(tracker, known, image, args.query_box)
     best = max(range(len(names)), key=lambda k: likeness[k])
     report = {
         "query": str(query),
@@ -83,6 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         ],
         "likeness": round(likeness[best], 4),
         "probability": None if probability is None else round(probability, 4),
+        "individual": None if individual is None else round(individual, 4),
     }
     if args.json:
         print(json.dumps(report))
@@ -90,6 +94,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, value in zip(names, likeness, strict=True):
         print(f"{name}: likeness {value:.3f}")
     told = "" if probability is None else f", probability {probability:.2f} that it is the same object"
+    if individual is not None:
+        told += f", individual {individual:.2f} (--find wants {tracker.config.known.likeness:.2f})"
     print(f"{query}: likeness {likeness[best]:.3f} to {names[best]}{told}")
     return DONE
 
@@ -112,8 +118,8 @@ def read_picture(path: Path) -> Image:
 
 def read_references(
     observer: Observer, opened: Sequence[tuple[Path, Image | None]], box: Sequence[float] | None
-) -> tuple[list[str], TemplateBank]:
-    """Names and one bank of all views in the references.
+) -> tuple[list[str], TemplateBank, list[KnownTarget]]:
+    """Names and one bank of all views in the references, and those that are targets.
 
     Raises:
         SourceError, BoxError, ConfigError: A file or the box can't be used.
@@ -121,7 +127,7 @@ def read_references(
     from tracker.tracking.embedding import view_of
     from tracker.tracking.template_memory import load_target
 
-    names, views = [], []
+    names, views, targets = [], [], []
     for path, image in opened:
         if image is None:
             known = load_target(path)
@@ -129,12 +135,33 @@ def read_references(
                 raise ConfigError(
                     f"The target {path} has views of another size than this model's; save it again with this model."
                 )
+            targets.append(known)
             names += [f"{path} view {k}" for k in range(len(known.views))]
             views += known.views
         else:
             names.append(str(path))
             views.append(view_of(observer, image, box))
-    return names, observer.bank(views)
+    return names, observer.bank(views), targets
+
+
+def like_individual(
+    tracker: SiamTracker, known: Sequence[KnownTarget], image: Image, box: Sequence[float] | None
+) -> float | None:
+    """Likeness of the object in a picture to known targets by their descriptors (`tracker.tracking.individual`).
+
+    Returns:
+        The mean likeness to the three most alike views; None without descriptors of these weights.
+    """
+    from tracker.model.checkpoint import fingerprint
+    from tracker.tracking.embedding import view_of
+    from tracker.tracking.individual import describe, individual_of
+
+    print_of_model = fingerprint(tracker.model)
+    usable = [one for one in (individual_of(tracker.observer, k, print_of_model) for k in known) if one is not None]
+    if not usable:
+        return None
+    fresh = describe(tracker.observer, [view_of(tracker.observer, image, box)])
+    return max(float(one.likeness(fresh)[0]) for one in usable)
 
 
 def compare(

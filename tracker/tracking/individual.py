@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.tracking.embedding import mean_cell, parts_of, unit
+from tracker.tracking.looks import Individual
 from tracker.tracking.observer import Observer
-from tracker.tracking.template_memory import TemplateView
+from tracker.tracking.template_memory import KnownTarget, TemplateView
 
 WHOLE, QUARTERS, COLOUR = 0.25, 0.5, 0.25
 """Shares of the three in a likeness; docs/experiments.md, 91."""
@@ -41,6 +42,20 @@ def describe(observer: Observer, views: Sequence[TemplateView]) -> NDArray[np.fl
     colours = np.stack([_colours(view) for view in views])
     weighed = [np.sqrt(WHOLE) * whole, np.sqrt(QUARTERS) * parts_of(host, channels, 2), np.sqrt(COLOUR) * colours]
     return np.asarray(np.concatenate(weighed, axis=1), np.float32)
+
+
+def individual_of(observer: Observer, known: KnownTarget, fingerprint: str) -> Individual | None:
+    """What a known target is told from others by; None where its file has no descriptors, or others' than this model's.
+
+    Args:
+        observer: Of the model.
+        known: The target.
+        fingerprint: Of the model's weights.
+    """
+    if known.descriptors is None or observer.projection is None:
+        return None
+    fits = (known.model, known.projection) == (fingerprint, observer.projection.mark)
+    return Individual(known.descriptors) if fits else None
 
 
 def _colours(view: TemplateView) -> NDArray[np.float32]:

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike
 
 from tracker.crops import mean_colour
 from tracker.tracking.identity import in_question, is_distractor
+from tracker.tracking.individual import individual_of
 from tracker.tracking.known_search import find_known
-from tracker.tracking.looks import Individual
 from tracker.tracking.motion import CameraMotion
 from tracker.tracking.observation import Observation, clean
 from tracker.tracking.observer import Observer, Scene
@@ -61,9 +61,7 @@ class Lifecycle:
         target = Target(
             extent / 2, size, size.copy(), mean_colour(frame), bank, missing(), redetection=Redetection(unseen=True)
         )
-        projection = self.observer.projection if known.descriptors is not None else None
-        if projection is not None and known.described_by(fingerprint, projection.mark):
-            target.individual = Individual(np.asarray(known.descriptors))
+        target.individual = individual_of(self.observer, known, fingerprint)
         return target
 
     def predict(self, targets: Sequence[Target], frame: Image, camera: CameraMotion) -> None:

@@ -218,10 +218,6 @@ class KnownTarget:
     descriptors: NDArray[np.float32] | None = None
     projection: str = ""
 
-    def described_by(self, model: str, projection: str) -> bool:
-        """Whether there are descriptors that fit those of a model (its fingerprint) and a projection (its mark)."""
-        return self.descriptors is not None and (self.model, self.projection) == (model, projection)
-
     def bank(self, engine: Engine, model: str, template_size: int, uncompared_channels: int) -> TemplateBank:
         """The bank for an engine: the stored embeddings if the same weights made them, else the pictures are embedded
         anew."""
