@@ -192,7 +192,7 @@ class KnownConfig(Checked, section="tracking.known"):
         most_frames: A place that was not accepted in so many is given up.
     """
 
-    likeness: float = setting(0.65, -1, 1)
+    likeness: float = setting(0.62, -1, 1)
     frames: int = setting(4, 1, 1000, "frames")
     most_frames: int = setting(7, 1, 1000, "frames")
 
