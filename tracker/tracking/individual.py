@@ -15,9 +15,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tracker.crops import Colour
 from tracker.tracking.embedding import mean_cell, parts_of, unit
 from tracker.tracking.looks import Individual
-from tracker.tracking.observer import Observer
+from tracker.tracking.observer import Observer, Scene
 from tracker.tracking.template_memory import KnownTarget, TemplateView
 
 WHOLE, QUARTERS, COLOUR = 0.25, 0.5, 0.25
@@ -42,6 +43,13 @@ def describe(observer: Observer, views: Sequence[TemplateView]) -> NDArray[np.fl
     colours = np.stack([_colours(view) for view in views])
     weighed = [np.sqrt(WHOLE) * whole, np.sqrt(QUARTERS) * parts_of(host, channels, 2), np.sqrt(COLOUR) * colours]
     return np.asarray(np.concatenate(weighed, axis=1), np.float32)
+
+
+def describe_places(
+    scene: Scene, places: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]], fill: Colour
+) -> NDArray[np.float32]:
+    """(N, D) descriptors of what is at places of a frame: centre and size (2,), frame pixels; cut as templates."""
+    return describe(scene.observer, [scene.observer.view(scene.frame, *place, fill, 0) for place in places])
 
 
 def individual_of(observer: Observer, known: KnownTarget, fingerprint: str) -> Individual | None:

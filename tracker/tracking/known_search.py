@@ -12,14 +12,13 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.tracking.individual import describe
+from tracker.tracking.individual import describe_places
 from tracker.tracking.observation import Observation
-from tracker.tracking.observer import Observer
+from tracker.tracking.observer import Scene
 from tracker.tracking.redetection import search_windows
 from tracker.tracking.redetection_search import APART, CLEAR, Redetection, log_odds, weigh_windows
 from tracker.tracking.state_machine import found
 from tracker.tracking.target import Target, Vector
-from tracker.types import Image
 
 PLACES = 3
 """Places of a frame that are described at most."""
@@ -35,39 +34,36 @@ PASSED_FOR = 14
 """Frames in which a place that was given up isn't proposed again."""
 
 
-def find_known(observer: Observer, target: Target, near: Observation, frame: Image, wider: bool) -> Observation:
+def find_known(scene: Scene, target: Target, near: Observation, wider: bool) -> Observation:
     """One frame of the search for a known target; it is TRACKING once a place was accepted.
 
     Args:
-        observer: What sees the targets.
+        scene: The frame.
         target: With descriptors to be judged by; changed in place.
         near: What was read at the place that is followed now.
-        frame: The picture.
         wider: Whether windows may be searched now.
 
     Returns:
         The observation that the track's score comes from.
     """
-    extent = (frame.shape[1], frame.shape[0])
+    observer, extent = scene.observer, scene.extent
     redetection = target.redetection = target.redetection or Redetection(unseen=True)
     redetection.frames += 1
     target.fit(observer.config, extent)
     if redetection.pending is not None:
-        return _follow(observer, target, redetection, near, frame)
+        return _follow(scene, target, redetection, near)
     if wider and observer.config.redetection.enabled:
-        redetection.pending = _propose(observer, target, redetection, near, frame)
+        redetection.pending = _propose(scene, target, redetection, near)
     return replace(near, score=0.0)
 
 
-def _follow(
-    observer: Observer, target: Target, redetection: Redetection, near: Observation, frame: Image
-) -> Observation:
+def _follow(scene: Scene, target: Target, redetection: Redetection, near: Observation) -> Observation:
     """Judges the place that is followed: it is the target, or given up, or looked at again in the next frame."""
     assert target.individual is not None
-    config, judged, extent = observer.config.known, target.individual, (frame.shape[1], frame.shape[0])
-    centre, size = _within(*near.place, observer, extent)
-    view = observer.view(frame, centre, size, target.fill, target.age)
-    judged.likenesses.append(float(judged.likeness(describe(observer, [view]))[0]))
+    observer, extent, judged = scene.observer, scene.extent, target.individual
+    config = observer.config.known
+    place = centre, size = _within(scene, *near.place)
+    judged.likenesses.append(float(judged.likeness(describe_places(scene, [place], target.fill))[0]))
     mean, count = float(np.mean(judged.likenesses)), len(judged.likenesses)
     if count >= config.frames and mean >= config.likeness:
         judged.likenesses, judged.passed = [], []
@@ -82,14 +78,12 @@ def _follow(
     return replace(near, score=min(near.score, observer.config.states.lost_score))
 
 
-def _propose(
-    observer: Observer, target: Target, redetection: Redetection, near: Observation, frame: Image
-) -> tuple[Vector, Vector] | None:
+def _propose(scene: Scene, target: Target, redetection: Redetection, near: Observation) -> tuple[Vector, Vector] | None:
     """Centre and size of the place in the windows of this frame that is most like the target; None: none may be it."""
-    judged, extent = target.individual, (frame.shape[1], frame.shape[0])
+    observer, judged = scene.observer, target.individual
     assert judged is not None
     judged.passed = [one for one in judged.passed if target.age - one[0] < PASSED_FOR]
-    windows, response = search_windows(observer, target, redetection, frame, near)
+    windows, response = search_windows(scene, target, redetection, near)
     value, centres, sizes = weigh_windows(
         response.score, response.boxes, windows, target.sure_size, observer.stride, observer.config
     )
@@ -100,13 +94,12 @@ def _propose(
         best = int(np.argmax(value))
         if value[best] < LEAST_SCORE:
             break
-        places.append(_within(centres[best], sizes[best], observer, extent))
+        places.append(_within(scene, centres[best], sizes[best]))
         scores.append(log_odds(float(value[best])))
         _clear(value, centres, centres[best], CLEAR * sizes[best])
     if not places:
         return None
-    views = [observer.view(frame, *place, target.fill, target.age) for place in places]
-    alike = judged.likeness(describe(observer, views))
+    alike = judged.likeness(describe_places(scene, places, target.fill))
     chosen = int(np.argmax(alike + SCORE_WEIGHT * np.array(scores)))
     return places[chosen] if alike[chosen] >= observer.config.known.likeness - HOPELESS else None
 
@@ -116,8 +109,8 @@ def _clear(value: NDArray[np.float64], centres: NDArray[np.float64], place: Vect
     value[np.linalg.norm(centres - place, axis=1) < float(np.sqrt(np.prod(reach)))] = 0.0
 
 
-def _within(centre: Vector, size: Vector, observer: Observer, extent: tuple[int, int]) -> tuple[Vector, Vector]:
+def _within(scene: Scene, centre: Vector, size: Vector) -> tuple[Vector, Vector]:
     """Centre and size of a place, within the frame."""
-    least = observer.config.min_size
-    most = np.maximum(np.asarray(extent, np.float64), least)
-    return np.clip(centre, 0, extent), np.clip(size, least, most)
+    least = scene.observer.config.min_size
+    most = np.maximum(np.asarray(scene.extent, np.float64), least)
+    return np.clip(centre, 0, scene.extent), np.clip(size, least, most)

@@ -111,7 +111,7 @@ class Lifecycle:
         extent = (frame.shape[1], frame.shape[0])
         target.age += 1
         if target.lost and target.individual is not None and target.redetection and target.redetection.unseen:
-            return find_known(self.observer, target, observation, frame, search)
+            return find_known(Scene(self.observer, frame), target, observation, search)
         if target.lost:
             return redetect_lost(Scene(self.observer, frame), target, observation, search)
         if self.active:

@@ -50,8 +50,7 @@ class Target:
         reference_logit: Reference: running mean of its response while TRACKING, a logit; None before that.
         reference_frames: Number of frames behind `peak`.
         online_peak, online_sights: The same of the online filter's response.
-        age: Frames since the first.
-        found_at: Age at which it was found again last.
+        age, found_at: Frames since the first; the age at which it was found again last.
         redetection: The search for it, while it is LOST.
         filter: What was learnt of it and of its background in this video, or None.
         distractors: A late frame in which it was surely seen, and what stood elsewhere in it, or None.
@@ -59,8 +58,7 @@ class Target:
         expected: (2,) where its centre is expected in this frame, or None.
         watched: Whether the camera was watched for it in the frame before.
         skip: What is kept between two looks of the network.
-        looks: Pictures of it through this footage, where it may be saved as a known target; None: none are kept.
-        individual: What a known target is judged by until it was found, or None.
+        looks, individual: Pictures of it through this footage, where it may be saved; what a known one is judged by.
     """
 
     centre: Vector
