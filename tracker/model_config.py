@@ -68,10 +68,11 @@ def check_sizes(model: ModelConfig, tracking: Any) -> None:
     Raises:
         ConfigError: With the window and the template.
     """
-    for name in ("small_search", "redetection"):
-        size = getattr(tracking, name).size
+    for name in ("small_search.size", "small_search.middle", "redetection.size"):
+        section, field = name.split(".")
+        size = getattr(getattr(tracking, section), field)
         if size and size < model.template_size:
             raise ConfigError(
-                f"tracking.{name}.size is {size}; a search window must be at least as large as the template, "
+                f"tracking.{name} is {size}; a search window must be at least as large as the template, "
                 f"which is {model.template_size} pixels (model.template_size), and 0 takes the usual one."
             )

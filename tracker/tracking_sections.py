@@ -15,6 +15,9 @@ class SmallSearchConfig(Checked, section="tracking.small_search"):
         size: Side of the search crop for a target that moves little and is seen well (boxes head); a frame that leaves
             doubt is looked at once more in the full `model.search_size`. 0: always the full one.
         step: Largest recent step of a target that moves little, as a share of sqrt(w h).
+        middle: Side of the search crop for a target whose largest recent step is between `step` and `reach`; 0: the
+            full one, and so where it is no smaller than that.
+        reach: See `middle`.
         score: Least score of a target that is seen well, as a share of its usual one.
         narrowing: What is added to 1 as the exponent of the cosine window for a target that stands still; less for one
             that moves, 0 at `step`. What lies as far off as a target's own size is another, more often than a leap of
@@ -23,6 +26,8 @@ class SmallSearchConfig(Checked, section="tracking.small_search"):
 
     size: int = setting(0, 33, 1023, "pixels", off=0)
     step: float = setting(0.25, 0, 10)
+    middle: int = setting(0, 33, 1023, "pixels", off=0)
+    reach: float = setting(0.5, 0, 10)
     score: float = setting(0.7, 0, 2)
     narrowing: float = setting(1.5, 0, 10)
 
@@ -38,6 +43,8 @@ class SkipConfig(Checked, section="tracking.skip"):
             reference response are learnt first.
         score: Least score of the last look, as a share of the usual one.
         motion: Largest recent step, as a share of sqrt(w h).
+        change: Largest smoothed change of width or height in a frame, as a share of it: points tell little of a target
+            that turns or changes its shape.
         agree: Least share of the points that come back and agree on shift and scale.
         likeness: Least normalised cross-correlation of the target's small gray picture with that of the last look.
         error: How far the carried box may lie from what the network finds, as a share of sqrt(w h): beyond it no frame
@@ -50,6 +57,7 @@ class SkipConfig(Checked, section="tracking.skip"):
     after: int = setting(40, 0, 1_000_000, "frames")
     score: float = setting(0.85, 0, 2)
     motion: float = setting(0.4, 0, 10)
+    change: float = setting(0.01, 0, 10)
     agree: float = setting(0.5, 0, 1)
     likeness: float = setting(0.8, -1, 1)
     error: float = setting(0.1, 0, 10)

@@ -81,7 +81,8 @@ def build_engine(model: LoadedModel, device: str = "auto", engine: str = "auto",
 
 def _build(model: LoadedModel, device: str, engine: str, threads: int, parallel_threads: int) -> Engine:
     """The engine of a name that is known."""
-    sizes = (model.config.tracking.small_search.size,)
+    small = model.config.tracking.small_search
+    sizes = (small.size, small.middle)
     ranges = _ranges(model) if engine.endswith("-int8") else None
     config, state = model.config.model, model.state
     if engine.startswith("onnxruntime"):

@@ -91,7 +91,7 @@ class CameraMotion:
         self._before = small
         if before is None or small is None or not wanted or before.shape != small.shape:
             return None
-        if float(cv2.absdiff(before, small).mean()) < STILL:
+        if cv2.norm(before, small, cv2.NORM_L1) < STILL * small.size:
             return None
         scale = np.array([frame.shape[1] / small.shape[1], frame.shape[0] / small.shape[0]])
         corners = cv2.goodFeaturesToTrack(before, CORNERS, 0.01, 6)
@@ -118,12 +118,13 @@ class CameraMotion:
 
 def _small(frame: Image) -> NDArray[np.uint8]:
     """The frame's green channel, its longer side `SIDE` pixels: half of the rows and columns that it takes are
-    skipped."""
+    skipped. It goes through twice that size: OpenCV averages squares of two by two in a tenth of the time of others."""
     step = max(max(frame.shape[:2]) // (2 * SIDE), 1)
     part: NDArray[Any] = cv2.extractChannel(frame, 1) if step == 1 else np.ascontiguousarray(frame[::step, ::step, 1])
     factor = SIDE / max(part.shape)
     size = (max(round(part.shape[1] * factor), 16), max(round(part.shape[0] * factor), 16))
-    return cv2.resize(part, size, interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+    twice = cv2.resize(part, (2 * size[0], 2 * size[1]), interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(twice, size, interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
 
 
 @dataclass

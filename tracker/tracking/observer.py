@@ -61,7 +61,7 @@ class Observer:
         window: Side of the windows that a LOST target is searched in.
         uncompared_channels: How many of the last channels of an embedding are not compared; the last of them is the
             target's share of each cell (padded backbones). 0: none, and all cells count.
-        steady: Whether a target that hardly moves is looked for in a smaller window.
+        windows: (largest recent step, side) of the smaller windows that targets are looked for in, the smallest first.
         factors: Size of each search window against the middle one.
         filters: The targets' online filters, asked and taught together.
     """
@@ -77,7 +77,9 @@ class Observer:
         self.uncompared_channels = spec.uncompared_channels if spec else int(model.module.backbone.padded)
         # A window of whole cells: cell i of a padded backbone stands at pixel stride * i.
         self.window = config.redetection.size or self.sizes[1] + round(self.sizes[1] / 2 / self.stride) * self.stride
-        self.steady = model.has_boxes and 0 < config.small_search.size < self.sizes[1]
+        small = config.small_search
+        smaller = ((small.step, small.size), (small.reach, small.middle)) if model.has_boxes else ()
+        self.windows = [(step, side) for step, side in smaller if 0 < side < self.sizes[1]]
         exponents = np.zeros(1) if model.has_boxes else np.arange(config.scales) - config.scales // 2
         self.filters = DeviceFilters(engine.device) if engine.keeps_maps else HostFilters()
         self.factors = np.asarray(float(config.scale_step) ** exponents, dtype=np.float64)
@@ -187,13 +189,17 @@ class Observer:
             wide: The full window also for a target that hardly moves.
         """
         centre, size = place or target.place
-        calm = target.waits(self.config) if target.lost else target.recent_motion < self.config.small_search.step
-        steady = self.steady and calm and not (wide or place)
-        width = self.config.small_search.size if steady else self.sizes[1]
+        width = self.sizes[1] if wide or place else self._width(target)
         side = self.side(size) * width / self.sizes[0]
         factors = self.factors
         crops = [Crop.around(centre, side * f, width) for f in factors]
         return SearchRegion(crops, factors, size, frame, target.fill)
+
+    def _width(self, target: Target) -> int:
+        """Side of the window that a target is looked for in first, by how far it has gone lately."""
+        if target.lost:
+            return self.windows[0][1] if self.windows and target.waits(self.config) else self.sizes[1]
+        return next((side for step, side in self.windows if target.recent_motion < step), self.sizes[1])
 
     def side(self, size: Vector) -> float:
         """Side of the template window around a target of that size, frame pixels."""

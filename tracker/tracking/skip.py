@@ -92,7 +92,7 @@ def looked(target: Target, score: float, frame: Image, config: TrackingConfig) -
             skip.hold = limits.hold
     skip.key, skip.guess, skip.row, skip.score = None, None, 0, score
     settled = target.age - target.found_at >= limits.after and target.belief.state is TrackState.TRACKING
-    calm = settled and target.recent_motion <= limits.motion
+    calm = settled and target.recent_motion <= limits.motion and max(map(abs, target.growth)) <= limits.change
     if calm and not skip.hold and target.belief.relative(score) >= limits.score:
         skip.key = KeyFrame(frame, target.centre, target.size)
 
