@@ -16,6 +16,7 @@ from tracker.errors import ConfigError
 from tracker.geometry import iou
 from tracker.tracking.median_flow import KeyFrame
 from tracker.tracking.multi import MultiTracker
+from tracker.tracking.skip import looked
 from tracker.tracking.tracker import SiamTracker
 from tracker.types import Track, TrackState
 
@@ -130,6 +131,25 @@ def test_what_is_learnt_first_is_learnt_from_every_frame() -> None:
     frames, boxes = calm(32)
     skipped = [track.skipped for track in follow(pixel_tracker(AUTO | {"skip.after": 20}), frames, boxes[0])]
     assert not any(skipped[:20]) and any(skipped[20:])
+
+
+def test_a_target_that_changes_its_shape_is_looked_for_in_every_frame() -> None:
+    frames, boxes = calm(30)
+    tracker = pixel_tracker(AUTO)
+    skipped = [track.skipped for track in follow(tracker, frames, boxes[0])]
+    target = tracker.target
+    assert target is not None and any(skipped[-3:])
+    width, height = target.size
+    for k in range(1, 12):  # wider by three in a hundred in each frame, its height as it was
+        target.carry(target.centre, np.array([width * 1.03**k, height]), tracker.config, (320, 240))
+    across, down = target.growth
+    assert 0.02 < across < np.log(1.03) and abs(down) < 0.003
+    looked(target, 1.0, frames[-1], tracker.config)
+    assert target.skip.key is None
+    for _ in range(20):
+        target.carry(target.centre, target.size, tracker.config, (320, 240))
+    looked(target, 1.0, frames[-1], tracker.config)
+    assert target.skip.key is not None
 
 
 def test_without_a_calibrated_score_nothing_is_skipped() -> None:

@@ -13,8 +13,8 @@ from tracker.tracking.multi import MultiTracker
 from tracker.tracking.tracker import SiamTracker
 from tracker.types import TrackState
 
-SMALL = 81
-assert (SEARCH - SMALL) % (2 * STRIDE) == 0
+SMALL, MIDDLE = 81, 105
+assert all((SEARCH - size) % (2 * STRIDE) == 0 for size in (SMALL, MIDDLE))
 
 
 def steps(path: list[tuple[float, float]]) -> tuple[list[np.ndarray], np.ndarray]:
@@ -45,6 +45,18 @@ def test_a_steady_target_is_looked_for_in_the_small_window_and_a_jump_in_the_ful
     assert sides[15] == SEARCH and sides[16] == SEARCH  # the jump, and unrest after it
     assert sides[-1] == SMALL
     assert (iou(found, boxes) > 0.6).all()
+
+
+def test_a_target_of_middling_pace_is_looked_for_in_the_window_between() -> None:
+    frames, boxes = steps([(40.0 + 10 * k, 90.0) for k in range(14)])  # a third of its side in a frame
+    settings = {"small_search.size": SMALL, "small_search.middle": MIDDLE}
+    sides, found = follow(pixel_tracker(settings), frames, boxes)
+    assert sides[0] == SEARCH and set(sides[7:]) == {MIDDLE}
+    assert (iou(found, boxes) > 0.6).all()
+    sides, _ = follow(pixel_tracker(settings | {"small_search.reach": 0.3}), frames, boxes)
+    assert set(sides) == {SEARCH}
+    sides, _ = follow(pixel_tracker({"small_search.middle": MIDDLE}), frames[:1] * 12, boxes[:1].repeat(12, axis=0))
+    assert sides[-1] == MIDDLE  # a smaller one is not in use
 
 
 def test_the_small_window_finds_what_the_full_one_finds() -> None:
