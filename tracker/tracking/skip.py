@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 WAIT, LONGEST_WAIT = 1, 8
 """Looks without a key frame after points that did not carry, twice as many each time in a row: trying costs time,
 too."""
+STEADY = 0.8
+"""Share of the past in the change of a size."""
 
 
 @dataclass
@@ -36,6 +38,8 @@ class Skip:
         wait: For how many it is not tried where the points don't carry next time.
         score: Of the last look.
         guess: Where the points carry the box in a frame that the network looks at.
+        size: Width and height in the frame before, or None.
+        growth: Smoothed change of their logarithms in a frame.
     """
 
     key: KeyFrame | None = None
@@ -44,6 +48,18 @@ class Skip:
     wait: int = WAIT
     score: float = 0.0
     guess: Carried | None = None
+    size: tuple[float, float] | None = None
+    growth: tuple[float, float] = (0.0, 0.0)
+
+    def measure(self, width: float, height: float) -> None:
+        """Takes the target's size in the next frame."""
+        before, self.size = self.size, (width, height)
+        if before is not None:
+            across, down = math.log(width / before[0]), math.log(height / before[1])
+            self.growth = (
+                STEADY * self.growth[0] + (1 - STEADY) * across,
+                STEADY * self.growth[1] + (1 - STEADY) * down,
+            )
 
 
 def carry(target: Target, frame: Image, config: TrackingConfig) -> bool:
@@ -72,6 +88,7 @@ def carry(target: Target, frame: Image, config: TrackingConfig) -> bool:
         return False
     skip.key, skip.row, skip.wait = key, skip.row + 1, WAIT
     target.carry(found.centre, found.size, config, (frame.shape[1], frame.shape[0]))
+    skip.measure(*target.size.tolist())
     return True
 
 
@@ -86,13 +103,14 @@ def looked(target: Target, score: float, frame: Image, config: TrackingConfig) -
     """
     skip, limits = target.skip, config.skip
     skip.hold = max(skip.hold - 1, 0)
+    skip.measure(*target.size.tolist())
     if skip.guess is not None:
         change = abs(math.log(math.sqrt(float(skip.guess.size.prod()) / float(target.size.prod()))))
         if max(_distance(target, skip.guess), change) > limits.error:
             skip.hold = limits.hold
     skip.key, skip.guess, skip.row, skip.score = None, None, 0, score
     settled = target.age - target.found_at >= limits.after and target.belief.state is TrackState.TRACKING
-    calm = settled and target.recent_motion <= limits.motion and max(map(abs, target.growth)) <= limits.change
+    calm = settled and target.recent_motion <= limits.motion and max(map(abs, skip.growth)) <= limits.change
     if calm and not skip.hold and target.belief.relative(score) >= limits.score:
         skip.key = KeyFrame(frame, target.centre, target.size)
 

@@ -26,8 +26,6 @@ Vector = NDArray[np.float64]
 
 CALMING = 0.8
 """How fast a large step is forgotten, by frame."""
-STEADY = 0.8
-"""Share of the past in the change of a size."""
 EARLIER = 4
 """Gaps after which the earlier of the two kept frames is replaced."""
 REFERENCE_RISE = 0.1
@@ -49,7 +47,6 @@ class Target:
         sure_centre, sure_size: (2,) where it was TRACKING last.
         velocity: (2,) smoothed step in a frame, pixels.
         recent_motion: Its largest recent step, as a share of sqrt(w h); 1 at first.
-        growth: Smoothed change of log w and of log h in a frame.
         reference_logit: Reference: running mean of its response while TRACKING, a logit; None before that.
         reference_frames: Number of frames behind `peak`.
         online_peak, online_sights: The same of the online filter's response.
@@ -75,7 +72,6 @@ class Target:
     sure_size: Vector = field(default_factory=lambda: np.ones(2))
     velocity: Vector = field(default_factory=lambda: np.zeros(2))
     recent_motion: float = 1.0
-    growth: tuple[float, float] = (0.0, 0.0)
     reference_logit: float | None = None
     reference_frames: int = 0
     online_peak: float | None = None
@@ -250,12 +246,9 @@ class Target:
         self, centre: Vector, size: Vector, config: TrackingConfig, frame: tuple[int, int], box_size: Vector
     ) -> None:
         """Sets the box, and takes the step into velocity and motion."""
-        before, was = self.centre, self.size.tolist()
+        before = self.centre
         self._set(centre, size, config, frame, box_size)
         moved, side = self.centre - before, _side(self.size)
-        changes = [math.log(now / then) for now, then in zip(self.size.tolist(), was, strict=True)]
-        across, down = (STEADY * old + (1 - STEADY) * new for old, new in zip(self.growth, changes, strict=True))
-        self.growth = (across, down)
         self.motion.observe(before, self.centre, side)
         self.velocity = 0.7 * self.velocity + 0.3 * moved
         self.recent_motion = max(CALMING * self.recent_motion, math.hypot(*moved.tolist()) / side)
