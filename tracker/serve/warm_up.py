@@ -45,7 +45,7 @@ def largest_calls(observer: Observer, image: Image) -> None:
     view = observer.first_view(image, [40.0, 150.0, 48.0, 48.0])[0]
     calls: list[tuple[int, int, int]] = []
     if config.states.enabled and observer.model.has_boxes:
-        sides = [observer.sizes[1], *([config.small_search.size] if observer.steady else [])]
+        sides = [observer.sizes[1], *(side for _, side in observer.windows)]
         calls += [(views, 1, side) for side in sides for views in range(config.template_memory.size + 1, 0, -1)]
     if config.redetection.enabled:
         calls += [(1, windows, observer.window) for windows in range(max(config.redetection.tiles, 1), 0, -1)]
