@@ -61,6 +61,17 @@ def test_a_frame_crosses_six_files_and_no_more_when_lost() -> None:
     assert judged == JUDGES and one.target is not None and one.target.lost
 
 
+def test_frames_that_points_may_carry_cross_no_others() -> None:
+    one, still = pixel_tracker({"skip.mode": "auto", "skip.after": 0}), put(ground(), thing(), 60, 50)
+    one.init(still, (60, 50, 28, 28))
+    skipped = 0
+    for _ in range(12):
+        files, _ = seen_by(one, still.copy())
+        skipped += "tracking/observer.py" not in files or "tracking/motion.py" not in files
+        assert set(files) <= set(CROSSED)
+    assert skipped
+
+
 WITHOUT_TORCH = """
 import sys
 import numpy as np

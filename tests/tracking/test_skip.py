@@ -16,6 +16,7 @@ from tracker.errors import ConfigError
 from tracker.geometry import iou
 from tracker.tracking.median_flow import KeyFrame
 from tracker.tracking.multi import MultiTracker
+from tracker.tracking.observer import Scene
 from tracker.tracking.skip import looked
 from tracker.tracking.tracker import SiamTracker
 from tracker.types import Track, TrackState
@@ -33,6 +34,10 @@ def calm(count: int, step: float = 1.0) -> tuple[list[np.ndarray], np.ndarray]:
 def follow(tracker: SiamTracker, frames: list[np.ndarray], box: np.ndarray) -> list[Track]:
     tracker.init(frames[0], box)
     return [tracker.update(frame) for frame in frames[1:]]
+
+
+def shown(image: np.ndarray) -> Scene:
+    return Scene(pixel_tracker().observer, image)
 
 
 def looks(tracker: SiamTracker) -> int:
@@ -56,7 +61,7 @@ def test_points_carry_a_box_by_the_shift_and_scale_of_what_it_shows(
     centre = np.array([160.0, 120.0])
     matrix = np.array([[zoom, 0, (1 - zoom) * 159.5 + x], [0, zoom, (1 - zoom) * 119.5 + y]])
     moved = cv2.warpAffine(scene, matrix, (320, 240), borderMode=cv2.BORDER_REFLECT)
-    found = KeyFrame(scene, centre, np.array(size)).carry(moved, centre + np.array([x, y]) + off)
+    found = KeyFrame(shown(scene), centre, np.array(size)).carry(shown(moved), centre + np.array([x, y]) + off)
     assert found is not None
     assert np.abs(found.centre - centre - (x, y)).max() < 0.03 * np.sqrt(np.prod(size)) + 0.2
     assert found.size / size == pytest.approx([zoom, zoom], abs=0.03)
@@ -64,11 +69,11 @@ def test_points_carry_a_box_by_the_shift_and_scale_of_what_it_shows(
 
 
 def test_points_do_not_carry_into_another_scene_or_a_frame_of_another_size() -> None:
-    key = KeyFrame(put(ground(), thing(), 100, 90), np.array([114.0, 104.0]), np.array([28.0, 28.0]))
-    found = key.carry(ground(seed=5), key.centre)
+    key = KeyFrame(shown(put(ground(), thing(), 100, 90)), np.array([114.0, 104.0]), np.array([28.0, 28.0]))
+    found = key.carry(shown(ground(seed=5)), key.centre)
     assert found is None or found.agree < 0.5 or found.likeness < 0.8
-    assert key.carry(ground(400, 300), key.centre) is None
-    assert not KeyFrame(ground(), np.array([0.0, 0.0]), np.array([28.0, 28.0])).usable
+    assert key.carry(shown(ground(400, 300)), key.centre) is None
+    assert not KeyFrame(shown(ground()), np.array([0.0, 0.0]), np.array([28.0, 28.0])).usable
 
 
 def test_calm_frames_are_skipped_and_every_third_is_looked_at() -> None:
@@ -142,12 +147,12 @@ def test_a_target_that_changes_its_shape_is_looked_for_in_every_frame() -> None:
     width, height = target.size.tolist()
     for k in range(1, 13):  # wider by three in a hundred in each frame, its height as it was
         target.size = np.array([width * 1.03**k, height])
-        looked(target, 1.0, frames[-1], tracker.config)
+        looked(target, 1.0, shown(frames[-1]), tracker.config)
     across, down = target.skip.growth
     assert 0.02 < across < np.log(1.03) and abs(down) < 0.003
     assert target.skip.key is None
     for _ in range(20):
-        looked(target, 1.0, frames[-1], tracker.config)
+        looked(target, 1.0, shown(frames[-1]), tracker.config)
     assert target.skip.key is not None
 
 

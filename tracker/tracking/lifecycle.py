@@ -81,12 +81,12 @@ class Lifecycle:
 
     def carry(self, target: Target, frame: Image) -> bool:
         """Whether points carried the target in this frame (`tracker.tracking.skip`); else the network has to look."""
-        return self.skips and carry(target, frame, self.config)
+        return self.skips and carry(target, Scene(self.observer, frame), self.config)
 
     def mark(self, target: Target, observation: Observation, frame: Image) -> None:
         """Takes a settled look as the start for points, where the next frames may be skipped."""
         if self.skips:
-            looked(target, observation.score, frame, self.config)
+            looked(target, observation.score, Scene(self.observer, frame), self.config)
 
     def settle(
         self,

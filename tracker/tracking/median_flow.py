@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.types import Image
+if TYPE_CHECKING:
+    from tracker.tracking.observer import Scene
 
 Vector = NDArray[np.float64]
 
@@ -68,11 +69,10 @@ class KeyFrame:
         usable: Whether enough of it lies in the frame.
     """
 
-    def __init__(self, frame: Image, centre: Vector, size: Vector) -> None:
-        self.centre, self.size = centre, size
-        self._frame_shape = frame.shape
+    def __init__(self, scene: Scene, centre: Vector, size: Vector) -> None:
+        self.centre, self.size, self._extent = centre, size, scene.extent
         (x, y), (w, h) = centre.tolist(), size.tolist()
-        height, width = frame.shape[:2]
+        width, height = scene.extent
         shrink = round(max(w, h) / BOX_SIDE)
         self._halve = shrink > 1
         self._step = step = max(shrink // 2, 1)
@@ -85,7 +85,7 @@ class KeyFrame:
         if not self.usable:
             return
         self._window = (left, top, right, bottom)
-        self._picture, self._pixel = self._cut(frame, self._window), pixel
+        self._picture, self._pixel = scene.small_green(self._window, step, self._halve), pixel
         middle = ((x - left) / pixel - 0.5, (y - top) / pixel - 0.5)
         self._middle = middle
         across, down = (INNER * side / 2 / pixel * PLACES for side in (w, h))
@@ -95,34 +95,25 @@ class KeyFrame:
         self._patch = (int(w / pixel), int(h / pixel))
         self._shown = _standardised(cv2.getRectSubPix(self._picture, self._patch, middle))
 
-    def _cut(self, frame: Image, window: tuple[int, int, int, int]) -> NDArray[np.uint8]:
-        """The green channel of the window, smaller by a whole number: OpenCV halves in a twentieth of the time that
-        other factors take."""
-        left, top, right, bottom = window
-        part = np.ascontiguousarray(frame[top : bottom : self._step, left : right : self._step, 1])
-        if not self._halve:
-            return part
-        part = part[: part.shape[0] // 2 * 2, : part.shape[1] // 2 * 2]
-        return cv2.resize(part, (part.shape[1] // 2, part.shape[0] // 2), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
-
-    def carry(self, frame: Image, expected: Vector) -> Carried | None:
+    def carry(self, scene: Scene, expected: Vector) -> Carried | None:
         """Follows the points into a later frame.
 
         Args:
-            frame: The picture.
+            scene: That frame.
             expected: (2,) where the centre is expected there.
 
         Returns:
             None where too few points return.
         """
-        if not self.usable or frame.shape != self._frame_shape:
+        if not self.usable or scene.extent != self._extent:
             return None
         # The window moves by whole pixels, and stays in the frame, so that both pictures show the same at rest.
         left, top, right, bottom = self._window
         ahead = (expected - self.centre).tolist()
-        across = min(max(round(ahead[0]), -left), frame.shape[1] - right)
-        down = min(max(round(ahead[1]), -top), frame.shape[0] - bottom)
-        picture = self._cut(frame, (left + across, top + down, right + across, bottom + down))
+        across = min(max(round(ahead[0]), -left), self._extent[0] - right)
+        down = min(max(round(ahead[1]), -top), self._extent[1] - bottom)
+        window = (left + across, top + down, right + across, bottom + down)
+        picture = scene.small_green(window, self._step, self._halve)
         points = self._points
         moved, seen, _ = cv2.calcOpticalFlowPyrLK(self._picture, picture, points, None, **FLOW)  # type: ignore[call-overload]
         back, seen_back, _ = cv2.calcOpticalFlowPyrLK(picture, self._picture, moved, None, **FLOW)  # type: ignore[call-overload]

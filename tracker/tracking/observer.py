@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tracker.config import TrackingConfig
-from tracker.crops import Colour, Crop, SearchRegion, context_side, mean_colour
+from tracker.crops import Colour, Crop, SearchRegion, context_side, mean_colour, small_green
 from tracker.geometry import check_box
 from tracker.model.backbone_specs import SPECS
 from tracker.model.checkpoint import fingerprint
@@ -264,7 +264,7 @@ class Observer:
 
 @dataclass(frozen=True)
 class Scene:
-    """A frame and what can be asked of it: re-detection and identity get numbers from it, never the picture itself."""
+    """A frame and what can be asked of it: re-detection, identity and skipping never get the picture itself."""
 
     observer: Observer
     frame: Image
@@ -273,6 +273,10 @@ class Scene:
     def extent(self) -> tuple[int, int]:
         """(width, height) in pixels."""
         return self.frame.shape[1], self.frame.shape[0]
+
+    def small_green(self, window: tuple[int, int, int, int], step: int, halve: bool) -> NDArray[np.uint8]:
+        """See `tracker.crops.small_green`."""
+        return small_green(self.frame, window, step, halve)
 
     def observe(self, target: Target, place: tuple[Vector, Vector]) -> Observation:
         """What is seen of a target in the full search window around a place: centre and size (2,), frame pixels."""

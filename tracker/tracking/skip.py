@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 from tracker.config import TrackingConfig
 from tracker.tracking.median_flow import Carried, KeyFrame
-from tracker.types import Image, TrackState
+from tracker.types import TrackState
 
 if TYPE_CHECKING:
+    from tracker.tracking.observer import Scene
     from tracker.tracking.target import Target
 
 WAIT, LONGEST_WAIT = 1, 8
@@ -62,12 +63,12 @@ class Skip:
             )
 
 
-def carry(target: Target, frame: Image, config: TrackingConfig) -> bool:
+def carry(target: Target, scene: Scene, config: TrackingConfig) -> bool:
     """Moves a target by the points of its key frame.
 
     Args:
         target: Changed in place where it is carried.
-        frame: The picture.
+        scene: The frame.
         config: `skip` and the bounds on a box.
 
     Returns:
@@ -77,7 +78,7 @@ def carry(target: Target, frame: Image, config: TrackingConfig) -> bool:
     key, skip.key, skip.guess = skip.key, None, None
     if key is None:
         return False
-    found = key.carry(frame, target.centre + target.motion.apparent)
+    found = key.carry(scene, target.centre + target.motion.apparent)
     if found is None or found.agree < limits.agree or found.likeness < limits.likeness:
         skip.hold, skip.wait = skip.wait + 1, min(2 * skip.wait, LONGEST_WAIT)
         return False
@@ -87,18 +88,18 @@ def carry(target: Target, frame: Image, config: TrackingConfig) -> bool:
         skip.guess = found
         return False
     skip.key, skip.row, skip.wait = key, skip.row + 1, WAIT
-    target.carry(found.centre, found.size, config, (frame.shape[1], frame.shape[0]))
+    target.carry(found.centre, found.size, config, scene.extent)
     skip.measure(*target.size.tolist())
     return True
 
 
-def looked(target: Target, score: float, frame: Image, config: TrackingConfig) -> None:
+def looked(target: Target, score: float, scene: Scene, config: TrackingConfig) -> None:
     """Takes what the network found in a frame, and makes it a key frame where the next ones may be skipped.
 
     Args:
         target: Settled.
         score: Of the look.
-        frame: The picture.
+        scene: The frame.
         config: As in `carry`.
     """
     skip, limits = target.skip, config.skip
@@ -112,7 +113,7 @@ def looked(target: Target, score: float, frame: Image, config: TrackingConfig) -
     settled = target.age - target.found_at >= limits.after and target.belief.state is TrackState.TRACKING
     calm = settled and target.recent_motion <= limits.motion and max(map(abs, skip.growth)) <= limits.change
     if calm and not skip.hold and target.belief.relative(score) >= limits.score:
-        skip.key = KeyFrame(frame, target.centre, target.size)
+        skip.key = KeyFrame(scene, target.centre, target.size)
 
 
 def _distance(target: Target, found: Carried) -> float:
