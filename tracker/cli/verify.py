@@ -22,7 +22,7 @@ EPILOG = """\
 likeness: mean cosine of the two embeddings over the object, in [-1, 1]; 1 for the same picture
 probability: that both show the same object, as fitted on videos by calibrate; told where boxes say where the object is
 individual: likeness of descriptors to the three most alike views of the targets, with colours and what differs between
-  objects of one class; track.py --find wants tracking.known.likeness of it; told for targets of the same weights
+  objects of one class; siamtrack track --find wants tracking.known.likeness of it; told for targets of the same weights
 
   siamtrack verify a.jpg b.jpg                                    two crops that the object fills
   siamtrack verify a1.jpg a2.jpg b.jpg                            several references; the last one is in question
