@@ -51,7 +51,7 @@ def test_registry_holds_every_loss_of_the_issue() -> None:
         {"contrastive", "triplet", "angular", "circle"},
         {"iou", "giou", "box-l1"},
     )
-    assert maps | metric | boxes | {"distillation"} == set(loss_names())
+    assert maps | metric | boxes | {"distillation", "peer-score", "peer-box"} == set(loss_names())
 
 
 @pytest.mark.parametrize("name", loss_names())
@@ -276,7 +276,7 @@ def test_a_batch_of_negative_pairs_alone_gives_finite_gradients(name: str) -> No
 
 def test_extreme_logits_stay_finite() -> None:
     match, batch = toy_match(dtype=torch.float32)
-    for name in set(loss_names()) - {"distillation"}:  # which reads no logits
+    for name in set(loss_names()) - {"distillation", "peer-score", "peer-box"}:  # which need a teacher
         score = (match.score * 1e4).requires_grad_(True)
         loss = build_loss(name)(replace(match, score=score), batch)
         loss.backward() if loss.requires_grad else None

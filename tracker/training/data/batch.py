@@ -70,6 +70,9 @@ class PairBatch:
         track: (B,) int64 identity of the template's target.
         start: Stage of the backbone at which the tensors enter; 0 for pictures.
         distillation_target: (B, D, h, w) what a teacher says of the cells of the search, where the cache holds it.
+        peer_score: (B, H, W) logits that another tracker gives the cells of the response, NaN where it says nothing;
+            where the cache holds it.
+        peer_box: (B, 4) xyxy that it sees in the search, NaN where it says nothing; where the cache holds it.
     """
 
     template: Tensor
@@ -80,6 +83,8 @@ class PairBatch:
     track: Tensor
     start: int = 0
     distillation_target: Tensor | None = None
+    peer_score: Tensor | None = None
+    peer_box: Tensor | None = None
 
 
 class PairSource(Protocol):

@@ -28,6 +28,7 @@ from tracker.model_config import ModelConfig
 from tracker.settings import LARGEST, LARGEST_SEED, Checked, setting
 from tracker.training.data.cached_features import embed_views, frozen_stages, taught
 from tracker.training.data.mixture import Mixture
+from tracker.training.data.peers import load_peer, peer_arrays, peer_content, score_grid
 from tracker.training.data.samples import Sample
 from tracker.training.data.sources import DataConfig, build_mixture
 from tracker.types import Image
@@ -64,6 +65,13 @@ class CacheConfig(Checked, section="train.data.cache"):
     teacher: str = setting(
         "", help='Model whose embedding of each search is kept for the loss "distillation"; "": none.'
     )
+    peer: str = setting(
+        "",
+        help="""Another tracker whose scores and boxes of each pair are kept for the losses "peer-score" and "peer-box":
+        module:name of a callable that makes it of `peer_files`, its folder being on PYTHONPATH; "": none. Its code is
+        run (`tracker.training.data.peers`).""",
+    )
+    peer_files: list[str] = setting(factory=list, help="Its networks.")
 
 
 def fingerprint(cache: CacheConfig, data: DataConfig, model: ModelConfig) -> str:
@@ -75,6 +83,9 @@ def fingerprint(cache: CacheConfig, data: DataConfig, model: ModelConfig) -> str
         del what["cache"]["weights"]
     if not cache.teacher:
         del what["cache"]["teacher"]
+    del what["cache"]["peer_files"]  # their content counts (`material_key`), not where they lie
+    if not cache.peer:
+        del what["cache"]["peer"]
     for key in ("root", "on_bad_file"):  # where it lies, and what is left out of it, is not what it is made of
         del what["data"][key]
     for key, default in LATER.items():  # a recipe that doesn't use what came later keeps its caches
@@ -85,7 +96,7 @@ def fingerprint(cache: CacheConfig, data: DataConfig, model: ModelConfig) -> str
             del what["data"]["augment"][key]
     keys = (
         ("template_size", "search_size", "backbone")
-        if cache.stage or cache.teacher
+        if cache.stage or cache.teacher or cache.peer
         else ("template_size", "search_size")
     )
     what["model"] = {key: getattr(model, key) for key in keys}
@@ -95,7 +106,10 @@ def fingerprint(cache: CacheConfig, data: DataConfig, model: ModelConfig) -> str
 def material_key(cache: CacheConfig, mixture: Mixture) -> str:
     """A key of what a cache is cut from: pictures, boxes, and the weights behind its features."""
     used = [name for name in (cache.weights if cache.stage else "", cache.teacher) if name]
-    return content_of([find_weights(name) for name in used], mixture.content().encode())
+    files = [find_weights(name) for name in used]
+    if cache.peer:
+        files += peer_content(cache.peer, cache.peer_files)
+    return content_of(files, mixture.content().encode())
 
 
 def read_index(index: Path) -> dict[str, str]:
@@ -178,6 +192,8 @@ class ShardMaker:
         self.mixture = build_mixture(data, model, context, store or frame_store(cache))
         self.embed = frozen_stages(model.backbone, cache.stage, cache.weights) if cache.stage else None
         self.teach = taught(cache.teacher, model) if cache.teacher else None
+        self.peer = load_peer(cache.peer, cache.peer_files) if cache.peer else None
+        self.grid = score_grid(model) if cache.peer else None
 
     def make(self, number: int) -> Path:
         """Writes shard `number`, atomically; one that is there already stays."""
@@ -204,6 +220,8 @@ class ShardMaker:
             arrays.update(embed_views(name, pictures, self.embed) if self.embed else self._jpegs(name, pictures))
         if self.teach:
             arrays.update(embed_views("wanted", [g.searches for g in samples], self.teach))
+        if self.peer and self.grid:
+            arrays.update(peer_arrays(self.cache.peer, self.peer, samples, self.grid))
         return arrays
 
     def _jpegs(self, name: str, pictures: Sequence[Sequence[Image]]) -> dict[str, NDArray[Any]]:

@@ -16,6 +16,7 @@ from tracker.datasets.tracks import DataError
 from tracker.errors import ConfigError
 from tracker.training.data.batch import PairBatch
 from tracker.training.data.cache import frame_store, shard_path, track_number
+from tracker.training.data.peers import BOXES, SCORES
 from tracker.training.data.samples import Sample
 from tracker.training.data.sampling import PairConfig, collate, draw, jitter_boxes, share_of
 from tracker.training.data.shards import Samples, Shard
@@ -75,14 +76,30 @@ class SamplePairs:
 
     def batch(self, step: int, rank: int, world: int) -> PairBatch:
         """See `tracker.training.data.batch.PairSource`."""
-        rows, wanted = [], []
+        rows, wanted, peers = [], [], []
         for row in self._rows(step, rank, world):
             (a, ka), (b, kb) = self._find(row.template[0]), self._find(row.search[0])
             template, search = a.view("templates", ka, row.template[1]), b.view("searches", kb, row.search[1])
             rows.append((template, search, row.size, row.box, row.genuine, row.track))
             if b.taught:
                 wanted.append(b.view("wanted", kb, row.search[1]))
-        return collate(rows, self.start, wanted)
+            if b.peers:
+                peers.append(self._peer(row))
+        return collate(rows, self.start, wanted, peers)
+
+    def _peer(self, row: Row) -> tuple[Vector, Vector]:
+        """(H, W) scores and (4,) box of a peer for a pair: the box is redrawn as the labelled one was, and all is NaN
+        where it has not seen the two together."""
+        part, k = self._find(row.search[0])
+        place = row.template[1] * part.views[1] + row.search[1]
+        score = np.array(part.view(SCORES, k, place)[0], np.float32)
+        box = np.array(part.view(BOXES, k, place)[:, 0, 0], np.float32)
+        if row.template[0] != row.search[0]:
+            return np.full_like(score, np.nan), np.full_like(box, np.nan)
+        drawn = part.boxes[k, row.search[1]]
+        factor = (row.box[2:] - row.box[:2]) / np.maximum(drawn[2:] - drawn[:2], 1e-6)
+        centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2 * factor
+        return score, np.concatenate([centre - half, centre + half]).astype(np.float32)
 
     def _rows(self, step: int, rank: int, world: int) -> Iterator[Row]:
         """The pairs of a batch, without their pictures."""

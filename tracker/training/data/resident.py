@@ -62,6 +62,12 @@ class ResidentPairs(SamplePairs):
                 f"train.data.moves changes pictures, but the cache holds features (train.data.cache.stage={start}); "
                 "set all of train.data.moves to 0, or prepare a cache of pictures with train.data.cache.stage=0."
             )
+        self._peers = all(part.peers for part in parts)
+        if config.moves.any and self._peers:
+            raise ConfigError(
+                "train.data.moves changes pictures, and what a peer said of them (train.data.cache.peer) would no "
+                "longer fit; set all of train.data.moves to 0, or prepare a cache without a peer."
+            )
         self.device = device
         names = ("templates", "searches", *(("wanted",) if all(part.taught for part in parts) else ()))
         self._on_device = {name: self._load(name) for name in names}
@@ -73,6 +79,7 @@ class ResidentPairs(SamplePairs):
         labels = np.concatenate([np.stack([row.size for row in rows]), np.stack([row.box for row in rows])], axis=1)
         size, box = self._sent(labels.astype(np.float32)).split([2, 4], 1)
         wanted = self._on_device.get("wanted")
+        peers = [self._peer(row) for row in rows] if self._peers else []
         batch = PairBatch(
             template=self._on_device["templates"][templates[:, 0], templates[:, 1]],
             search=self._on_device["searches"][searches[:, 0], searches[:, 1]],
@@ -82,6 +89,8 @@ class ResidentPairs(SamplePairs):
             track=self._sent(np.array([row.track for row in rows], dtype=np.int64)),
             start=self.start,
             distillation_target=None if wanted is None else wanted[searches[:, 0], searches[:, 1]],
+            peer_score=self._sent(np.stack([score for score, _ in peers])) if peers else None,
+            peer_box=self._sent(np.stack([box for _, box in peers])) if peers else None,
         )
         if not self.config.moves.any:
             return batch

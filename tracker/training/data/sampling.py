@@ -97,7 +97,12 @@ def share_of(total: int, rank: int, world: int) -> slice:
     return slice(rank * total // world, (rank + 1) * total // world)
 
 
-def collate(rows: list[tuple[Any, ...]], start: int, target: Sequence[NDArray[Any]] = ()) -> PairBatch:
+def collate(
+    rows: list[tuple[Any, ...]],
+    start: int,
+    target: Sequence[NDArray[Any]] = (),
+    peers: Sequence[tuple[NDArray[Any], NDArray[Any]]] = (),
+) -> PairBatch:
     """The batch of some pairs, each in the order of `PairBatch`'s fields up to `track`.
 
     Pictures stay uint8 and features as they were stored: a quarter or half of the bytes to move to a device.
@@ -112,4 +117,6 @@ def collate(rows: list[tuple[Any, ...]], start: int, target: Sequence[NDArray[An
         track=torch.from_numpy(np.array(tracks, dtype=np.int64)),
         start=start,
         distillation_target=torch.from_numpy(np.stack(target)) if target else None,
+        peer_score=torch.from_numpy(np.stack([score for score, _ in peers])) if peers else None,
+        peer_box=torch.from_numpy(np.stack([box for _, box in peers])) if peers else None,
     )

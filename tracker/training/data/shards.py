@@ -3,7 +3,8 @@
 A shard is an uncompressed .npz of G samples: targets (G, T, 2), boxes (G, S, 4), tracks and kinds (G,) int64, present
 (G, S)
 bool, and templates and searches: (G, views, C, h, w) float16 features, or JPEG codes end to end with their ends. With a
-teacher also wanted: (G, S, D, h, w) float16, what it says of each search.
+teacher also wanted: (G, S, D, h, w) float16, what it says of each search. With a peer also peer_scores and peer_boxes
+(`tracker.training.data.peers`), what it says of search s with template t at place S * t + s.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from tracker.datasets.tracks import DataError
 from tracker.errors import ImageError, reading
 from tracker.media.images import decode_image
+from tracker.training.data.peers import BOXES, SCORES
 from tracker.types import Image
 
 NAMES = ("templates", "searches")
@@ -32,6 +34,7 @@ class Samples(Protocol):
         views: Templates and searches of a sample.
         targets, boxes, tracks, kinds, present: As in the module's text.
         taught: Whether there is what a teacher says of the searches.
+        peers: Whether there is what a peer says of the pairs.
     """
 
     samples: int
@@ -42,9 +45,11 @@ class Samples(Protocol):
     kinds: NDArray[np.int64]
     present: NDArray[np.bool_]
     taught: bool
+    peers: bool
 
     def view(self, name: str, sample: int, view: int) -> NDArray[Any]:
-        """(C, h, w) features, or (3, n, n) uint8 picture; name is templates, searches or, where `taught`, wanted."""
+        """(C, h, w) features, or (3, n, n) uint8 picture; name is templates, searches or, where `taught`, wanted, where
+        `peers`, peer_scores or peer_boxes."""
 
 
 class MemorySamples:
@@ -60,7 +65,7 @@ class MemorySamples:
         self.kinds, self.present = labels["kinds"], labels["present"]
         self.samples = len(self.targets)
         self.views = (self.targets.shape[1], self.boxes.shape[1])
-        self.taught = "wanted" in features
+        self.taught, self.peers = "wanted" in features, SCORES in features
         self._features = features
 
     def view(self, name: str, sample: int, view: int) -> NDArray[Any]:
@@ -87,8 +92,8 @@ class Shard:
                 self.kinds = data["kinds"] if "kinds" in data else np.zeros(len(self.targets), dtype=np.int64)
                 self.present = data["present"] if "present" in data else np.ones(self.boxes.shape[:2], dtype=bool)
                 self._ends = {n: data[f"{n}_ends"] for n in NAMES if f"{n}_ends" in data}
-                self.taught = "wanted" in data
-            members = ("templates", "searches", "wanted") if self.taught else ("templates", "searches")
+                self.taught, self.peers = "wanted" in data, SCORES in data
+                members = [n for n in (*NAMES, "wanted", SCORES, BOXES) if n in data]
             self._arrays = {n: _map_member(path, n) for n in members}
             self.samples = len(self.targets)
             self.views = (self.targets.shape[1], self.boxes.shape[1])
@@ -115,7 +120,9 @@ class Shard:
         if odd or not samples or not (np.isfinite(self.targets).all() and np.isfinite(self.boxes).all()):
             raise ValueError(f"its array {odd or 'of boxes'} doesn't fit the others, or holds no numbers")
         for name, array in self._arrays.items():
-            views = templates if name == "templates" else searches
+            views = {"templates": templates, SCORES: templates * searches, BOXES: templates * searches}.get(
+                name, searches
+            )
             if name in self._ends:
                 ends = self._ends[name].reshape(-1)
                 good = array.ndim == 1 and array.dtype == np.uint8 and ends.dtype.kind in "iu" and ends[0] >= 0

@@ -110,10 +110,17 @@ def cross_negative_pairs(batch: PairBatch, share: float, step: int) -> PairBatch
                 break
     index = torch.tensor(source, device=track.device)
     target = batch.distillation_target
+    turned = index != torch.arange(size, device=track.device)
+    peer_score, peer_box = (
+        None if said is None else said.masked_fill(turned.view(-1, *[1] * (said.ndim - 1)), torch.nan)
+        for said in (batch.peer_score, batch.peer_box)
+    )
     return dataclasses.replace(
         batch,
         search=batch.search[index],
         box=batch.box[index],
         positive=positive,
         distillation_target=None if target is None else target[index],
+        peer_score=peer_score,
+        peer_box=peer_box,
     )

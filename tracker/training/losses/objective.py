@@ -14,7 +14,7 @@ from tracker.files import suggest
 from tracker.training import distributed
 from tracker.training.config import TrainConfig
 from tracker.training.data.batch import Match, PairBatch
-from tracker.training.losses import box, distillation, focal, metric, siamfc  # noqa: F401  (they register their losses)
+from tracker.training.losses import box, distillation, focal, metric, peer, siamfc  # noqa: F401  (they register their losses)
 from tracker.training.losses.base import _LOSSES, Criterion, options_of
 from tracker.training.losses.mining import PairMining
 

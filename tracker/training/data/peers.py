@@ -1,0 +1,180 @@
+"""Another tracker as a teacher: where it sees the target of each pair of a sample, kept in a cache for the losses
+"peer-score" and "peer-box".
+
+The tracker stays where it is: a recipe names a callable of the user's own that reads its files, as `module:name`. A
+search meets templates of its own sample only, so what is said of a pair can be kept; of pairs across samples nothing is
+known.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tracker.errors import ConfigError
+from tracker.model.backbones import build_backbone
+from tracker.model_config import ModelConfig
+from tracker.training.data.samples import Sample
+from tracker.training.losses.labels import Grid
+from tracker.types import Image
+
+SCORES, BOXES = "peer_scores", "peer_boxes"
+"""Names of the arrays in a shard."""
+
+
+class Answer(NamedTuple):
+    """What a peer says of one search.
+
+    Attributes:
+        score: (h, w) logits, high where the target is.
+        xs, ys: (w,) and (h,) where its cells lie, in pixels of the search (continuous, 0 is its left edge), ascending.
+        boxes: (4, h, w) left, top, right, bottom of the target as seen from each cell, in pixels of the search.
+    """
+
+    score: ArrayLike
+    xs: ArrayLike
+    ys: ArrayLike
+    boxes: ArrayLike
+
+
+class Peer(Protocol):
+    """A tracker as the cache asks it: about one template, in some searches."""
+
+    def __call__(
+        self, template: Image, size: NDArray[np.float32], searches: Sequence[Image]
+    ) -> Sequence[Answer | tuple[ArrayLike, ArrayLike, ArrayLike, ArrayLike]]:
+        """One answer for each search.
+
+        Args:
+            template: (n, n, 3) BGR; the target is in its middle.
+            size: (2,) its width and height in pixels of the template.
+            searches: (m, m, 3) BGR each, at the template's scale.
+        """
+
+
+def load_peer(name: str, files: Sequence[str]) -> Peer:
+    """The peer that a recipe names.
+
+    Args:
+        name: `module:name`; called with `files` it gives a `Peer`. Its code is run, so it must be trusted.
+        files: Where its networks lie.
+
+    Raises:
+        ConfigError: It can't be imported or made, or a file is missing.
+    """
+    for file in files:
+        if not Path(file).is_file():
+            raise ConfigError(f"train.data.cache.peer_files names {file}, which is no file; give the peer's networks.")
+    try:
+        return cast(Peer, getattr(_module(name), name.partition(":")[2])(list(files)))
+    except ConfigError:
+        raise
+    except Exception as error:  # whatever the code of somebody else raises
+        raise ConfigError(
+            f"The peer {name!r} can't be made of {len(files)} files: {type(error).__name__}: {error}."
+        ) from error
+
+
+def peer_content(name: str, files: Sequence[str]) -> list[Path]:
+    """The files that decide what a peer says: its own code and its networks."""
+    return [Path(str(_module(name).__file__)), *map(Path, files)]
+
+
+def _module(name: str) -> Any:
+    module, _, attribute = name.partition(":")
+    try:
+        found = importlib.import_module(module)
+        if not callable(getattr(found, attribute, None)):
+            raise ImportError(f"it has no callable {attribute!r}")
+        return found
+    except (ImportError, ValueError) as error:
+        raise ConfigError(
+            f"train.data.cache.peer={name!r} can't be imported ({error}); write module:name, its folder being on "
+            "PYTHONPATH."
+        ) from None
+
+
+def score_grid(model: ModelConfig) -> Grid:
+    """Where the cells of a model's response lie in a search."""
+    import torch
+
+    network = build_backbone(model.backbone).eval()
+    with torch.no_grad():
+        cells, kernel = (
+            network(torch.zeros(1, 3, size, size)).shape[-1] for size in (model.search_size, model.template_size)
+        )
+    count = cells if network.padded else cells - kernel + 1
+    places = model.search_size / 2 + network.stride * (torch.arange(count) - (count - 1) / 2)
+    return Grid(places, places, float(network.stride))
+
+
+def peer_arrays(name: str, peer: Peer, samples: Sequence[Sample], grid: Grid) -> dict[str, NDArray[Any]]:
+    """What a peer says of every template with every search of its sample.
+
+    Args:
+        name: What to call it in an error.
+        peer: Asked once for each template.
+        samples: G samples of T templates and S searches.
+        grid: The places where its scores are wanted.
+
+    Returns:
+        peer_scores (G, T * S, 1, H, W) float16, NaN where its map does not reach, and peer_boxes (G, T * S, 4, 1, 1)
+        float32, the box of its highest score.
+
+    Raises:
+        ConfigError: It gives something else than `Answer` asks for.
+    """
+    scores, boxes = [], []
+    for sample in samples:
+        answers = []
+        for template, size in zip(sample.templates, sample.targets, strict=True):
+            said = list(peer(template, size, sample.searches))
+            if len(said) != len(sample.searches):
+                raise ConfigError(
+                    f"The peer {name!r} gave {len(said)} answers on {len(sample.searches)} searches; it must give one "
+                    "on each."
+                )
+            answers += [_read(name, *answer) for answer in said]
+        scores.append([_resampled(score, xs, ys, grid) for score, xs, ys, _ in answers])
+        boxes.append([box for *_, box in answers])
+    return {
+        SCORES: np.asarray(scores, np.float16)[:, :, None],
+        BOXES: np.asarray(boxes, np.float32)[..., None, None],
+    }
+
+
+Vector = NDArray[np.float64]
+
+
+def _read(
+    name: str, score: ArrayLike, xs: ArrayLike, ys: ArrayLike, boxes: ArrayLike
+) -> tuple[Vector, Vector, Vector, Vector]:
+    """Score, places and the box of the peak as float64, checked."""
+    s, x, y, b = (np.asarray(values, np.float64) for values in (score, xs, ys, boxes))
+    fits = s.ndim == 2 and (y.shape, x.shape, b.shape) == ((s.shape[0],), (s.shape[1],), (4, *s.shape))
+    if not (fits and np.isfinite(s).all() and min(s.shape) > 1 and (np.diff(x) > 0).all() and (np.diff(y) > 0).all()):
+        raise ConfigError(
+            f"The peer {name!r} gave score {s.shape}, xs {x.shape}, ys {y.shape}, boxes {b.shape}; they must be finite "
+            "(h, w), ascending (w,) and (h,), and (4, h, w)."
+        )
+    return s, x, y, b.reshape(4, -1)[:, s.argmax()]
+
+
+def _resampled(score: Vector, xs: Vector, ys: Vector, grid: Grid) -> Vector:
+    """A map at the places of a grid, bilinear; NaN more than half a cell outside of it."""
+    down, across = _weights(ys, grid.ys.numpy()), _weights(xs, grid.xs.numpy())
+    return down @ np.clip(score, -100, 100) @ across.T
+
+
+def _weights(cells: Vector, places: NDArray[Any]) -> Vector:
+    """(N, n) weights of the two cells around each place; NaN outside."""
+    at = np.interp(places, cells, np.arange(len(cells)))
+    weights = np.maximum(1 - np.abs(at[:, None] - np.arange(len(cells))), 0)
+    beyond = (places < cells[0] - (cells[1] - cells[0]) / 2) | (places > cells[-1] + (cells[-1] - cells[-2]) / 2)
+    weights[beyond] = np.nan
+    return weights
