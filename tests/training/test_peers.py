@@ -14,7 +14,8 @@ import pytest
 import torch
 import yaml
 
-from tests.training.material import MODEL, got10k
+from tests.conftest import moving_square
+from tests.training.material import MODEL, got10k, write_frames
 from tracker.errors import ConfigError
 from tracker.model_config import ModelConfig
 from tracker.training.data.batch import Match, PairBatch
@@ -30,6 +31,7 @@ from tracker.training.losses.box import box_iou
 from tracker.training.losses.labels import Grid
 from tracker.training.losses.mining import cross_negative_pairs
 from tracker.training.losses.objective import build_loss
+from tracker.training.losses.peer import PeerCriterion
 
 ROOT = Path(__file__).parents[2]
 MATCHER = '''
@@ -96,6 +98,20 @@ def test_a_cache_keeps_what_a_peer_says_of_each_pair(cache: CacheConfig) -> None
             assert score.shape == (len(grid.ys), len(grid.xs))
             assert np.isnan(score[0, 0]) and np.isfinite(score[4, 4])  # its map does not reach the border
     assert np.median(overlaps) > 0.6
+
+
+def test_a_peer_speaks_of_unlabelled_video_too(tmp_path: Path, peer: tuple[str, list[str]]) -> None:
+    """Where the label is a region that was followed there and back."""
+    write_frames(tmp_path / "videos" / "walk", moving_square(12, size=35, seed=3)[0])
+    source = {"kind": "videos", "path": "videos", "tracks": 3, "length": 6}
+    data = DataConfig(root=str(tmp_path), scenery="", sources=[source], templates=1, searches=2)
+    cache = CacheConfig(path=str(tmp_path / "cache"), groups=4, shard=4, peer=peer[0], peer_files=peer[1])
+    Path(cache.path).mkdir()
+    ShardMaker(cache, data, MODEL, 0.5).make(0)
+    batch = CachedPairs(PairConfig(cache=cache, negative_pairs=0.0), 8, 0).batch(0, 0, 1)
+    assert batch.peer_box is not None and torch.isfinite(batch.peer_box).all()
+    loss = build_loss("peer-box")
+    assert isinstance(loss, PeerCriterion) and loss.believed(batch).any()
 
 
 def test_scores_are_read_at_the_cells_of_the_model() -> None:
@@ -276,9 +292,11 @@ def test_mistakes_with_a_peer_are_named(peer: tuple[str, list[str]], tmp_path: P
 def test_a_peer_that_answers_nonsense_is_named(answer: Answer | None) -> None:
     picture = np.zeros((9, 9, 3), np.uint8)
     sample = Sample([picture], np.ones((1, 2), np.float32), [picture], np.ones((1, 4), np.float32), "a")
-    places = torch.arange(3.0)
+    grid = Grid(torch.arange(3.0), torch.arange(3.0), 1.0)
     with pytest.raises(ConfigError, match="The peer 'odd' gave"):
-        peer_arrays("odd", lambda *_: [answer] if answer else [], [sample], Grid(places, places, 1.0))
+        peer_arrays("odd", lambda *_: [answer] if answer else [], [sample], grid)
+    with pytest.raises(ConfigError, match="The peer 'odd' failed on a pair: TypeError"):
+        peer_arrays("odd", lambda: [], [sample], grid)  # type: ignore[arg-type, misc]
 
 
 @pytest.mark.slow

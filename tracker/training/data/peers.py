@@ -127,13 +127,13 @@ def peer_arrays(name: str, peer: Peer, samples: Sequence[Sample], grid: Grid) ->
         float32, the box of its highest score.
 
     Raises:
-        ConfigError: It gives something else than `Answer` asks for.
+        ConfigError: It fails, or gives something else than `Answer` asks for.
     """
     scores, boxes = [], []
     for sample in samples:
         answers = []
         for template, size in zip(sample.templates, sample.targets, strict=True):
-            said = list(peer(template, size, sample.searches))
+            said = _asked(name, peer, template, size, sample.searches)
             if len(said) != len(sample.searches):
                 raise ConfigError(
                     f"The peer {name!r} gave {len(said)} answers on {len(sample.searches)} searches; it must give one "
@@ -149,6 +149,13 @@ def peer_arrays(name: str, peer: Peer, samples: Sequence[Sample], grid: Grid) ->
 
 
 Vector = NDArray[np.float64]
+
+
+def _asked(name: str, peer: Peer, template: Image, size: NDArray[np.float32], searches: Sequence[Image]) -> list[Any]:
+    try:
+        return list(peer(template, size, searches))
+    except Exception as error:  # whatever the code of somebody else raises
+        raise ConfigError(f"The peer {name!r} failed on a pair: {type(error).__name__}: {error}.") from error
 
 
 def _read(
