@@ -25,7 +25,7 @@ PATIENCE = 120.0
 
 @pytest.fixture
 def display() -> Iterator[str]:
-    with xvfb("1024x768") as name:
+    with xvfb("1024x768", polled=True) as name:
         yield name
 
 

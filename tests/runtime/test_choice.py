@@ -154,7 +154,7 @@ def test_results_of_precisions_have_keys_of_their_own(model: LoadedModel, monkey
         found = Choice(name, "", {})
         monkeypatch.setattr(choosing, "choose", lambda *args, found=found: found)
         spec = TrackerSpec("siamtrack", "siamtrack-n", "n", (("device", "cpu"), ("engine", "auto"))).resolved()
-        assert spec.option("engine") == name == resolve_engine(model, "cpu")[0] and spec.option("skip") == "off"
+        assert spec.option("engine") == name == resolve_engine(model, "cpu")[0] and spec.option("skip") == "auto"
         assert spec.resolved() is spec
         keys.add(spec.fingerprint())
     assert len(keys) == 2

@@ -93,7 +93,8 @@ class Shard:
                 self.present = data["present"] if "present" in data else np.ones(self.boxes.shape[:2], dtype=bool)
                 self._ends = {n: data[f"{n}_ends"] for n in NAMES if f"{n}_ends" in data}
                 self.taught, self.peers = "wanted" in data, SCORES in data
-                members = [n for n in (*NAMES, "wanted", SCORES, BOXES) if n in data]
+                members = [*NAMES, *(n for n in ("wanted", SCORES, BOXES) if n in data)]
+                members += [BOXES] if self.peers and BOXES not in data else []
             self._arrays = {n: _map_member(path, n) for n in members}
             self.samples = len(self.targets)
             self.views = (self.targets.shape[1], self.boxes.shape[1])
