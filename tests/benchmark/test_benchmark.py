@@ -12,6 +12,7 @@ import pytest
 
 from tests.cli.helpers import tiny_model, tool
 from tests.evaluation.trees import otb_tree
+from tracker.benchmark.crowd import RADIUS, crowd
 from tracker.benchmark.measure import Series, in_pairs, synthetic_clip
 from tracker.benchmark.parts import in_motion, soak, windows
 from tracker.benchmark.report import markdown
@@ -219,3 +220,29 @@ def test_what_targets_cost_beside_the_network(engine: str, tmp_path: Path) -> No
     assert list(rows) == ["1", "12"] and all(0 < row["p10_ms"] <= row["p95_ms"] for row in rows.values())
     assert rows["12"]["target_us"] == pytest.approx(rows["12"]["mean_ms"] / 12 * 1e3)
     assert "beside cutting and network" in done.stdout and "a target, us" in done.stdout
+
+
+def test_the_part_device_tells_where_frames_go_and_what_is_in_the_slow_ones(tmp_path: Path) -> None:
+    model = tiny_model(tmp_path / "tiny.safetensors")
+    args = ["--device", "cpu", "--engine", "torch", "--targets", "1", "11", "--frames", "10", "--parts", "device"]
+    args += ["--set", "tracking.states.enabled=false"]  # an untrained model loses things, and a search takes long
+    done = tool("benchmark", "--model", model, *args, "--output", tmp_path / "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "out" / "benchmark.json").read_text())["device"]
+    assert list(rows["one"]) == ["tiny, torch"] and list(rows["several"]) == ["1", "11"]
+    for row in (*rows["one"].values(), *rows["several"].values()):
+        assert 0 < row["engine_ms"] < row["median_ms"] <= row["p95_ms"] <= row["max_ms"] and 0 < row["engine_share"] < 1
+        assert all(0 <= share <= 1 for name in row["happened"].values() for share in name.values())
+    eleven = rows["several"]["11"]
+    assert eleven["per_second"] == pytest.approx(11e3 / eleven["mean_ms"]) and "Engine and host" in done.stdout
+
+
+def test_the_targets_of_the_part_device_fit_in_its_picture_and_go_round() -> None:
+    images, boxes = crowd()
+    assert len(boxes) >= 400 and (boxes[:, :2] >= 0).all()
+    assert (boxes[:, :2] + boxes[:, 2:] <= np.array(images[0].shape[1::-1])).all()
+    x, y, w, h = boxes[7].astype(int)
+    thing = images[0][y : y + h, x : x + w]
+    assert not np.array_equal(images[len(images) // 2][y : y + h, x : x + w], thing)
+    x, y = x - 2 * RADIUS, y
+    assert np.array_equal(images[len(images) // 2][y : y + h, x : x + w], thing)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -152,7 +153,14 @@ def machine() -> dict[str, str]:
         "flags": ", ".join(flags) or "not known",
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         **{name: package_version(name) for name in packages if package_version(name)},
+        **_card(),
     }
+
+
+def _card() -> dict[str, str]:
+    """The GPU, where torch has been loaded and finds one."""
+    torch = sys.modules.get("torch")
+    return {"GPU": torch.cuda.get_device_name()} if torch is not None and torch.cuda.is_available() else {}
 
 
 @dataclass

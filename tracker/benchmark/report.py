@@ -76,6 +76,8 @@ def markdown(results: Results) -> str:
         keys = ("mean_ms", "median_ms", "p10_ms", "p95_ms")
         rows = [[k, *(_ms(v[key]) for key in keys), f"{v['target_us']:.0f}"] for k, v in results["overhead"].items()]
         lines += [*table(head, rows), ""]
+    if "device" in results:
+        lines += _device(results["device"])
     if "sizes" in results:
         lines += ["## Size of the frame, one thread", ""]
         lines += _against_first("frame", results["sizes"], ("wall_median_ms", "cpu_median_ms"))
@@ -120,6 +122,31 @@ def _motion(motion: Results) -> list[str]:
         for name, rows in motion["sequences"].items()
     ]
     return [*lines, "CPU ms a frame (AUC):", "", *table(["sequence", *total], each), ""]
+
+
+def _device(device: Results) -> list[str]:
+    """Where a frame goes: the engine and the rest, by number of targets."""
+    head = ["", "frames", "median ms", "p95 ms", "max ms", "engine ms", "rest ms", "engine's share", "targets/s"]
+    head += ["a target, us", "TRACKING"]
+    keys = ("median_ms", "p95_ms", "max_ms", "engine_ms", "rest_ms")
+    kinds = {"engine_share": ".0%", "per_second": ".0f", "target_us": ".0f", "tracked": ".1%"}
+    lines = ["## Engine and host", ""]
+    for title, rows in (("One target", device["one"]), ("Targets in a frame of 1080p", device["several"])):
+        shown = [
+            [
+                name,
+                f"{row['frames']}",
+                *(_ms(row[k]) for k in keys),
+                *(format(row[k], kind) for k, kind in kinds.items()),
+            ]
+            for name, row in rows.items()
+        ]
+        lines += [f"{title}:", "", *table(head, shown), ""]
+        for name, row in rows.items():
+            why = "; ".join(f"{k} in {v['slow']:.0%} ({v['all']:.1%} of all)" for k, v in row["happened"].items())
+            lines += [f"- {name}: {row['slow_share']:.1%} of the frames took over 1.5 medians; of these {why}."]
+        lines += [""]
+    return lines
 
 
 def _threads(number: str) -> str:

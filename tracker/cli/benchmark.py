@@ -21,13 +21,17 @@ if TYPE_CHECKING:
     from tracker.tracking.tracker import SiamTracker
 
 PARTS = ("stages", "compare", "network", "targets", "sizes")
-ALL_PARTS = (*PARTS, "motion", "overhead")
+ALL_PARTS = (*PARTS, "motion", "overhead", "device")
+OWN_FRAMES = {"motion", "overhead", "device"}
+"""Parts that go over frames of their own."""
 EPILOG = """examples:
   siamtrack benchmark
   siamtrack benchmark --video clip.mp4 --box 368,190,32,27 --compare opencv:nano --model-dir nanotrack --classic \\
       --output speed
   siamtrack benchmark --parts motion --dataset otb --root OTB --compare opencv:nano --model-dir nanotrack
-  siamtrack benchmark --parts none --soak 10000"""
+  siamtrack benchmark --parts none --soak 10000
+  siamtrack benchmark --device cuda --parts device --targets 1 8 64 256 400 --frames 2000 \\
+      --compare model:siamtrack-s@torch"""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -113,7 +117,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if unknown:
         raise ConfigError(f"The size {unknown[0]!r} is unknown; there are {', '.join(measure.HEIGHTS)}.")
     model = load_model(args.model, overrides=args.overrides)
-    clip = measure.read_clip(args.video, args.box, args.frames) if args.video else measure.synthetic_clip(args.frames)
+    count = 10 if set(parts) <= OWN_FRAMES and not args.soak else args.frames
+    clip = measure.read_clip(args.video, args.box, count) if args.video else measure.synthetic_clip(count)
     if len(clip.images) < 10:
         raise SourceError(f"The video {args.video} has {len(clip.images)} frames; at least 10 are needed.")
     others = _others(args)
@@ -170,6 +175,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         from tracker.benchmark.overhead import overhead
 
         results["overhead"] = overhead(_every_frame(tracker()), args.targets)
+    if "device" in parts:
+        from tracker.benchmark.device import by_device
+
+        ours = {f"{model.name}, {first.engine.name}": first}
+        ours |= {name: one for name, one in others.items() if isinstance(one, type(first))}
+        looking = {name: _every_frame(one) for name, one in ours.items()}
+        results["device"] = by_device(looking, args.targets, args.frames, _say)
     if "sizes" in parts:
         _say("sizes")
         results["sizes"] = measure.by_frame_size(lambda: _every_frame(tracker()), clip, args.sizes)

@@ -55,6 +55,7 @@ class CudaEngine(Engine):
 
     Attributes:
         dtype: Type of the backbone's arithmetic.
+        captured: How many shapes of work it has made ready.
     """
 
     name = "cuda"
@@ -75,6 +76,10 @@ class CudaEngine(Engine):
                     parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         self._plans: dict[tuple[int, ...], _Plan] = {}
         self._frame: Tensor | None = None
+
+    @property
+    def captured(self) -> int:
+        return len(self._plans)
 
     @torch.inference_mode()
     def embed_template(self, crops: Sequence[Image], targets: NDArray[np.float32]) -> Tensor:

@@ -65,6 +65,7 @@ class OnlineFilter:
         matrix, vector, matrix_pull, vector_pull: The normal equations, and what an update adds of the first frame.
         taps, constant: (len(TAPS), C) and () what a frame needs of the weights.
         home: What keeps it on a device, or None: its arrays are on the host.
+        learnt: How many frames it was `due` in since it was made.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class OnlineFilter:
         """
         self.rate, self.gap, self._waited = rate, max(gap, 1), 0
         self.home: Home | None = None
+        self.learnt = 0
         cells = maps.transpose(0, 2, 3, 1).reshape(-1, maps.shape[1])
         self._mean = cells.mean(axis=0)
         spread, axes = np.linalg.eigh(np.cov(cells - self._mean, rowvar=False))
@@ -110,6 +112,7 @@ class OnlineFilter:
         """Counts a frame in which the target was surely seen, and says whether it is to be learnt: every `gap`-th
         one."""
         self._waited = (self._waited + 1) % self.gap
+        self.learnt += not self._waited
         return not self._waited
 
     def learn(self, one: Features, place: ArrayLike, extents: ArrayLike, response: Map) -> None:
@@ -160,6 +163,7 @@ class OnlineFilter:
         """
         made = cls.__new__(cls)
         made.rate, made.gap, made._waited, made.home = rate, max(gap, 1), int(arrays["waited"]), None
+        made.learnt = 0
         values = {key: np.asarray(arrays[key], np.float32) for key in ARRAYS}
         channels, kept = values["basis"].shape
         size = len(TAPS) * kept + 1
