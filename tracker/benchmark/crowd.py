@@ -41,15 +41,16 @@ def crowd() -> tuple[list[Image], NDArray[np.float64]]:
     return images, np.concatenate([first, np.full_like(first, SIDE)], axis=1).astype(np.float64)
 
 
-def follow(tracker: SiamTracker, image: Image, boxes: NDArray[np.float64]) -> MultiTracker:
-    """Follows the targets of a `crowd`; to fit hundreds of filters would take longer than to measure."""
+def follow(tracker: SiamTracker, image: Image, boxes: NDArray[np.float64], kinds: int = KINDS) -> MultiTracker:
+    """Follows targets of which every `kinds`-th is the same, on one thread; to fit hundreds of filters would take
+    longer than to measure."""
     several = MultiTracker(tracker, 1)
-    several.init(image, boxes[:KINDS])
-    fitted = [several.targets[k] for k in range(min(KINDS, len(boxes)))]
-    for k, box in enumerate(boxes[KINDS:], KINDS):
+    several.init(image, boxes[:kinds])
+    fitted = [several.targets[k] for k in range(min(kinds, len(boxes)))]
+    for k, box in enumerate(boxes[kinds:], kinds):
         view, centre, size, fill = several.observer.first_view(image, box)
         target = Target(centre, size, size.copy(), fill, several.observer.bank([view]))
-        like, online = fitted[k % KINDS].filter, tracker.config.online
+        like, online = fitted[k % kinds].filter, tracker.config.online
         if like is not None:
             target.filter = OnlineFilter.from_arrays(like.to_arrays(), online.rate, online.gap)
         several.targets[k] = target

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tracker.benchmark.crowd import follow
 from tracker.crops import Colour, Crop
 from tracker.runtime.base import Engine, Response
-from tracker.tracking.multi import MultiTracker
 from tracker.tracking.tracker import SiamTracker
 from tracker.types import Image
 
@@ -109,8 +109,8 @@ def overhead(tracker: SiamTracker, counts: Sequence[int], frames: int = 40) -> d
         picture = np.tile(tile, (math.ceil(count / columns), columns, 1))
         corner = (TILE - SIDE) / 2
         boxes = [(TILE * (n % columns) + corner, TILE * (n // columns) + corner, SIDE, SIDE) for n in range(count)]
-        several = MultiTracker(SiamTracker(tracker.model, ReadyEngine(tracker.engine), tracker.config), 1)
-        several.init(picture, boxes)
+        ready = SiamTracker(tracker.model, ReadyEngine(tracker.engine), tracker.config)
+        several = follow(ready, picture, np.array(boxes, dtype=np.float64), kinds=1)
         took = []
         for _ in range(WARM_UPS + frames):
             begun = time.perf_counter()
