@@ -12,7 +12,7 @@ from tracker.tracking.template_memory import TemplateView
 FIRST_GAP = 4
 """Frames between two of them at first; twice as many each time that there are too many."""
 MOST_LOOKS = 16
-"""Views of which descriptors are kept; docs/experiments.md, 92."""
+"""Views of which descriptors are kept; docs/experiments.md, 91."""
 BEST = 3
 """Views whose mean counts: the most alike ones."""
 
