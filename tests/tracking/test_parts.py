@@ -17,7 +17,7 @@ from tracker.settings import changed
 from tracker.tracking.confidence import FEATURES, confidence_features, fit, probability, reliability, verified
 from tracker.tracking.decode import weigh_boxes
 from tracker.tracking.peaks import outside, read_peaks
-from tracker.tracking.redetection_search import Redetection, best_candidate, tiles
+from tracker.tracking.redetection_search import Redetection, best_candidate, tiles, weigh_windows
 from tracker.tracking.state_machine import Belief, next_belief
 from tracker.tracking.template_memory import TemplateBank, TemplateView, load_target, similarity
 from tracker.types import TrackState
@@ -228,8 +228,8 @@ def test_sweeps_change_the_size_they_look_for() -> None:
 def test_the_best_candidate_and_its_lead() -> None:
     logits, boxes = peak_maps(1.0)
     windows = [(crop, 1.0) for crop in tiles(np.array([32.0, 32.0]), 65, (65, 65), 65, 65)]
-    best = best_candidate(logits[None], boxes[None], windows, np.array([12.0, 12.0]), 8, TrackingConfig())
-    assert best is not None
+    size = np.array([12.0, 12.0])
+    best = best_candidate(weigh_windows(logits[None], boxes[None], windows, size, 8, TrackingConfig()), size)
     assert np.allclose(best.centre, 32.5, atol=1e-6) and np.allclose(best.size, 12)
     assert best.logit == pytest.approx(3, abs=1e-3) and best.margin == pytest.approx(2, abs=1e-3)
 

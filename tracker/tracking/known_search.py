@@ -16,7 +16,7 @@ from tracker.tracking.individual import describe_places
 from tracker.tracking.observation import Observation
 from tracker.tracking.observer import Scene
 from tracker.tracking.redetection import search_windows
-from tracker.tracking.redetection_search import APART, CLEAR, Redetection, log_odds, weigh_windows
+from tracker.tracking.redetection_search import APART, CLEAR, Redetection, log_odds, weigh_windows, within_frame
 from tracker.tracking.state_machine import found
 from tracker.tracking.target import Target, Vector
 
@@ -62,7 +62,7 @@ def _follow(scene: Scene, target: Target, redetection: Redetection, near: Observ
     assert target.individual is not None
     observer, extent, judged = scene.observer, scene.extent, target.individual
     config = observer.config.known
-    place = centre, size = _within(scene, *near.place)
+    place = centre, size = within_frame(*near.place, extent, observer.config)
     judged.likenesses.append(float(judged.likeness(describe_places(scene, [place], target.fill))[0]))
     mean, count = float(np.mean(judged.likenesses)), len(judged.likenesses)
     if count >= config.frames and mean >= config.likeness:
@@ -94,7 +94,7 @@ def _propose(scene: Scene, target: Target, redetection: Redetection, near: Obser
         best = int(np.argmax(value))
         if value[best] < LEAST_SCORE:
             break
-        places.append(_within(scene, centres[best], sizes[best]))
+        places.append(within_frame(centres[best], sizes[best], scene.extent, observer.config))
         scores.append(log_odds(float(value[best])))
         _clear(value, centres, centres[best], CLEAR * sizes[best])
     if not places:
@@ -107,10 +107,3 @@ def _propose(scene: Scene, target: Target, redetection: Redetection, near: Obser
 def _clear(value: NDArray[np.float64], centres: NDArray[np.float64], place: Vector, reach: Vector) -> None:
     """Sets scores (N,) to 0 nearer to a place (2,) than sqrt(w h) of `reach`, in place."""
     value[np.linalg.norm(centres - place, axis=1) < float(np.sqrt(np.prod(reach)))] = 0.0
-
-
-def _within(scene: Scene, centre: Vector, size: Vector) -> tuple[Vector, Vector]:
-    """Centre and size of a place, within the frame."""
-    least = scene.observer.config.min_size
-    most = np.maximum(np.asarray(scene.extent, np.float64), least)
-    return np.clip(centre, 0, scene.extent), np.clip(size, least, most)

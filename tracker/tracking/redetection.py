@@ -14,7 +14,14 @@ from tracker.tracking.confidence import FEATURES, verified
 from tracker.tracking.identity import is_distractor, pass_over
 from tracker.tracking.observation import Observation
 from tracker.tracking.observer import Observer, Scene
-from tracker.tracking.redetection_search import Redetection, best_candidate, log_odds, window_within
+from tracker.tracking.redetection_search import (
+    Redetection,
+    best_candidate,
+    log_odds,
+    weigh_windows,
+    window_within,
+    within_frame,
+)
 from tracker.tracking.state_machine import found, resumed
 from tracker.tracking.target import Target, Vector
 
@@ -221,11 +228,10 @@ def search(
     """
     observer, config, extent = scene.observer, scene.observer.config, scene.extent
     windows, response = search_windows(scene, target, redetection, near)
-    best = best_candidate(response.score, response.boxes, windows, target.sure_size, observer.stride, config, avoid)
-    if best is None or best.margin < config.redetection.margin:
-        return None
-    most = np.maximum(np.asarray(extent, dtype=np.float64), config.min_size)
-    return np.clip(best.centre, 0, extent), np.clip(best.size, config.min_size, most)
+    size = target.sure_size
+    places = weigh_windows(response.score, response.boxes, windows, size, observer.stride, config)
+    best = best_candidate(places, size, avoid)
+    return within_frame(best.centre, best.size, extent, config) if best.margin >= config.redetection.margin else None
 
 
 def search_windows(

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,19 @@ FEW = 0.5
 
 JUMP = 0.75
 """Step on the trail of a LOST target, in sqrt(w h), from which on it may lead to another."""
+
+
+class WeighedPlaces(NamedTuple):
+    """What each of N cells of some windows says of a target there.
+
+    Attributes:
+        scores: (N,) in [0, 1], after the penalty on the size.
+        centres, sizes: (N, 2) frame pixels.
+    """
+
+    scores: Vector
+    centres: Vector
+    sizes: Vector
 
 
 @dataclass(frozen=True)
@@ -188,24 +202,15 @@ def tiles(
     return [Crop.around(places[k], window, size) for k in order]
 
 
-def best_candidate(
-    scores: NDArray[np.float32],
-    boxes: NDArray[np.float32] | None,
-    windows: Sequence[tuple[Crop, float]],
-    size: Vector,
-    stride: int,
-    config: TrackingConfig,
-    avoid: Sequence[Vector] = (),
-) -> Candidate | None:
+def best_candidate(places: WeighedPlaces, size: Vector, avoid: Sequence[Vector] = ()) -> Candidate:
     """The best place in some windows and its lead over the next one.
 
     Args:
-        scores, boxes, windows, size, stride, config: As of `weigh_windows`.
+        places: As `weigh_windows` gives them, at least one.
+        size: (2,) size of the target where it was seen last, frame pixels.
         avoid: Places (2,), frame pixels, nearer to which than `APART` of the size nothing is taken.
     """
-    if not windows:
-        return None
-    value, centre, extent = weigh_windows(scores, boxes, windows, size, stride, config)
+    value, centre, extent = places
     for place in avoid:
         value = np.where(np.linalg.norm(centre - place, axis=1) < APART * float(np.sqrt(np.prod(size))), 0.0, value)
     best = int(np.argmax(value))
@@ -223,8 +228,8 @@ def weigh_windows(
     size: Vector,
     stride: int,
     config: TrackingConfig,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """What each cell of some windows says of a target there.
+) -> WeighedPlaces:
+    """Weighs each cell of some windows as a place of the target.
 
     Args:
         scores: (T, H, W) logits.
@@ -233,9 +238,6 @@ def weigh_windows(
         size: (2,) size of the target where it was seen last, frame pixels.
         stride: Window pixels for one cell.
         config: Size penalty.
-
-    Returns:
-        (N,) score in [0, 1] after the penalty on the size, (N, 2) centre and (N, 2) size, frame pixels.
     """
     values, centres, extents = [], [], []
     for k, (crop, factor) in enumerate(windows):
@@ -255,7 +257,22 @@ def weigh_windows(
         values.append(value.ravel())
         centres.append((middle / crop.scale + (crop.left, crop.top)).reshape(-1, 2))
         extents.append((extent / crop.scale).reshape(-1, 2))
-    return np.concatenate(values), np.concatenate(centres), np.concatenate(extents)
+    return WeighedPlaces(np.concatenate(values), np.concatenate(centres), np.concatenate(extents))
+
+
+def within_frame(centre: Vector, size: Vector, frame: tuple[int, int], config: TrackingConfig) -> tuple[Vector, Vector]:
+    """A place with its centre in the frame, and with sides from `min_size` to the frame's.
+
+    Args:
+        centre, size: (2,) frame pixels.
+        frame: (width, height) in pixels.
+        config: `min_size`, which counts more than the frame's sides.
+
+    Returns:
+        Centre and size.
+    """
+    most = np.maximum(np.asarray(frame, dtype=np.float64), config.min_size)
+    return np.clip(centre, 0, frame), np.clip(size, config.min_size, most)
 
 
 def log_odds(p: float) -> float:
