@@ -177,6 +177,14 @@ def test_the_same_numbers_give_the_same_files(report: Path, tmp_path: Path) -> N
         assert path.read_bytes() == (second.parent / path.relative_to(first.parent)).read_bytes(), path.name
 
 
+@pytest.mark.parametrize(("sequences", "said"), [(3, False), (5, True)])
+def test_intervals_are_explained_only_where_there_are_any(sequences: int, said: bool, tmp_path: Path) -> None:
+    write_report(make_evaluation(None, sequences=sequences), tmp_path / "out", ReportOptions(samples=50))
+    assert ("In brackets: " in (tmp_path / "out" / "report.md").read_text()) is said
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert ("In small print: " in page) is said and ("Too few sequences for intervals." in page) is not said
+
+
 def test_an_existing_report_is_kept(report: Path) -> None:
     with pytest.raises(OutputError, match="--overwrite"):
         write_report(make_evaluation(None), report.parent)

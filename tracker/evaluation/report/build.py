@@ -19,7 +19,7 @@ from tracker.evaluation.report import exports, plot_style, plots, tables
 from tracker.evaluation.report.page import render_page
 from tracker.evaluation.report.strips import tally
 from tracker.files import write_atomic
-from tracker.metrics.bootstrap import LEVEL, SAMPLES
+from tracker.metrics.bootstrap import FEWEST, LEVEL, SAMPLES
 from tracker.metrics.results import Evaluation
 from tracker.metrics.success import METRICS
 
@@ -130,7 +130,7 @@ def protocol_sentences(evaluation: Evaluation, options: ReportOptions | None = N
     sentences.append(
         f"Intervals: {100 * opt.level:g} % percentile bootstrap over sequences, {opt.samples} resamplings, seed "
         f"{opt.seed}; the same draws for all trackers. They say how far a number would move with other sequences "
-        "of this kind."
+        f"of this kind; below {FEWEST} sequences there are none."
     )
     return sentences
 

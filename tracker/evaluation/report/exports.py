@@ -102,11 +102,12 @@ def markdown(evaluation: Evaluation, table: Headline, protocol: Sequence[str]) -
     out = [f"# {evaluation.dataset}", "", line(["tracker", *(HEADINGS.get(c, c) for c in table.columns)])]
     out.append("|---|" + "---:|" * len(table.columns))
     out += [line([row.tracker, *(cell(c, row.values[c]) for c in table.columns)]) for row in table.rows]
-    out += [
-        "",
-        f"In brackets: {100 * table.level:g} % bootstrap intervals over sequences ({table.samples} resamplings, seed "
-        f"{table.seed}).",
-    ]
+    if table.has_intervals:
+        out += [
+            "",
+            f"In brackets: {100 * table.level:g} % bootstrap intervals over sequences ({table.samples} resamplings, "
+            f"seed {table.seed}).",
+        ]
     name = attribute_metric(evaluation)
     attributes = attribute_names(evaluation)
     if attributes:

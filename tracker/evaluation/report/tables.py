@@ -73,6 +73,11 @@ class Headline:
     samples: int = SAMPLES
     seed: int = 0
 
+    @property
+    def has_intervals(self) -> bool:
+        """Whether any number has an interval; there is none where the sequences are too few for one."""
+        return any(value.known for row in self.rows for value in row.values.values())
+
 
 def kind(evaluation: Evaluation) -> str:
     """Which family of metrics an evaluation has: "vot", "got10k" or "otb"."""
