@@ -60,7 +60,7 @@ def report() -> int:
         return FAILED_MIDWAY
     print(
         "\nTracking works here: a clip was encoded, decoded and tracked. Cameras and streams were not tried."
-        + (f" Off: {', '.join(line.name for line in off)}." if off else " Nothing is off.")
+        + (f" Off: {', '.join(dict.fromkeys(line.name for line in off))}." if off else " Nothing is off.")
     )
     return DONE
 
