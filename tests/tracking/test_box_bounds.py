@@ -127,6 +127,19 @@ class Wild(Engine):
     from_host = to_host
 
 
+class Certain(Wild):
+    """An engine that is sure of one box everywhere: x1, y1, x2, y2 in crop pixels."""
+
+    def __init__(self, box: tuple[int, int, int, int]) -> None:
+        super().__init__(9.0)
+        self.box = box
+
+    def match(self, templates, crops):  # type: ignore[no-untyped-def]
+        response = super().match(templates, crops)
+        response.boxes[:] = np.array(self.box, np.float32)[None, :, None, None]
+        return response
+
+
 @pytest.mark.parametrize("states", [True, False])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30, -1e30, 0.0])
 def test_an_engine_gone_wild_gives_finite_boxes(value: float, states: bool) -> None:
@@ -139,15 +152,7 @@ def test_an_engine_gone_wild_gives_finite_boxes(value: float, states: bool) -> N
 
 def test_growth_is_bounded() -> None:
     tracker = pixel_tracker({"max_growth": 2.0, "states.enabled": False, "size_lr": 1.0})
-
-    class Large(Wild):
-        def match(self, templates, crops):  # type: ignore[no-untyped-def]
-            response = super().match(templates, crops)
-            response.boxes[:] = np.array([0, 0, 129, 129], np.float32)[None, :, None, None]
-            response.score[:] = 9
-            return response
-
-    tracker.engine = tracker.observer.engine = Large(0.0)  # type: ignore[assignment]
+    tracker.engine = tracker.observer.engine = Certain((0, 0, 129, 129))  # type: ignore[assignment]
     tracker.init(GROUND, (60, 50, 28, 28))
     for _ in range(30):
         track = tracker.update(GROUND)
@@ -156,18 +161,10 @@ def test_growth_is_bounded() -> None:
 
 def test_the_box_follows_a_size_at_a_rate_of_its_own() -> None:
     """The search window, places and scores are those of `size_lr`, whatever the box does."""
-
-    class Larger(Wild):
-        def match(self, templates, crops):  # type: ignore[no-untyped-def]
-            response = super().match(templates, crops)
-            response.boxes[:] = np.array([34, 44, 94, 84], np.float32)[None, :, None, None]
-            response.score[:] = 9
-            return response
-
     told = {}
     for rate in (0.0, 0.4, 1.0):
         tracker = pixel_tracker({"states.enabled": False, "size_lr": 0.4, "box_size_lr": rate, "online.weight": 0.0})
-        tracker.engine = tracker.observer.engine = Larger(0.0)  # type: ignore[assignment]
+        tracker.engine = tracker.observer.engine = Certain((34, 44, 94, 84))  # type: ignore[assignment]
         tracker.init(GROUND, (60, 50, 28, 28))
         told[rate] = [tracker.update(GROUND) for _ in range(12)]
     for slow, quick, still in zip(told[0.4], told[1.0], told[0.0], strict=True):
