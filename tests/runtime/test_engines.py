@@ -30,7 +30,7 @@ from tracker.tracking.tracker import SiamTracker
 
 # Largest difference of a score logit as a share of the largest logit, and of a box side in pixels.
 FLOAT32 = (2e-5, 0.02)
-HALF = (0.06, 6.0)
+HALF = (0.06, 8.0)
 
 
 def engine_of(name: str, model: LoadedModel) -> Engine:

@@ -65,8 +65,8 @@ class MatchObjective(nn.Module):
         value, mined = self._value(first, second, label, score, batch.kind, tuple(batch.first.shape[-2:]))
         spread = spread_of(first.detach())
         self._watch(spread, mined)
-        total = float(value.detach())
-        return Score(value, {"loss": total, "spread": spread, "mined": float(mined)}, total)
+        values = torch.tensor([float(value.detach()), spread, float(mined)], dtype=torch.float64)
+        return Score(value, self.keys, (1.0, 0.0, 0.0), values)
 
     def _value(
         self, first: Tensor, second: Tensor | None, label: Tensor, score: Tensor, kind: str, size: tuple[int, ...]

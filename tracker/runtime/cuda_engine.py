@@ -19,6 +19,7 @@ from tracker.crops import Colour, Crop
 from tracker.errors import DeviceError
 from tracker.model.matcher import Matcher
 from tracker.runtime.base import Engine, Response
+from tracker.runtime.fused import fused
 from tracker.runtime.torch_engine import cut_crops, on_host
 from tracker.types import Image
 
@@ -70,7 +71,7 @@ class CudaEngine(Engine):
             dtype = torch.float16 if self._cuda else torch.bfloat16
         self.dtype = dtype
         with _sentences(self.device):
-            self.model = model.eval().to(self._device)
+            self.model = fused(model.eval(), dtype).to(self._device)
             for parameter in self.model.backbone.parameters():
                 if parameter.dim() == 4:
                     parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
@@ -86,8 +87,7 @@ class CudaEngine(Engine):
         with _sentences(self.device):
             pixels = torch.from_numpy(np.stack(crops)).to(self._device)
             size = torch.as_tensor(np.asarray(targets, dtype=np.float32).reshape(-1, 2), device=self._device)
-            with self._autocast():
-                return self.model.embed_template(_float(pixels), size).float()
+            return self.model.embed_template(self._pictures(pixels), size).float()
 
     def match(self, templates: Tensor, crops: Sequence[Image]) -> Response:
         return _hosted(self._match(templates, crops))
@@ -194,15 +194,13 @@ class CudaEngine(Engine):
         )
         return _Plan(pixels, templates, host, result, graph.replay)
 
-    def _autocast(self) -> torch.autocast:
-        # Its cache of converted weights must be off: a captured graph would keep pointers into it.
-        enabled = self.dtype != torch.float32
-        return torch.autocast(self._device.type, self.dtype if enabled else None, enabled=enabled, cache_enabled=False)
+    def _pictures(self, pixels: Tensor) -> Tensor:
+        """(B, H, W, 3) uint8 -> (B, 3, H, W) in the type of the backbone, which holds 0..255 exactly, without moving a
+        value: NHWC memory is channels-last."""
+        return pixels.permute(0, 3, 1, 2).to(self.dtype)
 
     def _network(self, pixels: Tensor, templates: Tensor) -> Tensor:
-        with self._autocast():
-            search = self.model.embed(_float(pixels))
-        search = search.float()
+        search = self.model.embed(self._pictures(pixels)).float()
         if templates.shape[0] == 1 and search.shape[0] > 1:
             templates = templates.expand(search.shape[0], -1, -1, -1)
         score, boxes = self.model.match(templates, search)
@@ -232,11 +230,6 @@ def _parts(out: Tensor) -> Response:
 def _hosted(out: Tensor) -> Response:
     """The same on the host, in one read."""
     return on_host(_parts(out.cpu()))
-
-
-def _float(pixels: Tensor) -> Tensor:
-    """(B, H, W, 3) uint8 -> (B, 3, H, W) float, without moving a value: NHWC memory is channels-last."""
-    return pixels.permute(0, 3, 1, 2).float()
 
 
 def check_device(name: str) -> torch.device:

@@ -101,6 +101,11 @@ class TrainConfig(Checked, section="train"):
     device: str = setting("auto", help="auto, cpu or cuda.")
     precision: str = setting("bf16", choices=("fp32", "bf16"), help="bf16 is autocast; the weights stay fp32.")
     channels_last: bool = setting(True, help="Memory layout that convolutions like on CPU and CUDA.")
+    compile: str = setting(
+        "auto",
+        choices=("auto", "on", "off"),
+        help="Whether torch.compile fuses the model's layers (a minute at the start). auto: with CUDA.",
+    )
     sync_batchnorm: bool = setting(
         True, help="With several processes: BatchNorm over the batch of all of them, as on one."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -95,6 +96,7 @@ class Trainer:
         self.recorder = RunLogger(self.folder, self.objective.keys, config)
         self._validated_at = 0
         self._parallel: nn.Module = self.model
+        self._compiles = config.compile == "on" or (config.compile == "auto" and self.device.type == "cuda")
 
     def resume(self) -> int:
         """Takes everything from last.pt of the folder and returns the step to go on from; see `state.restore`."""
@@ -153,6 +155,11 @@ class Trainer:
                 broadcast_buffers=not self.config.sync_batchnorm,
                 find_unused_parameters=self.config.unused_parameters,
             )
+        if (first or changed) and self._compiles:
+            # A module of its own with the same weights: validation and export use the plain one.
+            self._step_model = torch.compile(self._parallel)
+        elif first or changed:
+            self._step_model = self._parallel
         self.freezer.train_mode(self.step)
 
     def _train_step(self, step: int, batch: PairBatch) -> None:
@@ -167,15 +174,21 @@ class Trainer:
         self.schedule.apply(self.optimizer, step)
         self.optimizer.zero_grad(set_to_none=True)
         # The forward pass moves BatchNorm's statistics: a broken batch must not leave its traces there.
-        statistics = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
+        statistics = [
+            (buffer, buffer.clone())
+            for module in self.model.modules()
+            if module.training
+            for buffer in module.buffers(recurse=False)
+        ]
         output = self._forward(batch)
         score: Score = self.objective(output, batch)
-        if not torch.isfinite(torch.tensor(score.total)):
-            self._stop_on(step, batch, score, statistics, "The loss")
         score.backward.backward()
         moving = [p for p in self.model.parameters() if p.grad is not None]
         norm = torch.nn.utils.clip_grad_norm_(moving, config.optim.clip_norm or float("inf"))
-        if not torch.isfinite(norm):
+        # The one place of a step at which the host waits for the device.
+        if not math.isfinite(score.total):
+            self._stop_on(step, batch, score, statistics, "The loss")
+        if not math.isfinite(float(norm)):
             self._stop_on(step, batch, score, statistics, "The gradient")
         self.optimizer.step()
         if self.ema is not None:
@@ -189,7 +202,7 @@ class Trainer:
 
     def _forward(self, batch: PairBatch) -> Match:
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.precision == "bf16"):
-            output = self._parallel(batch.template, batch.search, batch.template_size, start=batch.start)
+            output = self._step_model(batch.template, batch.search, batch.template_size, start=batch.start)
         return as_match(output, cast(Matcher, self.model))
 
     def _after_step(self) -> None:

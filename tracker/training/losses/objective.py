@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -53,18 +54,29 @@ def _hint(word: str, known: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Score:
-    """The objective on one batch.
+    """The objective on one batch. The host reads its values when it first asks for one, which waits for the device.
 
     Attributes:
         backward: Scalar to differentiate on this process; its gradients, averaged over processes, are those of the
             whole batch.
-        parts: Value of each loss over the whole batch of all processes, before its weight.
-        total: The weighted sum of the parts.
+        keys, weights: Name and weight of each loss.
+        values: (n,) value of each loss over the whole batch of all processes, before its weight; on the device.
     """
 
     backward: Tensor
-    parts: dict[str, float]
-    total: float
+    keys: Sequence[str]
+    weights: Sequence[float]
+    values: Tensor
+
+    @cached_property
+    def parts(self) -> dict[str, float]:
+        """Value of each loss by its name."""
+        return dict(zip(self.keys, self.values.tolist(), strict=True))
+
+    @property
+    def total(self) -> float:
+        """The weighted sum of the parts."""
+        return sum(weight * value for weight, value in zip(self.weights, self.parts.values(), strict=True) if weight)
 
 
 class Objective(nn.Module):
@@ -104,12 +116,7 @@ class Objective(nn.Module):
         weights = torch.tensor(self.weights, dtype=torch.float64, device=sums.device)
         # Gradients are averaged over processes, so each multiplies its share by their number.
         backward = (local[:count] / below * weights).sum() * distributed.world()
-        values = (sums[:count] / below).tolist()
-        return Score(
-            backward,
-            dict(zip(self.keys, values, strict=True)),
-            sum(w * v for w, v in zip(self.weights, values, strict=True)),
-        )
+        return Score(backward, self.keys, self.weights, (sums[:count] / below).detach())
 
 
 def build_objective(config: TrainConfig) -> Objective:
