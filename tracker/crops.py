@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import cv2
 import numpy as np
@@ -160,8 +161,13 @@ def context_side(width: float, height: float, context: float = 0.5) -> float:
 
     sqrt((w + 2p)(h + 2p)) with 2p = context * (w + h): SiamFC (Bertinetto et al. 2016), section 3.2.
     """
+    return float(context_sides(np.float64(width), np.float64(height), context))
+
+
+def context_sides(width: Any, height: Any, context: float = 0.5) -> NDArray[np.float64]:
+    """`context_side` of boxes: of the shape of `width` and `height`, float64."""
     margin = context * (width + height)
-    return float(np.sqrt((width + margin) * (height + margin)))
+    return np.sqrt((width + margin) * (height + margin))  # type: ignore[no-any-return]
 
 
 def mean_colour(image: Image) -> Colour:

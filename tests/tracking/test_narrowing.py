@@ -40,7 +40,7 @@ def test_it_narrows_for_a_target_that_stands_still_and_is_followed() -> None:
 
     def exponent(motion: float) -> float:
         target.recent_motion = motion
-        return Observer.narrowness(observer, target)
+        return float(Observer.narrowness(observer, [target])[0])
 
     assert exponent(0.0) == 1 + config.small_search.narrowing > exponent(0.1) > exponent(0.2) > 1
     assert exponent(config.small_search.step) == exponent(1.0) == 1

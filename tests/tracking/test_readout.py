@@ -252,6 +252,14 @@ def counted(name: str, real: Callable[..., Any], calls: list[str]) -> Callable[.
     return call
 
 
+def test_maps_of_the_host_and_of_a_device_are_read_together() -> None:
+    """A LOST target that is matched with its whole bank has its maps on the host, the others on the device."""
+    host, device = np.arange(6, dtype=np.float32).reshape(2, 3), torch.arange(4.0).reshape(2, 2)
+    read_ = to_host([host, device, host + 1, device + 1])
+    assert [one.tolist() for one in read_] == [one.tolist() for one in (host, device, host + 1, device + 1)]
+    assert all(isinstance(one, np.ndarray) for one in read_)
+
+
 def test_batches_come_in_few_sizes() -> None:
     rooms = [batch_room(count) for count in range(1, 401)]
     assert all(count <= room <= max(1.5 * count, count) for count, room in enumerate(rooms, 1))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tracker.tracking.arrays import rows_of
 from tracker.tracking.observation import Observation
 from tracker.tracking.target import Target, Vector
 
@@ -51,16 +52,28 @@ def clash(a: Choice, b: Choice) -> bool:
     )
 
 
-def in_contest(choices: Sequence[Choice]) -> list[int]:
-    """Which of some choices, none of them hidden, are the same place as another: those that `clash`, all pairs at
-    once."""
-    if len(choices) < 2:
+def in_contest(centres: Sequence[tuple[float, float]], sizes: Sequence[Vector]) -> list[int]:
+    """Which of the targets' first choices, none of them hidden, are the same place as another: those that `clash`.
+
+    Args:
+        centres: x and y of each place, frame pixels.
+        sizes: (2,) of each target.
+    """
+    if len(centres) < 2:
         return []
-    centres, reaches = np.array([one.centre for one in choices]), np.array([one.reach for one in choices])
-    apart = centres[:, None] - centres
-    same = np.einsum("abk,abk->ab", apart, apart) < np.minimum(reaches[:, None], reaches) ** 2
-    np.fill_diagonal(same, False)
-    return np.flatnonzero(same.any(axis=1)).tolist()
+    at, extents = np.array(centres, dtype=np.float64), rows_of(sizes)
+    order = np.argsort(at[:, 0], kind="stable")
+    at, reaches = at[order], SAME * np.sqrt(extents[:, 0] * extents[:, 1])[order]
+    farthest, same = reaches.max(), np.zeros(len(at), np.bool_)
+    for step in range(1, len(at)):  # from left to right, each with the next one, the one after that, ...
+        apart = at[step:] - at[:-step]
+        if not (apart[:, 0] < farthest).any():
+            break
+        away = np.sqrt(apart[:, 0] * apart[:, 0] + apart[:, 1] * apart[:, 1])
+        near = away < np.minimum(reaches[step:], reaches[:-step])
+        same[step:] |= near
+        same[:-step] |= near
+    return np.sort(order[same]).tolist()
 
 
 def groups_of(options: Sequence[Sequence[Choice]]) -> list[list[int]]:

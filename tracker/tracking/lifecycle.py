@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tracker.crops import mean_colour
+from tracker.tracking import moves
 from tracker.tracking.identity import in_question, is_distractor
 from tracker.tracking.individual import individual_of
 from tracker.tracking.known_search import find_known
@@ -75,8 +76,8 @@ class Lifecycle:
         if not self.config.motion.enabled:
             return
         shift = camera.update(frame, any(t.restless for t in targets), any(t.watchful for t in targets))
-        for target in targets:  # each gets what a run of its own gives
-            target.predict(shift if target.restless else None, (frame.shape[1], frame.shape[0]))
+        moves.predict(targets, shift, (frame.shape[1], frame.shape[0]))
+        for target in targets:
             target.watched = target.watchful
 
     def carry(self, target: Target, frame: Image) -> bool:
@@ -90,25 +91,39 @@ class Lifecycle:
 
     def settle(
         self,
-        target: Target,
-        observation: Observation,
+        targets: Sequence[Target],
+        observations: Sequence[Observation],
         frame: Image,
-        search: bool = True,
+        searching: Target | None = None,
         copy: Callable[[], Image] | None = None,
-    ) -> Observation:
-        """Moves the target by what was read, changes its state, and searches for it when it is LOST.
+    ) -> list[Observation]:
+        """Moves targets by what was read, changes their states, and searches for those that are LOST.
 
         Args:
-            target: Changed in place.
-            observation: Of this frame.
+            targets: Changed in place.
+            observations: Of this frame.
             frame: The picture.
-            search: Whether windows beyond the last place may be searched now.
+            searching: For which of them windows beyond the last place may be searched now.
             copy: Gives a copy of the picture that may be kept; several targets share one. None: a new one.
 
         Returns:
-            The observation that the track's score comes from.
+            The observations that the tracks' scores come from.
         """
         extent = (frame.shape[1], frame.shape[0])
+        settled = [
+            self._judge(target, observation, frame, target is searching)
+            for target, observation in zip(targets, observations, strict=True)
+        ]
+        followed = [k for k, one in enumerate(settled) if one is None]
+        if followed:
+            mine = [(targets[k], observations[k]) for k in followed]
+            moves.follow([one for one, _ in mine], [one for _, one in mine], self.config, extent)
+            for target, observation in mine:
+                self._take_in(target, observation, frame, copy or frame.copy)
+        return [seen if one is None else one for one, seen in zip(settled, observations, strict=True)]
+
+    def _judge(self, target: Target, observation: Observation, frame: Image, search: bool) -> Observation | None:
+        """Changes the state of a target by what was read; None where it is to follow that, else what came of it."""
         target.age += 1
         if target.lost and target.individual is not None and target.redetection and target.redetection.unseen:
             return find_known(Scene(self.observer, frame), target, observation, search)
@@ -128,16 +143,16 @@ class Lifecycle:
                 return replace(observation, score=0.0)
             if target.lost:
                 target.lose(observation.place[0])
-                target.follow(observation.found, observation.crop, self.config, extent)
-                return observation
-        target.follow(observation.found, observation.crop, self.config, extent)
+        return None
+
+    def _take_in(self, target: Target, observation: Observation, frame: Image, copy: Callable[[], Image]) -> None:
+        """Learns from a frame in which a target was surely seen."""
         sure = self.active and target.belief.state is TrackState.TRACKING
         if sure:
             target.update_reference_logit(observation.logit, self.config.states.peak_fall, observation.online)
-            target.keep(copy or frame.copy, self.config)
+            target.keep(copy, self.config)
         if sure or (not self.active and observation.score >= self.config.states.sure_score):
             self.learn(target, observation, frame)
-        return observation
 
     def hide(self, target: Target, observation: Observation, frame: Image) -> Observation:
         """A target behind another one: it drifts on, UNCERTAIN, and is LOST if that lasts."""

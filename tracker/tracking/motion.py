@@ -10,6 +10,7 @@ and a velocity; the one with the smallest recent error is used, and the static o
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,9 +18,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tracker.tracking.arrays import rows_of
 from tracker.types import Image
 
 Vector = NDArray[np.float64]
+Rows = NDArray[np.float64]
 
 SIDE = 192
 """Longer side of the small gray picture, pixels."""
@@ -59,8 +62,9 @@ class Shift:
     matrix: NDArray[np.float64]
 
     def __call__(self, point: Vector) -> Vector:
-        """(2,) x, y in the frame before -> (2,) in this one."""
-        return np.asarray(self.matrix[:, :2] @ point + self.matrix[:, 2])
+        """(..., 2) x, y in the frame before -> (..., 2) in this one."""
+        along, down, shift = self.matrix.T
+        return np.asarray(along * point[..., :1] + down * point[..., 1:] + shift)
 
 
 class CameraMotion:
@@ -136,13 +140,14 @@ class MotionModel:
         apparent, own: (2,) smoothed steps in the picture, and against the background, pixels a frame.
         errors: (4,) recent mean distance between each prediction and where the target was found, as a share of sqrt(w
             h).
+        predictions, start: (4, 2) what was predicted last, or None, and (2,) where the camera's shift took the target.
     """
 
     apparent: Vector = field(default_factory=lambda: np.zeros(2))
     own: Vector = field(default_factory=lambda: np.zeros(2))
     errors: Vector = field(default_factory=lambda: np.zeros(4))
-    _predictions: list[tuple[float, float]] | None = field(default=None, init=False)
-    _start: Vector | None = None
+    predictions: Rows | None = field(default=None, init=False)
+    start: Vector = field(default_factory=lambda: np.zeros(2), init=False)
 
     @property
     def watchful(self) -> bool:
@@ -161,17 +166,8 @@ class MotionModel:
             centre: (2,) where it is now, frame pixels.
             shift: The camera's, where it is known.
         """
-        # Plain numbers here and below: a call of numpy for two of them takes ten times as long.
         carried = centre if shift is None else shift(centre)
-        self._start = carried
-        (x, y), (u, v), (a, b), (c, d) = (one.tolist() for one in (centre, carried, self.apparent, self.own))
-        self._predictions = [(x, y), (u, v), (x + a, y + b), (u + c, v + d)]
-        errors = self.errors.tolist()
-        weighed = [error + price for error, price in zip(errors, PRICES, strict=True)]
-        best = weighed.index(min(weighed))
-        if errors[0] < LEAST_ERROR or errors[best] > CLEARLY * errors[0]:
-            best = 0
-        return np.array(self._predictions[best])
+        return predict([self], centre[None], carried[None])[0]
 
     def observe(self, before: Vector, centre: Vector, side: float) -> None:
         """Takes where the target was seen.
@@ -180,15 +176,50 @@ class MotionModel:
             before, centre: (2,) its centre in the frame before and in this one, frame pixels.
             side: sqrt(w h) of its box.
         """
-        if self._predictions is None or self._start is None:
-            return
-        x, y = centre.tolist()
-        off = [math.sqrt((u - x) * (u - x) + (v - y) * (v - y)) / side for u, v in self._predictions]
-        before_now = zip(self.errors.tolist(), off, strict=True)
-        self.errors = np.array([MEMORY * error + (1 - MEMORY) * min(now, 2.0) for error, now in before_now])
-        self.apparent = SMOOTH * self.apparent + (1 - SMOOTH) * (centre - before)
-        self.own = SMOOTH * self.own + (1 - SMOOTH) * (centre - self._start)
+        observe([self], before[None], centre[None], np.array([side]))
 
     def forget(self) -> None:
         """Resets velocities and errors."""
-        self.apparent, self.own, self.errors, self._predictions = np.zeros(2), np.zeros(2), np.zeros(4), None
+        self.apparent, self.own, self.errors, self.predictions = np.zeros(2), np.zeros(2), np.zeros(4), None
+
+
+def predict(models: Sequence[MotionModel], centres: Rows, carried: Rows) -> Rows:
+    """(N, 2) where the centres of N targets are expected.
+
+    Args:
+        models: Their motion; keep what they predict.
+        centres: (N, 2) where they are now, frame pixels.
+        carried: (N, 2) where the camera's shift takes these; the same where it is not known.
+    """
+    held = rows_of([one for model in models for one in (model.apparent, model.own)]).reshape(-1, 2, 2)
+    predictions = np.stack([centres, carried, centres + held[:, 0], carried + held[:, 1]], axis=1)
+    errors, every = rows_of([model.errors for model in models]), np.arange(len(models))
+    best = (errors + np.array(PRICES)).argmin(axis=1)
+    best[(errors[:, 0] < LEAST_ERROR) | (errors[every, best] > CLEARLY * errors[:, 0])] = 0
+    for model, some, start in zip(models, predictions, carried, strict=True):
+        model.predictions, model.start = some, start
+    return predictions[every, best]
+
+
+def observe(models: Sequence[MotionModel], before: Rows, centres: Rows, side: Rows) -> None:
+    """Takes where N targets were seen; those that predicted nothing learn nothing.
+
+    Args:
+        models: Changed in place.
+        before, centres: (N, 2) as of `MotionModel.observe`.
+        side: (N,) the same.
+    """
+    ready = [k for k, model in enumerate(models) if model.predictions is not None]
+    if len(ready) < len(models):
+        if ready:
+            observe([models[k] for k in ready], before[ready], centres[ready], side[ready])
+        return
+    predictions = np.array([model.predictions for model in models])
+    held = rows_of([one for m in models for one in (m.apparent, m.own, m.start)]).reshape(-1, 3, 2)
+    off = predictions - centres[:, None]
+    off = np.sqrt(off[..., 0] * off[..., 0] + off[..., 1] * off[..., 1]) / side[:, None]
+    errors = MEMORY * rows_of([model.errors for model in models]) + (1 - MEMORY) * np.minimum(off, 2.0)
+    steps = np.stack([centres - before, centres - held[:, 2]], axis=1)
+    steps = SMOOTH * held[:, :2] + (1 - SMOOTH) * steps
+    for model, error, apparent, own in zip(models, errors, steps[:, 0], steps[:, 1], strict=True):
+        model.errors, model.apparent, model.own = error, apparent, own

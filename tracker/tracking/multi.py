@@ -213,15 +213,18 @@ class MultiTracker:
         searching = self._searching(targets)
         copy = cache(frame.copy)
 
-        def settle(target: Target, seen: Observation, choice: Observation | None, lifecycle: Lifecycle) -> Observation:
-            if choice is None:
-                return lifecycle.hide(target, seen, frame)
-            observation = lifecycle.settle(target, choice, frame, target is searching, copy)
-            if self.skips:
-                lifecycle.mark(target, observation, frame)
-            return observation
+        def settle(some: Sequence[int], lifecycle: Lifecycle) -> list[Observation]:
+            shown = {k: lifecycle.hide(targets[k], near[k], frame) for k in some if chosen[k] is None}
+            seen = {k: choice for k in some if (choice := chosen[k]) is not None}
+            mine = [targets[k] for k in seen]
+            shown |= zip(seen, lifecycle.settle(mine, list(seen.values()), frame, searching, copy), strict=True)
+            for k in seen:
+                lifecycle.mark(targets[k], shown[k], frame)
+            return [shown[k] for k in some]
 
-        settled = self.parallel.each([partial(settle, *one) for one in zip(targets, near, chosen, strict=True)])
+        # On one thread all together; on several a search for a LOST one must not keep others waiting.
+        shares = [range(len(targets))] if self.parallel.threads == 1 else [range(k, k + 1) for k in range(len(targets))]
+        settled = [one for some in self.parallel.each([partial(settle, share) for share in shares]) for one in some]
         self.lifecycle.finish()
         if numbers[0] == next(iter(self.targets)):
             self.views = network_views(targets[0], observed.regions[0], near[0])
@@ -244,10 +247,10 @@ class MultiTracker:
         Targets that compete for nothing keep their reading.
         """
         result: list[Observation | None] = list(near)
-        first = {k: self._choice(target, near[k]) for k, target in enumerate(targets) if not target.lost}
-        contested = in_contest(list(first.values()))
+        numbers = [k for k, target in enumerate(targets) if not target.lost]
+        contested = in_contest([near[k].centre for k in numbers], [targets[k].size for k in numbers])
         if contested:  # else no second place is needed
-            numbers = list(first)
+            first = {k: self._choice(targets[k], near[k]) for k in numbers}
             options = {numbers[k]: self._choices(targets[numbers[k]], first[numbers[k]]) for k in contested}
             for k in numbers:
                 if k not in options and any(clash(first[k], other) for some in options.values() for other in some):
@@ -260,7 +263,7 @@ class MultiTracker:
         # A LOST target must not come back on top of one that is followed.
         lost = [k for k, target in enumerate(targets) if target.lost]
         if lost and len(lost) < len(self.targets):
-            followed = [near[k].place for k in first]
+            followed = [near[k].place for k in numbers]
             looked = {id(target) for target in targets}
             followed += [(t.centre, t.size) for t in self.targets.values() if id(t) not in looked]  # carried by points
             centres, sides = places_of(followed)

@@ -74,14 +74,19 @@ class Observation:
         own = self.maps.weighed.row(self.maps.row)
         return own if self.maps.online else replace(own, online=None)
 
+    @property
+    def centre(self) -> tuple[float, float]:
+        """x, y of the place in frame pixels."""
+        found, crop, half = self.found, self.crop, self.crop.size / 2
+        return crop.left + (half + found.dx) / crop.scale, crop.top + (half + found.dy) / crop.scale
+
     @cached_property
     def place(self) -> tuple[Vector, Vector]:
         """Centre and size of the place in frame pixels."""
-        found, crop, half = self.found, self.crop, self.crop.size / 2
-        x, y = crop.left + (half + found.dx) / crop.scale, crop.top + (half + found.dy) / crop.scale
+        found, crop, centre = self.found, self.crop, np.array(self.centre)
         if found.width is None or found.height is None:
-            return np.array([x, y]), self.size * found.scale
-        return np.array([x, y]), np.array([found.width / crop.scale, found.height / crop.scale])
+            return centre, self.size * found.scale
+        return centre, np.array([found.width / crop.scale, found.height / crop.scale])
 
 
 def clean(response: Response) -> Response:

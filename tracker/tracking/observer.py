@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tracker.config import TrackingConfig
-from tracker.crops import Colour, Crop, SearchRegion, context_side, mean_colour, small_green
+from tracker.crops import Colour, Crop, SearchRegion, context_side, context_sides, mean_colour, small_green
 from tracker.geometry import check_box
 from tracker.model.backbone_specs import SPECS
 from tracker.model.checkpoint import fingerprint
 from tracker.model_config import check_sizes
 from tracker.runtime.base import Engine, Response
+from tracker.tracking.arrays import rows_of
 from tracker.tracking.confidence import check_weights
 from tracker.tracking.filters import DeviceFilters, HostFilters
 from tracker.tracking.observation import Observation, clean
@@ -125,7 +126,7 @@ class Observer:
         )
 
     def _cut_regions(self, targets: Sequence[Target], frame: Image, wide: bool) -> list[SearchRegion]:
-        regions = [self.search_region(target, frame, wide=wide) for target in targets]
+        regions = self.search_regions(targets, [frame] * len(targets), wide)
         if not self._on_device(regions):
             for region in regions:
                 _ = region.pictures  # cut here, so that the time counts as cutting
@@ -188,12 +189,43 @@ class Observer:
             place: Centre and size to look at instead of the expected ones; in the full window.
             wide: The full window also for a target that hardly moves.
         """
-        centre, size = place or target.place
-        width = self.sizes[1] if wide or place else self._width(target)
-        side = self.side(size) * width / self.sizes[0]
-        factors = self.factors
-        crops = [Crop.around(centre, side * f, width) for f in factors]
-        return SearchRegion(crops, factors, size, frame, target.fill)
+        if place:
+            return self._regions([target], [place], [self.sizes[1]], [frame])[0]
+        return self.search_regions([target], [frame], wide)[0]
+
+    def search_regions(
+        self, targets: Sequence[Target], frames: Sequence[Image], wide: bool = False
+    ) -> list[SearchRegion]:
+        """Cuts the search windows around where targets are expected, each in a frame; `wide` as of `search_region`."""
+        widths = [self.sizes[1] if wide else self._width(target) for target in targets]
+        return self._regions(targets, [target.place for target in targets], widths, frames)
+
+    def _regions(
+        self,
+        targets: Sequence[Target],
+        places: Sequence[tuple[Vector, Vector]],
+        widths: Sequence[int],
+        frames: Sequence[Image],
+    ) -> list[SearchRegion]:
+        """Windows of so many pixels around places, (2,) centre and size."""
+        held = rows_of([one for place in places for one in place]).reshape(-1, 2, 2)
+        centres, sizes, factors = held[:, 0], held[:, 1], self.factors
+        sides = context_sides(sizes[:, 0], sizes[:, 1], self.config.context) * np.array(widths) / self.sizes[0]
+        each = sides[:, None] * factors
+        corners = (centres[:, None] - each[..., None] / 2).tolist()
+        scales = (np.array(widths)[:, None] / each).tolist()
+        return [
+            SearchRegion(
+                [Crop(left, top, scale, width) for (left, top), scale in zip(some, own, strict=True)],
+                factors,
+                size,
+                frame,
+                target.fill,
+            )
+            for some, own, width, size, frame, target in zip(
+                corners, scales, widths, sizes, frames, targets, strict=True
+            )
+        ]
 
     def _width(self, target: Target) -> int:
         """Side of the window that a target is looked for in first, by how far it has gone lately."""
@@ -203,7 +235,7 @@ class Observer:
 
     def side(self, size: Vector) -> float:
         """Side of the template window around a target of that size, frame pixels."""
-        return context_side(float(size[0]), float(size[1]), self.config.context)
+        return context_side(size[0], size[1], self.config.context)
 
     def needs_bank(self, target: Target) -> bool:
         """Whether all views of a target are matched, not the first alone."""
@@ -227,12 +259,13 @@ class Observer:
         one = response[:1]
         return Response(score, one.boxes, one.embedding)
 
-    def narrowness(self, target: Target) -> float:
-        """Exponent of the cosine window for a target."""
+    def narrowness(self, targets: Sequence[Target]) -> NDArray[np.float64]:
+        """(N,) exponents of the cosine window for targets."""
         small = self.config.small_search
-        if target.lost or small.step <= 0:
-            return 1.0
-        return 1.0 + small.narrowing * max(0.0, 1.0 - target.recent_motion / small.step)
+        if small.step <= 0:
+            return np.ones(len(targets))
+        motion = np.array([small.step if target.lost else target.recent_motion for target in targets])
+        return 1.0 + small.narrowing * np.maximum(0.0, 1.0 - motion / small.step)
 
     def cells(self, target: Target, crop: Crop, shape: tuple[int, ...]) -> tuple[Vector, Vector]:
         """(2,) row and column of the target's centre in the response to a window, (2,) rows and columns that it

@@ -98,7 +98,7 @@ def _find(observer: Observer, targets: Sequence[Target], regions: Sequence[Searc
         observer.config,
         online,
         (observer.sizes[1] - 1) // observer.stride + 1,
-        [observer.narrowness(target) for target in targets],
+        observer.narrowness(targets),
         there,
     )
     best = weighed.mixed.reshape(len(targets), -1).argmax(axis=1)

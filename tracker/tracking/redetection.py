@@ -10,6 +10,7 @@ import numpy as np
 
 from tracker.crops import Crop
 from tracker.runtime.base import Response
+from tracker.tracking import moves
 from tracker.tracking.confidence import FEATURES, verified
 from tracker.tracking.identity import is_distractor, pass_over
 from tracker.tracking.observation import Observation
@@ -58,7 +59,7 @@ def redetect_lost(scene: Scene, target: Target, near: Observation, wider: bool) 
         avoid.append(observation.place[0])
         observation = replace(observation, score=0.0)
     if redetection.trail and near.found.score >= LEAST_HOPE:  # the best guess; where nothing answers it stays
-        target.follow(near.found, near.crop, observer.config, extent)
+        moves.follow([target], [near], observer.config, extent)
     if _on_trail(observer, target, redetection, observation, extent):
         return observation
     if redetection.trail and _persists(scene, target, redetection, observation):

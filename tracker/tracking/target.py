@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -10,22 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.config import TrackingConfig
-from tracker.crops import Colour, Crop
-from tracker.tracking.decode import Decoded
+from tracker.crops import Colour
+from tracker.tracking import moves
 from tracker.tracking.distractors import DistractorMemory
 from tracker.tracking.looks import Individual, Looks
-from tracker.tracking.motion import MotionModel, Shift
+from tracker.tracking.motion import MotionModel
 from tracker.tracking.online_filter import OnlineFilter
 from tracker.tracking.redetection_search import Redetection
 from tracker.tracking.skip import Skip
 from tracker.tracking.state_machine import Belief
 from tracker.tracking.template_memory import TemplateBank
-from tracker.types import Box, Image, TrackState
+from tracker.types import Box, Image
 
 Vector = NDArray[np.float64]
 
-CALMING = 0.8
-"""How fast a large step is forgotten, by frame."""
 EARLIER = 4
 """Gaps after which the earlier of the two kept frames is replaced."""
 REFERENCE_RISE = 0.1
@@ -127,14 +124,6 @@ class Target:
             return False
         return redetection.frames > config.redetection.follow_frames or not redetection.trail
 
-    def predict(self, shift: Shift | None, frame: tuple[int, int]) -> None:
-        """Expects the target where its motion takes it in the next frame."""
-        if self.lost:
-            self.expected = None
-            return
-        place = self.motion.predict(self.centre, shift).tolist()
-        self.expected = np.array([min(max(v, 0.0), n) for v, n in zip(place, frame, strict=True)], dtype=np.float64)
-
     def update_reference_logit(self, logit: float, fall: float, online: float | None = None) -> None:
         """Updates the reference responses (matcher, online filter) with those of a TRACKING frame.
 
@@ -199,61 +188,13 @@ class Target:
         """Reported again where it is followed; the last sure place stays, for a search."""
         self.belief, self.redetection, self.found_at, self.recent_motion = belief, None, self.age, 1.0
 
-    def follow(self, found: Decoded, crop: Crop, config: TrackingConfig, frame: tuple[int, int]) -> None:
-        """Moves to a decoded place. An UNCERTAIN target keeps its size and makes small steps.
-
-        Args:
-            found: The place, in pixels of `crop`.
-            crop: The search window.
-            config: Rates and bounds.
-            frame: (width, height) in pixels.
-        """
-        dx, dy = (v / crop.scale if math.isfinite(v) else 0.0 for v in (found.dx, found.dy))
-        (x, y), half = self.centre.tolist(), crop.size / 2 / crop.scale
-        dx, dy = crop.left + half + dx - x, crop.top + half + dy - y
-        step = np.array([dx, dy])
-        if self.belief.state is TrackState.UNCERTAIN and config.states.uncertain_motion > 0:
-            self.recent_motion = 1.0
-            longest = config.states.uncertain_motion * _side(self.size)
-            share = min(1.0, longest / max(math.hypot(dx, dy), 1e-9))
-            self._set(self.centre + step * share, self.size, config, frame, self.box_size)
-            return
-        if found.width is None or found.height is None:
-            wanted, rate = self.size * found.scale, config.size_lr
-        else:
-            wanted = np.array([found.width, found.height]) / crop.scale
-            # The size follows as far after frames without a look as it would have with one in each.
-            looks = 1 + self.skip.row
-            rate = 1 - (1 - config.size_lr * found.weight) ** looks
-        size = box_size = (1 - rate) * self.size + rate * wanted
-        if not all(map(math.isfinite, size.tolist())):
-            size = box_size = self.size
-        elif found.width is not None and not self.lost:
-            # A damped size steadies the search window, and comes late where the target grows: the box has its own.
-            rate = 1 - (1 - min(config.box_size_lr * math.sqrt(max(found.weight, 0.0)), 1.0)) ** looks
-            box_size = (1 - rate) * self.box_size + rate * wanted
-        self._move(self.centre + step, size, config, frame, box_size)
-
     def carry(self, centre: Vector, size: Vector, config: TrackingConfig, frame: tuple[int, int]) -> None:
         """Moves to where points carry it, in a frame that the network does not look at; what it was seen as stays."""
         self.age += 1
         if config.motion.enabled:
-            self.predict(None, frame)
-        self.watched = False
-        self._move(centre, size, config, frame, self.box_size * (size / self.size))
-
-    def _move(
-        self, centre: Vector, size: Vector, config: TrackingConfig, frame: tuple[int, int], box_size: Vector
-    ) -> None:
-        """Sets the box, and takes the step into velocity and motion."""
-        before = self.centre
-        self._set(centre, size, config, frame, box_size)
-        moved, side = self.centre - before, _side(self.size)
-        self.motion.observe(before, self.centre, side)
-        self.velocity = 0.7 * self.velocity + 0.3 * moved
-        self.recent_motion = max(CALMING * self.recent_motion, math.hypot(*moved.tolist()) / side)
-        if self.belief.state is TrackState.TRACKING:
-            self.remember()
+            moves.predict([self], None, frame)
+        self.watched, box = False, self.box_size * (size / self.size)
+        moves.move([self], centre[None], size[None], box[None], config, frame)
 
     def fit(self, config: TrackingConfig, frame: tuple[int, int]) -> None:
         """Clips the box to the frame, whose size may have changed."""
@@ -266,24 +207,8 @@ class Target:
     def _set(
         self, centre: Vector, size: Vector, config: TrackingConfig, frame: tuple[int, int], box: Vector | None = None
     ) -> None:
-        """Keeps the box finite, in the frame, and within `max_growth` of its first size (then of the frame, then of
-        `min_size`)."""
-        self.size = self._bounded(size, config, frame)
-        self.box_size = self.size if box is None else self._bounded(box, config, frame)
-        self.centre = np.array(
-            [min(max(v, 0.0), n) for v, n in zip(centre.tolist(), frame, strict=True)], dtype=np.float64
-        )
-
-    def _bounded(self, size: Vector, config: TrackingConfig, frame: tuple[int, int]) -> Vector:
-        # Plain numbers: a call of numpy for two takes ten times as long.
-        side, first = _side(size), _side(self.first_size)
-        factor = min(max(side, first / config.max_growth), first * config.max_growth) / side
-        return np.array(
-            [
-                min(max(v * factor, config.min_size), max(n, config.min_size))
-                for v, n in zip(size.tolist(), frame, strict=True)
-            ]
-        )
+        """See `moves.place`; `box` None: as large as `size`."""
+        moves.place([self], centre[None], size[None], (size if box is None else box)[None], config, frame)
 
 
 def _usual(before: float | None, now: float, fall: float, count: int) -> float:
@@ -292,9 +217,3 @@ def _usual(before: float | None, now: float, fall: float, count: int) -> float:
         return now
     rate = max(REFERENCE_RISE if now > before else fall, 1 / count)
     return (1 - rate) * before + rate * now
-
-
-def _side(size: Vector) -> float:
-    """sqrt(w h) of (2,) w, h."""
-    w, h = size.tolist()
-    return math.sqrt(w * h)

@@ -205,7 +205,7 @@ class SiamTracker:
         self.lifecycle.predict([target], frame, self.camera)
         observed = self.observer.observe([target], frame)
         near, begun = observed.observations[0], time.perf_counter()
-        observation = self.lifecycle.settle(target, near, frame)
+        (observation,) = self.lifecycle.settle([target], [near], frame, target)
         self.lifecycle.mark(target, observation, frame)
         self.lifecycle.finish()
         self.observation = near

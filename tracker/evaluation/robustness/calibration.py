@@ -16,6 +16,7 @@ from tracker.evaluation.robustness.perturb import DisturbedClip
 from tracker.files import atomic_path
 from tracker.geometry import cxcywh_to_xywh, iou
 from tracker.settings import changed, flat
+from tracker.tracking import moves
 from tracker.tracking.confidence import FEATURES, OVERLAP, evidence, fit, probability, reliability
 from tracker.tracking.lifecycle import Lifecycle
 from tracker.tracking.motion import CameraMotion
@@ -123,7 +124,7 @@ def _sample_clip(
             if not searched:
                 misses = 0 if right or absent else misses + 1
         if present:
-            target.follow(near.found, near.crop, observer.config, (frame.shape[1], frame.shape[0]))
+            moves.follow([target], [near], observer.config, (frame.shape[1], frame.shape[0]))
             if misses == 0:  # as in tracking: from places that are sure
                 lifecycle.learn(target, near, frame)
                 lifecycle.finish()
