@@ -82,7 +82,7 @@ for kind in ("csv", "jsonl"):
         with BoxSink("o." + kind, kind) as sink:
             add(sink, range(20))
     except OutputError as error:
-        assert "are whole in" in str(error), error
+        assert " whole in o." in str(error), error
     else:
         raise SystemExit("no error")
 """

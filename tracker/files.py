@@ -142,6 +142,12 @@ class Growing:
             os.replace(self.now, self._real)
             self.now = self._real
 
+    def discard(self) -> None:
+        """Removes a new file that holds nothing; a device or pipe stays."""
+        if not self.special:
+            with contextlib.suppress(OSError):
+                self.now.unlink()
+
 
 def _access(path: Path) -> int:
     """The access rights of the file that is replaced, or those of a new one."""

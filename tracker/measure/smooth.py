@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.errors import SiamTrackError
+from tracker.errors import OutputError, SiamTrackError
 from tracker.geometry import Boxes, cxcywh_to_xywh, xywh_to_cxcywh
 from tracker.media.sinks.base import Sink
 from tracker.types import Box, Frame, Track
@@ -192,7 +192,11 @@ class SmoothSink(Sink):
         for track in tracks:
             smoother = self._smoothers.setdefault(track.target_id, FixedLag(self._lag))
             self._ready.setdefault(track.target_id, deque()).extend(smoother.push(track.box if track.visible else None))
-        self._write()
+        try:
+            self._write()
+        except OutputError:
+            self._held.clear()  # nothing more can be written
+            raise
 
     def _write(self) -> None:
         while self._held and all(self._ready[t.target_id] for t in self._held[0][1]):

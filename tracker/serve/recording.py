@@ -45,7 +45,7 @@ class Recording(threading.Thread):
         config: What to write.
         info: The source.
         live: Whether frames are left out when the encoder is behind; a file waits instead.
-        tell: Called with a sentence when writing fails, from this thread.
+        tell: Called with a sentence for each file whose writing fails, from this thread.
 
     Attributes:
         missed: Frames left out.
@@ -102,6 +102,5 @@ class Recording(threading.Thread):
             ended = self._queue.get() is None
 
     def _fail(self, error: OutputError) -> None:
-        if not self._failed:
-            self._failed = True
-            self._tell(f"recording ended: {error}")
+        self._failed = True
+        self._tell(f"recording ended: {error}")

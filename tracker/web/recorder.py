@@ -52,11 +52,11 @@ class ClipRecorder:
     Args:
         folder: Where recordings go; None: recording is refused.
         info: The source.
-        on_done: Called with the recording, or with the sentence of what went wrong, from a thread of its own: closing a
-            long video takes a while, and the picture must not stop for it.
+        on_done: Called with the recording, or with the sentence of what went wrong (None: `write` raised it), from a
+            thread of its own: closing a long video takes a while, and the picture must not stop for it.
     """
 
-    def __init__(self, folder: Path | None, info: VideoInfo, on_done: Callable[[Recording | str], None]) -> None:
+    def __init__(self, folder: Path | None, info: VideoInfo, on_done: Callable[[Recording | str | None], None]) -> None:
         self._folder, self._info, self._on_done = folder, replace(info, live=True), on_done
         self._stack: ExitStack | None = None
         self._first: Frame | None = None
@@ -103,7 +103,8 @@ class ClipRecorder:
         """Add a frame, if a recording is on.
 
         Raises:
-            OutputError: The disk is full or the encoder failed; the recording is ended, what was written stays valid.
+            OutputError: The disk is full or the encoder failed; the recording is ended, what was written stays valid,
+                and the message says what that is.
         """
         if self._stack is None:
             return
@@ -114,33 +115,39 @@ class ClipRecorder:
             self._video.write(frame, tracks)
             self._boxes.write(frame, tracks)
         except OutputError:
-            self.stop()
+            self._end(failed=True)
             raise
         self.frames += 1
 
     def stop(self) -> None:
         """End the recording; `on_done` follows. Nothing happens if none is on."""
+        self._end(failed=False)
+
+    def _end(self, failed: bool) -> None:
         stack, self._stack = self._stack, None
         if stack is None:
             return
         recording = Recording(self._video.path, self._boxes.path, self.frames, self._last)
-        thread = threading.Thread(target=self._finish, args=(stack, recording), name="siamtrack-finish", daemon=False)
+        thread = threading.Thread(
+            target=self._finish, args=(stack, recording, failed), name="siamtrack-finish", daemon=False
+        )
         self._closing = [*[t for t in self._closing if t.is_alive()], thread]
         thread.start()
 
-    def _finish(self, stack: ExitStack, recording: Recording) -> None:
+    def _finish(self, stack: ExitStack, recording: Recording, failed: bool) -> None:
+        outcome: Recording | str | None = None if failed else recording
         try:
             stack.close()
         except OutputError as error:
-            self._on_done(str(error))
-            return
+            outcome = str(error)
         if not recording.frames:
             recording.boxes.unlink(missing_ok=True)
-            self._on_done("Nothing was recorded: no frame came between start and stop.")
-            return
-        self.finished |= {recording.video.name: recording.video, recording.boxes.name: recording.boxes}
-        logger.info("Recorded %s, %d frames, %.1f seconds", recording.video, recording.frames, recording.seconds)
-        self._on_done(recording)
+        self.finished |= {path.name: path for path in (recording.video, recording.boxes) if path.is_file()}
+        if outcome is recording and not recording.frames:
+            outcome = "Nothing was recorded: no frame came between start and stop."
+        elif outcome is recording:
+            logger.info("Recorded %s, %d frames, %.1f seconds", recording.video, recording.frames, recording.seconds)
+        self._on_done(outcome)
 
     def close(self) -> None:
         """End the recording and wait until every file is finished."""

@@ -200,10 +200,10 @@ class Worker(threading.Thread):
         step = max(1, math.ceil(len(passed) * (self._cost or FIRST_COST) / CATCH_UP))
         self._group.add(frames[0].image, box, [frame.image for frame in passed[step - 1 :: step]])
 
-    def _recorded(self, outcome: Recording | str) -> None:
+    def _recorded(self, outcome: Recording | str | None) -> None:
         if isinstance(outcome, str):
             self._audience.notice(outcome, "error")
-        else:
+        elif outcome is not None:
             self._audience.notice(
                 f"Saved {outcome.video.name} and {outcome.boxes.name}: {outcome.frames} frames, "
                 f"{outcome.seconds:.1f} s.",

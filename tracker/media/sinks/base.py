@@ -50,6 +50,13 @@ class Sink(ABC):
         """
 
 
+def whole(frames: int, where: Path) -> str:
+    """The end of a sentence on a failure: how many frames are whole, in which file."""
+    if not frames:
+        return "nothing was written"
+    return f"{frames} frame{'s are' if frames > 1 else ' is'} whole in {where}"
+
+
 def check_writable(path: str | Path, overwrite: bool = False, source: str | Path | None = None) -> Path:
     """Find out before any work whether a file can be written; nothing is created or changed.
 

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from tracker.errors import OutputError
 from tracker.files import Growing
-from tracker.media.sinks.base import Sink, check_writable
+from tracker.media.sinks.base import Sink, check_writable, whole
 from tracker.types import Frame, Track
 
 CSV_HEADER = "frame,timestamp,id,x,y,w,h,score,state"
@@ -60,6 +60,7 @@ class BoxSink(Sink):
         self._lines = {"csv": csv_lines, "jsonl": jsonl_lines, "mot": mot_lines}.get(format, self._one_target)
         self._overwrite, self._resume, self._handle = overwrite, resume, -1
         self._old, self._length, self._synced = b"", 0, time.monotonic()
+        self._broken = False
         self._growing = Growing(self.path, resume=resume)
 
     def _open(self) -> None:
@@ -119,6 +120,8 @@ class BoxSink(Sink):
         return [",".join(f"{v:.{digits}f}" for v in box) if box is not None else ",".join([f"{0:.{digits}f}"] * 4)]
 
     def write(self, frame: Frame, tracks: Sequence[Track]) -> None:
+        if self._broken:  # a row after a missing one would be of another frame
+            raise OutputError(f"Writing {self.path} failed before: no frame can be added.")
         text = "".join(line + "\n" for line in self._lines(frame, tracks)).encode()
         try:
             if self._handle < 0:
@@ -136,9 +139,12 @@ class BoxSink(Sink):
         self.frames += 1
 
     def _failed(self, error: Exception) -> OutputError:
-        kept = f"; {self.frames} are whole in {self.where}" if self.frames else ""
+        """The error says what is whole in the file; one without a frame is removed."""
+        self._broken = True
+        if self._handle >= 0 and not self.frames and not self._resume:
+            self._growing.discard()
         reason = getattr(error, "strerror", None) or error
-        return OutputError(f"Writing {self.path} failed after {self.frames} frames: {reason}{kept}.")
+        return OutputError(f"Writing {self.path} failed: {reason}; {whole(self.frames, self.where)}.")
 
     def _sync(self) -> None:
         self._synced = time.monotonic()

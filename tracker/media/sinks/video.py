@@ -3,6 +3,7 @@ while it writes."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import queue
@@ -20,7 +21,7 @@ from tracker.errors import OutputError
 from tracker.files import Growing, atomic_path
 from tracker.media.draw import draw_tracks
 from tracker.media.images import fit_into
-from tracker.media.sinks.base import Sink, check_writable
+from tracker.media.sinks.base import Sink, check_writable, whole
 from tracker.media.sinks.encoders import (
     GIF_STEP,
     PaletteFrames,
@@ -140,11 +141,20 @@ class VideoSink(Sink):
 
     def _check(self) -> None:
         if self._error is not None:
-            error, self._reported = self._error, True
-            raise OutputError(
-                f"Writing {self.path} failed: {getattr(error, 'strerror', None) or error}; what was written is in "
-                f"{self._growing.now}."
-            ) from error
+            raise self._failed(self._error) from self._error
+
+    def _failed(self, error: BaseException) -> OutputError:
+        """Gives the file back after a failure; the error says what is whole in it. One without a frame is removed."""
+        self._reported = True
+        with contextlib.suppress(av.FFmpegError, OSError, ValueError):
+            self._container.close()
+        frames = count_frames(self._growing.now)
+        if not frames:
+            self._growing.discard()
+        return OutputError(
+            f"Writing {self.path} failed: {getattr(error, 'strerror', None) or error}; "
+            f"{whole(frames, self._growing.where)}."
+        )
 
     def _open(self, width: int, height: int) -> None:
         self._size = (width + width % 2, height + height % 2)
@@ -234,16 +244,15 @@ class VideoSink(Sink):
             logger.warning("No frame came, so %s was not written.", self.path)
             return
         try:
-            told = self._reported  # `write` raised it already: then only give the file back
+            if self._reported:  # by `write`
+                return
             if self._error is None:
                 self._put(None)
                 self._thread.join()
-            self._container.close()
-            if told:
-                return
             self._check()
+            self._container.close()
         except (av.FFmpegError, OSError) as error:
-            raise OutputError(f"Writing {self.path} failed: {error.strerror or error}.") from None
+            raise self._failed(error) from None
         finally:
             self._closed = True
         now = self._growing.now
@@ -278,6 +287,10 @@ def _defragment(path: Path) -> None:
 
 
 def count_frames(path: str | Path) -> int:
-    """How many frames a video file holds, counted in the file itself (not read from its header)."""
-    with av.open(str(path)) as container:
-        return sum(1 for packet in container.demux(container.streams.video[0]) if packet.size)
+    """How many whole frames a video file holds, counted in the file itself (not read from its header); 0 where it is
+    no video."""
+    found = 0
+    with contextlib.suppress(av.FFmpegError, OSError, IndexError), av.open(str(path)) as container:
+        for packet in container.demux(container.streams.video[0]):
+            found += packet.size > 0 and not packet.is_corrupt
+    return found
