@@ -173,7 +173,7 @@ def suggest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
         known: What there is.
         cutoff: Least likeness, 0 to 1 (`difflib.get_close_matches`).
 
-    Example:
+    Examples:
         >>> suggest("siamtrack-x", ["siamtrack-s", "siamfc-alexnet"])
         " Did you mean 'siamtrack-s'?"
     """

@@ -143,7 +143,7 @@ def track(
         BoxError: A box that can't be tracked in the first frame.
         WeightsError, ConfigError, DeviceError: The tracker can't be built.
 
-    Example:
+    Examples:
         >>> for t in track("clip.mp4", (100, 80, 40, 30)):  # doctest: +SKIP
         ...     print(t.index, t.box, t.score, t.state.value)
     """

@@ -51,7 +51,7 @@ def annotate(
     Raises:
         SourceError, BoxError, AnnotationError: With the value, the reason and the next step.
 
-    Example:
+    Examples:
         >>> clip = annotate("clip.mp4", {0: (100, 80, 40, 30), 250: (320, 90, 44, 30)})  # doctest: +SKIP
         >>> clip.targets[0].boxes.shape  # doctest: +SKIP
         (300, 4)

@@ -40,7 +40,7 @@ class Project(ProjectState):
     Raises:
         AnnotationError: As `Journal`.
 
-    Example:
+    Examples:
         >>> project = Project("labels.jsonl")  # doctest: +SKIP
         >>> clip = project.add_clip("clip.mp4", 1280, 720, 300)
         >>> car = project.add_target(clip, "car", label="vehicle")

@@ -136,7 +136,7 @@ def as_toolkit_tracker(spec: TrackerSpec | str | Path = "siamtrack-s", **options
         ConfigError: The package can't be imported, or an option is unknown.
         WeightsError: There is no such model.
 
-    Example:
+    Examples:
         >>> from got10k.experiments import ExperimentOTB                                # doctest: +SKIP
         >>> ExperimentOTB("OTB", version=2013).run(as_toolkit_tracker("siamtrack-s"))    # doctest: +SKIP
     """

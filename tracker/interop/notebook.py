@@ -70,7 +70,7 @@ def show(source: Source, tracks: Iterable[Track], frames: int = 6, width: int = 
     Raises:
         SiamTrackError: There are no tracks, or the source has none of their frames.
 
-    Example:
+    Examples:
         >>> tracks = list(track("clip.mp4", (100, 80, 40, 30)))  # doctest: +SKIP
         >>> show("clip.mp4", tracks)  # doctest: +SKIP
     """

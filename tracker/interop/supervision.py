@@ -26,7 +26,7 @@ def to_detections(tracks: Sequence[Track], class_id: int = 0) -> Any:
     Raises:
         ModuleNotFoundError: supervision is not installed (`pip install supervision`).
 
-    Example:
+    Examples:
         >>> for frame, tracks in ...:  # doctest: +SKIP
         ...     zone.trigger(to_detections(tracks))
     """

@@ -23,7 +23,7 @@ ENCODERS: dict[str, Factory] = {}
 def register_encoder(name: str) -> Callable[[Factory], Factory]:
     """Gives an encoder the name that recipes and model files use; a user's own modules too.
 
-    Example:
+    Examples:
         >>> @register_encoder("mine")
         ... def build(input: InputConfig, dim: int = 64) -> nn.Module:
         ...     return ModuleEncoder(my_network(dim))

@@ -36,7 +36,7 @@ class Gallery:
             thing in it and, in pixels, the thing's size and the frame's size where it was seen; None where there is
             none.
 
-    Example:
+    Examples:
         >>> gallery = Gallery(Matcher.from_pretrained("siamtrack-s"))
         >>> gallery.add("mug", ["mug1.jpg", "mug2.jpg"])
         >>> gallery.search("what.jpg")[0][0].name

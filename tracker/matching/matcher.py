@@ -58,7 +58,7 @@ class Matcher:
         tied: Whether both sides go through the same weights.
         modality: image or text.
 
-    Example:
+    Examples:
         >>> matcher = Matcher.from_pretrained("match-omniglot")
         >>> matcher.similarity(["a.png"], ["b.png", "c.png"]).shape
         (1, 2)
