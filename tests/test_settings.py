@@ -21,6 +21,7 @@ from tracker.errors import ConfigError, SiamTrackError
 from tracker.model.checkpoint import load_model, shipped_models
 from tracker.model_config import ModelConfig
 from tracker.settings import KEY, changed, fields_of
+from tracker.training.data.sampling import PairConfig
 
 NUMBERS = [
     (cls, name, kind, facts)
@@ -66,6 +67,11 @@ def test_a_word_where_a_switch_is_expected_is_refused(cls: type, name: str, kind
     for value in (None, 5, ["a"], *(("yes", 1) if kind is bool else (True,))):
         with pytest.raises(ConfigError, match=name):
             cls(**{name: value})
+
+
+def test_the_words_on_and_off_may_stand_without_quotes() -> None:
+    config = merge(PairConfig(), {}, ["resident=on"])
+    assert config.resident == "on" and merge(config, {"resident": False}).resident == "off"
 
 
 def test_bounds_hold_on_every_road(tmp_path: Path) -> None:

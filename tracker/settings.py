@@ -119,6 +119,12 @@ class Checked:
         cls.section = section
 
     def __post_init__(self) -> None:
+        for name, _, facts in fields_of(type(self)):  # type: ignore[arg-type]
+            # In YAML the words on and off are truth values, which a text field holds as "True" and "False".
+            value = getattr(self, name)
+            word = {"True": "on", "False": "off"}.get(value) if isinstance(value, str) else None
+            if word in facts.choices:
+                object.__setattr__(self, name, word)
         check(self)
 
 

@@ -59,7 +59,8 @@ class ToyMatcher(nn.Module):
         score = self.scale * dots / size + self.bias
         cut = self.sides(x)[:, :, 2:-2, 2:-2]
         sides = F.softplus(cut) * 8
-        c = torch.arange(score.shape[-1], dtype=score.dtype) * 4 + SEARCH / 2 - 4 * (score.shape[-1] - 1) / 2
+        cells = torch.arange(score.shape[-1], dtype=score.dtype, device=score.device)
+        c = cells * 4 + SEARCH / 2 - 4 * (score.shape[-1] - 1) / 2
         left, top, right, bottom = sides.unbind(1)
         boxes = torch.stack([c - left, c[:, None] - top, c + right, c[:, None] + bottom], dim=1)
         return ToyOutput(score, boxes, z, x)

@@ -112,8 +112,9 @@ def test_a_polite_signal_writes_a_checkpoint_at_the_step_in_hand(
     torch.manual_seed(0)
     before = signal.getsignal(number)
     result = Trainer(ToyMatcher(DROPOUT), source, config, tmp_path, own_process=True).run()
-    assert (result.stopped, result.signal, result.step) == ("signal", number, 11)
-    assert signal.getsignal(number) == before and torch.load(tmp_path / "last.pt", weights_only=True)["step"] == 11
+    # Batch 10 is drawn while step 9 runs: its weights are the tenth.
+    assert (result.stopped, result.signal, result.step) == ("signal", number, 10)
+    assert signal.getsignal(number) == before and torch.load(tmp_path / "last.pt", weights_only=True)["step"] == 10
     finish(tmp_path)
     assert curve(tmp_path) == curve(whole)
 

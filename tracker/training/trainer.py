@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -36,6 +36,18 @@ log = logging.getLogger(__name__)
 LAST = "last.pt"
 Export = Callable[[nn.Module, str, dict[str, Any]], None]
 """Writes a model for use: (model with the averaged weights, "best" or "last", facts of the run)."""
+
+
+@dataclass(frozen=True)
+class _Launched:
+    """A step whose gradients are on their way: its batch, what the model gave, the objective, the gradient's norm, and
+    the statistics before it."""
+
+    batch: PairBatch
+    output: Match
+    score: Score
+    norm: Tensor
+    statistics: list[tuple[Tensor, Tensor]]
 
 
 class Trainer:
@@ -126,8 +138,12 @@ class Trainer:
         with Interrupt(self.own_process) as interrupt:
             try:
                 self._prepare(first=True)
-                for step, batch in stream:
-                    self._train_step(step, batch)
+                following = next(stream, None)
+                while following is not None:
+                    step, batch = following
+                    launched = self._launch(step, batch)
+                    following = next(stream, None)  # while the device works
+                    self._finish(step, launched)
                     self.step = step + 1
                     self.seconds = before + time.monotonic() - started
                     self._after_step()
@@ -160,9 +176,11 @@ class Trainer:
             self._step_model = torch.compile(self._parallel)
         elif first or changed:
             self._step_model = self._parallel
-        self.freezer.train_mode(self.step)
+        if first or changed:
+            self.freezer.train_mode(self.step)
 
-    def _train_step(self, step: int, batch: PairBatch) -> None:
+    def _launch(self, step: int, batch: PairBatch) -> _Launched:
+        """Forward and backward pass of a step; a device may still be working on them."""
         config = self.config
         # The noise of a step (dropout) is a function of its number, as its batch is: nothing to lose in an
         # interruption.
@@ -185,11 +203,15 @@ class Trainer:
         score.backward.backward()
         moving = [p for p in self.model.parameters() if p.grad is not None]
         norm = torch.nn.utils.clip_grad_norm_(moving, config.optim.clip_norm or float("inf"))
-        # The one place of a step at which the host waits for the device.
+        return _Launched(batch, output, score, norm, statistics)
+
+    def _finish(self, step: int, launched: _Launched) -> None:
+        """Reads the loss, the one place of a step at which the host waits for a device, and moves the weights."""
+        config, batch, score, norm = self.config, launched.batch, launched.score, launched.norm
         if not math.isfinite(score.total):
-            self._stop_on(step, batch, score, statistics, "The loss")
+            self._stop_on(step, batch, score, launched.statistics, "The loss")
         if not math.isfinite(float(norm)):
-            self._stop_on(step, batch, score, statistics, "The gradient")
+            self._stop_on(step, batch, score, launched.statistics, "The gradient")
         self.optimizer.step()
         if self.ema is not None:
             self.ema.update(self.model)
@@ -198,7 +220,7 @@ class Trainer:
         rate = float(self.optimizer.param_groups[0]["lr"])
         self.recorder.add(step + 1, {"loss": score.total, **score.parts}, rate, float(norm), count)
         if config.image_every and (step + 1) % config.image_every == 0 and distributed.rank() == 0:
-            self.recorder.picture(step + 1, batch, output)
+            self.recorder.picture(step + 1, batch, launched.output)
 
     def _forward(self, batch: PairBatch) -> Match:
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.precision == "bf16"):
@@ -279,6 +301,8 @@ class Trainer:
 
 def _agree(number: int, over: bool, device: torch.device) -> str:
     """Why to stop, "" for not at all: processes stop together, whichever of them was asked to."""
-    flags: Tensor = torch.tensor([float(number != 0), float(over)], device=device)
-    asked, late = distributed.sum_over_ranks(flags).tolist()
+    asked, late = float(number != 0), float(over)
+    if distributed.world() > 1:
+        flags: Tensor = torch.tensor([asked, late], device=device)
+        asked, late = distributed.sum_over_ranks(flags).tolist()
     return "signal" if asked else "max-minutes" if late else ""

@@ -37,11 +37,8 @@ def batches(
         SiamTrackError: What the source raised, also from a worker.
     """
     rank, world = distributed.rank(), distributed.world()
-    if workers == 0:
+    if workers == 0 or getattr(source, "resident", False):  # what lies on the device needs no help to get there
         return ((step, source.batch(step, rank, world)) for step in range(start, stop))
-    if getattr(source, "resident", False):
-        # What lies on the device needs no help to get there; its pairs are drawn while the device works.
-        return _threads(source, start, stop, 1, ahead)
     if kind == "thread":
         return _threads(source, start, stop, workers, ahead)
     return _processes(source, start, stop, workers, ahead)

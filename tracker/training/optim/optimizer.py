@@ -83,7 +83,9 @@ def build_optimizer(model: nn.Module, config: OptimConfig) -> Optimizer:
             if config.name == "sgd" and config.nesterov:
                 group["nesterov"] = True
     if config.name == "adamw":
-        return AdamW(groups, lr=config.learning_rate)
+        # One kernel for all parameters of a group; what the fused rule computes is the same up to rounding.
+        fused = all(p.is_cuda for p in model.parameters())
+        return AdamW(groups, lr=config.learning_rate, fused=fused)
     return (SGD if config.name == "sgd" else KochSGD)(groups, lr=config.learning_rate)
 
 
@@ -144,6 +146,7 @@ class Freezer:
 
     def __init__(self, model: nn.Module, rules: Sequence[FreezeConfig]) -> None:
         self.model, self.rules = model, list(rules)
+        self._active: list[bool] | None = None
         # What the model itself never trains stays so.
         self.trainable = {name for name, p in model.named_parameters() if p.requires_grad}
         for rule in self.rules:
@@ -156,7 +159,10 @@ class Freezer:
 
     def apply(self, step: int) -> bool:
         """Sets `requires_grad` for a step and says whether anything changed."""
-        changed = False
+        active = [rule.until is None or step < rule.until for rule in self.rules]
+        if active == self._active:
+            return False
+        self._active, changed = active, False
         for name, p in self.model.named_parameters():
             wanted = name in self.trainable and not self.frozen(name, step)
             if p.requires_grad != wanted:
