@@ -162,6 +162,12 @@ def test_a_printed_result_that_is_cut_off_is_no_success(tmp_path: Path) -> None:
     assert done.stdout.strip() == "141" and "went away" in done.stderr
 
 
+@pytest.mark.parametrize("words", ["", "nosuch", "track --nosuch"])
+def test_a_mistake_is_one_where_nobody_reads_of_it(words: str) -> None:
+    line = f"'{sys.executable}' -m tracker.cli {words} <&- >&- 2>&-"
+    assert subprocess.run(["bash", "-c", line], cwd=ROOT, env=environment(), check=False).returncode == 2
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("words", ["", "--help", "--version", "track --help", "track --version", "settings"])
 def test_a_text_that_a_full_disk_does_not_take_is_no_success(words: str) -> None:

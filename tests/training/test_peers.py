@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -196,15 +197,18 @@ def test_mistakes_with_a_peer_are_named(peer: tuple[str, list[str]], tmp_path: P
         Answer(np.zeros((3, 4)), np.arange(3), np.arange(3), np.zeros((4, 3, 4))),
         Answer(np.full((3, 3), np.nan), np.arange(3), np.arange(3), np.zeros((4, 3, 3))),
         Answer(np.zeros((3, 3)), np.arange(3)[::-1], np.arange(3), np.zeros((4, 3, 3))),
+        (np.zeros((3, 3)), np.arange(3), np.arange(3)),
+        (np.zeros((3, 3)), np.arange(3), "many", np.zeros((4, 3, 3))),
+        7,
         None,
     ],
 )
-def test_a_peer_that_answers_nonsense_is_named(answer: Answer | None) -> None:
+def test_a_peer_that_answers_nonsense_is_named(answer: Any) -> None:
     picture = np.zeros((9, 9, 3), np.uint8)
     sample = Sample([picture], np.ones((1, 2), np.float32), [picture], np.ones((1, 4), np.float32), "a")
     grid = Grid(torch.arange(3.0), torch.arange(3.0), 1.0)
     with pytest.raises(ConfigError, match="The peer 'odd' gave"):
-        peer_arrays("odd", lambda *_: [answer] if answer else [], [sample], grid)
+        peer_arrays("odd", lambda *_: [answer] if answer is not None else [], [sample], grid)
     with pytest.raises(ConfigError, match="The peer 'odd' failed on a pair: TypeError"):
         peer_arrays("odd", lambda: [], [sample], grid)  # type: ignore[arg-type, misc]
 

@@ -55,18 +55,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     name, *rest = args
     if name not in available():
         hint = did_you_mean(name, list(available())) or f"; it is one of {', '.join(available())}."
-        sys.stderr.write(f"siamtrack: there is no command {name!r}{hint}\n")
-        return BAD_REQUEST
+        return _say(f"siamtrack: there is no command {name!r}{hint}", BAD_REQUEST)
     sys.argv[0] = f"siamtrack {name}"
     return entry(name, rest)
 
 
-def _say(text: str) -> int:
-    """Prints a text; a full disk or a reader that went away is a sentence here too."""
+def _say(text: str, code: int = DONE) -> int:
+    """Prints a text, to stderr with an exit code; a full disk or a reader that went away is a sentence here too."""
 
     def say(argv: Sequence[str] | None) -> int:
-        print(text)
-        return DONE
+        print(text, file=sys.stderr if code else sys.stdout)
+        return code
 
     return run(say)
 

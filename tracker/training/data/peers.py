@@ -139,7 +139,7 @@ def peer_arrays(name: str, peer: Peer, samples: Sequence[Sample], grid: Grid) ->
                     f"The peer {name!r} gave {len(said)} answers on {len(sample.searches)} searches; it must give one "
                     "on each."
                 )
-            answers += [_read(name, *answer) for answer in said]
+            answers += [_read(name, answer) for answer in said]
         scores.append([_resampled(score, xs, ys, grid) for score, xs, ys, _ in answers])
         boxes.append([box for *_, box in answers])
     return {
@@ -158,11 +158,14 @@ def _asked(name: str, peer: Peer, template: Image, size: NDArray[np.float32], se
         raise ConfigError(f"The peer {name!r} failed on a pair: {type(error).__name__}: {error}.") from error
 
 
-def _read(
-    name: str, score: ArrayLike, xs: ArrayLike, ys: ArrayLike, boxes: ArrayLike
-) -> tuple[Vector, Vector, Vector, Vector]:
+def _read(name: str, answer: Any) -> tuple[Vector, Vector, Vector, Vector]:
     """Score, places and the box of the peak as float64, checked."""
-    s, x, y, b = (np.asarray(values, np.float64) for values in (score, xs, ys, boxes))
+    try:
+        s, x, y, b = (np.asarray(values, np.float64) for values in answer)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"The peer {name!r} gave no score, xs, ys and boxes ({error}); see tracker.training.data.peers.Answer."
+        ) from None
     fits = s.ndim == 2 and (y.shape, x.shape, b.shape) == ((s.shape[0],), (s.shape[1],), (4, *s.shape))
     if not (fits and np.isfinite(s).all() and min(s.shape) > 1 and (np.diff(x) > 0).all() and (np.diff(y) > 0).all()):
         raise ConfigError(
