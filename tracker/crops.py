@@ -161,13 +161,13 @@ def context_side(width: float, height: float, context: float = 0.5) -> float:
 
     sqrt((w + 2p)(h + 2p)) with 2p = context * (w + h): SiamFC (Bertinetto et al. 2016), section 3.2.
     """
-    return float(context_sides(np.float64(width), np.float64(height), context))
+    return float(np.sqrt(context_area(width, height, context)))
 
 
-def context_sides(width: Any, height: Any, context: float = 0.5) -> NDArray[np.float64]:
-    """`context_side` of boxes: of the shape of `width` and `height`, float64."""
+def context_area(width: Any, height: Any, context: float = 0.5) -> Any:
+    """`context_side` squared, of numbers or of arrays."""
     margin = context * (width + height)
-    return np.sqrt((width + margin) * (height + margin))  # type: ignore[no-any-return]
+    return (width + margin) * (height + margin)
 
 
 def mean_colour(image: Image) -> Colour:

@@ -75,14 +75,15 @@ def cut_crops(frame: Tensor, crops: Sequence[Crop], fills: Sequence[Colour]) -> 
     """
     height, width = frame.shape[:2]
     size = crops[0].size
-    windows = torch.tensor([(c.left, c.top, c.scale) for c in crops], dtype=torch.float64)
-    steps = (torch.arange(size, dtype=torch.float64) + 0.5)[None]
+    # All numbers of the windows in one upload: a copy of an array of the host may wait for the device.
+    numbers = np.array([(c.left, c.top, c.scale, *fill) for c, fill in zip(crops, fills, strict=True)])
+    windows = torch.from_numpy(numbers).to(frame.device, non_blocking=True)
+    steps = (torch.arange(size, dtype=torch.float64, device=frame.device) + 0.5) / windows[:, 2:3]
     # grid_sample with align_corners=False: -1 and 1 are the outer edges of the image, as in our continuous coordinates.
-    x = (windows[:, :1] + steps / windows[:, 2:]) * (2 / width) - 1
-    y = (windows[:, 1:2] + steps / windows[:, 2:]) * (2 / height) - 1
-    axes = torch.stack([x, y]).float().to(frame.device, non_blocking=True)
-    grid = torch.stack([axes[0][:, None, :].expand(-1, size, -1), axes[1][:, :, None].expand(-1, -1, size)], dim=-1)
-    colours = torch.tensor(fills, dtype=torch.float32).to(frame.device, non_blocking=True)[:, :, None, None]
+    x = ((windows[:, :1] + steps) * (2 / width) - 1).float()
+    y = ((windows[:, 1:2] + steps) * (2 / height) - 1).float()
+    grid = torch.stack([x[:, None, :].expand(-1, size, -1), y[:, :, None].expand(-1, -1, size)], dim=-1)
+    colours = windows[:, 3:, None, None].float()
     # Outside, grid_sample mixes in zeros; the colour is added with the weight that these had.
     image = frame.permute(2, 0, 1).float()[None]
     image = torch.cat([image, torch.ones_like(image[:, :1])], dim=1).expand(len(crops), -1, -1, -1)

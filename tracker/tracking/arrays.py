@@ -29,11 +29,6 @@ def namespace(array: Array) -> Any:
     return torch
 
 
-def rows_of(vectors: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """(N, D) of N vectors (D,); `numpy.array` takes three times as long."""
-    return np.concatenate(vectors).reshape(len(vectors), -1)
-
-
 def like(values: NDArray[Any], other: Array) -> Array:
     """An array of the host where another array is; the same where that is the host."""
     if isinstance(other, np.ndarray):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.tracking.arrays import rows_of
+from tracker.tracking.numbers import numbers
 from tracker.tracking.observation import Observation
 from tracker.tracking.target import Target, Vector
 
@@ -61,9 +61,9 @@ def in_contest(centres: Sequence[tuple[float, float]], sizes: Sequence[Vector]) 
     """
     if len(centres) < 2:
         return []
-    at, extents = np.array(centres, dtype=np.float64), rows_of(sizes)
+    at, (w, h) = np.array(centres, dtype=np.float64), numbers(sizes)
     order = np.argsort(at[:, 0], kind="stable")
-    at, reaches = at[order], SAME * np.sqrt(extents[:, 0] * extents[:, 1])[order]
+    at, reaches = at[order], SAME * np.sqrt(w * h)[order]
     farthest, same = reaches.max(), np.zeros(len(at), np.bool_)
     for step in range(1, len(at)):  # from left to right, each with the next one, the one after that, ...
         apart = at[step:] - at[:-step]

@@ -125,9 +125,9 @@ class Lifecycle:
     def _judge(self, target: Target, observation: Observation, frame: Image, search: bool) -> Observation | None:
         """Changes the state of a target by what was read; None where it is to follow that, else what came of it."""
         target.age += 1
-        if target.lost and target.individual is not None and target.redetection and target.redetection.unseen:
-            return find_known(Scene(self.observer, frame), target, observation, search)
         if target.lost:
+            if target.individual is not None and target.redetection and target.redetection.unseen:
+                return find_known(Scene(self.observer, frame), target, observation, search)
             return redetect_lost(Scene(self.observer, frame), target, observation, search)
         if self.active:
             standing = (

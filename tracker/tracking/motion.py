@@ -18,11 +18,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.tracking.arrays import rows_of
+from tracker.tracking.numbers import Number, module_of, numbers, vectors
 from tracker.types import Image
 
 Vector = NDArray[np.float64]
-Rows = NDArray[np.float64]
 
 SIDE = 192
 """Longer side of the small gray picture, pixels."""
@@ -140,14 +139,13 @@ class MotionModel:
         apparent, own: (2,) smoothed steps in the picture, and against the background, pixels a frame.
         errors: (4,) recent mean distance between each prediction and where the target was found, as a share of sqrt(w
             h).
-        predictions, start: (4, 2) what was predicted last, or None, and (2,) where the camera's shift took the target.
+        predictions: (8,) x and y of each prediction for the frame, or None.
     """
 
     apparent: Vector = field(default_factory=lambda: np.zeros(2))
     own: Vector = field(default_factory=lambda: np.zeros(2))
     errors: Vector = field(default_factory=lambda: np.zeros(4))
-    predictions: Rows | None = field(default=None, init=False)
-    start: Vector = field(default_factory=lambda: np.zeros(2), init=False)
+    predictions: Vector | None = field(default=None, init=False)
 
     @property
     def watchful(self) -> bool:
@@ -166,8 +164,7 @@ class MotionModel:
             centre: (2,) where it is now, frame pixels.
             shift: The camera's, where it is known.
         """
-        carried = centre if shift is None else shift(centre)
-        return predict([self], centre[None], carried[None])[0]
+        return np.array(predict([self], [centre], [centre if shift is None else shift(centre)]))
 
     def observe(self, before: Vector, centre: Vector, side: float) -> None:
         """Takes where the target was seen.
@@ -176,50 +173,60 @@ class MotionModel:
             before, centre: (2,) its centre in the frame before and in this one, frame pixels.
             side: sqrt(w h) of its box.
         """
-        observe([self], before[None], centre[None], np.array([side]))
+        observe([self], before.tolist(), centre.tolist(), side)
 
     def forget(self) -> None:
         """Resets velocities and errors."""
         self.apparent, self.own, self.errors, self.predictions = np.zeros(2), np.zeros(2), np.zeros(4), None
 
 
-def predict(models: Sequence[MotionModel], centres: Rows, carried: Rows) -> Rows:
-    """(N, 2) where the centres of N targets are expected.
+def predict(
+    models: Sequence[MotionModel], centres: Sequence[Vector], carried: Sequence[Vector]
+) -> tuple[Number, Number]:
+    """Where the centres of N targets are expected: x and y, frame pixels.
 
     Args:
         models: Their motion; keep what they predict.
-        centres: (N, 2) where they are now, frame pixels.
-        carried: (N, 2) where the camera's shift takes these; the same where it is not known.
+        centres: N times (2,) where they are now.
+        carried: N times (2,) where the camera's shift takes these; the same where it is not known.
     """
-    held = rows_of([one for model in models for one in (model.apparent, model.own)]).reshape(-1, 2, 2)
-    predictions = np.stack([centres, carried, centres + held[:, 0], carried + held[:, 1]], axis=1)
-    errors, every = rows_of([model.errors for model in models]), np.arange(len(models))
-    best = (errors + np.array(PRICES)).argmin(axis=1)
-    best[(errors[:, 0] < LEAST_ERROR) | (errors[every, best] > CLEARLY * errors[:, 0])] = 0
-    for model, some, start in zip(models, predictions, carried, strict=True):
-        model.predictions, model.start = some, start
-    return predictions[every, best]
+    x, y = numbers(centres)
+    u, v = (x, y) if carried is centres else numbers(carried)
+    (a, b), (c, d) = numbers([model.apparent for model in models]), numbers([model.own for model in models])
+    places, errors = ((x, y), (u, v), (x + a, y + b), (u + c, v + d)), numbers([model.errors for model in models])
+    where, (across, down), error, least = module_of(x).where, places[0], errors[0], errors[0] + PRICES[0]
+    for own, price, place in zip(errors[1:], PRICES[1:], places[1:], strict=True):
+        better = own + price < least
+        least, error = where(better, own + price, least), where(better, own, error)
+        across, down = where(better, place[0], across), where(better, place[1], down)
+    stays = (errors[0] < LEAST_ERROR) | (error > CLEARLY * errors[0])
+    for model, some in zip(models, vectors(*(n for place in places for n in place)), strict=True):
+        model.predictions = some
+    return where(stays, x, across), where(stays, y, down)
 
 
-def observe(models: Sequence[MotionModel], before: Rows, centres: Rows, side: Rows) -> None:
+def observe(models: Sequence[MotionModel], before: Sequence[Number], centres: Sequence[Number], side: Number) -> None:
     """Takes where N targets were seen; those that predicted nothing learn nothing.
 
     Args:
         models: Changed in place.
-        before, centres: (N, 2) as of `MotionModel.observe`.
-        side: (N,) the same.
+        before, centres: x and y in the frame before and in this one.
+        side: sqrt(w h) of their boxes.
     """
     ready = [k for k, model in enumerate(models) if model.predictions is not None]
     if len(ready) < len(models):
         if ready:
-            observe([models[k] for k in ready], before[ready], centres[ready], side[ready])
+            start, end = ([one[ready] for one in pair] for pair in (before, centres))
+            observe([models[k] for k in ready], start, end, side[ready])
         return
-    predictions = np.array([model.predictions for model in models])
-    held = rows_of([one for m in models for one in (m.apparent, m.own, m.start)]).reshape(-1, 3, 2)
-    off = predictions - centres[:, None]
-    off = np.sqrt(off[..., 0] * off[..., 0] + off[..., 1] * off[..., 1]) / side[:, None]
-    errors = MEMORY * rows_of([model.errors for model in models]) + (1 - MEMORY) * np.minimum(off, 2.0)
-    steps = np.stack([centres - before, centres - held[:, 2]], axis=1)
-    steps = SMOOTH * held[:, :2] + (1 - SMOOTH) * steps
-    for model, error, apparent, own in zip(models, errors, steps[:, 0], steps[:, 1], strict=True):
-        model.errors, model.apparent, model.own = error, apparent, own
+    (x, y), xp, predictions = centres, module_of(side), numbers([m.predictions for m in models])  # type: ignore[misc]
+    places = predictions[::2], predictions[1::2]
+    off = [xp.sqrt((u - x) * (u - x) + (v - y) * (v - y)) / side for u, v in zip(*places, strict=True)]
+    before_now = zip(numbers([model.errors for model in models]), off, strict=True)
+    errors = vectors(*(MEMORY * error + (1 - MEMORY) * xp.minimum(now, 2.0) for error, now in before_now))
+    (a, b), (c, d) = numbers([model.apparent for model in models]), numbers([model.own for model in models])
+    apparent = vectors(*(SMOOTH * old + (1 - SMOOTH) * now for old, now in ((a, x - before[0]), (b, y - before[1]))))
+    steps = (c, x - predictions[2]), (d, y - predictions[3])
+    own = vectors(*(SMOOTH * old + (1 - SMOOTH) * now for old, now in steps))
+    for model, *learnt in zip(models, errors, apparent, own, strict=True):
+        model.errors, model.apparent, model.own = learnt

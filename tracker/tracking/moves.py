@@ -1,36 +1,27 @@
-"""Where targets are expected and where they move, of one target or of hundreds: their numbers side by side in arrays,
-since a call of numpy takes as long for hundreds as for one.
-"""
+"""Where targets are expected and where they move, one or hundreds at once (`tracker.tracking.numbers`)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tracker.config import TrackingConfig
 from tracker.tracking import motion
-from tracker.tracking.arrays import rows_of
+from tracker.tracking.numbers import Number, column, columns, module_of, numbers, values, vectors
 from tracker.types import TrackState
 
 if TYPE_CHECKING:
     from tracker.tracking.motion import Shift
     from tracker.tracking.observation import Observation
-    from tracker.tracking.target import Target
-
-Rows = NDArray[np.float64]
+    from tracker.tracking.target import Target, Vector
 
 CALMING = 0.8
 """How fast a large step is forgotten, by frame."""
 STEADY = 0.7
 """Share of the past in a target's velocity."""
 
-
-def sides(sizes: Rows) -> Rows:
-    """(...,) sqrt(w h) of (..., 2) widths and heights."""
-    return np.asarray(np.sqrt(sizes[..., 0] * sizes[..., 1]))
+Pair = Sequence[Number]
+"""x and y, or width and height."""
 
 
 def predict(targets: Sequence[Target], shift: Shift | None, frame: tuple[int, int]) -> None:
@@ -41,21 +32,18 @@ def predict(targets: Sequence[Target], shift: Shift | None, frame: tuple[int, in
         shift: The camera's, of use to those that are restless; None where it is not known.
         frame: (width, height) in pixels.
     """
-    followed = []
-    for target in targets:
-        if target.lost:
+    followed = [target for target in targets if not target.lost]
+    if len(followed) < len(targets):
+        for target in targets:
             target.expected = None
-        else:
-            followed.append(target)
     if not followed:
         return
-    centres = rows_of([target.centre for target in followed])
+    centres: list[Vector] = [target.centre for target in followed]
     carried = centres
     if shift is not None:
-        restless = np.array([target.restless for target in followed])
-        carried = np.where(restless[:, None], shift(centres), centres)
-    places = motion.predict([target.motion for target in followed], centres, carried)
-    for target, place in zip(followed, np.minimum(np.maximum(places, 0.0), frame), strict=True):
+        carried = [shift(target.centre) if target.restless else target.centre for target in followed]
+    places = _in_frame(motion.predict([target.motion for target in followed], centres, carried), frame)
+    for target, place in zip(followed, vectors(*places), strict=True):
         target.expected = place
 
 
@@ -67,106 +55,129 @@ def follow(
 
     Args:
         targets: Changed in place.
-        observations: What was found of each; all by one head.
+        observations: What was found of each, all by one head.
         config: Rates and bounds.
         frame: (width, height) in pixels.
     """
-    has_size = observations[0].found.width is not None
-    found = np.array(
-        [
-            (f.dx, f.dy, f.width or 0.0, f.height or 0.0, f.weight, f.scale, c.left, c.top, c.scale, c.size)
-            for f, c in ((one.found, one.crop) for one in observations)
-        ],
-        dtype=np.float64,
+    creeping = [config.states.uncertain_motion > 0 and t.belief.state is TrackState.UNCERTAIN for t in targets]
+    if any(creeping) and len(targets) > 1:  # one by one: they move in another way
+        for kind in (False, True):
+            mine = [k for k, creeps in enumerate(creeping) if creeps is kind]
+            for some in [[k] for k in mine] if kind else [mine] if mine else []:
+                follow([targets[k] for k in some], [observations[k] for k in some], config, frame)
+        return
+    found, windows = [one.found for one in observations], [one.crop for one in observations]
+    dx, dy, weight, scaled = columns([(one.dx, one.dy, one.weight, one.scale) for one in found])
+    left, top, scale, side = columns([(one.left, one.top, one.scale, float(one.size)) for one in windows])
+    (x, y), size = numbers([target.centre for target in targets]), numbers([target.size for target in targets])
+    xp, half = module_of(dx), side / 2 / scale
+    dx, dy = (
+        corner + half + xp.where(xp.isfinite(step), step / scale, 0.0) - at
+        for corner, step, at in ((left, dx, x), (top, dy, y))
     )
-    offsets, scale, middle = found[:, :2], found[:, 8:9], found[:, 9:] / 2
-    offsets = np.where(np.isfinite(offsets), offsets / scale, 0.0)
-    held = rows_of([one for t in targets for one in (t.centre, t.size, t.box_size)]).reshape(-1, 3, 2)
-    centres, sizes, boxes = held[:, 0], held[:, 1], held[:, 2]
-    steps = found[:, 6:8] + middle / scale + offsets - centres
-    weight = found[:, 4:5]
-    # The size follows as far after frames without a look as it would have with one in each.
-    looks = np.array([1 + target.skip.row for target in targets])[:, None]
-    wanted, rate = sizes * found[:, 5:6], np.array(config.size_lr)
-    if has_size:
-        wanted, rate = found[:, 2:4] / scale, 1 - _repeated(1 - config.size_lr * weight, looks)
-    new = (1 - rate) * sizes + rate * wanted
-    finite = np.isfinite(new).all(axis=1, keepdims=True)
-    new = new_boxes = np.where(finite, new, sizes)
-    if has_size:
+    old_box = numbers([target.box_size for target in targets])
+    if creeping[0]:
+        _creep(targets, (x, y), (dx, dy), size, old_box, config, frame)
+        return
+    if found[0].width is None:
+        new = new_box = [(1 - config.size_lr) * old + config.size_lr * (old * scaled) for old in size]
+    else:
+        wanted = [number / scale for number in columns([(one.width or 0.0, one.height or 0.0) for one in found])]
+        # The size follows as far after frames without a look as it would have with one in each.
+        looks, lost = [1 + target.skip.row for target in targets], column([target.lost for target in targets])
+        rate = 1 - _repeated(1 - config.size_lr * weight, looks)
+        new = [(1 - rate) * old + rate * now for old, now in zip(size, wanted, strict=True)]
         # A damped size steadies the search window, and comes late where the target grows: the box has its own.
-        rate = 1 - _repeated(1 - np.minimum(config.box_size_lr * np.sqrt(np.maximum(weight, 0.0)), 1.0), looks)
-        own = finite & ~np.array([target.lost for target in targets])[:, None]
-        new_boxes = np.where(own, (1 - rate) * boxes + rate * wanted, new)
-    creeps = np.array([config.states.uncertain_motion > 0 and t.belief.state is TrackState.UNCERTAIN for t in targets])
-    if creeps.any():
-        _creep([targets[k] for k in np.flatnonzero(creeps).tolist()], steps[creeps], config, frame)
-        if creeps.all():
-            return
-        stay = np.flatnonzero(~creeps)
-        targets = [targets[k] for k in stay.tolist()]
-        centres, steps, new, new_boxes = (one[stay] for one in (centres, steps, new, new_boxes))
-    move(targets, centres + steps, new, new_boxes, config, frame)
+        rate = 1 - _repeated(1 - xp.minimum(config.box_size_lr * xp.sqrt(xp.maximum(weight, 0.0)), 1.0), looks)
+        new_box = [
+            xp.where(lost, steady, (1 - rate) * old + rate * now)
+            for steady, old, now in zip(new, old_box, wanted, strict=True)
+        ]
+    finite = xp.isfinite(new[0]) & xp.isfinite(new[1])
+    new, new_box = ([xp.where(finite, now, old) for now, old in zip(one, size, strict=True)] for one in (new, new_box))
+    move(targets, (x + dx, y + dy), new, new_box, config, frame)
 
 
-def _repeated(share: Rows, times: NDArray[np.int64]) -> Rows:
-    """`share` to the power of `times`, both (N, 1): by products, which are the same for one and for many."""
-    out = share
-    for count in range(2, int(times.max()) + 1):
-        out = np.where(times >= count, out * share, out)
+def _repeated(share: Number, times: Sequence[int]) -> Number:
+    """`share` to the power of `times`, by products: the same for one and for many."""
+    out, where = share, module_of(share).where
+    for count in range(2, max(times) + 1):
+        out = where(column([count <= some for some in times]), out * share, out)
     return out
 
 
-def _creep(targets: Sequence[Target], steps: Rows, config: TrackingConfig, frame: tuple[int, int]) -> None:
-    """Small steps of UNCERTAIN targets, (N, 2) at most."""
-    held = rows_of([one for t in targets for one in (t.centre, t.size, t.box_size)]).reshape(-1, 3, 2)
-    longest = config.states.uncertain_motion * sides(held[:, 1])
-    length = np.sqrt(steps[:, 0] * steps[:, 0] + steps[:, 1] * steps[:, 1])
-    share = np.minimum(1.0, longest / np.maximum(length, 1e-9))[:, None]
+def _creep(
+    targets: Sequence[Target],
+    at: Pair,
+    step: Pair,
+    size: Pair,
+    box: Pair,
+    config: TrackingConfig,
+    frame: tuple[int, int],
+) -> None:
+    """Small steps of UNCERTAIN targets, frame pixels."""
+    xp = module_of(step[0])
+    longest = config.states.uncertain_motion * xp.sqrt(size[0] * size[1])
+    share = xp.minimum(1.0, longest / xp.maximum(xp.sqrt(step[0] * step[0] + step[1] * step[1]), 1e-9))
     for target in targets:
         target.recent_motion = 1.0
-    place(targets, held[:, 0] + steps * share, held[:, 1], held[:, 2], config, frame)
+    place(targets, (at[0] + step[0] * share, at[1] + step[1] * share), size, box, config, frame)
 
 
 def move(
-    targets: Sequence[Target], centres: Rows, sizes: Rows, boxes: Rows, config: TrackingConfig, frame: tuple[int, int]
+    targets: Sequence[Target], centres: Pair, sizes: Pair, boxes: Pair, config: TrackingConfig, frame: tuple[int, int]
 ) -> None:
     """Sets boxes as `place` does, and takes the steps into velocity and motion."""
-    held = rows_of([one for t in targets for one in (t.centre, t.velocity)]).reshape(-1, 2, 2)
-    before, velocity = held[:, 0], held[:, 1]
-    centres, sizes = place(targets, centres, sizes, boxes, config, frame)
-    side, moved = sides(sizes), centres - before
-    motion.observe([target.motion for target in targets], before, centres, side)
-    recent = np.array([target.recent_motion for target in targets])
-    recent = np.maximum(CALMING * recent, np.sqrt(moved[:, 0] * moved[:, 0] + moved[:, 1] * moved[:, 1]) / side)
-    velocity = STEADY * velocity + (1 - STEADY) * moved
-    for target, pace, stir in zip(targets, velocity, recent.tolist(), strict=True):
+    before = numbers([target.centre for target in targets])
+    (x, y), (w, h) = place(targets, centres, sizes, boxes, config, frame)
+    xp, dx, dy = module_of(x), x - before[0], y - before[1]
+    side = xp.sqrt(w * h)
+    motion.observe([target.motion for target in targets], before, (x, y), side)
+    recent = column([target.recent_motion for target in targets])
+    recent = xp.maximum(CALMING * recent, xp.sqrt(dx * dx + dy * dy) / side)
+    along, down = numbers([target.velocity for target in targets])
+    paces = vectors(STEADY * along + (1 - STEADY) * dx, STEADY * down + (1 - STEADY) * dy)
+    for target, pace, stir in zip(targets, paces, values(recent), strict=True):
         target.velocity, target.recent_motion = pace, stir
         if target.belief.state is TrackState.TRACKING:
             target.remember()
 
 
 def place(
-    targets: Sequence[Target], centres: Rows, sizes: Rows, boxes: Rows, config: TrackingConfig, frame: tuple[int, int]
-) -> tuple[Rows, Rows]:
+    targets: Sequence[Target], centres: Pair, sizes: Pair, boxes: Pair, config: TrackingConfig, frame: tuple[int, int]
+) -> tuple[Pair, Pair]:
     """Sets where targets are, finite and in the frame, and within `max_growth` of their first size (then of the frame,
     then of `min_size`).
 
     Args:
-        targets: N, changed in place.
-        centres, sizes, boxes: (N, 2) of each `Target.centre`, `size` and `box_size`.
+        targets: Changed in place.
+        centres, sizes, boxes: Of each `Target.centre`, `size` and `box_size`.
         config: Bounds.
         frame: (width, height) in pixels.
 
     Returns:
-        (N, 2) centres and sizes as they were set.
+        Centres and sizes as they were set.
     """
-    both, first = np.stack([sizes, boxes]), sides(rows_of([target.first_size for target in targets]))
-    side, growth = sides(both), config.max_growth
-    factor = np.minimum(np.maximum(side, first / growth), first * growth) / side
-    most = np.maximum(frame, config.min_size)
-    sizes, boxes = np.minimum(np.maximum(both * factor[..., None], config.min_size), most)
-    centres = np.minimum(np.maximum(centres, 0.0), frame)
-    for target, centre, size, box in zip(targets, centres, sizes, boxes, strict=True):
+    w, h = numbers([target.first_size for target in targets])
+    first = module_of(w).sqrt(w * h)
+    centres, sizes, boxes = (
+        _in_frame(centres, frame),
+        _bounded(sizes, first, config, frame),
+        _bounded(boxes, first, config, frame),
+    )
+    for target, centre, size, box in zip(targets, vectors(*centres), vectors(*sizes), vectors(*boxes), strict=True):
         target.centre, target.size, target.box_size = centre, size, box
     return centres, sizes
+
+
+def _bounded(size: Pair, first: Number, config: TrackingConfig, frame: tuple[int, int]) -> Pair:
+    """Sizes within `max_growth` of `first`, sqrt(w h) of the first sizes, then of the frame, then of `min_size`."""
+    xp, (w, h), growth = module_of(first), size, config.max_growth
+    side = xp.sqrt(w * h)
+    factor = xp.minimum(xp.maximum(side, first / growth), first * growth) / side
+    low = config.min_size
+    return [xp.minimum(xp.maximum(v * factor, low), max(float(n), low)) for v, n in zip(size, frame, strict=True)]
+
+
+def _in_frame(place: Pair, frame: tuple[int, int]) -> Pair:
+    return [module_of(v).minimum(module_of(v).maximum(v, 0.0), float(n)) for v, n in zip(place, frame, strict=True)]

@@ -15,15 +15,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tracker.config import TrackingConfig
-from tracker.crops import Colour, Crop, SearchRegion, context_side, context_sides, mean_colour, small_green
+from tracker.crops import Colour, Crop, SearchRegion, context_area, context_side, mean_colour, small_green
 from tracker.geometry import check_box
 from tracker.model.backbone_specs import SPECS
 from tracker.model.checkpoint import fingerprint
 from tracker.model_config import check_sizes
 from tracker.runtime.base import Engine, Response
-from tracker.tracking.arrays import rows_of
 from tracker.tracking.confidence import check_weights
 from tracker.tracking.filters import DeviceFilters, HostFilters
+from tracker.tracking.numbers import column, module_of, numbers, values
 from tracker.tracking.observation import Observation, clean
 from tracker.tracking.projection import Projection, projection_of
 from tracker.tracking.readout import Matched, read_all
@@ -208,23 +208,16 @@ class Observer:
         frames: Sequence[Image],
     ) -> list[SearchRegion]:
         """Windows of so many pixels around places, (2,) centre and size."""
-        held = rows_of([one for place in places for one in place]).reshape(-1, 2, 2)
-        centres, sizes, factors = held[:, 0], held[:, 1], self.factors
-        sides = context_sides(sizes[:, 0], sizes[:, 1], self.config.context) * np.array(widths) / self.sizes[0]
-        each = sides[:, None] * factors
-        corners = (centres[:, None] - each[..., None] / 2).tolist()
-        scales = (np.array(widths)[:, None] / each).tolist()
+        (x, y), (w, h) = numbers([centre for centre, _ in places]), numbers([size for _, size in places])
+        width, cut = column(widths), []
+        side = module_of(w).sqrt(context_area(w, h, self.config.context)) * width / self.sizes[0]
+        for factor in self.factors.tolist():
+            own = side * factor
+            left, top, scale = (values(number) for number in (x - own / 2, y - own / 2, width / own))
+            cut.append([Crop(*window) for window in zip(left, top, scale, widths, strict=True)])
         return [
-            SearchRegion(
-                [Crop(left, top, scale, width) for (left, top), scale in zip(some, own, strict=True)],
-                factors,
-                size,
-                frame,
-                target.fill,
-            )
-            for some, own, width, size, frame, target in zip(
-                corners, scales, widths, sizes, frames, targets, strict=True
-            )
+            SearchRegion(list(crops), self.factors, place[1], frame, target.fill)
+            for *crops, place, frame, target in zip(*cut, places, frames, targets, strict=True)
         ]
 
     def _width(self, target: Target) -> int:
@@ -264,8 +257,9 @@ class Observer:
         small = self.config.small_search
         if small.step <= 0:
             return np.ones(len(targets))
-        motion = np.array([small.step if target.lost else target.recent_motion for target in targets])
-        return 1.0 + small.narrowing * np.maximum(0.0, 1.0 - motion / small.step)
+        motion = column([small.step if target.lost else target.recent_motion for target in targets])
+        more = small.narrowing * module_of(motion).maximum(0.0, 1.0 - motion / small.step)
+        return np.asarray(1.0 + more, dtype=np.float64).reshape(-1)
 
     def cells(self, target: Target, crop: Crop, shape: tuple[int, ...]) -> tuple[Vector, Vector]:
         """(2,) row and column of the target's centre in the response to a window, (2,) rows and columns that it

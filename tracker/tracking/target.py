@@ -19,7 +19,7 @@ from tracker.tracking.redetection_search import Redetection
 from tracker.tracking.skip import Skip
 from tracker.tracking.state_machine import Belief
 from tracker.tracking.template_memory import TemplateBank
-from tracker.types import Box, Image
+from tracker.types import Box, Image, TrackState
 
 Vector = NDArray[np.float64]
 
@@ -91,7 +91,7 @@ class Target:
 
     @property
     def lost(self) -> bool:
-        return self.belief.lost
+        return self.belief.state is TrackState.LOST
 
     @property
     def box(self) -> Box:
@@ -194,7 +194,7 @@ class Target:
         if config.motion.enabled:
             moves.predict([self], None, frame)
         self.watched, box = False, self.box_size * (size / self.size)
-        moves.move([self], centre[None], size[None], box[None], config, frame)
+        moves.move([self], centre.tolist(), size.tolist(), box.tolist(), config, frame)
 
     def fit(self, config: TrackingConfig, frame: tuple[int, int]) -> None:
         """Clips the box to the frame, whose size may have changed."""
@@ -208,7 +208,7 @@ class Target:
         self, centre: Vector, size: Vector, config: TrackingConfig, frame: tuple[int, int], box: Vector | None = None
     ) -> None:
         """See `moves.place`; `box` None: as large as `size`."""
-        moves.place([self], centre[None], size[None], (size if box is None else box)[None], config, frame)
+        moves.place([self], centre.tolist(), size.tolist(), (size if box is None else box).tolist(), config, frame)
 
 
 def _usual(before: float | None, now: float, fall: float, count: int) -> float:
