@@ -33,6 +33,7 @@ def launch(folder: Path, *options: str) -> None:
         [*command, str(folder), *options], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr[-3000:]
+    assert "deprecated" not in done.stderr, done.stderr[-3000:]
 
 
 def curve(folder: Path) -> np.ndarray:

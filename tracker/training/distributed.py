@@ -6,6 +6,7 @@ On one process everything is the identity.
 from __future__ import annotations
 
 import datetime
+import inspect
 import logging
 import os
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Any, TypeVar, cast
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from tracker.errors import DeviceError, SiamTrackError
 
@@ -155,6 +157,36 @@ class _Sum(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         return sum_over_ranks(grads[0].contiguous())
+
+
+def reason_to_stop(number: int, over: bool, device: torch.device) -> str:
+    """Why to stop, "" for not at all: processes stop together, whichever of them was asked to.
+
+    Args:
+        number: Of the signal that this process got, 0 for none.
+        over: Whether its time is over.
+        device: Of the run.
+    """
+    asked, late = float(number != 0), float(over)
+    if world() > 1:
+        asked, late = sum_over_ranks(torch.tensor([asked, late], device=device)).tolist()
+    return "signal" if asked else "max-minutes" if late else ""
+
+
+def parallel(model: nn.Module, device: torch.device, sync_buffers: bool, unused: bool) -> nn.Module:
+    """A model whose gradients are averaged over all processes.
+
+    Args:
+        model: On its device.
+        device: That device.
+        sync_buffers: Whether the first process's buffers replace the others' before each step.
+        unused: Whether some parameters may get no gradient.
+    """
+    # Newer versions of torch warn of the older name.
+    renamed = "forward_sync_buffers" in inspect.signature(DistributedDataParallel.__init__).parameters
+    options: dict[str, Any] = {"forward_sync_buffers" if renamed else "broadcast_buffers": sync_buffers}
+    ids = [device.index] if device.type == "cuda" else None
+    return DistributedDataParallel(model, device_ids=ids, find_unused_parameters=unused, **options)
 
 
 class SharedBatchNorm2d(nn.BatchNorm2d):

@@ -13,7 +13,6 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from tracker.errors import OutputError, TrainingError
 from tracker.model.matcher import Matcher
@@ -148,7 +147,7 @@ class Trainer:
                     self.seconds = before + time.monotonic() - started
                     self._after_step()
                     over = bool(self.config.max_minutes) and time.monotonic() - started > self.config.max_minutes * 60
-                    reason = _agree(interrupt.number, over, self.device)
+                    reason = distributed.reason_to_stop(interrupt.number, over, self.device)
                     if reason and self.step < stop_at:
                         stopped = reason
                         break
@@ -165,11 +164,8 @@ class Trainer:
         """Freezes and thaws for the coming step; DistributedDataParallel must know what moves."""
         changed = self.freezer.apply(self.step)
         if (first or changed) and distributed.world() > 1:
-            self._parallel = DistributedDataParallel(
-                self.model,
-                device_ids=[self.device.index] if self.device.type == "cuda" else None,
-                broadcast_buffers=not self.config.sync_batchnorm,
-                find_unused_parameters=self.config.unused_parameters,
+            self._parallel = distributed.parallel(
+                self.model, self.device, not self.config.sync_batchnorm, self.config.unused_parameters
             )
         if (first or changed) and self._compiles:
             # A module of its own with the same weights: validation and export use the plain one.
@@ -297,12 +293,3 @@ class Trainer:
             "Lower train.optim.learning_rate or clip_norm, lengthen the warm-up or try train.precision=fp32, and go "
             "on with --resume."
         )
-
-
-def _agree(number: int, over: bool, device: torch.device) -> str:
-    """Why to stop, "" for not at all: processes stop together, whichever of them was asked to."""
-    asked, late = float(number != 0), float(over)
-    if distributed.world() > 1:
-        flags: Tensor = torch.tensor([asked, late], device=device)
-        asked, late = distributed.sum_over_ranks(flags).tolist()
-    return "signal" if asked else "max-minutes" if late else ""
