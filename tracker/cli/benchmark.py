@@ -152,6 +152,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.torch:
             trackers[f"{model.name}, torch eager"] = _make_tracker(model, "cpu", "torch", 1)
         if args.classic:
+            from tracker.benchmark.classic import classic_model
+
             trackers["SiamFC AlexNet, 3 scales, torch eager"] = _make_tracker(classic_model(), "cpu", "torch", 1)
             rarely["SiamFC AlexNet, 3 scales, torch eager"] = 8
         each = {name: _every_frame(one) for name, one in trackers.items()}
@@ -207,20 +209,6 @@ def _in_motion(args: argparse.Namespace, trackers: dict[str, Any]) -> dict[str, 
     sets = [load_dataset(args.dataset, root, args.subset, args.sequences) for root in args.root]
     sequences = [sequence for one in sets for sequence in with_truth(one, "measured on").sequences]
     return in_motion(trackers, sequences, tell=lambda text: print(text, file=sys.stderr, flush=True))
-
-
-def classic_model() -> Any:
-    """SiamFC's AlexNet as siamfc-pytorch runs it: 127 and 255 pixels, 3 scales, up-sampling by 16. Untrained."""
-    from tracker.config import Config
-    from tracker.config_merge import merge
-    from tracker.model.checkpoint import LoadedModel
-    from tracker.model.matcher import Matcher
-    from tracker.model.siamfc_pytorch import SIAMFC_MODEL, SIAMFC_TRACKING
-
-    values = {"model": SIAMFC_MODEL, "tracking": {**SIAMFC_TRACKING, "redetection": {"enabled": False}}}
-    config = merge(Config(name="siamfc-alexnet"), values, where="the classic model")
-    state = {key: value.numpy() for key, value in Matcher(config.model).eval().state_dict().items()}
-    return LoadedModel(config.name, config, state)
 
 
 def _network(model: Any, tracker: Any, clip: Any) -> dict[str, Any]:

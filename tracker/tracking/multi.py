@@ -75,8 +75,7 @@ class MultiTracker:
         self.camera = CameraMotion()
         self.skips = self.lifecycle.skips and self.may_skip and self.device == "cpu"
         self._next = 0
-        self._turn = 0
-        self._index = 0
+        self._turn = self._index = 0
 
     @classmethod
     def from_pretrained(cls, *args: Any, threads: int | None = None, **kwargs: Any) -> MultiTracker:

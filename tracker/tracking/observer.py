@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tracker.config import TrackingConfig
-from tracker.crops import Colour, Crop, SearchRegion, context_area, context_side, mean_colour, small_green
+from tracker.crops import Colour, Crop, SearchRegion, context_area, context_side, mean_colour
 from tracker.geometry import check_box
 from tracker.model.backbone_specs import SPECS
 from tracker.model.checkpoint import fingerprint
@@ -287,36 +287,3 @@ class Observer:
         """A template: the picture around a place of a frame, cut to the template size."""
         crop = Crop.around(centre, self.side(size), self.sizes[0])
         return TemplateView(crop.cut(frame, fill), (size * crop.scale).astype(np.float32), age)
-
-
-@dataclass(frozen=True)
-class Scene:
-    """A frame and what can be asked of it: re-detection, identity and skipping never get the picture itself."""
-
-    observer: Observer
-    frame: Image
-
-    @property
-    def extent(self) -> tuple[int, int]:
-        """(width, height) in pixels."""
-        return self.frame.shape[1], self.frame.shape[0]
-
-    def small_green(self, window: tuple[int, int, int, int], step: int, halve: bool) -> NDArray[np.uint8]:
-        """See `tracker.crops.small_green`."""
-        return small_green(self.frame, window, step, halve)
-
-    def observe(self, target: Target, place: tuple[Vector, Vector]) -> Observation:
-        """What is seen of a target in the full search window around a place: centre and size (2,), frame pixels."""
-        region = self.observer.search_region(target, self.frame, place)
-        matched = Matched([0], self.observer.match(target, region))
-        return read_all(self.observer, [target], [region], [matched])[0]
-
-    def match(self, target: Target, windows: Sequence[Crop]) -> Response:
-        """The responses of the first view to some windows of one size."""
-        engine = self.observer.engine
-        return clean(engine.match(target.bank.first, [window.cut(self.frame, target.fill) for window in windows]))
-
-    def embedding(self, place: tuple[Vector, Vector], fill: Colour) -> NDArray[np.float32]:
-        """(1, C, h, w) of what is at a place: its centre and size (2,), frame pixels; cut as a template."""
-        view, engine = self.observer.view(self.frame, *place, fill, 0), self.observer.engine
-        return engine.to_host(engine.embed_template([view.picture], view.target[None]))
