@@ -173,7 +173,7 @@ OWN_PROCESSES = {
     "training/run_state.py:__enter__": "only where own_process",
     "training/run_state.py:_restore": "only where own_process",
     "training/trainer.py:run": "only where own_process",
-    "training/trainer.py:_train_step": "only where own_process",
+    "training/trainer.py:_launch": "only where own_process",
     "training/checkpoint.py:restore_random_states": "only where own_process",
     "runtime/processor.py:one_blas_thread": "called by commands",
     "serve/capacity.py:hire": "the processors of a worker process",

@@ -11,6 +11,7 @@ import pytest
 from tracker.config import TrackingConfig
 from tracker.tracking.decode import weigh_boxes
 from tracker.tracking.observer import Observer
+from tracker.tracking.readout import narrowness
 from tracker.tracking.state_machine import missing
 from tracker.tracking.target import Target
 
@@ -40,7 +41,7 @@ def test_it_narrows_for_a_target_that_stands_still_and_is_followed() -> None:
 
     def exponent(motion: float) -> float:
         target.recent_motion = motion
-        return float(Observer.narrowness(observer, [target])[0])
+        return float(narrowness(observer, [target])[0])
 
     assert exponent(0.0) == 1 + config.small_search.narrowing > exponent(0.1) > exponent(0.2) > 1
     assert exponent(config.small_search.step) == exponent(1.0) == 1

@@ -7,8 +7,8 @@ import time
 from collections.abc import Sequence
 
 from tracker.crops import SearchRegion
-from tracker.tracking.observation import Observation
-from tracker.tracking.observer import FrameObservations, Observer
+from tracker.tracking.observation import FrameObservations, Observation
+from tracker.tracking.observer import Observer
 from tracker.tracking.readout import Matched, read_all
 from tracker.tracking.target import Target
 from tracker.types import Image, Timing

@@ -16,7 +16,7 @@ from tracker.serve.metrics import Counters
 from tracker.serve.reader import Reader
 from tracker.serve.recording import Recording
 from tracker.serve.targets import StreamTargets
-from tracker.tracking.observer import FrameObservations
+from tracker.tracking.observation import FrameObservations
 from tracker.tracking.template_memory import load_target
 from tracker.types import Frame, Track, TrackState
 

@@ -15,7 +15,7 @@ from tracker.geometry import check_box
 from tracker.tracking.lifecycle import Lifecycle
 from tracker.tracking.motion import CameraMotion, MotionModel
 from tracker.tracking.multi import MultiTracker
-from tracker.tracking.observer import FrameObservations
+from tracker.tracking.observation import FrameObservations
 from tracker.tracking.online_filter import OnlineFilter
 from tracker.tracking.parallel import ParallelTargets
 from tracker.tracking.state_machine import Belief

@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from tracker.crops import Crop
 from tracker.tracking.distractors import ALIKE, DistractorMemory, Other
 from tracker.tracking.observation import Observation
-from tracker.tracking.observer import Observer
+from tracker.tracking.observer import Observer, Scene
 from tracker.tracking.readout import at_cell
 from tracker.tracking.redetection_search import APART, JUMP
-from tracker.tracking.scene import Scene
 from tracker.tracking.state_machine import Belief
 from tracker.tracking.target import Target, Vector
 from tracker.tracking.template_memory import similarity

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from tracker.tracking.scene import Scene
+    from tracker.tracking.observer import Scene
 
 Vector = NDArray[np.float64]
 

@@ -9,10 +9,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.crops import Crop
+from tracker.crops import Crop, SearchRegion
 from tracker.runtime.base import Response
 from tracker.tracking.arrays import Array, namespace
 from tracker.tracking.decode import Decoded, Weighed
+from tracker.types import Timing
 
 Vector = NDArray[np.float64]
 LARGEST_LOGIT, LARGEST_SIDE = 30.0, 1e5
@@ -87,6 +88,21 @@ class Observation:
         if found.width is None or found.height is None:
             return centre, self.size * found.scale
         return centre, np.array([found.width / crop.scale, found.height / crop.scale])
+
+
+@dataclass(frozen=True)
+class FrameObservations:
+    """One frame, as the targets were seen in it.
+
+    Attributes:
+        regions: The last look for each target.
+        observations: What was read from it.
+        timing: Of all targets together.
+    """
+
+    regions: list[SearchRegion]
+    observations: list[Observation]
+    timing: Timing
 
 
 def clean(response: Response) -> Response:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tracker.config import TrackingConfig
-from tracker.crops import Colour, Crop, SearchRegion, context_area, context_side, mean_colour
+from tracker.crops import Colour, Crop, SearchRegion, context_area, context_side, mean_colour, small_green
 from tracker.geometry import check_box
 from tracker.model.backbone_specs import SPECS
 from tracker.model.checkpoint import fingerprint
@@ -24,7 +24,7 @@ from tracker.runtime.base import Engine, Response
 from tracker.tracking.confidence import check_weights
 from tracker.tracking.filters import DeviceFilters, HostFilters
 from tracker.tracking.numbers import column, module_of, numbers, values
-from tracker.tracking.observation import Observation, clean
+from tracker.tracking.observation import FrameObservations, Observation, clean
 from tracker.tracking.projection import Projection, projection_of
 from tracker.tracking.readout import Matched, read_all
 from tracker.tracking.target import Target, Vector
@@ -36,21 +36,6 @@ if TYPE_CHECKING:
 
 MANY = 10
 """Targets from which on one upload of the frame is less than one of each window."""
-
-
-@dataclass(frozen=True)
-class FrameObservations:
-    """One frame, as the targets were seen in it.
-
-    Attributes:
-        regions: The last look for each target.
-        observations: What was read from it.
-        timing: Of all targets together.
-    """
-
-    regions: list[SearchRegion]
-    observations: list[Observation]
-    timing: Timing
 
 
 class Observer:
@@ -252,15 +237,6 @@ class Observer:
         one = response[:1]
         return Response(score, one.boxes, one.embedding)
 
-    def narrowness(self, targets: Sequence[Target]) -> NDArray[np.float64]:
-        """(N,) exponents of the cosine window for targets."""
-        small = self.config.small_search
-        if small.step <= 0:
-            return np.ones(len(targets))
-        motion = column([small.step if target.lost else target.recent_motion for target in targets])
-        more = small.narrowing * module_of(motion).maximum(0.0, 1.0 - motion / small.step)
-        return np.asarray(1.0 + more, dtype=np.float64).reshape(-1)
-
     def cells(self, target: Target, crop: Crop, shape: tuple[int, ...]) -> tuple[Vector, Vector]:
         """(2,) row and column of the target's centre in the response to a window, (2,) rows and columns that it
         covers."""
@@ -287,3 +263,36 @@ class Observer:
         """A template: the picture around a place of a frame, cut to the template size."""
         crop = Crop.around(centre, self.side(size), self.sizes[0])
         return TemplateView(crop.cut(frame, fill), (size * crop.scale).astype(np.float32), age)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A frame and what can be asked of it: re-detection, identity and skipping never get the picture itself."""
+
+    observer: Observer
+    frame: Image
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        return self.frame.shape[1], self.frame.shape[0]
+
+    def small_green(self, window: tuple[int, int, int, int], step: int, halve: bool) -> NDArray[np.uint8]:
+        """See `tracker.crops.small_green`."""
+        return small_green(self.frame, window, step, halve)
+
+    def observe(self, target: Target, place: tuple[Vector, Vector]) -> Observation:
+        """What is seen of a target in the full search window around a place: centre and size (2,), frame pixels."""
+        region = self.observer.search_region(target, self.frame, place)
+        matched = Matched([0], self.observer.match(target, region))
+        return read_all(self.observer, [target], [region], [matched])[0]
+
+    def match(self, target: Target, windows: Sequence[Crop]) -> Response:
+        """The responses of the first view to some windows of one size."""
+        engine = self.observer.engine
+        return clean(engine.match(target.bank.first, [window.cut(self.frame, target.fill) for window in windows]))
+
+    def embedding(self, place: tuple[Vector, Vector], fill: Colour) -> NDArray[np.float32]:
+        """(1, C, h, w) of what is at a place: its centre and size (2,), frame pixels; cut as a template."""
+        view, engine = self.observer.view(self.frame, *place, fill, 0), self.observer.engine
+        return engine.to_host(engine.embed_template([view.picture], view.target[None]))

@@ -16,7 +16,8 @@ from typing import TypeVar
 
 from tracker.tracking.assignment import stand_clear
 from tracker.tracking.lifecycle import Lifecycle
-from tracker.tracking.observer import FrameObservations, Observer
+from tracker.tracking.observation import FrameObservations
+from tracker.tracking.observer import Observer
 from tracker.tracking.target import Target
 from tracker.types import Image, Timing
 

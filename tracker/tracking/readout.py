@@ -20,6 +20,7 @@ from tracker.runtime.base import Response
 from tracker.tracking.arrays import Array, to_host
 from tracker.tracking.confidence import FEATURES, confidence_features, probability
 from tracker.tracking.decode import Decoded, Weighed, decode_scales, weigh_boxes
+from tracker.tracking.numbers import column, module_of
 from tracker.tracking.observation import Maps, Observation
 from tracker.tracking.peaks import PEAK, box_of, read_peaks, read_scales
 from tracker.tracking.target import Target
@@ -98,7 +99,7 @@ def _find(observer: Observer, targets: Sequence[Target], regions: Sequence[Searc
         observer.config,
         online,
         (observer.sizes[1] - 1) // observer.stride + 1,
-        observer.narrowness(targets),
+        narrowness(observer, targets),
         there,
     )
     best = weighed.mixed.reshape(len(targets), -1).argmax(axis=1)
@@ -181,3 +182,13 @@ def _classic(observer: Observer, target: Target, region: SearchRegion, logits: N
     peaks = read_scales(found, chosen, box_of(found, size, crop.size), observer.stride, crop.size)
     features, scores = _judge(observer.config, [target], peaks, size[None], crop.size, np.zeros(1, np.bool_))
     return Observation(found, crop, features[0], float(scores[0]), region.size)
+
+
+def narrowness(observer: Observer, targets: Sequence[Target]) -> NDArray[np.float64]:
+    """(N,) exponents of the cosine window for targets."""
+    small = observer.config.small_search
+    if small.step <= 0:
+        return np.ones(len(targets))
+    motion = column([small.step if target.lost else target.recent_motion for target in targets])
+    more = small.narrowing * module_of(motion).maximum(0.0, 1.0 - motion / small.step)
+    return np.asarray(1.0 + more, dtype=np.float64).reshape(-1)

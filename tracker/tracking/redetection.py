@@ -14,7 +14,7 @@ from tracker.tracking import moves
 from tracker.tracking.confidence import FEATURES, verified
 from tracker.tracking.identity import is_distractor, pass_over
 from tracker.tracking.observation import Observation
-from tracker.tracking.observer import Observer
+from tracker.tracking.observer import Observer, Scene
 from tracker.tracking.redetection_search import (
     Redetection,
     best_candidate,
@@ -23,7 +23,6 @@ from tracker.tracking.redetection_search import (
     window_within,
     within_frame,
 )
-from tracker.tracking.scene import Scene
 from tracker.tracking.state_machine import found, resumed
 from tracker.tracking.target import Target, Vector
 
