@@ -164,7 +164,7 @@ def test_the_trackers_embedding_is_public_and_leaves_the_target_alone(tmp_path: 
 
 def test_likeness_is_the_mean_cosine_of_cells(tmp_path: Path) -> None:
     from tracker.tracking.embedding import flattened
-    from tracker.tracking.template_memory import similarity
+    from tracker.tracking.similarity import similarity
 
     host = np.random.default_rng(1).normal(size=(3, 6, 4, 4)).astype(np.float32)
     host[:, -1] = np.abs(host[:, -1])

@@ -18,8 +18,9 @@ from tracker.tracking.confidence import FEATURES, confidence_features, fit, prob
 from tracker.tracking.decode import weigh_boxes
 from tracker.tracking.peaks import outside, read_peaks
 from tracker.tracking.redetection_search import Redetection, best_candidate, tiles, weigh_windows
+from tracker.tracking.similarity import similarity
 from tracker.tracking.state_machine import Belief, next_belief
-from tracker.tracking.template_memory import TemplateBank, TemplateView, load_target, similarity
+from tracker.tracking.template_memory import TemplateBank, TemplateView, load_target
 from tracker.types import TrackState
 
 CONFIG = changed(

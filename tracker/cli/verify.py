@@ -178,8 +178,8 @@ def compare(
     """
     from tracker.tracking.confidence import verified
     from tracker.tracking.embedding import view_of
+    from tracker.tracking.similarity import similarity
     from tracker.tracking.state_machine import missing
-    from tracker.tracking.template_memory import similarity
 
     observer = tracker.observer
     own = observer.bank([view_of(observer, image, box)])

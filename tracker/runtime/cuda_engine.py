@@ -25,6 +25,9 @@ from tracker.types import Image
 
 logger = logging.getLogger(__name__)
 
+FEW = 4
+"""Templates at most that are embedded one by one, each by a replay of one graph; launching the network for them takes
+several times as long, as long as for more."""
 WARM_UPS = 3  # runs before a capture: cuDNN picks its kernels, workspaces are allocated
 
 
@@ -35,18 +38,29 @@ class _Plan:
     Attributes:
         pixels: (B, H, W, 3) uint8 on the device.
         templates: (K, C, h, w) float32 on the device.
-        host: Pinned twin of `pixels`, or None on a CPU.
         result: (B, 1 or 5 + C, h, w) float32 on the device: score and, with boxes, four sides and the search embedding.
         run: Fills `result`: replays the CUDA graph, or calls the network.
         source: The templates that were copied last.
+        host: Pinned twin of `pixels` where windows were cut on the host; None on a CPU.
     """
 
     pixels: Tensor
     templates: Tensor
-    host: Tensor | None
     result: Tensor
     run: Callable[[], None]
     source: Tensor | None = None
+    host: Tensor | None = None
+
+
+@dataclass
+class _Views:
+    """The work of one template: fixed buffers `pixels` (1, n, n, 3) uint8 and `sizes` (1, 2), and where a replay of
+    `graph` leaves the embedding of what is in them."""
+
+    pixels: Tensor
+    sizes: Tensor
+    result: Tensor
+    graph: torch.cuda.CUDAGraph
 
 
 class CudaEngine(Engine):
@@ -76,7 +90,10 @@ class CudaEngine(Engine):
                 if parameter.dim() == 4:
                     parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         self._plans: dict[tuple[int, ...], _Plan] = {}
+        self._views: _Views | None = None
         self._frame: Tensor | None = None
+        self._pinned: Tensor | None = None
+        self._uploaded: torch.cuda.Event | None = None
 
     @property
     def captured(self) -> int:
@@ -85,9 +102,23 @@ class CudaEngine(Engine):
     @torch.inference_mode()
     def embed_template(self, crops: Sequence[Image], targets: NDArray[np.float32]) -> Tensor:
         with _sentences(self.device):
-            pixels = torch.from_numpy(np.stack(crops)).to(self._device)
-            size = torch.as_tensor(np.asarray(targets, dtype=np.float32).reshape(-1, 2), device=self._device)
-            return self.model.embed_template(self._pictures(pixels), size).float()
+            pixels = torch.from_numpy(np.stack(crops))
+            sizes = torch.from_numpy(np.ascontiguousarray(targets, dtype=np.float32).reshape(-1, 2))
+            if not self._cuda or len(crops) > FEW:
+                return self._embed(pixels.to(self._device), sizes.to(self._device))
+            if self._views is None or self._views.pixels.shape[1:] != pixels.shape[1:]:
+                fixed = pixels[:1].to(self._device), sizes[:1].to(self._device)
+                self._views = _Views(*fixed, *self._capture(lambda: self._embed(*fixed)))
+            embedded = []
+            for picture, size in zip(pixels, sizes, strict=True):
+                self._views.pixels.copy_(picture[None])
+                self._views.sizes.copy_(size[None])
+                self._views.graph.replay()
+                embedded.append(self._views.result.clone())
+            return torch.cat(embedded)
+
+    def _embed(self, pixels: Tensor, sizes: Tensor) -> Tensor:
+        return self.model.embed_template(self._pictures(pixels), sizes).float()
 
     def match(self, templates: Tensor, crops: Sequence[Image]) -> Response:
         return _hosted(self._match(templates, crops))
@@ -120,6 +151,8 @@ class CudaEngine(Engine):
         with _sentences(self.device):
             plan = self._plan(len(crops), crops[0].shape[0], crops[0].shape[1], templates)
             # Into pinned memory first: only from there the copy to the device runs beside the CPU.
+            if self._cuda and plan.host is None:
+                plan.host = torch.zeros(plan.pixels.shape, dtype=torch.uint8, pin_memory=True)
             staging = plan.pixels if plan.host is None else plan.host
             for place, crop in zip(staging, crops, strict=False):
                 place.copy_(torch.from_numpy(crop))
@@ -132,11 +165,24 @@ class CudaEngine(Engine):
         with _sentences(self.device):
             size = crops[0].size
             plan = self._plan(len(crops), size, size, templates)
-            if self._frame is None or self._frame.shape != image.shape:
-                self._frame = torch.empty(image.shape, dtype=torch.uint8, device=self._device)
-            self._frame.copy_(torch.from_numpy(image), non_blocking=True)
-            plan.pixels[: len(crops)].copy_(cut_crops(self._frame, crops, fills))
+            plan.pixels[: len(crops)].copy_(cut_crops(self._upload(image), crops, fills))
             return self._finish(plan, templates, len(crops))
+
+    def _upload(self, image: Image) -> Tensor:
+        """A frame on the device, by way of pinned memory: only from there the copy runs beside the host."""
+        if self._frame is None or self._frame.shape != image.shape:
+            self._frame = torch.empty(image.shape, dtype=torch.uint8, device=self._device)
+            self._pinned = torch.empty(image.shape, dtype=torch.uint8, pin_memory=True) if self._cuda else None
+        source = torch.from_numpy(image)
+        if self._pinned is not None:
+            if self._uploaded is not None:
+                self._uploaded.synchronize()  # until then the copy before reads it
+            source = self._pinned.copy_(source)
+        self._frame.copy_(source, non_blocking=True)
+        if self._cuda:
+            self._uploaded = torch.cuda.Event()
+            self._uploaded.record()
+        return self._frame
 
     def stack(self, templates: Sequence[Tensor]) -> Tensor:
         return torch.cat(list(templates))
@@ -167,24 +213,15 @@ class CudaEngine(Engine):
     def _make(self, batch: int, height: int, width: int, templates: Tensor) -> _Plan:
         shape = (batch, height, width, 3)
         pixels = torch.zeros(shape, dtype=torch.uint8, device=self._device)
-        host = torch.zeros(shape, dtype=torch.uint8, pin_memory=True) if self._cuda else None
         if not self._cuda:
-            plan = _Plan(pixels, templates, None, torch.empty(0), lambda: None)
+            plan = _Plan(pixels, templates, torch.empty(0), lambda: None)
 
             def call() -> None:
                 plan.result = self._network(pixels, templates)
 
             plan.run = call
             return plan
-        stream = torch.cuda.Stream(self._device)
-        stream.wait_stream(torch.cuda.current_stream(self._device))
-        with torch.cuda.stream(stream):
-            for _ in range(WARM_UPS):
-                self._network(pixels, templates)
-        torch.cuda.current_stream(self._device).wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            result = self._network(pixels, templates)
+        result, graph = self._capture(lambda: self._network(pixels, templates))
         logger.info(
             "captured a CUDA graph for %d crops of %d x %d pixels and %d templates",
             batch,
@@ -192,7 +229,20 @@ class CudaEngine(Engine):
             height,
             len(templates),
         )
-        return _Plan(pixels, templates, host, result, graph.replay)
+        return _Plan(pixels, templates, result, graph.replay)
+
+    def _capture(self, work: Callable[[], Tensor]) -> tuple[Tensor, torch.cuda.CUDAGraph]:
+        """Where some work leaves its result, and the CUDA graph that repeats it."""
+        stream = torch.cuda.Stream(self._device)
+        stream.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UPS):
+                work()
+        torch.cuda.current_stream(self._device).wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            result = work()
+        return result, graph
 
     def _pictures(self, pixels: Tensor) -> Tensor:
         """(B, H, W, 3) uint8 -> (B, 3, H, W) in the type of the backbone, which holds 0..255 exactly, without moving a

@@ -18,9 +18,9 @@ from tracker.tracking.observation import Observation
 from tracker.tracking.observer import Observer, Scene
 from tracker.tracking.readout import at_cell
 from tracker.tracking.redetection_search import APART, JUMP
+from tracker.tracking.similarity import similarity
 from tracker.tracking.state_machine import Belief
 from tracker.tracking.target import Target, Vector
-from tracker.tracking.template_memory import similarity
 from tracker.types import TrackState
 
 CLEARLY_BETTER = 1.5

@@ -14,6 +14,7 @@ from tracker.tracking.identity import in_question, is_distractor
 from tracker.tracking.individual import individual_of
 from tracker.tracking.known_search import find_known
 from tracker.tracking.motion import CameraMotion
+from tracker.tracking.new_views import add_new_views
 from tracker.tracking.observation import Observation, clean
 from tracker.tracking.observer import Observer, Scene
 from tracker.tracking.online_filter import OnlineFilter, first_windows
@@ -191,12 +192,7 @@ class Lifecycle:
         self.observer.filters.flush()
         waiting, self._views, engine = self._views, [], self.observer.engine
         if waiting:
-            views = [view for _, view in waiting]
-            embedded = engine.to_host(
-                engine.embed_template([v.picture for v in views], np.stack([v.target for v in views]))
-            )
-            for k, (target, view) in enumerate(waiting):
-                target.bank.add_if_new(engine, view, self.config, embedded[k : k + 1])
+            add_new_views(engine, [t.bank for t, _ in waiting], [view for _, view in waiting], self.config)
 
     def fit_online_filter(self, target: Target, frame: Image) -> None:
         """Fits the online filter of a target to the frame that it was just given or found in."""

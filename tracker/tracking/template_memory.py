@@ -16,6 +16,7 @@ from tracker.errors import SourceError, reading
 from tracker.files import as_path, atomic, is_file
 from tracker.geometry import MOST
 from tracker.runtime.base import Engine
+from tracker.tracking.similarity import similarity
 from tracker.types import Image
 
 logger = logging.getLogger(__name__)
@@ -93,25 +94,35 @@ class TemplateBank:
             and frame - self.views[-1].frame >= config.template_memory.gap * self.gaps
         )
 
-    def add_if_new(
-        self, engine: Engine, view: TemplateView, config: TrackingConfig, fresh: NDArray[np.float32] | None = None
-    ) -> bool:
-        """Keeps a view if it shows something new; `fresh` (1, C, h, w) is its embedding where that is known already.
-
-        A full bank gives up the later view that is most like another one; the first view always stays.
+    def add_if_new(self, engine: Engine, view: TemplateView, config: TrackingConfig) -> bool:
+        """Keeps a view if it shows something new.
 
         Returns:
             Whether it was kept.
         """
-        if fresh is None:
-            fresh = engine.to_host(engine.embed_template([view.picture], view.target[None]))
+        fresh = engine.to_host(engine.embed_template([view.picture], view.target[None]))
         alike = similarity(self.host, fresh, self.uncompared_channels)[:, 0]
-        if alike.max() > config.template_memory.similarity or alike[0] < config.template_memory.least:
-            # Nothing new, or nothing to be trusted. The gap counts from here: a steady target costs no embedding a
-            # frame.
-            self.views[-1] = TemplateView(self.views[-1].picture, self.views[-1].target, view.frame)
-            self.gaps = min(2 * self.gaps, PATIENCE)
+        if self.turns_down(view, alike, config):
             return False
+        self.add(engine, view, fresh, config)
+        return True
+
+    def turns_down(self, view: TemplateView, alike: NDArray[np.float64], config: TrackingConfig) -> bool:
+        """Whether a view shows nothing new, or nothing to be trusted; `alike` (K,) is its similarity to what is kept.
+
+        The gap counts from there: a steady target costs no embedding a frame.
+        """
+        if alike.max() <= config.template_memory.similarity and alike[0] >= config.template_memory.least:
+            return False
+        self.views[-1] = TemplateView(self.views[-1].picture, self.views[-1].target, view.frame)
+        self.gaps = min(2 * self.gaps, PATIENCE)
+        return True
+
+    def add(self, engine: Engine, view: TemplateView, fresh: NDArray[np.float32], config: TrackingConfig) -> None:
+        """Keeps a view and its embedding `fresh` (1, C, h, w).
+
+        A full bank gives up the later view that is most like another one; the first view always stays.
+        """
         views, host = [*self.views, view], np.concatenate([self.host, fresh])
         if len(views) > 1 + config.template_memory.size:
             among = similarity(host, host, self.uncompared_channels) - 2 * np.eye(len(host))
@@ -119,35 +130,10 @@ class TemplateBank:
             views, host = [v for k, v in enumerate(views) if k != drop], np.delete(host, drop, axis=0)
         self.views, self.host, self.gaps = views, host, 1
         self.templates = engine.from_host(host)
-        return True
 
     def likeness(self, embedding: NDArray[np.float32]) -> float:
         """The largest similarity of one embedding (1, C, h, w) to the views."""
         return float(similarity(self.host, embedding, self.uncompared_channels).max())
-
-
-def similarity(a: NDArray[np.float32], b: NDArray[np.float32], uncompared_channels: int) -> NDArray[np.float64]:
-    """How alike embedded templates are: the mean cosine of cells at the same place, over the target's cells.
-
-    Args:
-        a: (K, C, h, w) embeddings.
-        b: (M, C, h, w).
-        uncompared_channels: How many of the last channels are not compared, the last being the target's share of each
-            cell; 0: none, all cells count.
-
-    Returns:
-        (K, M) in [-1, 1].
-    """
-
-    def split(x: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        z = np.asarray(x, dtype=np.float64).reshape(*x.shape[:2], -1)
-        z, share = (z[:, :-uncompared_channels], z[:, -1]) if uncompared_channels else (z, np.ones_like(z[:, -1]))
-        return z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-6), share
-
-    (p, u), (q, v) = split(a), split(b)
-    cosine = np.einsum("kcn,mcn->kmn", p, q)
-    weight = np.sqrt(u[:, None] * v[None])
-    return np.asarray((cosine * weight).sum(-1) / np.maximum(weight.sum(-1), 1e-6))
 
 
 @dataclass(frozen=True)
