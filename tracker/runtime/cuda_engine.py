@@ -6,9 +6,9 @@ The code runs on a CPU too (without graphs and pinned memory): that twin is how 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import is_
 
 import numpy as np
 import torch
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tracker.crops import Colour, Crop
-from tracker.errors import DeviceError
 from tracker.model.matcher import Matcher
 from tracker.runtime.base import Engine, Response
+from tracker.runtime.cuda_device import check_device, sentences
 from tracker.runtime.fused import fused
 from tracker.runtime.torch_engine import cut_crops, on_host
 from tracker.types import Image
@@ -84,13 +84,14 @@ class CudaEngine(Engine):
         if dtype is None:
             dtype = torch.float16 if self._cuda else torch.bfloat16
         self.dtype = dtype
-        with _sentences(self.device):
+        with sentences(self.device):
             self.model = fused(model.eval(), dtype).to(self._device)
             for parameter in self.model.backbone.parameters():
                 if parameter.dim() == 4:
                     parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         self._plans: dict[tuple[int, ...], _Plan] = {}
         self._views: _Views | None = None
+        self._stacks: list[tuple[list[Tensor], Tensor]] = []  # the last two: of small windows, and of full ones
         self._frame: Tensor | None = None
         self._pinned: Tensor | None = None
         self._uploaded: torch.cuda.Event | None = None
@@ -101,7 +102,7 @@ class CudaEngine(Engine):
 
     @torch.inference_mode()
     def embed_template(self, crops: Sequence[Image], targets: NDArray[np.float32]) -> Tensor:
-        with _sentences(self.device):
+        with sentences(self.device):
             pixels = torch.from_numpy(np.stack(crops))
             sizes = torch.from_numpy(np.ascontiguousarray(targets, dtype=np.float32).reshape(-1, 2))
             if not self._cuda or len(crops) > FEW:
@@ -148,7 +149,7 @@ class CudaEngine(Engine):
 
     @torch.inference_mode()
     def _match(self, templates: Tensor, crops: Sequence[Image]) -> Tensor:
-        with _sentences(self.device):
+        with sentences(self.device):
             plan = self._plan(len(crops), crops[0].shape[0], crops[0].shape[1], templates)
             # Into pinned memory first: only from there the copy to the device runs beside the CPU.
             if self._cuda and plan.host is None:
@@ -162,7 +163,7 @@ class CudaEngine(Engine):
 
     @torch.inference_mode()
     def _match_windows(self, templates: Tensor, image: Image, crops: Sequence[Crop], fills: Sequence[Colour]) -> Tensor:
-        with _sentences(self.device):
+        with sentences(self.device):
             size = crops[0].size
             plan = self._plan(len(crops), size, size, templates)
             plan.pixels[: len(crops)].copy_(cut_crops(self._upload(image), crops, fills))
@@ -185,7 +186,12 @@ class CudaEngine(Engine):
         return self._frame
 
     def stack(self, templates: Sequence[Tensor]) -> Tensor:
-        return torch.cat(list(templates))
+        for before, joined in self._stacks:  # from frame to frame they are mostly the same
+            if len(before) == len(templates) and all(map(is_, before, templates)):
+                return joined
+        joined = torch.cat(list(templates))
+        self._stacks = [(list(templates), joined), *self._stacks[:1]]
+        return joined
 
     def to_host(self, templates: Tensor) -> NDArray[np.float32]:
         return templates.cpu().numpy()
@@ -280,51 +286,3 @@ def _parts(out: Tensor) -> Response:
 def _hosted(out: Tensor) -> Response:
     """The same on the host, in one read."""
     return on_host(_parts(out.cpu()))
-
-
-def check_device(name: str) -> torch.device:
-    """A device that is there.
-
-    Raises:
-        DeviceError: The name is unknown, or there is no such device.
-    """
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise DeviceError(f"The device {name!r} is unknown; give auto, cpu, cuda or cuda:N.") from None
-    if device.type not in ("cpu", "cuda"):
-        raise DeviceError(f"The device {name!r} is not supported; give auto, cpu, cuda or cuda:N.")
-    if device.type == "cuda":
-        if not torch.cuda.is_available():
-            built = (
-                "this torch was built without CUDA"
-                if torch.version.cuda is None
-                else "no NVIDIA driver or no GPU answers"
-            )
-            raise DeviceError(
-                f"The device {name!r} is not there: {built}. Use --device cpu, or install the driver and a CUDA "
-                "build of torch."
-            )
-        if device.index is not None and device.index >= torch.cuda.device_count():
-            raise DeviceError(
-                f"The device {name!r} is not there: this machine has {torch.cuda.device_count()} CUDA devices, "
-                "counted from 0."
-            )
-    return device
-
-
-@contextmanager
-def _sentences(device: str) -> Iterator[None]:
-    """Out of memory and a failing driver as sentences."""
-    try:
-        yield
-    except torch.cuda.OutOfMemoryError:
-        raise DeviceError(
-            f"The device {device} is out of memory; follow fewer targets at once, close other programs on it, or use "
-            "--device cpu."
-        ) from None
-    except torch.AcceleratorError as error:
-        reason = str(error).splitlines()[0]
-        raise DeviceError(
-            f"The device {device} failed ({reason}); `nvidia-smi` says more, --device cpu works without it."
-        ) from None

@@ -89,7 +89,8 @@ def _build(model: LoadedModel, device: str, engine: str, threads: int, parallel_
         return OnnxEngine(config, state, threads, sizes=sizes, parallel_threads=parallel_threads, ranges=ranges)
     if engine.startswith("openvino"):
         return OpenVinoEngine(config, state, threads, bf16=engine.endswith("-bf16"), sizes=sizes, ranges=ranges)
-    from tracker.runtime.cuda_engine import CudaEngine, check_device
+    from tracker.runtime.cuda_device import check_device
+    from tracker.runtime.cuda_engine import CudaEngine
 
     if engine == "cuda":
         return CudaEngine(model.module, device)

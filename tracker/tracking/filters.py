@@ -77,7 +77,6 @@ class DeviceFilters(HostFilters):
 
         self._there = torch.empty(0, device=device)
         self.state: dict[str, torch.Tensor] = {}
-        self._places: weakref.WeakKeyDictionary[OnlineFilter, int] = weakref.WeakKeyDictionary()
         self._free: list[int] = []
         self._due: list[tuple[OnlineFilter, Maps, Vector, Vector]] = []
 
@@ -87,7 +86,7 @@ class DeviceFilters(HostFilters):
             return None, there
         self.flush()
         self._take_in([one for one in filters if one is not None and one.home is not self])
-        places = like(np.array([0 if one is None else self._places[one] for one in filters]), self._there)
+        places = like(np.array([0 if one is None else one.seat for one in filters]), self._there)
         moved = like(maps, self._there) if isinstance(maps, np.ndarray) else maps
         online = respond(self.state["taps"][places], self.state["constant"][places], moved)
         return (online.cpu().numpy() if isinstance(maps, np.ndarray) else online), there
@@ -109,7 +108,7 @@ class DeviceFilters(HostFilters):
         filters, maps = [one for one, _, _, _ in jobs], jobs[0][1]
         assert maps.embedding is not None
         self._take_in([one for one in filters if one.home is not self])
-        places = like(np.array([self._places[one] for one in filters]), self._there)
+        places = like(np.array([one.seat for one in filters]), self._there)
         rows = like(np.array([job[1].row for job in jobs]), maps.embedding)
         where = like(np.array([(place, extents) for _, _, place, extents in jobs]), self._there)
         embedding, response = (
@@ -131,7 +130,7 @@ class DeviceFilters(HostFilters):
             place = self._free.pop()
             for name in STATE:
                 self.state[name][place] = like(np.asarray(getattr(one, name)), self._there)
-            self._places[one], one.home = place, self
+            one.home, one.seat = self, place
             weakref.finalize(one, self._free.append, place).atexit = False
 
     def _grow(self, one: OnlineFilter) -> None:
@@ -149,6 +148,5 @@ class DeviceFilters(HostFilters):
     def fetch(self, one: OnlineFilter) -> None:
         """Brings what a filter has learnt back to its own arrays; it keeps its place."""
         self.flush()
-        place = self._places[one]
         for name in CHANGING:
-            setattr(one, name, self.state[name][place].cpu().numpy().copy())
+            setattr(one, name, self.state[name][one.seat].cpu().numpy().copy())

@@ -41,6 +41,7 @@ class Lifecycle:
         self.observer, self.config = observer, observer.config
         self.active = bool(self.config.calibration.confidence) and self.config.states.enabled
         self._views: list[tuple[Target, TemplateView]] = []
+        self._due: list[tuple[Target, Observation]] = []
         self.skips = self.active and self.config.skip.mode == "auto"
 
     def start(self, frame: Image, box: ArrayLike) -> Target:
@@ -177,8 +178,9 @@ class Lifecycle:
             if target.filter is None:  # a known target, found in this video
                 self.fit_online_filter(target, frame)
             elif target.filter.due():
-                place, extents = self.observer.cells(target, observation.crop, observation.maps.embedding.shape[2:])
-                self.observer.filters.learn(target.filter, observation.maps, place, extents)
+                self._due.append((target, observation))
+                if not self.observer.engine.keeps_maps:
+                    self._teach()
         settled = self.active and target.age - target.found_at >= self.config.template_memory.gap
         if settled and target.bank.wants(target.age, observation.score, self.config):
             view = self.observer.view(frame, target.centre, target.size, target.fill, target.age)
@@ -189,10 +191,22 @@ class Lifecycle:
 
     def finish(self) -> None:
         """Ends a frame: begins what was put off because a device does it for many targets in one go."""
+        self._teach()
         self.observer.filters.flush()
         waiting, self._views, engine = self._views, [], self.observer.engine
         if waiting:
             add_new_views(engine, [t.bank for t, _ in waiting], [view for _, view in waiting], self.config)
+
+    def _teach(self) -> None:
+        """Takes the frame into the online filters that are due."""
+        due, self._due = self._due, []
+        if not due:
+            return
+        shapes = [one.maps.embedding.shape[2:] for _, one in due if one.maps and one.maps.embedding is not None]
+        cells = self.observer.cells([target for target, _ in due], [one.crop for _, one in due], shapes)
+        for (target, one), place, extents in zip(due, *cells, strict=True):
+            assert target.filter is not None and one.maps is not None
+            self.observer.filters.learn(target.filter, one.maps, place, extents)
 
     def fit_online_filter(self, target: Target, frame: Image) -> None:
         """Fits the online filter of a target to the frame that it was just given or found in."""
@@ -205,7 +219,7 @@ class Lifecycle:
         response = clean(self.observer.engine.match(target.bank.first, pictures))
         if response.embedding is None:
             return
-        cells = [self.observer.cells(target, crop, response.embedding.shape[2:]) for crop, _ in windows]
-        places, extents = [place for place, _ in cells], cells[0][1]
-        online = self.config.online
-        target.filter = OnlineFilter(response.embedding, places, extents, online.channels, online.rate, online.gap)
+        count, online = len(windows), self.config.online
+        shapes = [response.embedding.shape[2:]] * count
+        places, extents = self.observer.cells([target] * count, [crop for crop, _ in windows], shapes)
+        target.filter = OnlineFilter(response.embedding, places, extents[0], online.channels, online.rate, online.gap)

@@ -31,11 +31,16 @@ def module_of(number: Number) -> Any:
     return np if isinstance(number, np.ndarray) else Plain
 
 
+def split(rows: NDArray[np.float64]) -> list[Number]:
+    """D numbers of (N, D)."""
+    return rows[0].tolist() if len(rows) == 1 else list(rows.T)  # type: ignore[no-any-return]
+
+
 def numbers(vectors: Sequence[NDArray[np.float64]]) -> list[Number]:
     """D numbers of N vectors (D,)."""
     if len(vectors) == 1:
         return vectors[0].tolist()  # type: ignore[no-any-return]
-    return list(np.concatenate(vectors).reshape(len(vectors), -1).T)  # `numpy.array` takes three times as long
+    return split(np.concatenate(vectors).reshape(len(vectors), -1))  # `numpy.array` takes three times as long
 
 
 def columns(rows: Sequence[Sequence[float]]) -> list[Number]:

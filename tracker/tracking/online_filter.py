@@ -64,7 +64,7 @@ class OnlineFilter:
         basis, middle: (C, D) principal components, (D,) the mean in them.
         matrix, vector, matrix_pull, vector_pull: The normal equations, and what an update adds of the first frame.
         taps, constant: (len(TAPS), C) and () what a frame needs of the weights.
-        home: What keeps it on a device, or None: its arrays are on the host.
+        home, seat: What keeps it on a device, or None: its arrays are on the host; its number there.
         learnt: How many frames it was `due` in since it was made.
     """
 
@@ -83,7 +83,7 @@ class OnlineFilter:
         """
         self.rate, self.gap, self._waited = rate, max(gap, 1), 0
         self.home: Home | None = None
-        self.learnt = 0
+        self.seat = self.learnt = 0
         cells = maps.transpose(0, 2, 3, 1).reshape(-1, maps.shape[1])
         self._mean = cells.mean(axis=0)
         spread, axes = np.linalg.eigh(np.cov(cells - self._mean, rowvar=False))
@@ -163,7 +163,7 @@ class OnlineFilter:
         """
         made = cls.__new__(cls)
         made.rate, made.gap, made._waited, made.home = rate, max(gap, 1), int(arrays["waited"]), None
-        made.learnt = 0
+        made.seat = made.learnt = 0
         values = {key: np.asarray(arrays[key], np.float32) for key in ARRAYS}
         channels, kept = values["basis"].shape
         size = len(TAPS) * kept + 1

@@ -20,7 +20,7 @@ from tracker.runtime.base import Response
 from tracker.tracking.arrays import Array, to_host
 from tracker.tracking.confidence import FEATURES, confidence_features, probability
 from tracker.tracking.decode import Decoded, Weighed, decode_scales, weigh_boxes
-from tracker.tracking.numbers import column, module_of
+from tracker.tracking.numbers import column, module_of, split, values
 from tracker.tracking.observation import Maps, Observation
 from tracker.tracking.peaks import PEAK, box_of, read_peaks, read_scales
 from tracker.tracking.target import Target
@@ -131,25 +131,19 @@ def _observations(
     online = np.array([one.online for one in maps])
     peaks, scales = read.astype(np.float64), np.array([crop.scale for crop in crops])
     features, scores = _judge(config, targets, peaks, sizes * scales[:, None], side, online)
+    index, left, top, right, bottom, response, weighted, logit = split(peaks[:, :8])
+    dx, dy = (left + right) / 2 - side / 2, (top + bottom) / 2 - side / 2
+    most = module_of(left).maximum
+    found = [values(one) for one in (dx, dy, most(right - left, 1.0), most(bottom - top, 1.0))]
+    read_there = [values(one) for one in (response, weighted, logit, index)]
+    heard = features[:, ONLINE].tolist()
     made = []
-    for k, (row, score, heard) in enumerate(
-        zip(peaks[:, :8].tolist(), scores.tolist(), features[:, ONLINE].tolist(), strict=True)
+    for x, y, across, down, own, weight, peak, cell, said, score, image, judged, crop, size, look in zip(
+        *found, *read_there, heard, scores.tolist(), responses, features, crops, sizes, maps, strict=True
     ):
-        index, left, top, right, bottom, response, weighted, logit = row
-        found = Decoded(
-            dx=(left + right) / 2 - side / 2,
-            dy=(top + bottom) / 2 - side / 2,
-            width=max(right - left, 1.0),
-            height=max(bottom - top, 1.0),
-            scale=1.0,
-            score=response,
-            weight=weighted,
-            cell=divmod(int(index), width),
-            logit=logit,
-            response=responses[k],
-            online=heard if maps[k].online else None,
-        )
-        made.append(Observation(found, crops[k], features[k], score, sizes[k], maps[k]))
+        place = divmod(int(cell), width)
+        decoded = Decoded(x, y, across, down, 1.0, own, weight, place, peak, image, said if look.online else None)
+        made.append(Observation(decoded, crop, judged, score, size, look))
     return made
 
 
