@@ -17,6 +17,26 @@ from tracker.tracking.ridge import CHANGING, STATE, absorb, respond
 if TYPE_CHECKING:
     import torch
 
+    from tracker.crops import Crop
+    from tracker.tracking.target import Target
+
+
+def cells_of(
+    targets: Sequence[Target], crops: Sequence[Crop], shapes: Sequence[tuple[int, ...]], stride: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(N, 2) rows and columns of targets' centres in the responses to windows, (N, 2) rows and columns that they cover.
+
+    Args:
+        targets, crops: N targets and windows.
+        shapes: Of the responses, rows and columns.
+        stride: Crop pixels for one cell.
+    """
+    windows = np.array([(crop.left, crop.top, crop.scale, crop.size) for crop in crops])
+    corners, scales, sides = windows[:, :2], windows[:, 2:3], windows[:, 3:]
+    away = (np.array([target.centre for target in targets]) - corners) * scales - sides / 2
+    places = away[:, ::-1] / stride + (np.asarray(shapes) - 1) / 2
+    return places, np.array([target.size[::-1] for target in targets]) * scales / stride
+
 
 class HostFilters:
     """Filters whose arrays are on the host, each with its target: nothing is gained by bringing them together there."""

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from tracker.crops import mean_colour
 from tracker.tracking import moves
+from tracker.tracking.filters import cells_of
 from tracker.tracking.identity import in_question, is_distractor
 from tracker.tracking.individual import individual_of
 from tracker.tracking.known_search import find_known
@@ -203,7 +204,7 @@ class Lifecycle:
         if not due:
             return
         shapes = [one.maps.embedding.shape[2:] for _, one in due if one.maps and one.maps.embedding is not None]
-        cells = self.observer.cells([target for target, _ in due], [one.crop for _, one in due], shapes)
+        cells = cells_of([target for target, _ in due], [one.crop for _, one in due], shapes, self.observer.stride)
         for (target, one), place, extents in zip(due, *cells, strict=True):
             assert target.filter is not None and one.maps is not None
             self.observer.filters.learn(target.filter, one.maps, place, extents)
@@ -221,5 +222,5 @@ class Lifecycle:
             return
         count, online = len(windows), self.config.online
         shapes = [response.embedding.shape[2:]] * count
-        places, extents = self.observer.cells([target] * count, [crop for crop, _ in windows], shapes)
+        places, extents = cells_of([target] * count, [crop for crop, _ in windows], shapes, self.observer.stride)
         target.filter = OnlineFilter(response.embedding, places, extents[0], online.channels, online.rate, online.gap)

@@ -237,22 +237,6 @@ class Observer:
         one = response[:1]
         return Response(score, one.boxes, one.embedding)
 
-    def cells(
-        self, targets: Sequence[Target], crops: Sequence[Crop], shapes: Sequence[tuple[int, ...]]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """(N, 2) rows and columns of the targets' centres in the responses to windows, (N, 2) rows and columns that
-        they cover.
-
-        Args:
-            targets, crops: N targets and windows.
-            shapes: Of the responses, rows and columns.
-        """
-        windows = np.array([(crop.left, crop.top, crop.scale, crop.size) for crop in crops])
-        corners, scales, sides = windows[:, :2], windows[:, 2:3], windows[:, 3:]
-        away = (np.array([target.centre for target in targets]) - corners) * scales - sides / 2
-        places = away[:, ::-1] / self.stride + (np.asarray(shapes) - 1) / 2
-        return places, np.array([target.size[::-1] for target in targets]) * scales / self.stride
-
     def first_view(self, frame: Image, box: ArrayLike) -> tuple[TemplateView, Vector, Vector, Colour]:
         """The template of a box, its centre and size (2,) and the colour around it.
 
