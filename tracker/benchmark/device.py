@@ -57,8 +57,8 @@ class TimedEngine(Engine):
         return seconds
 
     @contextmanager
-    def _timed(self) -> Iterator[None]:
-        self.calls += 1
+    def _timed(self, calls: int = 1) -> Iterator[None]:
+        self.calls += calls
         if self.device.startswith("cuda"):
             import torch
 
@@ -76,6 +76,10 @@ class TimedEngine(Engine):
         self.embedded += 1
         return self.engine.embed_template(crops, targets)
 
+    def upload(self, image: Image) -> Any:
+        with self._timed(0):
+            return self.engine.upload(image)
+
     def match(self, templates: Any, crops: Sequence[Image]) -> Response:
         with self._timed():
             return self.engine.match(templates, crops)
@@ -84,12 +88,12 @@ class TimedEngine(Engine):
         with self._timed():
             return self.engine.match_on_device(templates, crops)
 
-    def match_windows(self, templates: Any, image: Image, crops: Sequence[Crop], fills: Sequence[Colour]) -> Response:
+    def match_windows(self, templates: Any, image: Any, crops: Sequence[Crop], fills: Sequence[Colour]) -> Response:
         with self._timed():
             return self.engine.match_windows(templates, image, crops, fills)
 
     def match_windows_on_device(
-        self, templates: Any, image: Image, crops: Sequence[Crop], fills: Sequence[Colour]
+        self, templates: Any, image: Any, crops: Sequence[Crop], fills: Sequence[Colour]
     ) -> Response:
         with self._timed():
             return self.engine.match_windows_on_device(templates, image, crops, fills)

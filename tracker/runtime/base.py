@@ -76,12 +76,16 @@ class Engine(ABC):
             crops: Search crops, BGR uint8 m x m x 3, all of one size (any size: fully convolutional).
         """
 
-    def match_windows(self, templates: Any, image: Image, crops: Sequence[Crop], fills: Sequence[Colour]) -> Response:
+    def upload(self, image: Image) -> Any:
+        """A frame where `match_windows` cuts from it; good until the next one is uploaded."""
+        return image
+
+    def match_windows(self, templates: Any, image: Any, crops: Sequence[Crop], fills: Sequence[Colour]) -> Response:
         """As `match`, the search crops still to be cut from one picture.
 
         Args:
             templates: What `embed_template` gave.
-            image: The whole frame, BGR uint8 H x W x 3.
+            image: The whole frame, BGR uint8 H x W x 3, or what `upload` made of it.
             crops: Where to cut, all of one size.
             fills: Colour of what lies outside the frame, for each of them.
         """
@@ -92,7 +96,7 @@ class Engine(ABC):
         return self.match(templates, crops)
 
     def match_windows_on_device(
-        self, templates: Any, image: Image, crops: Sequence[Crop], fills: Sequence[Colour]
+        self, templates: Any, image: Any, crops: Sequence[Crop], fills: Sequence[Colour]
     ) -> Response:
         """As `match_windows`, and as `match_on_device`."""
         return self.match_windows(templates, image, crops, fills)

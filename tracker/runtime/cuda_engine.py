@@ -128,7 +128,7 @@ class CudaEngine(Engine):
         return _parts(self._match(templates, crops).clone())
 
     def match_windows(
-        self, templates: Tensor, image: Image, crops: Sequence[Crop], fills: Sequence[Colour]
+        self, templates: Tensor, image: Image | Tensor, crops: Sequence[Crop], fills: Sequence[Colour]
     ) -> Response:
         """As `match`, but the crops are cut on the device: one upload of the frame serves all targets in it.
 
@@ -136,14 +136,14 @@ class CudaEngine(Engine):
 
         Args:
             templates: What `embed_template` gave.
-            image: The frame, BGR uint8 H x W x 3.
+            image: The frame, BGR uint8 H x W x 3, or what `upload` gave.
             crops: B windows of one size.
             fills: B colours of what lies outside the frame.
         """
         return _hosted(self._match_windows(templates, image, crops, fills))
 
     def match_windows_on_device(
-        self, templates: Tensor, image: Image, crops: Sequence[Crop], fills: Sequence[Colour]
+        self, templates: Tensor, image: Image | Tensor, crops: Sequence[Crop], fills: Sequence[Colour]
     ) -> Response:
         return _parts(self._match_windows(templates, image, crops, fills).clone())
 
@@ -162,28 +162,33 @@ class CudaEngine(Engine):
             return self._finish(plan, templates, len(crops))
 
     @torch.inference_mode()
-    def _match_windows(self, templates: Tensor, image: Image, crops: Sequence[Crop], fills: Sequence[Colour]) -> Tensor:
+    def _match_windows(
+        self, templates: Tensor, image: Image | Tensor, crops: Sequence[Crop], fills: Sequence[Colour]
+    ) -> Tensor:
         with sentences(self.device):
             size = crops[0].size
             plan = self._plan(len(crops), size, size, templates)
-            plan.pixels[: len(crops)].copy_(cut_crops(self._upload(image), crops, fills))
+            frame = image if isinstance(image, Tensor) else self.upload(image)
+            plan.pixels[: len(crops)].copy_(cut_crops(frame, crops, fills))
             return self._finish(plan, templates, len(crops))
 
-    def _upload(self, image: Image) -> Tensor:
+    @torch.inference_mode()
+    def upload(self, image: Image) -> Tensor:
         """A frame on the device, by way of pinned memory: only from there the copy runs beside the host."""
-        if self._frame is None or self._frame.shape != image.shape:
-            self._frame = torch.empty(image.shape, dtype=torch.uint8, device=self._device)
-            self._pinned = torch.empty(image.shape, dtype=torch.uint8, pin_memory=True) if self._cuda else None
-        source = torch.from_numpy(image)
-        if self._pinned is not None:
-            if self._uploaded is not None:
-                self._uploaded.synchronize()  # until then the copy before reads it
-            source = self._pinned.copy_(source)
-        self._frame.copy_(source, non_blocking=True)
-        if self._cuda:
-            self._uploaded = torch.cuda.Event()
-            self._uploaded.record()
-        return self._frame
+        with sentences(self.device):
+            if self._frame is None or self._frame.shape != image.shape:
+                self._frame = torch.empty(image.shape, dtype=torch.uint8, device=self._device)
+                self._pinned = torch.empty(image.shape, dtype=torch.uint8, pin_memory=True) if self._cuda else None
+            source = torch.from_numpy(image)
+            if self._pinned is not None:
+                if self._uploaded is not None:
+                    self._uploaded.synchronize()  # until then the copy before reads it
+                source = self._pinned.copy_(source)
+            self._frame.copy_(source, non_blocking=True)
+            if self._cuda:
+                self._uploaded = torch.cuda.Event()
+                self._uploaded.record()
+            return self._frame
 
     def stack(self, templates: Sequence[Tensor]) -> Tensor:
         for before, joined in self._stacks:  # from frame to frame they are mostly the same

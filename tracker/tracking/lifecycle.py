@@ -192,8 +192,7 @@ class Lifecycle:
 
     def finish(self) -> None:
         """Ends a frame: begins what was put off because a device does it for many targets in one go."""
-        self._teach()
-        self.observer.filters.flush()
+        self._teach()  # on a device it begins in the next frame, beside the network: launching it takes the host's time
         waiting, self._views, engine = self._views, [], self.observer.engine
         if waiting:
             add_new_views(engine, [t.bank for t, _ in waiting], [view for _, view in waiting], self.config)

@@ -6,10 +6,10 @@ Nothing here changes a target; `tracker.tracking.lifecycle` does.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -87,11 +87,12 @@ class Observer:
         observations: dict[int, Observation] = {}
         crop = network = decode = 0.0
         numbers: Sequence[int] = range(len(targets))
+        upload = cache(lambda: self.engine.upload(frame))
         for wide in (False, True):
             mine, begun = [targets[k] for k in numbers], time.perf_counter()
             cut = self._cut_regions(mine, frame, wide)
             matching = time.perf_counter()
-            found = self.match_all(mine, cut)
+            found = self.match_all(mine, cut, upload)
             matched = time.perf_counter()
             for k, region, observation in zip(numbers, cut, read_all(self, mine, cut, found), strict=True):
                 regions[k], observations[k] = region, observation
@@ -121,9 +122,17 @@ class Observer:
         """Whether the engine cuts the windows from the whole frame: pays where they are many."""
         return len(regions) >= MANY and self.engine.cuts_windows
 
-    def match_all(self, targets: Sequence[Target], regions: Sequence[SearchRegion]) -> list[Matched]:
+    def match_all(
+        self, targets: Sequence[Target], regions: Sequence[SearchRegion], upload: Callable[[], Any]
+    ) -> list[Matched]:
         """One call for all targets with windows of one size that are matched with their first view, and one for each
-        of the others."""
+        of the others.
+
+        Args:
+            targets: What is looked for.
+            regions: Where, all in one frame.
+            upload: Gives that as `match_windows` of the engine takes it.
+        """
         matched: list[Matched] = []
         groups: dict[int, list[int]] = {}
         for k, (target, region) in enumerate(zip(targets, regions, strict=True)):
@@ -133,19 +142,19 @@ class Observer:
                 groups.setdefault(region.crops[0].size, []).append(k)
         for together in groups.values():
             mine = [targets[k] for k in together], [regions[k] for k in together]
-            frame = mine[1][0].frame if self._on_device(mine[1]) else None
+            frame = upload() if self._on_device(mine[1]) else None
             matched.append(Matched(together, self.match_together(*mine, frame)))
         return matched
 
     def match_together(
-        self, targets: Sequence[Target], regions: Sequence[SearchRegion], frame: Image | None = None
+        self, targets: Sequence[Target], regions: Sequence[SearchRegion], frame: Any | None = None
     ) -> Response:
         """The first views of some targets in one call; the maps stay on the device where the engine can leave them.
 
         Args:
             targets: What is looked for.
             regions: Where, in windows of one size.
-            frame: The picture that all windows are still to be cut from, by the engine; None: they are cut here.
+            frame: What the engine uploaded of the picture that it is to cut all windows from; None: they are cut here.
         """
         views = [target.bank.first for target, region in zip(targets, regions, strict=True) for _ in region.crops]
         templates = self.engine.stack(views) if len(targets) > 1 else views[0]
