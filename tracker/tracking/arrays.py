@@ -60,7 +60,16 @@ def constant(make: Callable[..., NDArray[Any]], *sizes: int, other: Array) -> Ar
 def _moved(make: Callable[..., NDArray[Any]], sizes: tuple[int, ...], device: torch.device) -> torch.Tensor:
     import torch
 
-    return torch.from_numpy(make(*sizes)).to(device)
+    return torch.from_numpy(make(*sizes)).to(device, non_blocking=True)
+
+
+def counted(count: int, other: Array) -> Array:
+    """(count,) 0, 1, 2, ... where another array is: made there, for a copy would be made for each number of targets."""
+    if isinstance(other, np.ndarray):
+        return np.arange(count)
+    import torch
+
+    return torch.arange(count, device=other.device)
 
 
 def at_least(array: Array, low: float) -> Array:

@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tracker.tracking.arrays import Array, at_least, constant, double, largest, namespace, same_kind
+from tracker.tracking.arrays import Array, at_least, constant, counted, double, largest, namespace, same_kind
 from tracker.tracking.decode import Decoded, Weighed
 
 PEAK = (
@@ -91,7 +91,7 @@ def read_peaks(weighed: Weighed, index: Array, stride: int, crop: int) -> Array:
     """
     xp, logits = namespace(weighed.logits), weighed.logits
     count, height, width = logits.shape
-    at = constant(np.arange, count, other=logits)
+    at = counted(count, logits)
     maps = [one.reshape(count, -1) for one in (weighed.response, weighed.weighted, logits)]
     boxes, flat = weighed.boxes.reshape(count, 4, -1), maps[2]
     here = boxes[at, :, index]
