@@ -88,6 +88,16 @@ def test_half_precision_agrees_within_its_own_tolerance(case: str) -> None:
     agree(model, engine_of("cuda twin, bfloat16", model), HALF, model.config.model.search_size, 1, 1)
 
 
+def test_energy_and_head_run_in_float16_where_they_may() -> None:
+    """By the twin; AlexNet's dot products and bfloat16 stay in float32."""
+    model = random_model("boxes cosine")
+    engine = CudaEngine(model.module, "cpu", torch.float16)
+    assert engine.head_dtype == torch.float16
+    agree(model, engine, (0.02, 4.0), model.config.model.search_size, 1, 1)
+    for case, kind in (("alexnet dot", torch.float16), ("boxes cosine", torch.bfloat16)):
+        assert CudaEngine(random_model(case).module, "cpu", kind).head_dtype == torch.float32
+
+
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino", "cuda twin, float32"])
 @pytest.mark.parametrize("case", ["boxes cosine", "attention cosine", "classic cosine"])
 def test_engines_give_the_same_track(name: str, case: str) -> None:

@@ -147,8 +147,10 @@ class Matcher(nn.Module):
         height, width = score.shape[-2:]
         # Cell i of a padded backbone stands at pixel index stride * i, which is stride * i + 0.5 in continuous
         # coordinates.
-        xs = torch.arange(width, device=score.device, dtype=sides.dtype) * self.stride + 0.5
-        ys = torch.arange(height, device=score.device, dtype=sides.dtype) * self.stride + 0.5
+        # In float32 at least, whatever the sides are: half precision has steps of a quarter of a pixel at 257.
+        kind = torch.promote_types(sides.dtype, torch.float32)
+        xs = torch.arange(width, device=score.device, dtype=kind) * self.stride + 0.5
+        ys = torch.arange(height, device=score.device, dtype=kind) * self.stride + 0.5
         left, top, right, bottom = sides.unbind(1)
         boxes = torch.stack([xs - left, ys[:, None] - top, xs + right, ys[:, None] + bottom], dim=1)
         return score, boxes

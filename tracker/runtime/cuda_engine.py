@@ -19,7 +19,7 @@ from tracker.crops import Colour, Crop
 from tracker.model.matcher import Matcher
 from tracker.runtime.base import Engine, Response
 from tracker.runtime.cuda_device import check_device, sentences
-from tracker.runtime.fused import fused
+from tracker.runtime.fused import fused, head_type
 from tracker.runtime.torch_engine import cut_crops, on_host
 from tracker.types import Image
 
@@ -37,7 +37,7 @@ class _Plan:
 
     Attributes:
         pixels: (B, H, W, 3) uint8 on the device.
-        templates: (K, C, h, w) float32 on the device.
+        templates: (K, C, h, w) on the device.
         result: (B, 1 or 5 + C, h, w) float32 on the device: score and, with boxes, four sides and the search embedding.
         run: Fills `result`: replays the CUDA graph, or calls the network.
         source: The templates that were copied last.
@@ -64,12 +64,11 @@ class _Views:
 
 
 class CudaEngine(Engine):
-    """Runs a Matcher in half precision: backbone in float16 or bfloat16, energy and head in float32.
-
-    The energy stays in float32 because dot products of AlexNet's features exceed float16.
+    """Runs a Matcher in half precision: backbone in float16 or bfloat16, energy and head in float16 where they may be
+    (`tracker.runtime.fused.head_type`), else in float32.
 
     Attributes:
-        dtype: Type of the backbone's arithmetic.
+        dtype, head_dtype: Types of the backbone's arithmetic, and of that of energy and head.
         captured: How many shapes of work it has made ready.
     """
 
@@ -84,6 +83,7 @@ class CudaEngine(Engine):
         if dtype is None:
             dtype = torch.float16 if self._cuda else torch.bfloat16
         self.dtype = dtype
+        self.head_dtype = head_type(model, dtype)
         with sentences(self.device):
             self.model = fused(model.eval(), dtype).to(self._device)
             for parameter in self.model.backbone.parameters():
@@ -217,7 +217,7 @@ class CudaEngine(Engine):
         count = room if templates.shape[0] == batch else templates.shape[0]
         key = (room, height, width, count)
         if key not in self._plans:
-            fixed = templates.new_zeros((count, *templates.shape[1:]))
+            fixed = templates.new_zeros((count, *templates.shape[1:]), dtype=self.head_dtype)
             self._plans[key] = self._make(room, height, width, fixed)
         return self._plans[key]
 
@@ -261,14 +261,14 @@ class CudaEngine(Engine):
         return pixels.permute(0, 3, 1, 2).to(self.dtype)
 
     def _network(self, pixels: Tensor, templates: Tensor) -> Tensor:
-        search = self.model.embed(self._pictures(pixels)).float()
+        search = self.model.embed(self._pictures(pixels)).to(self.head_dtype)
         if templates.shape[0] == 1 and search.shape[0] > 1:
             templates = templates.expand(search.shape[0], -1, -1, -1)
         score, boxes = self.model.match(templates, search)
         if boxes is None:
             return score
-        unit = self.model.unit(search).expand(score.shape[0], -1, -1, -1)
-        return torch.cat([score, boxes, unit], dim=1)
+        unit = self.model.unit(search.float()).expand(score.shape[0], -1, -1, -1)
+        return torch.cat([score.float(), boxes, unit], dim=1)
 
 
 def batch_room(count: int) -> int:
