@@ -194,14 +194,17 @@ def predict(
     u, v = (x, y) if carried is centres else numbers(carried)
     (a, b), (c, d) = numbers([model.apparent for model in models]), numbers([model.own for model in models])
     places, errors = ((x, y), (u, v), (x + a, y + b), (u + c, v + d)), numbers([model.errors for model in models])
+    for model, some in zip(models, vectors(x, y, u, v, *places[2], *places[3]), strict=True):
+        model.predictions = some
+    calm = errors[0] < LEAST_ERROR
+    if np.all(calm) if len(models) > 1 else calm:
+        return x, y
     where, (across, down), error, least = module_of(x).where, places[0], errors[0], errors[0] + PRICES[0]
     for own, price, place in zip(errors[1:], PRICES[1:], places[1:], strict=True):
         better = own + price < least
         least, error = where(better, own + price, least), where(better, own, error)
         across, down = where(better, place[0], across), where(better, place[1], down)
-    stays = (errors[0] < LEAST_ERROR) | (error > CLEARLY * errors[0])
-    for model, some in zip(models, vectors(*(n for place in places for n in place)), strict=True):
-        model.predictions = some
+    stays = calm | (error > CLEARLY * errors[0])
     return where(stays, x, across), where(stays, y, down)
 
 

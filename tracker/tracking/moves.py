@@ -59,12 +59,14 @@ def follow(
         config: Rates and bounds.
         frame: (width, height) in pixels.
     """
-    creeping = [config.states.uncertain_motion > 0 and t.belief.state is TrackState.UNCERTAIN for t in targets]
-    if any(creeping) and len(targets) > 1:  # one by one: they move in another way
-        for kind in (False, True):
-            mine = [k for k, creeps in enumerate(creeping) if creeps is kind]
-            for some in [[k] for k in mine] if kind else [mine] if mine else []:
-                follow([targets[k] for k in some], [observations[k] for k in some], config, frame)
+    creeping: list[bool] = []
+    if config.states.uncertain_motion > 0:
+        creeping = [target.belief.state is TrackState.UNCERTAIN for target in targets]
+    if any(creeping) and len(targets) > 1:  # these move in another way, one by one
+        alone = [[k] for k, creeps in enumerate(creeping) if creeps]
+        for group in ([k for k, creeps in enumerate(creeping) if not creeps], *alone):
+            if group:
+                follow([targets[k] for k in group], [observations[k] for k in group], config, frame)
         return
     found, windows = [one.found for one in observations], [one.crop for one in observations]
     dx, dy, weight, scaled = columns([(one.dx, one.dy, one.weight, one.scale) for one in found])
@@ -76,7 +78,7 @@ def follow(
         for corner, step, at in ((left, dx, x), (top, dy, y))
     )
     old_box = numbers([target.box_size for target in targets])
-    if creeping[0]:
+    if any(creeping):
         _creep(targets, (x, y), (dx, dy), size, old_box, config, frame)
         return
     if found[0].width is None:
@@ -172,12 +174,13 @@ def place(
 
 def _bounded(size: Pair, first: Number, config: TrackingConfig, frame: tuple[int, int]) -> Pair:
     """Sizes within `max_growth` of `first`, sqrt(w h) of the first sizes, then of the frame, then of `min_size`."""
-    xp, (w, h), growth = module_of(first), size, config.max_growth
+    xp, (w, h), growth, low = module_of(first), size, config.max_growth, config.min_size
     side = xp.sqrt(w * h)
     factor = xp.minimum(xp.maximum(side, first / growth), first * growth) / side
-    low = config.min_size
-    return [xp.minimum(xp.maximum(v * factor, low), max(float(n), low)) for v, n in zip(size, frame, strict=True)]
+    (across, down), minimum, maximum = (max(float(n), low) for n in frame), xp.minimum, xp.maximum
+    return minimum(maximum(w * factor, low), across), minimum(maximum(h * factor, low), down)
 
 
 def _in_frame(place: Pair, frame: tuple[int, int]) -> Pair:
-    return [module_of(v).minimum(module_of(v).maximum(v, 0.0), float(n)) for v, n in zip(place, frame, strict=True)]
+    xp, (x, y) = module_of(place[0]), place
+    return xp.minimum(xp.maximum(x, 0.0), float(frame[0])), xp.minimum(xp.maximum(y, 0.0), float(frame[1]))
