@@ -168,6 +168,7 @@ def watch(
         collected[0] = True
 
     gc.callbacks.append(note)
+    gc.freeze()  # as `serve` does: full collections leave out what was imported and built
     try:
         for k in range(WARM_UPS + count):
             kept, ready = [t.distractors for t in targets], getattr(engine.engine, "captured", 0)
@@ -193,6 +194,7 @@ def watch(
             for name, was in happened.items():
                 frames.happened.setdefault(name, []).append(was)
     finally:
+        gc.unfreeze()
         gc.callbacks.remove(note)
     return frames
 
