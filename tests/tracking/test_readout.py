@@ -23,6 +23,7 @@ from tracker.tracking.arrays import to_host
 from tracker.tracking.confidence import USUAL_ONLINE, confidence_features
 from tracker.tracking.decode import weigh_boxes
 from tracker.tracking.multi import MultiTracker
+from tracker.tracking.observation import combined
 from tracker.tracking.peaks import read_peaks
 from tracker.tracking.tracker import SiamTracker
 from tracker.types import TrackState
@@ -252,8 +253,23 @@ def counted(name: str, real: Callable[..., Any], calls: list[str]) -> Callable[.
     return call
 
 
+@pytest.mark.parametrize("lost", [True, False])
+def test_the_views_of_a_bank_are_combined_where_their_maps_are(lost: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    maps = maps_of(0, 3, 5)[:2]
+    want = combined(Response(*maps), 0.3, lost)
+    score = maps[0]
+    by_hand = np.maximum(score[0], np.maximum(score[1], score[2])) if lost else None
+    if by_hand is None:
+        by_hand = np.float32(0.7) * score[0] + np.float32(0.3) * np.maximum(score[1], score[2])
+    np.testing.assert_allclose(want.score[0], by_hand, rtol=1e-6)
+    tensors = Response(*(torch.from_numpy(one) for one in maps))
+    reads = watched(monkeypatch)
+    got = combined(tensors, 0.3, lost)
+    assert not reads and got.boxes is not None and want.boxes is not None
+    assert np.array_equal(got.score.numpy(), want.score) and np.array_equal(got.boxes.numpy(), want.boxes)
+
+
 def test_maps_of_the_host_and_of_a_device_are_read_together() -> None:
-    """A LOST target that is matched with its whole bank has its maps on the host, the others on the device."""
     host, device = np.arange(6, dtype=np.float32).reshape(2, 3), torch.arange(4.0).reshape(2, 2)
     read_ = to_host([host, device, host + 1, device + 1])
     assert [one.tolist() for one in read_] == [one.tolist() for one in (host, device, host + 1, device + 1)]

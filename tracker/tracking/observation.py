@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,6 +103,21 @@ class FrameObservations:
     regions: list[SearchRegion]
     observations: list[Observation]
     timing: Timing
+
+
+def combined(response: Response, weight: float, lost: bool) -> Response:
+    """The responses of K views to one search -> one.
+
+    Args:
+        response: With K rows, numpy's or torch's.
+        weight: Share of the later views while a target is followed; the first view dominates.
+        lost: Whether it is LOST: then it may look like any of them.
+    """
+    maximum = namespace(response.score).maximum
+    first, later = response.score[:1], reduce(maximum, response.score[1:])[None]
+    score = maximum(first, later) if lost else (1 - weight) * first + weight * later
+    one = response[:1]
+    return Response(score, one.boxes, one.embedding)
 
 
 def clean(response: Response) -> Response:

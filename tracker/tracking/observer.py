@@ -24,7 +24,7 @@ from tracker.runtime.base import Engine, Response
 from tracker.tracking.confidence import check_weights
 from tracker.tracking.filters import DeviceFilters, HostFilters
 from tracker.tracking.numbers import column, module_of, numbers, values
-from tracker.tracking.observation import FrameObservations, Observation, clean
+from tracker.tracking.observation import FrameObservations, Observation, clean, combined
 from tracker.tracking.projection import Projection, projection_of
 from tracker.tracking.readout import Matched, read_all
 from tracker.tracking.target import Target, Vector
@@ -137,7 +137,7 @@ class Observer:
         groups: dict[int, list[int]] = {}
         for k, (target, region) in enumerate(zip(targets, regions, strict=True)):
             if self.needs_bank(target):
-                matched.append(Matched([k], self.match(target, region)))
+                matched.append(Matched([k], self.match(target, region, keep=True)))
             else:
                 groups.setdefault(region.crops[0].size, []).append(k)
         for together in groups.values():
@@ -228,23 +228,18 @@ class Observer:
         """Whether all views of a target are matched, not the first alone."""
         return len(target.bank) > 1 and self.model.has_boxes and (target.lost or self.config.template_memory.weight > 0)
 
-    def match(self, target: Target, region: SearchRegion) -> Response:
-        """Matches a look with the first view, or with all views of the bank in one call."""
-        if not self.needs_bank(target):
-            return clean(self.engine.match(target.bank.first, region.pictures))
-        response = clean(self.engine.match(target.bank.templates, region.pictures))
-        return self.combine(response, lost=target.lost)
+    def match(self, target: Target, region: SearchRegion, keep: bool = False) -> Response:
+        """Matches a look with the first view, or with all views of the bank in one call.
 
-    def combine(self, response: Response, lost: bool) -> Response:
-        """The responses of K views to one search -> one.
-
-        The first view dominates; a LOST target may look like any of them.
+        Args:
+            target: What is looked for.
+            region: Where.
+            keep: Whether the maps stay on the device, where the engine can leave them.
         """
-        first, later = response.score[:1], response.score[1:].max(axis=0, keepdims=True)
-        w = self.config.template_memory.weight
-        score = np.maximum(first, later) if lost else (1 - w) * first + w * later
-        one = response[:1]
-        return Response(score, one.boxes, one.embedding)
+        bank = self.needs_bank(target)
+        match = self.engine.match_on_device if keep and self.model.has_boxes else self.engine.match
+        response = clean(match(target.bank.templates if bank else target.bank.first, region.pictures))
+        return combined(response, self.config.template_memory.weight, target.lost) if bank else response
 
     def first_view(self, frame: Image, box: ArrayLike) -> tuple[TemplateView, Vector, Vector, Colour]:
         """The template of a box, its centre and size (2,) and the colour around it.
