@@ -16,10 +16,11 @@ from tests.tracking.standin import ground, put, thing
 from tests.training.standin import SETTINGS, ToyMatcher, ToySource
 from tests.training.test_resident import pictures as samples
 from tests.training.test_resident import same
+from tracker.crops import Crop
 from tracker.errors import DeviceError
 from tracker.geometry import iou
 from tracker.model.checkpoint import load_model
-from tracker.runtime.cuda_engine import CudaEngine, batch_room
+from tracker.runtime.cuda_engine import FEW, CudaEngine, batch_room
 from tracker.runtime.select import build_engine
 from tracker.runtime.torch_engine import TorchEngine
 from tracker.tracking.multi import MultiTracker
@@ -100,6 +101,29 @@ def test_a_graph_serves_all_counts_of_a_room() -> None:
         assert batch_room(count) == 6
         engine.match(templates[:count], pictures(count, 97))
     assert engine.captured == 1
+
+
+def test_templates_by_the_graph_are_those_of_a_batch() -> None:
+    model = load_model("siamtrack-s")
+    engine, size = CudaEngine(model.module), model.config.model.template_size
+    shots, targets = pictures(FEW + 2, size), np.array([[20 + 5 * k, 60 - 5 * k] for k in range(FEW + 2)], np.float32)
+    whole = engine.to_host(engine.embed_template(shots, targets))
+    for count in (1, FEW):
+        some = engine.to_host(engine.embed_template(shots[:count], targets[:count]))
+        assert np.abs(some - whole[:count]).max() <= 0.02 * np.abs(whole).max()
+
+
+def test_frames_that_follow_each_other_are_uploaded_each() -> None:
+    """Pinned memory is filled again while the copy before may still run."""
+    model = random_model("boxes cosine")
+    engine = CudaEngine(model.module)
+    templates = engine.embed_template(pictures(12, 65), np.full((12, 2), 30.0, np.float32))
+    crops, fills = [Crop.around((40 + 9 * k, 90), 80, 97) for k in range(12)], [(0.0, 0.0, 0.0)] * 12
+    frames = [np.full((200, 300, 3), 7 * k, np.uint8) + ground(300, 200) // 2 for k in range(6)]
+    kept = [engine.match_windows_on_device(templates, engine.upload(frame), crops, fills) for frame in frames]
+    for frame, one in zip(frames, kept, strict=True):
+        want = engine.match(templates, [crop.cut(frame, fill) for crop, fill in zip(crops, fills, strict=True)])
+        assert np.abs(one.score.cpu().numpy() - want.score).max() <= 0.02 * np.abs(want.score).max()
 
 
 def test_too_much_for_the_card_is_a_sentence() -> None:
