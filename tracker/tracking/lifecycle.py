@@ -180,12 +180,12 @@ class Lifecycle:
                 self.fit_online_filter(target, frame)
             elif target.filter.due():
                 self._due.append((target, observation))
-                if not self.observer.engine.keeps_maps:
+                if not self.observer.keeps_maps:
                     self._teach()
         settled = self.active and target.age - target.found_at >= self.config.template_memory.gap
         if settled and target.bank.wants(target.age, observation.score, self.config):
             view = self.observer.view(frame, target.centre, target.size, target.fill, target.age)
-            if self.observer.engine.keeps_maps:
+            if self.observer.keeps_maps:
                 self._views.append((target, view))
             else:
                 target.bank.add_if_new(self.observer.engine, view, self.config)

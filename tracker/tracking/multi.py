@@ -31,14 +31,7 @@ from tracker.tracking.peaks import box_of, outside
 from tracker.tracking.readout import at_cell
 from tracker.tracking.target import Target
 from tracker.tracking.template_memory import KnownTarget
-from tracker.tracking.tracker import (
-    NetworkViews,
-    SiamTracker,
-    carried_track,
-    network_views,
-    next_index,
-    track_of,
-)
+from tracker.tracking.tracker import NetworkViews, SiamTracker, carried_track, network_views, next_index, track_of
 from tracker.types import Box, Image, Timing, Track
 
 CHOICES = 3
@@ -55,7 +48,7 @@ class MultiTracker:
             one batch instead.
 
     Attributes:
-        observer, lifecycle: Those of `single`.
+        observer, lifecycle: `SiamTracker.for_many` of `single`.
         parallel: The threads that take them.
         targets: id -> what is remembered of it, in the order in which they were added.
         views: What the network saw of the first target, or None.
@@ -68,7 +61,8 @@ class MultiTracker:
     def __init__(self, single: SiamTracker, threads: int | None = None) -> None:
         self.name, self.device, self.engine = single.name, single.device, single.engine
         self.config = single.config
-        self.observer, self.lifecycle = single.observer, single.lifecycle
+        self.lifecycle = single.for_many()
+        self.observer = self.lifecycle.observer
         self.parallel = ParallelTargets(self.lifecycle, threads or self.engine.parallel_threads)
         self.targets: dict[int, Target] = {}
         self.views: NetworkViews | None = None

@@ -41,8 +41,12 @@ MANY = 10
 class Observer:
     """Looks for targets that the caller keeps.
 
+    Args:
+        together: Whether the maps of all targets are read in one go where the engine leaves them, if it can.
+
     Attributes:
         model, engine, config: What it is made with.
+        keeps_maps: Whether the maps stay with the engine.
         sizes: Sides of template and search crop.
         window: Side of the windows that a LOST target is searched in.
         uncompared_channels: How many of the last channels of an embedding are not compared; the last of them is the
@@ -52,7 +56,7 @@ class Observer:
         filters: The targets' online filters, asked and taught together.
     """
 
-    def __init__(self, model: LoadedModel, engine: Engine, config: TrackingConfig) -> None:
+    def __init__(self, model: LoadedModel, engine: Engine, config: TrackingConfig, *, together: bool = True) -> None:
         check_sizes(model.config.model, config)
         check_weights(config)
         self.model, self.engine, self.config = model, engine, config
@@ -67,7 +71,8 @@ class Observer:
         smaller = ((small.step, small.size), (small.reach, small.middle)) if model.has_boxes else ()
         self.windows = [(step, side) for step, side in smaller if 0 < side < self.sizes[1]]
         exponents = np.zeros(1) if model.has_boxes else np.arange(config.scales) - config.scales // 2
-        self.filters = DeviceFilters(engine.device) if engine.keeps_maps else HostFilters()
+        self.keeps_maps = together and engine.keeps_maps
+        self.filters = DeviceFilters(engine.device) if self.keeps_maps else HostFilters()
         self.factors = np.asarray(float(config.scale_step) ** exponents, dtype=np.float64)
 
     @cached_property
@@ -158,7 +163,7 @@ class Observer:
         """
         views = [target.bank.first for target, region in zip(targets, regions, strict=True) for _ in region.crops]
         templates = self.engine.stack(views) if len(targets) > 1 else views[0]
-        keep = self.engine.keeps_maps and self.model.has_boxes
+        keep = self.keeps_maps and self.model.has_boxes
         if frame is not None:
             windows = [(crop, region.fill) for region in regions for crop in region.crops]
             crops, fills = zip(*windows, strict=True)

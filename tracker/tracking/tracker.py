@@ -61,7 +61,8 @@ class SiamTracker:
         self.model = model
         self.engine = engine
         self.config = config or model.config.tracking
-        self.observer = Observer(model, engine, self.config)
+        # Reading one target's maps costs less on the host than the many small calls that it takes on a device.
+        self.observer = Observer(model, engine, self.config, together=False)
         self.lifecycle = Lifecycle(self.observer)
         self.views: NetworkViews | None = None
         self.observation: Observation | None = None
@@ -96,6 +97,10 @@ class SiamTracker:
         if config is not None or overrides or str(name_or_file) not in shipped_models():
             tracker.try_out()
         return tracker
+
+    def for_many(self) -> Lifecycle:
+        """The lifecycle of many targets: the tracker's own, or one that leaves all maps on the device of the engine."""
+        return Lifecycle(Observer(self.model, self.engine, self.config)) if self.engine.keeps_maps else self.lifecycle
 
     def try_out(self) -> None:
         """Runs the network once on black pictures: whether arrays, sizes and settings fit together.
