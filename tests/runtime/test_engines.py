@@ -22,7 +22,7 @@ from tracker.errors import DeviceError, WeightsError
 from tracker.geometry import iou
 from tracker.model.checkpoint import LoadedModel, load_model, save_model, shipped_models
 from tracker.runtime.base import Engine
-from tracker.runtime.cuda_engine import CudaEngine
+from tracker.runtime.cuda_engine import BATCH, FEW, CudaEngine
 from tracker.runtime.onnxruntime_engine import OnnxEngine
 from tracker.runtime.select import build_engine, default_threads
 from tracker.runtime.torch_engine import TorchEngine
@@ -55,7 +55,8 @@ def agree(
     assert np.abs(got.score - want.score).max() <= tolerance[0] * np.abs(want.score).max()
     assert (got.boxes is None) == (want.boxes is None)
     if want.boxes is not None and got.boxes is not None:
-        assert np.abs(got.boxes - want.boxes).max() <= tolerance[1]
+        # Random weights give boxes of over a thousand pixels, whose rounding is larger, too.
+        assert np.abs(got.boxes - want.boxes).max() <= tolerance[1] * max(1.0, np.abs(want.boxes).max() / 1000)
         assert got.embedding is not None and want.embedding is not None
         assert np.abs(got.embedding[:1] - want.embedding[:1]).max() <= tolerance[0]
         coarse = got.embedding[:, : model.module.channels]
@@ -136,6 +137,17 @@ def test_templates_go_to_the_host_and_back_and_can_be_stacked(name: str) -> None
         assert np.abs(engine.match(other, crops).score - want.score).max() < 1e-4
     channels, cells = model.module.channels + 1, model.module.template_cells
     assert engine.to_host(both).shape == (2, channels, cells, cells)
+
+
+def test_any_number_of_templates_is_embedded_in_two_shapes() -> None:
+    model = random_model("boxes cosine")
+    engine, plain = CudaEngine(model.module, "cpu", torch.float32), TorchEngine(model.module)
+    size = model.config.model.template_size
+    for count in (1, FEW, FEW + 1, BATCH, BATCH + FEW + 2):
+        shots = pictures(count, size, seed=count)
+        targets = np.array([[20 + k, 40 - k] for k in range(count)], np.float32)
+        want, got = plain.embed_template(shots, targets), engine.embed_template(shots, targets)
+        np.testing.assert_allclose(engine.to_host(got), plain.to_host(want), atol=1e-4)
 
 
 def test_results_of_one_match_stay_when_the_next_one_runs() -> None:

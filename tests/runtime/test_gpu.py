@@ -20,7 +20,7 @@ from tracker.crops import Crop
 from tracker.errors import DeviceError
 from tracker.geometry import iou
 from tracker.model.checkpoint import load_model
-from tracker.runtime.cuda_engine import FEW, CudaEngine, batch_room
+from tracker.runtime.cuda_engine import BATCH, FEW, CudaEngine, batch_room
 from tracker.runtime.select import build_engine
 from tracker.runtime.torch_engine import TorchEngine
 from tracker.tracking.multi import MultiTracker
@@ -106,9 +106,9 @@ def test_a_graph_serves_all_counts_of_a_room() -> None:
 def test_templates_by_the_graph_are_those_of_a_batch() -> None:
     model = load_model("siamtrack-s")
     engine, size = CudaEngine(model.module), model.config.model.template_size
-    shots, targets = pictures(FEW + 2, size), np.array([[20 + 5 * k, 60 - 5 * k] for k in range(FEW + 2)], np.float32)
+    shots, targets = pictures(BATCH, size), np.array([[20 + k, 60 - k] for k in range(BATCH)], np.float32)
     whole = engine.to_host(engine.embed_template(shots, targets))
-    for count in (1, FEW):
+    for count in (1, FEW, FEW + 2):
         some = engine.to_host(engine.embed_template(shots[:count], targets[:count]))
         assert np.abs(some - whole[:count]).max() <= 0.02 * np.abs(whole).max()
 

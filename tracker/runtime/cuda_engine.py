@@ -25,9 +25,9 @@ from tracker.types import Image
 
 logger = logging.getLogger(__name__)
 
-FEW = 4
-"""Templates at most that are embedded one by one, each by a replay of one graph; launching the network for them takes
-several times as long, as long as for more."""
+FEW, BATCH = 4, 16
+"""Templates at most that are embedded one by one, each by a replay of one graph, and what more of them are embedded in.
+Two shapes alone: on an H200 a frame with a new one took 1.6 s."""
 WARM_UPS = 3  # runs before a capture: cuDNN picks its kernels, workspaces are allocated
 
 
@@ -38,29 +38,27 @@ class _Plan:
     Attributes:
         pixels: (B, H, W, 3) uint8 on the device.
         templates: (K, C, h, w) on the device.
-        result: (B, 1 or 5 + C, h, w) float32 on the device: score and, with boxes, four sides and the search embedding.
-        run: Fills `result`: replays the CUDA graph, or calls the network.
+        run: Gives (B, 1 or 5 + C, h, w) float32 on the device: score and, with boxes, four sides and the search
+            embedding. The next run may replace it.
         source: The templates that were copied last.
         host: Pinned twin of `pixels` where windows were cut on the host; None on a CPU.
     """
 
     pixels: Tensor
     templates: Tensor
-    result: Tensor
-    run: Callable[[], None]
+    run: Callable[[], Tensor]
     source: Tensor | None = None
     host: Tensor | None = None
 
 
 @dataclass
 class _Views:
-    """The work of one template: fixed buffers `pixels` (1, n, n, 3) uint8 and `sizes` (1, 2), and where a replay of
-    `graph` leaves the embedding of what is in them."""
+    """The work of one template, or of `BATCH`: fixed buffers `pixels` (B, n, n, 3) uint8 and `sizes` (B, 2), and
+    `run`, which gives the embedding of what is in them until the next run."""
 
     pixels: Tensor
     sizes: Tensor
-    result: Tensor
-    graph: torch.cuda.CUDAGraph
+    run: Callable[[], Tensor]
 
 
 class CudaEngine(Engine):
@@ -90,7 +88,7 @@ class CudaEngine(Engine):
                 if parameter.dim() == 4:
                     parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         self._plans: dict[tuple[int, ...], _Plan] = {}
-        self._views: _Views | None = None
+        self._views: dict[tuple[int, ...], _Views] = {}
         self._stacks: list[tuple[list[Tensor], Tensor]] = []  # the last two: of small windows, and of full ones
         self._frame: Tensor | None = None
         self._pinned: Tensor | None = None
@@ -105,18 +103,27 @@ class CudaEngine(Engine):
         with sentences(self.device):
             pixels = torch.from_numpy(np.stack(crops))
             sizes = torch.from_numpy(np.ascontiguousarray(targets, dtype=np.float32).reshape(-1, 2))
-            if not self._cuda or len(crops) > FEW:
-                return self._embed(pixels.to(self._device), sizes.to(self._device))
-            if self._views is None or self._views.pixels.shape[1:] != pixels.shape[1:]:
-                fixed = pixels[:1].to(self._device), sizes[:1].to(self._device)
-                self._views = _Views(*fixed, *self._capture(lambda: self._embed(*fixed)))
-            embedded = []
-            for picture, size in zip(pixels, sizes, strict=True):
-                self._views.pixels.copy_(picture[None])
-                self._views.sizes.copy_(size[None])
-                self._views.graph.replay()
-                embedded.append(self._views.result.clone())
+            embedded, at = [], 0
+            while at < len(pixels):
+                room = 1 if len(pixels) - at <= FEW else BATCH
+                views = self._views_of(room, pixels, sizes)
+                some = slice(at, at + room)
+                count = len(pixels[some])
+                views.pixels[:count].copy_(pixels[some])
+                views.sizes[:count].copy_(sizes[some])
+                embedded.append(views.run()[:count].clone())
+                at += count
             return torch.cat(embedded)
+
+    def _views_of(self, room: int, pixels: Tensor, sizes: Tensor) -> _Views:
+        key = (room, *pixels.shape[1:])
+        if key not in self._views:
+            fixed = (
+                pixels[:1].to(self._device).repeat(room, 1, 1, 1),
+                sizes[:1].to(self._device).repeat(room, 1),
+            )
+            self._views[key] = _Views(*fixed, self._repeated(lambda: self._embed(*fixed)))
+        return self._views[key]
 
     def _embed(self, pixels: Tensor, sizes: Tensor) -> Tensor:
         return self.model.embed_template(self._pictures(pixels), sizes).float()
@@ -209,8 +216,7 @@ class CudaEngine(Engine):
         if plan.source is not templates:
             plan.templates[: len(templates)].copy_(templates)
             plan.source = templates
-        plan.run()
-        return plan.result[: max(crops, len(templates))]
+        return plan.run()[: max(crops, len(templates))]
 
     def _plan(self, batch: int, height: int, width: int, templates: Tensor) -> _Plan:
         room = batch_room(batch)
@@ -224,26 +230,14 @@ class CudaEngine(Engine):
     def _make(self, batch: int, height: int, width: int, templates: Tensor) -> _Plan:
         shape = (batch, height, width, 3)
         pixels = torch.zeros(shape, dtype=torch.uint8, device=self._device)
+        run = self._repeated(lambda: self._network(pixels, templates))
+        logger.info("made ready: %d crops of %d x %d pixels, %d templates", batch, width, height, len(templates))
+        return _Plan(pixels, templates, run)
+
+    def _repeated(self, work: Callable[[], Tensor]) -> Callable[[], Tensor]:
+        """What does some work on fixed buffers again: a replay of its CUDA graph, or on a CPU the work itself."""
         if not self._cuda:
-            plan = _Plan(pixels, templates, torch.empty(0), lambda: None)
-
-            def call() -> None:
-                plan.result = self._network(pixels, templates)
-
-            plan.run = call
-            return plan
-        result, graph = self._capture(lambda: self._network(pixels, templates))
-        logger.info(
-            "captured a CUDA graph for %d crops of %d x %d pixels and %d templates",
-            batch,
-            width,
-            height,
-            len(templates),
-        )
-        return _Plan(pixels, templates, result, graph.replay)
-
-    def _capture(self, work: Callable[[], Tensor]) -> tuple[Tensor, torch.cuda.CUDAGraph]:
-        """Where some work leaves its result, and the CUDA graph that repeats it."""
+            return work
         stream = torch.cuda.Stream(self._device)
         stream.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(stream):
@@ -253,7 +247,12 @@ class CudaEngine(Engine):
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             result = work()
-        return result, graph
+
+        def replay() -> Tensor:
+            graph.replay()
+            return result
+
+        return replay
 
     def _pictures(self, pixels: Tensor) -> Tensor:
         """(B, H, W, 3) uint8 -> (B, 3, H, W) in the type of the backbone, which holds 0..255 exactly, without moving a
