@@ -18,6 +18,7 @@ from tracker.errors import OutputError, TrainingError
 from tracker.model.matcher import Matcher
 from tracker.training import distributed
 from tracker.training.checkpoint import git_revision, write_checkpoint
+from tracker.training.compiling import compiles, said_plainly
 from tracker.training.config import TrainConfig
 from tracker.training.data.batch import Match, PairBatch, PairSource, Validate, as_match
 from tracker.training.data.loader import batches, pair_count, save_bad_batch, to_device
@@ -107,7 +108,7 @@ class Trainer:
         self.recorder = RunLogger(self.folder, self.objective.keys, config)
         self._validated_at = 0
         self._parallel: nn.Module = self.model
-        self._compiles = config.compile == "on" or (config.compile == "auto" and self.device.type == "cuda")
+        self._compiles = compiles(config.compile, self.device)
 
     def resume(self) -> int:
         """Takes everything from last.pt of the folder and returns the step to go on from; see `state.restore`."""
@@ -140,7 +141,8 @@ class Trainer:
                 following = next(stream, None)
                 while following is not None:
                     step, batch = following
-                    launched = self._launch(step, batch)
+                    with said_plainly() if self._compiles else nullcontext():
+                        launched = self._launch(step, batch)
                     following = next(stream, None)  # while the device works
                     self._finish(step, launched)
                     self.step = step + 1
