@@ -176,6 +176,7 @@ OWN_PROCESSES = {
     "training/trainer.py:_launch": "only where own_process",
     "training/checkpoint.py:restore_random_states": "only where own_process",
     "runtime/processor.py:one_blas_thread": "called by commands",
+    "benchmark/device.py:watch": "called by a command, undone at its end",
     "serve/capacity.py:hire": "the processors of a worker process",
     "serve/process.py:": "a worker process",
     "serve/process.py:main": "a worker process",
