@@ -160,6 +160,8 @@ class RedetectionConfig(Checked, section="tracking.redetection"):
             been learnt as background.
         online_margin: Least lead of that response over all places clear of the found one.
         margin: Least lead of a place found by search over all others of that frame, against jumps to distractors.
+        wait: In which LOST frame the search beyond the last place begins: most targets are hidden for a moment and come
+            back there. 0 or 1: in the first.
         tiles: Search windows at most, for each frame.
         work: Work in one frame of a LOST target at most, as a multiple of one look in the full `model.search_size`: the
             look at its last place counts (in the small window once `follow_frames` are over), the windows of the search
@@ -183,6 +185,7 @@ class RedetectionConfig(Checked, section="tracking.redetection"):
     online_score: float = setting(0.5, -100, 100)
     online_margin: float = setting(0.15, -100, 100)
     margin: float = setting(0.5, -100, 100, "logits")
+    wait: int = setting(4, 0, 1_000_000, "frames")
     tiles: int = setting(2, 1, 64, "windows")
     work: float = setting(0.0, 0, 1000, "followed frames")
     budget_ms: float = setting(0.0, 0, 60_000, "milliseconds")

@@ -70,6 +70,7 @@ def redetect_lost(scene: Scene, target: Target, near: Observation, wider: bool) 
         and redetection.pending is None
         and wider
         and observer.config.redetection.enabled
+        and (redetection.unseen or redetection.frames >= observer.config.redetection.wait)
     ):
         place = search(scene, target, redetection, near, avoid)
         if place is not None and observer.config.redetection.work > 0:  # looked at closely in the next frame
