@@ -126,6 +126,17 @@ def test_frames_that_follow_each_other_are_uploaded_each() -> None:
         assert np.abs(one.score.cpu().numpy() - want.score).max() <= 0.02 * np.abs(want.score).max()
 
 
+def test_pictures_that_follow_each_other_are_each_matched() -> None:
+    """Nothing waits for the device in between, and the pinned pictures are filled again."""
+    model = random_model("boxes cosine")
+    engine = CudaEngine(model.module)
+    templates = engine.embed_template(pictures(8, 65), np.full((8, 2), 30.0, np.float32))
+    each = [pictures(8, 97, seed=k) for k in range(6)]
+    kept = [engine.match_on_device(templates, crops) for crops in each]
+    for crops, response in zip(each, kept, strict=True):
+        assert np.array_equal(response.score.cpu().numpy(), engine.match(templates, crops).score)
+
+
 def test_too_much_for_the_card_is_a_sentence() -> None:
     engine = CudaEngine(random_model("boxes cosine").module)
     with pytest.raises(DeviceError, match="out of memory"):

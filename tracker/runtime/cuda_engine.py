@@ -42,6 +42,7 @@ class _Plan:
             embedding. The next run may replace it.
         source: The templates that were copied last.
         host: Pinned twin of `pixels` where windows were cut on the host; None on a CPU.
+        copied: When the last copy of `host` is through.
     """
 
     pixels: Tensor
@@ -49,6 +50,7 @@ class _Plan:
     run: Callable[[], Tensor]
     source: Tensor | None = None
     host: Tensor | None = None
+    copied: torch.cuda.Event | None = None
 
 
 @dataclass
@@ -162,10 +164,14 @@ class CudaEngine(Engine):
             if self._cuda and plan.host is None:
                 plan.host = torch.zeros(plan.pixels.shape, dtype=torch.uint8, pin_memory=True)
             staging = plan.pixels if plan.host is None else plan.host
+            if plan.copied is not None:
+                plan.copied.synchronize()  # until then the copy before reads it
             for place, crop in zip(staging, crops, strict=False):
                 place.copy_(torch.from_numpy(crop))
             if plan.host is not None:
                 plan.pixels.copy_(plan.host, non_blocking=True)
+                plan.copied = torch.cuda.Event()
+                plan.copied.record()
             return self._finish(plan, templates, len(crops))
 
     @torch.inference_mode()
