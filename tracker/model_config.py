@@ -8,6 +8,9 @@ from typing import Any
 from tracker.errors import ConfigError
 from tracker.settings import Checked, setting
 
+PARTS = ("backbone", "neck", "head")
+"""The parts of a model whose weights can be taken each by itself."""
+
 
 @dataclass(frozen=True)
 class ModelConfig(Checked, section="model"):

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from tracker.cli.common import BAD_REQUEST, DONE, FAILED_MIDWAY, Parser, whole_number
 from tracker.cli.run_folder import LAST, check_run_folder, open_run_folder, tell_results
+from tracker.errors import ConfigError
+from tracker.model_config import PARTS
 
 if TYPE_CHECKING:
     from torch import nn
@@ -62,6 +64,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="first weights: the backbone's ImageNet weights, none, or a shipped model or .safetensors file "
         "(default: imagenet)",
     )
+    recipe.add_argument(
+        "--init-parts",
+        metavar="PART[,PART]",
+        help="of backbone, neck and head, what is taken from the model of --init; the others start at random "
+        "(default: all)",
+    )
     out = parser.add_argument_group("run")
     out.add_argument(
         "--output", type=Path, metavar="FOLDER", help="where checkpoints, logs and models go (default: runs/NAME)"
@@ -82,11 +90,27 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _init_parts(args: argparse.Namespace) -> Sequence[str]:
+    """What --init-parts names, or all parts."""
+    if args.init_parts is None:
+        return PARTS
+    if args.init in ("imagenet", "random"):
+        raise ConfigError(
+            f"--init-parts says what is taken from a model, and --init {args.init} is none; name one, for example "
+            "--init siamtrack-s."
+        )
+    parts = [part.strip() for part in args.init_parts.split(",")]
+    for part in parts:
+        if part not in PARTS:
+            raise ConfigError(f"--init-parts {part!r} is no part of a model; these are: {', '.join(PARTS)}.")
+    return parts
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code."""
     args = build_parser().parse_args(argv)
+    _init_parts(args)  # a mistake is found before the data are opened
     from tracker.config import load_config
-    from tracker.errors import ConfigError
     from tracker.training.config import train_config
 
     path = args.config or (args.output / CONFIG if args.resume and args.output else None)
@@ -139,7 +163,7 @@ def _run(
         if settings.validate_every
         else None
     )
-    model = initial_model(config, settings.seed, "random" if args.resume else args.init)
+    model = initial_model(config, settings.seed, "random" if args.resume else args.init, _init_parts(args))
     if settings.even_start and not args.resume:
         even_start(model, config.model.energy, source)
 

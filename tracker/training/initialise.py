@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import torch
 
@@ -12,12 +13,13 @@ from tracker.model.backbone_specs import NORMED
 from tracker.model.checkpoint import load_model
 from tracker.model.matcher import Matcher
 from tracker.model.random import DrawFrom
+from tracker.model_config import PARTS
 from tracker.training.data.batch import PairSource
 
 log = logging.getLogger(__name__)
 
 
-def initial_model(config: Config, seed: int, init: str = "imagenet") -> Matcher:
+def initial_model(config: Config, seed: int, init: str = "imagenet", parts: Sequence[str] = PARTS) -> Matcher:
     """A model to start training from; which weights it got is logged.
 
     Args:
@@ -25,6 +27,8 @@ def initial_model(config: Config, seed: int, init: str = "imagenet") -> Matcher:
         seed: Of the random weights.
         init: imagenet (the backbone's own package of weights; random for a backbone without one), random, or a shipped
             model or .safetensors file of the same shape.
+        parts: What is taken from that model; the others start at random, so that one trunk can be given to
+            heads of other shapes.
 
     Raises:
         WeightsError: The weights are missing or do not fit.
@@ -44,15 +48,20 @@ def initial_model(config: Config, seed: int, init: str = "imagenet") -> Matcher:
     elif init == "random":
         log.info("The weights start at random (seed %d).", seed)
     else:
-        try:
-            state, normed = load_model(init).module.state_dict(), config.model.backbone.endswith(NORMED)
-            missing = model.load_state_dict(state, strict=not normed).missing_keys
+        normed, source = config.model.backbone.endswith(NORMED), load_model(init).module
+        for part in parts:
+            state = getattr(source, part).state_dict()
+            try:
+                missing = getattr(model, part).load_state_dict(state, strict=not normed).missing_keys
+            except RuntimeError as error:
+                reason = " ".join(str(error).split())[:300]
+                raise WeightsError(
+                    f"The weights of {init} do not fit the {part} of this recipe: {reason}. --init-parts names the "
+                    "parts that are taken."
+                ) from None
             if missing:
-                log.info("Not in %s, so as a new layer has them: %s.", init, ", ".join(missing))
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())[:300]
-            raise WeightsError(f"The weights of {init} do not fit the model of this recipe: {reason}") from None
-        log.info("The weights start from %s.", init)
+                log.info("Not in the %s of %s, so as a new layer has them: %s.", part, init, ", ".join(missing))
+        log.info("The weights start from %s (%s).", init, ", ".join(parts))
     return model
 
 
