@@ -196,34 +196,35 @@ def soak(
 
     Returns:
         `rss_slope` in bytes a frame (least squares over the second half, when caches are full), `rss_start`, `rss_end`,
-        the processor time of the first and the last tenth (at most 1,000 frames) in ms, that of the fresh tracker over
-        the last tenth (None without one), and the samples of memory.
+        the median processor time of a frame that was looked at, over the first and the last tenth (at most 1,000
+        frames) in ms, that of the fresh tracker over the last tenth (None without one), and the samples of memory.
+        Skipped frames (`Track.skipped`) are left out: their share in the median would decide.
     """
     order = list(range(len(clip.images))) + list(range(len(clip.images) - 2, 0, -1))
     tracker.init(clip.images[0], clip.box)
     part = max(1, min(1000, count // 10))
     durations: NDArray[np.float64] = np.empty(count)
-    young: list[float] = []
+    young: NDArray[np.float64] = np.full(count, np.nan)
     samples: list[tuple[int, int]] = []
     gc.collect()
     for k in range(count):
         image = clip.images[order[(k + 1) % len(order)]]
         begun = time.process_time()
         track = tracker.update(image)
-        durations[k] = time.process_time() - begun
+        durations[k] = np.nan if getattr(track, "skipped", False) else time.process_time() - begun
         if fresh is not None and k == count - part - 1:
             fresh.init(image, track.box)
         elif fresh is not None and k >= count - part:
             begun = time.process_time()
-            fresh.update(image)
-            young.append(time.process_time() - begun)
+            found = fresh.update(image)
+            young[k] = np.nan if getattr(found, "skipped", False) else time.process_time() - begun
         if k % max(1, count // 200) == 0:
             samples.append((k, resident_bytes()))
             tick(k)
     # Without the last tenth, in which another tracker begins.
     half = np.array([s for s in samples[len(samples) // 2 :] if fresh is None or s[0] < count - part], dtype=np.float64)
     slope = float(np.polyfit(half[:, 0], half[:, 1], 1)[0]) if len(half) > 2 else 0.0
-    first, last = np.median(durations[:part]), np.median(durations[-part:])
+    first, last = np.nanmedian(durations[:part]), np.nanmedian(durations[-part:])
     return {
         "frames": count,
         "rss_start": samples[0][1],
@@ -231,7 +232,7 @@ def soak(
         "rss_slope_bytes_per_frame": slope,
         "first_ms": float(first * 1e3),
         "last_ms": float(last * 1e3),
-        "fresh_ms": float(np.median(young) * 1e3) if young else None,
+        "fresh_ms": float(np.nanmedian(young) * 1e3) if fresh is not None else None,
         "part": part,
         "samples": samples,
     }

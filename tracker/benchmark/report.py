@@ -88,8 +88,9 @@ def markdown(results: Results) -> str:
             "",
             f"Memory: {s['rss_start'] / 1e6:.1f} MB at the start, {s['rss_end'] / 1e6:.1f} MB at the end, "
             f"{s['rss_slope_bytes_per_frame']:+.1f} bytes a frame over the second half.",
-            f"CPU time of an update: {s['first_ms']:.2f} ms over the first {s['part']:,}, {s['last_ms']:.2f} ms over "
-            f"the last ({100 * (s['last_ms'] / s['first_ms'] - 1):+.1f} %, the processor's own pace included).",
+            f"CPU time of an update that looks: {s['first_ms']:.2f} ms over the first {s['part']:,}, "
+            f"{s['last_ms']:.2f} ms over the last ({100 * (s['last_ms'] / s['first_ms'] - 1):+.1f} %, the processor's "
+            "own pace included).",
         ]
         if s["fresh_ms"]:
             lines += [
