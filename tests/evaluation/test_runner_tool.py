@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -82,6 +83,28 @@ class TestTool:
         files = tmp_path / "out" / "results" / "GOT-10k" / "still" / "GOT-10k_Val_000001"
         assert sorted(p.name for p in files.iterdir()) == ["GOT-10k_Val_000001_001.txt", "GOT-10k_Val_000001_time.txt"]
 
+    def test_several_data_sets_give_one_table(self, tmp_path):
+        otb, got10k = otb_tree(tmp_path / "otb"), got10k_tree(tmp_path / "got")
+        args = ("--data", f"easy=otb:{otb}", "--data", f"got10k:{got10k}:val", "--output", tmp_path / "out")
+        trackers = ("--tracker", "still", "--tracker", "drift=python:tests.evaluation.trees:Drifter")
+        done = tool(*args, *trackers)
+        assert done.returncode == 0, done.stderr
+        table = (tmp_path / "out" / "sets.md").read_text()
+        assert table in done.stdout and "| AUC | easy (3) | got10k (4) | all (7) |" in table
+        rows = {row["tracker"]: row for row in json.loads((tmp_path / "out" / "sets.json").read_text())}
+        for label in ("easy", "got10k"):
+            for one in load_evaluation(tmp_path / "out" / label).trackers:
+                sequences = [s.values for s in one.sequences]
+                if label == "easy":  # OTB's own table has the same number
+                    mean = sum(v["auc"] for v in sequences) / len(sequences)
+                    assert rows[one.tracker]["sets"][label]["value"] == pytest.approx(mean)
+        first, second = list(rows.values())
+        gap = second["all"]["value"] - first["all"]["value"]
+        assert first["behind"] is None and second["behind"]["value"] == pytest.approx(gap) and gap <= 0
+        assert second["behind"]["low"] <= gap <= second["behind"]["high"]
+        again = tool(*args, *trackers)
+        assert "0 runs, 0 frames, 6 stored already" in again.stdout
+
     def test_crash_tells_in_the_exit_code(self, tmp_path):
         root = otb_tree(tmp_path / "data")
         y = load_dataset("otb", root).sequences[0].init[1]
@@ -117,6 +140,9 @@ class TestTool:
         ("args", "sentence"),
         [
             ([], "--dataset NAME and --root DIR are needed"),
+            (["--data", "otb:DATA", "--root", "DATA", "--tracker", "still"], "leave out --dataset, --root"),
+            (["--data", "a/b=otb:DATA", "--tracker", "still"], "no name for a folder"),
+            (["--data", "otb:DATA", "--data", "otb:DATA", "--tracker", "still"], "given twice"),
             (["--dataset", "got10k", "--root", "DATA"], "Nothing to measure"),
             (["--dataset", "got10k", "--root", "DATA", "--tracker", "still"], "list.txt is missing"),
             (["--dataset", "otb", "--root", "DATA", "--tracker", "opencv:nonsense"], "no OpenCV tracker 'nonsense'"),

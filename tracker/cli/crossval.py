@@ -8,11 +8,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracker.cli.common import DONE, Parser, whole_number
-from tracker.cli.evaluate_options import NAMES
+from tracker.cli.evaluate_options import DATA_FORM, data_set
 from tracker.cli.model_options import check_model_options
 from tracker.cli.streams import note
 from tracker.cli.stress import add_run_options, check_outputs, given_kinds, show
@@ -20,19 +19,6 @@ from tracker.errors import ConfigError
 
 if TYPE_CHECKING:
     from tracker.evaluation.robustness.crossval import Member
-
-
-def data_set(text: str) -> tuple[str, str, Path, str | None, str | None]:
-    """A `type=` for [LABEL=]NAME:ROOT[:SUBSET[:GLOB]]."""
-    label, equals, rest = text.partition("=")
-    name, *parts = (rest if equals else text).split(":")
-    if name not in NAMES or not 1 <= len(parts) <= 3 or not parts[0]:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not of the form [LABEL=]NAME:ROOT[:SUBSET[:GLOB]] with a NAME of {', '.join(NAMES)}; "
-            "for example hard=otb:data/hard, or got10k:GOT-10k:val"
-        )
-    root, subset, glob = (*parts, None, None)[:3]
-    return label if equals else name, name, Path(str(root)), subset or None, glob or None
 
 
 def build_parser() -> Parser:
@@ -49,7 +35,7 @@ def build_parser() -> Parser:
         type=data_set,
         action="append",
         required=True,
-        metavar="[LABEL=]NAME:ROOT[:SUBSET[:GLOB]]",
+        metavar=DATA_FORM,
         help="a data set, a row of the table; may be repeated. Take clips that the model was not trained on",
     )
     data.add_argument(

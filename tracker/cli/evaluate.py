@@ -9,16 +9,19 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracker.cli.common import BAD_REQUEST, DONE, FAILED_MIDWAY
+from tracker.cli.common import DONE, FAILED_MIDWAY
 from tracker.cli.evaluate_options import build_parser
+from tracker.cli.evaluate_submission import check_zip, submission
 from tracker.cli.model_options import check_model_options
-from tracker.errors import ConfigError, OutputError, SourceError
+from tracker.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
     from tracker.datasets.base import Dataset
@@ -32,20 +35,77 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     if args.check_zip:
         return check_zip(args)
+    if args.data:
+        return _several(args)
     if not args.dataset or not args.root:
-        raise ConfigError("--dataset NAME and --root DIR are needed; for example --dataset otb --root OTB.")
+        raise ConfigError(
+            "--dataset NAME and --root DIR are needed, for example --dataset otb --root OTB; or several data sets by "
+            "--data otb:OTB --data got10k:GOT-10k."
+        )
     specs = _specs(args)
+    dataset, protocol = _data_set(args, args.dataset, args.root, args.subset, args.sequences)
+    _check_output(args.output, dataset, protocol)
+    return _report(args, dataset, specs, _results(args, dataset, specs, protocol), protocol)[1]
+
+
+def _data_set(
+    args: argparse.Namespace, name: str, root: Path, subset: str | None, glob: str | None
+) -> tuple[Dataset, str]:
+    """A data set, and how it is measured."""
     from tracker.datasets.registry import load_dataset
 
-    dataset = load_dataset(args.dataset, args.root, args.subset, args.sequences)
+    dataset = load_dataset(name, root, subset, glob)
     protocol = args.protocol or ("supervised" if dataset.rules == "vot" else "ope")
     if protocol == "supervised" and dataset.rules != "vot":
         raise ConfigError(f"The supervised protocol is VOT's; {dataset.title} is measured in one pass.")
-    _check_output(args.output, dataset, protocol)
+    return dataset, protocol
+
+
+def _several(args: argparse.Namespace) -> int:
+    """The options of --data, one after another, and the table over all."""
+    from tracker.evaluation.sets_table import facts, markdown, summary
+    from tracker.files import write_atomic
+
+    if args.dataset or args.root or args.subset or args.sequences:
+        raise ConfigError("--data says which data sets; leave out --dataset, --root, --subset and --sequences.")
+    labels = [label for label, *_ in args.data]
+    for label in labels:
+        if labels.count(label) > 1 or not re.fullmatch(r"[\w.-]*\w[\w.-]*", label):
+            raise ConfigError(
+                f"The data set's label {label!r} is given twice or is no name for a folder; "
+                "write --data LABEL=NAME:ROOT."
+            )
+    specs, output, evaluations, code = _specs(args), args.output, {}, DONE
+    found = [_data_set(args, *rest) for _, *rest in args.data]
+    for label, (dataset, protocol) in zip(labels, found, strict=True):
+        if protocol != "ope" or dataset.truth_withheld:
+            raise ConfigError(
+                f"--data compares one-pass runs with known truth, and {dataset.title} is not that (for VOT: "
+                "--protocol ope)."
+            )
+        _check_output(output / label, dataset, protocol)
+    for label, (dataset, protocol) in zip(labels, found, strict=True):
+        args.output = output / label
+        evaluations[label], one = _report(args, dataset, specs, _results(args, dataset, specs, protocol), protocol)
+        code = max(code, one)
+    rows = summary(evaluations)
+    text = markdown(rows)
+    write_atomic(output / "sets.md", text)
+    write_atomic(output / "sets.json", json.dumps(facts(rows), indent=1) + "\n")
+    print(
+        f"\nAll data sets, one pass, area under the success curve (OTB's rules), 95 % intervals over sequences:\n{text}"
+    )
+    print(f"Saved: {output / 'sets.md'}")
+    return code
+
+
+def _results(
+    args: argparse.Namespace, dataset: Dataset, specs: list[TrackerSpec], protocol: str
+) -> list[SequenceResult]:
     results = _track(args, dataset, specs, protocol)
     for folder in args.results:
         results += _foreign(folder, dataset, {r.tracker for r in results})
-    return _report(args, dataset, specs, results, protocol)
+    return results
 
 
 def _specs(args: argparse.Namespace) -> list[TrackerSpec]:
@@ -151,7 +211,8 @@ def _foreign(folder: str, dataset: Dataset, taken: set[str]) -> list[SequenceRes
 
 def _report(
     args: argparse.Namespace, dataset: Dataset, specs: list[TrackerSpec], results: list[SequenceResult], protocol: str
-) -> int:
+) -> tuple[Evaluation, int]:
+    """Prints and saves the tables of one data set; also the exit code."""
     from tracker.evaluation.specs import code_version
     from tracker.evaluation.summary import explain, provenance, summarise, text_table
     from tracker.metrics.result_store import save_evaluation
@@ -194,26 +255,7 @@ def _report(
             "them again.\n"
         )
         code = FAILED_MIDWAY
-    return code
-
-
-def submission(
-    output: Path, dataset: Dataset, specs: list[TrackerSpec], crashes: list[SequenceResult], complete: bool
-) -> None:
-    from tracker.evaluation.submission import check_zip, make_zip
-
-    if not complete or dataset.failures:
-        print("No submission is made of a part of the set: its server takes all sequences or none.")
-        return
-    for spec in specs:
-        if any(r.tracker == spec.label for r in crashes):
-            continue
-        folder = output / "results" / dataset.results_folder / spec.label
-        file = make_zip(folder, dataset, folder.with_name(folder.name + ".zip"))
-        mistakes = check_zip(file, dataset)
-        print(
-            f"Submission: {file}" + ("".join(f"\n  {m}" for m in mistakes) if mistakes else " (checked: nothing wrong)")
-        )
+    return evaluation, code
 
 
 def toolkit(output: Path, dataset: Dataset, evaluation: Evaluation, labels: list[str]) -> int:
@@ -231,25 +273,3 @@ def toolkit(output: Path, dataset: Dataset, evaluation: Evaluation, labels: list
             print(f"  {table.tracker}: {name} {value:.6f}, ours {own:.6f}: {'same' if same else 'DIFFERENT'}")
             code = code if same else FAILED_MIDWAY
     return code
-
-
-def check_zip(args: argparse.Namespace) -> int:
-    from tracker.datasets.registry import load_dataset
-    from tracker.evaluation.submission import check_zip
-
-    key = args.dataset or "got10k"
-    if key not in ("got10k", "trackingnet"):
-        raise SourceError(
-            "--check-zip is for submissions to GOT-10k and TrackingNet; write --dataset got10k or trackingnet."
-        )
-    dataset = load_dataset(key, args.root, args.subset or "test") if args.root else None
-    mistakes = check_zip(args.check_zip, dataset, key)
-    for mistake in mistakes:
-        print(mistake)
-    scope = "" if dataset else " Names and formats only: with --root, line counts and first boxes are checked too."
-    print(
-        f"{args.check_zip}: {len(mistakes)} mistake{'s' * (len(mistakes) != 1)}.{scope}"
-        if mistakes
-        else f"{args.check_zip}: nothing wrong.{scope}"
-    )
-    return BAD_REQUEST if mistakes else DONE

@@ -8,6 +8,37 @@ from pathlib import Path
 from tracker.cli.common import Parser, add_version, whole_number
 from tracker.cli.model_options import add_engine_options
 
+NAMES = (
+    "got10k",
+    "otb",
+    "otb2013",
+    "otb50",
+    "otb100",
+    "vot",
+    "lasot",
+    "uav123",
+    "uav20l",
+    "nfs",
+    "tcolor128",
+    "dtb70",
+    "trackingnet",
+    "folder",
+)
+DATA_FORM = "[LABEL=]NAME:ROOT[:SUBSET[:GLOB]]"
+
+
+def data_set(text: str) -> tuple[str, str, Path, str | None, str | None]:
+    """A `type=` for [LABEL=]NAME:ROOT[:SUBSET[:GLOB]]."""
+    label, equals, rest = text.partition("=")
+    name, *parts = (rest if equals else text).split(":")
+    if name not in NAMES or not 1 <= len(parts) <= 3 or not parts[0]:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not of the form {DATA_FORM} with a NAME of {', '.join(NAMES)}; "
+            "for example hard=otb:data/hard, or got10k:GOT-10k:val"
+        )
+    root, subset, glob = (*parts, None, None)[:3]
+    return label if equals else name, name, Path(str(root)), subset or None, glob or None
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The options of `evaluate`."""
@@ -31,6 +62,14 @@ def build_parser() -> argparse.ArgumentParser:
         help="got10k: val (default), test or train; vot: the year; lasot, trackingnet: test; nfs: 30 or 240",
     )
     data.add_argument("--sequences", metavar="GLOB", help="only sequences whose names match, for example 'Car*,Dog'")
+    data.add_argument(
+        "--data",
+        type=data_set,
+        action="append",
+        metavar=DATA_FORM,
+        help="several data sets in one run, in place of the four options above, each in a folder OUTPUT/LABEL; one "
+        "table of all, with intervals, becomes OUTPUT/sets.md and sets.json",
+    )
     who = parser.add_argument_group("trackers")
     who.add_argument(
         "--model", action="append", default=[], metavar="[LABEL=]NAME|FILE", help="a model of ours; may be repeated"
@@ -102,21 +141,3 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_version(parser)
     return parser
-
-
-NAMES = (
-    "got10k",
-    "otb",
-    "otb2013",
-    "otb50",
-    "otb100",
-    "vot",
-    "lasot",
-    "uav123",
-    "uav20l",
-    "nfs",
-    "tcolor128",
-    "dtb70",
-    "trackingnet",
-    "folder",
-)
