@@ -1,7 +1,7 @@
 """SiamTrack: point at something in a video once, and the program follows it.
 
-The public door. Everything is imported when it is first asked for, so that `import tracker` stays quick and needs
-neither torch nor a display.
+The public API. Every name is imported on first access, so `import tracker` is fast and needs neither torch nor a
+display.
 """
 
 from __future__ import annotations

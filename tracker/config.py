@@ -1,6 +1,6 @@
 """Configurations: frozen dataclasses, filled from yaml and from `key=value` overrides. An unknown key is an error.
 
-OmegaConf does the typed merging; this file holds the schema and turns its complaints into sentences.
+OmegaConf does the typed merging; this module holds the schema and turns OmegaConf's errors into sentences.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tracker.yaml_files import read_yaml
 
 
 def _moved(section: str, prefix: str, names: str) -> dict[str, str]:
-    """Flat names with a prefix -> the same names in a section."""
+    """Maps flat names with a prefix to the same names inside a section."""
     return {prefix + name: f"{section}.{name}" for name in names.split()}
 
 
@@ -57,17 +57,18 @@ MOVED = {
     "motion": "motion.enabled",
     "skip": "skip.mode",
 }
-"""Flat names of version 0.1.0, in recipes, overrides and headers of checkpoints -> section and name of today; and
-`skip`, short for its mode."""
+"""Flat names of version 0.1.0 (in recipes, overrides and checkpoint headers) -> today's section and name; also `skip`,
+short for `skip.mode`."""
 
 
 @dataclass(frozen=True)
 class TrackingConfig(Checked, section="tracking"):
-    """The video loop: how a response becomes the next box, how the target is kept, and what is learnt of it.
+    """Settings of the tracking loop: how a response map becomes the next box, how the target's state is maintained, and
+    what is learnt online.
 
-    Each field says what it is and what it may be (`siamtrack settings tracking` prints them). A value without unit is a
-    ratio. Scores are the calibrated ones of `tracker.tracking.confidence`, in [0, 1]; thresholds of states are shares
-    of the target's usual score (`tracker.tracking.state_machine`), and one above 1 is never reached.
+    `siamtrack settings tracking` prints every field with its bounds. A value without a unit is a ratio. Scores are the
+    calibrated ones of `tracker.tracking.confidence`, in [0, 1]; thresholds of states are fractions of the target's
+    usual score (`tracker.tracking.state_machine`), so a threshold above 1 is never reached.
 
     Attributes:
         context: Margin around the box, as a share of w + h (SiamFC: 0.5).
@@ -75,18 +76,20 @@ class TrackingConfig(Checked, section="tracking"):
         scales: Classic head only: number of search scales.
         scale_step: Classic head only: factor between two search scales.
         scale_penalty: Classic: factor on the response of a changed scale. Boxes: k in exp(-k (change - 1)).
-        size_lr: Share of the new size in the one that the search window follows (SiamFC's scale damping).
-        box_size_lr: Boxes head only: share of the new size in the reported one, times the root of the score.
+        size_lr: Learning rate of the target size that sets the search region (SiamFC's scale damping).
+        box_size_lr: Boxes head only: learning rate of the size of the reported box, multiplied by the square root of
+            the score.
         upsampling: Classic: bicubic up-sampling factor of the response; 1 uses a sub-pixel quadratic peak instead.
         min_size: Smallest side of a box.
         max_growth: The box's sqrt(w h) stays within [1/max_growth, max_growth] of that of the first one.
-        small_search: The smaller search crop of a target that moves little and is seen well (boxes head).
-        skip: Frames in which points carry the box and the network does not look (`tracker.tracking.skip`).
-        calibration: The weights that `siamtrack calibrate` fits: of the score, and of the check of what a search found.
+        small_search: The smaller search region for a target that moves little and has a high score (boxes head).
+        skip: Frames in which optical flow moves the box and the network is not run (`tracker.tracking.skip`).
+        calibration: The weights that `siamtrack calibrate` fits: of the score, and of the verification of
+            re-detections.
         states: When a target is TRACKING, UNCERTAIN or LOST (`tracker.tracking.state_machine`).
         redetection: How a LOST target is searched for and accepted again (`tracker.tracking.redetection`).
-        known: When a place is taken for a known target (`tracker.tracking.known_search`).
-        distractors: Earlier frames that a found place is compared with (`tracker.tracking.distractors`).
+        known: When a candidate is accepted as a known target (`tracker.tracking.known_search`).
+        distractors: Stored earlier frames with which a re-detection is compared (`tracker.tracking.distractors`).
         template_memory: Later views of the target, kept beside the first (`tracker.tracking.template_memory`).
         online: The online filter, fitted to the target in the video (`tracker.tracking.online_filter`).
         motion: Where the search window is centred (`tracker.tracking.motion`).
@@ -118,7 +121,8 @@ class TrackingConfig(Checked, section="tracking"):
 
 @dataclass(frozen=True)
 class Config(Checked):
-    """One recipe: a model, how it tracks, and (free-form here, typed by `tracker.training`) how it was trained."""
+    """One recipe: the model, the tracking settings, and the training section (a plain mapping here; `tracker.training`
+    checks its types)."""
 
     name: str = setting("siamtrack-s", help="What the model is called.")
     model: ModelConfig = setting(factory=ModelConfig, help="The network.")
@@ -131,12 +135,12 @@ class Config(Checked):
 
 
 def load_config(path: str | Path | None = None, overrides: Sequence[str] = (), base: Config | None = None) -> Config:
-    """A configuration from defaults (or `base`), then a yaml file, then `key=value` overrides.
+    """Builds a configuration from defaults (or `base`), then a yaml file, then `key=value` overrides.
 
     Args:
         path: yaml file with the sections name, model, tracking, train, or the name of a shipped recipe; None for none.
         overrides: Such as "tracking.window_influence=0.2".
-        base: What the file changes; the dataclass defaults where None.
+        base: The configuration that the file changes; the dataclass defaults where None.
 
     Raises:
         ConfigError: Missing or malformed file, unknown key (with the nearest known one), value of a wrong type.

@@ -1,5 +1,5 @@
-"""Merging of nested values and `key=value` overrides into frozen dataclasses: OmegaConf does the typing, its complaints
-become sentences."""
+"""Merges nested values and `key=value` overrides into frozen dataclasses. OmegaConf checks the types; its errors become
+sentences."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ RENAMED_VALUES = {("name", "imitation"): "distillation"}
 
 
 def renamed(value: Any) -> Any:
-    """Nested mappings and lists with today's names for keys and values of earlier versions; where both stand, today's
-    counts."""
+    """Replaces keys and values of earlier versions by today's names in nested mappings and lists; if both are present,
+    today's wins."""
     if isinstance(value, list | tuple):
         return [renamed(item) for item in value]
     if not isinstance(value, Mapping):
@@ -46,7 +46,7 @@ def renamed(value: Any) -> Any:
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """{"a.b": 1} -> {"a": {"b": 1}}."""
+    """Expands dotted keys: {"a.b": 1} -> {"a": {"b": 1}}."""
     result: dict[str, Any] = {}
     for key, value in values.items():
         *sections, name = key.split(".")
@@ -58,8 +58,8 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def moved(values: Mapping[str, Any], cls: type) -> dict[str, Any]:
-    """Nested values of a configuration class, those under a name of an earlier version (`Checked.moved`) put where
-    they belong today; where both stand, today's counts."""
+    """Moves values given under the name of an earlier version (`Checked.moved`) to their section of today; if both are
+    present, today's wins."""
     places, kinds = getattr(cls, "moved", {}), _sections(cls)
     result: dict[str, Any] = {}
     old: dict[str, Any] = {}
@@ -76,7 +76,7 @@ def moved(values: Mapping[str, Any], cls: type) -> dict[str, Any]:
 
 
 def _moved_override(key: str, value: Any, cls: type) -> tuple[str, Any]:
-    """Dotted key and value of an override, put where they belong today."""
+    """The dotted key and value of an override, under today's name."""
     *sections, name = key.split(".")
     for section in sections:
         if section not in (inner := _sections(cls)):
@@ -88,19 +88,20 @@ def _moved_override(key: str, value: Any, cls: type) -> tuple[str, Any]:
 
 
 def _sections(cls: type) -> dict[str, type]:
-    """Field -> class of the sections nested in a configuration class."""
+    """Maps the fields of a configuration class that are nested sections to their classes."""
     hints = typing.get_type_hints(cls)
     return {f.name: hints[f.name] for f in dataclasses.fields(cls) if dataclasses.is_dataclass(hints[f.name])}  # type: ignore[arg-type,misc]
 
 
 def merge(base: T, values: Mapping[str, Any], overrides: Sequence[str] = (), where: str = "the configuration") -> T:
-    """A dataclass instance with some of its fields replaced, types checked.
+    """A copy of a dataclass instance with some fields replaced, types checked.
 
     Args:
         base: A frozen dataclass instance, nested ones included.
         values: Nested mapping of new values.
-        overrides: Dotted `key=value` texts; these win. A number is a place in a list: `train.losses.0.weight=0.5`.
-        where: What to call the origin in an error.
+        overrides: Dotted `key=value` strings; they take precedence over `values`. A number in the key is a list index:
+            `train.losses.0.weight=0.5`.
+        where: Name of the origin, for error messages.
 
     Raises:
         ConfigError: As `load_config`.
@@ -133,7 +134,7 @@ def merge(base: T, values: Mapping[str, Any], overrides: Sequence[str] = (), whe
             raise ConfigError(f"In {where}: {error}") from None
         except OmegaConfBaseException as error:
             key = error.full_key or ""
-            if kind_at(type(base), key) is None:  # a tuple is told without its key
+            if kind_at(type(base), key) is None:  # OmegaConf's message about a tuple does not contain its key
                 misfits = (k for k in _flatten(plain) if misfit(kind_at(type(base), k), OmegaConf.select(given, k)))
                 key = next(misfits, "")
             kind = kind_at(type(base), key)
@@ -146,7 +147,7 @@ def merge(base: T, values: Mapping[str, Any], overrides: Sequence[str] = (), whe
 
 
 def _unlock(node: Any) -> None:
-    """Lets frozen dataclasses inside of others be merged into: OmegaConf 2.3 takes them for read-only, 2.4 doesn't."""
+    """Makes nested frozen dataclasses writable for the merge: OmegaConf 2.3 treats them as read-only, 2.4 does not."""
     from omegaconf import OmegaConf
 
     OmegaConf.set_readonly(node, False)
@@ -157,7 +158,7 @@ def _unlock(node: Any) -> None:
 
 
 def _override(values: Any, text: str, cls: type, where: str) -> str:
-    """Sets what `key=value` says in an OmegaConf container, a number in the key being a place in a list; its key."""
+    """Applies one `key=value` to an OmegaConf container and returns the key; a number in the key is a list index."""
     from omegaconf import OmegaConf
 
     key, value = text.split("=", 1)
@@ -178,12 +179,12 @@ def _override(values: Any, text: str, cls: type, where: str) -> str:
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """The nested plain dict of a configuration (for checkpoints and logs)."""
+    """Converts a configuration to nested plain dicts (for checkpoints and logs)."""
     return dataclasses.asdict(config)
 
 
 def _known_keys(cls: type, prefix: str = "") -> dict[str, bool]:
-    """Dotted keys of a dataclass -> whether anything may stand below it (a free-form dict)."""
+    """Dotted keys of a dataclass -> whether arbitrary keys may follow below it (a free-form dict)."""
     keys: dict[str, bool] = {}
     hints = typing.get_type_hints(cls)
     for item in dataclasses.fields(cls):

@@ -1,4 +1,4 @@
-"""What to say of a value that is of a wrong kind: the key, the value, what it must be, an example."""
+"""Error messages for configuration values of a wrong type: the key, the value, what it must be, an example."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tracker.errors import ConfigError, shown
 
 
 def check_sections(cls: type, values: Any, overrides: Mapping[str, str], where: str, prefix: str = "") -> None:
-    """A section holds keys and values, and nothing else."""
+    """Raises where a section is not a mapping of keys to values."""
     hints = typing.get_type_hints(cls)
     for key, value in values.items():
         kind = hints.get(key)
@@ -23,9 +23,9 @@ def check_sections(cls: type, values: Any, overrides: Mapping[str, str], where: 
 
 
 def wrong_kind(key: str, value: Any, kind: Any, overrides: Mapping[str, str], where: str, usual: Any) -> str:
-    """The sentence on a value of a wrong type: the key, the value, what it must be, an example.
+    """The error message for a value of a wrong type: the key, the value, what it must be, an example.
 
-    `overrides`: dotted key -> the text that a user gave for it.
+    `overrides`: dotted key -> the text that the user gave for it.
     """
     said = overrides.get(key) or overrides.get(key.split("[")[0])
     place = f"The override {shown(said)}" if said else f"In {where}: {key} is {shown(value)}"
@@ -46,7 +46,7 @@ def wrong_kind(key: str, value: Any, kind: Any, overrides: Mapping[str, str], wh
 
 
 def misfit(kind: Any, value: Any) -> bool:
-    """Whether a list holds something that its type doesn't."""
+    """Whether a list contains an item of a type that is not allowed there."""
     if typing.get_origin(kind) not in (list, tuple) or not isinstance(value, Sequence) or isinstance(value, str):
         return False
     inner = typing.get_args(kind)[0]
@@ -55,7 +55,7 @@ def misfit(kind: Any, value: Any) -> bool:
 
 
 def _plain(value: Any) -> str:
-    """A value as it is written in yaml."""
+    """Formats a value as it is written in yaml."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple):
@@ -64,7 +64,7 @@ def _plain(value: Any) -> str:
 
 
 def _words(kind: Any) -> str:
-    """A type in words."""
+    """Describes a type in words."""
     plain = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
     if kind in plain:
         return plain[kind]
@@ -78,11 +78,11 @@ def _words(kind: Any) -> str:
 
 
 def kind_at(cls: Any, key: str) -> Any:
-    """The type that stands at a dotted key of a dataclass, or None; of an item where a place in a list is named."""
+    """The type declared at a dotted key of a dataclass (the item type if the key ends in a list index), or None."""
     for part in key.replace("[", ".[").split("."):
         if part.startswith("["):
             args = [k for k in typing.get_args(cls) if k is not type(None)]
-            if typing.get_origin(cls) not in (list, tuple):  # a list that may be left out
+            if typing.get_origin(cls) not in (list, tuple):  # an optional list
                 args = [a for k in args for a in typing.get_args(k)]
             cls = args[0] if args else None
         elif dataclasses.is_dataclass(cls):

@@ -1,4 +1,4 @@
-"""The context crop around a box, and the way back to the frame. numpy and OpenCV only.
+"""The context crop around a box, and the mapping back to frame coordinates. Uses numpy and OpenCV only.
 
 Coordinates are continuous: pixel k covers [k, k + 1), a box x, y, w, h covers [x, x + w) x [y, y + h), and an image of
 n pixels has its centre at n / 2. One warp cuts, scales and pads at once: its cost depends on the size of the crop
@@ -22,11 +22,13 @@ from tracker.types import Image
 Colour = tuple[float, float, float]
 
 LEAST_WIDENED = 0.5
-"""Scale from which on a window's pixels get a fourth channel before they are warped: below, they are too many."""
+"""Smallest scale at which the window's pixels are given a fourth channel before warping; at smaller scales the window
+has too many pixels for this to pay."""
 STRIP = 16384
-"""Pixels of a crop that are warped in one call: both maps stay in the cache, and a row must be shorter than 32767."""
+"""Pixels of a crop that are warped in one call: both coordinate maps then fit in the cache, and a row stays shorter
+than the 32767 that `cv2.remap` allows."""
 LANES = 16
-"""Columns that OpenCV's warp computes at once with AVX2."""
+"""Columns that OpenCV's warp processes at once with AVX2."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ class Crop:
 
     @classmethod
     def around(cls, centre: ArrayLike, side: float, size: int) -> Crop:
-        """The window of `side` frame pixels around `centre` (x, y), to be sampled to `size` crop pixels."""
+        """The square window with a side of `side` frame pixels centred on `centre` (x, y), to be sampled to `size` crop
+        pixels."""
         cx, cy = np.asarray(centre, dtype=np.float64)
         return cls(float(cx - side / 2), float(cy - side / 2), size / float(side), size)
 
@@ -61,19 +64,20 @@ class Crop:
         return np.concatenate([b[..., :2] / self.scale + (self.left, self.top), b[..., 2:] / self.scale], axis=-1)
 
     def cut(self, image: Image, fill: Colour, out: Image | None = None) -> Image:
-        """The pixels of the window.
+        """Samples the pixels of the window.
 
         Args:
             image: BGR uint8 H x W x 3.
-            fill: Colour (B, G, R) of what lies outside the image.
-            out: A size x size x 3 uint8 array to write to, so that nothing is allocated.
+            fill: Colour (B, G, R) for pixels outside the image.
+            out: A size x size x 3 uint8 array to write into, to avoid an allocation.
 
         Returns:
             BGR uint8 size x size x 3, bilinear.
         """
         if self.scale < LEAST_WIDENED:
             return self._warp(image, 0, 0, fill, out)
-        # OpenCV warps four channels in less than half the time of three, and the window's own pixels are few.
+        # OpenCV warps four channels in less than half the time of three, and adding a channel is cheap because the
+        # window has few pixels.
         (left, right), (top, bottom) = (
             self._span(at, n) for at, n in ((self.left, image.shape[1]), (self.top, image.shape[0]))
         )
@@ -81,12 +85,12 @@ class Crop:
         return cv2.cvtColor(self._warp(part, left, top, (*fill, 0.0)), cv2.COLOR_BGRA2BGR, dst=out)  # type: ignore[return-value]
 
     def cut_turned(self, image: Image, fill: Colour, angle: float) -> Image:
-        """The pixels of the window, turned around its middle: what `cut` gives where `angle` is 0.
+        """Samples the window rotated about its centre; equals `cut` where `angle` is 0.
 
         Args:
             image: BGR uint8 H x W x 3.
-            fill: Colour (B, G, R) of what lies outside the image.
-            angle: By how much what is seen turns, in degrees, clockwise.
+            fill: Colour (B, G, R) for pixels outside the image.
+            angle: Clockwise rotation of the picture content, in degrees.
 
         Returns:
             BGR uint8 size x size x 3, bilinear.
@@ -104,21 +108,21 @@ class Crop:
         return turned  # type: ignore[return-value]
 
     def _span(self, first: float, count: int) -> tuple[int, int]:
-        """First and last (exclusive) of `count` rows or columns that the window reaches, with one to spare; never
-        none."""
+        """First and last (exclusive) row or column of the image that the window covers, plus one on each side; never
+        empty."""
         begin = min(max(math.floor(first) - 1, 0), count - 1)
         return begin, max(min(math.ceil(first + self.size / self.scale) + 2, count), begin + 1)
 
     def _warp(self, image: Image, left: int, top: int, fill: Sequence[float], out: Image | None = None) -> Image:
-        """The window in an image whose first pixel is (left, top) of the frame.
+        """Samples the window from an image whose first pixel is (left, top) of the frame.
 
-        `cv2.warpAffine` deals the rows of even so small a job out to all of OpenCV's threads, which take as long
-        together and then wait for more in a busy loop; their number is that of the whole process, so it is not ours to
-        change. Several rows laid end to end are one row to `cv2.remap`, and one row is not dealt out.
+        `cv2.warpAffine` splits even so small a job over all of OpenCV's threads, which take as long together and then
+        busy-wait for more work. Their number is a setting of the whole process, so library code must not change it. The
+        rows are therefore laid end to end as one row for `cv2.remap`, which does not split a single row.
         """
         size, channels = self.size, image.shape[2]
         made = out if out is not None and out.flags.c_contiguous else np.empty((size, size, channels), np.uint8)
-        shift = 0.5 / self.scale - 0.5  # pixel centres: crop index u stands at u + 0.5, frame index at x + 0.5
+        shift = 0.5 / self.scale - 0.5  # pixel centres: crop index u is at u + 0.5, frame index x at x + 0.5
         columns, rows = _places(1.0 / self.scale, self.left - left + shift, self.top - top + shift, size)
         step = max(min(STRIP // size, size), 1)
         across, down = np.empty((step, size), np.float32), np.empty((step, size), np.float32)
@@ -142,10 +146,10 @@ class Crop:
 
 
 def _places(step: float, x: float, y: float, size: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Where the columns and the rows of a crop stand in an image, rounded as `cv2.warpAffine` of OpenCV 5 rounds them.
+    """The image coordinates of the columns and rows of a crop, rounded as `cv2.warpAffine` of OpenCV 5 rounds them.
 
-    It multiplies and adds in one step of the processor where `LANES` columns are left, else in two: numpy's float64
-    holds the product of two float32 exactly.
+    OpenCV uses a fused multiply-add where `LANES` columns are left, and two separate operations otherwise; numpy's
+    float64 holds the product of two float32 exactly, so both can be reproduced.
     """
     index = np.arange(size, dtype=np.float32)
     product = index * np.float32(step)
@@ -171,7 +175,7 @@ def context_area(width: Any, height: Any, context: float = 0.5) -> Any:
 
 
 def mean_colour(image: Image) -> Colour:
-    """The mean colour (B, G, R) of an image: what a crop shows outside the frame."""
+    """The mean colour (B, G, R) of an image, used to pad crops outside the frame."""
     b, g, r = cv2.mean(image)[:3]
     return b, g, r
 
@@ -182,10 +186,10 @@ class SearchRegion:
 
     Attributes:
         crops: The windows.
-        factors: Size of each against the middle one.
-        size: (2,) size that is expected, frame pixels.
-        frame: The picture that they are cut from.
-        fill: Colour of what lies outside it.
+        factors: Size of each window relative to the middle one.
+        size: (2,) expected size of the target, frame pixels.
+        frame: The image that the windows are cut from.
+        fill: Padding colour outside the frame.
     """
 
     crops: list[Crop]
@@ -196,7 +200,7 @@ class SearchRegion:
 
     @cached_property
     def pictures(self) -> list[Image]:
-        """What the windows show, cut when first asked for: some engines cut for themselves."""
+        """The crops, cut on first use: some engines cut on their device instead."""
         return [crop.cut(self.frame, self.fill) for crop in self.crops]
 
     @property
@@ -205,14 +209,14 @@ class SearchRegion:
 
 
 def small_green(image: Image, window: tuple[int, int, int, int], step: int, halve: bool) -> NDArray[np.uint8]:
-    """The green channel of a window, smaller by a whole number, for optical flow.
+    """The green channel of a window, subsampled by an integer factor, for optical flow.
 
     Args:
         image: BGR uint8 H x W x 3.
         window: Left, top, right, bottom in pixels, inside the image.
-        step: Every so many rows and columns are taken.
-        halve: Whether that is halved once more, by means of four: OpenCV does so in a twentieth of the time that other
-            factors take.
+        step: Take every `step`-th row and column.
+        halve: Whether to halve the result once more by averaging 2 x 2 pixels, which OpenCV does in a twentieth of the
+            time that other factors take.
     """
     left, top, right, bottom = window
     part = np.ascontiguousarray(image[top:bottom:step, left:right:step, 1])

@@ -1,4 +1,4 @@
-"""What goes wrong because of what a user gave us, as sentences."""
+"""Exceptions for mistakes of the user and of the environment; their messages are sentences."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class SiamTrackError(Exception):
-    """A user's mistake or a user's machine: the message names the value, the reason and the next step.
+    """A mistake of the user or a limitation of the machine: the message names the value, the reason and the next step.
 
     The command lines print the message alone and exit with code 2; they never show a traceback for it.
     """
@@ -24,7 +24,8 @@ class SourceError(SiamTrackError):
     middle").
 
     Attributes:
-        passing: Whether trying again in some seconds may help (nothing answers yet: a camera that is still starting).
+        passing: Whether the failure may be temporary, so that trying again can help (for example a camera that is still
+            starting).
     """
 
     def __init__(self, message: str = "", *, passing: bool = False) -> None:
@@ -37,7 +38,7 @@ class BoxError(SiamTrackError, ValueError):
 
 
 class ImageError(SiamTrackError, ValueError):
-    """An image of a shape or type that the trackers can't read."""
+    """An image with a shape or type that the trackers don't accept."""
 
 
 class WeightsError(SiamTrackError):
@@ -58,18 +59,19 @@ class TrainingError(SiamTrackError):
 
 @contextlib.contextmanager
 def reading(sentence: Callable[[str], SiamTrackError]) -> Iterator[None]:
-    """A block that takes apart what a user gave (a file, a text): whatever goes wrong in it means that this is damaged.
+    """Context manager around code that parses a user's file or text: any exception inside means that the input is
+    damaged.
 
-    Decoders of zip, npy, json, yaml and pickled tensors raise nearly anything on damaged bytes, down to
-    NotImplementedError and MemoryError, and no list of types stays complete. Keep the block to reading and checking;
-    the cause stays in `__cause__`.
+    Decoders of zip, npy, json, yaml and pickled tensors raise nearly any exception on damaged bytes, including
+    NotImplementedError and MemoryError, so no list of types is complete. Keep the block to reading and checking; the
+    original exception is kept in `__cause__`.
 
     Args:
-        sentence: Makes the error from the reason in one line.
+        sentence: Builds the error from the reason, which is one line.
 
     Raises:
-        SiamTrackError: What `sentence` makes, for any exception but one that is a SiamTrackError already or a missing
-            package.
+        SiamTrackError: The error that `sentence` builds, for any exception except a SiamTrackError or a missing
+        package.
     """
     try:
         yield
@@ -80,7 +82,8 @@ def reading(sentence: Callable[[str], SiamTrackError]) -> Iterator[None]:
 
 
 def reason(error: Exception) -> str:
-    """What an exception says, in one line of at most 200 characters; its kind where it says nothing, or only a key."""
+    """The message of an exception in one line of at most 200 characters; its type if the message is empty or only a
+    key."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     lines = " ".join(str(error).split())[:200]
@@ -88,15 +91,15 @@ def reason(error: Exception) -> str:
 
 
 def shown(value: Any, most: int = 80) -> str:
-    """A value as an error shows it: its `repr` in one line, cut; only its type where it has none."""
+    """The `repr` of a value in one line, truncated, for an error message; only the type if `repr` fails."""
     try:
         text = " ".join(repr(value).split())
-    except Exception:  # a whole number of 5,000 digits, or anybody's __repr__
+    except Exception:  # an integer of 5,000 digits, or any class's __repr__
         return f"a value of type {type(value).__name__}"
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def misfit(path: Path | None, error: Exception | str) -> WeightsError:
-    """The sentence for arrays that don't fit their configuration."""
+    """The error message for arrays that don't match their configuration."""
     reason = " ".join(str(error).split())[:300]
     return WeightsError(f"The checkpoint {path or 'in memory'} does not fit its model configuration: {reason}")

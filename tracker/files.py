@@ -1,5 +1,5 @@
-"""Writing files so that what was there stays until the new one is whole; and the nearest known word to a mistyped
-one."""
+"""Atomic writing of files (the old file stays until the new one is complete), content keys, and "did you mean"
+suggestions."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from typing import IO, Any
 from tracker.errors import OutputError, SiamTrackError, shown
 
 MODE = 0o666
-"""Access rights of new files before the process's umask takes its part, as with `open`."""
+"""Access rights of new files before the process's umask is applied, as for `open`."""
 
 
 @contextlib.contextmanager
 def atomic_path(path: str | Path, *, sync: bool = False) -> Iterator[Path]:
-    """The path of a new file that takes the place of `path` when the block ends without an exception; for writers that
-    want a path.
+    """Context manager: a temporary path whose file replaces `path` if the block ends without an exception; for writers
+    that need a path.
 
-    The new file is written beside the old one and renamed, so that a reader, or a kill at any moment, sees the old file
-    or the new one and nothing between. It ends in the same suffix; its access rights are those of the old file, or what
-    `open` would give. A link keeps pointing at its file, whose content is replaced; a device or pipe is written to when
-    all is there.
+    The new file is written beside the old one and renamed, so that a reader, or a crash at any moment, sees either the
+    old file or the new one. The temporary name has the same suffix; access rights are those of the old file, or what
+    `open` would give. A symbolic link keeps pointing at its file, whose content is replaced; a device or pipe is
+    written to once all data is there.
 
     Args:
-        path: The file; missing folders above it are made.
+        path: The file; missing parent folders are created.
         sync: Whether the bytes are on the disk before the rename (safe against a loss of power, slower).
 
     Raises:
@@ -73,8 +73,8 @@ def atomic_path(path: str | Path, *, sync: bool = False) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic(path: str | Path, *, sync: bool = False) -> Iterator[IO[bytes]]:
-    """A binary file that takes the place of `path` when the block ends without an exception; else `path` stays as it
-    was.
+    """Context manager: a binary file that replaces `path` if the block ends without an exception; otherwise `path`
+    stays unchanged.
 
     Args:
         path, sync: As in `atomic_path`.
@@ -97,7 +97,7 @@ def write_atomic(path: str | Path, data: bytes | str, *, sync: bool = False) -> 
 
 
 def _sync(path: Path) -> None:
-    """Waits until a file, or the names in a folder, are on the disk."""
+    """Flushes a file, or the entries of a folder, to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -106,14 +106,15 @@ def _sync(path: Path) -> None:
 
 
 class Growing:
-    """Where an output is written that grows row by row or frame by frame, and is of use before it is complete.
+    """The path of an output that is written incrementally, row by row or frame by frame, and is usable before it is
+    complete.
 
-    A new file is written in its own place. Where there is a file already, it stays until the new one is complete; that
-    one grows beside it as NAME.part.SUFFIX, which is left there if the work is broken off.
+    A new file is written in place. An existing file stays until the new one is complete; the new one is written beside
+    it as NAME.part.SUFFIX, and remains there if the run is interrupted.
 
     Args:
         path: The output. Links are followed; devices and pipes are written as they are.
-        resume: Go on with what a broken-off run left, under either name.
+        resume: Continue what an interrupted run left, under either name.
 
     Attributes:
         now: The file to write to now.
@@ -128,11 +129,11 @@ class Growing:
 
     @property
     def where(self) -> Path:
-        """`now`, by the name that the user gave where it is that file."""
+        """`now`, spelled as the user spelled it if it is the requested file."""
         return self._path if self.now == self._real else self.now
 
     def finish(self, complete: bool) -> None:
-        """Puts a complete file in the place of the old one; one that isn't stays where it is.
+        """Replaces the old file by the new one if it is complete; an incomplete one stays where it is.
 
         Raises:
             OSError: It can't be renamed.
@@ -143,7 +144,7 @@ class Growing:
             self.now = self._real
 
     def discard(self) -> None:
-        """Removes a new file that holds nothing; a device or pipe stays."""
+        """Removes a new file that is empty; a device or pipe stays."""
         if not self.special:
             with contextlib.suppress(OSError):
                 self.now.unlink()
@@ -153,7 +154,8 @@ def _access(path: Path) -> int:
     """The access rights of the file that is replaced, or those of a new one."""
     with contextlib.suppress(OSError):
         return path.stat().st_mode & 0o777
-    # The umask can only be read by setting it, which other threads would see; a file made by `open` tells it too.
+    # Reading the umask requires setting it, which other threads would see; the mode of a file made by `open` reveals it
+    # as well.
     probe = tempfile.NamedTemporaryFile(dir=path.parent, prefix=".mode-", delete=False)
     probe.close()
     os.unlink(probe.name)
@@ -166,12 +168,12 @@ def _access(path: Path) -> int:
 
 
 def suggest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
-    """` Did you mean 'x'?` for the known word nearest to a mistyped one, or an empty text.
+    """` Did you mean 'x'?` with the known word most similar to a mistyped one, or an empty string.
 
     Args:
         word: What was given.
-        known: What there is.
-        cutoff: Least likeness, 0 to 1 (`difflib.get_close_matches`).
+        known: The valid words.
+        cutoff: Least similarity, 0 to 1 (`difflib.get_close_matches`).
 
     Examples:
         >>> suggest("siamtrack-x", ["siamtrack-s", "siamfc-alexnet"])
@@ -182,18 +184,19 @@ def suggest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
 
 
 SAMPLE = 4096
-"""Bytes of a sample of a file."""
+"""Bytes per sample of a file."""
 
 
 def content_of(files: Sequence[str | Path], more: bytes = b"") -> str:
-    """A key of what files hold, cheap enough for every picture of a data set: another content gives another key.
+    """A key for the content of files, cheap enough to compute for every picture of a data set: when the content
+    changes, so does the key.
 
-    Of each file counts its name, size, time of change and some samples of its bytes, spread over it (a file on its own,
-    such as a video, gives more of them). A missing one counts as missing.
+    It covers the name, size, modification time and some byte samples of each file, spread over it (more of them for a
+    single file such as a video). A missing file counts as missing.
 
     Args:
         files: In order.
-        more: What else counts, such as boxes.
+        more: Further values that the key covers, such as boxes.
     """
     key = hashlib.sha256(more)
     samples = 3 if len(files) > 1 else 256
@@ -219,8 +222,8 @@ def as_path(path: Any, error: type[SiamTrackError], what: str) -> Path:
 
     Args:
         path: What a user gave.
-        error: What is raised where it is neither.
-        what: What it should name, for the sentence.
+        error: The exception class to raise for anything else.
+        what: What the path should name, for the message.
     """
     if not isinstance(path, str | os.PathLike):
         raise error(f"The {what} {shown(path)} is no path of a file; give a text or a pathlib.Path.")
@@ -228,7 +231,7 @@ def as_path(path: Any, error: type[SiamTrackError], what: str) -> Path:
 
 
 def is_file(path: str | Path) -> bool:
-    """Whether a file is there; False too for what can be no file's name (too long, with a zero byte)."""
+    """Whether a file exists; False also for strings that can't be a file name (too long, or with a null byte)."""
     try:
         return Path(path).is_file()
     except (OSError, ValueError):
@@ -236,11 +239,10 @@ def is_file(path: str | Path) -> bool:
 
 
 def read_text(path: str | Path) -> str:
-    """A text file as people's programs write them: UTF-8 with or without byte order mark, or UTF-16 with one.
+    """Reads a text file as common programs write them: UTF-8 with or without byte order mark, or UTF-16 with one.
 
     Raises:
-        OSError: It can't be read.
-        ValueError: It is no such text; with the reason and the next step.
+        OSError: It can't be read. ValueError: It is in neither encoding; with the reason and the next step.
     """
     data = Path(path).read_bytes()
     if data[:4] in (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE):

@@ -75,22 +75,21 @@ def is_valid(boxes: ArrayLike) -> NDArray[np.bool_]:
 
 
 MOST = 1e6
-"""Pixels that a box may measure or lie off: more is no picture's, and squares of it would leave the range of
-numbers."""
+"""Largest size and offset of a box in pixels: no picture is larger, and squares of larger values would overflow."""
 
 
 def numbers_of(box: ArrayLike | Sequence[float]) -> Boxes:
-    """What was given as a box or several, as float64 of any shape.
+    """One box or several as a float64 array, of any shape.
 
     Raises:
-        BoxError: It holds something else than real numbers, or rows of different lengths.
+        BoxError: It contains something other than real numbers, or rows of different lengths.
     """
     try:
         values = np.asarray(box)
         if values.dtype.kind not in "iufO":
             raise TypeError(values.dtype)
         return np.asarray(values, dtype=np.float64)
-    except Exception:  # __array__ of anybody's class can raise anything
+    except Exception:  # `__array__` of a foreign class can raise anything
         raise BoxError(
             f"The box {shown(box)} is not four numbers; give it as x,y,w,h in pixels, for example 10,20,64,48."
         ) from None
@@ -118,7 +117,7 @@ def rows_of(boxes: ArrayLike | Sequence[Box]) -> list[Box]:
 
 
 def check_box(box: ArrayLike | Sequence[float], width: int, height: int) -> Box:
-    """The box of a target as the trackers need it, or a sentence that says what is wrong with it.
+    """Checks that a box can be tracked in a frame, and returns it as an array.
 
     Args:
         box: x, y, w, h in pixels of the frame.

@@ -26,10 +26,10 @@ Source = str | int | Path | Iterable[Frame] | Iterable[NDArray[Any]]
 
 
 class SingleTracker(Protocol):
-    """What `SiamTracker` offers the loop: one target."""
+    """The interface that `SiamTracker` offers to the loop: one target."""
 
     def init(self, image: Image, box: ArrayLike) -> None:
-        """Begin to follow what is inside the box (xywh)."""
+        """Start to track what is inside the box (xywh)."""
 
     def update(self, image: Image, *, index: int = 0, timestamp: float | None = None) -> Track:
         """Find the target in the next picture."""
@@ -39,20 +39,20 @@ class Targets(Protocol):
     """Several targets in one video, told apart by `Track.target_id`."""
 
     def init(self, image: Image, boxes: Sequence[Box]) -> None:
-        """Begin to follow the boxes (xywh); what was followed before is dropped."""
+        """Start to track the boxes (xywh); earlier targets are dropped."""
 
     def update(self, image: Image, *, index: int = 0, timestamp: float | None = None) -> list[Track]:
         """Find every target in the next picture, in the order of their ids."""
 
 
 class OneTarget:
-    """A tracker of one target as `Targets`."""
+    """A single-target tracker behind the `Targets` interface."""
 
     def __init__(self, tracker: SingleTracker) -> None:
         self._tracker = tracker
 
     def init(self, image: Image, boxes: Sequence[Box]) -> None:
-        """Begin to follow the one box."""
+        """Start to track the one box."""
         (box,) = boxes
         self._tracker.init(image, box)
 
@@ -62,7 +62,7 @@ class OneTarget:
 
 
 def targets_of(tracker: SiamTracker, count: int) -> Targets:
-    """What follows so many targets with the model and engine of a tracker."""
+    """A `Targets` for the given number of targets, with the model and engine of a tracker."""
     if count == 1:
         return OneTarget(tracker)
     return MultiTracker(tracker)
@@ -103,7 +103,7 @@ def follow(frames: Iterable[Frame], targets: Targets, boxes: Sequence[Box]) -> I
 
     Args:
         frames: Pictures in order.
-        targets: What follows the boxes.
+        targets: The tracker of the boxes.
         boxes: xywh in pixels of the first frame.
     """
     for k, frame in enumerate(frames):
@@ -125,7 +125,7 @@ def track(
     overrides: Sequence[str] = (),
     start: int = 0,
 ) -> Iterator[Track]:
-    """Follow one target, or several, through a video.
+    """Tracks one target, or several, through a video.
 
     Args:
         source: Anything `open_source` takes (file, folder, glob, pattern, camera index, URL), or an iterable of frames

@@ -1,5 +1,5 @@
-"""What a setting may be: default, bounds, unit and meaning stand together in the field, and one function checks them
-all.
+"""Declaration of settings: default, bounds, unit and meaning are part of the dataclass field, and one function checks
+all of them.
 
     @dataclass(frozen=True)
     class Sport(Checked, section="sport"):
@@ -27,23 +27,23 @@ from tracker.files import suggest
 T = TypeVar("T")
 KEY = "setting"
 LARGEST = 1_000_000_000
-"""What a count may be at most where nothing else limits it."""
+"""Upper bound of a count where nothing else limits it."""
 LARGEST_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What is known of one setting.
+    """The declared properties of one setting.
 
     Attributes:
-        low, high: Bounds of a number (of each number of a list), themselves allowed; None: any finite number.
+        low, high: Inclusive bounds of a number (of each number of a list); None: any finite number.
         unit: Of a number; "" for a ratio.
         help: What it does.
-        above, below: `low` (`high`) itself is not allowed.
-        off: One more value, outside of the bounds, which turns off what the setting is for.
-        choices: The words that a text may be; () for any.
-        length: Fewest and most items of a list.
-        optional: None is allowed.
+        above, below: Whether `low` (`high`) itself is excluded.
+        off: One further value, outside the bounds, that disables the feature.
+        choices: The allowed strings; () for any.
+        length: Least and greatest number of items of a list.
+        optional: Whether None is allowed.
     """
 
     low: float | None = None
@@ -59,7 +59,7 @@ class Setting:
 
     @property
     def bounds(self) -> str:
-        """The values that are allowed, as words: "from 0 to 1", "0, or from 33 to 2047", "dot, cosine or euclidean"."""
+        """The allowed values in words: "from 0 to 1", "0, or from 33 to 2047", "dot, cosine or euclidean"."""
         if self.choices:
             return " or ".join(filter(None, [", ".join(self.choices[:-1]), self.choices[-1]]))
         low = "" if self.low is None else f"{'above' if self.above else 'from'} {_plain(self.low)}"
@@ -94,7 +94,7 @@ def setting(
     """A dataclass field with bounds, unit and help; the arguments are those of `Setting`.
 
     Args:
-        default: Its value where nothing is said; None also allows None.
+        default: The default value; None also makes None an allowed value.
         factory: Makes the default, for lists, mappings and nested sections.
     """
     facts = Setting(low, high, unit, " ".join(help.split()), above, below, off, choices, length, default is None)
@@ -107,8 +107,8 @@ class Checked:
     """A frozen dataclass whose fields are checked whenever one is made.
 
     Attributes:
-        section: What an error calls it.
-        moved: Names that earlier versions had here -> "section.name" of today (`tracker.config_merge.moved`).
+        section: Name of the section in error messages.
+        moved: Names used by earlier versions -> "section.name" of today (`tracker.config_merge.moved`).
     """
 
     section: ClassVar[str] = ""
@@ -120,7 +120,7 @@ class Checked:
 
     def __post_init__(self) -> None:
         for name, _, facts in fields_of(type(self)):  # type: ignore[arg-type]
-            # In YAML the words on and off are truth values, which a text field holds as "True" and "False".
+            # YAML reads the words on and off as booleans, which a text field then holds as "True" and "False".
             value = getattr(self, name)
             word = {"True": "on", "False": "off"}.get(value) if isinstance(value, str) else None
             if word in facts.choices:
@@ -129,7 +129,7 @@ class Checked:
 
 
 def check(config: Any) -> None:
-    """Raises the sentence for the first field of a dataclass whose value is of a wrong kind or out of its bounds.
+    """Raises an error for the first field of a dataclass whose value has a wrong type or is out of bounds.
 
     Raises:
         ConfigError: With the field, its value and what is allowed.
@@ -149,9 +149,10 @@ def check(config: Any) -> None:
 
 @cache
 def fields_of(cls: Any) -> tuple[tuple[str, Any, Setting], ...]:
-    """(name, type, facts) of each field of a dataclass; one without facts of its own has no bounds but must be finite.
+    """(name, type, setting) of each field of a dataclass; a field declared without `setting` has no bounds but must be
+    finite.
 
-    What a field does is its `help`, or stands under Attributes in the docstring of the class.
+    The description of a field is its `help`, or its entry under Attributes in the docstring of the class.
     """
     hints, said = typing.get_type_hints(cls), _attributes(cls)
     found = []
@@ -162,7 +163,7 @@ def fields_of(cls: Any) -> tuple[tuple[str, Any, Setting], ...]:
 
 
 def _attributes(cls: Any) -> dict[str, str]:
-    """What the docstring of a class says of its attributes, by name."""
+    """The descriptions under Attributes in the docstring of a class, by name."""
     said: dict[str, str] = {}
     names: list[str] = []
     for line in inspect.cleandoc(cls.__doc__ or "").partition("\nAttributes:\n")[2].splitlines():
@@ -173,7 +174,7 @@ def _attributes(cls: Any) -> dict[str, str]:
 
 
 def sections_of(cls: type, prefix: str = "") -> Iterator[tuple[str, type]]:
-    """(dotted name, class) of a dataclass and of the ones nested in its fields, the outer one first."""
+    """(dotted name, class) of a dataclass and of all nested ones, the outer one first."""
     yield prefix, cls
     for name, kind, _ in fields_of(cls):
         if dataclasses.is_dataclass(kind):
@@ -181,7 +182,7 @@ def sections_of(cls: type, prefix: str = "") -> Iterator[tuple[str, type]]:
 
 
 def changed(config: T, values: Mapping[str, Any]) -> T:
-    """A copy of a configuration with other values, those of nested sections by dotted name: {"online.rate": 0.1}.
+    """A copy of a configuration with other values, nested ones by dotted name: {"online.rate": 0.1}.
 
     Raises:
         ConfigError: A value is out of its bounds.
@@ -199,7 +200,7 @@ def changed(config: T, values: Mapping[str, Any]) -> T:
 
 
 def flat(config: Any) -> dict[str, Any]:
-    """Dotted name -> value of each setting of a configuration and its nested sections, or of a nested mapping."""
+    """Dotted name -> value for each setting of a configuration and its nested sections, or of a nested mapping."""
     kind, items = (
         (Mapping, list(config.items()))
         if isinstance(config, Mapping)
@@ -219,7 +220,7 @@ def default_of(cls: type, name: str) -> Any:
 
 
 def _wrong(value: Any, kind: Any, facts: Setting) -> str:
-    """What a value should be and isn't; "" where it is right."""
+    """Describes what a value should be if it is wrong; "" where it is right."""
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         return "" if isinstance(value, kind) else f"a section like {kind.__name__}"
     kinds = (

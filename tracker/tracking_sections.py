@@ -1,4 +1,4 @@
-"""The sections inside `tracking`: settings of the parts of the video loop."""
+"""The sections inside `tracking`: settings of the parts of the tracking loop."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from tracker.settings import LARGEST, Checked, setting
 
 @dataclass(frozen=True)
 class SmallSearchConfig(Checked, section="tracking.small_search"):
-    """The smaller search crop of a target that moves little and is seen well (boxes head).
+    """The smaller search region for a target that moves little and has a high score (boxes head).
 
     Attributes:
-        size: Side of the search crop for a target that moves little and is seen well (boxes head); a frame that leaves
-            doubt is looked at once more in the full `model.search_size`. 0: always the full one.
-        step: Largest recent step of a target that moves little, as a share of sqrt(w h).
-        middle: Side of the search crop for a target whose largest recent step is between `step` and `reach`; 0: the
-            full one, and so where it is no smaller than that.
+        size: Side of the search crop for a target that moves little and has a high score (boxes head); a frame with a
+            low score is matched again in the full `model.search_size`. 0: always the full one.
+        step: Largest recent motion of a target that counts as moving little, as a fraction of sqrt(w h) per frame.
+        middle: Side of the search crop for a target whose largest recent motion is between `step` and `reach`; 0, or a
+            size that is not below the full one: the full one.
         reach: See `middle`.
-        score: Least score of a target that is seen well, as a share of its usual one.
-        narrowing: What is added to 1 as the exponent of the cosine window for a target that stands still; less for one
-            that moves, 0 at `step`. What lies as far off as a target's own size is another, more often than a leap of
-            one that has hardly moved.
+        score: Least score, as a fraction of the target's usual one; below it the full region is searched again.
+        narrowing: Added to 1 as the exponent of the cosine window for a target without recent motion; decreases to 0 at
+            `step`. An object at a distance of the target's own size is more often a distractor than a target that has
+            jumped after hardly moving.
     """
 
     size: int = setting(0, 33, 1023, "pixels", off=0)
@@ -34,21 +34,22 @@ class SmallSearchConfig(Checked, section="tracking.small_search"):
 
 @dataclass(frozen=True)
 class SkipConfig(Checked, section="tracking.skip"):
-    """Frames in which points carry the box and the network does not look (`tracker.tracking.skip`).
+    """Frames in which optical flow moves the box and the network is not run (`tracker.tracking.skip`).
 
     Attributes:
-        mode: auto: where the scene is calm and the target TRACKING; off: the network looks in every frame.
-        frames: Frames in a row without the network, at most.
-        after: Frames after the start, or after it was found again, in which none is skipped: the online filter and the
-            reference response are learnt first.
-        score: Least score of the last look, as a share of the usual one.
-        motion: Largest recent step, as a share of sqrt(w h).
-        change: Largest smoothed change of width or height in a frame, as a share of it: points tell little of a target
-            that turns or changes its shape.
-        agree: Least share of the points that come back and agree on shift and scale.
-        likeness: Least normalised cross-correlation of the target's small gray picture with that of the last look.
-        error: How far the carried box may lie from what the network finds, as a share of sqrt(w h): beyond it no frame
-            is skipped for `hold` looks.
+        mode: auto: where the scene is calm and the target TRACKING; off: the network runs in every frame.
+        frames: Greatest number of consecutive frames without the network.
+        after: Frames after the start, or after a re-detection, in which none is skipped, because the online filter and
+            the reference response are learnt first.
+        score: Least score in the last frame with the network, as a fraction of the usual one.
+        motion: Largest recent motion, as a fraction of sqrt(w h) per frame.
+        change: Largest smoothed relative change of width or height per frame: tracked points are a poor measure of a
+            target that rotates or deforms.
+        agree: Least fraction of points that pass the forward-backward check and agree on translation and scale.
+        likeness: Least normalised cross-correlation of the gray thumbnail of the target with that of the last frame
+            with the network.
+        error: Largest distance between the box moved by points and the box found by the network, as a fraction of
+            sqrt(w h): above it no frame is skipped until the network has run `hold` more times.
         hold: See `error`.
     """
 
@@ -64,23 +65,24 @@ class SkipConfig(Checked, section="tracking.skip"):
     hold: int = setting(4, 0, 1_000_000, "looks")
 
     def __post_init__(self) -> None:
-        if self.mode in ("False", "True"):  # what yaml takes the words off and on for
+        if self.mode in ("False", "True"):  # yaml reads off and on as booleans
             object.__setattr__(self, "mode", "off" if self.mode == "False" else "auto")
         super().__post_init__()
 
 
 @dataclass(frozen=True)
 class CalibrationConfig(Checked, section="tracking.calibration"):
-    """The weights that `siamtrack calibrate` fits: of the score, and of the check of what a search found.
+    """The weights that `siamtrack calibrate` fits: of the score, and of the verification of re-detections.
 
     Attributes:
         confidence: Bias, then one weight for each of `confidence.FEATURES`: the logistic regression behind the score.
-            Empty (a model that `siamtrack calibrate` has not seen): the score is the network's own, and states and
-            re-detection are not in use.
-        confidence_plain: The same, fitted without what is learnt of a target: for where there is no online filter (a
-            known target that is still to be found, `online.weight` 0). Empty: `confidence` serves there too.
-        verification: Bias and weights of score (as a logit), likeness to a known view and "found by search": the
-            probability that what was found is the target (`confidence.verified`). Empty: the score alone decides.
+            Empty (a model that was never calibrated): the score is the network's own, and states and re-detection are
+            off.
+        confidence_plain: The same, fitted without anything learnt online: used where there is no online filter (a known
+            target that is still searched for, or `online.weight` 0). Empty: `confidence` is used there too.
+        verification: Bias and weights of the score (as a logit), the likeness to a known view, and whether the
+            candidate came from a search: the probability that a re-detection is the target (`confidence.verified`).
+            Empty: the score alone decides.
     """
 
     confidence: tuple[float, ...] = setting((), -1e6, 1e6, length=(0, 64))
@@ -88,7 +90,7 @@ class CalibrationConfig(Checked, section="tracking.calibration"):
     verification: tuple[float, ...] = setting((), -1e6, 1e6, length=(0, 4))
 
     def __post_init__(self) -> None:
-        for name in ("confidence", "confidence_plain", "verification"):  # yaml and json give lists
+        for name in ("confidence", "confidence_plain", "verification"):  # yaml and json yield lists
             value = getattr(self, name)
             if isinstance(value, list | tuple) and all(type(v) in (int, float) and abs(v) < LARGEST for v in value):
                 object.__setattr__(self, name, tuple(float(v) for v in value))
@@ -101,21 +103,21 @@ class StatesConfig(Checked, section="tracking.states"):
 
     Attributes:
         enabled: Whether UNCERTAIN and LOST exist; without them every track is TRACKING.
-        uncertain_score: Below it the target is UNCERTAIN: it is followed, but nothing is learnt.
+        uncertain_score: Below it the target is UNCERTAIN: it is still tracked, but nothing is learnt.
         sure_score: At or above it, for `sure_frames` frames in a row, an UNCERTAIN target is TRACKING again.
         sure_frames: See `sure_score`.
-        lost_score: Below it for at least `lost_frames` frames in a row, with `lost_evidence` against it, the target is
-            LOST; for `lost_doubt_frames` where something still stands at its place: a response of at least `lost_peak`
-            and at most `lost_drop` logits below the target's usual one (a blurred or turning target, more often than
-            none).
+        lost_score: A target whose score stays below it for at least `lost_frames` consecutive frames, with a total
+            evidence of `lost_evidence`, is LOST. `lost_doubt_frames` frames are needed if the response is at least
+            `lost_peak` and at most `lost_drop` logits below the target's usual one (more often a blurred or turning
+            target than none).
         lost_frames: See `lost_score`.
-        lost_evidence: How far the scores of these frames lie below `lost_score`, added up; see there.
+        lost_evidence: Sum of the log-odds by which the scores of these frames lie below `lost_score`; see there.
         lost_doubt_frames: See `lost_score`.
         lost_peak: See `lost_score`.
         lost_drop: See `lost_score`.
-        uncertain_frames: UNCERTAIN for so long without a break is LOST.
-        uncertain_motion: Largest step of an UNCERTAIN target in one frame, as a share of sqrt(w h); its size stands
-            still then. 0: it is followed as a TRACKING one is.
+        uncertain_frames: A target that is UNCERTAIN for so many consecutive frames is LOST.
+        uncertain_motion: Largest motion of an UNCERTAIN target in one frame, as a fraction of sqrt(w h), with its size
+            kept constant. 0: no limit, as while TRACKING.
         peak_fall: Learning rate of the reference response (a running mean) for a response below it; above it the rate
             is 0.1. The first template is never updated, so a falling response to it is evidence of drift: a reference
             that fell as fast as it rises would hide that drift while the online filter adapts to the wrong object.
@@ -141,36 +143,37 @@ class RedetectionConfig(Checked, section="tracking.redetection"):
     """How a LOST target is searched for and accepted again (`tracker.tracking.redetection`).
 
     Attributes:
-        enabled: Whether a LOST target is searched for beyond its last place.
-        follow_frames: For this long a LOST target is still followed from its last place, without being reported:
-            `states.sure_score` there for `frames` frames in a row makes it TRACKING again.
-        score: Least probability of a found place; a frame below it resets the evidence gathered for the place.
-        frames: Frames in a row in which a place has to count before it is locked on.
-        evidence: Sum, over these frames, of the log-odds above `score` at which a place is accepted: one clear
+        enabled: Whether a LOST target is searched for beyond its last position.
+        follow_frames: Number of frames in which a LOST target is still tracked from its last position, without being
+            reported: `states.sure_score` there for `frames` consecutive frames makes it TRACKING again.
+        score: Least probability of a candidate; a frame below it resets the evidence gathered for the candidate.
+        frames: Least number of consecutive frames in which a candidate has to pass before it is accepted.
+        evidence: Sum, over these frames, of the log-odds above `score` at which a candidate is accepted: one clear
             observation suffices, one just above the threshold takes many frames.
-        trail_evidence: Sum of the log-odds of the scores of what is followed as the best guess of a LOST target, not
-            below 0, at which it is reported again, as UNCERTAIN. 0: never.
-        guess: Least score, as a share of the usual one, of a place found by search that is followed as the best guess
-            where it was not accepted. Above 1: none is.
-        drop: How far the response at a found place may lie below the target's usual one: so far for a place found by
-            search, one and a half times as far for the last place, and `drop_growth` more for each frame since it was
-            lost. A distractor seldom responds as strongly as the target did just before the loss.
+        trail_evidence: Sum of the log-odds of the scores of a LOST target's best guess, clipped at 0 from below, at
+            which it is reported again, as UNCERTAIN. 0: never.
+        guess: Least score, as a fraction of the usual one, of a search candidate that becomes the best guess although
+            it was not accepted. Above 1: none does.
+        drop: How many logits the response of a candidate may lie below the target's usual one: this many for one found
+            by search, one and a half times as many at the last position, and `drop_growth` more for each frame since
+            the loss. A distractor seldom responds as strongly as the target did just before the loss.
         drop_growth: See `drop`.
-        online_score: Least response of the online filter at a found place: a distractor that was visible earlier has
-            been learnt as background.
-        online_margin: Least lead of that response over all places clear of the found one.
-        margin: Least lead of a place found by search over all others of that frame, against jumps to distractors.
-        wait: In which LOST frame the search beyond the last place begins: most targets are hidden for a moment and come
-            back there. 0 or 1: in the first.
-        tiles: Search windows at most, for each frame.
-        work: Work in one frame of a LOST target at most, as a multiple of one look in the full `model.search_size`: the
-            look at its last place counts (in the small window once `follow_frames` are over), the windows of the search
-            shrink to what is left, and a place that they find is looked at closely in the next frame. 0: no limit, as
-            `--thorough` sets; 2 bounds a LOST frame at twice a followed one.
-        budget_ms: Time that the windows may take in a frame; one is searched at least. 0: no limit, so that a run
-            repeats on any machine; the tools set 40 for cameras and streams.
-        size: Side of these windows, at least that of the template; 0: one and a half search crops.
-        scale_step: Every second sweep over the frame looks for a target this factor larger or smaller.
+        online_score: Least response of the online filter at a candidate: a distractor that was visible earlier has been
+            learnt as background.
+        online_margin: Least margin of that response over all positions away from the candidate.
+        margin: Least margin, in logits, of a search candidate over all others of that frame, against jumps to
+            distractors.
+        wait: The LOST frame in which the search beyond the last position begins: most targets are hidden for a moment
+            and reappear where they were. 0 or 1: the first.
+        tiles: Greatest number of search windows per frame.
+        work: Greatest amount of network work in one frame of a LOST target, in units of one pass over the full
+            `model.search_size`. The pass at its last position counts (in the small window once `follow_frames` are
+            over), the search windows shrink to what is left, and a candidate is verified in the next frame. 0: no
+            limit, as `--thorough` sets; 2 limits a LOST frame to twice the work of a tracked one.
+        budget_ms: Time limit for the search windows of a frame; at least one is searched. 0: no limit, so that results
+            repeat on any machine; the tools set 40 for cameras and streams.
+        size: Side of these windows, at least that of the template; 0: one and a half times the search crop.
+        scale_step: Every second sweep over the frame looks for a target larger or smaller by this factor.
     """
 
     enabled: bool = setting(True)
@@ -195,12 +198,14 @@ class RedetectionConfig(Checked, section="tracking.redetection"):
 
 @dataclass(frozen=True)
 class KnownConfig(Checked, section="tracking.known"):
-    """When a place is taken for a known target that was not seen in this video yet (`tracker.tracking.known_search`).
+    """When a candidate is accepted as a known target that was not seen in this video yet
+    (`tracker.tracking.known_search`).
 
     Attributes:
-        likeness: Least mean likeness of its descriptors to the target's over the frames in which it is followed.
-        frames: Fewest frames in which a place is followed, without being reported, before it is accepted.
-        most_frames: A place that was not accepted in so many is given up.
+        likeness: Least mean likeness of the candidate's descriptors to the target's, over the frames in which it is
+            tracked.
+        frames: Least number of frames in which a candidate is tracked, without being reported, before it is accepted.
+        most_frames: A candidate that was not accepted within so many frames is dropped.
     """
 
     likeness: float = setting(0.62, -1, 1)
@@ -210,7 +215,7 @@ class KnownConfig(Checked, section="tracking.known"):
 
 @dataclass(frozen=True)
 class DistractorsConfig(Checked, section="tracking.distractors"):
-    """Earlier frames that a found place is compared with (`tracker.tracking.distractors`)."""
+    """Stored earlier frames with which a re-detection is compared (`tracker.tracking.distractors`)."""
 
     frames: int = setting(
         30,
@@ -228,12 +233,13 @@ class TemplateMemoryConfig(Checked, section="tracking.template_memory"):
     """Later views of the target, kept beside the first (`tracker.tracking.template_memory`).
 
     Attributes:
-        size: Later views of the target that are kept beside the first; 0: none.
-        weight: Share of the later views in the response while tracking (boxes head); 0: they serve re-detection alone.
-        gap: Fewest between two views; up to four times as many while the target's appearance doesn't change.
-        score: Score at least of a view that is kept.
+        size: Number of later views of the target kept beside the first; 0: none.
+        weight: Weight of the later views in the response while tracking (boxes head); 0: they serve re-detection only.
+        gap: Least number of frames between two views; up to four times as many while the target's appearance doesn't
+            change.
+        score: Least score of a view that is kept.
         similarity: A view whose cosine similarity to a kept one is above this is not added.
-        least: Nor is one whose similarity to the first view is below this.
+        least: A view whose similarity to the first view is below this is not added.
     """
 
     size: int = setting(3, 0, 64, "views")

@@ -1,4 +1,4 @@
-"""The values that travel between the rooms of the house: frames in, tracks out."""
+"""The values that travel between the packages: frames in, tracks out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Box = NDArray[np.float64]
 
 
 class TrackState(str, Enum):
-    """How sure the tracker is of the box that it reports."""
+    """How certain the tracker is about the box that it reports."""
 
     TRACKING = "tracking"
     UNCERTAIN = "uncertain"
@@ -27,7 +27,7 @@ class TrackState(str, Enum):
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a source knows of its frames before the first is read.
+    """What a source knows about its frames before reading the first one.
 
     Attributes:
         source: What the user asked for, as text.
@@ -79,17 +79,17 @@ class Timing:
         return self.crop + self.network + self.decode
 
     def and_decode(self, seconds: float, share: float = 1.0) -> Timing:
-        """With more time for decoding the response; of that a share, for one target of several."""
+        """A copy with additional decoding time; for several targets, one target's share."""
         return Timing(self.crop * share, self.network * share, (self.decode + seconds) * share)
 
 
 @dataclass(frozen=True)
 class Track:
-    """What the tracker says of one target in one frame.
+    """The result of the tracker for one target in one frame.
 
     Attributes:
-        box: (4,) float64 xywh in pixels of the frame; always finite and at least some pixels in size. In state LOST it
-            is where the target was seen last: sinks must not report it as a box (use `visible`).
+        box: (4,) float64 xywh in pixels of the frame; always finite and non-empty. In state LOST it is the best guess,
+            which sinks must not report as a box (use `visible`).
         score: Confidence in [0, 1].
         state: TRACKING, UNCERTAIN or LOST.
         index: 0-based frame index.
@@ -97,8 +97,8 @@ class Track:
         target_id: 0-based id when several targets are followed.
         response: (H, W) float32 response map of the search window in [0, 1], or None where it was not kept.
         timing: Seconds by stage.
-        skipped: Whether points carried the box in this frame and the network did not look; the score is that of the
-            last look.
+        skipped: Whether points moved the box in this frame and the network was not run; the score is then that of the
+            last frame with the network.
     """
 
     box: Box
@@ -113,7 +113,7 @@ class Track:
 
     @property
     def visible(self) -> bool:
-        """Whether `box` says where the target is now (False when LOST)."""
+        """Whether `box` is the current position of the target (False when LOST)."""
         return self.state is not TrackState.LOST
 
     @property

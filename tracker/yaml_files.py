@@ -1,5 +1,5 @@
-"""Reading yaml: aliases that would grow beyond all bounds and keys that are no words are refused; and the recipes that
-ship with the package, by name: those of configs/ in the clone."""
+"""Reading yaml files, and finding the recipes that ship with the package by name. Alias bombs and keys that are not
+strings are refused."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ billion."""
 
 
 def check_yaml(text: str) -> None:
-    """Raises where a yaml text is endless or absurdly large once its aliases are written out, without writing them out.
+    """Raises where a yaml text would be endless or absurdly large once its aliases are expanded, without expanding
+    them.
 
     Raises:
         ValueError: It is.
@@ -73,7 +74,7 @@ def check_yaml(text: str) -> None:
 
 
 def _odd_keys(value: object) -> Iterator[object]:
-    """The keys that are no text, wherever they stand."""
+    """The keys that are not strings, at any depth."""
     if isinstance(value, dict):
         yield from (key for key in value if not isinstance(key, str))
         value = list(value.values())
@@ -87,18 +88,19 @@ SUFFIXES = (".yaml", ".yml")
 
 
 def recipe_folder() -> Path:
-    """Where they lie: in an installed package beside this file, in a clone in configs/."""
+    """The folder of the recipes: beside this file in an installed package, configs/ in a clone."""
     inside = PACKAGE / "recipes"
     return inside if inside.is_dir() else PACKAGE.parent / "configs"
 
 
 def recipe_names() -> list[str]:
-    """Their names, such as siamtrack-s; recipes of matchers (match-*) are of another kind (`tracker.matching`)."""
+    """The names of the shipped recipes, such as siamtrack-s; recipes of matchers (match-*) are listed by
+    `tracker.matching`."""
     return sorted(path.stem for path in recipe_folder().glob("*.yaml") if not path.stem.startswith("match-"))
 
 
 def find_recipe(wanted: str | Path) -> Path:
-    """The file that is meant: a path that exists, or the name of a shipped recipe.
+    """The file of a recipe: an existing path, or the name of a shipped recipe.
 
     Args:
         wanted: As given by --config. A file of that name comes first; configs/NAME.yaml is understood outside of a
