@@ -14,7 +14,7 @@ from tracker.datasets.clips import read_clip
 from tracker.datasets.registry import load_dataset
 from tracker.datasets.tracks import DataError
 from tracker.errors import BoxError
-from tracker.media.box_files import init_boxes, read_all_boxes, read_box_file, read_boxes, read_init_box
+from tracker.media.box_files import init_boxes, read_all_boxes, read_box_file, read_boxes
 
 NO = [np.nan] * 4
 HEAD = "frame,timestamp,id,x,y,w,h,score,state\n"
@@ -104,9 +104,8 @@ def test_every_target_is_there(tmp_path: Path) -> None:
     assert {k: v.tolist() for k, v in boxes.items()} == {0: [10, 20, 30, 40], 1: [50, 60, 30, 40]} and left
     assert list(read_all_boxes(mot)) == [0, 1, 7]
     assert init_boxes(file(tmp_path, "1,1,11,21,30,40\n1,2,51,61,30,40\n"), 0)[0].keys() == {1, 2}, "ids as in the file"
-    for read in (read_boxes, read_init_box):
-        with pytest.raises(BoxError, match="targets"):
-            read(mot)
+    with pytest.raises(BoxError, match="targets"):
+        read_boxes(mot)
 
 
 def test_a_frame_without_a_box_names_those_with_one(tmp_path: Path) -> None:

@@ -58,11 +58,6 @@ class Crop:
         b = np.asarray(boxes, dtype=np.float64)
         return np.concatenate([(b[..., :2] - (self.left, self.top)) * self.scale, b[..., 2:] * self.scale], axis=-1)
 
-    def to_frame(self, boxes: ArrayLike) -> NDArray[np.float64]:
-        """(..., 4) xywh in the crop -> xywh in the frame."""
-        b = np.asarray(boxes, dtype=np.float64)
-        return np.concatenate([b[..., :2] / self.scale + (self.left, self.top), b[..., 2:] / self.scale], axis=-1)
-
     def cut(self, image: Image, fill: Colour, out: Image | None = None) -> Image:
         """Samples the pixels of the window.
 

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracker.errors import BoxError, OutputError
-from tracker.media.box_files import read_all_boxes, read_boxes, read_init_box
+from tracker.media.box_files import init_boxes, read_all_boxes, read_boxes
 from tracker.media.sinks.base import Sink, check_writable
 from tracker.media.sinks.open import BOX_FORMATS, TEXT_FORMATS, box_format, open_boxes_sink
 from tracker.types import Frame, Track, TrackState
@@ -150,7 +150,7 @@ def test_round_trip(rows: list[tuple[float, float, float, float, TrackState]], f
 )
 def test_formats_of_others(tmp_path: Path, text: str, box: tuple[float, ...]) -> None:
     (tmp_path / "b.txt").write_text(text, encoding="utf-8")
-    assert read_init_box(tmp_path / "b.txt").tolist() == list(box)
+    assert init_boxes(tmp_path / "b.txt")[0][0].tolist() == list(box)
 
 
 @pytest.mark.parametrize(
@@ -192,12 +192,12 @@ def test_init_box_needs_an_area(tmp_path: Path) -> None:
     for text in ("0,0,0,0\n", "nan,nan,nan,nan\n", "1\n1,2,3,4\n"):
         (tmp_path / "b.txt").write_text(text)
         with pytest.raises(BoxError, match="first line"):
-            read_init_box(tmp_path / "b.txt")
+            init_boxes(tmp_path / "b.txt")
     with pytest.raises(BoxError, match="No such file"):
-        read_init_box(tmp_path / "none.txt")
+        init_boxes(tmp_path / "none.txt")
     (tmp_path / "b.bin").write_bytes(bytes(range(128, 256)))
     with pytest.raises(BoxError, match="not a text file"):
-        read_init_box(tmp_path / "b.bin")
+        init_boxes(tmp_path / "b.bin")
 
 
 def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
@@ -280,4 +280,4 @@ def test_a_killed_writer_leaves_every_frame(tmp_path: Path, name: str) -> None:
 def test_a_mistyped_box_file_is_guessed(tmp_path: Path) -> None:
     (tmp_path / "boxes.txt").write_text("1,2,30,40\n")
     with pytest.raises(BoxError, match=r"Did you mean .*boxes\.txt\?"):
-        read_init_box(tmp_path / "boxs.txt")
+        init_boxes(tmp_path / "boxs.txt")

@@ -187,28 +187,6 @@ def read_all_boxes(path: str | Path) -> dict[int, Boxes]:
     return {target: rows.dense() for target, rows in read_box_file(path).targets.items()}
 
 
-def read_init_box(path: str | Path, frame: int | None = None) -> Box:
-    """The box in a file to start tracking from.
-
-    Args:
-        path: The file, with one target.
-        frame: The 0-based frame to start in; None: that of the first line.
-
-    Returns:
-        (4,) float64 xywh.
-
-    Raises:
-        BoxError: As for `init_boxes`, or several targets have a box there.
-    """
-    boxes, _ = init_boxes(path, frame)
-    if len(boxes) > 1:
-        raise BoxError(
-            f"{path} holds {len(boxes)} targets (ids {_some(boxes)}), where one is expected; keep the rows of one of "
-            "them."
-        )
-    return next(iter(boxes.values()))
-
-
 def init_boxes(
     path: str | Path,
     frame: int | None = None,

@@ -58,7 +58,7 @@ class BoxSink(Sink):
     def __init__(self, path: str | Path, format: str = "csv", overwrite: bool = False, resume: bool = False) -> None:  # noqa: A002
         self.path, self.format, self.frames = check_writable(path, overwrite or resume), format, 0
         self._lines = {"csv": csv_lines, "jsonl": jsonl_lines, "mot": mot_lines}.get(format, self._one_target)
-        self._overwrite, self._resume, self._handle = overwrite, resume, -1
+        self._resume, self._handle = resume, -1
         self._old, self._length, self._synced = b"", 0, time.monotonic()
         self._broken = False
         self._growing = Growing(self.path, resume=resume)
