@@ -150,7 +150,8 @@ def test_round_trip(rows: list[tuple[float, float, float, float, TrackState]], f
 )
 def test_formats_of_others(tmp_path: Path, text: str, box: tuple[float, ...]) -> None:
     (tmp_path / "b.txt").write_text(text, encoding="utf-8")
-    assert init_boxes(tmp_path / "b.txt")[0][0].tolist() == list(box)
+    (found,) = init_boxes(tmp_path / "b.txt")[0].values()
+    assert found.tolist() == list(box)
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""A model as files for other runtimes, in float and int8."""
+"""Export of a model to files for other runtimes, in float and int8."""

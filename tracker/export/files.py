@@ -1,4 +1,4 @@
-"""A model as files for other programs: ONNX, or torch.export. docs/export.md says how to use them."""
+"""Export of a model for other programs: ONNX or torch.export. docs/export.md describes their use."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def file_names(folder: Path, model: str, form: str, tail: str = "") -> dict[str,
 
 
 def write_onnx(model: LoadedModel, files: dict[str, Path]) -> None:
-    """Writes the two ONNX files, each whole or not at all.
+    """Writes the two ONNX files, each atomically.
 
     Raises:
         DeviceError: The backbone has no ONNX graph.
@@ -35,8 +35,9 @@ def write_onnx(model: LoadedModel, files: dict[str, Path]) -> None:
 def write_torch(model: LoadedModel, files: dict[str, Path]) -> None:
     """Writes the two branches with torch.export: search size dynamic, the same inputs as the ONNX files.
 
-    The batch is dynamic with the head "boxes" and 1 with the classic one, whose correlation takes another way for a
-    batch. `embedding` is the feature map of `Matcher.embed_template`; embeddings of the two formats can't be exchanged.
+    The batch size is dynamic with the head "boxes" and 1 with the classic one, whose correlation is computed
+    differently for a batch. `embedding` is the feature map of `Matcher.embed_template`; embeddings of the two formats
+    are not interchangeable.
     """
     import torch
 

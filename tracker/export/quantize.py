@@ -1,7 +1,7 @@
-"""int8 versions of a model: calibrated on crops of real video, and what they cost in accuracy.
+"""int8 versions of a model: calibration on crops of real video, and the loss of accuracy.
 
-The backbone's convolutions take int8 in the search branch; the template branch and the head stay in float32. Pays on
-CPUs with int8 dot products (VNNI, AMX, ARM dotprod) only: without them float32 is as fast.
+In the search branch the backbone's convolutions run in int8; the template branch and the head stay in float32. This
+pays only on CPUs with int8 dot products (VNNI, AMX, ARM dotprod); on others float32 is as fast.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from tracker.datasets.base import SequenceData
 
 EXTREME = 1e-4
-"""Share of a layer's values at either end that its range leaves out, in each crop."""
+"""Fraction of a layer's values, at each end, that its range excludes, in each crop."""
 CHANNEL_EXTREME = 5e-4
-"""The same of one channel, for its shift and scale."""
+"""The same for one channel, for its shift and scale."""
 LEAST_REACH = 0.02
-"""Least range of a channel, as a share of the widest of its map."""
+"""Least range of a channel, as a fraction of the widest of its map."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Shot:
 
 @dataclass(frozen=True)
 class Cost:
-    """Mean overlap with the truth over all frames tracked, with float32 and with int8."""
+    """Mean overlap with the ground truth over all tracked frames, in float32 and in int8."""
 
     float32: float
     int8: float
@@ -54,7 +54,7 @@ class Cost:
 
 
 def shots(model: LoadedModel, sequences: Sequence[SequenceData], count: int, seed: int = 0) -> list[Shot]:
-    """Crops from frames spread over sequences; the target stands as far from the centre as it does while tracking.
+    """Crops from frames spread over sequences; the target is displaced from the centre as much as during tracking.
 
     Raises:
         SourceError: No frame has a box.
@@ -91,17 +91,17 @@ def shots(model: LoadedModel, sequences: Sequence[SequenceData], count: int, see
 
 
 def calibrate(model: LoadedModel, crops: Sequence[Shot]) -> Ranges:
-    """What int8 needs to know of a model's layers, over all crops.
+    """Computes the ranges, means, shifts and scales that int8 needs, over all crops.
 
-    Ranges go in each crop from the least to the largest value but for the extreme 10^-4; the channels of a block's
-    output are shifted and scaled to fill a range alike.
+    In each crop a range covers all values except the extreme 10^-4 at each end; the channels of a block's output are
+    shifted and scaled so that they fill one range equally.
 
     Args:
         model: What to quantise.
-        crops: Calibration crops, a hundred or so.
+        crops: Calibration crops, about a hundred.
 
     Raises:
-        DeviceError: The backbone has no layers that take int8.
+        DeviceError: The backbone has no layers that can run in int8.
     """
     import onnxruntime as ort
 
@@ -148,7 +148,7 @@ def calibrate(model: LoadedModel, crops: Sequence[Shot]) -> Ranges:
 
 
 def _channels(layer: str, rows: NDArray[np.float32]) -> list[NDArray[np.float64]]:
-    """(C,) mean of each channel, and of a block's output also the ends of its range."""
+    """(C,) mean of each channel, and for a block's output also the ends of its range."""
     stats = [rows.mean(axis=1, dtype=np.float64)]
     if layer.endswith((".project", ".sum")):
         stats.extend(np.quantile(rows, [CHANNEL_EXTREME, 1 - CHANNEL_EXTREME], axis=1))
@@ -156,7 +156,7 @@ def _channels(layer: str, rows: NDArray[np.float32]) -> list[NDArray[np.float64]
 
 
 def _frames(layers: Sequence[str], ends: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
-    """Block -> (2, C) shift and scale of its output's channels; blocks that are added up share them.
+    """Block -> (2, C) shift and scale of its output's channels; blocks whose outputs are added share them.
 
     Args:
         layers: In the order in which they run.
@@ -188,7 +188,7 @@ def quantized(model: LoadedModel, ranges: Ranges) -> dict[str, bytes]:
 
 
 def accuracy_cost(model: LoadedModel, ranges: Ranges, sequences: Sequence[SequenceData], threads: int = 1) -> Cost:
-    """Tracks sequences with float32 and with int8, and compares both with the truth."""
+    """Tracks sequences in float32 and in int8, and compares both with the ground truth."""
     overlaps: dict[str, list[NDArray[np.float64]]] = {"float32": [], "int8": []}
     for sequence in sequences:
         for name, overlap in overlaps.items():

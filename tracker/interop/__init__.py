@@ -1,2 +1,1 @@
-"""Tracks as other libraries have them, and theirs as ours: supervision, pandas, MOT metrics, detections to start
-from."""
+"""Conversion of tracks to and from other libraries: supervision, pandas, MOT metrics, and detections as start boxes."""

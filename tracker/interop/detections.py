@@ -1,4 +1,4 @@
-"""Targets picked by a detector: boxes of the first frame from a csv, a COCO file or a function."""
+"""Targets from a detector: boxes of the first frame from a csv, a COCO file or a function."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ Detector = Callable[[Image], ArrayLike]
 def read_detections(path: str | Path, frame: int = 0, least: float = 0.0) -> list[Box]:
     """The boxes that a detector found in one frame.
 
-    Known are csv (a header that names x, y, w, h, or x1, y1, x2, y2, and where known frame and score) and COCO (.json:
-    a list of results with bbox, or a file with images and annotations; the picture is the one with this `frame_id`, or
-    the `frame`-th).
+    Formats: csv (a header that names x, y, w, h, or x1, y1, x2, y2, and optionally frame and score) and COCO (.json: a
+    list of results with bbox, or a file with images and annotations; the image is the one with this `frame_id`, or the
+    `frame`-th).
 
     Args:
         path: The file.
         frame: 0-based.
-        least: Boxes of a lower score are left out.
+        least: Boxes with a lower score are dropped.
 
     Raises:
         BoxError: It can't be read, or has no box in that frame.
@@ -90,15 +90,15 @@ def _coco(path: Path, frame: int) -> list[tuple[Box, float]]:
 
 
 def detect(detector: Detector, image: Image, least: float = 0.0) -> list[Box]:
-    """The boxes that a function finds in a picture, to give to `tracker.track(source, boxes)`.
+    """Runs a detector on an image and returns boxes for `tracker.track(source, boxes)`.
 
     Args:
         detector: See `Detector`.
         image: BGR uint8 H x W x 3.
-        least: Boxes of a lower score are left out.
+        least: Boxes with a lower score are dropped.
 
     Raises:
-        BoxError: It gave something else, or found nothing.
+        BoxError: It returned something else, or found nothing.
     """
     found = np.asarray(detector(image), dtype=np.float64)
     if found.size == 0:

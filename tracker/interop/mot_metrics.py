@@ -16,16 +16,16 @@ def mot_metrics(truth: Sequence[Track], tracks: Sequence[Track]) -> dict[str, fl
     """HOTA and its parts, MOTA, MOTP, IDF1 and the number of identity switches of one sequence.
 
     Args:
-        truth: The true boxes: a `Track` per target and frame.
-        tracks: What was tracked; frames are told by `Track.index`, targets by `target_id`. Lost targets have no box.
+        truth: The ground truth: a `Track` per target and frame.
+        tracks: The tracking result; `Track.index` identifies frames, `target_id` targets. Lost targets have no box.
 
     Returns:
         hota, deta, assa (means over the localisation thresholds, Luiten et al. 2021), mota, motp, idf1 in [0, 1];
         switches.
 
     Raises:
-        SourceError: There is no true box.
-        ModuleNotFoundError: TrackEval is not installed (`pip install trackeval`).
+        SourceError: There is no ground-truth box. ModuleNotFoundError: TrackEval is not installed (`pip install
+        trackeval`).
     """
     import trackeval
 
@@ -47,7 +47,7 @@ def mot_metrics(truth: Sequence[Track], tracks: Sequence[Track]) -> dict[str, fl
 
 
 def sequence_data(truth: Sequence[Track], tracks: Sequence[Track]) -> dict[str, Any]:
-    """What TrackEval's metrics take: ids from 0 and overlaps, frame by frame."""
+    """The input of TrackEval's metrics: ids from 0 and overlaps, frame by frame."""
     sides = [[t for t in side if t.visible and np.isfinite(t.box).all()] for side in (truth, tracks)]
     frames = sorted({t.index for side in sides for t in side})
     numbers = [{number: k for k, number in enumerate(sorted({t.target_id for t in side}))} for side in sides]

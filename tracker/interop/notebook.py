@@ -1,4 +1,4 @@
-"""Tracks as a picture for notebooks: some frames with their boxes, and the score over time below."""
+"""Tracks as an image for notebooks: some frames with their boxes, and below them the score over time."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ GROUND, LINE, DOUBT = (250, 250, 250), (200, 200, 200), 0.5
 
 @dataclass(frozen=True)
 class TrackSheet:
-    """What a notebook shows of tracks (as the last value of a cell, or by `display`).
+    """The image of tracks in a notebook (as the last value of a cell, or by `display`).
 
     Attributes:
         image: The picture, BGR uint8.
-        caption: What it shows, in a sentence.
+        caption: A sentence that describes it.
     """
 
     image: Image
@@ -62,9 +62,9 @@ def show(source: Source, tracks: Iterable[Track], frames: int = 6, width: int = 
     """A picture of tracks: frames spread evenly over them with their boxes, and the score of each target over time.
 
     Args:
-        source: What was tracked: anything that `tracker.track` takes but a live source.
-        tracks: What `tracker.track` gave, or tracks read by `tracker.interop.table`.
-        frames: How many frames to show at most.
+        source: The tracked video: anything that `tracker.track` accepts except a live source.
+        tracks: The result of `tracker.track`, or tracks read by `tracker.interop.table`.
+        frames: Greatest number of frames to show.
         width: Pixels of each.
 
     Raises:
@@ -120,7 +120,7 @@ def _grid(pictures: Sequence[Image]) -> Image:
 
 
 def _strip(every: Sequence[Track], number: int, known: Sequence[int], width: int) -> Image:
-    """The score of a target over time, from 0 at the bottom to 1; nothing where it is lost."""
+    """The score of a target over time, from 0 at the bottom to 1; empty where it is lost."""
     out = np.full((STRIP + GAP, width, 3), GROUND, np.uint8)
     first, span = known[0], max(known[-1] - known[0], 1)
     at = STRIP - 1 - round(DOUBT * (STRIP - 1))

@@ -17,7 +17,7 @@ def to_detections(tracks: Sequence[Track], class_id: int = 0) -> Any:
     """The tracks of one frame as `supervision.Detections`; a target that is lost has no box and is left out.
 
     Args:
-        tracks: What a tracker gave for one frame.
+        tracks: The tracks of one frame.
         class_id: Class of all of them.
 
     Returns:
@@ -53,8 +53,8 @@ def from_detections(detections: Any, index: int = 0, timestamp: float | None = N
     """`supervision.Detections` of one frame as tracks.
 
     Args:
-        detections: Anything with `xyxy`, and where known `confidence`, `tracker_id`, `data["state"]`.
-        index, timestamp: Of the frame; `data["frame"]` goes before.
+        detections: Anything with `xyxy`, and optionally `confidence`, `tracker_id`, `data["state"]`.
+        index, timestamp: Of the frame; `data["frame"]` takes precedence.
 
     Raises:
         BoxError: A box without area.

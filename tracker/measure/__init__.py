@@ -1,4 +1,4 @@
-"""What tracks are worth in numbers: paths, speeds, sizes, time in zones; calm boxes."""
+"""Measurements from tracks: paths, speeds, sizes, time in zones; smoothed boxes."""
 
 from tracker.measure.report import write_report
 from tracker.measure.smooth import FixedLag, jitter, smooth

@@ -1,4 +1,4 @@
-"""A page of measurements: the path over a frame, speed and size over time, time in zones; csv beside it."""
+"""A page of measurements: the path over a frame, speed and size over time, time in zones; csv files beside it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ img,svg{{max-width:100%;height:auto;display:block}}h2{{margin-top:2rem}}p{{color
 
 @dataclass(frozen=True)
 class Scale:
-    """Pixels to a unit: so many units are in a pixel."""
+    """Conversion from pixels to a unit: units per pixel."""
 
     per_pixel: float = 1.0
     unit: str = "px"
@@ -46,17 +46,17 @@ class Scale:
 
 @dataclass
 class Measured:
-    """Numbers of one target, a row per frame.
+    """Measurements of one target, one row per frame.
 
     Attributes:
-        id: The target's.
+        id: Id of the target.
         frames: (n,) frame numbers.
         seconds: (n,) time.
         points: (n, 2) centres in pixels; NaN where lost.
         boxes: (n, 4).
         speed: (n,) units per second; NaN where unknown.
         size: (n,) square root of the area, in units.
-        jitter_before, jitter_after: Per cent of the size; equal without smoothing.
+        jitter_before, jitter_after: In per cent of the size; equal without smoothing.
     """
 
     id: int
@@ -71,7 +71,7 @@ class Measured:
     zones: list[dict[str, float | str]] = field(default_factory=list)
 
     def length(self, scale: Scale) -> float:
-        """Length of the path in units; gaps are left out."""
+        """Length of the path in units, without the gaps."""
         steps = np.linalg.norm(np.diff(self.points, axis=0), axis=1)
         return float(np.nansum(steps) * scale.per_pixel)
 
@@ -79,14 +79,14 @@ class Measured:
 def measure(
     tracks: Sequence[Track], rate: float, scale: Scale, zones: Sequence[Zone] = (), lag: int | None = None
 ) -> list[Measured]:
-    """Numbers of all targets.
+    """Computes the measurements of all targets.
 
     Args:
         tracks: As `tracker.interop.table.read_tracks` gives them.
         rate: Frames per second, for tracks without time stamps.
         scale: Units.
-        zones: Polygons; a target is where the middle of its box is.
-        lag: Frames of the smoother, or None.
+        zones: Polygons; a target is in a zone if the centre of its box is.
+        lag: Frames of look-ahead of the smoother, or None.
 
     Raises:
         SiamTrackError: There is no track.
@@ -127,11 +127,11 @@ def write_report(
 
     Args:
         measured: From `measure`.
-        folder: Where to; made if missing.
+        folder: The output folder; created if missing.
         title: Heading.
         scale: Units.
-        zones: To draw.
-        frame: To draw paths on; without it they are drawn on gray.
+        zones: Zones to draw.
+        frame: Background of the paths; gray without it.
 
     Raises:
         OutputError: It can't be written.

@@ -1,10 +1,9 @@
-"""Calm boxes: a Kalman filter with a look back over some frames (fixed-lag smoothing).
+"""Smoothed boxes: a Kalman filter with a fixed look-ahead (fixed-lag smoothing).
 
-Centre x, centre y, log width and log height each follow a constant velocity with random acceleration (Bar-Shalom, Li
-and Kirubarajan
-2001, section 6.3.2); the estimate of a frame is taken some frames later, by the backward recursion of Rauch, Tung and
-Striebel (1965) over the frames since. Noise is told in parts of the target's size, so that small and large targets are
-treated alike.
+Centre x, centre y, log width and log height each follow a constant-velocity model with random acceleration (Bar-Shalom,
+Li and Kirubarajan 2001, section 6.3.2); the estimate of a frame is computed some frames later, by the backward
+recursion of Rauch, Tung and Striebel (1965) over the frames since. Noise is relative to the target's size, so that
+small and large targets are treated alike.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ from tracker.types import Box, Frame, Track
 
 LAG = 8
 NOISE = 0.03
-"""Standard deviation of a box's centre, and of the logarithm of its size, in parts of the target's size."""
+"""Standard deviation of a box's centre, and of the logarithm of its size, relative to the target's size."""
 AGILITY = 0.004
-"""Standard deviation of the acceleration, in sizes per frame and frame."""
+"""Standard deviation of the acceleration, in target sizes per frame^2."""
 STEP = np.array([[1.0, 1.0], [0.0, 1.0]])
 PUSH = np.array([[0.25, 0.5], [0.5, 1.0]])
 GATE = 16.0
-"""A box farther off than this many (squared) standard deviations is a jump, not noise: smoothing begins anew."""
+"""A box farther away than this many (squared) standard deviations is a jump, not noise: smoothing starts again."""
 
 
 @dataclass
@@ -44,11 +43,11 @@ class _Step:
 
 
 class FixedLag:
-    """Takes the box of each frame and gives back the calm box of some frames before.
+    """Takes the box of each frame and returns the smoothed box of some frames before.
 
     Args:
-        lag: Frames to look ahead, so many boxes come late; 0 filters without delay.
-        noise, agility: See the module.
+        lag: Frames of look-ahead; boxes are delayed by as many. 0 filters without delay.
+        noise, agility: See the constants of the module.
 
     Raises:
         SiamTrackError: A negative number.
@@ -64,8 +63,7 @@ class FixedLag:
         self._steps: deque[_Step | None] = deque()
 
     def push(self, box: Box | None) -> list[Box | None]:
-        """The next box (None: lost, smoothing starts anew after it) -> the boxes that are settled by it, oldest
-        first."""
+        """The next box (None: lost, smoothing starts again after it) -> the boxes that are now final, oldest first."""
         out: list[Box | None] = []
         if box is None or not np.isfinite(box).all():
             out += self.flush()
@@ -82,7 +80,7 @@ class FixedLag:
         return out
 
     def flush(self) -> list[Box | None]:
-        """The boxes that are still held, at the end or before a gap."""
+        """The boxes that are still buffered, at the end or before a gap."""
         out: list[Box | None] = list(self._all())
         self._steps.clear()
         return out
@@ -134,7 +132,7 @@ def _box(mean: NDArray[np.float64]) -> Box:
 def smooth(
     boxes: Sequence[Box | None] | Boxes, lag: int = LAG, noise: float = NOISE, agility: float = AGILITY
 ) -> Boxes:
-    """The calm boxes of a whole track.
+    """Smoothed boxes of a whole track.
 
     Args:
         boxes: (n, 4) xywh; None or NaN where the target is lost.
@@ -151,14 +149,14 @@ def smooth(
 
 
 def jitter(boxes: Boxes) -> float:
-    """How much a track trembles: the root mean square of the centre's second difference, in per cent of the target's
+    """Amount of jitter of a track: the root mean square of the centre's second difference, in per cent of the target's
     size.
 
     Args:
         boxes: (n, 4) xywh; NaN where there is none.
 
     Returns:
-        Per cent; NaN if there are no three boxes in a row.
+        Per cent; NaN if there are no three consecutive boxes.
     """
     centres = xywh_to_cxcywh(boxes)
     size = np.sqrt(centres[:, 2] * centres[:, 3])
@@ -172,11 +170,12 @@ EMPTY = np.zeros((1, 1, 3), np.uint8)
 
 
 class SmoothSink(Sink):
-    """A sink around another one: what it is given comes out `lag` frames later, with calm boxes; the rest at the end.
+    """A sink that wraps another one: it delays its input by `lag` frames and smooths the boxes; the rest follows at the
+    end.
 
     Args:
-        sink: Where boxes go.
-        lag: See `FixedLag`. The pictures aren't kept, so the inner sink must not need them.
+        sink: The sink that gets the smoothed boxes.
+        lag: See `FixedLag`. Images aren't kept, so the inner sink must not need them.
     """
 
     def __init__(self, sink: Sink, lag: int) -> None:
@@ -187,7 +186,7 @@ class SmoothSink(Sink):
         self._closed = False
 
     def write(self, frame: Frame, tracks: Sequence[Track]) -> None:
-        """Take a frame; write those whose boxes are settled."""
+        """Take a frame; write the frames whose boxes are final."""
         self._held.append((replace(frame, image=EMPTY), list(tracks)))
         for track in tracks:
             smoother = self._smoothers.setdefault(track.target_id, FixedLag(self._lag))
@@ -209,11 +208,11 @@ class SmoothSink(Sink):
 
     @property
     def where(self) -> Path:
-        """Where the inner sink's rows are now."""
+        """The file that the inner sink writes to now."""
         return self._sink.where
 
     def close(self, complete: bool = True) -> None:
-        """Write what is held, and close the inner sink; safe to call twice."""
+        """Write what is buffered, and close the inner sink; safe to call twice."""
         if not self._closed:
             self._closed = True
             for number, smoother in self._smoothers.items():

@@ -74,7 +74,7 @@ def time_in_zones(
     """For each zone: frames and seconds in it, how often it was entered, and when first.
 
     Args:
-        points: (n, 2) places in pixels; NaN where unknown.
+        points: (n, 2) positions in pixels; NaN where unknown.
         seconds: (n,) time of each.
         zones: Polygons.
     """

@@ -1,5 +1,5 @@
-"""The head "attention": cells of the search look at cells of the template, between the tied twins and the branches of
-the head.
+"""The head "attention": cross-attention from search cells to template cells, between the Siamese embedding and the
+branches of the head.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from tracker.model.heads import OnePassHead, target_size
 
 
 class CrossAttention(nn.Module):
-    """One layer: search cells are the queries, template cells the keys and values, then two 1x1 layers for each cell.
+    """One layer: search cells are the queries, template cells the keys and values, followed by two 1x1 layers for each
+    cell.
 
-    Multi-head attention of Vaswani et al. 2017 (section 3.2) as the cross-feature augment of TransT uses it (Chen et
-    al., CVPR 2021, section 3.2). BatchNorm stands in place of LayerNorm: once trained it is a scale and a shift for
-    each channel.
+    Multi-head attention of Vaswani et al. 2017 (section 3.2) as in the cross-feature augment of TransT (Chen et al.,
+    CVPR 2021, section 3.2). BatchNorm replaces LayerNorm: after training it is a scale and a shift per channel.
 
     Args:
         width: Channels of a cell.
-        heads: How many they are shared out to; a divisor of `width`.
+        heads: Number of attention heads; a divisor of `width`.
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -47,13 +47,13 @@ class CrossAttention(nn.Module):
 
 
 class AttentionHead(OnePassHead):
-    """Anchor-free, one pass, as `BoxHead`, but what is compared is learnt: cross-attention instead of maps of single
-    comparisons.
+    """Anchor-free and single-pass like `BoxHead`, but the comparison is learnt: cross-attention instead of similarity
+    maps.
 
-    Both pictures' cells go through one projection (the twins stay tied up to here); a template cell also knows its
-    place and how much of it is target. Search cells know no place of their own, so that the head stays fully
-    convolutional. The branches read the cells after the attention, and the response of the target alone; the score
-    starts as that response, as in `BoxHead`.
+    The cells of both images go through one projection (weights are shared up to here); a template cell also carries its
+    position and the fraction of it that the target covers. Search cells carry no position, so that the head stays fully
+    convolutional. The branches read the attended cells and the response of the target alone; the initial score is that
+    response, as in `BoxHead`.
     """
 
     def __init__(

@@ -1,28 +1,29 @@
-"""Facts of the backbones, known without torch: the start of a tracker, and ONNX graphs, need no module."""
+"""Facts about the backbones that are needed without torch: when a tracker starts, and to build ONNX graphs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 NORMED = "-normed"
-"""End of the name of a backbone with a BatchNorm that only training needs."""
+"""Name suffix of a backbone with an additional BatchNorm that is used in training only."""
 USUAL_SIZE = 4.0
-"""Cells that a square target measures in a template with the usual context (`relative_boxes`)."""
+"""Side, in cells, of a square target in a template with the usual context (`relative_boxes`)."""
 FINE_SHARE = 0.3
-"""How much fine channels count beside the embedding in what the online filter reads (docs/experiments.md, 18)."""
+"""Weight of the fine channels relative to the embedding in the input of the online filter (docs/experiments.md, 18)."""
 
 
 @dataclass(frozen=True)
 class BackboneSpec:
-    """What places the cells of an embedding, and which channels it has beside its own.
+    """Geometry of the cells of an embedding, and its additional channels.
 
     Attributes:
         stride: Pixels of the crop between neighbouring cells.
-        padded: Whether convolutions pad, so that the embedding has a last channel with the target's share of each cell.
-        first_cell: Pixels of the crop that give one cell.
-        fine_stage: Stage whose output gives finer channels after the embedding's own; 0: none.
-        fine_channels: How many.
-        onnx: Whether `tracker.runtime.onnx` writes it.
+        padded: Whether convolutions pad, so that the embedding has a last channel with the fraction of each cell that
+            the target covers.
+        first_cell: Side in pixels of the smallest crop, which gives one cell.
+        fine_stage: Stage whose output gives finer channels appended to the embedding; 0: none.
+        fine_channels: Number of these channels.
+        onnx: Whether `tracker.runtime.onnx` supports it.
     """
 
     stride: int
@@ -33,7 +34,7 @@ class BackboneSpec:
     onnx: bool = True
 
     def cells(self, size: int) -> int:
-        """Cells along one side of a crop of that many pixels."""
+        """Cells along one side of a crop with a side of the given number of pixels."""
         return (size - self.first_cell) // self.stride + 1
 
     @property
@@ -49,4 +50,4 @@ SPECS = {
     "siamfc-alexnet": BackboneSpec(8, False, first_cell=87),
     "siamfc-alexnet-normed": BackboneSpec(8, False, first_cell=87, onnx=False),
 }
-"""By the names of `tracker.model.backbones.BACKBONES`; a test holds them against the modules."""
+"""Keyed by the names of `tracker.model.backbones.BACKBONES`; a test compares them with the modules."""

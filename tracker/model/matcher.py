@@ -1,4 +1,4 @@
-"""The fully convolutional Siamese matcher: one backbone for both pictures, an energy, a head."""
+"""The fully convolutional Siamese matcher: one backbone for both images, an energy, a head."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ HEADS = ("classic", "boxes", "attention")
 
 @dataclass
 class MatchOutput:
-    """What one match gives.
+    """The result of one match.
 
     Attributes:
-        score: (B, 1, H, W) logits. The cell in the middle stands at the centre of the search crop, the next one a
-            stride on.
+        score: (B, 1, H, W) logits. The middle cell is at the centre of the search crop; neighbouring cells are one
+            stride apart.
         boxes: (B, 4, H, W) left, top, right, bottom corners in search-crop pixels, or None for the classic head.
         template: (B, C, h, w) embedding of the template.
         search: (B, C, H', W') embedding of the search.
@@ -43,7 +43,7 @@ class Matcher(nn.Module):
     """f(template) and f(search) with the same f, compared by an energy (Bertinetto et al. 2016).
 
     Attributes:
-        config: What it was built from.
+        config: The configuration that it was built from.
         stride: Search-crop pixels for one step of the response.
     """
 
@@ -58,7 +58,8 @@ class Matcher(nn.Module):
         self.neck: nn.Module = nn.Identity()
         if config.neck_channels:
             neck = nn.Conv2d(channels, config.neck_channels, 1, bias=False)
-            # Starts as the identity (or an orthogonal projection): the correlation that works untrained is kept.
+            # Initialised as the identity (or an orthogonal projection), so that the correlation of the pretrained
+            # features is preserved.
             nn.init.orthogonal_(neck.weight) if config.neck_channels != channels else nn.init.dirac_(neck.weight)
             self.neck, channels = neck, config.neck_channels
         self.energy = build_energy(config.energy)
@@ -101,12 +102,12 @@ class Matcher(nn.Module):
 
     @property
     def has_boxes(self) -> bool:
-        """Whether a match gives boxes (then no scale pyramid is needed)."""
+        """Whether the head predicts boxes (then no scale pyramid is needed)."""
         return isinstance(self.head, OnePassHead)
 
     def embed(self, x: Tensor, start: int = 0) -> Tensor:
-        """f: (B, 3, H, W) BGR 0..255 (or the output of backbone stage start - 1) -> (B, C + F, h, w), F fine channels
-        if any."""
+        """The shared branch f: (B, 3, H, W) BGR 0..255 (or the output of backbone stage start - 1) -> (B, C + F, h, w),
+        with F fine channels if the backbone has them."""
         y = self.backbone(x, start=start)
         if not self.fine:
             return self.neck(y)
@@ -114,15 +115,15 @@ class Matcher(nn.Module):
         return torch.cat([self.neck(y[:, :coarse]), y[:, coarse:]], dim=1)
 
     def embed_template(self, template: Tensor, target: Tensor, start: int = 0) -> Tensor:
-        """The template as it is kept for a whole video.
+        """The template embedding that is kept for a whole video.
 
         Args:
             template: (B, 3, n, n) BGR 0..255, or features when start > 0.
             target: (B, 2) width and height of the target in template-crop pixels.
 
         Returns:
-            (B, C, h, w); with a padded backbone (B, C + F + 1, h, w), the last channel being the target's share of each
-            cell: what a border adds to the outer cells must not count.
+            (B, C, h, w); with a padded backbone (B, C + F + 1, h, w), where the last channel is the fraction of each
+            cell that the target covers, so that what padding adds to the outer cells is ignored.
         """
         z = self.embed(template, start)
         if not self.backbone.padded:
@@ -132,7 +133,7 @@ class Matcher(nn.Module):
     def match(self, template: Tensor, search: Tensor) -> tuple[Tensor, Tensor | None]:
         """Score logits (B, 1, H, W) and boxes (B, 4, H, W; xyxy, search-crop pixels) of embedded pictures.
 
-        One search may serve K templates: (K, ...) against (1, ...).
+        One search embedding may serve K templates: (K, ...) against (1, ...).
         """
         if not self.backbone.padded:
             assert isinstance(self.head, ClassicHead)
@@ -145,9 +146,8 @@ class Matcher(nn.Module):
             search = search.expand(z.shape[0], -1, -1, -1)
         score, sides = self.head(z, weight, search, self.energy)
         height, width = score.shape[-2:]
-        # Cell i of a padded backbone stands at pixel index stride * i, which is stride * i + 0.5 in continuous
-        # coordinates.
-        # In float32 at least, whatever the sides are: half precision has steps of a quarter of a pixel at 257.
+        # Cell i of a padded backbone is at pixel index stride * i, which is stride * i + 0.5 in continuous coordinates.
+        # At least float32, whatever the type of the sides: half precision has steps of a quarter of a pixel at 257.
         kind = torch.promote_types(sides.dtype, torch.float32)
         xs = torch.arange(width, device=score.device, dtype=kind) * self.stride + 0.5
         ys = torch.arange(height, device=score.device, dtype=kind) * self.stride + 0.5
@@ -158,7 +158,7 @@ class Matcher(nn.Module):
     def unit(self, search: Tensor) -> Tensor:
         """(B, C + F, H, W) search embedding -> the same with cells of unit length, the fine channels at `FINE_SHARE`.
 
-        What the online filter reads (`tracker.tracking.online_filter`).
+        Input of the online filter (`tracker.tracking.online_filter`).
         """
         coarse = F.normalize(search[:, : self.channels], dim=1)
         return torch.cat([coarse, FINE_SHARE * search[:, self.channels :]], dim=1) if self.fine else coarse
@@ -166,7 +166,7 @@ class Matcher(nn.Module):
     def forward(self, template: Tensor, search: Tensor, target: Tensor, start: int = 0) -> MatchOutput:
         """Both branches and the match; see `embed_template` and `match`.
 
-        Used in training; tracking keeps the template.
+        Used in training; tracking embeds the template only once.
         """
         z = self.embed_template(template, target, start)
         x = self.embed(search, start)

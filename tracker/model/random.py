@@ -1,4 +1,4 @@
-"""First weights drawn from a generator of their own: torch's initialisers otherwise draw from the one that the whole
+"""Initial weights from a private random generator: torch's initialisers otherwise draw from the one that the whole
 process shares."""
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 _METHODS = {"normal_", "uniform_"}
-"""Methods of a tensor that draw; the functions that do are those of `torch.nn.init` with a generator among their
+"""Tensor methods that draw random numbers; of functions, those of `torch.nn.init` with a generator among their
 arguments."""
 
 
@@ -22,14 +22,13 @@ def _draws(func: Callable[..., Any]) -> bool:
 
 
 class DrawFrom(TorchFunctionMode):
-    """While it is entered, what this thread fills with random numbers is drawn from a generator of its own.
+    """Context manager: random initialisation in this thread draws from a private generator.
 
-    The numbers are those that `torch.manual_seed(seed)` would give. The process's random state is neither set nor moved
-    on, and other
-    threads are not touched: torch keeps such modes for each thread (`torch.overrides.TorchFunctionMode`).
+    The numbers equal those after `torch.manual_seed(seed)`. The process's random state is neither set nor advanced, and
+    other threads are unaffected: torch keeps such modes per thread (`torch.overrides.TorchFunctionMode`).
 
     Args:
-        seed: Of the numbers.
+        seed: Seed of the generator.
     """
 
     def __init__(self, seed: int) -> None:

@@ -1,4 +1,4 @@
-"""Weights of the project siamfc-pytorch, converted when they are read."""
+"""Conversion of checkpoints of the project siamfc-pytorch."""
 
 from __future__ import annotations
 

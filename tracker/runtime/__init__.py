@@ -1,1 +1,1 @@
-"""Engines: what runs a model's network, in torch, CUDA, ONNX Runtime or OpenVINO."""
+"""Engines: implementations that run a model's network in torch, CUDA, ONNX Runtime or OpenVINO."""

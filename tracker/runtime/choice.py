@@ -1,7 +1,7 @@
-"""Which engine is the fastest for a model on this processor: timed for a fraction of a second once, then remembered.
+"""Selects the fastest engine for a model on this processor: timed once for a fraction of a second, then cached.
 
-A choice holds for the whole of a process. It is kept in the user's cache folder under a key of everything that could
-change it: the processor and its flags, the versions of the engines, the network and its windows.
+A choice holds for the lifetime of a process. It is cached in the user's cache folder under a key of everything that
+affects it: the processor and its flags, the versions of the engines, the network and its windows.
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 REFERENCE = "onnxruntime"
-"""Float32 in ONNX Runtime: what the others have to beat."""
+"""ONNX Runtime in float32, which other engines must beat."""
 CLEARLY = 0.9
-"""Share of the reference's time that another engine may take at most to be chosen."""
+"""Another engine is chosen only if it takes at most this fraction of the reference's time."""
 MOST_COST = 0.003
-"""Accuracy that int8 may cost by the file of its ranges to be chosen unasked."""
+"""Greatest loss of accuracy, according to the file of ranges, with which int8 is chosen automatically."""
 SECONDS, TURNS = 0.4, 12
 """Limits of the timing of all engines together."""
 VARIABLE = "SIAMTRACK_ENGINE"
-"""Environment variable with the name of the engine that `auto` takes in place of the fastest."""
+"""Environment variable that names the engine for `auto` instead of the fastest."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What was chosen and why.
+    """The chosen engine and the reason.
 
     Attributes:
         engine: Name of an engine.
-        reason: In words.
-        ms: Engine -> milliseconds of one search window; empty where nothing had to be timed.
+        reason: A phrase.
+        ms: Engine -> milliseconds per search window; empty if no timing was needed.
     """
 
     engine: str
@@ -59,11 +59,12 @@ class Choice:
 
 
 _chosen: dict[str, Choice] = {}
-"""Of this process."""
+"""The choices of this process."""
 
 
 def candidates(model: LoadedModel) -> list[str]:
-    """The engines that may be chosen for a model here: the reference, and those whose accuracy was held against it."""
+    """The engines that can be chosen for a model on this machine: the reference, and those whose accuracy was compared
+    with it."""
     names = [REFERENCE]
     openvino = importlib.util.find_spec("openvino") is not None
     if openvino:
@@ -87,14 +88,14 @@ def choose(
     clock: Callable[[], float] = time.process_time,
     file: Path | None = None,
 ) -> Choice:
-    """The fastest of some engines.
+    """Returns the fastest of some engines.
 
     Args:
-        model: What is to be run.
-        build: Makes an engine of a name.
-        names: What there is to choose from, the reference first; None: `candidates(model)`.
-        clock: Seconds; processor time, so that what else runs changes little.
-        file: Where choices are remembered; None: engines.json in the cache folder.
+        model: The model to run.
+        build: Builds an engine from its name.
+        names: The candidates, the reference first; None: `candidates(model)`.
+        clock: Clock in seconds; processor time, so that other load has little effect.
+        file: Where choices are cached; None: engines.json in the cache folder.
     """
     names = names or candidates(model)
     wanted = os.environ.get(VARIABLE, "")
@@ -116,9 +117,9 @@ def choose(
 def timed(
     model: LoadedModel, build: Callable[[str], Engine], names: list[str], clock: Callable[[], float]
 ) -> dict[str, float]:
-    """Engine -> milliseconds of one search window, the least of several by turns: load only makes it longer.
+    """Engine -> milliseconds per search window: the minimum over several rounds, since load only makes it longer.
 
-    An engine that can't be built is left out, but for the first.
+    An engine that can't be built is left out, except for the first.
     """
     config = model.config
     size = config.tracking.small_search.size or config.model.search_size
@@ -136,7 +137,7 @@ def timed(
             continue
         embedded = engine.embed_template([template], target)
         runs[name] = lambda engine=engine, embedded=embedded: engine.match(embedded, [picture])  # type: ignore[misc]
-    for run in runs.values():  # the first ones allocate
+    for run in runs.values():  # the first calls allocate memory
         run()
     least = dict.fromkeys(runs, float("inf"))
     begun = clock()

@@ -1,4 +1,4 @@
-"""A CUDA device that is there, and what it says when it fails."""
+"""Checks for a CUDA device, and error messages for its failures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tracker.errors import DeviceError
 
 
 def check_device(name: str) -> torch.device:
-    """A device that is there.
+    """Checks that a device exists, and returns it.
 
     Raises:
         DeviceError: The name is unknown, or there is no such device.
@@ -43,7 +43,7 @@ def check_device(name: str) -> torch.device:
 
 @contextmanager
 def sentences(device: str) -> Iterator[None]:
-    """Out of memory and a failing driver as sentences."""
+    """Context manager: out-of-memory and driver errors become sentences."""
     try:
         yield
     except torch.cuda.OutOfMemoryError:

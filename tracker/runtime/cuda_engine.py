@@ -1,6 +1,6 @@
-"""Torch on CUDA, made fast: half precision, channels last, CUDA graphs, one copy to the device and one read a frame.
+"""Torch on CUDA, optimised: half precision, channels last, CUDA graphs, one copy to the device and one read per frame.
 
-The code runs on a CPU too (without graphs and pinned memory): that twin is how it is tested where there is no GPU.
+The same code runs on a CPU (without graphs and pinned memory), which is how it is tested where there is no GPU.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from tracker.types import Image
 logger = logging.getLogger(__name__)
 
 FEW, BATCH = 4, 16
-"""Templates at most that are embedded one by one, each by a replay of one graph, and what more of them are embedded in.
-Two shapes alone: on an H200 a frame with a new one took 1.6 s."""
-WARM_UPS = 3  # runs before a capture: cuDNN picks its kernels, workspaces are allocated
+"""Up to FEW templates are embedded one by one, each by a replay of one graph; more are embedded in batches of BATCH.
+Only these two shapes are used, because on an H200 a frame with a new shape took 1.6 s."""
+WARM_UPS = 3  # warm-up runs before a capture: cuDNN picks its kernels and allocates workspaces
 
 
 @dataclass
 class _Plan:
-    """One shape of work: fixed buffers and what fills `result` from them.
+    """The work for one shape: fixed buffers, and the function that computes `result` from them.
 
     Attributes:
         pixels: (B, H, W, 3) uint8 on the device.
@@ -41,8 +41,8 @@ class _Plan:
         run: Gives (B, 1 or 5 + C, h, w) float32 on the device: score and, with boxes, four sides and the search
             embedding. The next run may replace it.
         source: The templates that were copied last.
-        host: Pinned twin of `pixels` where windows were cut on the host; None on a CPU.
-        copied: When the last copy of `host` is through.
+        host: Pinned counterpart of `pixels` for windows cut on the host; None on a CPU.
+        copied: Event that marks the end of the last copy from `host`.
     """
 
     pixels: Tensor
@@ -55,8 +55,8 @@ class _Plan:
 
 @dataclass
 class _Views:
-    """The work of one template, or of `BATCH`: fixed buffers `pixels` (B, n, n, 3) uint8 and `sizes` (B, 2), and
-    `run`, which gives the embedding of what is in them until the next run."""
+    """The work for one template, or for `BATCH`: fixed buffers `pixels` (B, n, n, 3) uint8 and `sizes` (B, 2), and
+    `run`, which returns the embedding of their content, valid until the next run."""
 
     pixels: Tensor
     sizes: Tensor
@@ -64,12 +64,12 @@ class _Views:
 
 
 class CudaEngine(Engine):
-    """Runs a Matcher in half precision: backbone in float16 or bfloat16, energy and head in float16 where they may be
-    (`tracker.runtime.fused.head_type`), else in float32.
+    """Runs a Matcher in half precision: the backbone in float16 or bfloat16; energy and head in float16 if possible
+    (`tracker.runtime.fused.head_type`), otherwise in float32.
 
     Attributes:
-        dtype, head_dtype: Types of the backbone's arithmetic, and of that of energy and head.
-        captured: How many shapes of work it has made ready.
+        dtype, head_dtype: Types of the arithmetic of the backbone, and of energy and head.
+        captured: Number of shapes prepared so far.
     """
 
     name = "cuda"
@@ -91,7 +91,7 @@ class CudaEngine(Engine):
                     parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         self._plans: dict[tuple[int, ...], _Plan] = {}
         self._views: dict[tuple[int, ...], _Views] = {}
-        self._stacks: list[tuple[list[Tensor], Tensor]] = []  # the last two: of small windows, and of full ones
+        self._stacks: list[tuple[list[Tensor], Tensor]] = []  # the last two frames: of small windows, and of full ones
         self._frame: Tensor | None = None
         self._pinned: Tensor | None = None
         self._uploaded: torch.cuda.Event | None = None
@@ -144,10 +144,10 @@ class CudaEngine(Engine):
         Pays from about ten targets in a frame; for one target a crop cut on the CPU is less to upload.
 
         Args:
-            templates: What `embed_template` gave.
-            image: The frame, BGR uint8 H x W x 3, or what `upload` gave.
+            templates: The result of `embed_template`.
+            image: The frame, BGR uint8 H x W x 3, or the result of `upload`.
             crops: B windows of one size.
-            fills: B colours of what lies outside the frame.
+            fills: B padding colours outside the frame.
         """
         return _hosted(self._match_windows(templates, image, crops, fills))
 
@@ -160,12 +160,12 @@ class CudaEngine(Engine):
     def _match(self, templates: Tensor, crops: Sequence[Image]) -> Tensor:
         with sentences(self.device):
             plan = self._plan(len(crops), crops[0].shape[0], crops[0].shape[1], templates)
-            # Into pinned memory first: only from there the copy to the device runs beside the CPU.
+            # Through pinned memory: only from there does the copy to the device run in parallel with the CPU.
             if self._cuda and plan.host is None:
                 plan.host = torch.zeros(plan.pixels.shape, dtype=torch.uint8, pin_memory=True)
             staging = plan.pixels if plan.host is None else plan.host
             if plan.copied is not None:
-                plan.copied.synchronize()  # until then the copy before reads it
+                plan.copied.synchronize()  # the previous copy reads it until then
             for place, crop in zip(staging, crops, strict=False):
                 place.copy_(torch.from_numpy(crop))
             if plan.host is not None:
@@ -187,7 +187,7 @@ class CudaEngine(Engine):
 
     @torch.inference_mode()
     def upload(self, image: Image) -> Tensor:
-        """A frame on the device, by way of pinned memory: only from there the copy runs beside the host."""
+        """Uploads a frame through pinned memory: only from there does the copy run in parallel with the host."""
         with sentences(self.device):
             if self._frame is None or self._frame.shape != image.shape:
                 self._frame = torch.empty(image.shape, dtype=torch.uint8, device=self._device)
@@ -195,7 +195,7 @@ class CudaEngine(Engine):
             source = torch.from_numpy(image)
             if self._pinned is not None:
                 if self._uploaded is not None:
-                    self._uploaded.synchronize()  # until then the copy before reads it
+                    self._uploaded.synchronize()  # the previous copy reads it until then
                 source = self._pinned.copy_(source)
             self._frame.copy_(source, non_blocking=True)
             if self._cuda:
@@ -204,7 +204,7 @@ class CudaEngine(Engine):
             return self._frame
 
     def stack(self, templates: Sequence[Tensor]) -> Tensor:
-        for before, joined in self._stacks:  # from frame to frame they are mostly the same
+        for before, joined in self._stacks:  # usually the same from frame to frame
             if len(before) == len(templates) and all(map(is_, before, templates)):
                 return joined
         joined = torch.cat(list(templates))
@@ -218,7 +218,7 @@ class CudaEngine(Engine):
         return torch.as_tensor(np.asarray(embeddings, dtype=np.float32), device=self._device)
 
     def _finish(self, plan: _Plan, templates: Tensor, crops: int) -> Tensor:
-        """The result of a plan whose pixels are there; the next call of the same plan replaces it."""
+        """Runs a plan whose pixels are in place and returns its result, valid until the next call of the plan."""
         if plan.source is not templates:
             plan.templates[: len(templates)].copy_(templates)
             plan.source = templates
@@ -241,7 +241,7 @@ class CudaEngine(Engine):
         return _Plan(pixels, templates, run)
 
     def _repeated(self, work: Callable[[], Tensor]) -> Callable[[], Tensor]:
-        """What does some work on fixed buffers again: a replay of its CUDA graph, or on a CPU the work itself."""
+        """A function that repeats work on fixed buffers: a replay of its CUDA graph, or on a CPU the work itself."""
         if not self._cuda:
             return work
         stream = torch.cuda.Stream(self._device)
@@ -261,8 +261,8 @@ class CudaEngine(Engine):
         return replay
 
     def _pictures(self, pixels: Tensor) -> Tensor:
-        """(B, H, W, 3) uint8 -> (B, 3, H, W) in the type of the backbone, which holds 0..255 exactly, without moving a
-        value: NHWC memory is channels-last."""
+        """(B, H, W, 3) uint8 -> (B, 3, H, W) in the type of the backbone, which represents 0..255 exactly, without
+        copying: NHWC memory is channels-last."""
         return pixels.permute(0, 3, 1, 2).to(self.dtype)
 
     def _network(self, pixels: Tensor, templates: Tensor) -> Tensor:
@@ -277,10 +277,10 @@ class CudaEngine(Engine):
 
 
 def batch_room(count: int) -> int:
-    """Places of the batch that so many windows run in: 1, 2, 3, 4, 6, 8, 12, 16, ... and from 64 on four an octave.
+    """Batch size used for a number of windows: 1, 2, 3, 4, 6, 8, 12, 16, ... and from 64 on four sizes per octave.
 
-    A graph is captured for each size, which takes as long as hundreds of frames, and targets come in all numbers: what
-    is left over at the end of a batch is computed for nothing, a quarter at most.
+    A graph is captured for each size, which takes as long as hundreds of frames, and the number of targets varies; the
+    unused part of a batch, a quarter at most, is computed for nothing.
     """
     if count <= 4:
         return count
@@ -294,5 +294,5 @@ def _parts(out: Tensor) -> Response:
 
 
 def _hosted(out: Tensor) -> Response:
-    """The same on the host, in one read."""
+    """The same on the host, in one transfer."""
     return on_host(_parts(out.cpu()))

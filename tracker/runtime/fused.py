@@ -1,4 +1,5 @@
-"""A model as it runs fastest: BatchNorm folded into the convolutions before it, in the type of its arithmetic."""
+"""A model optimised for inference: BatchNorm folded into the convolutions before it, weights in the type of the
+arithmetic."""
 
 from __future__ import annotations
 
@@ -14,14 +15,14 @@ from tracker.model.matcher import Matcher
 
 
 def fused(model: Matcher, dtype: torch.dtype) -> Matcher:
-    """A copy of a model without BatchNorm whose backbone and neck run in one type, and its head in `head_type`.
+    """A copy of a model without BatchNorm, with backbone and neck in one type and the head in `head_type`.
 
-    In evaluation BatchNorm is a factor and an offset for each channel, which the weights before it can take (the
-    formula: Jacob et al., CVPR 2018, section 3.2).
+    In evaluation mode BatchNorm is a factor and an offset per channel, which can be folded into the preceding weights
+    (Jacob et al., CVPR 2018, section 3.2).
 
     Args:
         model: In evaluation mode.
-        dtype: Of backbone and neck; `embed` then takes pictures of that type and gives embeddings of it.
+        dtype: Type of backbone and neck, and of the input and output of `embed`.
     """
     made = copy.deepcopy(model).eval()
     layers = [one for one in made.head.modules() if isinstance(one, nn.Sequential | BoxHead)]
@@ -39,10 +40,10 @@ def fused(model: Matcher, dtype: torch.dtype) -> Matcher:
 
 
 def head_type(model: Matcher, dtype: torch.dtype) -> torch.dtype:
-    """The type that energy and head run in beside a backbone of some type.
+    """The type in which energy and head run, given that of the backbone.
 
-    Cosines and what follows from them lose little in float16 that the backbone has not lost; dot products and
-    distances of AlexNet's features exceed it, and bfloat16 is too coarse for boxes.
+    Cosines and what follows from them lose little precision in float16 beyond what the backbone has lost; dot products
+    and distances of AlexNet's features overflow it, and bfloat16 is too coarse for boxes.
     """
     bounded = isinstance(model.head, BoxHead) and isinstance(model.energy, Cosine)
     return dtype if dtype == torch.float16 and bounded else torch.float32

@@ -1,4 +1,5 @@
-"""ONNX Runtime on the CPU: the default there. Needs no torch: the graphs are built from the checkpoint's arrays."""
+"""ONNX Runtime on the CPU: the default engine there. Needs no torch: the graphs are built from the checkpoint's
+arrays."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from tracker.types import Image
 
 Array = NDArray[np.float32]
 INT8 = "-int8"
-"""End of the name of an engine whose search branch takes int8."""
+"""Suffix of the name of an engine whose search branch runs in int8."""
 Session = Callable[[dict[str, NDArray]], list[Array]]
 
 
@@ -34,13 +35,13 @@ class OnnxTemplates:
 
 
 class _Stacks:
-    """The same targets are matched together frame after frame: their matrices are copied into one once.
+    """Stacked template matrices, cached because the same targets are matched together in frame after frame.
 
-    What is kept goes with the first of the targets, so that no target outlives its tracker here.
+    An entry belongs to the first of its targets, so that no target is kept alive after its tracker.
     """
 
     EACH = 2
-    """Stacks that are kept with a target: with its neighbours, and of several windows in the search for a lost one."""
+    """Entries kept per target: with its neighbours, and of several windows in the search for a lost one."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -77,7 +78,7 @@ class OnnxEngine(Engine):
 
     Attributes:
         threads: Threads within one operation on a full window.
-        parallel_threads: Threads that several targets are spread over.
+        parallel_threads: Threads that several targets are distributed over.
         search_size: Side of the full window.
     """
 
@@ -99,11 +100,12 @@ class OnnxEngine(Engine):
 
         Args:
             config, state: Of a `LoadedModel`.
-            threads: Threads within one operation on a window of at least `search_size`; smaller ones take one.
-            models: Graphs to take instead of the built ones: "template" and "search" (for instance int8 ones).
-            sizes: Sides of search crops that come often beside `search_size`.
-            parallel_threads: Threads that several targets are spread over; None: as many as `threads`.
-            ranges: Of the layers that take int8 in the search branch (`tracker.runtime.ranges`); None: float32.
+            threads: Threads within one operation on a window of at least `search_size`; smaller ones use one.
+            models: Graphs to use instead of the built ones: "template" and "search" (for instance int8 ones).
+            sizes: Further sides of search crops that are frequent, beside `search_size`.
+            parallel_threads: Threads that several targets are distributed over; None: as many as `threads`.
+            ranges: Ranges of the layers that run in int8 in the search branch (`tracker.runtime.ranges`); None:
+                float32.
 
         Raises:
             WeightsError: An array is missing.
@@ -118,7 +120,7 @@ class OnnxEngine(Engine):
                 "prepare": prepare_model(config, state),
             }
             self._models["search"] = search_model(config, state, features=True, ranges=ranges)
-            # A known size leaves no shapes to be computed; other sizes run in a session of their own.
+            # With a fixed size no shapes are computed at run time; other sizes have sessions of their own.
             self._usual = (
                 set() if "search" in (models or {}) else {size for size in (config.search_size, *sizes) if size > 0}
             )
@@ -135,11 +137,12 @@ class OnnxEngine(Engine):
         self._compile()
 
     def _compile(self) -> None:
-        for size in self._usual:  # what every frame needs is made now, the rest when it is asked for
+        for size in self._usual:  # the session for every frame is compiled now, the others on first use
             self._run(size)
 
     def one_thread(self) -> OnnxEngine:
-        """This engine with one thread for a call, to be called from several threads at once; templates fit both."""
+        """This engine with one thread per call, callable from several threads at once; both accept the same
+        templates."""
         if self.threads == 1:
             return self
         if self._twin is None:
@@ -173,15 +176,16 @@ class OnnxEngine(Engine):
 
     def _run(self, name: str | int) -> Session:
         if name not in self._sessions:
-            with self._making:  # threads that ask for it at once wait for one of them to make it
+            with self._making:  # concurrent callers wait until one of them has built it
                 if name not in self._sessions:
                     self._sessions[name] = self._session(self._models[name], self._threads(name))
         return self._sessions[name]
 
     def _threads(self, name: str | int) -> int:
-        """Threads of a graph.
+        """Number of threads for a graph.
 
-        In a small window a second one gains a tenth of the time by itself, nothing beside decoder and encoder.
+        In a small window a second thread gains a tenth of the time on an idle machine, and nothing beside decoder and
+        encoder.
         """
         return 1 if isinstance(name, int) and name < self.search_size else self.threads
 
@@ -200,7 +204,7 @@ class OnnxEngine(Engine):
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        # A waiting thread that spins takes the core from the decoder of the next frame.
+        # A spinning thread would take the core from the decoder of the next frame.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         return lambda inputs: session.run(None, inputs)

@@ -9,17 +9,17 @@ from tracker.runtime.onnxruntime_engine import OnnxEngine, Session
 
 
 class OpenVinoEngine(OnnxEngine):
-    """Runs a Matcher's arrays in OpenVINO: float32, int8 where `ranges` are given, or bfloat16."""
+    """Runs a Matcher's arrays in OpenVINO: float32, int8 if `ranges` are given, or bfloat16."""
 
     name = "openvino"
-    concurrent = False  # a request takes one call at a time, and spreads a batch over its threads itself
+    concurrent = False  # a request serves one call at a time, and distributes a batch over its threads itself
 
     def __init__(self, *args: Any, bf16: bool = False, **options: Any) -> None:
         """As `OnnxEngine`.
 
         Args:
-            args, options: As there.
-            bf16: Whether float32 arithmetic may take bfloat16. False: never, whatever the processor prefers.
+            args, options: As in `OnnxEngine`.
+            bf16: Whether float32 arithmetic may use bfloat16. False: never, whatever the processor prefers.
         """
         self._precision = "bf16" if bf16 else "f32"
         if bf16:
@@ -43,5 +43,5 @@ class OpenVinoEngine(OnnxEngine):
             "INFERENCE_PRECISION_HINT": self._precision,
         }
         request = core.compile_model(network, "CPU", hints).create_infer_request()
-        # The results live in the request's own buffers until its next run: hand out copies.
+        # The results are in the request's buffers until its next run: return copies.
         return lambda inputs: [value.copy() for value in request.infer(inputs).values()]

@@ -1,5 +1,5 @@
-"""What this machine is: its processor by name and flags, its cores, the packages on it, and where what was measured on
-it is kept."""
+"""Facts about this machine (processor name and flags, cores, package versions), and the cache folder for
+measurements."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ TELLING = (
 )
 """Flags of /proc/cpuinfo that decide how fast a precision is."""
 INT8 = frozenset({"avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm"})
-"""Those that multiply int8 and add to int32 in one step; without one of them int8 gains nothing."""
+"""Flags of instructions that multiply int8 and accumulate in int32; without one of them int8 gains nothing."""
 
 
 @lru_cache(maxsize=1)
 def processor() -> tuple[str, tuple[str, ...]]:
-    """Name of this processor, and those of its flags that tell (`TELLING`): none without a /proc/cpuinfo."""
+    """Name of this processor, and its relevant flags (`TELLING`): none without a /proc/cpuinfo."""
     name, flags = platform.processor() or platform.machine(), set()
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
@@ -62,7 +62,7 @@ def cores() -> int:
 def package_version(package: str) -> str:
     """Version of an installed package, or "".
 
-    Asked once: importlib.metadata keeps a list of all packages for each time that a folder of them has changed.
+    Cached: importlib.metadata keeps a list of all packages for each time that a package folder has changed.
     """
     try:
         return importlib.metadata.version(package)
@@ -71,7 +71,7 @@ def package_version(package: str) -> str:
 
 
 def cache_folder() -> Path:
-    """Where this program may keep what it would have to find out again; not made here."""
+    """The user's cache folder of this program; not created here."""
     if os.environ.get("XDG_CACHE_HOME"):
         return Path(os.environ["XDG_CACHE_HOME"]) / "siamtrack"
     if sys.platform == "win32":
@@ -81,13 +81,13 @@ def cache_folder() -> Path:
 
 @cache
 def one_blas_thread() -> None:
-    """Lets numpy's products take one thread each from now on, unless the environment says how many (`WISHES`).
+    """Limits numpy's matrix products to one thread each, unless the environment sets a number (`WISHES`).
 
-    For the start of a program, before it has other threads. OpenBLAS, which comes with numpy, splits a product of a few
-    hundred rows over all cores, and the threads wait for each other in a busy loop: an update takes half as long again,
-    and ten times as long where another core is taken. Their number is that of the whole process, so the library leaves
-    it alone: our commands set it once, when they start, and a program of one's own can do the same with this function
-    or, before numpy is imported, with OPENBLAS_NUM_THREADS=1 in its environment.
+    To be called when a program starts, before it has other threads. OpenBLAS, which comes with numpy, splits a product
+    of a few hundred rows over all cores, and its threads busy-wait for each other: an update takes half as long again,
+    and ten times as long if another core is busy. The number is a setting of the whole process, so library code does
+    not change it: our commands set it once when they start; other programs can call this function or, before importing
+    numpy, set OPENBLAS_NUM_THREADS=1.
     """
     if any(os.environ.get(name) for name in WISHES):
         return
@@ -97,7 +97,7 @@ def one_blas_thread() -> None:
 
 
 def libraries() -> list[LibController]:
-    """The BLAS libraries in this process."""
+    """The BLAS libraries loaded in this process."""
     import numpy  # noqa: F401  (loads the library that is looked for)
     from threadpoolctl import ThreadpoolController
 

@@ -1,5 +1,4 @@
-"""The ranges that calibration gave the layers of a model: what int8 needs beside the weights, in a small file of its
-own."""
+"""The calibrated ranges of a model's layers: what int8 needs beside the weights, in a small file."""
 
 from __future__ import annotations
 
@@ -23,7 +22,7 @@ SUFFIX = ".int8.json"
 
 
 def ranges_file(model: LoadedModel) -> Path | None:
-    """Where the ranges of a model lie: NAME.int8.json beside NAME.safetensors; None for a model without a file."""
+    """Path of a model's ranges: NAME.int8.json beside NAME.safetensors; None for a model without a file."""
     return None if model.path is None else model.path.with_suffix(SUFFIX)
 
 
@@ -57,8 +56,7 @@ def load_ranges(model: LoadedModel) -> Ranges | None:
 
 
 def int8_cost(model: LoadedModel) -> float | None:
-    """What int8 costs a model in accuracy (mean overlap or AUC), as the file of its ranges says; None where nobody
-    measured it.
+    """The loss of accuracy by int8 (mean overlap or AUC) according to the file of ranges; None if it was not measured.
 
     Raises:
         WeightsError: The file is damaged, or belongs to other weights.
@@ -77,10 +75,10 @@ def save_ranges(
 
     Args:
         path: NAME.int8.json.
-        model: Whose they are.
+        model: The model that they belong to.
         ranges: Lowest and highest value of each layer.
-        notes: How they were found.
-        cost: What int8 costs in accuracy, or None where that was not measured.
+        notes: How they were determined.
+        cost: The loss of accuracy by int8, or None if it was not measured.
     """
     content = {
         "weights": fingerprint(model),
@@ -90,7 +88,7 @@ def save_ranges(
         "means": {layer: _rounded(values) for layer, values in ranges.means.items()},
         "frames": {block: [_rounded(row) for row in rows] for block, rows in ranges.frames.items()},
     }
-    # A line for each entry: to be read and compared by eye, without thousands of lines.
+    # One line per entry: can be read and compared by eye, without thousands of lines.
     parts = [
         f" {json.dumps(key)}: "
         + (
@@ -108,7 +106,7 @@ def _rounded(values: Iterable[float]) -> list[float]:
 
 
 def _check(ranges: Ranges) -> None:
-    """Raises ValueError unless the numbers can be used."""
+    """Raises ValueError unless the numbers are usable."""
     if not all(map(math.isfinite, (value for pair in ranges.limits.values() for value in pair))):
         raise ValueError("a range is not finite")
     if not all(mean.ndim == 1 and np.isfinite(mean).all() for mean in ranges.means.values()):

@@ -1,4 +1,4 @@
-"""The compute behind the tracker: one small protocol, one file for each engine."""
+"""Selection and construction of the engine for a model and device."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ HOMES = {
 
 
 def default_threads(most: int | None = 4) -> int:
-    """Threads of one engine: OMP_NUM_THREADS where it is set, else the cores of this process, at most `most` (None:
+    """Threads of one engine: OMP_NUM_THREADS if set, otherwise the cores of this process, at most `most` (None:
     all)."""
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     if wanted.isdigit() and int(wanted) > 0:
@@ -52,12 +52,12 @@ def build_engine(model: LoadedModel, device: str = "auto", engine: str = "auto",
     Args:
         model: From `tracker.model.checkpoint.load_model`.
         device: auto, cpu, cuda or cuda:N.
-        engine: auto (the fastest that is there, which is logged with the reason), or a name of `ENGINES`.
-        threads: CPU threads within one operation, and those that several targets are spread over. None:
-            `default_threads()` for the one, all cores (or OMP_NUM_THREADS) for the other.
+        engine: auto (the fastest available one, which is logged with the reason), or a name of `ENGINES`.
+        threads: CPU threads within one operation, and those that several targets are distributed over. None:
+            `default_threads()` for the former, all cores (or OMP_NUM_THREADS) for the latter.
 
     Raises:
-        DeviceError: The device or engine is unknown or not there.
+        DeviceError: The device or engine is unknown or not available.
     """
     if not isinstance(device, str):
         raise DeviceError(f"The device {shown(device)} is unknown; it is auto, cpu, cuda or cuda:N.")
@@ -75,12 +75,12 @@ def build_engine(model: LoadedModel, device: str = "auto", engine: str = "auto",
         raise DeviceError(
             f"The engine {engine} runs on {HOMES[engine][0]}, not on {device!r}; give --device auto, or --engine torch."
         )
-    with reading(lambda why: misfit(model.path, why)):  # arrays of other shapes show where the graphs are built
+    with reading(lambda why: misfit(model.path, why)):  # arrays of wrong shapes are detected when the graphs are built
         return _build(model, device, engine, threads, parallel_threads)
 
 
 def _build(model: LoadedModel, device: str, engine: str, threads: int, parallel_threads: int) -> Engine:
-    """The engine of a name that is known."""
+    """The engine of a known name."""
     small = model.config.tracking.small_search
     sizes = (small.size, small.middle)
     ranges = _ranges(model) if engine.endswith("-int8") else None
@@ -113,7 +113,7 @@ def _ranges(model: LoadedModel) -> Ranges:
 
 
 def nvidia_driver() -> bool:
-    """Whether this machine shows an NVIDIA driver: a look at the file system, without importing torch (a second or
+    """Whether this machine has an NVIDIA driver, according to the file system, without importing torch (a second or
     two)."""
     if sys.platform == "win32":
         return ctypes.util.find_library("nvcuda") is not None
@@ -121,7 +121,7 @@ def nvidia_driver() -> bool:
 
 
 def find_device() -> tuple[str, str]:
-    """cuda where there is a card that torch can use, else cpu; and why."""
+    """cuda if there is a card that torch can use, otherwise cpu; and the reason."""
     if not nvidia_driver():
         return "cpu", "no NVIDIA driver here"
     import torch
@@ -135,11 +135,11 @@ def find_device() -> tuple[str, str]:
 
 
 def resolve_engine(model: LoadedModel, device: str = "auto") -> tuple[str, str]:
-    """The engine that `auto` stands for, and why; on a CPU the fastest of those that may be chosen, timed once
+    """The engine selected by `auto`, and the reason; on a CPU the fastest of the candidates, timed once
     (`tracker.runtime.choice`).
 
     Args:
-        model: What is to be run.
+        model: The model to run.
         device: As in `build_engine`.
     """
     if device == "auto":

@@ -1,4 +1,4 @@
-"""Torch, eager: the reference that every other engine is compared with. CPU or CUDA, float32."""
+"""Torch, eager mode: the reference that every other engine is compared with. CPU or CUDA, float32."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tracker.types import Image
 
 
 class TorchEngine(Engine):
-    """Runs a Matcher as it is."""
+    """Runs a Matcher unchanged."""
 
     name = "torch"
     keeps_maps = True
@@ -57,13 +57,13 @@ class TorchEngine(Engine):
 
 
 def on_host(response: Response) -> Response:
-    """A response whose tensors are copied to the host."""
+    """Copies the tensors of a response to the host."""
     parts = (response.score, response.boxes, response.embedding)
     return Response(*(None if part is None else part.cpu().numpy() for part in parts))
 
 
 def cut_crops(frame: Tensor, crops: Sequence[Crop], fills: Sequence[Colour]) -> Tensor:
-    """Windows of a frame, bilinear, with a colour for what lies outside.
+    """Cuts windows from a frame, bilinear, with a padding colour outside the frame.
 
     Args:
         frame: (H, W, 3) uint8 BGR on any device.
@@ -75,7 +75,7 @@ def cut_crops(frame: Tensor, crops: Sequence[Crop], fills: Sequence[Colour]) -> 
     """
     height, width = frame.shape[:2]
     size = crops[0].size
-    # All numbers of the windows in one upload: a copy of an array of the host may wait for the device.
+    # All numbers of the windows in one upload: copying a host array may wait for the device.
     numbers = np.array([(c.left, c.top, c.scale, *fill) for c, fill in zip(crops, fills, strict=True)])
     windows = torch.from_numpy(numbers).to(frame.device, non_blocking=True)
     steps = (torch.arange(size, dtype=torch.float64, device=frame.device) + 0.5) / windows[:, 2:3]
@@ -84,7 +84,7 @@ def cut_crops(frame: Tensor, crops: Sequence[Crop], fills: Sequence[Colour]) -> 
     y = ((windows[:, 1:2] + steps) * (2 / height) - 1).float()
     grid = torch.stack([x[:, None, :].expand(-1, size, -1), y[:, :, None].expand(-1, -1, size)], dim=-1)
     colours = windows[:, 3:, None, None].float()
-    # Outside, grid_sample mixes in zeros; the colour is added with the weight that these had.
+    # Outside, grid_sample mixes in zeros; the padding colour is added with their weight.
     image = frame.permute(2, 0, 1).float()[None]
     image = torch.cat([image, torch.ones_like(image[:, :1])], dim=1).expand(len(crops), -1, -1, -1)
     out = F.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=False)

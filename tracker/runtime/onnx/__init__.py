@@ -1,1 +1,1 @@
-"""ONNX files written from a model's weights, without torch or the package onnx."""
+"""ONNX graphs built from a model's weights, without torch or the package onnx."""

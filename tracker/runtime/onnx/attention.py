@@ -1,7 +1,8 @@
-"""The head "attention" as ONNX nodes; `tracker.model.attention` says what it computes.
+"""The head "attention" as ONNX nodes; `tracker.model.attention` documents the computation.
 
 Keys and values of the template's cells are columns of its matrix (after those of
-`tracker.runtime.onnx.head_base.Column`), two widths for each layer, so that a frame projects search cells only.
+`tracker.runtime.onnx.head_base.Column`), two blocks of the width for each layer, so that only search cells are
+projected in each frame.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class AttentionGraph(OnePassGraph):
         if net.fine:
             read = g.op("Pad", read, net.ints(0, 0, 0, 0, 0, net.fine))
         top = g.op("Concat", read, self.filled(share), nothing, nothing, self.filled(square), *attended, axis=2)
-        # The rows of the head's channels: nothing but what the size decides.
+        # The rows of the head's channels: only what depends on the target's size.
         before, after = self.read, self.columns - self.read - len(Column)
         if net.config.relative_boxes:
             sizes = g.op("Concat", *self._size_columns(weight), axis=2)
@@ -56,7 +57,7 @@ class AttentionGraph(OnePassGraph):
         return g.op("Concat", top, bottom, axis=1)
 
     def search(self, embedding: str, x: str, fine: str | None, features: bool) -> None:
-        """Adds the outputs `score` and `boxes`, and `features` where they are asked for."""
+        """Adds the outputs `score` and `boxes`, and `features` if requested."""
         g, net = self.g, self.net
         norm = g.op("Max", g.op("ReduceL2", x, axes=(1,), keepdims=1), g.const(NORM_EPS))
         unit = g.op("Div", x, norm)
@@ -77,7 +78,7 @@ class AttentionGraph(OnePassGraph):
             g.output(read, "features", "float32", ("batch", self.read, "rows", "columns"))
 
     def _layer_of(self, x: str, embedding: str, at: str, first: int) -> str:
-        """`tracker.model.attention.CrossAttention` on (B, D, H*W); its keys and values start at that column of the
+        """`tracker.model.attention.CrossAttention` on (B, D, H*W); its keys and values start at the given column of the
         matrix.
         """
         g, net, d = self.g, self.net, self.width // self.heads
@@ -97,12 +98,12 @@ class AttentionGraph(OnePassGraph):
         return self._normed(g.op("Add", x, self._project(wide, f"{at}.narrow")), f"{at}.second_bn")
 
     def _tokens(self, whole: str, cells: str, weight: str) -> str:
-        """(B, n*n, D) the template's cells as the attention sees them.
+        """(B, n*n, D) input tokens of the template's cells.
 
         Args:
             whole: (B, n*n, C + F) cells.
             cells: Their first C channels.
-            weight: (B, n*n, 1) the target's share of each.
+            weight: (B, n*n, 1) fraction of each that the target covers.
         """
         g, net, s = self.g, self.net, self.net.state
         read = self.unit(cells, 2, NORM_EPS)
@@ -114,14 +115,14 @@ class AttentionGraph(OnePassGraph):
         return g.op("Add", tokens, g.op("Mul", weight, g.const(s["head.target"].reshape(1, self.width))))
 
     def _token(self, share: float) -> Array:
-        """(D, C + F) the projection of cells of unit length and of fine channels that come times `share`."""
+        """(D, C + F) projection of cells of unit length, and of fine channels that are multiplied by `share`."""
         net = self.net
         gain = np.full(self.read, net.channels**0.5, np.float32)
         gain[net.channels :] = (net.fine / 4) ** 0.5 / share
         return net.state["head.token.weight"][:, :, 0, 0] * gain
 
     def _last(self) -> str:
-        """(D, 1) what the first convolution does with the response."""
+        """(D, 1) weights of the first convolution for the response."""
         return self.g.const(self.mixed[:, self.width :])
 
     def _bias(self, name: str) -> str:

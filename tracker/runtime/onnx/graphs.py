@@ -1,6 +1,6 @@
 """The Matcher as two ONNX graphs: template branch, and search branch with head. numpy only.
 
-What differs from the torch modules, for speed, with equal results up to rounding:
+Differences from the torch modules, for speed, with equal results up to rounding:
   - BatchNorm is folded into the convolutions, and so are the change from BGR to RGB and the division of the input.
   - All that depends on the template alone is computed in its branch: `embedding` is not the feature map of
     `Matcher.embed_template` but the matrix that the search features are multiplied with (`tracker.runtime.onnx.heads`).
@@ -38,14 +38,15 @@ def search_model(
 
     Args:
         config, state: Of a `LoadedModel`.
-        features: Heads with boxes: also give `features` float32 (batch, channels, h, w), the search embedding with
+        features: Heads with boxes: also output `features` float32 (batch, channels, h, w), the search embedding with
             cells of unit length, which `tracker.tracking.online_filter` reads.
         size: Height and width of all searches; None: any.
-        ranges: Lowest and highest value of each layer that takes int8 (`tracker.runtime.onnx.int8`); None: all float32.
-        taps: Also give the output of each layer that may take int8, under its name.
+        ranges: Lowest and highest value of each layer that runs in int8 (`tracker.runtime.onnx.int8`); None: all
+            float32.
+        taps: Also output each layer that can run in int8, under its name.
 
     Raises:
-        DeviceError: A backbone that has no ONNX graph here.
+        DeviceError: The backbone has no ONNX graph.
     """
     name = "siamtrack_search"
     net = Network(config, state, name) if ranges is None else Int8Network(config, state, name, ranges)
@@ -64,12 +65,11 @@ def template_model(config: ModelConfig, state: State) -> bytes:
     """The template branch.
 
     Inputs: `template` uint8 (batch, n, n, 3) BGR; `target` float32 (batch, 2), width and height of the target in
-    template
-    pixels. Outputs: `embedding` float32 (batch, rows, columns), to be handed to the search branch as it is; `features`
-    float32 (batch, channels, h, w), the same as a feature map (`Matcher.embed_template`), for comparing templates.
+    template pixels. Outputs: `embedding` float32 (batch, rows, columns), the input of the search branch; `features`
+    float32 (batch, channels, h, w), the same as a feature map (`Matcher.embed_template`), to compare templates.
 
     Raises:
-        DeviceError: A backbone that has no ONNX graph here.
+        DeviceError: The backbone has no ONNX graph.
     """
     net = Network(config, state, "siamtrack_template")
     pixels = net.g.input("template", "uint8", ("batch", config.template_size, config.template_size, 3))
@@ -84,7 +84,7 @@ def template_model(config: ModelConfig, state: State) -> bytes:
 
 
 def prepare_model(config: ModelConfig, state: State) -> bytes:
-    """`features` of the template branch to `embedding`, for templates that were kept as feature maps."""
+    """Converts `features` of the template branch to `embedding`, for templates that were stored as feature maps."""
     net = Network(config, state, "siamtrack_prepare")
     head = _head(net)
     features = net.g.input("features", "float32", ("batch", head.channels, net.cells, net.cells))

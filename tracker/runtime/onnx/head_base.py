@@ -1,4 +1,4 @@
-"""What both ONNX heads share: the columns of a prepared template, and sums over cells."""
+"""Base of the ONNX heads: the columns of a prepared template, and sums over cells."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NORM_EPS = 1e-12  # of torch.nn.functional.normalize
 
 
 class Column(IntEnum):
-    """Columns after the C + F of the channels."""
+    """Indices of the columns after the C + F channels."""
 
     WEIGHT = 0  # the cell's weight in the response (boxes: they add up to 1)
     INSIDE = 1  # added before the maximum over the target's cells
@@ -26,11 +26,11 @@ class Column(IntEnum):
 
 
 class HeadGraph:
-    """What both heads need.
+    """Base class of the heads.
 
     Args:
         net: The network.
-        side: Cells along one side of a search; None: any. A known one leaves no shape to be computed in a frame.
+        side: Cells along one side of a search; None: any. With a fixed size no shapes are computed at run time.
     """
 
     def __init__(self, net: Network, side: int | None = None) -> None:
@@ -46,7 +46,7 @@ class HeadGraph:
         """`Matcher.embed_template`: (B, C, n, n), with a padded backbone (B, C + F + 1, n, n)."""
         if self.net.padded:
             return self.g.op("Concat", *([z] if fine is None else [z, fine]), self.coverage(target), axis=1)
-        # All cells count. `target` stays an input, so that the files of all models are used alike.
+        # All cells count. `target` stays an input, so that the files of all models have the same interface.
         nothing = self.g.op("Mul", self.total(target, 1), self.g.const(0.0))
         return self.g.op("Add", z, self.g.op("Unsqueeze", nothing, self.net.ints(2, 3)))
 
@@ -110,7 +110,7 @@ class HeadGraph:
         return self.g.op("Concat", self.net.ints(-1, channels), self.extent(x), axis=0)
 
     def aligned(self, products: str, x: str) -> str:
-        """(B, slots, H*W) -> (B, slots, h, w): each cell's map, moved to where the template's centre is."""
+        """(B, slots, H*W) -> (B, slots, h, w): each cell's map, shifted to where the template's centre is."""
         n, net = self.net.cells, self.net
         down, across = np.divmod(np.arange(self.cells), n)
         if self.side and self.slots > self.cells:
@@ -121,11 +121,12 @@ class HeadGraph:
         return net.conv(maps, kernel, None, pad=n // 2 if net.padded else 0, groups=self.slots)
 
     def _looked_up(self, products: str, down: NDArray[np.int64], across: NDArray[np.int64]) -> str:
-        """`aligned` by the numbers of the products, a fraction of what a convolution with one-hot kernels takes.
+        """`aligned` by gathering products by index, which takes a fraction of the time of a convolution with one-hot
+        kernels.
 
         Args:
-            products: (B, slots, H*W); an empty row of it gives what lies outside the search.
-            down, across: (cells,) where each cell stands in the template.
+            products: (B, slots, H*W); an empty row supplies the values outside the search.
+            down, across: (cells,) row and column of each cell in the template.
         """
         g, net, side = self.g, self.net, self.side
         assert side
@@ -138,7 +139,7 @@ class HeadGraph:
         places = np.pad(
             places, ((0, 0), (0, (self.slots - self.cells) * len(at) ** 2)), constant_values=self.cells * side**2
         )
-        # GatherElements wants numbers for each search of the batch; Gather doesn't, and takes as long as the
+        # GatherElements needs indices for each search of the batch; Gather doesn't, but takes as long as the
         # convolution.
         wanted = g.op("Concat", g.op("Shape", products, end=1), net.ints(places.size), axis=0)
         moved = g.op(

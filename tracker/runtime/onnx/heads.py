@@ -1,8 +1,8 @@
-"""Energies and heads as ONNX nodes: what the template alone decides goes into one matrix, the rest meets the search.
+"""Energies and heads as ONNX nodes: everything that depends on the template alone is precomputed into one matrix.
 
-The matrix ("embedding") has a row for each template cell, rounded up to a multiple of 8 with empty rows, and after
-these (boxes head) a row for each channel of the head. Its first C + F columns multiply the channels of a search cell
-(F: the fine ones); the columns after them say of each row how it is to be read (see `Column`).
+The matrix ("embedding") has a row for each template cell, padded with empty rows to a multiple of 8, and after these
+(boxes head) a row for each channel of the head. Its first C + F columns multiply the channels of a search cell (F: the
+fine ones); the columns after them say how each row is used (see `Column`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tracker.model.backbone_specs import FINE_SHARE, USUAL_SIZE
 from tracker.runtime.onnx.head_base import EPS, NORM_EPS, Column, HeadGraph
 from tracker.runtime.onnx.network import Array, Network
 
-NEVER = -1e30  # an offset that loses every maximum
+NEVER = -1e30  # an offset that never wins a maximum
 
 
 class ClassicHeadGraph(HeadGraph):
@@ -48,14 +48,14 @@ class ClassicHeadGraph(HeadGraph):
         g.output(score, "score", "float32", ("batch", "rows", "columns"))
 
     def _slide(self, rows: str, x: str) -> str:
-        """(B, h, w) sum over the template's cells of their products with the search, each moved to the centre."""
+        """(B, h, w) sum over the template's cells of their products with the search, each shifted to the centre."""
         return self.g.op(
             "ReduceSum", self.aligned(self.g.op("MatMul", rows, self.flat(x)), x), self.net.ints(1), keepdims=0
         )
 
 
 class OnePassGraph(HeadGraph, ABC):
-    """What the heads with boxes share: response, branches, and what the target's size in the template decides.
+    """Base of the heads with boxes: response, branches, and the part that depends on the target's size in the template.
 
     A subclass sets `size` and `bias`: the weights (D, 2 or 0) of the target's size in the head's first convolution
     after BatchNorm is folded in, and its bias.
@@ -70,7 +70,7 @@ class OnePassGraph(HeadGraph, ABC):
 
     @abstractmethod
     def search(self, embedding: str, x: str, fine: str | None, features: bool) -> None:
-        """Adds the outputs `score` and `boxes`, and `features` where they are asked for."""
+        """Adds the outputs `score` and `boxes`, and `features` if requested."""
 
     def similarity(self, embedding: str, products: str, norm: str) -> str:
         """(B, slots, H*W): the energy of each template cell with each search cell; empty rows are 0.
@@ -78,7 +78,7 @@ class OnePassGraph(HeadGraph, ABC):
         Args:
             embedding: The template's matrix.
             products: (B, slots, H*W) of the template's cells with search cells of unit length.
-            norm: (B, 1, H, W) the length that these had.
+            norm: (B, 1, H, W) length of the search cells before normalisation.
         """
         g, energy = self.g, self.net.config.energy
         if energy == "cosine":
@@ -95,7 +95,7 @@ class OnePassGraph(HeadGraph, ABC):
         g, net, s = self.g, self.net, self.net.state
         for k in range(net.config.head_layers):
             y = self._layer(y, f"head.shared.{k}")
-        # The branches of score and sides read the same map: both layers of the two are one convolution each.
+        # The branches of score and sides read the same map: each pair of layers is merged into one convolution.
         first, second = self._branches()
         y = net.conv(net.conv(y, *first, pad=1, act="relu"), *second)
         score = g.op("Slice", y, net.ints(0), net.ints(1), net.ints(1))
@@ -133,7 +133,7 @@ class OnePassGraph(HeadGraph, ABC):
         return [shift, half, g.op("Mul", g.op("Concat", shift, shift, axis=2), g.const(0.0))]
 
     def _branches(self) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-        """Weights and biases of the first and of the second layer of the two branches, in one: the score's channel,
+        """Weights and biases of the first and of the second layer of the two branches, merged: the score's channel,
         then the sides'.
         """
         net, s = self.net, self.net.state
@@ -162,10 +162,10 @@ class OnePassGraph(HeadGraph, ABC):
 
 
 class BoxHeadGraph(OnePassGraph):
-    """BoxHead; see tracker.model.heads for what it computes.
+    """BoxHead; tracker.model.heads documents the computation.
 
     Its first layer is linear in maps that are themselves linear in the unit search features x: template cells times x,
-    mean template times x, x. So one matrix product gives all of them, and only what is moved or maximised needs more.
+    mean template times x, and x. One matrix product gives all of them; only shifts and maxima need more.
     """
 
     def __init__(self, net: Network, side: int | None = None) -> None:
@@ -212,13 +212,13 @@ class BoxHeadGraph(OnePassGraph):
         return g.op("Concat", top, bottom, axis=1)
 
     def _fine_context(self, cells: str, weight: str) -> str:
-        """(B, head channels, F): what the first layer does with the fine channels of a search cell, for this target."""
+        """(B, head channels, F): weights of the first layer for the fine channels of a search cell, for this target."""
         g, gain = self.g, np.float32((self.net.fine / 4) ** 0.5 / FINE_SHARE)  # the search has them times that share
         like = self.unit(self.total(g.op("Mul", cells, weight), 1), 2, NORM_EPS)
         return g.op("Add", g.op("Mul", like, g.const(self.match_fine * gain * 2)), g.const(self.own_fine * gain * 0.3))
 
     def search(self, embedding: str, x: str, fine: str | None, features: bool) -> None:
-        """Adds the outputs `score` and `boxes`, and `features` where they are asked for."""
+        """Adds the outputs `score` and `boxes`, and `features` if requested."""
         g, net = self.g, self.net
         norm = g.op("Max", g.op("ReduceL2", x, axes=(1,), keepdims=1), g.const(NORM_EPS))
         name = "features" if features else ""

@@ -1,17 +1,17 @@
 """The search branch with int8 convolutions: pairs of QuantizeLinear and DequantizeLinear, which ONNX Runtime and
 OpenVINO fuse.
 
-The weights are quantised when the graph is built, from the float32 ones of the checkpoint: symmetric, one scale for
-each output channel. What calibration gives (`Ranges`):
+The weights are quantised when the graph is built, from the float32 ones of the checkpoint: symmetric, one scale per
+output channel. Calibration provides (`Ranges`):
   - a range for the output of each layer (Jacob et al. 2018, "Quantization and Training of Neural Networks for
     Efficient Integer-Arithmetic-Only Inference", section 2);
   - a shift and a scale for each channel that leaves a block. Blocks end without an activation and are read by 1x1
     convolutions, so both fold into the weights around them, and the channels of one map, which share a range, fill it
     alike (Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction", section 4.1);
   - the mean of each channel, from which the error that rounded weights make in the mean is taken off (section 4.2).
-The template branch, the stem and the first depthwise convolution, the neck and the head stay in float32: the first
-depthwise convolution takes differences of neighbouring pixels, and in int8 its weights alone leave an embedding with a
-tenth of its energy in error. numpy only.
+The template branch, the stem, the first depthwise convolution, the neck and the head stay in float32: the first
+depthwise convolution takes differences of neighbouring pixels, and its weights in int8 alone would put a tenth of the
+embedding's energy into error. numpy only.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ from tracker.model_config import ModelConfig
 from tracker.runtime.onnx.network import Array, Network, Ranges, State, Vector, conv_window
 
 ENTRY = "backbone.stages.1.0.depthwise"
-"""The last layer in float32: its output is the first on a grid."""
+"""The last layer in float32: its output is the first to be quantised."""
 
 
 class Grid(NamedTuple):
-    """What a uint8 stands for: (value - zero) * scale."""
+    """Quantisation parameters: a uint8 value represents (value - zero) * scale."""
 
     scale: float
     zero: int
 
 
 class Int8Network(Network):
-    """Adds the layers of a Matcher to one graph, those with a range in int8."""
+    """Adds the layers of a Matcher to one graph, in int8 where a layer has a range."""
 
     def __init__(self, config: ModelConfig, state: State, name: str, ranges: Ranges) -> None:
         super().__init__(config, state, name)
         self.ranges = ranges
         self._grids: dict[str, tuple[Grid, str]] = {}
-        """Output -> its grid, and the layer that it is of."""
+        """Output -> its quantisation grid, and the layer that it belongs to."""
         self._frame: Vector | None = None
         """(2, C) shift and scale of the channels that the next block reads."""
 
     def fold(self, conv: str, norm: str, eps: float) -> tuple[Array, Array]:
-        """Weight and bias of a convolution, from and to the frames of the blocks around it."""
+        """Weight and bias of a convolution, including the shifts and scales of the blocks around it."""
         weight, bias = super().fold(conv, norm, eps)
         block, _, part = conv.rpartition(".")
         if part == "expand" and self._frame is not None:
@@ -55,7 +55,7 @@ class Int8Network(Network):
             weight = weight * scale[None, :, None, None]
         elif part == "project" and block in self.ranges.frames:
             self._frame = shift, scale = self.ranges.frames[block]
-            # In a sum the other term has brought the shift along.
+            # In a sum the other term already contains the shift.
             bias = (bias - (0.0 if f"{block}.sum" in self.ranges.limits else shift)) / scale
             weight = weight / scale[:, None, None, None]
         return weight.astype(np.float32), bias.astype(np.float32)
@@ -71,7 +71,7 @@ class Int8Network(Network):
         act: str = "",
         name: str = "",
     ) -> str:
-        """A convolution and its activation; in int8 where its input and its output have a range."""
+        """A convolution and its activation; in int8 if its input and its output have a range."""
         if name == ENTRY and name in self.ranges.limits:
             return self._rounded(super().conv(x, weight, bias, stride, pad, groups, act), name)
         if name not in self.ranges.limits or x not in self._grids or bias is None:
@@ -93,7 +93,7 @@ class Int8Network(Network):
             "DequantizeLinear", g.const(counts, "int32"), g.const(steps), g.const(np.zeros(len(steps)), "int32"), axis=0
         )
         y = g.op("Conv", x, w, b, **conv_window(weight, stride, pad), group=groups)
-        # A range from 0 on is its own ReLU, one up to 6 its own ReLU6: what lies outside is cut off.
+        # A range starting at 0 acts as ReLU, one from 0 to 6 as ReLU6: values outside are clipped.
         return self._rounded(y, name)
 
     def add(self, x: str, y: str, name: str) -> str:
@@ -110,14 +110,14 @@ class Int8Network(Network):
         return super()._quartered(self._as_it_was(x), channels, share)
 
     def _as_it_was(self, x: str) -> str:
-        """The output of the last block, out of its frame."""
+        """The output of the last block, without its shift and scale."""
         if self._frame is None:
             return x
         shift, scale = (self.g.const(values[None, :, None, None]) for values in self._frame)
         return self.g.op("Add", self.g.op("Mul", x, scale), shift)
 
     def _rounded(self, x: str, name: str) -> str:
-        """x on the grid of 256 values that a layer's range gives."""
+        """Rounds x to the 256 values that a layer's range gives."""
         grid = grid_of(*self.ranges.limits[name])
         scale, zero = self.g.const(grid.scale), self.g.const(grid.zero, "uint8")
         out = self.g.op("DequantizeLinear", self.g.op("QuantizeLinear", x, scale, zero), scale, zero)
@@ -126,7 +126,7 @@ class Int8Network(Network):
 
 
 def grid_of(low: float, high: float) -> Grid:
-    """256 values from `low` to `high`, 0 among them."""
+    """The grid of 256 values from `low` to `high`, with 0 among them."""
     low, high = min(low, 0.0), max(high, 0.0)
     scale = float(np.float32(max(high - low, 1e-6) / 255))
     return Grid(scale, int(np.clip(round(-low / scale), 0, 255)))

@@ -24,11 +24,11 @@ Vector = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Ranges:
-    """What calibration tells of a backbone: all that int8 needs beside the weights.
+    """Result of calibrating a backbone: all that int8 needs beside the weights.
 
     Attributes:
-        limits: Layer -> lowest and highest value of its output, in the frame of its block.
-        means: Layer -> (C,) mean of each channel of its output, in that frame.
+        limits: Layer -> lowest and highest value of its output, after the shift and scale of its block.
+        means: Layer -> (C,) mean of each channel of its output, likewise.
         frames: Block -> (2, C) shift and scale of each channel of its output: the graph holds (y - shift) / scale.
     """
 
@@ -42,7 +42,7 @@ LITE0_STRIDES = (1, 2, 2, 2, 1)
 
 
 def conv_window(weight: Array, stride: int | tuple[int, int], pad: int | tuple[int, int]) -> dict[str, Any]:
-    """The attributes of a convolution that say where its kernel stands."""
+    """The attributes of a convolution that define the position of its kernel."""
     strides, pads = (value if isinstance(value, tuple) else (value, value) for value in (stride, pad))
     return {"kernel_shape": weight.shape[2:], "strides": strides, "pads": (*pads, *pads)}
 
@@ -75,7 +75,7 @@ class Network:
         return self.spec.cells(size)
 
     def metadata(self) -> dict[str, str]:
-        """What a reader of the file needs to know, for the ONNX header."""
+        """Metadata for the ONNX header."""
         c = self.config
         keys = ("backbone", "head", "energy", "template_size", "search_size")
         return {"stride": str(self.stride), **{key: str(getattr(c, key)) for key in keys}}
@@ -103,7 +103,7 @@ class Network:
         act: str = "",
         name: str = "",
     ) -> str:
-        """A convolution and its activation: "relu", "relu6" or none. `name`: of a layer that may be quantised."""
+        """A convolution and its activation: "relu", "relu6" or none. `name`: of a layer that can be quantised."""
         inputs = [x, self.g.const(weight)] + ([] if bias is None else [self.g.const(bias)])
         y = self.g.op("Conv", *inputs, **conv_window(weight, stride, pad), group=groups)
         if act == "relu6":
@@ -115,13 +115,13 @@ class Network:
         return self.tapped(name, self.g.op("Add", x, y))
 
     def tapped(self, name: str, output: str) -> str:
-        """Notes the output of a layer with a name."""
+        """Records the output of a layer under a name."""
         if name:
             self.taps[name] = output
         return output
 
     def embed(self, pixels: str, share: float = 1.0) -> tuple[str, str | None]:
-        """f: uint8 NHWC BGR -> (batch, C, h, w) and the fine channels (batch, F, h, w) times `share`, where the
+        """f: uint8 NHWC BGR -> (batch, C, h, w) and the fine channels (batch, F, h, w) multiplied by `share`, if the
         backbone has them."""
         fine = None
         if self.config.backbone == "siamfc-alexnet":
@@ -164,11 +164,11 @@ class Network:
         return x, fine
 
     def _stem(self, pixels: str) -> str:
-        """The first convolution, on rows of pixels as they lie in memory: three columns of one channel are a pixel of
-        three."""
+        """The first convolution, on rows of pixels as they lie in memory: three columns of one channel hold a pixel's
+        three channels."""
         g = self.g
         x = g.op("Unsqueeze", g.op("Reshape", pixels, self.ints(0, 0, -1)), self.ints(1))
-        # Before the convolution, whose border stands for 127 and not for black.
+        # Before the convolution, so that padding means 127 and not black.
         return self._first(g.op("DequantizeLinear", x, g.const(1.0), g.const(127, "uint8")))
 
     def _first(self, x: str) -> str:

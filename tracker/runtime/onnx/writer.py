@@ -1,8 +1,8 @@
 """A small writer of ONNX files: graph nodes and numpy arrays in, bytes out. numpy only.
 
 ONNX is protocol buffers with a public schema (onnx.proto3, IR version 8). Writing the few messages that a network needs
-takes a page, builds a model in milliseconds and needs neither the onnx package nor torch's exporter, so that the ONNX
-Runtime engine can build its graph from the checkpoint at every start instead of keeping a second file up to date.
+takes little code, builds a model in milliseconds and needs neither the onnx package nor torch's exporter, so the ONNX
+Runtime engine builds its graph from the checkpoint at every start instead of keeping a second file up to date.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Graph:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.prefix = ""  # before the names of nodes from here on
+        self.prefix = ""  # prefix of the names of later nodes
         self._nodes: list[bytes] = []
         self._initializers: list[bytes] = []
         self._inputs: list[bytes] = []
@@ -77,7 +77,7 @@ class Graph:
         self._count = 0
 
     def input(self, name: str, kind: str, shape: Sequence[Dim]) -> str:
-        """Declares an input; a dimension is a number or a name (then it is dynamic)."""
+        """Declares an input; a dimension is a number or a name (a dynamic dimension)."""
         self._inputs.append(_value(name, kind, shape))
         return name
 
@@ -91,8 +91,7 @@ class Graph:
         return self._consts[key]
 
     def op(self, kind: str, *inputs: str, name: str = "", **attributes: Attribute) -> str:
-        """Adds a node with one output and returns the output's name; an empty input name leaves an optional input
-        out."""
+        """Adds a node with one output and returns the output's name; an empty input name omits an optional input."""
         self._count += 1
         output = name or f"{self.prefix}{kind.lower()}_{self._count}"
         node = b"".join(_bytes(1, i) for i in inputs) + _bytes(2, output) + _bytes(3, output) + _bytes(4, kind)
@@ -101,7 +100,7 @@ class Graph:
         return output
 
     def output(self, source: str, name: str, kind: str, shape: Sequence[Dim]) -> None:
-        """Declares an output under a name of its own; a node that has that name already is not copied."""
+        """Declares an output under a name; a node that already has that name is not copied."""
         if source != name:
             self.op("Identity", source, name=name)
         self._outputs.append(_value(name, kind, shape))
