@@ -14,7 +14,7 @@ import pytest
 from tracker.serve.config import BatchConfig, LimitsConfig, StreamConfig
 from tracker.serve.metrics import Counters
 from tracker.serve.reader import CALM_BURST, Reader
-from tracker.serve.scheduler import Scheduler
+from tracker.serve.scheduler import Scheduler, fresh_first
 from tracker.types import Frame
 
 IMAGE = np.zeros((8, 8, 3), np.uint8)
@@ -48,8 +48,66 @@ def test_a_worker_with_time_to_spare_looks_at_what_a_short_stall_held_up() -> No
 
 def stand_in() -> Any:
     return SimpleNamespace(
-        reader=SimpleNamespace(ready=True, oldest=0.0, state="live", calm=False), crops=1, served=0.0, faults=0
-    )
+        reader=SimpleNamespace(ready=True, oldest=0.0, newest=0.0, state="live", calm=False),
+        crops=1, served=0.0, searched=0.0, faults=0, live=True, any_lost=False, targets=SimpleNamespace(),
+    )  # fmt: skip
+
+
+def looks(streams: dict[str, Any], scheduler: Scheduler, rounds: int, interval: float = 1.0) -> list[str]:
+    """Which streams are looked at, one look an eighth of an interval; each has a new frame at a phase of its own."""
+    names = {id(stream): name for name, stream in streams.items()}
+    order, phases = [], {id(s): k / len(streams) for k, s in enumerate(streams.values())}
+    for k in range(rounds):
+        now = 10.0 + k * interval / 8
+        for stream in streams.values():
+            phase = phases[id(stream)]
+            stream.reader.newest = now - (now - phase) % interval
+        (taken,) = fresh_first(list(streams.values()), 1, now)
+        taken.served = now
+        scheduler._ready = list(streams.values())
+        scheduler.give_turn([taken])
+        order.append(names[id(taken)])
+    return order
+
+
+def test_a_worker_that_is_behind_looks_at_fresh_frames_and_passes_nobody_over() -> None:
+    streams = {str(k): stand_in() for k in range(16)}
+    order = looks(streams, Scheduler(streams, BatchConfig(), 1, lambda: False), 1600)
+    counts = [order.count(name) for name in streams]
+    assert sum(counts) == 1600 and min(counts) > 60 and max(counts) < 160
+    ages = [(10.0 + k / 8 - int(name) / 16) % 1.0 for k, name in enumerate(order)]
+    assert np.mean(ages) < 0.35  # in turn: 0.5
+
+
+def test_a_file_has_its_turn_beside_live_streams() -> None:
+    streams = {str(k): stand_in() for k in range(8)}
+    streams["3"].live, streams["3"].reader.newest = False, -float("inf")
+    now, order = 10.0, []
+    for _ in range(80):
+        for stream in streams.values():
+            if stream.live:
+                stream.reader.newest = now
+        (taken,) = fresh_first(list(streams.values()), 1, now)
+        taken.served = now
+        order.append(next(name for name, stream in streams.items() if stream is taken))
+        now += 0.01
+    assert 6 <= order.count("3") <= 14
+
+
+def test_lost_streams_search_in_turn_and_once_in_a_round() -> None:
+    streams = {str(k): stand_in() for k in range(8)}
+    for name in ("2", "5", "6"):
+        streams[name].any_lost = True
+    searched = []
+    scheduler = Scheduler(streams, BatchConfig(), 1, lambda: False)
+    for k in range(240):
+        (taken,) = fresh_first(list(streams.values()), 1, 10.0 + k)
+        taken.served = 10.0 + k
+        scheduler._ready = list(streams.values())
+        scheduler.give_turn([taken])
+        if getattr(taken.targets, "may_search", False):
+            searched.append(next(name for name, stream in streams.items() if stream is taken))
+    assert 15 <= len(searched) <= 30 and min(searched.count(name) for name in ("2", "5", "6")) >= 5
 
 
 @pytest.mark.parametrize(("worked", "calm"), [(0.0, True), (0.02, False)])

@@ -112,6 +112,16 @@ class Reader(threading.Thread):
         except IndexError:
             return float("inf")
 
+    @property
+    def newest(self) -> float:
+        """When the newest frame that waits came; of a file, whose frames wait as long as one likes, and without a
+        frame, minus infinity."""
+        waiting = self._waiting
+        try:
+            return -float("inf") if self.every else waiting[-1].came
+        except IndexError:
+            return -float("inf")
+
     def take(self) -> tuple[Frame, float] | None:
         """The next frame and when it came, or None if none waits.
 

@@ -12,6 +12,8 @@ from tracker.serve.stream import Stream
 
 CALM, MEMORY_SECONDS = 0.85, 1.0
 """Share of its time that a worker is busy, below which it has time to spare; and over how long that is seen."""
+PASSED_OVER = 3.0
+"""Times the median wait for a look after which a stream is looked at whatever the age of its frame."""
 
 
 class Scheduler:
@@ -22,12 +24,20 @@ class Scheduler:
         batch: How many search windows are gathered, and for how long.
         call: Search windows in one network call at most.
         interrupted: Whether something else waits for the worker, so that gathering ends.
+        together: Network calls that are made at the same time, by as many threads.
     """
 
     def __init__(
-        self, streams: Mapping[str, Stream], batch: BatchConfig, call: int, interrupted: Callable[[], bool]
+        self,
+        streams: Mapping[str, Stream],
+        batch: BatchConfig,
+        call: int,
+        interrupted: Callable[[], bool],
+        together: int = 1,
     ) -> None:
         self._streams, self._batch, self._call, self._interrupted = streams, batch, call, interrupted
+        self._together, self._looks = together, 0
+        self._ready: Sequence[Stream] = []
         self._wakeup = threading.Condition()
         self._news = False
         self._busy, self._returned = 1.0, time.monotonic()
@@ -40,6 +50,8 @@ class Scheduler:
 
     def gather(self, idle: float) -> list[Stream]:
         """Streams whose frames are to be looked at now: those served longest ago first, up to `batch.crops` windows.
+
+        Where each window has a call of its own, `fresh_first` says which.
 
         Args:
             idle: Seconds to wait at most where nothing happens.
@@ -73,20 +85,42 @@ class Scheduler:
             with self._wakeup:
                 self._wakeup.wait_for(lambda: self._news, due - now)
                 self._news = False
-        ready.sort(key=lambda s: s.served)
-        windows = 0
-        taken: list[Stream] = []
-        for stream in ready:
-            if taken and windows + stream.crops > limit:
-                break
-            taken.append(stream)
-            windows += stream.crops
+        self._ready = ready
+        if self._call == 1:
+            taken = fresh_first(ready, self._together, time.monotonic())
+        else:
+            ready = sorted(ready, key=lambda s: s.served)
+            windows = 0
+            taken = []
+            for stream in ready:
+                if taken and windows + stream.crops > limit:
+                    break
+                taken.append(stream)
+                windows += stream.crops
         if len(taken) < len(ready):
             self._news = True  # the others come next, at once
         now = time.monotonic()
         for stream in taken:
             stream.served = now
         return taken
+
+    def give_turn(self, taken: Sequence[Stream]) -> None:
+        """One live stream at a time searches for what it lost, so that ten of them don't stall the others: one in as
+        many looks as there were streams that waited, the stream first that searched longest ago.
+
+        Args:
+            taken: The streams of `gather`.
+        """
+        self._looks += len(taken)
+        turn = min((s for s in self._ready if s.live and s.any_lost), key=lambda s: s.searched, default=None)
+        if turn not in taken or self._looks < len(self._ready):
+            turn = None
+        for stream in taken:
+            if stream.live and stream.any_lost:
+                assert stream.targets is not None
+                stream.targets.may_search = stream is turn
+        if turn is not None:
+            turn.searched, self._looks = time.monotonic(), 0
 
     def calls(self, ready: Sequence[Stream]) -> list[list[Stream]]:
         """The streams that share a network call; one on which tracking failed before is looked at alone."""
@@ -101,12 +135,25 @@ class Scheduler:
         return parts
 
 
-def give_turn(ready: Sequence[Stream]) -> None:
-    """One live stream at a time searches for what it lost, so that ten of them don't stall the others."""
-    lost = [s for s in ready if s.live and s.any_lost]
-    turn = min(lost, key=lambda s: s.searched, default=None)
-    for stream in lost:
-        assert stream.targets is not None
-        stream.targets.may_search = stream is turn
-    if turn is not None:
-        turn.searched = time.monotonic()
+def fresh_first(ready: Sequence[Stream], count: int, now: float) -> list[Stream]:
+    """Of streams that wait for a look, those to look at next, where one look doesn't wait for another.
+
+    Of a third of the streams, those that were looked at longest ago, the one with the newest frame: while the others
+    wait a newer frame comes to them, and the result that is made of it is newer too. A stream whose frames always come
+    at a bad moment is looked at after `PASSED_OVER` times the wait of the others, and a file when its turn comes.
+
+    Args:
+        ready: Streams in which a frame waits.
+        count: How many are taken.
+        now: `time.monotonic()`.
+    """
+    waits, left = sorted(now - s.served for s in ready), sorted(ready, key=lambda s: s.served)
+    longest = PASSED_OVER * waits[len(waits) // 2]
+    taken: list[Stream] = []
+    while left and len(taken) < count:
+        first = left[0]
+        if first.live and now - first.served <= longest:
+            first = max(left[: max(2, len(left) // 3)], key=lambda s: s.reader.newest)
+        left.remove(first)
+        taken.append(first)
+    return taken

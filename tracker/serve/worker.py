@@ -25,7 +25,7 @@ from tracker.serve.known_things import Galleries
 from tracker.serve.messages import Plan, pack, unpack
 from tracker.serve.recording import Recording
 from tracker.serve.reporter import STATUS_SECONDS, Reporter
-from tracker.serve.scheduler import Scheduler, give_turn
+from tracker.serve.scheduler import Scheduler
 from tracker.serve.stream import LIVE_BUDGET_MS, Stream
 from tracker.serve.targets import StreamTargets
 from tracker.serve.warm_up import warm_up
@@ -77,7 +77,6 @@ class Worker:
         self.outbox = self._reporter.outbox
         on_cpu = engine.device == "cpu"
         self._call = plan.batch.call_crops or (CPU_CALL if on_cpu else plan.batch.crops)
-        self._scheduler = Scheduler(self._streams, plan.batch, self._call, lambda: bool(self._commands))
         self._observers: queue.SimpleQueue[Observer] = queue.SimpleQueue()
         self._pool: ThreadPoolExecutor | None = None
         self._observers.put(self._tracker.observer)
@@ -85,6 +84,8 @@ class Worker:
             for _ in range(plan.threads - 1):
                 self._observers.put(Observer(model, engine.one_thread(), config))
             self._pool = ThreadPoolExecutor(plan.threads, "siamtrack-targets")
+        together = plan.threads if self._pool else 1
+        self._scheduler = Scheduler(self._streams, plan.batch, self._call, lambda: bool(self._commands), together)
         self._observe: Notes | None = _observer(plan.observer)
         self._thread = threading.Thread(target=self._run, name="siamtrack-batcher", daemon=True)
         self._reporter.put(
@@ -146,7 +147,7 @@ class Worker:
 
     def _flush(self, ready: Sequence[Stream]) -> None:
         """One look at the frames of these streams, in as few network calls as pay."""
-        give_turn(ready)
+        self._scheduler.give_turn(ready)
         parts = self._scheduler.calls(ready)
         if self._pool is None or len(parts) == 1:
             for part in parts:
