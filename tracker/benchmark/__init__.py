@@ -1,1 +1,1 @@
-"""Measurements of speed; they return plain numbers and print nothing."""
+"""Measurements of speed; they return numbers and print nothing."""

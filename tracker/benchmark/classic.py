@@ -1,4 +1,4 @@
-"""The tracker of 2016 to measure against."""
+"""The baseline of 2016, SiamFC, for speed comparisons."""
 
 from __future__ import annotations
 

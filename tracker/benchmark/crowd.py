@@ -1,4 +1,4 @@
-"""A picture full of targets, for speed with hundreds of them without a video."""
+"""A synthetic video full of targets, for speed measurements with hundreds of them."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from tracker.tracking.tracker import SiamTracker
 from tracker.types import Image
 
 WIDTH, HEIGHT, CELL, SIDE = 1920, 1080, 71, 20
-"""Of the picture, of the part of it that a target has to itself, and of a target, pixels: there is room for 405."""
+"""Sizes of the frame, of the cell reserved for a target, and of a target, in pixels: there is room for 405 targets."""
 PERIOD, RADIUS = 24, 3
-"""Frames in which a target goes round a circle of so many pixels: it moves little."""
+"""Frames per revolution, and radius in pixels, of the circle that each target moves on: slow motion."""
 KINDS = 8
-"""Different targets: an online filter is fitted to each, and the others get a copy of that of their kind."""
+"""Number of different targets: an online filter is fitted to each, and the others get a copy of that of their kind."""
 
 
 def crowd() -> tuple[list[Image], NDArray[np.float64]]:
-    """`PERIOD` pictures that follow each other round, full of small targets of `KINDS` kinds; (N, 4) their boxes in the
-    first, xywh."""
+    """`PERIOD` frames that can be repeated cyclically, full of small targets of `KINDS` kinds; and (N, 4) their boxes
+    in the first, xywh."""
     rng = np.random.default_rng(0)
     ground: Image = cv2.GaussianBlur(rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8), (0, 0), 3)  # type: ignore[assignment]
     things = [rng.integers(0, 256, (5, 5, 3), dtype=np.uint8).repeat(4, 0).repeat(4, 1) for _ in range(KINDS)]
@@ -42,8 +42,8 @@ def crowd() -> tuple[list[Image], NDArray[np.float64]]:
 
 
 def follow(tracker: SiamTracker, image: Image, boxes: NDArray[np.float64], kinds: int = KINDS) -> MultiTracker:
-    """Follows targets of which every `kinds`-th is the same, on one thread; to fit hundreds of filters would take
-    longer than to measure."""
+    """Starts tracking many targets, every `kinds`-th of which is the same, on one thread; fitting hundreds of filters
+    would take longer than the measurement."""
     several = MultiTracker(tracker, 1)
     several.init(image, boxes[:kinds])
     fitted = [several.targets[k] for k in range(min(kinds, len(boxes)))]

@@ -1,8 +1,9 @@
-"""The part `device` of `benchmark`: where a frame goes with one target and with hundreds, engine against the rest, and
-what happens in its slow frames.
+"""The part `device` of `benchmark`: time per frame with one target and with hundreds, split into engine and the rest,
+and events in slow frames.
 
-On a GPU the engine's share is measured on the card, by events around its calls: what it takes from the call until the
-maps are there, cutting and upload included. The rest is the host's, and what the host waits for (read-out, filters).
+On a GPU the engine's time is measured on the card, by events around its calls: from the call until the maps are
+available, including cutting and upload. The rest is the host's time, including what the host waits for (read-out,
+filters).
 """
 
 from __future__ import annotations
@@ -26,16 +27,16 @@ from tracker.types import Image, TrackState
 
 WARM_UPS = 16
 LEAST_FRAMES, ALL_FRAMES = 80, 4000
-"""Frames for a number of targets at least, and frames times targets."""
+"""Least number of frames for a number of targets, and the total of frames times targets."""
 SLOW = 1.5
-"""Frames that take longer than so many medians are slow."""
+"""Frames that take longer than this many medians are slow."""
 
 
 class TimedEngine(Engine):
-    """Another engine, and how long its matches take.
+    """Wraps another engine and times its matches.
 
     Args:
-        engine: The other one.
+        engine: The wrapped engine.
 
     Attributes:
         calls: Matches since `take`.
@@ -50,7 +51,7 @@ class TimedEngine(Engine):
         self._events: list[tuple[Any, Any]] = []
 
     def take(self) -> float:
-        """Seconds of the matches since the last call of this; on a GPU all of them have to be read."""
+        """Seconds of the matches since the last call of this method; on a GPU they must have been read back."""
         seconds = self._seconds + sum(a.elapsed_time(b) for a, b in self._events) / 1e3
         self._seconds, self.calls, self.embedded = 0.0, 0, 0
         self._events.clear()
@@ -110,12 +111,12 @@ class TimedEngine(Engine):
 
 @dataclass
 class Frames:
-    """What frames took, seconds, and what happened in them.
+    """Durations of frames in seconds, and events in them.
 
     Attributes:
-        whole, engine: (N,) the whole frame, and the matches of its engine.
-        tracked: Share of the targets that were TRACKING.
-        happened: Name -> (N,) whether.
+        whole, engine: (N,) durations of the whole frame, and of the matches of its engine.
+        tracked: Fraction of the targets that were TRACKING.
+        happened: Name of an event -> (N,) whether it happened.
     """
 
     whole: list[float] = field(default_factory=list)
@@ -124,8 +125,8 @@ class Frames:
     happened: dict[str, list[bool]] = field(default_factory=dict)
 
     def summary(self, count: int) -> dict[str, Any]:
-        """ms of a frame: mean, median, 95th percentile, of the engine and of the rest; targets a second; share of slow
-        frames and, for what happened in them, how often in slow frames and in all."""
+        """ms per frame: mean, median, 95th percentile, of the engine and of the rest; targets per second; fraction of
+        slow frames and, for each event, its frequency in slow frames and in all."""
         whole, engine = np.array(self.whole) * 1e3, np.array(self.engine) * 1e3
         slow = whole > SLOW * np.median(whole)
         why = {
@@ -157,10 +158,10 @@ def watch(
 
     Args:
         update: Takes the next frame.
-        targets: Those that it changes.
-        engine: What it matches with.
-        images: The frames, over and over.
-        count: How many are timed.
+        targets: The targets that it changes.
+        engine: The engine it uses.
+        images: The frames, repeated cyclically.
+        count: Number of timed frames.
     """
     frames, collected = Frames(), [False]
 
@@ -168,7 +169,7 @@ def watch(
         collected[0] = True
 
     gc.callbacks.append(note)
-    gc.freeze()  # as `serve` does: full collections leave out what was imported and built
+    gc.freeze()  # as `serve` does: full collections skip what was imported and built
     try:
         for k in range(WARM_UPS + count):
             kept, ready = [t.distractors for t in targets], getattr(engine.engine, "captured", 0)
@@ -202,13 +203,13 @@ def watch(
 def by_device(
     trackers: Mapping[str, SiamTracker], counts: Sequence[int], frames: int, tell: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Where frames go (`Frames.summary`).
+    """Measures the time per frame (`Frames.summary`).
 
     Args:
         trackers: Name -> tracker, each timed with one target; the first one with several, too.
         counts: Numbers of targets.
-        frames: How many are timed with one target.
-        tell: Called with what is measured next.
+        frames: Number of timed frames with one target.
+        tell: Called with a description of the next measurement.
 
     Returns:
         "one": name -> summary; "several": number -> summary.

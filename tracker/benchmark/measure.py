@@ -1,7 +1,7 @@
-"""The measurements behind `benchmark`: each returns plain numbers, none prints.
+"""The measurements behind `benchmark`: each returns numbers, none prints.
 
-Two clocks run in all of them: the wall, which is what a user waits, and the processor time of this process, which other
-programs on the machine hardly change. Ratios are taken of the second, from things measured in turns in one run.
+All use two clocks: wall time, which is what a user waits, and the processor time of this process, which other programs
+on the machine hardly affect. Ratios are those of processor time, of things measured alternately in one run.
 """
 
 from __future__ import annotations
@@ -70,12 +70,12 @@ def read_clip(source: str, box: Sequence[float], count: int) -> Clip:
 
 
 def stages(tracker: SiamTracker, clip: Clip, source: str | None, folder: Path) -> dict[str, dict[str, float]]:
-    """ms of each stage of the way from file to file: decode, crop, network, response decode, draw, encode.
+    """ms of each stage from file to file: decode, crop, network, response decode, draw, encode.
 
     Args:
         tracker: What to time.
         clip: Frames in memory.
-        source: Video to decode; None takes the one that is encoded here.
+        source: Video to decode; None uses the one that is encoded here.
         folder: For the encoded video.
     """
     from tracker.media.sinks.video import VideoSink
@@ -107,12 +107,12 @@ def stages(tracker: SiamTracker, clip: Clip, source: str | None, folder: Path) -
 
 
 def in_turns(trackers: dict[str, Any], clip: Clip, every: dict[str, int] | None = None) -> dict[str, dict[str, float]]:
-    """ms of `update` of several trackers, frame by frame in turns, so that all see the same machine.
+    """ms of `update` of several trackers, alternating frame by frame, so that all see the same machine load.
 
     Args:
         trackers: Name -> anything with init and update.
         clip: Frames and first box.
-        every: Name -> n: this one (a slow one) runs in each n-th frame only, on the frames in their order.
+        every: Name -> n: this (slow) tracker runs in each n-th frame only, on the frames in their order.
     """
     series = {name: Series() for name in trackers}
     for tracker in trackers.values():
@@ -129,7 +129,7 @@ def in_turns(trackers: dict[str, Any], clip: Clip, every: dict[str, int] | None 
 def by_frame_size(
     tracker_of: Callable[[], SiamTracker], clip: Clip, names: Sequence[str], frames: int = 60
 ) -> dict[str, dict[str, float]]:
-    """ms of `update` on the same clip enlarged to several sizes, in turns."""
+    """ms of `update` on the same clip enlarged to several sizes, alternating."""
     height = clip.images[0].shape[0]
     trackers, series = {name: tracker_of() for name in names}, {name: Series() for name in names}
     factors = {name: HEIGHTS[name] / height for name in names}
@@ -158,14 +158,14 @@ def machine() -> dict[str, str]:
 
 
 def _card() -> dict[str, str]:
-    """The GPU, where torch has been loaded and finds one."""
+    """The GPU, if torch has been loaded and finds one."""
     torch = sys.modules.get("torch")
     return {"GPU": torch.cuda.get_device_name()} if torch is not None and torch.cuda.is_available() else {}
 
 
 @dataclass
 class Series:
-    """Durations of one thing, in seconds, by wall and by processor time, and in which turns they were taken."""
+    """Durations of one thing, in seconds, by wall and by processor time, and the rounds in which they were taken."""
 
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
@@ -194,10 +194,10 @@ class Series:
 
 
 def in_pairs(series: Mapping[Any, Series], skip: int = 5) -> dict[Any, dict[str, float]]:
-    """The summaries of series that were run in turns, each with its times as multiples of the first one's.
+    """Summaries of series that were run alternately, each with its times as multiples of the first one's.
 
-    The multiples (`wall_to_first`, `cpu_to_first`) are medians over the turns that both took part in: the pace of the
-    machine, which may change from second to second, is in both times of a turn.
+    The multiples (`wall_to_first`, `cpu_to_first`) are medians over the rounds that both took part in: changes of the
+    machine's speed, which may happen within seconds, affect both times of a round.
     """
     first, out = next(iter(series.values())), {}
     for name, one in series.items():
@@ -233,7 +233,8 @@ def gigamacs(model: LoadedModel) -> dict[str, float]:
 
 
 def peak_gigamacs(threads: int, repeats: int = 12) -> float:
-    """10^9 multiply-adds a second of a large float32 matrix product: what this machine gives to dense arithmetic."""
+    """10^9 multiply-adds per second of a large float32 matrix product: the peak of this machine for dense
+    arithmetic."""
     import onnxruntime as ort
 
     n = PEAK_SIDE
@@ -248,5 +249,5 @@ def peak_gigamacs(threads: int, repeats: int = 12) -> float:
     series = Series()
     for _ in range(repeats):
         series.run(session.run, None, {"x": data})
-    # With one thread processor time is the time that the product took; with several it adds them up.
+    # With one thread processor time is the duration of the product; with several it is their sum.
     return n**3 / min(series.cpu if threads == 1 else series.wall) / 1e9

@@ -1,4 +1,4 @@
-"""The part `overhead` of `benchmark`: what targets cost beside the network and the cutting of windows."""
+"""The part `overhead` of `benchmark`: cost per target without the network and the cutting of windows."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from tracker.tracking.tracker import SiamTracker
 from tracker.types import Image
 
 TILE, SIDE = 96, 32
-"""Sides of a target's own part of the picture, and of its box, pixels."""
+"""Sides of a target's cell in the frame, and of its box, pixels."""
 WARM_UPS = 8
 
 
 class ReadyEngine(Engine):
-    """Has the maps of every window ready: those of the first one of its size, which another engine gave.
+    """Returns precomputed maps for every window: those that another engine computed for the first window of that size.
 
-    Every target shows the same in a picture that stays, so they are right for all of them.
+    All targets look the same in a static frame, so the maps are right for all of them.
 
     Args:
-        engine: The other engine; what it leaves on its device is ready there, too.
+        engine: The other engine; maps that it leaves on its device are kept there.
     """
 
     cuts_windows = True
@@ -90,12 +90,12 @@ def _repeated(part: Any, count: int) -> Any:
 
 
 def overhead(tracker: SiamTracker, counts: Sequence[int], frames: int = 40) -> dict[str, dict[str, float]]:
-    """ms of a frame beside cutting and network, on one thread, by number of targets.
+    """ms per frame without cutting and network, on one thread, by number of targets.
 
     Args:
-        tracker: Its engine's maps and its settings are used.
+        tracker: Provides the engine's maps and the settings.
         counts: Numbers of targets.
-        frames: How many are timed; the filters learn in every `tracking.online.gap`-th of them.
+        frames: Number of timed frames; the filters learn in every `tracking.online.gap`-th of them.
 
     Returns:
         For each number mean, median, 10th and 95th percentile of a frame, ms; and the mean of a target, microseconds.

@@ -1,9 +1,8 @@
-"""Parts of `benchmark`: `targets`, what several targets in one frame cost, on one core and on all; `motion`, annotated
-sequences as they are, whole, with fast, hidden and lost targets; and hours of tracking, in which memory and speed must
-not change.
+"""Parts of `benchmark`: `targets`, the cost of several targets in one frame, on one core and on all; `motion`, whole
+annotated sequences with fast, hidden and lost targets; and long runs, in which memory and speed must not change.
 
-A calm clip says little of a tracker whose work depends on what the target does. In `motion` the trackers go through the
-same frames by turns, and what counts is the processor time of all updates together.
+A calm clip says little about a tracker whose work depends on the target. In `motion` the trackers go through the same
+frames alternately, and the result is the processor time of all updates together.
 """
 
 from __future__ import annotations
@@ -33,14 +32,14 @@ def by_targets(
 ) -> dict[str, dict[str, float]]:
     """ms of a frame with several targets, as the tracker is configured.
 
-    Each target has a copy of the clip to itself, the copies side by side in one frame: so n targets are n times the
-    work of one, and are followed as well as it is.
+    Each target has a copy of the clip to itself, the copies side by side in one frame, so that n targets are n times
+    the work of one and equally hard to track.
 
     Args:
         tracker: What to time.
         clip: Frames and box of one target.
         counts: Numbers of targets.
-        threads: CPU threads that the targets are spread over.
+        threads: CPU threads that the targets are distributed over.
         frames: How many to track.
     """
     height, width = clip.images[0].shape[:2]
@@ -57,11 +56,11 @@ def by_targets(
                 series[count].run(multi[count].update, picture, turn=k)
     return {
         str(count): s for count, s in in_pairs(series, min(10, frames // 2)).items()
-    }  # at first all take the full window
+    }  # at first all use the full window
 
 
 def windows(config: Config) -> str:
-    """How targets are looked for, in words: what a target costs depends on it."""
+    """A description of the search windows: the cost of a target depends on them."""
     full, small = config.model.search_size, config.tracking.small_search.size
     size = (
         f"windows of {small} px for targets that hardly move, else {full} px"
@@ -79,19 +78,19 @@ def in_motion(
     clock: Callable[[], float] = time.process_time,
     tell: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
-    """Processor time and accuracy of trackers over whole sequences, frame by frame in turns.
+    """Processor time and accuracy of trackers over whole sequences, alternating frame by frame.
 
     Args:
         trackers: Name -> anything with init and update; ours is the first.
-        sequences: With truth; tracking begins at the first frame that shows the target.
-        clock: Seconds.
+        sequences: Sequences with ground truth; tracking begins at the first frame that shows the target.
+        clock: Clock in seconds.
         tell: Called with a line after each sequence.
 
     Returns:
-        "sequences": name -> tracker -> its numbers; "total": tracker -> the same of all. The numbers: frames updated,
-        seconds, ms for a frame, the time as a multiple of the first tracker's, AUC (of a total: the mean over the
-        sequences), and, where a tracker says what it thinks: share of LOST frames, ms for those and for the others, and
-        share of the frames that points carried (`Track.skipped`).
+        "sequences": name -> tracker -> its numbers; "total": tracker -> the same over all. The numbers: frames updated,
+        seconds, ms per frame, the time as a multiple of the first tracker's, AUC (in a total: the mean over the
+        sequences), and, for trackers that report states: fraction of LOST frames, ms for those and for the others, and
+        fraction of skipped frames (`Track.skipped`).
     """
     each: dict[str, dict[str, dict[str, float]]] = {}
     for sequence in sequences:
@@ -119,7 +118,7 @@ def _one(
 ) -> dict[str, dict[str, float]]:
     start = int(np.argmax(has_area(sequence.truth)))
     boxes: dict[str, list[Any]] = {name: [] for name in trackers}
-    took = {name: np.zeros(2) for name in trackers}  # seconds in frames that end LOST, in the others
+    took = {name: np.zeros(2) for name in trackers}  # seconds in frames that end LOST, and in the others
     lost, skipped = dict.fromkeys(trackers, 0), dict.fromkeys(trackers, 0)
     for k, image in enumerate(sequence.images()):
         for name, tracker in trackers.items() if k >= start else ():
@@ -153,7 +152,7 @@ def _one(
 
 
 def _rates(row: Mapping[str, float], first: float) -> dict[str, float]:
-    """What follows from the sums."""
+    """Ratios computed from the sums."""
     followed = row["frames"] - row["lost_frames"]
     return {
         "ms": 1e3 * row["seconds"] / max(row["frames"], 1),
@@ -166,7 +165,7 @@ def _rates(row: Mapping[str, float], first: float) -> dict[str, float]:
 
 
 def resident_bytes() -> int:
-    """Memory of this process that is in RAM, or its largest value so far where the system tells no more."""
+    """Resident memory of this process, or its peak where the system reports no more."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
     except OSError:
@@ -182,23 +181,22 @@ def soak(
     tick: Callable[[int], None] = lambda k: None,
     fresh: SiamTracker | None = None,
 ) -> dict[str, Any]:
-    """Many frames (the clip forward, backward, forward, ...): does memory grow, does it slow down?
+    """Long run (the clip forward, backward, forward, ...): does memory grow, does tracking slow down?
 
-    A processor's own pace changes by more in a minute than what is looked for, so over the last tenth the tracker is
-    timed in turns with one that begins there.
+    The speed of a processor changes by more within a minute than the effect of interest, so over the last tenth the
+    tracker is timed alternately with one that starts there.
 
     Args:
-        tracker: Goes through all frames.
+        tracker: Processes all frames.
         clip: The frames.
-        count: How many.
-        tick: Called with the number of frames now and then.
-        fresh: Begins with the last tenth, on the box of the other.
+        count: Number of frames.
+        tick: Called with the number of frames from time to time.
+        fresh: Starts with the last tenth, on the box of the other.
 
     Returns:
-        `rss_slope` in bytes a frame (least squares over the second half, when caches are full), `rss_start`, `rss_end`,
-        the median processor time of a frame that was looked at, over the first and the last tenth (at most 1,000
-        frames) in ms, that of the fresh tracker over the last tenth (None without one), and the samples of memory.
-        Skipped frames (`Track.skipped`) are left out: their share in the median would decide.
+        `rss_slope` in bytes per frame (least squares over the second half, when caches are full), `rss_start`,
+        `rss_end`, the processor time of the first and the last tenth (at most 1,000 frames) in ms, that of the fresh
+        tracker over the last tenth (None without one), and the samples of memory.
     """
     order = list(range(len(clip.images))) + list(range(len(clip.images) - 2, 0, -1))
     tracker.init(clip.images[0], clip.box)
@@ -221,7 +219,7 @@ def soak(
         if k % max(1, count // 200) == 0:
             samples.append((k, resident_bytes()))
             tick(k)
-    # Without the last tenth, in which another tracker begins.
+    # Without the last tenth, in which the other tracker starts.
     half = np.array([s for s in samples[len(samples) // 2 :] if fresh is None or s[0] < count - part], dtype=np.float64)
     slope = float(np.polyfit(half[:, 0], half[:, 1], 1)[0]) if len(half) > 2 else 0.0
     first, last = np.nanmedian(durations[:part]), np.nanmedian(durations[-part:])

@@ -1,4 +1,4 @@
-"""What `benchmark` writes: a table in markdown, the same as json, and a plot."""
+"""The output of `benchmark`: a table in markdown, the same as json, and a plot."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def _motion(motion: Results) -> list[str]:
 
 
 def _device(device: Results) -> list[str]:
-    """Where a frame goes: the engine and the rest, by number of targets."""
+    """Time per frame, engine and the rest, by number of targets."""
     head = ["", "frames", "median ms", "p95 ms", "max ms", "engine ms", "rest ms", "engine's share", "targets/s"]
     head += ["a target, us", "TRACKING"]
     keys = ("median_ms", "p95_ms", "max_ms", "engine_ms", "rest_ms")
@@ -155,7 +155,7 @@ def _threads(number: str) -> str:
 
 
 def _against_first(unit: str, rows: dict[Any, dict[str, float]], values: tuple[str, ...]) -> list[str]:
-    """A table of durations, each also as a multiple of that in the first row, turn by turn."""
+    """A table of durations, each also as a multiple of that in the first row, round by round."""
     head = [unit, *(f"{NAMES[value]} ms" for value in values), "wall, first = 1", "CPU, first = 1"]
     body = [
         [str(key), *(_ms(v[k]) for k in values), f"{v['wall_to_first']:.2f}", f"{v['cpu_to_first']:.2f}"]
@@ -165,7 +165,7 @@ def _against_first(unit: str, rows: dict[Any, dict[str, float]], values: tuple[s
 
 
 def table(head: list[str], rows: list[list[str]]) -> list[str]:
-    """A markdown table, numbers to the right."""
+    """A markdown table with right-aligned numbers."""
     lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * (len(head) - 1) + "|"]
     return lines + ["| " + " | ".join(row) + " |" for row in rows]
 
@@ -185,7 +185,7 @@ def write(results: Results, folder: Path, plot: bool = True) -> list[Path]:
 
 
 def draw(results: Results, path: Path) -> bool:
-    """The plot: a panel for each part that was measured; False where there is nothing to show."""
+    """The plot: a panel for each part that was measured; False if there is nothing to show."""
     panels = [key for key in ("stages", "compare", "targets", "sizes", "soak") if key in results]
     if not panels:
         return False

@@ -1,4 +1,4 @@
-"""Text files of annotations: tables of boxes, flags, names, and what follows from them."""
+"""Text files of annotations: tables of boxes, flags, names, and attributes derived from them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tracker.media.sources.images import natural_key
 
 
 def read_names(path: Path) -> list[str]:
-    """The names in a list.txt, between blanks or line ends.
+    """The names in a list.txt, separated by blanks or line ends.
 
     Raises:
         SourceError: It can't be read as text, or is empty.
@@ -51,7 +51,7 @@ def annotation_text(path: Path) -> str:
 
 
 def read_table(path: Path, columns: tuple[int, ...] = (4,)) -> NDArray[np.float64]:
-    """Rows of numbers between commas, tabs or spaces; NaN where a value says nan.
+    """Reads rows of numbers separated by commas, tabs or spaces; the word nan gives NaN.
 
     Args:
         path: Text file.
@@ -85,8 +85,8 @@ def read_table(path: Path, columns: tuple[int, ...] = (4,)) -> NDArray[np.float6
 
 
 def read_flags(path: Path, count: int) -> NDArray[np.float64] | None:
-    """One number per frame, on lines or between commas (labels and tags); padded with zeros to `count`; None if
-    absent."""
+    """One number per frame, separated by line ends or commas (labels and tags); padded with zeros to `count`; None if
+    the file is absent."""
     if not path.is_file():
         return None
     words = re.split(r"[,;\s]+", annotation_text(path).strip())
@@ -108,7 +108,8 @@ def has_area(truth: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def derived_attributes(truth: NDArray[np.float64], size: tuple[int, int] = (0, 0)) -> dict[str, NDArray[np.bool_]]:
-    """Attributes that the truth alone tells, by the definitions of OTB (Wu, Lim, Yang, TPAMI 2015, table 2), per frame.
+    """Attributes that follow from the ground truth alone, by the definitions of OTB (Wu, Lim, Yang, TPAMI 2015, table
+    2), per frame.
 
     Args:
         truth: (N, 4) xywh.

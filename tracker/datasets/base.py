@@ -1,4 +1,4 @@
-"""What every data set reader gives: sequences of frames with their truth; and the parts that all readers share."""
+"""The interface of all data set readers: sequences of frames with ground truth; and shared helpers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class SequenceData:
         truth: (N, 4) float64 xywh; NaN where there is no annotation.
         valid: (N,) bool, the frames that count in this data set's protocol.
         init: (4,) float64 xywh, the box that initialises the tracker in frame 0.
-        size: (width, height) in pixels where the annotation tells it, else (0, 0).
+        size: (width, height) in pixels if the annotation contains it, else (0, 0).
         attributes: name -> (N,) bool.
         object_class: Class of the target, "" where unknown.
         polygons: (N, 8) float64 corners (VOT), else None.
@@ -55,11 +55,11 @@ class SequenceData:
 
     @property
     def is_clip(self) -> bool:
-        """Whether the frames come out of one video file."""
+        """Whether the frames come from one video file."""
         return len(self.frames) == 1 and Path(self.frames[0]).suffix.lower() in CLIPS
 
     def images(self) -> Iterator[Image]:
-        """The N frames, BGR uint8 H x W x 3, by the readers of `tracker.media`, as tracking and training see them.
+        """The N frames, BGR uint8 H x W x 3, read by `tracker.media` as in tracking and training.
 
         Raises:
             SourceError: A frame is missing or damaged.
@@ -85,8 +85,8 @@ class SequenceData:
                 yield frame.image
 
     def content(self) -> str:
-        """A key of what the sequence holds: its annotation, and name, size, time of change and samples of its
-        pictures."""
+        """A key of the sequence's content: its annotation, and name, size, modification time and samples of its
+        images."""
         arrays = [self.truth, self.valid, self.init, np.zeros(0) if self.polygons is None else self.polygons]
         return content_of(self.frames, b"".join(np.ascontiguousarray(a).tobytes() for a in arrays))
 
@@ -103,16 +103,16 @@ class Dataset:
     """A benchmark's sequences and its rules.
 
     Attributes:
-        key: As given to --dataset.
-        title: As shown, with the split and, where it isn't complete, how much of it there is.
+        key: The value of --dataset.
+        title: The title for display, with the split and, if it is incomplete, the part that is present.
         results_folder: Name of its folder in the got10k interchange layout ("GOT-10k", "OTB2015", ...).
-        layout: Which files hold a tracker's results there: "got10k", "otb" or "vot".
-        rules: Which metrics are the benchmark's own: "got10k", "otb", "lasot", "trackingnet" or "vot".
+        layout: The layout of result files: "got10k", "otb" or "vot".
+        rules: The family of metrics: "got10k", "otb", "lasot", "trackingnet" or "vot".
         sequences: In the benchmark's order.
         eao_range: (low, high) sequence lengths over which the expected overlap is averaged (VOT), else None.
         truth_withheld: True where only the first box is public (GOT-10k test, TrackingNet test): nothing may be
             measured.
-        failures: Name -> sentence of each sequence that was asked for and can't be read; it is not among `sequences`.
+        failures: Name -> sentence for each requested sequence that can't be read; it is not among `sequences`.
     """
 
     key: str
@@ -130,7 +130,7 @@ class Dataset:
         return [s.name for s in self.sequences]
 
     def select(self, pattern: str) -> Dataset:
-        """The sequences whose names match a glob pattern, or several with commas between them.
+        """The sequences whose names match a glob pattern, or one of several separated by commas.
 
         Raises:
             SourceError: None matches.
@@ -150,22 +150,22 @@ class Dataset:
 
 
 Item = tuple[str, Callable[[], SequenceData]]
-"""The name of a sequence, and what reads it."""
+"""The name of a sequence, and the function that reads it."""
 
 
 def matches(name: str, pattern: str | None) -> bool:
-    """Whether a name matches a glob pattern, or one of several with commas between them; None: any does."""
+    """Whether a name matches a glob pattern, or one of several separated by commas; None matches any."""
     return pattern is None or any(fnmatchcase(name, p.strip()) for p in pattern.split(",") if p.strip())
 
 
 def gather(items: Iterable[Item], pattern: str | None, dataset: Dataset) -> Dataset:
-    """A data set with the sequences that are asked for; only these are read, and one that can't be read doesn't hold up
-    the rest.
+    """Builds a data set from the requested sequences; only these are read, and one that can't be read doesn't prevent
+    the others.
 
     Args:
-        items: The sequences that are there.
-        pattern: Glob pattern, or several with commas between them; None for all.
-        dataset: Its facts, without sequences.
+        items: The sequences that exist.
+        pattern: Glob pattern, or several separated by commas; None for all.
+        dataset: Its properties, without sequences.
 
     Raises:
         SourceError: None matches, or none of those that match can be read.
@@ -198,7 +198,7 @@ def gather(items: Iterable[Item], pattern: str | None, dataset: Dataset) -> Data
 
 
 def first_box_alone(sequence: SequenceData) -> SequenceData:
-    """A sequence whose truth is withheld: nothing of it counts, whatever stands in its files behind the given box."""
+    """A sequence whose ground truth is withheld: no frame counts, whatever its files contain after the first box."""
     truth = np.full_like(sequence.truth, np.nan)
     truth[0] = sequence.init
     return replace(sequence, truth=truth, valid=np.zeros(len(truth), dtype=bool), attributes={})

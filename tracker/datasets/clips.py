@@ -1,4 +1,4 @@
-"""Clips of one's own: videos or folders of pictures with a box file each; frames of videos are decoded once and kept as
+"""The user's own clips: videos or image folders with a box file each; frames of videos are decoded once and stored as
 PNG."""
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def read_folder(
         root: The folder, or one clip.
         names, exclude, bad: As in `gather`; names are those of the clips without suffix.
         store: Folder for the decoded frames.
-        every: Takes every n-th frame.
-        limit: Takes at most so many frames of a clip; 0: all.
+        every: Use every n-th frame.
+        limit: Use at most this many frames of a clip; 0: all.
 
     Raises:
         DataError: There are no clips with boxes.
@@ -89,12 +89,12 @@ def read_clip(
     """The tracks of one clip: one for each id in its box file; arguments as in `read_folder`.
 
     Args:
-        form: Format of the box file, where its lines fit several (`tracker.media.box_files`).
-        first: Frame of its first line, where its lines name no frame and are not one for each.
+        form: Format of the box file, if its lines fit several (`tracker.media.box_files`).
+        first: Frame of its first line, if its lines don't name frames and there isn't one per frame.
 
     Raises:
-        DataError: The clip or its boxes can't be read, there are boxes for frames behind its end, or the lines name no
-            frame and are not as many as the frames.
+        DataError: The clip or its boxes can't be read, there are boxes for frames after its end, or the lines name no
+        frame and their number differs from that of the frames.
     """
     try:
         file = read_box_file(boxes, form, first or 0)
@@ -124,19 +124,19 @@ def _check_rows(clip: Path, boxes: Path, rows: int) -> None:
     )
     try:
         total = len(frames_of(clip, Path())) if clip.is_dir() else count_frames(clip, rows)
-        if total > rows:  # the other way round is found by reading the frames
+        if total > rows:  # too few frames are detected when the frames are read
             check_rows(boxes, rows, clip, total, option)
     except SourceError as error:
         raise DataError(str(error)) from None
 
 
 def frames_of(clip: Path, store: Path, every: int = 1, limit: int = 0) -> tuple[Path, ...]:
-    """The frames of a clip as files: the pictures of a folder as they are, those of a video decoded once into `store`.
+    """The frames of a clip as files: the images of a folder unchanged, those of a video decoded once into `store`.
 
     Args:
         clip: A folder of pictures or a video.
-        store: Folder for decoded frames; each clip has its own in it, named after its name, size and time of change.
-        every: Takes every n-th frame.
+        store: Folder for decoded frames; each clip has a subfolder named after its name, size and modification time.
+        every: Use every n-th frame.
         limit: At most so many frames; 0: all.
 
     Raises:
@@ -165,7 +165,7 @@ def frames_of(clip: Path, store: Path, every: int = 1, limit: int = 0) -> tuple[
 
 
 def _decode(clip: Path, folder: Path, every: int, limit: int) -> None:
-    """Writes the frames beside their final place, which appears only when they are complete."""
+    """Writes the frames into a temporary folder, which is renamed when they are complete."""
     part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
     logger.info("decoding %s to %s", clip, folder)
     try:
@@ -177,12 +177,12 @@ def _decode(clip: Path, folder: Path, every: int, limit: int) -> None:
                     break
                 if k % every:
                     continue
-                # PNG, not JPEG: training sees the very pixels that tracking sees.
+                # PNG, not JPEG, so that training sees the same pixels as tracking.
                 if not cv2.imwrite(str(part / f"{count:06d}.png"), frame.image, [cv2.IMWRITE_PNG_COMPRESSION, 1]):
                     raise OutputError(f"The frames of {clip} can't be written to {part}; is the disk full?")
                 count += 1
         (part / DONE).write_text(json.dumps({"clip": str(clip), "frames": count, "every": every}))
-        if not (folder / DONE).is_file():  # another process may have been faster
+        if not (folder / DONE).is_file():  # another process may have finished first
             part.replace(folder)
     except SourceError as error:
         raise DataError(f"The clip {clip} can't be decoded: {error}") from None
@@ -227,11 +227,12 @@ def read_unlabelled(
 
 
 def count_frames(clip: Path, expected: int | None = None) -> int:
-    """The frames of a video: its packets, quickly, where they are as many as expected; else counted by decoding.
+    """The number of frames of a video: that of its packets, which is quick, if it is as expected; otherwise counted by
+    decoding.
 
     Args:
         clip: A video file.
-        expected: The number that would surprise nobody.
+        expected: The expected number.
 
     Raises:
         SourceError: It can't be decoded.
@@ -242,7 +243,7 @@ def count_frames(clip: Path, expected: int | None = None) -> int:
         with av.open(str(clip)) as container:
             packets = sum(1 for p in container.demux(container.streams.video[0]) if p.size and not p.is_discard)
     except (av.FFmpegError, OSError, IndexError):
-        packets = -1  # the source below says what is wrong
+        packets = -1  # the source below raises an error with the reason
     if packets == expected:
         return packets
     with open_source(str(clip)) as source:
@@ -250,17 +251,18 @@ def count_frames(clip: Path, expected: int | None = None) -> int:
 
 
 def check_rows(boxes: Path, rows: int, clip: Path, frames: int, option: str) -> None:
-    """Refuses boxes without frame numbers that are not as many as the frames: nobody can tell which are missing.
+    """Refuses boxes without frame numbers if their number differs from that of the frames: it is unknown which are
+    missing.
 
     Args:
         boxes: The box file.
         rows: Its rows.
         clip: The clip or folder.
         frames: Its frames.
-        option: What the user can do to tell, as half a sentence.
+        option: What the user can do about it, as half a sentence.
 
     Raises:
-        SourceError: They are not as many.
+        SourceError: The numbers differ.
     """
     if rows == frames:
         return

@@ -28,7 +28,7 @@ def read_davis(
 
     Args:
         root, names, exclude, bad: As in `gather`.
-        store: Folder for an index of the boxes; none where None.
+        store: Folder for a cached index of the boxes; None: no index.
 
     Raises:
         DataError: The folder isn't laid out so.
@@ -52,7 +52,7 @@ def _read(folder: Path, store: Path | None) -> list[AnnotatedTrack]:
         raise DataError(
             f"The clip {folder} has masks for {len(by_stem)} of {len(frames)} frames; each frame needs one."
         )
-    mark = content_of(masks, str(folder.resolve()).encode())[:12]  # masks that are repaired are read anew
+    mark = content_of(masks, str(folder.resolve()).encode())[:12]  # repaired masks are read again
     index = store / "davis" / f"{folder.name}-{mark}.json" if store else None
     if index is not None and index.is_file():
         table = read_index(index)
@@ -73,7 +73,7 @@ def _name(folder: Path, key: str, targets: int) -> str:
 
 
 def _boxes(masks: Sequence[Path]) -> dict[str, list[list[float]]]:
-    """object -> xywh in each frame, zeros where it doesn't show."""
+    """object -> xywh in each frame, zeros where it isn't visible."""
     table: dict[str, list[list[float]]] = {}
     for k, path in enumerate(masks):
         labels = read_mask(path)
@@ -84,7 +84,7 @@ def _boxes(masks: Sequence[Path]) -> dict[str, list[list[float]]]:
 
 
 def read_mask(path: Path) -> NDArray[np.int64]:
-    """(H, W) number of the object at each pixel, 0 for none; colours become numbers.
+    """(H, W) number of the object at each pixel, 0 for none; colours are mapped to numbers.
 
     Raises:
         DataError: The file can't be read.

@@ -1,4 +1,4 @@
-"""Anybody's own data: folders of images with a box file, or clips with a box file beside them."""
+"""The user's own data for evaluation: folders of images with a box file, or clips with a box file beside them."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def load_folder(root: Path, pattern: str | None = None) -> Dataset:
 
     A sequence is `<name>/img/*` or `<name>/*` images with groundtruth_rect.txt (or groundtruth.txt, boxes.txt) in
     `<name>/`, or a clip `<name>.mp4` with `<name>.txt` beside it: one line x,y,w,h per frame, or rows that name their
-    frames (.csv, .jsonl, MOT; docs/boxes.md). A line 0,0,0,0 or nan, or no row, says that the target isn't there; such
-    frames don't count. Several targets in a file are several sequences, `<name>.<id>`.
+    frames (.csv, .jsonl, MOT; docs/boxes.md). A line 0,0,0,0 or nan, or a missing row, means that the target is absent;
+    such frames don't count. Several targets in a file are several sequences, `<name>.<id>`.
 
     Raises:
-        SourceError: What was expected where.
+        SourceError: The folder isn't laid out so; the message says what was expected where.
     """
     if root.is_file() and root.suffix.lower() in CLIPS:
         items = _items(root.stem, partial(_clip, root, _beside(root)))
@@ -58,7 +58,8 @@ def _box_file(folder: Path) -> Path | None:
 
 
 def _items(name: str, read: Callable[[], list[SequenceData]]) -> list[Item]:
-    """The sequences of a box file, one for each target; where it can't be read, one whose reading says why."""
+    """The sequences of a box file, one per target; if the file can't be read, one item that raises the reason when
+    read."""
     try:
         return [(sequence.name, partial(_same, sequence)) for sequence in read()]
     except SiamTrackError as error:
@@ -108,7 +109,7 @@ def _read(boxes: Path) -> BoxFile:
 
 
 def _make(name: str, frames: tuple[str, ...], file: BoxFile, count: int) -> list[SequenceData]:
-    """A sequence for each target of a box file."""
+    """The sequences of a box file, one per target."""
     if file.span[1] >= count:
         raise SourceError(
             f"{file.path} has a box for frame {file.span[1]} (counted from 0), but there are {count} frames."

@@ -34,7 +34,7 @@ def load_got10k(root: Path, subset: str = "val", pattern: str | None = None) -> 
         pattern: Glob pattern of the sequences to read; None for all.
 
     Raises:
-        SourceError: What was expected where.
+        SourceError: The folder isn't laid out so; the message says what was expected where.
     """
     if subset not in SUBSETS:
         raise SourceError(f"GOT-10k has no subset {subset!r}; choose one of {', '.join(SUBSETS)}.")
@@ -66,7 +66,7 @@ def load_got10k(root: Path, subset: str = "val", pattern: str | None = None) -> 
 
 
 def read_sequence(folder: Path, withheld: bool = False) -> SequenceData:
-    """One sequence of a subset; `withheld`: its truth is the first box alone."""
+    """One sequence of a subset; `withheld`: its ground truth is the first box alone."""
     if not folder.is_dir():
         raise SourceError(f"The folder {folder} is missing; unpack the data completely or shorten list.txt.")
     frames = list_images(folder)

@@ -1,4 +1,4 @@
-"""LaSOT (Fan et al., CVPR 2019) as its authors distribute it, with its flags of absence and occlusion."""
+"""LaSOT (Fan et al., CVPR 2019) in its original layout, with the flags for absent and occluded targets."""
 
 from __future__ import annotations
 

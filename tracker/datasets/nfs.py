@@ -1,4 +1,4 @@
-"""Need for Speed (Kiani Galoogahi et al., ICCV 2017) as its authors distribute it."""
+"""Need for Speed (Kiani Galoogahi et al., ICCV 2017) in its original layout."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def load_nfs(root: Path, rate: str = "30", pattern: str | None = None) -> Datase
     ROOT/<sequence>/<rate>/<sequence>/*.jpg.
 
     Annotation lines are `id left top right bottom ...` with quotes; at 30 fps, files that still hold all 240 fps rows
-    are thinned by 8, and one row too many or too few is cut, as in the got10k package.
+    are subsampled by 8, and a difference of one row is cut off, as in the got10k package.
     """
     if rate not in ("30", "240"):
         raise SourceError(f"NfS has no frame rate {rate!r}; choose --subset 30 or 240.")

@@ -41,12 +41,13 @@ VERSIONS: dict[str, tuple[str, str, list[str]]] = {
     "otb50": ("OTB-50", "OTBtb50", OTB50),
     "otb100": ("OTB-100", "OTB2015", OTB100),
 }
-# 1-based first and last frame that the annotation is for, where it doesn't cover all images (the benchmark's own list).
+# 1-based first and last frame of the annotation, for sequences where it doesn't cover all images (the benchmark's own
+# list).
 RANGES = {"david": (300, 770), "football1": (1, 74), "freeman3": (1, 460), "freeman4": (1, 283), "diving": (1, 215)}
 
 
 def load_otb(root: Path, key: str = "otb", pattern: str | None = None) -> Dataset:
-    """Read a folder of OTB sequences: those of one version, or (key "otb") all that are there.
+    """Reads a folder of OTB sequences: those of one version, or (key "otb") all that exist.
 
     Args:
         root: Folder that holds one folder per sequence.
@@ -54,7 +55,7 @@ def load_otb(root: Path, key: str = "otb", pattern: str | None = None) -> Datase
         pattern: Glob pattern of the sequences to read; None for all.
 
     Raises:
-        SourceError: What was expected where.
+        SourceError: The folder isn't laid out so; the message says what was expected where.
     """
     files = annotation_files(root)
     title, folder = "OTB", "OTB"
@@ -96,7 +97,7 @@ def load_dtb70(root: Path, pattern: str | None = None) -> Dataset:
 
 
 def annotation_files(root: Path) -> list[Path]:
-    """The annotation files of a folder of sequences, those that are empty left out.
+    """The non-empty annotation files of a folder of sequences.
 
     Raises:
         SourceError: There are none.
@@ -119,7 +120,7 @@ def annotation_files(root: Path) -> list[Path]:
 
 
 def _blank(file: Path) -> bool:
-    """Whether a file holds nothing: where a folder has several targets, the file without a number is often empty."""
+    """Whether a file is empty: in a folder with several targets, the file without a number often is."""
     return file.is_file() and not file.read_bytes().removeprefix(b"\xef\xbb\xbf").strip()
 
 
@@ -155,7 +156,8 @@ def _from_first(annotation: Path, name: str, tags: tuple[str, ...] = ()) -> Sequ
 
 
 def _attribute_file(root: Path) -> dict[str, tuple[str, ...]]:
-    """Sequence -> attribute names from ROOT/attributes.json ({"Basketball": ["IV", "OCC"], ...}), if there is one."""
+    """Sequence -> attribute names from ROOT/attributes.json ({"Basketball": ["IV", "OCC"], ...}), if the file
+    exists."""
     path = root / "attributes.json"
     if not path.is_file():
         return {}

@@ -1,4 +1,4 @@
-"""Tables of frame ranges and splits out of the got10k package, and the check that frames and boxes are as many."""
+"""Tables of frame ranges and splits from the got10k package, and the check that frames and boxes are equally many."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tracker.errors import SourceError
 
 
 def package_table(name: str) -> Any:
-    """A table (frame ranges, splits) out of the installed got10k package, read without importing it.
+    """A table (frame ranges, splits) from the installed got10k package, read without importing it.
 
-    Importing got10k needs `six` and `wget`, which it doesn't use for this; its json files can be read all the same.
+    Importing got10k requires `six` and `wget`, which are not needed here; its json files can be read without them.
 
     Raises:
         SourceError: The package isn't installed.

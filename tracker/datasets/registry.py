@@ -47,14 +47,14 @@ DATASETS: dict[str, _Entry] = {
 
 
 def with_truth(dataset: Dataset, what: str) -> Dataset:
-    """A data set that is more than first boxes.
+    """Returns a data set whose ground truth is public beyond the first boxes.
 
     Args:
-        dataset: As loaded.
-        what: What is wanted, for the sentence: "tuned on", "measured on".
+        dataset: The loaded data set.
+        what: The intended use, for the message: "tuned on", "measured on".
 
     Raises:
-        SourceError: Its truth is withheld.
+        SourceError: Its ground truth is withheld.
     """
     if dataset.truth_withheld:
         raise SourceError(
@@ -65,16 +65,16 @@ def with_truth(dataset: Dataset, what: str) -> Dataset:
 
 
 def load_dataset(key: str, root: str | Path, subset: str | None = None, sequences: str | None = None) -> Dataset:
-    """Read a data set's annotations (not its images).
+    """Reads a data set's annotations (not its images).
 
-    A sequence that can't be read is named by a warning and in `Dataset.failures`, and left out.
+    A sequence that can't be read is reported by a warning and in `Dataset.failures`, and left out.
 
     Args:
         key: One of `DATASETS`.
         root: The folder that holds it.
-        subset: Split, year or frame rate, for those that have them; None takes the usual one.
-        sequences: Glob pattern of the sequences to read, or several with commas between them; None for all. Others
-            aren't looked at.
+        subset: Split, year or frame rate, for data sets that have them; None selects the usual one.
+        sequences: Glob pattern of the sequences to read, or several separated by commas; None for all. Others are not
+            opened.
 
     Raises:
         SourceError: Unknown name or subset, or a folder that isn't laid out like it; the message names what was

@@ -1,4 +1,4 @@
-"""Still pictures as material for pairs: cut-out objects, boxed objects, and plain photos as scenery."""
+"""Still images as training material: cut-out objects, annotated objects, and plain photos as background."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 
 @dataclass(frozen=True)
 class BoxedStill:
-    """One object in one photo: file, box (4,) xywh, class, and polygons of its mask where there is one."""
+    """One object in one photo: file, box (4,) xywh, class, and the polygons of its mask if there is one."""
 
     path: Path
     box: NDArray[np.float64]
@@ -45,7 +45,7 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def read_coco(file: Path, smallest: float = 24.0) -> list[BoxedStill]:
-    """The objects of a COCO instances json whose pictures lie in `images/` beside it.
+    """The objects of a COCO instances json whose images are in `images/` beside it.
 
     Args:
         file: instances.json.
@@ -87,8 +87,7 @@ def read_coco(file: Path, smallest: float = 24.0) -> list[BoxedStill]:
 
 
 class Cutouts:
-    """Objects with an alpha matte, as BGRA pictures cropped to the object; those of one class are known as
-    look-alikes."""
+    """Objects with an alpha matte, as BGRA images cropped to the object; those of one class count as look-alikes."""
 
     def __init__(self, folder: Path | None, masked: list[BoxedStill], cache: int = 4000) -> None:
         self.paths = list_images(folder) if folder else []
@@ -109,7 +108,7 @@ class Cutouts:
         return self.masked[index - len(self.paths)].kind
 
     def identity(self, index: int) -> str:
-        """A name that no other cutout has."""
+        """A name that is unique among the cutouts."""
         if index < len(self.paths):
             return self.paths[index].name
         still = self.masked[index - len(self.paths)]
@@ -136,32 +135,32 @@ class Cutouts:
             raise DataError(f"The cutout {index} ({self.kind(index)}) has almost no opaque pixel.")
         image = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         longest = max(image.shape[:2])
-        if longest > 200:  # no crop shows it larger; small ones are quick to warp
+        if longest > 200:  # no crop needs it larger, and small images are quick to warp
             image = cv2.resize(image, None, fx=200 / longest, fy=200 / longest, interpolation=cv2.INTER_AREA)
         return np.ascontiguousarray(image)
 
 
 class Scenery:
-    """Photos as backgrounds, read once."""
+    """Photos as backgrounds, cached."""
 
     def __init__(self, folder: Path, cache: int = 2000) -> None:
         self.paths = list_images(folder)
         self._read = lru_cache(maxsize=cache)(read_image)
 
     def draw(self, rng: np.random.Generator) -> Path:
-        """One of the photos."""
+        """A random photo."""
         return self.paths[int(rng.integers(len(self.paths)))]
 
     def read(self, path: Path) -> Image:
-        """A photo, whole."""
+        """A photo at full size."""
         return self._read(path)
 
     def photo(self, rng: np.random.Generator) -> Image:
-        """One photo, whole."""
+        """A random photo at full size."""
         return self.read(self.draw(rng))
 
     def patch(self, size: int, rng: np.random.Generator) -> Image:
-        """A size x size window of one photo, mirrored beyond its borders: never much larger than life, so that it stays
+        """A size x size window of a random photo, mirrored beyond its borders; hardly enlarged, so that it stays
         sharp."""
         image = self.photo(rng)
         inverse = 1.0 / rng.uniform(0.8, 1.5)

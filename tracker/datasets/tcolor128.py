@@ -1,4 +1,4 @@
-"""TColor-128 (Liang et al., TIP 2015) as its authors distribute it."""
+"""TColor-128 (Liang et al., TIP 2015) in its original layout."""
 
 from __future__ import annotations
 

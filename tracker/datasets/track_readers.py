@@ -1,8 +1,8 @@
-"""Readers of annotated data sets: each turns a folder in the layout that its authors distribute into tracks.
+"""Readers of annotated data sets in their original layouts; each returns tracks.
 
 The got10k package's own classes for LaSOT and TrackingNet fail on current Python (its `datasets/lasot.py` and
-`datasets/trackingnet.py`), so these have readers here, as have OTB and ImageNet-VID, whose classes want every sequence
-or a cache in the working directory. `read_toolkit` takes the classes that do work.
+`datasets/trackingnet.py`), so these have readers here. So have OTB and ImageNet-VID, whose classes require every
+sequence or write a cache into the working directory. `read_toolkit` uses the classes that do work.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def natural(path: Path) -> list[tuple[int, int, str]]:
 
 
 def images_of(folder: Path) -> tuple[Path, ...]:
-    """The pictures of a folder in natural order.
+    """The images of a folder in natural order.
 
     Raises:
         DataError: There are none.
@@ -67,7 +67,7 @@ def read_lasot(
 
     Args:
         root, names, exclude, bad: As in `gather`.
-        subset: train or test (the split comes from the got10k package), or "" for all that is there.
+        subset: train or test (the split comes from the got10k package), or "" for all that exists.
     """
     wanted = set(package_table("lasot.json")[_choice("LaSOT", subset, ("train", "test"))]) if subset else None
     folders = sorted(
@@ -96,12 +96,12 @@ def read_imagenet_vid(
     root: Path, names: Sequence[str], exclude: Sequence[str], bad: BadFiles, subset: str = "", store: Path | None = None
 ) -> list[AnnotatedTrack]:
     """ImageNet-VID (Russakovsky et al. 2015): {Data,Annotations}/VID/{train/*/*,val/*}/000000.{JPEG,xml}; several
-    targets a clip.
+    targets per clip.
 
     Args:
         root, names, exclude, bad: As in `gather`.
         subset: train or val, or "" for both.
-        store: Folder for an index of the annotations (a file for each of a million frames); none where None.
+        store: Folder for an index of the annotations (one file per frame, a million of them); None: no index.
     """
     parts = [_choice("ImageNet-VID", subset, ("train", "val"))] if subset else ["train", "val"]
     notes = root / "Annotations" / "VID"
@@ -132,7 +132,7 @@ def _indexed(folder: Path, store: Path | None) -> dict[str, tuple[str, dict[str,
     from xml.etree import ElementTree
 
     files = sorted(folder.glob("*.xml"))
-    mark = content_of(files, str(folder.resolve()).encode())[:12]  # boxes that are corrected are read anew
+    mark = content_of(files, str(folder.resolve()).encode())[:12]  # corrected boxes are read again
     index = store / "imagenet-vid" / f"{folder.name}-{mark}.json" if store else None
     if index is not None and index.is_file():
         return {key: (kind, rows) for key, (kind, rows) in read_index(index).items()}
@@ -160,7 +160,7 @@ def read_toolkit(
     Args:
         root, names, exclude, bad: As in `gather`.
         dataset: Name of the class.
-        options: Its arguments but the folder; nothing is ever downloaded.
+        options: Its arguments except the folder; nothing is ever downloaded.
 
     Raises:
         ConfigError: There is no such class, or it doesn't work.
@@ -201,7 +201,7 @@ def read_toolkit(
 
 
 def corners_to_boxes(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(N, 4) xywh as they are; (N, 8) corners of polygons (VOT) -> their upright bounding boxes."""
+    """(N, 4) xywh unchanged; (N, 8) corners of polygons (VOT) -> their upright bounding boxes."""
     if rows.shape[1] == 4:
         return rows
     xs, ys = rows[:, 0::2], rows[:, 1::2]

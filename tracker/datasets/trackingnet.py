@@ -1,4 +1,4 @@
-"""TrackingNet (Müller et al., ECCV 2018) as its authors distribute it."""
+"""TrackingNet (Müller et al., ECCV 2018) in its original layout."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def load_trackingnet(root: Path, subset: str = "test", pattern: str | None = Non
     """TrackingNet (Mueller et al., ECCV 2018): ROOT/TEST/anno/*.txt and ROOT/TEST/frames/<sequence>/<n>.jpg; train:
     TRAIN_0 ...
 
-    The test annotation is the first box alone; the numbers come from the benchmark's server.
+    The test annotation is the first box alone; scores come from the benchmark's server.
     """
     if subset not in ("test", "train"):
         raise SourceError(f"TrackingNet has no subset {subset!r}; choose test or train.")
@@ -41,7 +41,7 @@ def load_trackingnet(root: Path, subset: str = "test", pattern: str | None = Non
 
 
 def read_sequence(file: Path) -> SequenceData:
-    """The sequence of an annotation file; of the test set its first box alone."""
+    """The sequence of an annotation file; in the test set with its first box alone."""
     frames, truth = list_images(file.parent.parent / "frames" / file.stem), read_table(file)
     if file.parent.parent.name == "TEST" and len(truth) == 1 and frames:
         truth = np.concatenate([truth, np.full((len(frames) - 1, 4), np.nan)])

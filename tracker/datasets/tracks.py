@@ -1,4 +1,4 @@
-"""Annotated tracks: frames and boxes behind one small interface, whatever layout they lie in
+"""Annotated tracks: frames and boxes behind one interface, for all data set layouts
 (`tracker.datasets.track_readers`)."""
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class AnnotatedTrack:
         name: Unique within its data set.
         frames: Image files in order.
         boxes: (N, 4) xywh; rows without area, or not finite, mean that the target is absent.
-        kind: The target's class where it is known, else "".
-        clip: The clip it is in, shared by its other targets; the track's own name where empty.
-        masks: For each frame a picture with the number of the object at each pixel (`masks.read_mask`); () where there
-            are none.
+        kind: The target's class if it is known, else "".
+        clip: Name of its clip, shared by the clip's other targets; the track's own name where empty.
+        masks: One image per frame with the number of the object at each pixel (`davis.read_mask`); () if there are
+            none.
     """
 
     name: str
@@ -64,10 +64,10 @@ class AnnotatedTrack:
 
 
 class BadFiles:
-    """What happens to data that can't be used.
+    """Policy for training data that can't be used.
 
     Args:
-        policy: stop (its error is raised) or skip (it is reported by name, once, and left out).
+        policy: stop (the error is raised) or skip (it is logged once, and the data left out).
 
     Raises:
         ConfigError: Another policy.
@@ -94,7 +94,7 @@ class BadFiles:
 
 
 def read_index(path: Path) -> Any:
-    """What was kept in a json file beside the data.
+    """Reads an index stored in a json file beside the data.
 
     Raises:
         DataError: It is damaged.
@@ -104,11 +104,11 @@ def read_index(path: Path) -> Any:
 
 
 class _Told(DataError):
-    """An error that says already how to go on."""
+    """An error whose message already says how to continue."""
 
 
 def read_image(path: Path) -> Image:
-    """A colour image, by the reader that tracking and evaluation use.
+    """Reads a colour image as tracking and evaluation do.
 
     Raises:
         DataError: Missing or unreadable; the message names the file.
@@ -120,7 +120,7 @@ def read_image(path: Path) -> Image:
 
 
 Item = tuple[str, Callable[[], Sequence[AnnotatedTrack]]]
-"""The name of a sequence, and what reads its tracks."""
+"""The name of a sequence, and the function that reads its tracks."""
 
 
 def gather(
@@ -133,12 +133,11 @@ def gather(
     """Reads the sequences whose names match.
 
     Args:
-        items: The sequences that are there.
-        where: Their folder, for errors.
-        names: Glob patterns of the sequences to take.
+        items: The sequences that exist.
+        where: Their folder, for error messages.
+        names: Glob patterns of the sequences to use.
         exclude: Glob patterns of the sequences to leave out (a validation split).
-        bad: What to do with a sequence that can't be read, or whose target shows in fewer than two frames; stops where
-            None.
+        bad: Policy for a sequence that can't be read, or whose target is visible in fewer than two frames; None: stop.
 
     Raises:
         DataError: Nothing matches, or nothing that matches can be used.
@@ -172,10 +171,10 @@ def gather(
 
 
 def track_of(sequence: SequenceData, clip: str = "") -> AnnotatedTrack:
-    """A sequence as training sees it: a frame whose flags say that the target is absent has a box without area.
+    """Converts a sequence to a training track: a frame whose flags mark the target as absent gets a box without area.
 
     Args:
-        sequence: From the reader that evaluation uses too.
+        sequence: From the reader that evaluation uses as well.
         clip: As in `AnnotatedTrack`.
     """
     boxes = sequence.truth

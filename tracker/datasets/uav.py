@@ -1,4 +1,4 @@
-"""UAV123 and UAV20L (Mueller et al., ECCV 2016) as their authors distribute them."""
+"""UAV123 and UAV20L (Mueller et al., ECCV 2016) in their original layout."""
 
 from __future__ import annotations
 

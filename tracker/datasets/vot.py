@@ -20,8 +20,8 @@ from tracker.datasets.annotation_text import (
 from tracker.datasets.base import Dataset, SequenceData, gather
 from tracker.errors import SourceError
 
-# Lengths between which the expected overlap is averaged, by year (VOT reports; 2013 and 2014 had no EAO; 2015 has
-# 2016's sequences).
+# Interval of lengths over which the expected overlap is averaged, by year (VOT reports; 2013 and 2014 had no EAO; 2015
+# has 2016's sequences).
 EAO_RANGES = {
     "2013": None,
     "2014": None,
@@ -42,7 +42,7 @@ def load_vot(root: Path, subset: str | None = None, pattern: str | None = None) 
         pattern: Glob pattern of the sequences to read; None for all.
 
     Raises:
-        SourceError: What was expected where.
+        SourceError: The folder isn't laid out so; the message says what was expected where.
     """
     if subset is None:
         match = re.search(r"20(1[3-9])", root.resolve().name)
@@ -80,8 +80,8 @@ def _sequence(folder: Path) -> SequenceData:
         )
     polygons = regions if regions.shape[1] == 8 else None
     boxes = corners_to_boxes(regions) if polygons is not None else regions
-    # A region that is NaN or has no area says that the target isn't there: it doesn't count, and nothing starts there
-    # again.
+    # A region that is NaN or has no area marks an absent target: the frame doesn't count, and no re-initialisation
+    # happens there.
     shown = (
         has_area(regions)
         if polygons is None
@@ -114,8 +114,8 @@ def area(points: NDArray[np.float64]) -> float:
 
 
 def corners_to_boxes(corners: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rotated rectangles to upright boxes of the same centre and area, the way SiamFC, pysot and got10k initialise on
-    VOT.
+    """Converts rotated rectangles to upright boxes of the same centre and area, as SiamFC, pysot and got10k initialise
+    on VOT.
 
     w = s (x2 - x1) + 1, h = s (y2 - y1) + 1 with s = sqrt(area of the rectangle / area of its bounding box), as in the
     code released with "Fully-convolutional Siamese networks" (Bertinetto et al., 2016).

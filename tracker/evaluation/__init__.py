@@ -1,1 +1,1 @@
-"""Data sets, metrics, runs and reports. Nothing imports it."""
+"""Evaluation runs on data sets, and reports. Imported by the commands only."""

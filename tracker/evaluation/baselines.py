@@ -1,4 +1,4 @@
-"""Trackers to compare with: a box that stands still, and whatever trackers the installed OpenCV has."""
+"""Baselines: a box that never moves, and the trackers of the installed OpenCV."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CLASSES = {
     "vit": "Vit",
     "vit-stock": "Vit",
 }
-# Which files a tracker needs out of --model-dir: attribute of its parameters -> file name patterns, first match wins.
+# The files that a tracker needs from --model-dir: attribute of its parameters -> file name patterns, first match wins.
 FILES: dict[str, dict[str, tuple[str, ...]]] = {
     "nano": {"backbone": ("*backbone*.onnx",), "neckhead": ("*neckhead*.onnx", "*head*.onnx")},
     "vit": {"net": ("*vit*.onnx",)},
@@ -37,7 +37,7 @@ FILES: dict[str, dict[str, tuple[str, ...]]] = {
 
 
 class StillBox:
-    """Reports the first box for ever: the floor that any tracker must clear."""
+    """Always reports the first box: the lower bound for any tracker."""
 
     def init(self, image: Image, box: Box) -> None:
         self._box = np.asarray(box, dtype=np.float64)
@@ -49,20 +49,19 @@ class StillBox:
 class OpenCVBaseline:
     """One of OpenCV's trackers behind `init` and `update`.
 
-    OpenCV takes whole pixels and gives whole pixels. Where it says that it has lost the target, the box is the last one
-    that it gave, and `lost` is True. MIL seeds its random numbers by the clock, so that its boxes differ from run to
-    run; the others repeat.
+    OpenCV's boxes are whole pixels, in and out. If it reports that it has lost the target, the box is its last one, and
+    `lost` is True. MIL seeds its random numbers by the clock, so its boxes differ from run to run; the others are
+    deterministic.
 
-    "vit" is fed the way its network was trained. `cv2.TrackerVit` of OpenCV 5.0 inverts `stdvalue` as a quaternion,
-    (a, -b, -c, -d) / |q|^2, instead of number by number as 5.1 does, and all take the frames' BGR for RGB. Where it is
-    a quaternion, which is tried (`inverts_quaternions`), stdvalue = (0.07433, -0.07599, -0.07565, 0) makes that inverse
-    come out as
-    1 / (0.229, 0.224, 0.225), the ImageNet deviations. The frames are turned to RGB here. "vit-stock" is the class as
-    it comes.
+    "vit" gets the input that its network was trained with. `cv2.TrackerVit` of OpenCV 5.0 inverts `stdvalue` as a
+    quaternion, (a, -b, -c, -d) / |q|^2, instead of element by element as 5.1 does, and all versions take the frames'
+    BGR for RGB. Where it is a quaternion, which is tested (`inverts_quaternions`), stdvalue = (0.07433, -0.07599,
+    -0.07565, 0) makes that inverse equal to 1 / (0.229, 0.224, 0.225), the ImageNet deviations. The frames are
+    converted to RGB here. "vit-stock" is the class without these corrections.
 
     Args:
         name: Key of `CLASSES`.
-        model_dir: Folder with the files of trackers that need some (nano, vit, dasiamrpn, goturn).
+        model_dir: Folder with the model files of trackers that need some (nano, vit, dasiamrpn, goturn).
 
     Raises:
         ConfigError: The installed OpenCV hasn't got the tracker.
@@ -95,10 +94,10 @@ class OpenCVBaseline:
 
 
 def factory(name: str) -> Any:
-    """OpenCV's function that makes a tracker.
+    """OpenCV's factory function of a tracker.
 
     Raises:
-        ConfigError: No such tracker, or not in the installed OpenCV.
+        ConfigError: There is no such tracker, or not in the installed OpenCV.
     """
     import cv2
 
@@ -129,7 +128,8 @@ def _has(name: str) -> bool:
 
 
 def model_files(name: str, model_dir: str | Path | None) -> dict[str, Path]:
-    """Parameter name -> model file of a tracker that needs some; empty for the others. Several folders: one per line.
+    """Parameter name -> model file of a tracker that needs some; empty for the others. Several folders are separated by
+    line ends.
 
     Raises:
         WeightsError: No folder was given, or a file isn't in it.
@@ -171,15 +171,15 @@ def _parameters(name: str, files: dict[str, Path]) -> tuple[Any, ...]:
 
 
 DEVIATIONS, QUATERNION = (0.229, 0.224, 0.225, 0.0), (0.07433, -0.07599, -0.07565, 0.0)
-"""Deviations that the network of "vit" was trained with, and the numbers whose inverse as a quaternion is that of
+"""The standard deviations that the network of "vit" was trained with, and the numbers whose quaternion inverse gives
 them."""
 
 
 @cache
 def inverts_quaternions(net: str) -> bool:
-    """Whether `cv2.TrackerVit` takes `stdvalue` for a quaternion.
+    """Whether `cv2.TrackerVit` treats `stdvalue` as a quaternion.
 
-    A fourth number changes the inverse of a quaternion; taken number by number it stands for a channel that no picture
+    A fourth number changes the inverse of a quaternion; element by element it is the value of a channel that no image
     has.
 
     Args:

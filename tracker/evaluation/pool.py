@@ -1,4 +1,4 @@
-"""Where tasks run: processes of this machine, or a Ray cluster. Both call `runner.evaluate_sequence`, nothing else."""
+"""Execution of tasks: processes of this machine, or a Ray cluster. Both call only `runner.evaluate_sequence`."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ logger = logging.getLogger(__name__)
 
 ENVIRONMENT = ONE_THREAD | {
     "OPENCV_LOG_LEVEL": "ERROR"
-}  # its network code warns once per tracker of what doesn't matter
+}  # its network code prints an irrelevant warning for each tracker
 
 
 def run_tasks(tasks: list[Task], workers: int = 1, ray_address: str | None = None) -> Iterator[SequenceResult]:
-    """Run tasks, longest first, and yield each result as soon as it is there.
+    """Runs tasks, longest first, and yields each result as soon as it is complete.
 
     Args:
         tasks: What to run.
-        workers: Processes (local), or tasks at once ("local" Ray).
-        ray_address: None for processes of this machine; "local" for a Ray of this machine; else a cluster's address.
+        workers: Number of processes (local), or of concurrent tasks ("local" Ray).
+        ray_address: None for processes of this machine; "local" for a Ray instance on this machine; else a cluster's
+            address.
 
     Raises:
-        SiamTrackError: A tracker can't be built, or the cluster not reached.
+        SiamTrackError: A tracker can't be built, or the cluster can't be reached.
     """
     ordered = sorted(tasks, key=lambda t: -len(t.sequence))
     return _ray(ordered, ray_address, workers) if ray_address else _processes(ordered, workers)
@@ -48,7 +49,7 @@ class _Worker:
 def _start() -> _Worker:
     context = multiprocessing.get_context(
         "spawn"
-    )  # fork would copy locks of threads that torch and OpenCV have started
+    )  # fork would copy the locks of threads that torch and OpenCV have started
     ours, theirs = context.Pipe()
     process = context.Process(target=enter, args=(ENVIRONMENT, theirs), daemon=True)
     process.start()
@@ -57,7 +58,7 @@ def _start() -> _Worker:
 
 
 def _processes(tasks: list[Task], count: int) -> Iterator[SequenceResult]:
-    """Each process has its own pipe, so that a process that dies names the sequence that it died of."""
+    """Each process has its own pipe, so that if it dies the sequence at fault is known."""
     waiting = list(reversed(tasks))
     workers = [_start() for _ in range(min(count, len(tasks)))]
     try:
@@ -98,8 +99,8 @@ def _give(worker: _Worker, waiting: list[Task]) -> None:
 
 
 def is_token_failure(error: Exception) -> bool:
-    """Whether Ray failed over its authentication token and not for lack of a cluster; its classes for that are not
-    public."""
+    """Whether Ray failed because of its authentication token rather than for lack of a cluster; its exception classes
+    for that are not public."""
     words = f"{type(error).__name__} {error}".lower()
     return any(
         word in words

@@ -1,4 +1,4 @@
-"""The first steps of a worker process: its environment is set before numpy, OpenCV or torch are loaded in it."""
+"""Start of a worker process: its environment is set before numpy, OpenCV or torch are loaded in it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def enter(environment: Mapping[str, str], pipe: connection.Connection) -> None:
     """Begin as a worker of `pool.run_tasks`; this module imports nothing that reads the environment when it is loaded.
 
     Args:
-        environment: Variables to set. The parent's own are never touched: other threads of it may be reading them.
+        environment: Variables to set. The parent's environment is never changed: its other threads may be reading it.
         pipe: Tasks in, results out.
     """
     os.environ.update(environment)

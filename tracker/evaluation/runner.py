@@ -1,4 +1,4 @@
-"""Tracking the sequences of a data set: one function for one sequence, wherever it runs."""
+"""Tracks the sequences of a data set: one function for one sequence, wherever it runs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Task:
 
     Attributes:
         spec: How to build the tracker.
-        sequence: Where its frames are, and the truth.
+        sequence: Its frames and the ground truth.
         dataset: Title, for the result.
         protocol: "ope" or "supervised".
         fingerprint: Key of tracker, settings, code and protocol.
@@ -49,14 +49,14 @@ class Task:
 
 
 _built: dict[TrackerSpec, OnePassTracker] = {}
-"""The trackers of this process: building takes longer than a short sequence, and `init` starts afresh."""
+"""The trackers of this process, cached: building one takes longer than a short sequence, and `init` resets it."""
 
 
 def evaluate_sequence(task: Task) -> SequenceResult:
-    """Run a tracker over a sequence. Never raises for what the tracker or the images do: see `SequenceResult.error`.
+    """Runs a tracker over a sequence. Never raises for what the tracker or the images do: see `SequenceResult.error`.
 
     Raises:
-        SiamTrackError: The tracker can't even be built.
+        SiamTrackError: The tracker can't be built.
     """
     tracker = _built.get(task.spec)
     if tracker is None:
@@ -64,9 +64,9 @@ def evaluate_sequence(task: Task) -> SequenceResult:
     recorder = _Recorder(task)
     try:
         (_supervised if task.protocol == "supervised" else _one_pass)(tracker, task.sequence, recorder)
-    except Exception as error:  # the tracker is anybody's code: report it and go on with the next sequence
+    except Exception as error:  # the tracker may be external code: report the error and go on with the next sequence
         logger.debug("%s crashed on %s", task.spec.label, task.sequence.name, exc_info=True)
-        _built.pop(task.spec, None)  # its state can't be trusted any more
+        _built.pop(task.spec, None)  # its state is undefined after an exception
         who = "the data" if isinstance(error, SourceError) else type(error).__name__
         recorder.error = f"{who} in frame {recorder.frame}: {' '.join(str(error).split())}"
     return recorder.result()
@@ -75,7 +75,7 @@ def evaluate_sequence(task: Task) -> SequenceResult:
 def _one_pass(tracker: OnePassTracker, sequence: SequenceData, out: _Recorder) -> None:
     """One pass: the first box initialises, nothing is corrected afterwards.
 
-    Frames before it (VOT, target not shown) are passed over.
+    Frames before that (VOT, target not annotated) are skipped.
     """
     start = int(np.argmax(has_area(sequence.truth)))
     for one in follow(tracker, (image for _, image in out.frames(sequence)), sequence.init, start):
@@ -86,10 +86,10 @@ def _one_pass(tracker: OnePassTracker, sequence: SequenceData, out: _Recorder) -
 
 
 def _supervised(tracker: OnePassTracker, sequence: SequenceData, out: _Recorder) -> None:
-    """VOT: initialise, and again `RESTART` frames after a failure (overlap 0).
+    """VOT: initialise, and re-initialise `RESTART` frames after a failure (overlap 0).
 
-    Frames without a region (NaN, or no area) count for nothing: no failure there, and no start, which waits for the
-    next region.
+    Frames without a region (NaN, or no area) are ignored: no failure is counted there, and a restart waits for the next
+    region.
     """
     regions = sequence.truth if sequence.polygons is None else sequence.polygons
     shown = has_area(sequence.truth)
@@ -112,7 +112,7 @@ def _supervised(tracker: OnePassTracker, sequence: SequenceData, out: _Recorder)
 
 
 class _Recorder:
-    """Collects what happens frame by frame."""
+    """Collects results frame by frame."""
 
     def __init__(self, task: Task) -> None:
         count = len(task.sequence)
@@ -128,7 +128,7 @@ class _Recorder:
         self.codes = np.zeros(count, dtype=np.int8)
 
     def frames(self, sequence: SequenceData) -> Iterator[tuple[int, Image]]:
-        """(index, image), with the time of decoding recorded."""
+        """(index, image), while recording the time of decoding."""
         images = sequence.images()
         for k in range(len(sequence)):
             self.frame = k
@@ -140,7 +140,7 @@ class _Recorder:
             yield k, image
 
     def record(self, tracker: OnePassTracker, one: Step) -> None:
-        """Box, score, state and time of a frame."""
+        """Records box, score, state and time of a frame."""
         k = one.index
         self.times[k] = one.seconds
         box = np.asarray(one.box, dtype=np.float64).reshape(-1)
@@ -150,7 +150,7 @@ class _Recorder:
         self.lost[k] = not one.visible or bool(getattr(tracker, "lost", False))
 
     def result(self) -> SequenceResult:
-        """The record. Boxes and times are rounded as the interchange files are, so that both give the same numbers."""
+        """The result. Boxes and times are rounded as in the interchange files, so that both give the same numbers."""
         task, supervised = self.task, self.task.protocol == "supervised"
         return SequenceResult(
             tracker=task.spec.label,
@@ -170,7 +170,7 @@ class _Recorder:
 
 
 def _truth_of(task: Task) -> dict[str, Any]:
-    """What a result takes from its data set."""
+    """The fields of a result that come from its data set."""
     names = ("truth", "valid", "attributes", "frames", "polygons", "object_class")
     return {"dataset": task.dataset, **{name: getattr(task.sequence, name) for name in names}}
 
@@ -183,7 +183,7 @@ def crashed(task: Task, sentence: str) -> SequenceResult:
 
 
 def make_tasks(dataset: Dataset, specs: list[TrackerSpec], protocol: Protocol) -> list[Task]:
-    """One task per tracker and sequence, with the key of its result: model, configuration, code, protocol; and that of
+    """One task per tracker and sequence, with the key of its result (model, configuration, code, protocol) and that of
     its data."""
     tasks = []
     contents = {sequence.name: sequence.content() for sequence in dataset.sequences}
@@ -198,7 +198,7 @@ def make_tasks(dataset: Dataset, specs: list[TrackerSpec], protocol: Protocol) -
 
 @dataclass
 class RunStore:
-    """The folder of a run: which results are there already, and where new ones go.
+    """The folder of a run: stored results, and where new ones are written.
 
     Attributes:
         output: The evaluation's folder.
@@ -213,8 +213,7 @@ class RunStore:
         return self.output / "results" / self.dataset.results_folder / label
 
     def load(self, task: Task) -> SequenceResult | None:
-        """The stored result of a task, or None where there is none that was made by the same model, configuration, code
-        and data."""
+        """The stored result of a task, or None if there is none from the same model, configuration, code and data."""
         path = record_path(self.output, task.spec.label, task.fingerprint, task.sequence.name)
         if not path.is_file():
             return None
@@ -224,9 +223,7 @@ class RunStore:
             logger.warning("%s", error)
             return None
         sequence = task.sequence
-        if (
-            result.content != task.content
-        ):  # pictures repaired, boxes corrected, or a record from before contents were kept
+        if result.content != task.content:  # images or boxes have changed, or the record is older than content keys
             return None
         same = result.fingerprint == task.fingerprint and len(result) == len(sequence) and not result.error
         if not same or not np.array_equal(result.truth[0], sequence.truth[0], equal_nan=True):
@@ -234,7 +231,7 @@ class RunStore:
         return replace(result, **_truth_of(task))
 
     def save(self, result: SequenceResult) -> None:
-        """Write a result, both as a record and as interchange files; not one that ended in a crash, so that a second
+        """Writes a result, both as a record and as interchange files; not one that ended in a crash, so that a second
         run tries again."""
         if result.error:
             return
@@ -242,7 +239,7 @@ class RunStore:
         save_result(record_path(self.output, result.tracker, result.fingerprint, result.sequence), result)
 
     def restore(self, result: SequenceResult) -> None:
-        """Write the interchange files of a stored result again if somebody removed them."""
+        """Writes the interchange files of a stored result again if they were removed."""
         folder = self.folder(result.tracker)
         if not all(path.is_file() for path in result_files.paths(folder, self.dataset.layout, result.sequence)):
             result_files.write(folder, self.dataset.layout, result)

@@ -1,4 +1,5 @@
-"""Which tracker to run, as a small value that travels to other processes and machines, and the key of its results."""
+"""Specification of a tracker to run, as a small value that can be sent to other processes and machines, and the key of
+its results."""
 
 from __future__ import annotations
 
@@ -21,9 +22,8 @@ from tracker.model.checkpoint import find_weights
 from tracker.runtime.processor import package_version
 
 PACKAGE = Path(__file__).resolve().parents[1]
-# What can change a box: all code of the package, new rooms and subpackages too, except rooms that are never between an
-# image and a
-# Track. Metrics and reports aren't in it: they are computed anew each time.
+# What can change a box: all code of the package, including new packages, except packages that are never between an
+# image and a Track. Metrics and reports are not part of it: they are recomputed each time.
 UNINVOLVED = (
     "annotate",
     "benchmark",
@@ -38,7 +38,7 @@ UNINVOLVED = (
     "weights",
 )
 INVOLVED = ("evaluation/baselines.py", "evaluation/run*.py", "metrics/one_pass.py")
-"""Of evaluation and metrics, which are uninvolved else."""
+"""Modules of the excluded packages that do take part."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class TrackerSpec:
     """How to build a tracker; picklable, hashable.
 
     Attributes:
-        kind: "siamtrack", "opencv", "python" (anybody's class) or "still".
+        kind: "siamtrack", "opencv", "python" (an external class) or "still".
         name: Model name or file; OpenCV tracker's name; "module:Class".
         label: Name in tables and result folders.
         options: Sorted (key, value) pairs. siamtrack: device, engine, config (path), overrides (newline between
@@ -63,7 +63,7 @@ class TrackerSpec:
         return dict(self.options).get(key)
 
     def build(self) -> OnePassTracker:
-        """The tracker itself.
+        """Builds the tracker.
 
         Raises:
             SiamTrackError: It can't be built (weights, device, OpenCV without it, ...).
@@ -86,8 +86,8 @@ class TrackerSpec:
         )
 
     def resolved(self) -> TrackerSpec:
-        """This one with the engine that `auto` stands for here, and whether frames are skipped: all processes of a run
-        take the same, and results of different precisions have different keys.
+        """A copy with `auto` replaced by the engine that it selects here, and with the setting for skipped frames: all
+        processes of a run use the same, and results of different precisions have different keys.
 
         Raises:
             SiamTrackError: The weights can't be read.
@@ -106,11 +106,11 @@ class TrackerSpec:
         return replace(self, options=tuple(sorted(known.items())))
 
     def check(self) -> None:
-        """Raises what `build` would raise for lack of files or of an OpenCV tracker, without building."""
+        """Raises what `build` would raise for missing files or a missing OpenCV tracker, without building."""
         self.facts()
 
     def facts(self) -> dict[str, Any]:
-        """Everything that decides the boxes: file contents by sha256, options, versions."""
+        """Everything that determines the boxes: file contents by sha256, options, versions."""
         facts: dict[str, Any] = {"kind": self.kind, "name": self.name}
         if self.kind == "opencv":
             factory(self.name)
@@ -132,7 +132,7 @@ class TrackerSpec:
         return facts
 
     def fingerprint(self) -> str:
-        """sha256 over `facts` and the code between image and box."""
+        """sha256 of `facts` and of the code between image and box."""
         return digest({**self.facts(), "code": code_version()})
 
 
@@ -145,10 +145,10 @@ def parse_model(text: str, options: Mapping[str, str]) -> TrackerSpec:
 
 
 def parse_tracker(text: str, model_dir: str | None) -> TrackerSpec:
-    """`still`, `opencv:csrt`, `python:module:Class`, each with `LABEL=` before it or not -> spec.
+    """`still`, `opencv:csrt`, `python:module:Class`, each optionally prefixed with `LABEL=` -> spec.
 
     Raises:
-        ConfigError: Neither.
+        ConfigError: It is none of these.
     """
     label, name = _label(text)
     if name == "still":
@@ -166,7 +166,7 @@ def parse_tracker(text: str, model_dir: str | None) -> TrackerSpec:
 
 
 def _python_class(name: str) -> Callable[[], OnePassTracker]:
-    """The class that "module:Class" names; anything with `init(image, box)` and `update(image)` will do.
+    """The class that "module:Class" names; it needs `init(image, box)` and `update(image)`.
 
     Raises:
         ConfigError: It can't be imported.
@@ -190,7 +190,7 @@ def _safe(label: str) -> str:
 
 
 def digest(value: Any) -> str:
-    """sha256 of a json-able value."""
+    """sha256 of a value that json can represent."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -211,7 +211,7 @@ def _versions(*packages: str) -> dict[str, str]:
 
 
 def sources() -> list[Path]:
-    """The files of the package that can change a box."""
+    """The source files of the package that can change a box."""
     rooms = {*UNINVOLVED, "evaluation"}
     general = (p for p in PACKAGE.rglob("*.py") if p.relative_to(PACKAGE).parts[0] not in rooms)
     return sorted({*general, *(p for pattern in INVOLVED for p in PACKAGE.glob(pattern))})
@@ -219,7 +219,7 @@ def sources() -> list[Path]:
 
 @lru_cache(maxsize=1)
 def code_version() -> str:
-    """Version number and a hash of the sources between image and box, so that results of an edited tracker are never
+    """Version number and a hash of the sources between image and box, so that results of modified code are never
     reused."""
     content = hashlib.sha256()
     for path in sources():

@@ -1,5 +1,5 @@
-"""Submissions to GOT-10k and TrackingNet: the zip that the server takes, and a check that names what it would answer
-with silence."""
+"""Submissions to GOT-10k and TrackingNet: the zip that the server accepts, and a check for mistakes that the server
+doesn't report."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TRACKINGNET = 511
 
 
 def make_zip(folder: Path, dataset: Dataset, target: Path) -> Path:
-    """Zip a tracker's result folder the way the benchmark takes it, nothing else in it.
+    """Zips a tracker's result folder as the benchmark expects it, and nothing else.
 
     GOT-10k: a folder for each sequence at the top, with boxes and times. TrackingNet: one text file of boxes for each
     sequence.
@@ -44,15 +44,15 @@ def make_zip(folder: Path, dataset: Dataset, target: Path) -> Path:
 
 
 def check_zip(file: str | Path, dataset: Dataset | None = None, key: str = "got10k") -> list[str]:
-    """Every mistake of a submission, as sentences.
+    """Returns every mistake of a submission, as sentences.
 
     Args:
         file: The zip.
-        dataset: The test set, if it is at hand: then line counts and first boxes are checked too.
-        key: Whose submission it is, "got10k" or "trackingnet".
+        dataset: The test set, if it is available: then line counts and first boxes are checked too.
+        key: The benchmark, "got10k" or "trackingnet".
 
     Returns:
-        Mistakes; empty if the server should take it.
+        Mistakes; empty if the server should accept it.
 
     Raises:
         SourceError: There is no such file.
@@ -72,8 +72,7 @@ def check_zip(file: str | Path, dataset: Dataset | None = None, key: str = "got1
 
 
 def _entries(archive: zipfile.ZipFile) -> tuple[dict[PurePosixPath, zipfile.ZipInfo], list[str]]:
-    """The files of an archive without junk, and what is wrong with the archive; no files where it can't be looked
-    into."""
+    """The relevant files of an archive, and the archive's own mistakes; no files if it can't be read."""
     mistakes: list[str] = []
     entries = [i for i in archive.infolist() if not i.is_dir()]
     if not entries:
@@ -93,7 +92,7 @@ def _entries(archive: zipfile.ZipFile) -> tuple[dict[PurePosixPath, zipfile.ZipI
 
 
 def _check_flat(archive: zipfile.ZipFile, dataset: Dataset | None) -> list[str]:
-    """TrackingNet: <sequence>.txt at the top for each of its 511 sequences, a line x,y,w,h for each frame."""
+    """TrackingNet: <sequence>.txt at the top level for each of its 511 sequences, one line x,y,w,h per frame."""
     names, mistakes = _entries(archive)
     if not names:
         return mistakes
@@ -152,7 +151,7 @@ def _check(archive: zipfile.ZipFile, expected: Expected) -> list[str]:
 
 
 def _capped(contents: list[str]) -> list[str]:
-    """The first mistakes of many, and how many more there are."""
+    """The first few mistakes, and how many more there are."""
     return contents[: 4 * MOST] + (
         [f"... and {len(contents) - 4 * MOST} more like these."] if len(contents) > 4 * MOST else []
     )

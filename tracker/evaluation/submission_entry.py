@@ -1,4 +1,4 @@
-"""One sequence of a submission: boxes and times as the servers read them."""
+"""One sequence of a submission: boxes and times as the servers parse them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tracker.datasets.base import Dataset
 
 
 def check_first(row: np.ndarray, given: np.ndarray, name: str) -> list[str]:
-    """What is wrong with a first line, which must be the given box."""
+    """The mistake of a first line, which must be the given box."""
     if np.abs(row - given).max() <= 0.51:
         return []
     off = np.allclose(row - given, [1, 1, 0, 0], atol=0.51)
@@ -132,19 +132,19 @@ def _clock(data: bytes, name: str, count: int | None, runs: int) -> list[str]:
 
 
 MOST = 12
-"""How many mistakes of one kind are named before the rest is counted."""
+"""Number of mistakes of one kind that are listed before the rest is only counted."""
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What is known of the test set: frames and first box per sequence (None where the data isn't at hand)."""
+    """Known facts of the test set: frames and first box per sequence (None if the data isn't available)."""
 
     frames: Mapping[str, int | None]
     first: Mapping[str, np.ndarray]
 
     @classmethod
     def of(cls, dataset: Dataset | None) -> Expected:
-        """From a data set, or else the 180 names of the official test set."""
+        """From a data set, or from the 180 names of the official test set."""
         if dataset is None:
             return cls(dict.fromkeys(TEST_NAMES), {})
         return cls({s.name: len(s) for s in dataset.sequences}, {s.name: s.init for s in dataset.sequences})

@@ -1,4 +1,4 @@
-"""From results to an `Evaluation`: tables by the data set's rules, sorted, with what made them."""
+"""From results to an `Evaluation`: tables by the data set's rules, sorted, with their provenance."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tracker.metrics.success import METRICS, PRIMARY, got10k_metrics, otb_metric
 from tracker.metrics.vot import vot_metrics
 from tracker.runtime.processor import package_version, processor
 
-# What a terminal's table shows, by rules; everything else is in evaluation.json.
+# Columns of the table in the terminal, by rules; everything else is in evaluation.json.
 COLUMNS = {
     "got10k": ("ao", "sr50", "sr75", "mao", "msr50", "ao_exact", "fps", "fps_total", "decode_ms"),
     "otb": (
@@ -59,7 +59,7 @@ HEADINGS = {
 def measure(dataset: Dataset, tracker: str, results: Sequence[SequenceResult], protocol: str) -> TrackerMetrics:
     """One tracker's table by the data set's own rules (VOT in one pass, unsupervised, is measured as OTB is).
 
-    Speeds alone where the truth is withheld: one given box is no truth to measure on.
+    Speeds alone if the ground truth is withheld, since one given box is not enough to measure anything.
     """
     if dataset.truth_withheld:
         rows = tuple(SequenceMetrics(r.sequence, 0, speed([r], True), r.error) for r in results)
@@ -80,7 +80,7 @@ def summarise(
         dataset: The data set.
         results: Of one or several trackers.
         protocol: "ope" or "supervised".
-        provenance: Facts to keep with the numbers.
+        provenance: Facts to store with the numbers.
     """
     order = {name: k for k, name in enumerate(dataset.names)}
     ordered = sorted(results, key=lambda r: (r.tracker, order[r.sequence]))
@@ -98,7 +98,7 @@ def _number(value: float | None) -> float:
 
 
 def provenance(command: Sequence[str], **facts: str) -> dict[str, str]:
-    """Versions, machine, command and date, so that a number can be made again."""
+    """Versions, machine, command and date, so that a number can be reproduced."""
     found = {
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "siamtrack": __version__,
@@ -123,7 +123,7 @@ def provenance(command: Sequence[str], **facts: str) -> dict[str, str]:
 
 
 def text_table(evaluation: Evaluation, *, attributes: bool = False, sequences: bool = False) -> str:
-    """The table that the command prints; "-" where a number doesn't exist."""
+    """The table that the command prints; "-" for a number that doesn't exist."""
     kind = "vot" if evaluation.protocol == "supervised" else "got10k" if evaluation.primary[0] == "ao" else "otb"
     columns = [
         c for c in COLUMNS[kind] if any(c in t.overall and not math.isnan(t.overall[c]) for t in evaluation.trackers)

@@ -1,9 +1,9 @@
-"""The same numbers through the got10k package's own code, on the same result files; and our tracker inside its
+"""The got10k package's own report code on the same result files, to compare numbers; and our tracker inside its
 experiments.
 
-The package is imported only here, and only its report code runs: its data set classes and downloads aren't used,
-because several can't be constructed with current packages or fetch from the network unasked (docs/protocol.md lists
-them).
+The package is imported only here, and only its report code runs. Its data set classes and downloads aren't used,
+because several can't be constructed with current packages, or download from the network without asking
+(docs/protocol.md lists them).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tracker.errors import ConfigError
 from tracker.evaluation.specs import TrackerSpec, parse_model, parse_tracker
 
 COVERED = ("got10k", "otb")
-# Our names for the package's, by rules.
+# The package's metric names -> ours, by rules.
 NAMES = {
     "got10k": {"ao": "ao", "sr50": "sr"},
     "otb": {"auc": "success_score", "precision20": "precision_score", "success50": "success_rate"},
@@ -28,7 +28,7 @@ NAMES = {
 
 
 class _View:
-    """A `Dataset` in the shape that the package's experiments iterate over."""
+    """A `Dataset` with the interface that the package's experiments iterate over."""
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
@@ -54,7 +54,7 @@ class _View:
 
 
 def toolkit_report(results: Path, dataset: Dataset, trackers: list[str]) -> dict[str, dict[str, float]]:
-    """What the got10k package says of result folders; it prints lines of its own.
+    """Runs the got10k package's report on result folders; the package prints lines of its own.
 
     Args:
         results: Folder that holds `dataset.results_folder` (the package's result_dir).
@@ -89,7 +89,7 @@ def toolkit_report(results: Path, dataset: Dataset, trackers: list[str]) -> dict
     class Report(base):  # type: ignore[misc, valid-type]
         def __init__(
             self, report_dir: str
-        ) -> None:  # the package's own constructors look for complete data sets, and download
+        ) -> None:  # the package's own constructors require complete data sets, and download them
             self.dataset = _View(dataset)
             self.subset = "val"
             self.result_dir = str(results / dataset.results_folder)
@@ -98,7 +98,7 @@ def toolkit_report(results: Path, dataset: Dataset, trackers: list[str]) -> dict
             self.nbins_ce = 51
 
         def plot_curves(self, *args: Any, **kwargs: Any) -> None:
-            """Ours are drawn elsewhere."""
+            """Disabled: plots are drawn by our report."""
 
     with tempfile.TemporaryDirectory() as folder:
         table = Report(folder).report(trackers)
@@ -112,7 +112,7 @@ def toolkit_report(results: Path, dataset: Dataset, trackers: list[str]) -> dict
 
 
 def _spec_of(text: str, options: dict[str, str]) -> TrackerSpec:
-    """A model's or tracker's name as a spec, checked."""
+    """Parses and checks the name of a model or tracker."""
     unknown = next((name for name in options if name not in ("device", "engine")), None)
     if unknown is not None:
         raise ConfigError(f"as_toolkit_tracker has no option {unknown!r}; it has device and engine.")
@@ -130,7 +130,7 @@ def as_toolkit_tracker(spec: TrackerSpec | str | Path = "siamtrack-s", **options
     Args:
         spec: A model's name or file, such as "siamtrack-s"; what `siamtrack evaluate --tracker` takes, such as "still"
             or "opencv:mil"; or a `TrackerSpec`.
-        options: For a model: device and engine, both "auto" where they aren't given.
+        options: For a model: device and engine, both "auto" by default.
 
     Raises:
         ConfigError: The package can't be imported, or an option is unknown.

@@ -1,4 +1,4 @@
-"""What a worker process does: tasks in, results out, each computed on one thread."""
+"""Main loop of a worker process: tasks in, results out, each computed on one thread."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tracker.evaluation.runner import Task, evaluate_sequence
 from tracker.metrics.results import SequenceResult
 
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "SIAMTRACK_THREADS")}
-"""Each worker computes on one thread: speeds compare, and results don't depend on how sums are split."""
+"""Each worker computes on one thread: speeds are comparable, and results don't depend on how sums are split."""
 
 
 def limit_threads(threads: int = 1) -> None:
-    """Hold the libraries that are already loaded or will be to one thread, or so many: in a process that is a worker
-    and nothing else."""
+    """Limits libraries, loaded already or later, to one thread (or the given number), in a process that only serves as
+    a worker."""
     import cv2
 
     os.environ.update({name: str(threads) for name in ONE_THREAD})
@@ -26,10 +26,11 @@ def limit_threads(threads: int = 1) -> None:
 
 
 def follow_parent() -> None:
-    """The parent alone answers Ctrl-C, which reaches the whole group; a process whose parent was killed ends itself."""
+    """Leaves Ctrl-C, which reaches the whole process group, to the parent; a process whose parent was killed ends
+    itself."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
-    if parent is not None:  # a parent killed with -9 can't tell its children to stop
+    if parent is not None:  # a parent killed with -9 can't stop its children
         threading.Thread(target=lambda: (connection.wait([parent.sentinel]), os._exit(1)), daemon=True).start()
 
 
@@ -41,7 +42,7 @@ def _limit_torch(task: Task) -> None:
 
 
 def work(task: Task) -> SequenceResult | SiamTrackError:
-    """`evaluate_sequence` on one thread; a tracker that can't be built comes back as the error that says why."""
+    """`evaluate_sequence` on one thread; if the tracker can't be built, the result is the error."""
     limit_threads()
     _limit_torch(task)
     try:
@@ -50,12 +51,12 @@ def work(task: Task) -> SequenceResult | SiamTrackError:
         return error
     except (
         Exception
-    ) as error:  # building somebody's tracker can fail in any way; what tracking raises is in the result already
+    ) as error:  # building an external tracker can fail in any way; what tracking raises is in the result already
         return ConfigError(f"{task.spec.label} can't be built: {type(error).__name__}: {' '.join(str(error).split())}")
 
 
 def serve(pipe: connection.Connection) -> None:
-    """A worker process: tasks in, results out, until the pipe closes or the parent is gone."""
+    """Main loop of a worker process: runs until the pipe closes or the parent is gone."""
     follow_parent()
     while True:
         try:

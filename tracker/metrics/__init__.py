@@ -1,1 +1,1 @@
-"""Measures of tracking results, and the files that hold these: below training and evaluation."""
+"""Metrics of tracking results, and result files; imported by training and evaluation."""

@@ -1,7 +1,7 @@
-"""How far a number would move with other sequences: seeded percentile bootstrap over sequences.
+"""Confidence intervals: seeded percentile bootstrap over sequences.
 
-Sequences are resampled, not frames: the frames of one sequence are anything but independent, and resampling them would
-give intervals that are far too narrow. Method: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapter
+Sequences are resampled, not frames: the frames of one sequence are strongly correlated, and resampling them would give
+intervals that are far too narrow. Method: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapter
 13.
 """
 
@@ -16,17 +16,17 @@ from numpy.typing import ArrayLike, NDArray
 SAMPLES = 2000
 LEVEL = 0.95
 FEWEST = 4
-"""Below this number of sequences an interval says nothing, and none is given."""
+"""With fewer sequences an interval is meaningless, and none is given."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A number with the range in which it lies for most resamplings of the sequences.
+    """A value with its bootstrap interval.
 
     Attributes:
-        value: The number itself, in its own unit.
+        value: The value, in its own unit.
         low, high: Ends of the interval; NaN where there are too few sequences.
-        count: Sequences behind it.
+        count: Number of sequences.
     """
 
     value: float
@@ -41,19 +41,19 @@ class Interval:
 
     @property
     def percent(self) -> str:
-        """As a share with its ends, for a table; "-" where no sequence is behind it."""
+        """The value and the ends in per cent, for a table; "-" without sequences."""
         ends = f" ({100 * self.low:.1f} to {100 * self.high:.1f})" if self.known else ""
         return f"{100 * self.value:.1f} %{ends}" if self.count else "-"
 
     @property
     def facts(self) -> dict[str, float]:
-        """As a row of a json file."""
+        """As a dict for json."""
         return {"value": self.value, "low": self.low, "high": self.high, "sequences": self.count}
 
 
 def draws(count: int, samples: int = SAMPLES, seed: int = 0) -> NDArray[np.intp]:
-    """(samples, count) indices drawn with replacement; the same for the same arguments, so that trackers are compared
-    in pairs."""
+    """(samples, count) indices drawn with replacement; equal for equal arguments, so that comparisons of trackers are
+    paired."""
     return np.random.default_rng(seed).integers(0, count, (samples, count))
 
 
@@ -64,10 +64,10 @@ def mean_interval(
 
     Args:
         values: (S,) one number per sequence; NaN ones are left out.
-        weights: (S,) weights, for numbers that pool frames: the frames of each sequence. None weighs all alike.
-        level: Share of resamplings inside the interval.
+        weights: (S,) weights, for metrics that pool frames: the number of frames of each sequence. None: equal weights.
+        level: Fraction of resamplings inside the interval.
         samples: Number of resamplings.
-        seed: Of the resampling.
+        seed: Seed of the resampling.
 
     Returns:
         The mean and its interval.

@@ -1,4 +1,4 @@
-"""One pass over a sequence: the tracker gets the first box and follows the target to the end, without restart (OPE)."""
+"""One-pass evaluation (OPE): the tracker is initialised with the first box and runs to the end without restart."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from tracker.types import Box, Image
 
 
 class OnePassTracker(Protocol):
-    """What is run: `tracker.tracking.tracker.SiamTracker` or anything with these two methods."""
+    """The interface of a tracker here: `tracker.tracking.tracker.SiamTracker` or anything with these two methods."""
 
     def init(self, image: Image, box: Box) -> None:
-        """Takes the target from the first frame."""
+        """Initialises the target in the first frame."""
 
     def update(self, image: Image) -> Any:
-        """Finds it in the next frame: something with `box`, and if it has them `score` and `visible`."""
+        """Tracks it in the next frame: returns something with `box`, and optionally `score` and `visible`."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """What a tracker gave in one frame.
+    """The result of a tracker in one frame.
 
     Attributes:
-        index: Of the frame.
-        box: xywh in pixels, as the tracker gave it; in the first frame the one that it was given.
-        score: Its confidence; NaN where it gives none.
+        index: Frame index.
+        box: xywh in pixels, as the tracker returned it; in the first frame the initial box.
+        score: Its confidence; NaN if it has none.
         visible: Whether the box is reported (False: LOST).
-        seconds: That the call took.
+        seconds: Duration of the call.
     """
 
     index: int
@@ -43,7 +43,7 @@ class Step:
 
 
 def step(tracker: OnePassTracker, image: Image, index: int, box: Box | None = None) -> Step:
-    """One call of a tracker, on the clock: `init` with a box, `update` without one."""
+    """One timed call of a tracker: `init` with a box, `update` without one."""
     begin = time.perf_counter()
     if box is not None:
         tracker.init(image, box)
@@ -55,12 +55,12 @@ def step(tracker: OnePassTracker, image: Image, index: int, box: Box | None = No
 
 
 def follow(tracker: OnePassTracker, images: Iterable[Image], box: Box, start: int = 0) -> Iterator[Step]:
-    """Follows a target through a sequence: the box initialises, nothing is corrected afterwards.
+    """Tracks a target through a sequence: the box initialises, nothing is corrected afterwards.
 
     Args:
-        tracker: Its `init` and `update` are called.
+        tracker: The tracker.
         images: The frames, BGR uint8 H x W x 3.
-        box: (4,) xywh of the target in the frame `start`; those before it are passed over.
+        box: (4,) xywh of the target in the frame `start`; earlier frames are skipped.
     """
     for k, image in enumerate(images):
         if k >= start:
@@ -69,11 +69,11 @@ def follow(tracker: OnePassTracker, images: Iterable[Image], box: Box, start: in
 
 @dataclass(frozen=True)
 class OnePass:
-    """What a tracker gave, frame by frame; the first row is the box that it was given.
+    """The result of a tracker on a sequence; the first row is the initial box.
 
     Attributes:
         boxes: (N, 4) float64 xywh in pixels.
-        scores: (N,) confidences; NaN where the tracker gives none.
+        scores: (N,) confidences; NaN if the tracker has none.
         visible: (N,) whether the box is reported (False: LOST).
         size: (width, height) of the first frame, pixels.
     """
@@ -85,7 +85,7 @@ class OnePass:
 
 
 def run_one_pass(tracker: OnePassTracker, images: Iterable[Image], box: ArrayLike) -> OnePass:
-    """What a tracker gives on a whole sequence, at least one frame; arguments as of `follow`."""
+    """Runs a tracker on a whole sequence of at least one frame; arguments as of `follow`."""
     size = [(0, 0)]
 
     def measured() -> Iterator[Image]:

@@ -1,5 +1,4 @@
-"""Result files in the layout of the got10k package, so that results of other trackers drop in and ours drop into its
-toolkit.
+"""Result files in the layout of the got10k package, so that results can be exchanged with its toolkit.
 
 GOT-10k   <folder>/<tracker>/<sequence>/<sequence>_001.txt (%.3f, commas), <sequence>_time.txt (%.8f seconds)
 OTB ...   <folder>/<tracker>/<sequence>.txt, <folder>/<tracker>/times/<sequence>_time.txt
@@ -53,7 +52,7 @@ def write(folder: Path, layout: str, result: SequenceResult) -> None:
 
 
 def claim(folder: Path, fingerprint: str) -> None:
-    """Make a tracker's folder ours for this fingerprint: results of another fingerprint are moved aside, foreign ones
+    """Reserves a tracker's folder for a fingerprint: results of another fingerprint are moved aside, foreign ones are
     left alone.
 
     Raises:
@@ -76,14 +75,14 @@ def claim(folder: Path, fingerprint: str) -> None:
 
 
 def find_results(folder: str | Path, dataset: Dataset) -> dict[str, Path]:
-    """Trackers with results for a data set in a folder of somebody's: the tracker's own folder, one of many, or the
+    """Trackers with results for a data set in a given folder: the tracker's own folder, a folder of trackers, or the
     root above.
 
     Returns:
         Tracker name -> folder.
 
     Raises:
-        SourceError: None there; the message names what was expected.
+        SourceError: There are none; the message names what was expected.
     """
     root = Path(folder)
     if not root.is_dir():
@@ -108,9 +107,10 @@ def find_results(folder: str | Path, dataset: Dataset) -> dict[str, Path]:
 
 
 def read_results(folder: Path, tracker: str, dataset: Dataset) -> list[SequenceResult]:
-    """Results of somebody's tracker on every sequence; a missing or wrong file is an error that names it.
+    """Reads the results of an external tracker on every sequence; a missing or malformed file is an error that names
+    it.
 
-    Several repetitions (_001, _002, ...): the first is taken.
+    Of several repetitions (_001, _002, ...) the first is used.
     """
     return [_read(folder, tracker, dataset, sequence) for sequence in dataset.sequences]
 
@@ -158,7 +158,7 @@ def _read(folder: Path, tracker: str, dataset: Dataset, sequence: SequenceData) 
 
 
 def _times(path: Path, count: int) -> NDArray[np.float64]:
-    """First column of a time file; NaN where there is none or it doesn't fit."""
+    """First column of a time file; NaN if there is none or its length doesn't match."""
     if not path.is_file():
         return np.full(count, np.nan)
     try:

@@ -1,5 +1,5 @@
-"""The folder of an evaluation, written and read: tables as json without NaN, the boxes of each sequence as npz; and the
-pictures behind a result."""
+"""Storage of an evaluation: tables as json without NaN, boxes of each sequence as npz; and access to the frames of a
+result."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _curve(table: Mapping[str, Any]) -> Curve:
 
 
 def save_result(path: str | Path, result: SequenceResult) -> None:
-    """Write one `SequenceResult` as a compressed npz, atomically (numbers and text only, no pickles)."""
+    """Writes one `SequenceResult` as a compressed npz, atomically (numbers and text only, no pickles)."""
     meta = {k: getattr(result, k) for k in (*TEXTS, "size", "frames")}
     arrays = {k: getattr(result, k) for k in ARRAYS}
     for name in ("codes", "polygons"):
@@ -71,7 +71,7 @@ def save_result(path: str | Path, result: SequenceResult) -> None:
 
 
 def load_result(path: str | Path) -> SequenceResult:
-    """Read what `save_result` wrote.
+    """Reads a file of `save_result`.
 
     Raises:
         SourceError: The file is absent, damaged or of another format.
@@ -95,7 +95,7 @@ def load_result(path: str | Path) -> SequenceResult:
 
 
 def _rows(array: NDArray[Any], name: str, shape: tuple[int, ...]) -> NDArray[Any]:
-    """An array, if it has the shape and holds numbers."""
+    """An array, if it has the expected shape and is numeric."""
     if array.shape != shape or array.dtype.kind not in "fiub":
         raise ValueError(f"its array {name} is {array.dtype} of shape {array.shape}, not numbers of shape {shape}")
     return array
@@ -108,14 +108,14 @@ def _text(value: object) -> str:
 
 
 def record_path(folder: str | Path, tracker: str, fingerprint: str, sequence: str) -> Path:
-    """Where one result lies in an evaluation's folder; another fingerprint is another place, so that nothing stale
-    mixes in."""
+    """Path of one result in an evaluation's folder; a different fingerprint gives a different path, so that no stale
+    result is used."""
     name = f"{tracker}@{fingerprint[:12]}" if fingerprint else tracker
     return Path(folder) / "records" / name / f"{sequence}.npz"
 
 
 def save_evaluation(folder: str | Path, evaluation: Evaluation, *, records: bool = True) -> Path:
-    """Write `evaluation.json` and, with `records`, the results behind it.
+    """Writes `evaluation.json` and, with `records`, the results it is computed from.
 
     Returns:
         Path of evaluation.json.
@@ -135,7 +135,7 @@ def save_evaluation(folder: str | Path, evaluation: Evaluation, *, records: bool
             path = record_path(folder, result.tracker, result.fingerprint, result.sequence)
             if (
                 result.error or not result.fingerprint or not path.is_file()
-            ):  # else it was written as soon as it was there
+            ):  # otherwise it was written as soon as it was complete
                 save_result(path, result)
             table["records"].append(path.relative_to(folder).as_posix())
     target = folder / "evaluation.json"
@@ -144,10 +144,10 @@ def save_evaluation(folder: str | Path, evaluation: Evaluation, *, records: bool
 
 
 def load_evaluation(folder: str | Path, *, records: bool = True) -> Evaluation:
-    """Read what `save_evaluation` wrote (the folder, or its evaluation.json); without `records`, the tables alone.
+    """Reads a folder of `save_evaluation` (or its evaluation.json); without `records`, the tables alone.
 
     Raises:
-        SourceError: No evaluation there, or of another format.
+        SourceError: There is no evaluation, or it has another format.
     """
     path = Path(folder)
     path = path / "evaluation.json" if path.is_dir() else path
@@ -184,7 +184,8 @@ def _tracker(table: Mapping[str, Any]) -> TrackerMetrics:
 
 
 def plain(value: Any) -> Any:
-    """Numpy and intervals to plain json: NaN and infinity become null, because bare NaN isn't json."""
+    """Converts numpy values and intervals to plain json values: NaN and infinity become null, because NaN isn't valid
+    json."""
     if isinstance(value, Interval):
         return plain(value.facts)
     if isinstance(value, Mapping):
@@ -199,7 +200,7 @@ def plain(value: Any) -> Any:
 
 
 def read_frame(result: SequenceResult, index: int) -> Image | None:
-    """Frame `index` (0-based) of a result as BGR uint8 H x W x 3, or None where the frames aren't at hand any more."""
+    """Frame `index` (0-based) of a result as BGR uint8 H x W x 3, or None if the frames are not available any more."""
     from tracker.media.images import read_image
     from tracker.media.sources.video import VideoFileSource
 

@@ -1,4 +1,4 @@
-"""What an evaluation hands on: per-sequence results and metric tables, frozen, with save and load.
+"""Results of an evaluation: per-sequence results and metric tables, frozen.
 
 A folder written by `save_evaluation` holds
 
@@ -22,30 +22,30 @@ SKIPPED, INIT, FAILURE, TRACKED = 0, 1, 2, 3
 
 @dataclass(frozen=True)
 class SequenceResult:
-    """What one tracker did on one sequence. N frames; every array has N rows.
+    """The result of one tracker on one sequence. N frames; every array has N rows.
 
     Attributes:
-        tracker, dataset, sequence: Names as they are shown.
+        tracker, dataset, sequence: Display names.
         boxes: (N, 4) float64 xywh, pixels of the original frame; row 0 is the box that initialised the tracker. NaN
             where the tracker reported none (and, in the supervised protocol, wherever `codes` isn't TRACKED).
         truth: (N, 4) float64 xywh, NaN where the frame isn't annotated. Frames after the first are all NaN where the
             data set withholds the truth (GOT-10k test, TrackingNet test).
         valid: (N,) bool, the frames that count: annotated and, where the data set's protocol says so, target present.
-        times: (N,) seconds in the tracker (row 0: init), NaN where unknown. Decoding of images isn't in it.
+        times: (N,) seconds in the tracker (row 0: init), NaN where unknown, without decoding.
         decode_times: (N,) seconds spent on reading and decoding the frame, NaN where unknown.
         scores: (N,) confidence in [0, 1], NaN where the tracker gives none.
-        lost: (N,) bool, True where the tracker itself said that it had lost the target.
+        lost: (N,) bool, True where the tracker itself reported the target as lost.
         size: (width, height) of the frames in pixels; (0, 0) where unknown.
         attributes: name -> (N,) bool, the frames at which the attribute holds ("fast motion", "occlusion", ...).
         object_class: Class of the target (GOT-10k, LaSOT), "" where unknown; class-balanced means use it.
-        frames: Paths of the N images, or one path of a video clip; see `read_frame`. Empty for results of others
-            without data.
+        frames: Paths of the N images, or one path of a video clip; see `read_frame`. Empty for results of external
+            trackers without data.
         codes: (N,) int8, supervised VOT protocol only (SKIPPED, INIT, FAILURE, TRACKED), else None.
         polygons: (N, 8) float64 corner truth of VOT, else None.
-        error: The sentence that says how the tracker crashed on this sequence, "" where all went well. The rows from
-            the crash on are NaN boxes and count as misses.
-        fingerprint: Key of model, configuration and code that made it ("" for results of others).
-        content: Key of the annotation and pictures that it was made on ("" for results of others).
+        error: The message if the tracker crashed on this sequence, else "". The boxes from the crash on are NaN and
+            count as misses.
+        fingerprint: Key of model, configuration and code that produced it ("" for external results).
+        content: Key of the annotation and images that it was computed from ("" for external results).
     """
 
     tracker: str
@@ -74,12 +74,12 @@ class SequenceResult:
 
 @dataclass(frozen=True)
 class Curve:
-    """A plot's line: share of frames (0..1) against a threshold.
+    """A curve of a plot: fraction of frames (0..1) against a threshold.
 
     Attributes:
         thresholds: (K,) overlap in [0, 1] for "success", pixels for "precision", relative distance for
             "norm_precision".
-        values: (K,) share of frames.
+        values: (K,) fraction of frames.
     """
 
     thresholds: tuple[float, ...]
@@ -88,13 +88,12 @@ class Curve:
 
 @dataclass(frozen=True)
 class SequenceMetrics:
-    """The numbers of one tracker on one sequence.
+    """The metrics of one tracker on one sequence.
 
     Attributes:
         sequence: Name.
-        frames: Frames that counted.
-        values: Metric name -> value (same names as in `TrackerMetrics.overall` wherever it can be said of one
-            sequence).
+        frames: Number of frames that count.
+        values: Metric name -> value (names as in `TrackerMetrics.overall`, if defined for a single sequence).
         error: As in `SequenceResult`.
     """
 
@@ -106,13 +105,13 @@ class SequenceMetrics:
 
 @dataclass(frozen=True)
 class TrackerMetrics:
-    """The numbers of one tracker on one data set.
+    """The metrics of one tracker on one data set.
 
     Attributes:
         tracker: Name.
         overall: Metric name -> value. Names are explained by `tracker.metrics.success.METRICS`.
-        curves: "success", "precision", "norm_precision", "expected_overlap" (VOT) -> curve, as far as the protocol has
-            them.
+        curves: "success", "precision", "norm_precision", "expected_overlap" (VOT) -> curve, as far as the protocol
+            defines them.
         sequences: One entry per sequence, in the data set's order.
         attributes: Attribute -> metric name -> value over the frames with that attribute; "frames" is their number.
     """
@@ -126,15 +125,15 @@ class TrackerMetrics:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything that a report needs.
+    """All data of a report.
 
     Attributes:
         dataset: Name as shown ("GOT-10k val", "OTB (17 sequences)", ...).
         protocol: "ope" (one pass, first frame initialises) or "supervised" (VOT, re-initialised after failures).
         primary: Names of the headline metrics, most important first; trackers are sorted by the first.
         trackers: One table per tracker, best first.
-        results: The per-sequence results behind them (may be empty when only tables were kept).
-        provenance: What made it: versions, machine, command, fingerprints, date; text -> text.
+        results: The per-sequence results (empty if only tables were stored).
+        provenance: How it was produced: versions, machine, command, fingerprints, date; text -> text.
     """
 
     dataset: str
@@ -163,7 +162,7 @@ ARRAYS: dict[str, tuple[int, ...]] = {
 OPTIONAL: dict[str, tuple[int, ...]] = {"codes": (), "polygons": (8,)}
 
 
-# What the metrics are called and what they mean; formulas are in `metrics` and `vot`, the page in docs/protocol.md.
+# Names and meanings of the metrics; formulas are in `success` and `vot`, the page in docs/protocol.md.
 METRICS: dict[str, str] = {
     "ao": "average overlap: mean IoU over frames 2..N (GOT-10k: pooled over all sequences; elsewhere mean over "
     "sequences)",

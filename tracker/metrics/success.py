@@ -1,7 +1,7 @@
-"""The numbers of one-pass evaluation: overlap, success, precision, speed; each with the formula of its paper.
+"""Metrics of one-pass evaluation: overlap, success, precision, speed; each with the formula of its paper.
 
-Where toolkits have a quirk, the default name holds the value that compares with published numbers, and another name,
-listed beside it in `METRICS`, holds the value one would choose today.
+Where toolkits have a quirk, the default name holds the value that is comparable with published numbers, and a second
+name, listed beside it in `METRICS`, holds the value without the quirk.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def distance_curve(errors: Floats, thresholds: Floats) -> Floats:
 class FrameMeasures:
     """(N,) measures of every frame of one sequence; see the functions of the same names.
 
-    `counted`: frames of the protocol.
+    `counted`: the frames that count in the protocol.
     """
 
     iou: Floats
@@ -112,9 +112,9 @@ class FrameMeasures:
 
 
 def frame_measures(result: SequenceResult, rules: str) -> FrameMeasures:
-    """The measures of every frame under a data set's rules.
+    """Computes the measures of every frame under a data set's rules.
 
-    The first box is forced to the truth, as in OTB's toolkit.
+    The first box is replaced by the ground truth, as in OTB's toolkit.
     """
     boxes = result.boxes.copy()
     if np.isfinite(result.truth[0]).all():
@@ -244,15 +244,15 @@ def otb_metrics(tracker: str, results: Sequence[SequenceResult], rules: str = "o
         for k, v in curves.items()
         if v and not np.isnan(v).all()
     }
-    if "success" in means:  # taken from the mean curve, in the toolkit's order of summation: identical to the last bit
+    if "success" in means:  # from the mean curve, in the toolkit's order of summation: identical to the last bit
         overall |= {"auc": float(np.mean(means["success"].values)), "success50": float(means["success"].values[10])}
         overall |= {"precision20": float(means["precision"].values[20])}
     return TrackerMetrics(tracker, overall, means, tuple(rows), attribute_metrics(results, rules))
 
 
 def attribute_metrics(results: Sequence[SequenceResult], rules: str) -> dict[str, dict[str, float]]:
-    """The headline numbers over the frames of each attribute, pooled over sequences (frame 1 and uncounted frames left
-    out)."""
+    """The headline metrics over the frames of each attribute, pooled over sequences (without frame 1 and uncounted
+    frames)."""
     pools: dict[str, list[tuple[Floats, Floats]]] = defaultdict(list)
     for result in results:
         m = frame_measures(result, rules)

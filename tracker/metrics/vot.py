@@ -1,8 +1,8 @@
-"""VOT's supervised protocol: overlap with rotated truth, accuracy, robustness and expected average overlap.
+"""VOT's supervised protocol: overlap with rotated ground truth, accuracy, robustness and expected average overlap.
 
 Protocol (Kristan et al., "A novel performance evaluation methodology for single-target trackers", TPAMI 2016): the
-tracker is initialised in the first frame; when its box no longer overlaps the truth it has failed, and is initialised
-again 5 frames later. Our trackers are deterministic, so one repetition stands for the challenge's 15.
+tracker is initialised in the first frame; when its box no longer overlaps the ground truth it has failed, and is
+initialised again 5 frames later. Our trackers are deterministic, so one repetition replaces the challenge's 15.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 RESTART = 5
 """Frames from a failure to the next initialisation."""
 BURN_IN = 10
-"""Frames from an initialisation on that accuracy leaves out, because the box is still close to the given one."""
+"""Frames after each initialisation that accuracy excludes, because the box is still close to the given one."""
 TAGS = ("camera_motion", "illum_change", "occlusion", "size_change", "motion_change", "empty")
 
 
@@ -52,7 +52,7 @@ def clip_polygon(points: Floats, low: Floats, high: Floats) -> Floats:
 
 
 def region_overlap(box: Floats, region: Floats, size: tuple[int, int]) -> float:
-    """IoU of a box (4,) xywh with the truth, a box (4,) or corners (8,), both cut at the frame.
+    """IoU of a box (4,) xywh with the ground truth, a box (4,) or corners (8,), both clipped to the frame.
 
     The same value as `got10k.utils.metrics.poly_iou(..., bound)`, without its dependency on shapely.
 
@@ -78,9 +78,9 @@ def region_overlap(box: Floats, region: Floats, size: tuple[int, int]) -> float:
 
 
 def overlaps(result: SequenceResult, burn_in: int = 0) -> Floats:
-    """(N,) overlap where the tracker was tracking a target that is shown.
+    """(N,) overlap in frames in which the tracker was running and the target is annotated.
 
-    NaN elsewhere, and in the first `burn_in` frames from each initialisation on.
+    NaN elsewhere, and in the first `burn_in` frames after each initialisation.
     """
     codes = _codes(result)
     truth = result.truth if result.polygons is None else result.polygons
@@ -104,7 +104,7 @@ def expected_overlap_curve(results: Sequence[SequenceResult]) -> Floats:
     Each run is cut at its (re-)initialisations. A fragment that ended in a failure is continued with overlap 0, since a
     tracker that isn't restarted stays lost; one that ended with the sequence (also right after a failure) counts only
     to its end. The value at length n is the mean, over the fragments that are long enough, of the mean overlap in
-    frames 2..n; frames without a region count in none of them.
+    frames 2..n; frames without a region are excluded.
 
     Returns:
         (L,) values; index n - 1 is length n; the first is 1 by definition.
@@ -137,7 +137,7 @@ def expected_overlap_curve(results: Sequence[SequenceResult]) -> Floats:
 
 def expected_average_overlap(results: Sequence[SequenceResult], interval: tuple[int, int]) -> float:
     """EAO: mean of the expected overlap curve over the lengths `interval` (ends included), as far as there are
-    sequences so long."""
+    sequences of that length."""
     curve = expected_overlap_curve(results)
     part = curve[interval[0] - 1 : interval[1]]
     return float(np.mean(part)) if len(part) else math.nan
@@ -200,7 +200,7 @@ def _attributes(
 
 
 def _weighted(attributes: dict[str, dict[str, float]]) -> dict[str, float]:
-    """got10k's averages: each tag weighs as many frames as it has."""
+    """got10k's averages: each tag is weighted by its number of frames."""
     tags = [attributes[t] for t in TAGS if t in attributes]
     total = sum(t["frames"] for t in tags)
     if not total:

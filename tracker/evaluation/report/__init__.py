@@ -1,1 +1,1 @@
-"""Results as one page, with plots and tables beside it."""
+"""Reports: one page with plots, and tables beside it."""

@@ -1,4 +1,4 @@
-"""A report that people look at: one self-contained page, the plots as files, the numbers as csv, json and markdown.
+"""Writes a report: one self-contained page, the plots as files, the numbers as csv, json and markdown.
 
 FOLDER/report.html                  everything, without scripts and without requests
 FOLDER/report.md, report.json       the numbers, with protocol and provenance
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """How a report is made.
+    """Options of a report.
 
     Attributes:
         title: Of the page; the data set's name where empty.
-        strips: Failure strips per tracker at most; 0 leaves the pictures out.
-        level, samples, seed: Of the bootstrap.
+        strips: Greatest number of failure strips per tracker; 0: no images.
+        level, samples, seed: Parameters of the bootstrap.
         overwrite: Whether an existing report may be replaced.
     """
 
@@ -47,7 +47,7 @@ class ReportOptions:
 
 
 def check_folder(folder: str | Path, overwrite: bool = False) -> Path:
-    """Find out before any work whether a report can go there; nothing is created.
+    """Checks before any work whether a report can be written to a folder; nothing is created.
 
     Raises:
         OutputError: It is a file, or holds a report and `overwrite` isn't given.
@@ -61,10 +61,10 @@ def check_folder(folder: str | Path, overwrite: bool = False) -> Path:
 
 
 def merge(evaluations: Sequence[Evaluation]) -> Evaluation:
-    """Evaluations of the same data set as one, sorted by the headline metric.
+    """Merges evaluations of the same data set, sorted by the headline metric.
 
     Raises:
-        SourceError: Other data, another protocol, other sequences, or two trackers of one name.
+        SourceError: Different data, protocol or sequences, or two trackers with the same name.
     """
     first = evaluations[0]
     if len(evaluations) == 1:
@@ -111,7 +111,7 @@ def merge(evaluations: Sequence[Evaluation]) -> Evaluation:
 
 
 def protocol_sentences(evaluation: Evaluation, options: ReportOptions | None = None) -> list[str]:
-    """What exactly was measured, one sentence each, for captions and files."""
+    """Sentences on what was measured, for captions and files."""
     opt = options or ReportOptions()
     count, frames = tables.counts(evaluation)
     kind = tables.kind(evaluation)
@@ -136,20 +136,20 @@ def protocol_sentences(evaluation: Evaluation, options: ReportOptions | None = N
 
 
 def write_report(evaluation: Evaluation, folder: str | Path, options: ReportOptions | None = None) -> Path:
-    """Write the whole report.
+    """Writes the whole report.
 
     Args:
         evaluation: From `evaluate.py` or `result_store.load_evaluation`; strips and speeds per frame need its
             `results`.
-        folder: Is made where it is missing.
+        folder: Created if missing.
         options: See `ReportOptions`.
 
     Returns:
         Path of report.html, which is written last.
 
     Raises:
-        OutputError: The report exists and may not be replaced, or can't be written.
-        SourceError: There is no tracker in the evaluation.
+        OutputError: The report exists and must not be replaced, or can't be written. SourceError: The evaluation has no
+        tracker.
     """
     opt = options or ReportOptions()
     folder = check_folder(folder, opt.overwrite)

@@ -25,7 +25,7 @@ def _csv(rows: Sequence[Sequence[Any]]) -> str:
 
 
 def metrics_csv(evaluation: Evaluation, table: Headline) -> str:
-    """tracker, metric, value, low, high, sequences; metrics that aren't in the headline follow without interval."""
+    """tracker, metric, value, low, high, sequences; metrics outside the headline follow without interval."""
     rows: list[list[Any]] = [["tracker", "metric", "value", "low", "high", "sequences"]]
     for tracker, row in zip(evaluation.trackers, table.rows, strict=True):
         rows += [[tracker.tracker, name, i.value, i.low, i.high, i.count] for name, i in row.values.items()]

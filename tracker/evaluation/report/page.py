@@ -1,4 +1,4 @@
-"""The page of a report: what the template shows, worked out of an evaluation."""
+"""The page of a report: computes what the template shows from an evaluation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tracker.metrics.results import Evaluation
 from tracker.metrics.success import METRICS
 
 SHOWN_SEQUENCES = 24
-"""Bars of so many sequences stand open on the page; the rest is folded."""
+"""Number of sequences whose bars are visible on the page; the rest is collapsed."""
 
 
 def render_page(
@@ -97,8 +97,8 @@ def _best(table: tables.Headline, column: str) -> float:
 
 
 def _forest(table: tables.Headline) -> list[dict[str, float] | None]:
-    """Per tracker, where dot and whisker of the headline metric lie, in percent of the track, which runs from 0 to 1 or
-    the largest end."""
+    """Per tracker, positions of dot and whiskers of the headline metric, in percent of an axis from 0 to 1 or the
+    largest end."""
     intervals = [row.values[table.columns[0]] for row in table.rows]
     ends = [v for i in intervals for v in (i.value, i.high) if tables.known(v)]
     top = max([1.0, *ends])
@@ -146,7 +146,7 @@ def _curve_part(evaluation: Evaluation, curve: str, markup: Any) -> dict[str, An
 
 
 def _group(name: str, note: str, values: Sequence[float], metric: str) -> dict[str, Any]:
-    """One group of bars: widths in percent; counts are scaled by the group's largest."""
+    """One group of bars: widths in percent; counts are relative to the group's largest."""
     top = 1.0 if metric not in ("failures", "robustness") else max([1.0, *(v for v in values if tables.known(v))])
     return {
         "name": name,
@@ -184,7 +184,7 @@ def _strip_part(strip: Strip, markup: Any) -> dict[str, Any]:
 
 
 def _timeline(ious: NDArray[np.float64], points: int = 300) -> str:
-    """The IoU over the sequence as an svg path in a 1000 x 100 box; gaps where frames aren't counted, lowest value of
+    """The IoU over the sequence as an svg path in a 1000 x 100 box; gaps where frames don't count; the lowest value of
     each bin."""
     size = max(1, math.ceil(len(ious) / points))
     parts, pen = [], "M"
@@ -209,8 +209,8 @@ def _marks(strip: Strip) -> dict[str, Any]:
 
 
 def _speeds(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Per tracker: both frame rates, decoding, and milliseconds of an update (median, 95th percentile) where the times
-    are at hand."""
+    """Per tracker: both frame rates, decoding, and milliseconds of an update (median, 95th percentile) if times are
+    known."""
     rows = []
     for tracker in evaluation.trackers:
         times = [r.times[1:] for r in evaluation.results_of(tracker.tracker).values()]

@@ -1,4 +1,4 @@
-"""How plots look, and how they become svg, png or pdf."""
+"""Style of the plots, and their conversion to svg, png or pdf."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = ("#0b6bcb", "#d1480b", "#0f8a5f", "#a33fa8", "#b07d00", "#2a9fb8", "#6b5bd2", "#c2315f")
-"""Told apart by the colour blind, on white and on black; the page has a brighter twin of each for its dark scheme."""
+"""Distinguishable by colour-blind readers, on white and on black; the page has a brighter variant of each for its dark
+scheme."""
 MARKERS = "osD^vPX*<>"
 DASHES = ("", "5 2.5", "1.5 2")
-INK, GRID = "#010203", "#010204"  # stand for the page's variables until `page_svg` puts those in
+INK, GRID = "#010203", "#010204"  # placeholders that `page_svg` replaces by the page's variables
 
 
 def style(index: int) -> tuple[str, str]:
-    """(colour, svg dash pattern) of the tracker at a place in the evaluation."""
+    """(colour, svg dash pattern) of the tracker at a position in the evaluation."""
     return COLOURS[index % len(COLOURS)], DASHES[(index // len(COLOURS)) % len(DASHES)]
 
 
@@ -28,8 +29,8 @@ def dash_of(index: int) -> Any:
 
 
 def label(text: str) -> str:
-    """A name as matplotlib shows it literally: no mathematics between dollars, no underscore that hides it from the
-    legend."""
+    """A name that matplotlib shows literally: no mathematics between dollar signs, and no leading underscore, which
+    hides it from the legend."""
     return ("\u200a" + text).replace("$", r"\$")
 
 
@@ -57,7 +58,7 @@ def page_svg(figure: Figure, title: str) -> str:
     text = text.replace(INK, "var(--ink-soft)").replace(GRID, "var(--line)")
     for k, colour in enumerate(COLOURS):
         text = text.replace(colour, f"var(--c{k})")
-    # Several figures on one page: their ids must not meet.
+    # Several figures on one page: their ids must not collide.
     prefix = re.sub(r"\W+", "", title)
     text = re.sub(r'\bid="', f'id="{prefix}-', text)
     text = re.sub(r'xlink:href="#|href="#', f'href="#{prefix}-', text)
@@ -66,7 +67,7 @@ def page_svg(figure: Figure, title: str) -> str:
 
 
 def file_bytes(figure: Figure, suffix: str) -> bytes:
-    """A figure as a file on white, png (200 dpi) or svg."""
+    """A figure as a file on a white background, png (200 dpi) or svg."""
     for axes in figure.axes:
         axes.grid(color="#e3e5e8", linewidth=0.7, axis="x" if axes.patches else "both")
     for artist in figure.findobj():
@@ -80,7 +81,7 @@ def _render(figure: Figure, suffix: str, **options: Any) -> bytes:
     import matplotlib
 
     out = io.BytesIO()
-    # A fixed salt and no date: the same numbers give the same file.
+    # A fixed salt and no date: equal numbers give equal files.
     settings: Any = {"svg.fonttype": "none", "svg.hashsalt": "siamtrack", "font.family": "sans-serif"}
     with matplotlib.rc_context(settings):
         if suffix == "svg":

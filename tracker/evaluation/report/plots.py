@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FASTEST = 1000
-"""Frames per second at which the speed plot ends; what is faster is drawn there."""
+"""Upper end of the speed plot in frames per second; faster trackers are drawn there."""
 
 CURVES = {
     "success": ("Success", "overlap threshold (IoU)", "share of frames"),
@@ -41,7 +41,7 @@ CURVE_SCORES = {
     "norm_precision": ("norm_precision20",),
     "expected_overlap": ("eao",),
 }
-"""The number that stands for a curve in its legend."""
+"""The metric shown for a curve in its legend."""
 
 
 def curve_names(evaluation: Evaluation) -> list[str]:
@@ -62,7 +62,7 @@ def curve_figure(evaluation: Evaluation, curve: str, legend: bool) -> Figure:
     Args:
         evaluation: With that curve.
         curve: Key of `CURVES`.
-        legend: Whether the names stand in the figure (the page lists them below it).
+        legend: Whether names are in the figure (the page lists them below it).
     """
     title, x_label, y_label = CURVES[curve]
     figure, axes = new_figure(4.3, 3.3) if not legend else new_figure(7.2, 4.4)
@@ -105,8 +105,8 @@ def bars_figure(
     Args:
         names: G groups.
         trackers: T bars in each.
-        values: G rows of T numbers; NaN leaves a bar out.
-        x_label: What the numbers are.
+        values: G rows of T numbers; NaN omits a bar.
+        x_label: Label of the axis.
     """
     height = max(2.4, 1.1 + len(names) * (0.11 * len(trackers) + 0.14))
     figure, axes = new_figure(7.6, min(height, 120.0))
@@ -146,13 +146,13 @@ def attributes_figure(evaluation: Evaluation) -> Figure | None:
 
 
 def sequence_metric(evaluation: Evaluation) -> str:
-    """The metric that sequence bars show: the first headline one that exists per sequence."""
+    """The metric shown in sequence bars: the first headline metric that exists per sequence."""
     own = {n for t in evaluation.trackers for s in t.sequences for n in s.values}
     return next((n for n in evaluation.primary if n in own), "")
 
 
 def sequence_values(evaluation: Evaluation) -> list[tuple[str, list[float]]]:
-    """(sequence, one value per tracker), hardest for the best tracker first."""
+    """(sequence, one value per tracker), sorted so that the best tracker's lowest comes first."""
     metric = sequence_metric(evaluation)
     tables = [{s.sequence: s.values.get(metric, math.nan) for s in t.sequences} for t in evaluation.trackers]
     names = list(dict.fromkeys(s.sequence for t in evaluation.trackers for s in t.sequences))
@@ -204,7 +204,7 @@ def speed_figure(evaluation: Evaluation, table: Headline, legend: bool) -> Figur
             label=label(names[k]),
             clip_on=False,
         )
-        if not legend:  # the page's list has these numbers
+        if not legend:  # the page lists these numbers
             axes.annotate(str(k + 1), (x, interval.value), (6, 2), textcoords="offset points", fontsize=9, color=INK)
     axes.set_xscale("log")
     axes.set_xlim(min(10.0, min(f for _, f, _ in good) / 1.6), FASTEST)

@@ -1,4 +1,4 @@
-"""Where trackers were lost: the failures of a result, drawn as contact strips with truth and tracker boxes."""
+"""Failures of trackers, drawn as contact strips with ground truth and tracker boxes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tracker.types import Box, Image
 logger = logging.getLogger(__name__)
 
 LOST_FRAMES = 5
-"""So many counted frames in a row without any overlap make a loss."""
+"""Number of consecutive counted frames without overlap that make a loss."""
 TILE = (240, 180)
 TRUTH_COLOUR = (240, 201, 76)  # BGR of #4cc9f0
 TRACKER_COLOUR = (0, 123, 255)  # BGR of #ff7b00
@@ -28,11 +28,11 @@ class Loss:
     """One loss of a target.
 
     Attributes:
-        tracker, sequence: Where.
+        tracker, sequence: Names.
         start, end: First and last 0-based frame without overlap.
         frames: Counted frames between them, ends included.
-        last_good: Last frame before with IoU of at least 0.5 (or the best there was), 0-based.
-        found: First frame afterwards with IoU of at least 0.5, or None where there was none.
+        last_good: Last frame before it with IoU of at least 0.5 (or the best IoU), 0-based.
+        found: First frame afterwards with IoU of at least 0.5, or None.
     """
 
     tracker: str
@@ -46,8 +46,8 @@ class Loss:
 
 @dataclass(frozen=True)
 class Tile:
-    """One picture of a strip: BGR uint8 at `TILE` size with its frame's 0-based index and IoU (NaN where it isn't
-    counted)."""
+    """One image of a strip: BGR uint8 at `TILE` size with its frame's 0-based index and IoU (NaN where the frame
+    doesn't count)."""
 
     index: int
     iou: float
@@ -56,7 +56,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Strip:
-    """A loss with its pictures, and the IoU over the whole sequence ((N,), NaN where a frame isn't counted)."""
+    """A loss with its images, and the IoU over the whole sequence ((N,), NaN where a frame doesn't count)."""
 
     loss: Loss
     tiles: tuple[Tile, ...]
@@ -66,15 +66,15 @@ class Strip:
 
 @dataclass(frozen=True)
 class Tally:
-    """How often a tracker lost its target, and whether it knew.
+    """How often a tracker lost its target, and whether it reported it.
 
     Attributes:
-        losses: Number of losses; in how many of the sequences at least one: `sequences` of `total`.
-        recovered: Losses after which it found the target again by itself (IoU of at least 0.5).
-        frames_lost: Share of the counted frames without overlap.
-        flagged: Share of the frames without overlap at which the tracker itself said "lost"; NaN where it never lost
-            any.
-        false_alarms: Share of the frames with overlap at which it said "lost".
+        losses: Number of losses; `sequences` of `total` sequences have at least one.
+        recovered: Losses after which it tracked the target again (IoU of at least 0.5).
+        frames_lost: Fraction of the counted frames without overlap.
+        flagged: Fraction of the frames without overlap in which the tracker itself reported "lost"; NaN if there are
+            none.
+        false_alarms: Fraction of the frames with overlap in which it reported "lost".
     """
 
     tracker: str
@@ -88,11 +88,10 @@ class Tally:
 
 
 def overlap_track(result: SequenceResult) -> NDArray[np.float64]:
-    """(N,) IoU of each counted frame (boxes clipped to the frame, so that half-hidden targets are judged rightly), else
-    NaN.
+    """(N,) IoU of each counted frame (boxes clipped to the frame, so that partly visible targets are judged correctly),
+    else NaN.
 
-    In the supervised protocol a failure counts as 0, an initialisation as 1, and the frames that were skipped after it
-    are NaN.
+    In the supervised protocol a failure counts as 0, an initialisation as 1, and skipped frames after it are NaN.
     """
     ious = exact_iou(result.boxes, result.truth, result.size)
     counted = result.valid & np.isfinite(result.truth).all(axis=1)
@@ -139,7 +138,7 @@ def find_losses(result: SequenceResult, run: int = LOST_FRAMES) -> list[Loss]:
 
 
 def tally(evaluation: Evaluation, run: int = LOST_FRAMES) -> list[Tally]:
-    """One `Tally` per tracker, in the evaluation's order; nothing where the results aren't at hand."""
+    """One `Tally` per tracker, in the evaluation's order; empty if the results are not available."""
     out = []
     for tracker in evaluation.trackers:
         results = list(evaluation.results_of(tracker.tracker).values())
@@ -169,12 +168,12 @@ def make_strips(results: Sequence[SequenceResult], count: int, tiles: int = 6, r
 
     Args:
         results: One tracker's.
-        count: Strips at most.
-        tiles: Pictures in each.
+        count: Greatest number of strips.
+        tiles: Images in each.
         run: As in `find_losses`.
 
     Returns:
-        Longest loss first. A strip whose images aren't at hand has no tiles.
+        Longest loss first. A strip whose images are not available has no tiles.
     """
     found: list[tuple[Loss, SequenceResult]] = []
     for result in results:
@@ -201,7 +200,7 @@ def _strip(loss: Loss, result: SequenceResult, tiles: int) -> Strip:
     side = np.nanmax(result.truth[wanted, 2:])
     out = []
     for k, image in pictures.items():
-        # One region for all tiles shows the motion; where the target would be too small to see, each tile gets its own.
+        # One region for all tiles shows the motion; if the target would be too small to see, each tile gets its own.
         region = shared if shared[2] < 7 * side else _region([result.truth[k], result.boxes[k]], image.shape)
         out.append(Tile(k, float(ious[k]), draw_tile(image, region, result.truth[k], result.boxes[k])))
     return Strip(loss, tuple(out), ious, result.error)
@@ -221,19 +220,19 @@ def _region(boxes: Sequence[Box], shape: tuple[int, ...]) -> tuple[float, float,
     w = min(max(high[0] - low[0], (high[1] - low[1]) * ratio), max(width, height * ratio))
     centre = (low + high) / 2
     size = np.asarray([w, w / ratio])
-    # Inside the frame where it fits, centred on it where it doesn't.
+    # Inside the frame if it fits, otherwise centred on it.
     limit = np.asarray([width, height], dtype=np.float64)
     corner = np.where(size < limit, np.clip(centre - size / 2, 0, np.maximum(limit - size, 0)), (limit - size) / 2)
     return float(corner[0]), float(corner[1]), float(size[0]), float(size[1])
 
 
 def draw_tile(image: Image, region: tuple[float, float, float, float], truth: Box, box: Box) -> Image:
-    """A part of a frame at `TILE` size with both boxes drawn; what lies outside the frame is gray."""
+    """A part of a frame at `TILE` size with both boxes drawn; padding outside the frame is gray."""
     import cv2
 
     scale = TILE[0] / region[2]
     matrix = np.asarray([[scale, 0, -region[0] * scale], [0, scale, -region[1] * scale]])
-    if scale < 0.5:  # far smaller: average first, or fine texture turns to noise
+    if scale < 0.5:  # far smaller: average first, or fine texture causes aliasing
         factor = 2 * scale
         image = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
         matrix = matrix @ np.diag([1 / factor, 1 / factor, 1.0])

@@ -1,4 +1,4 @@
-"""The numbers of a report: which columns, with which bootstrap intervals."""
+"""The numbers of a report: columns, and bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class Row:
     Attributes:
         tracker: Name.
         values: Metric -> value with its interval.
-        behind: The headline metric minus the best tracker's, paired by sequence; None for the best and where it can't
-            be said.
+        behind: The headline metric minus the best tracker's, paired by sequence; None for the best, and if it can't be
+            computed.
     """
 
     tracker: str
@@ -62,9 +62,9 @@ class Headline:
     """The headline table.
 
     Attributes:
-        columns: Metric names in order; the first is the one that trackers are sorted by.
+        columns: Metric names in order; trackers are sorted by the first.
         rows: Best first.
-        level, samples, seed: Of the bootstrap.
+        level, samples, seed: Parameters of the bootstrap.
     """
 
     columns: tuple[str, ...]
@@ -75,7 +75,7 @@ class Headline:
 
     @property
     def has_intervals(self) -> bool:
-        """Whether any number has an interval; there is none where the sequences are too few for one."""
+        """Whether any number has an interval; none has if there are too few sequences."""
         return any(value.known for row in self.rows for value in row.values.values())
 
 
@@ -85,18 +85,18 @@ def kind(evaluation: Evaluation) -> str:
 
 
 def counts(evaluation: Evaluation) -> tuple[int, int]:
-    """Number of sequences and of counted frames (the most that any tracker has)."""
+    """Number of sequences and of counted frames (the maximum over trackers)."""
     sequences = max((len(t.sequences) for t in evaluation.trackers), default=0)
     return sequences, max((sum(s.frames for s in t.sequences) for t in evaluation.trackers), default=0)
 
 
 def known(value: float | None) -> bool:
-    """Whether a number is there."""
+    """Whether a number exists."""
     return value is not None and math.isfinite(value)
 
 
 def metric_text(name: str, value: float | None) -> str:
-    """A value as it is shown, with the digits that mean something; "–" where there is none."""
+    """A value for display, rounded to its significant digits; "–" if there is none."""
     if value is None or not math.isfinite(value):
         return "–"
     if name in ("fps", "fps_total"):
@@ -111,7 +111,7 @@ def metric_text(name: str, value: float | None) -> str:
 
 
 def headline_columns(evaluation: Evaluation) -> tuple[str, ...]:
-    """The metrics of the headline table: the data set's own first, then those that its family has, as far as they are
+    """The metrics of the headline table: the data set's own first, then those of its family, as far as they are
     known."""
     wanted = dict.fromkeys((*evaluation.primary, *COLUMNS[kind(evaluation)]))
     return tuple(c for c in wanted if any(known(t.overall.get(c)) for t in evaluation.trackers))
@@ -120,8 +120,8 @@ def headline_columns(evaluation: Evaluation) -> tuple[str, ...]:
 def headline(evaluation: Evaluation, *, level: float = LEVEL, samples: int = SAMPLES, seed: int = 0) -> Headline:
     """The headline table with intervals over sequences.
 
-    An interval is given only where resampling is known to reproduce the number itself: where it is a mean over
-    sequences, a mean over pooled frames, or a mean over classes. VOT's EAO isn't any of these and stands without.
+    An interval is given only where resampling is known to reproduce the number itself: a mean over sequences, a mean
+    over pooled frames, or a mean over classes. VOT's EAO is none of these and has no interval.
 
     Args:
         evaluation: Tables, and where present the results behind them.
@@ -141,7 +141,7 @@ def headline(evaluation: Evaluation, *, level: float = LEVEL, samples: int = SAM
 def interval_of(
     evaluation: Evaluation, tracker: TrackerMetrics, name: str, *, level: float, samples: int, seed: int
 ) -> Interval:
-    """One number with its interval, or without where none can be given (see `headline`)."""
+    """One number with its interval, or without if none can be given (see `headline`)."""
     value = tracker.overall.get(name, math.nan)
     per_sequence = np.asarray([s.values.get(name, math.nan) for s in tracker.sequences], dtype=np.float64)
     frames = np.asarray([s.frames for s in tracker.sequences], dtype=np.float64)
@@ -196,8 +196,7 @@ def _class_interval(values: NDArray[np.float64], classes: NDArray[np.intp], **op
 
 
 def _behind(tracker: TrackerMetrics, best: TrackerMetrics, name: str, **options: Any) -> Interval | None:
-    """The paired difference, by the same weights (none, or frames) that make up the number itself; None where it has
-    neither."""
+    """The paired difference, with the same weights (none, or frames) as the number itself; None if it has neither."""
     theirs = {s.sequence: s for s in best.sequences}
     pairs = [(s, theirs[s.sequence]) for s in tracker.sequences if s.sequence in theirs]
     gaps = np.asarray([a.values.get(name, math.nan) - b.values.get(name, math.nan) for a, b in pairs], dtype=np.float64)
@@ -211,11 +210,11 @@ def _behind(tracker: TrackerMetrics, best: TrackerMetrics, name: str, **options:
 
 
 def attribute_metric(evaluation: Evaluation) -> str:
-    """The metric that attribute bars show."""
+    """The metric shown in attribute bars."""
     return {"vot": "accuracy", "got10k": "ao", "otb": "auc"}[kind(evaluation)]
 
 
 def attribute_names(evaluation: Evaluation) -> list[str]:
-    """Attributes in the data set's order, "all" first; nothing where only "all" exists."""
+    """Attributes in the data set's order, "all" first; empty if only "all" exists."""
     names = list(dict.fromkeys(a for t in evaluation.trackers for a in t.attributes))
     return [] if set(names) <= {"all"} else sorted(names, key=lambda a: a != "all")

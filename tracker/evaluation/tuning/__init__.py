@@ -1,1 +1,1 @@
-"""The search for tracking settings on a validation split."""
+"""Hyper-parameter search for tracking settings on a validation split."""

@@ -1,4 +1,4 @@
-"""A search of tracking constants: what is searched, on which sequences, and what came out of it."""
+"""A search of tracking settings: what is searched, on which sequences, and its result."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ DIGITS = 4
 
 @dataclass(frozen=True)
 class Range:
-    """Where one constant is searched: [low, high], both ends included."""
+    """The search range of one setting: [low, high], both ends included."""
 
     low: float
     high: float
 
     def including(self, value: float) -> Range:
-        """The range, widened where needed so that the value the search starts from lies inside."""
+        """The range, widened if necessary to include the start value of the search."""
         return Range(min(self.low, value), max(self.high, value))
 
 
@@ -46,15 +46,15 @@ SPACES: dict[str, dict[str, Range]] = {
     },
 }
 SPACES["attention"] = SPACES["boxes"]
-"""Head -> constants that are searched unless the user names others.
+"""Head -> settings that are searched unless the user names others.
 
-Those that training fixes (context) are left out.
+Those that training fixes (context) are excluded.
 """
 
 
 @dataclass(frozen=True)
 class Split:
-    """Names of the sequences that the search sees (validation) and of those that only judge its result (hold-out)."""
+    """Names of the sequences used by the search (validation) and of those that only judge its result (hold-out)."""
 
     validation: tuple[str, ...]
     holdout: tuple[str, ...]
@@ -62,19 +62,19 @@ class Split:
 
 @dataclass(frozen=True)
 class Search:
-    """What is searched and how; two searches with equal `key` may be continued one by the other.
+    """The definition of a search; a search can continue another one with an equal `key`.
 
     Attributes:
-        start: The constants that the search starts from and is compared with.
-        space: Constant -> range.
+        start: The settings that the search starts from and is compared with.
+        space: Setting -> range.
         split: The two sets of sequences.
-        trials: How many, pruned ones included.
+        trials: Number of trials, including pruned ones.
         metric: ao (mean IoU) or auc (success AUC), without frame 1, averaged over sequences.
-        seed: Of sampler, order of sequences and bootstrap.
-        max_frames: Cap per sequence; None takes all.
-        prune: Whether bad trials end early.
-        minutes: Stop asking for new trials after this time; None doesn't.
-        model: Whatever identifies the weights (name and hash); only compared and reported.
+        seed: Seed of the sampler, the order of sequences and the bootstrap.
+        max_frames: Limit per sequence; None uses all frames.
+        prune: Whether bad trials are stopped early.
+        minutes: No new trials are started after this time; None: no limit.
+        model: Identification of the weights (name and hash); only compared and reported.
     """
 
     start: TrackingConfig
@@ -92,7 +92,7 @@ class Search:
     def key(self) -> str:
         """json of everything that a stored trial depends on."""
         spans = {k: [r.low, r.high] for k, r in self.space.items()}
-        names = {new: old for old, new in self.start.moved.items()}  # as 0.1.0 called them: its studies go on
+        names = {new: old for old, new in self.start.moved.items()}  # names of 0.1.0, so that its studies can be continued
         start = {names.get(name, name): value for name, value in flat(self.start).items()}
         parts = {
             "model": self.model,
@@ -108,7 +108,7 @@ class Search:
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """One trial. scores: sequence -> score, only those it got to before it was pruned; state: complete, pruned or
+    """One trial. scores: sequence -> score, for the sequences reached before it was pruned; state: complete, pruned or
     failed."""
 
     number: int
@@ -120,15 +120,15 @@ class TrialRecord:
 
 @dataclass(frozen=True)
 class Tuning:
-    """What came out.
+    """The result of a search.
 
     Attributes:
-        search: What was asked.
+        search: Its definition.
         best: The best complete trial.
         trials: All of them.
-        before, after: Split ("validation", "holdout") -> sequence -> score with the starting and with the best
-            constants.
-        seconds: Of this run.
+        before, after: Split ("validation", "holdout") -> sequence -> score with the start settings and with the best
+            ones.
+        seconds: Duration of this run.
     """
 
     search: Search
@@ -148,12 +148,12 @@ class Tuning:
 
     @property
     def gap(self) -> Interval:
-        """Gain on validation - gain on hold-out: how much of the gain is the search's luck with its own sequences."""
+        """Gain on validation - gain on hold-out: the over-fitting of the search to its own sequences."""
         return gap_interval(self.gains("validation"), self.gains("holdout"), seed=self.search.seed)
 
     @property
     def warnings(self) -> list[str]:
-        """Sentences on over-fitting; empty where nothing speaks for it."""
+        """Sentences on over-fitting; empty if there is no sign of it."""
         found, held, gap = [], self.gain("holdout"), self.gap
         if self.before["validation"] == self.after["validation"]:
             return ["The search found nothing better than the constants it started from."]
@@ -190,12 +190,12 @@ def split_sequences(names: Sequence[str], share: float, seed: int, group: Callab
 
     Args:
         names: Sequences.
-        share: Of them that goes to the hold-out, 0..1.
-        seed: Of the division and of the order in which the search goes through the validation sequences.
+        share: Fraction of them for the hold-out, 0..1.
+        seed: Seed of the division and of the order in which the search uses the validation sequences.
         group: Name -> group.
 
     Raises:
-        ConfigError: A side would be empty.
+        ConfigError: One of the splits would be empty.
     """
     rng = np.random.default_rng(seed)
     groups = sorted({group(n) for n in names})
@@ -217,7 +217,7 @@ def split_sequences(names: Sequence[str], share: float, seed: int, group: Callab
 
 
 def usable(sequences: Sequence[SequenceData], max_frames: int | None) -> list[SequenceData]:
-    """Those with a frame after the first that counts; the others are named in the log."""
+    """The sequences with a counted frame after the first; the others are named in the log."""
     kept = [s for s in sequences if s.valid[1 : max_frames or len(s)].any()]
     for s in sequences:
         if s not in kept:
@@ -230,7 +230,7 @@ def usable(sequences: Sequence[SequenceData], max_frames: int | None) -> list[Se
 
 
 def search_space(head: str, start: TrackingConfig, given: Mapping[str, Range] | None = None) -> dict[str, Range]:
-    """The ranges that are searched: the user's or those of the model's head, widened to hold the start.
+    """The search ranges: the user's or those of the model's head, widened to include the start.
 
     Raises:
         ConfigError: A name isn't a number in `TrackingConfig`.
@@ -246,6 +246,6 @@ def search_space(head: str, start: TrackingConfig, given: Mapping[str, Range] | 
 
 
 def with_constants(start: TrackingConfig, constants: Constants) -> TrackingConfig:
-    """The configuration with some numbers replaced; whole ones stay whole."""
+    """The configuration with some numbers replaced; integers stay integers."""
     known = flat(start)
     return changed(start, {k: int(v) if isinstance(known[k], int) else float(v) for k, v in constants.items()})

@@ -1,4 +1,4 @@
-"""The files that a search of tracking constants leaves: a configuration with its provenance, and all trials as json."""
+"""Output files of a search of tracking settings: a configuration with its provenance, and all trials as json."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def score_lines(tuning: Tuning) -> list[str]:
 
 
 def config_yaml(tuning: Tuning, provenance: Mapping[str, str]) -> str:
-    """The configuration: the searched constants under `tracking:`, everything that made them as comments above.
+    """The configuration: the searched settings under `tracking:`, their provenance as comments above.
 
     Args:
         tuning: The result.

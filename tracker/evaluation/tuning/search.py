@@ -1,9 +1,9 @@
-"""Search of the tracking constants on a validation split, judged on a hold-out split that the search never sees.
+"""Search of tracking settings on a validation split, judged on a hold-out split that the search never uses.
 
-The sampler is Optuna's TPE (Bergstra et al., NeurIPS 2011); a trial whose running mean falls below the median of the
-trials before it, after the same sequences, is pruned. Trials come one after another and each is spread over the worker
-processes by sequence, so the result depends on the seed and not on the number of workers, and a resumed search goes on
-as if never stopped.
+The sampler is Optuna's TPE (Bergstra et al., NeurIPS 2011); a trial whose running mean falls below the median of
+earlier trials after the same sequences is pruned. Trials run one after another and each is distributed over the worker
+processes by sequence, so the result depends on the seed and not on the number of workers, and a resumed search
+continues as if it had never stopped.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def open_study(storage: Path | None, search: Search, resume: bool) -> Study:
 
     Args:
         storage: Journal file; None keeps it in memory.
-        search: Must be the stored one's equal where it is continued.
+        search: Must equal the stored one if it is continued.
         resume: Whether an existing file may be continued.
 
     Raises:
@@ -65,23 +65,23 @@ def open_study(storage: Path | None, search: Search, resume: bool) -> Study:
             f"The study {storage} was made with another {differ}; ask for the same again, or give --overwrite."
         )
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        study.tell(trial.number, state=TrialState.FAIL)  # the run that it belonged to was killed
+        study.tell(trial.number, state=TrialState.FAIL)  # its run was killed
     return study
 
 
 def run_search(
     search: Search, pool: Pool, study: Study, on_trial: Callable[[TrialRecord, TrialRecord], None] | None = None
 ) -> Tuning:
-    """Ask, track, tell, until the trials are done; then judge on the hold-out.
+    """Runs the trials, then evaluates the best one on the hold-out.
 
     Args:
-        search: What to do.
+        search: The definition of the search.
         pool: Entered pool with the sequences of both splits.
         study: From `open_study`.
         on_trial: Called after every trial with it and the best so far.
 
     Raises:
-        SiamTrackError: The starting constants themselves can't be tracked with, or the worker processes died.
+        SiamTrackError: Tracking fails with the start settings themselves, or the worker processes died.
     """
     from optuna.samplers import TPESampler
     from optuna.trial import TrialState
@@ -93,9 +93,9 @@ def run_search(
         if search.minutes is not None and done and time.monotonic() - began > 60 * search.minutes:
             logger.warning("The time is up after %d of %d trials.", done, search.trials)
             break
-        # A sampler for each trial, seeded by its place: an interrupted search draws what an uninterrupted one would
-        # have drawn.
-        # Crashes count, or the same crash would be drawn again; trials that were killed with their run don't.
+        # Each trial has its own sampler, seeded by its number: an interrupted search draws what an uninterrupted one
+        # would have drawn. Crashed trials count, or the same crash would be drawn again; trials that were killed with
+        # their run don't.
         crashes = sum("crash" in t.user_attrs for t in study.get_trials(deepcopy=False))
         study.sampler = TPESampler(
             seed=search.seed * 100_003 + done + 7919 * crashes, n_startup_trials=8, multivariate=True
@@ -108,9 +108,7 @@ def run_search(
         except SiamTrackError:
             study.tell(trial, state=TrialState.FAIL)
             raise
-        except (
-            Exception
-        ) as error:  # a bug of the tracker that some constants bring out: reported, and the search goes on
+        except Exception as error:  # a bug that some settings trigger: report it and continue the search
             trial.set_user_attr("crash", f"{type(error).__name__}: {error}")
             study.tell(trial, state=TrialState.FAIL)
             failures += 1
@@ -146,7 +144,7 @@ def _suggest(trial: Trial, search: Search) -> Constants:
     for name, span in search.space.items():
         if isinstance(getattr(search.start, name), int):
             constants[name] = trial.suggest_int(name, math.ceil(span.low), math.floor(span.high))
-        else:  # rounded before it is used, so that the file says exactly what was measured
+        else:  # rounded before use, so that the file contains exactly what was measured
             constants[name] = round(trial.suggest_float(name, span.low, span.high), DIGITS)
     return constants
 

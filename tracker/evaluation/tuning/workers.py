@@ -1,7 +1,7 @@
-"""The work inside a search of tracking constants: one tracker, one sequence, one score; in several processes.
+"""Worker processes of a search of tracking settings: one tracker, one sequence, one score per task.
 
-Every process loads the network once and builds a tracker around it for each set of constants. Decoded frames are kept
-as .npy files that all processes map, so that the operating system holds them once.
+Every process loads the network once and builds a tracker around it for each set of values. Decoded frames are stored as
+.npy files that all processes map, so that they are in memory only once.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class Factory(Protocol):
-    """Makes a tracker with the given constants. It is sent to the worker processes, so it must pickle."""
+    """Builds a tracker with the given settings. It is sent to the worker processes, so it must be picklable."""
 
     def __call__(self, constants: TrackingConfig) -> OnePassTracker:
         """A tracker ready for `init`."""
@@ -49,7 +49,7 @@ def _loaded(model: str, device: str, engine: str) -> tuple[LoadedModel, Engine]:
 
 @dataclass(frozen=True)
 class SiamFactory:
-    """Trackers around one network, which each process loads once.
+    """Builds trackers around one network, which each process loads once.
 
     Attributes:
         model, device, engine: As in `SiamTracker.from_pretrained`.
@@ -65,19 +65,19 @@ class SiamFactory:
 
 @dataclass(frozen=True)
 class FrameCache:
-    """Decoded frames on disk, whole sequences until the room is used up; the rest is decoded every time.
+    """Decoded frames on disk, for as many whole sequences as fit; the rest is decoded every time.
 
     Attributes:
-        folder: Where the files lie; None keeps nothing.
-        room: Bytes in all.
+        folder: Where the files are; None disables the cache.
+        room: Total size in bytes.
     """
 
     folder: Path | None = None
     room: int = 0
 
     def frames(self, sequence: SequenceData, count: int) -> Iterator[Image]:
-        """The first `count` frames of a sequence, from the cache where they are in it, else decoded and cached if there
-        is room."""
+        """The first `count` frames of a sequence, from the cache if present, otherwise decoded, and cached if there is
+        room."""
         if self.folder is None:
             yield from islice(sequence.images(), count)
             return
@@ -95,7 +95,7 @@ class FrameCache:
         block = np.empty((count, *first.shape), np.uint8)
         block[0] = first
         for k, image in enumerate(images, 1):
-            if image.shape != first.shape:  # a sequence whose frames change size: rare, and not worth keeping
+            if image.shape != first.shape:  # a sequence whose frames change size: rare, and not worth caching
                 yield from islice(sequence.images(), count)
                 return
             block[k] = image
@@ -106,8 +106,7 @@ class FrameCache:
 
 @dataclass(frozen=True)
 class SequenceScore:
-    """How well a sequence was tracked. ao: mean IoU without frame 1; auc: success AUC without frame 1; both in [0,
-    1]."""
+    """Scores of a sequence. ao: mean IoU without frame 1; auc: success AUC without frame 1; both in [0, 1]."""
 
     sequence: str
     ao: float
@@ -121,13 +120,13 @@ def score_sequence(
     max_frames: int | None = None,
     cache: FrameCache | None = None,
 ) -> SequenceScore:
-    """Track the first frames of a sequence once and score them.
+    """Tracks the first frames of a sequence once and scores them.
 
     Args:
-        factory: Makes the tracker.
-        constants: How it tracks.
-        sequence: Frames and truth; frames that are not `valid` don't count.
-        max_frames: Cap on the frames that are used.
+        factory: Builds the tracker.
+        constants: Its settings.
+        sequence: Frames and ground truth; frames that are not `valid` don't count.
+        max_frames: Limit on the number of frames.
         cache: Of decoded frames.
     """
     count = min(len(sequence), max_frames or len(sequence))
@@ -150,7 +149,7 @@ _worker: list[_Worker] = []
 
 
 def _start(worker: _Worker, threads: int) -> None:
-    """Runs once in every process."""
+    """Initialiser that runs once in every process."""
     follow_parent()
     limit_threads(threads)
     _worker[:] = [worker]
@@ -163,11 +162,11 @@ def _score(name: str, constants: TrackingConfig) -> SequenceScore:
 
 @dataclass
 class Pool:
-    """Worker processes that score sequences; use it in a `with`.
+    """Worker processes that score sequences; a context manager.
 
     Attributes:
         factory, max_frames, cache: As in `score_sequence`.
-        sequences: All that may be asked for.
+        sequences: All sequences that can be requested.
         workers: Processes.
         threads: Threads of the network in each.
     """
@@ -180,7 +179,7 @@ class Pool:
     cache: FrameCache = field(default_factory=FrameCache)
 
     def __enter__(self) -> Pool:
-        # The slim copies are what travels: attributes and polygons aren't needed for a score.
+        # Slim copies are sent to the workers: scoring needs neither attributes nor polygons.
         slim = {s.name: replace(s, attributes={}, polygons=None) for s in self.sequences}
         worker = _Worker(self.factory, slim, self.max_frames, self.cache)
         self._executor = ProcessPoolExecutor(self.workers, get_context("spawn"), _start, (worker, self.threads))
@@ -190,7 +189,7 @@ class Pool:
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     def scores(self, names: Sequence[str], constants: TrackingConfig) -> Iterator[SequenceScore]:
-        """Scores in the order of `names`, as they become known; leaving the iterator early cancels what hasn't begun.
+        """Scores in the order of `names`, as they become known; closing the iterator early cancels what hasn't started.
 
         Raises:
             SourceError: The workers died (killed for memory, for example).
@@ -199,7 +198,7 @@ class Pool:
 
         futures: list[Future[SequenceScore]] = []
         try:
-            # Only a little ahead of what is asked for, so that a pruned trial wastes little.
+            # Only a little ahead of the consumer, so that a pruned trial wastes little work.
             ahead = 0
             for k in range(len(names)):
                 while ahead < min(len(names), k + self.workers + 1):
