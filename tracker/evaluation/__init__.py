@@ -1,1 +1,1 @@
-"""Evaluation runs on data sets, and reports. Imported by the commands only."""
+"""Evaluation runs on data sets, and reports."""

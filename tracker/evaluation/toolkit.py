@@ -20,7 +20,7 @@ from tracker.errors import ConfigError
 from tracker.evaluation.specs import TrackerSpec, parse_model, parse_tracker
 
 COVERED = ("got10k", "otb")
-# The package's metric names -> ours, by rules.
+# Our metric names -> the package's, by rules.
 NAMES = {
     "got10k": {"ao": "ao", "sr50": "sr"},
     "otb": {"auc": "success_score", "precision20": "precision_score", "success50": "success_rate"},

@@ -1,1 +1,1 @@
-"""Pictures in, tracks out: sources, sinks, drawing and the window. Knows nothing of networks."""
+"""Images in, tracks out: sources, sinks, drawing and the window. Independent of the network."""

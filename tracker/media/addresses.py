@@ -1,4 +1,4 @@
-"""What a source's text means: a camera, a URL, or a path on this machine."""
+"""Interpretation of a source argument: a camera, a URL, or a path on this machine."""
 
 from __future__ import annotations
 
@@ -20,16 +20,15 @@ Kind = Literal["camera", "url", "path"]
 
 
 def parse(spec: object) -> tuple[Kind, str]:
-    """What a source is.
+    """Classifies the source argument.
 
     Args:
         spec: As for `open_source`.
 
     Returns:
-        ("camera", its number), ("url", the address), or ("path", a file, folder, glob or printf pattern). A name of a
-        file is taken as it
-        is, blanks at its ends included, where such a file is there. `file:` addresses become paths: %20 is a blank,
-        localhost this machine.
+        ("camera", its number), ("url", the address), or ("path", a file, folder, glob or printf pattern). A file name
+        is taken literally, including blanks at its ends, if such a file exists. `file:` addresses become paths: %20 is
+        a blank, localhost is this machine.
 
     Raises:
         SourceError: It is none of these.
@@ -57,7 +56,7 @@ def parse(spec: object) -> tuple[Kind, str]:
 
 
 def _path_of_url(text: str) -> str:
-    """The path in a `file:` address (RFC 8089); a name that was not quoted is found too."""
+    """The path in a `file:` address (RFC 8089), also if its special characters were not percent-encoded."""
     rest = text[len("file:") :]
     if rest.startswith("//"):
         rest = rest[2:]
@@ -78,21 +77,21 @@ def _path_of_url(text: str) -> str:
 
 
 def exists(path: Path) -> bool:
-    """Whether a path is there; what can't be a path isn't.
+    """Whether a path exists; False for strings that can't be a path.
 
     Raises:
-        SourceError: A folder on the way may not be looked into.
+        SourceError: A folder on the way is not accessible.
     """
     try:
         return path.exists()
     except PermissionError as error:
         raise SourceError(f"Can't open {path}: {error.strerror}; check its owner and mode.") from None
-    except (OSError, ValueError):  # a name that is too long, or with a zero byte in it
+    except (OSError, ValueError):  # a name that is too long, or that contains a null byte
         return False
 
 
 def local(text: str) -> Path:
-    """A path as typed, with ~ for the home folder unless a file is named so."""
+    """A path with ~ replaced by the home folder, unless a file has that name."""
     path = Path(text)
     if text.startswith("~") and not exists(path):
         try:
@@ -103,10 +102,10 @@ def local(text: str) -> Path:
 
 
 def check_there(spec: object) -> None:
-    """Whether a file or folder that a source names is there; cameras, URLs and patterns are not looked for.
+    """Checks that the file or folder of a source exists; cameras, URLs and patterns are not checked.
 
     Raises:
-        SourceError: It isn't; with the nearest name that is.
+        SourceError: It doesn't; with the most similar existing name.
     """
     kind, text = parse(spec)
     if kind == "path":
@@ -114,10 +113,10 @@ def check_there(spec: object) -> None:
 
 
 def check_path(text: str) -> None:
-    """Whether a path is there, or may be a pattern.
+    """Checks that a path exists or can be a pattern.
 
     Raises:
-        SourceError: It is neither; with the nearest name that is there.
+        SourceError: Neither; with the most similar existing name.
     """
     path = local(text)
     if is_pattern(text) or exists(path):
@@ -134,7 +133,7 @@ def is_pattern(text: str) -> bool:
 
 
 def nearest(path: Path) -> str:
-    """ " Did you mean PATH?" for a path that is not there, of the names in its folder; "" where none is near."""
+    """ " Did you mean PATH?" with the most similar name in the folder of a missing path; "" if none is similar."""
     if not path.parent.is_dir():
         return ""
     near = difflib.get_close_matches(path.name, (p.name for p in path.parent.iterdir()), n=1, cutoff=0.7)

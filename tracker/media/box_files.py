@@ -1,7 +1,6 @@
-"""Read boxes from any of the usual text formats, told apart by what is in the file, each row for the frame that it
-names.
+"""Reads boxes from the common text formats, detected from the content; each row is assigned to the frame that it names.
 
-docs/boxes.md states the rules; `tracker.media.box_grammar` reads the lines.
+docs/boxes.md states the rules; `tracker.media.box_grammar` parses the lines.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ from tracker.media.box_lines import Row, lines_of
 from tracker.types import Box
 
 MOST_ROWS = 20_000_000
-"""So many frames times targets are held at once; more can only come from a wrong frame number."""
+"""Greatest number of frames times targets in memory; more can only result from a wrong frame number."""
 
 
 @dataclass(frozen=True)
 class TargetBoxes:
-    """The rows of one target, in the order of their frames.
+    """The rows of one target, in frame order.
 
     Attributes:
         frames: (N,) int64, the 0-based frame of each row.
@@ -38,14 +37,14 @@ class TargetBoxes:
     boxes: Boxes
 
     def at(self, frame: int) -> Box | None:
-        """The box of a frame, or None where the file has no row for it, or a row without a box."""
+        """The box in a frame, or None if there is no row for it, or a row without a box."""
         place = int(np.searchsorted(self.frames, frame))
         if place == len(self.frames) or self.frames[place] != frame or not is_valid(self.boxes[place]):
             return None
         return np.asarray(self.boxes[place])
 
     def dense(self, count: int | None = None) -> Boxes:
-        """(count, 4): row k is frame k, NaN where there is no row; to the last row where no count is given."""
+        """(count, 4): row k is frame k, NaN if there is no row; up to the last row if no count is given."""
         out = np.full((int(self.frames[-1]) + 1 if count is None else count, 4), np.nan)
         kept = self.frames < len(out)
         out[self.frames[kept]] = self.boxes[kept]
@@ -54,14 +53,14 @@ class TargetBoxes:
 
 @dataclass(frozen=True)
 class BoxFile:
-    """What a box file holds.
+    """The content of a box file.
 
     Attributes:
         path: The file.
         format: boxes, polygon, mot, csv or jsonl.
-        numbered: Whether its rows name their frames; else row k is frame `first` + k.
-        targets: id -> rows, in the order in which the ids appear.
-        base: Added to an id of `targets` gives the id that is written in the file.
+        numbered: Whether its rows name their frames; if not, row k is frame `first` + k.
+        targets: id -> rows, in order of appearance.
+        base: Offset from an id of `targets` to the id in the file.
     """
 
     path: Path
@@ -72,7 +71,7 @@ class BoxFile:
 
     @property
     def lines(self) -> int:
-        """Rows of the longest target."""
+        """Number of rows of the longest target."""
         return max(len(rows.frames) for rows in self.targets.values())
 
     @property
@@ -83,15 +82,15 @@ class BoxFile:
 
 
 def read_box_file(path: str | Path, format: str = "auto", first: int = 0) -> BoxFile:  # noqa: A002
-    """Every row of a box file, with the frame that it is for.
+    """Reads every row of a box file, with its frame.
 
     Args:
         path: The file.
-        format: "auto", or one of `FORMATS` where the lines fit several.
-        first: Frame of the first row where the rows name no frame.
+        format: "auto", or one of `FORMATS` if the lines fit several.
+        first: Frame of the first row if the rows name no frames.
 
     Raises:
-        BoxError: The file can't be read, holds something else, or can be read in two ways; the sentence names the line.
+        BoxError: The file can't be read, has other content, or is ambiguous; the sentence names the line.
     """
     if format not in ("auto", *FORMATS):
         raise BoxError(f"The format {format!r} of box files is not known; it is auto or one of {', '.join(FORMATS)}.")
@@ -149,10 +148,10 @@ def _rows(rows: dict[int, Row]) -> TargetBoxes:
 
 
 def read_boxes(path: str | Path) -> Boxes:
-    """The boxes of the one target in a file, row k for frame k.
+    """The boxes of the only target in a file, row k for frame k.
 
-    Known are: four numbers a line separated by comma, tab, semicolon or space (GOT-10k, OTB, LaSOT, VOT rectangles);
-    eight numbers (a VOT polygon; its upright bounding box is taken); csv with a header that names x, y, w, h; jsonl
+    Accepted: four numbers per line separated by comma, tab, semicolon or space (GOT-10k, OTB, LaSOT, VOT rectangles);
+    eight numbers (a VOT polygon, replaced by its upright bounding box); csv with a header that names x, y, w, h; jsonl
     with "box"; MOT with six to ten numbers starting frame,id (both counted from 1); the single-number codes of VOT
     results.
 
@@ -160,11 +159,11 @@ def read_boxes(path: str | Path) -> Boxes:
         path: The file.
 
     Returns:
-        (N, 4) float64 xywh; NaN where the file says that there is no box, and in frames that have no row where the rows
-        name their frames. MOT pixels are moved from origin 1 to 0.
+        (N, 4) float64 xywh; NaN where the file marks the box as absent, and in frames without a row if the rows name
+        their frames. MOT pixels are moved from origin 1 to 0.
 
     Raises:
-        BoxError: The file can't be read, holds something else, or several targets; the sentence names the line.
+        BoxError: The file can't be read, has other content, or several targets; the sentence names the line.
     """
     boxes = read_all_boxes(path)
     if len(boxes) > 1:
@@ -176,7 +175,7 @@ def read_boxes(path: str | Path) -> Boxes:
 
 
 def read_all_boxes(path: str | Path) -> dict[int, Boxes]:
-    """The boxes of every target in a file, by id (0 where the format has none), in the order in which the ids appear.
+    """The boxes of every target in a file, by id (0 if the format has none), in order of appearance.
 
     Returns:
         id -> (N, 4) float64 xywh, row k for frame k as in `read_boxes`.
@@ -199,16 +198,16 @@ def init_boxes(
 
     Args:
         path: The file.
-        frame: That frame, 0-based; None: the first one that the file has a row for.
+        frame: That frame, 0-based; None: the first one with a row.
         format: As in `read_box_file`.
-        first: Frame of the first row where the rows name none. None: 0, or where the file has a single row, `frame`.
-        ids: Follow these targets alone, ids as in the file (MOT: from 1); none: all.
+        first: Frame of the first row if the rows name none. None: 0, or `frame` if the file has a single row.
+        ids: Track only these targets, ids as in the file (MOT: from 1); none: all.
 
     Returns:
         id as in the file -> (4,) float64 xywh, and a sentence about the targets that are left out ("" if none is).
 
     Raises:
-        BoxError: There is no box for that frame, or the rows don't say for which frames they are.
+        BoxError: There is no box for that frame, or it is unknown which frames the rows belong to.
     """
     file = read_box_file(path, format, first or 0)
     begin = file.span[0]

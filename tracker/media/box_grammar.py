@@ -1,4 +1,4 @@
-"""The lines of box files: what separates values, what counts as a row, and which of the known formats the rows are in.
+"""Parsing of box files: what separates values, which lines are rows, and which of the known formats they have.
 
 docs/boxes.md states the rules for users. A line that fits no rule, or two of them, is refused with its number and the
 reason.
@@ -31,18 +31,18 @@ FORMATS = ("boxes", "polygon", "mot", "csv", "jsonl")
 
 
 def parse(path: str | Path, lines: Sequence[Line], form: str) -> tuple[str, list[Row]]:
-    """The rows of a file.
+    """Parses the rows of a file.
 
     Args:
-        path: For messages.
-        lines: From `lines_of`; not all of them empty.
+        path: For error messages.
+        lines: From `lines_of`; at least one is not empty.
         form: One of `FORMATS`, or "auto".
 
     Returns:
         The format and the rows, in the order of the file.
 
     Raises:
-        BoxError: A line can't be read, or several formats fit.
+        BoxError: A line can't be parsed, or several formats fit.
     """
     first = next(line for line in lines if line.text)
     if form == "auto" and first.text.startswith("["):
@@ -59,7 +59,7 @@ def _is_header(text: str) -> bool:
 
 
 def mot_ids(path: str | Path, rows: Sequence[Row]) -> int:
-    """What is taken from MOT ids so that they count from 0: 1 as in MOTChallenge, but 0 in a file that has an id 0.
+    """The offset of MOT ids: 1 as in MOTChallenge, but 0 in a file that contains the id 0.
 
     Raises:
         BoxError: Some rows have the id -1 (no identity), others have one.
@@ -122,7 +122,7 @@ def json_row(path: str | Path, line: Line) -> Row:
 
 
 def csv_rows(path: str | Path, lines: Sequence[Line]) -> list[Row]:
-    """Rows under a header that names their columns."""
+    """Parses rows under a header that names their columns."""
     top = next(k for k, line in enumerate(lines) if line.text)
     head, rest = lines[top], lines[top + 1 :]
     separator = separator_of(head.text)

@@ -1,4 +1,4 @@
-"""A line of a box file, the row that it becomes, and the error that names it."""
+"""A line of a box file, its parsed row, and errors that name the line."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Row(NamedTuple):
     """One box of one target.
 
     Attributes:
-        frame: 0-based frame that the line names, or None where its place in the file says it.
+        frame: 0-based frame that the line names, or None if its position in the file determines it.
         target: As in the file, before `mot_ids`.
         box: x, y, w, h; NaN: no box.
         line: Number of the line in the file, from 1.
@@ -48,7 +48,7 @@ class Row(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A line without the blanks around it, and its number from 1."""
+    """A line without surrounding blanks, and its number from 1."""
 
     number: int
     text: str
@@ -61,9 +61,9 @@ def wrong(path: str | Path, line: Line, why: str) -> BoxError:
 
 
 def lines_of(text: str) -> list[Line]:
-    """The lines that count: comments are left out, and so are empty lines after comments at the top and at the end.
+    """The relevant lines: without comments, and without empty lines after comments at the top and at the end.
 
-    An empty line between rows stays: in a file without frame numbers it stands for a frame without a box.
+    An empty line between rows stays: in a file without frame numbers it is a frame without a box.
     """
     kept: list[Line] = []
     commented = False
@@ -79,7 +79,7 @@ def lines_of(text: str) -> list[Line]:
 
 
 def whole(value: object, low: int, high: int) -> int | None:
-    """A whole number within bounds, or None."""
+    """An integer within bounds, or None."""
     if isinstance(value, str):
         text = value.strip()
         if not re.fullmatch(r"[-+]?\d{1,20}(\.0*)?", text, re.ASCII):
@@ -97,7 +97,7 @@ def whole(value: object, low: int, high: int) -> int | None:
 
 
 def checked_box(path: str | Path, line: Line, values: Sequence[float]) -> Values:
-    """Four numbers; with a NaN among them there is no box."""
+    """Four numbers; if one is NaN there is no box."""
     if any(math.isinf(v) or abs(v) > LARGEST_ID for v in values):
         raise wrong(path, line, "a number is too large")
     x, y, w, h = values
@@ -105,8 +105,8 @@ def checked_box(path: str | Path, line: Line, values: Sequence[float]) -> Values
 
 
 def separator_of(text: str) -> str:
-    """What separates the values of a line, semicolons and tabs before commas, whose decimals may be written with a
-    comma."""
+    """The separator of values in a line: semicolons and tabs take precedence over commas, which may then be decimal
+    commas."""
     return next((sign for sign in ";\t," if sign in text), " ")
 
 

@@ -1,4 +1,4 @@
-"""Rows of numbers without a header: boxes, polygons or MOT, told apart by all rows together."""
+"""Rows of numbers without a header: boxes, polygons or MOT, decided from all rows together."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tracker.media.box_lines import (
 
 
 def number_rows(path: str | Path, lines: Sequence[Line], form: str) -> tuple[str, list[Row]]:
-    """Rows of numbers without a header: how many there are, in all lines alike, says what they are."""
+    """Parses rows of numbers without a header; their count, equal in all lines, decides the format."""
     table: list[tuple[Line, list[float]]] = []
     for line in lines:
         table.append((line, numbers(path, line)))
@@ -58,17 +58,18 @@ def number_rows(path: str | Path, lines: Sequence[Line], form: str) -> tuple[str
 
 
 def _is_code(values: Sequence[float]) -> bool:
-    """The single number that VOT results hold where there is no region."""
+    """Whether a row is the single number that VOT results contain where there is no region."""
     return len(values) == 1 and values[0] in (0, 1, 2)
 
 
 def numbers(path: str | Path, line: Line) -> list[float]:
-    """The values of a line of numbers; none for an empty one, and for one of separators alone.
+    """The values of a line of numbers; none for an empty line, and for one of separators alone.
 
-    Semicolons and tabs separate values whose decimals may be written with a comma; else commas do, or blanks.
+    If there are semicolons or tabs, they separate and decimals may be written with a comma; otherwise commas or blanks
+    separate.
 
     Raises:
-        BoxError: Something isn't a number, or two things separate.
+        BoxError: Something isn't a number, or the separator is ambiguous.
     """
     text = line.text.split("#")[0].strip()
     separator = separator_of(text)
@@ -104,7 +105,7 @@ def numbers(path: str | Path, line: Line) -> list[float]:
 
 
 def _kind(path: str | Path, rows: Sequence[tuple[Line, list[float]]], form: str) -> str:
-    """What rows of numbers are: boxes, polygon or mot."""
+    """The format of rows of numbers: boxes, polygon or mot."""
     line, count = rows[0][0], len(rows[0][1])
     allowed = {"boxes": (4,), "polygon": (8,), "mot": (6, 7, 8, 9, 10)}
     if form in allowed:
@@ -154,17 +155,17 @@ def _kind(path: str | Path, rows: Sequence[tuple[Line, list[float]]], form: str)
 
 
 def _is_mot(values: Sequence[float]) -> bool:
-    """Whether numbers can be frame,id,x,y,w,h,conf,class,...; of six or seven, a fifth up to 1 is rather a score behind
-    x,y,w,h."""
+    """Whether numbers can be frame,id,x,y,w,h,conf,class,...; with six or seven numbers, a fifth of at most 1 is more
+    likely a score after x,y,w,h."""
     frame, target = whole(values[0], 1, LAST_FRAME), whole(values[1], -1, LARGEST_ID)
-    # Eight values may be a polygon too, whose last corner is hardly a score and a class.
+    # Eight values can be a polygon too, whose last corner is unlikely to look like a score and a class.
     tail = len(values) != 8 or (not abs(values[6]) > 1 and whole(values[7], -1, 10_000) is not None)
     score = len(values) in (6, 7) and values[4] <= 1
     return frame is not None and target is not None and not score and tail
 
 
 def _is_quad(values: Sequence[float]) -> bool:
-    """Whether eight numbers are the corners of a convex quadrilateral, one after the other."""
+    """Whether eight numbers are the corners of a convex quadrilateral in order."""
     points = [(values[k], values[k + 1]) for k in range(0, 8, 2)]
     turns = []
     for k in range(4):
@@ -174,7 +175,7 @@ def _is_quad(values: Sequence[float]) -> bool:
 
 
 def _mot_row(path: str | Path, line: Line, values: Sequence[float]) -> Row:
-    """A row of MOT: frames and pixels run from 1 there."""
+    """Parses a row of MOT, where frames and pixels are counted from 1."""
     frame, target = whole(values[0], 1, LAST_FRAME), whole(values[1], -1, LARGEST_ID) if len(values) > 1 else None
     if frame is None or target is None:
         raise wrong(path, line, "a row of MOT begins with frame and id, whole numbers, the frame from 1")

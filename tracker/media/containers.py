@@ -1,4 +1,4 @@
-"""What a container of video tells: which of its streams is the video, and whether its end is there."""
+"""Information from a video container: which of its streams is the video, and whether the file is complete."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from tracker.errors import SourceError
 logger = logging.getLogger(__name__)
 
 COVER = 0x0400 | 0x0800
-"""FFmpeg's dispositions of pictures that are no video: attached_pic, timed_thumbnails (libavformat/avformat.h)."""
+"""FFmpeg's dispositions of streams that are images rather than video: attached_pic, timed_thumbnails
+(libavformat/avformat.h)."""
 
 VIDEO_SUFFIXES = frozenset(
     ".mp4 .m4v .mov .3gp .mkv .webm .avi .mpg .mpeg .m2v .vob .ts .mts .m2ts .wmv .flv .ogv .mxf .gif".split()
     + ".h264 .264 .hevc .265 .mjpeg .mjpg".split()
 )
-"""File name endings that are taken for videos where a folder is searched (lower case); a file given by name may have
-any."""
+"""File name suffixes that count as videos when a folder is searched (lower case); a file given by name may have any."""
 
 MP4_BOXES = frozenset(
     {b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"wide", b"free", b"skip", b"pnot", b"sidx", b"uuid"}
@@ -26,20 +26,21 @@ MP4_BOXES = frozenset(
 
 
 def file_address(path: Path) -> str:
-    """A path as FFmpeg takes it: with its protocol, or a name like `a:b.mp4` would be read as protocol `a`."""
+    """A path in the form that FFmpeg needs: with its protocol, or a name like `a:b.mp4` would be parsed as protocol
+    `a`."""
     return f"file:{path}"
 
 
 def video_stream(container: Any, name: str) -> Any:
-    """The stream that players show: what the container names as default or FFmpeg takes for the best, never a cover
-    picture.
+    """The stream that players show: the one that the container marks as default or FFmpeg ranks best, never a cover
+    image.
 
     Raises:
         SourceError: There is none.
     """
-    if container.format.name == "tty":  # FFmpeg draws text files as a terminal would; nobody wants to track in that
+    if container.format.name == "tty":  # FFmpeg renders text files like a terminal, which is never wanted here
         raise SourceError(f"Can't open {name}: it is text, not a video.")
-    # A Flag, which is no number, in PyAV 15, and an IntFlag from 16 on.
+    # An enum.Flag, which can't be compared with a number, in PyAV 15; an IntFlag from 16 on.
     videos = [s for s in container.streams.video if not getattr(s.disposition, "value", 0) & COVER]
     if not videos:
         others = (
@@ -58,10 +59,10 @@ def video_stream(container: Any, name: str) -> Any:
 
 
 def is_cut_short(path: Path) -> bool:
-    """Whether a file ends before its container says: MP4 by its boxes (ISO/IEC 14496-12, 4.2), Matroska by the size of
-    its segment (RFC 8794, 6), AVI by its RIFF chunks, GIF and PNG by their trailers, FLV by the size of its last tag,
-    YUV4MPEG2 by the size of a frame, JPEGs behind one another by the end of the last. Containers that tell no size
-    (MPEG-TS and -PS, raw streams) are never cut short.
+    """Whether a file ends earlier than its container declares: MP4 by its boxes (ISO/IEC 14496-12, 4.2), Matroska by
+    the size of its segment (RFC 8794, 6), AVI by its RIFF chunks, GIF and PNG by their trailers, FLV by the size of its
+    last tag, YUV4MPEG2 by the size of a frame, concatenated JPEGs by the end of the last. Containers that declare no
+    size (MPEG-TS and -PS, raw streams) never count as cut short.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -92,7 +93,7 @@ def _tail(file: IO[bytes], size: int, count: int) -> bytes:
 
 
 def _flv_is_cut(file: IO[bytes], size: int) -> bool:
-    """Behind each tag stands its size (Adobe Flash Video File Format 10.1, E.3)."""
+    """Each tag is followed by its size (Adobe Flash Video File Format 10.1, E.3)."""
     length = int.from_bytes(_tail(file, size, 4), "big")
     if not 11 <= length <= size - 4:
         return True
@@ -102,7 +103,7 @@ def _flv_is_cut(file: IO[bytes], size: int) -> bool:
 
 
 def _yuv4mpeg_is_cut(file: IO[bytes], size: int) -> bool:
-    """Frames are of one size, each behind a line FRAME (yuv4mpeg(5)); False where that line has parameters."""
+    """Frames have one size, each after a line FRAME (yuv4mpeg(5)); False if that line has parameters."""
     file.seek(0)
     header = file.readline(4096)
     words = {word[:1]: word[1:] for word in header.split()[1:]}
@@ -126,7 +127,7 @@ def _mp4_is_cut(file: IO[bytes], size: int) -> bool:
         length, kind = int.from_bytes(head[:4], "big"), head[4:8]
         if length == 1:
             length = int.from_bytes(head[8:16], "big")
-        if length < 8:  # 0: to the end of the file; others are no boxes
+        if length < 8:  # 0: to the end of the file; other values are invalid
             return False
         if at + length > size:
             return kind in (b"mdat", b"moof", b"moov")
@@ -147,7 +148,7 @@ def _matroska_is_cut(file: IO[bytes], size: int) -> bool:
 
 
 def _vint(file: IO[bytes]) -> int | None:
-    """A variable-length integer of EBML (RFC 8794, 4), or None where it is "unknown" or none."""
+    """A variable-length integer of EBML (RFC 8794, 4), or None if it is "unknown" or invalid."""
     first = file.read(1)
     if not first or not first[0]:
         return None

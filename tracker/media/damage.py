@@ -1,4 +1,4 @@
-"""Whether the bytes of a picture are whole: decoders fill what is missing with grey and say nothing."""
+"""Detection of damaged images: decoders fill missing parts with grey without reporting it."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from tracker.types import Image
 
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 GREY = 128
-"""What libjpeg leaves where a scan ends early."""
+"""Value that libjpeg leaves where a scan ends early."""
 
 UNWRITTEN = bytes(64)
-"""So many zeros in a row are sectors that were never written, or a flat part of the picture."""
+"""A run of this many zero bytes is either sectors that were never written, or a flat part of the image."""
 
 
 def structure_fault(data: bytes) -> str:
-    """What is wrong with a picture file as its container tells without decoding; "" where nothing is.
+    """The fault of an image file that its container reveals without decoding; "" if there is none.
 
-    JPEG: its end marker is there. PNG: every chunk is there with its checksum (ISO/IEC 15948, 5.3). WebP: as long as
-    its header says. An animation is no single picture, nor is a TIFF file of several
-    pages.
+    JPEG: the end marker is present. PNG: every chunk is present with its checksum (ISO/IEC 15948, 5.3). WebP: the
+    length matches the header. Animations and TIFF files with several pages are refused, since they are not a single
+    image.
     """
     if data.startswith(JPEG):
         return "" if data.rfind(b"\xff\xd9", scan_start(data)) >= 0 else "it is cut short: its end is missing"
@@ -39,7 +39,7 @@ TIFF = {b"II*\0": "little", b"MM\0*": "big"}
 
 
 def tiff_pages(data: bytes) -> int:
-    """Pages of a TIFF file (TIFF 6.0, section 2) without reduced copies; 1 where its directories make no sense."""
+    """Pages of a TIFF file (TIFF 6.0, section 2) without reduced copies; 1 if its directories are invalid."""
     order: Any = TIFF[data[:4]]
 
     def value(at: int, length: int) -> int:
@@ -68,8 +68,7 @@ def is_animated(data: bytes) -> bool:
 
 
 def scan_start(data: bytes) -> int:
-    """Where a JPEG's first scan begins: behind the header's segments, whose thumbnails have end markers of their
-    own."""
+    """Offset of a JPEG's first scan: after the header's segments, whose thumbnails have end markers of their own."""
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:
         at += 1 if data[at + 1] == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
@@ -86,7 +85,7 @@ def _png_fault(data: bytes) -> str:
             break
         if kind == b"acTL":
             return ANIMATED
-        critical = not kind[0] & 0x20  # the bit that tells which chunks a reader can't do without
+        critical = not kind[0] & 0x20  # the bit that marks critical chunks
         if critical and zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
             return f"it is damaged: the checksum of its part {kind.decode('latin-1')} is wrong"
         if kind == b"IEND":
@@ -96,21 +95,21 @@ def _png_fault(data: bytes) -> str:
 
 
 def scan_fault(data: bytes, image: Image) -> str:
-    """What is wrong inside a JPEG that has its end marker; "" where nothing is found.
+    """The fault inside a JPEG that has its end marker; "" if none is found.
 
-    libjpeg leaves blocks grey where a scan ends early. Only where the last one is, where zeros fill a part of the scan,
-    or where the scans are progressive, the file is decoded once more by FFmpeg, which tells. A changed byte that leaves
-    as many blocks as before can't be told from another picture.
+    libjpeg leaves blocks grey where a scan ends early. Only if the last block is grey, if zeros fill a part of the
+    scan, or if the scans are progressive, the file is decoded again by FFmpeg, which reports errors. A changed byte
+    that leaves the number of blocks unchanged can't be detected.
 
     Args:
         data: The file.
-        image: H x W x 3, its picture, not turned or turned by quarters.
+        image: H x W x 3, the decoded image, possibly rotated by quarter turns.
     """
     if not data.startswith(JPEG):
         return ""
     start = scan_start(data)
     last = [image[-4:, -4:]]
-    if data.find(b"Exif", 0, start) >= 0:  # the picture may have been turned: whichever corner is last in the file
+    if data.find(b"Exif", 0, start) >= 0:  # the image may have been rotated: check the corner that is last in the file
         last += [image[:4, -4:], image[-4:, :4], image[:4, :4]]
     grey = any(bool((block == GREY).all()) for block in last)
     progressive, zeros = data.find(b"\xff\xc2", 0, start) >= 0, data.find(UNWRITTEN, start) >= 0
@@ -121,10 +120,10 @@ def scan_fault(data: bytes, image: Image) -> str:
 
 
 def _zeros_mean_flat(header: bytes) -> bool:
-    """Whether zero bits are blocks without detail in a JPEG: the all-zero code of each AC table is "end of block".
+    """Whether zero bits encode blocks without detail in a JPEG: the all-zero code of each AC table is "end of block".
 
-    With the usual table for luminance it is "a coefficient of 1", so that a run of zeros would be a pattern
-    that no picture has (ITU-T T.81, F.1.2.2, K.3).
+    In the usual table for luminance it is "a coefficient of 1", so that a run of zeros would be a pattern that no real
+    image has (ITU-T T.81, F.1.2.2, K.3).
     """
     at = 2
     while at + 4 <= len(header):
@@ -140,7 +139,7 @@ def _zeros_mean_flat(header: bytes) -> bool:
 
 
 def _ffmpeg_refuses(data: bytes) -> bool:
-    """Whether FFmpeg's JPEG decoder finds an error in the scans (and knows the kind of JPEG at all)."""
+    """Whether FFmpeg's JPEG decoder finds an error in the scans (and supports this kind of JPEG)."""
     import av
 
     context = av.CodecContext.create("mjpeg", "r")

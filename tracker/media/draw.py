@@ -1,4 +1,5 @@
-"""Tracks drawn on frames: boxes by state, labels, badges, and a side-by-side view of what the network saw."""
+"""Drawing of tracks on frames: boxes by state, labels, badges, and a side-by-side view of template, search crop and
+response."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ COLOURS: tuple[Colour, ...] = (
     (96, 214, 42), (255, 158, 46), (214, 94, 255), (236, 214, 40), (120, 120, 255), (190, 230, 130), (255, 120, 150),
     (60, 190, 190),
 )  # fmt: skip
-"""BGR per target id: apart from each other in hue and lightness, and from the two below."""
+"""BGR per target id: distinct in hue and lightness, and from the two below."""
 
 AMBER: Colour = (0, 176, 255)
 RED: Colour = (58, 58, 232)
@@ -28,7 +29,7 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 class NetworkViewsLike(Protocol):
-    """What the network saw: two BGR uint8 crops and an (H, W) response in [0, 1]."""
+    """The network's inputs and output: two BGR uint8 crops and an (H, W) response in [0, 1]."""
 
     @property
     def template(self) -> Image: ...
@@ -46,7 +47,7 @@ def colour_of(target_id: int) -> Colour:
 
 
 def stroke(image: Image) -> int:
-    """Line thickness in pixels that looks alike on frames of any size."""
+    """Line thickness in pixels, proportional to the frame size."""
     return max(1, round(min(image.shape[:2]) / 240))
 
 
@@ -58,16 +59,16 @@ def text_scale(image: Image) -> float:
 def draw_tracks(
     frame: Frame, tracks: Sequence[Track], *, note: str = "", names: Mapping[int, str] | None = None
 ) -> Image:
-    """A frame with its tracks drawn on a copy.
+    """A copy of a frame with its tracks drawn on it.
 
     Tracking: a solid box in the colour of the target. Uncertain: thinner, amber, dashed. Lost: no box, a badge in the
     corner.
 
     Args:
-        frame: The frame; it isn't changed.
+        frame: The frame; unchanged.
         tracks: Its tracks.
         note: A line for the lower left corner, such as "31 fps".
-        names: target id -> name; without it targets are numbered where there are several.
+        names: target id -> name; without it targets are numbered if there are several.
     """
     image = frame.image.copy()
     several = len(tracks) > 1 or any(t.target_id for t in tracks)
@@ -87,7 +88,7 @@ def draw_tracks(
 
 def _draw_box(image: Image, track: Track, name: str) -> None:
     thick = stroke(image)
-    limit = 4 * max(image.shape[:2])  # OpenCV draws with 16-bit coordinates inside; a box far outside need not be exact
+    limit = 4 * max(image.shape[:2])  # OpenCV uses 16-bit coordinates internally; a box far outside need not be exact
     x0, y0 = (round(float(v)) for v in np.clip(track.box[:2], -limit, limit))
     x1, y1 = (round(float(v)) for v in np.clip(track.box[:2] + track.box[2:], -limit, limit))
     unsure = track.state is TrackState.UNCERTAIN
@@ -97,7 +98,7 @@ def _draw_box(image: Image, track: Track, name: str) -> None:
     else:
         cv2.rectangle(
             image, (x0, y0), (x1, y1), DARK, thick + 2, cv2.LINE_AA
-        )  # a dark edge keeps it visible on bright ground
+        )  # a dark edge keeps it visible on a bright background
         cv2.rectangle(image, (x0, y0), (x1, y1), colour, thick, cv2.LINE_AA)
     text = f"{name}  {track.score:.2f}".lstrip()
     put_label(image, text + (" ?" if unsure else ""), (x0, y0), colour, above=True, below=y1)
@@ -136,16 +137,16 @@ def put_label(
     below: int | None = None,
     scale: float | None = None,
 ) -> int:
-    """Text on a filled ground, kept inside the picture.
+    """Text on a filled background, kept inside the image.
 
     Args:
         image: Drawn on in place.
         text: One line of ASCII.
         at: Left edge x and top edge y (with `above`: bottom edge) in pixels.
-        colour: BGR of the ground; the text is black or white, whichever reads better.
+        colour: BGR of the background; the text is black or white, for contrast.
         above: Whether the label ends at y rather than begins there.
         below: With `above`: y where it goes instead if there is no room above.
-        scale: Font scale; by the size of the picture if None.
+        scale: Font scale; from the size of the image if None.
 
     Returns:
         Height of the label in pixels.
@@ -189,11 +190,11 @@ def response_view(
 
     Args:
         frame, tracks, note: As for `draw_tracks`.
-        views: What the network saw in this frame, or None before the first update.
-        min_height: Smaller frames are scaled up to it, so that the panels can be read.
+        views: The network's views in this frame, or None before the first update.
+        min_height: Smaller frames are scaled up to it, so that the panels are readable.
 
     Returns:
-        BGR uint8; its size depends only on the size of the frame, as a video needs.
+        BGR uint8; its size depends only on the size of the frame, as a video requires.
     """
     height, width = frame.image.shape[:2]
     if height < min_height:  # scaled before drawing, so that lines and text stay sharp
@@ -221,7 +222,7 @@ def _panels(views: NetworkViewsLike | None, side: int) -> list[tuple[str, Image]
     search = fit_into(views.search, side, side)
     response = np.asarray(views.response, np.float32)
     heat = heat_map(response, side, side)
-    # Strong where the response is: the picture stays readable elsewhere.
+    # Opaque only where the response is high, so that the image stays visible elsewhere.
     weight = (
         cv2.resize(np.nan_to_num(np.clip(response, 0, 1)), (side, side), interpolation=cv2.INTER_LINEAR)[..., None]
         * 0.65

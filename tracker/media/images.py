@@ -1,4 +1,4 @@
-"""Pictures of any kind to BGR uint8, in the one place where that happens."""
+"""Conversion of all kinds of images to BGR uint8; the only module that does it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tracker.media.damage import scan_fault, structure_fault
 from tracker.types import Image
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".jp2", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-"""File name endings that a folder of images is made of (lower case)."""
+"""File name suffixes of the images of a folder (lower case)."""
 
 
 def to_bgr8(image: Any) -> Image:
-    """A picture as the trackers read it.
+    """Converts an image to the format of the trackers.
 
     Gray becomes three equal channels, alpha is dropped, bool becomes 0 and 255. 16-bit values are divided by 257, so
     that
@@ -30,7 +30,7 @@ def to_bgr8(image: Any) -> Image:
             turned into BGR); or a torch tensor of uint8, BGR, H x W x 3 or 3 x H x W.
 
     Returns:
-        H x W x 3 BGR uint8, contiguous; the array itself, not a copy, when it is that already.
+        H x W x 3 BGR uint8, contiguous; the array itself, not a copy, if it already has this format.
 
     Raises:
         ImageError: Not such an array, or without pixels.
@@ -38,7 +38,7 @@ def to_bgr8(image: Any) -> Image:
     if not isinstance(image, np.ndarray):
         image = _array_of(image)
     if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and image.size and image.flags.c_contiguous:
-        return image  # what every frame of a video is
+        return image  # the case of every video frame
     shape = " x ".join(str(n) for n in image.shape) or "scalar"
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
         hint = (
@@ -64,7 +64,7 @@ def to_bgr8(image: Any) -> Image:
 
 
 def _array_of(image: Any) -> NDArray[Any]:
-    """The array of a PIL image or a torch tensor, told by their methods: neither package is imported for it."""
+    """The array of a PIL image or a torch tensor, recognised by their methods, so that neither package is imported."""
     if hasattr(image, "convert") and hasattr(image, "getbands"):
         return np.ascontiguousarray(np.asarray(image.convert("RGB"))[..., ::-1])
     if hasattr(image, "detach") and hasattr(image, "cpu"):
@@ -78,28 +78,29 @@ def _array_of(image: Any) -> NDArray[Any]:
 
 
 def read_image(path: str | Path) -> Image:
-    """An image file as BGR uint8, turned as its EXIF orientation says: the one reader of pictures.
+    """Reads an image file as BGR uint8, rotated according to its EXIF orientation; all images are read by it.
 
     Args:
-        path: A file of any kind that OpenCV decodes: gray, palette, 16-bit, with alpha.
+        path: A file in any format that OpenCV decodes: gray, palette, 16-bit, with alpha.
 
     Returns:
         H x W x 3 BGR uint8.
 
     Raises:
-        ImageError: The file can't be read, isn't an image, is damaged or cut short, or holds several pictures; the
-            sentence names it.
+        ImageError: The file can't be read, isn't an image, is damaged or truncated, or contains several images; the
+        sentence names it.
     """
     return decode_image(_bytes_of(path), f"The image {path}")
 
 
 def decode_image(data: bytes, name: str, *, thorough: bool = True) -> Image:
-    """The bytes of an image file as BGR uint8, with the checks and the decoder of `read_image`.
+    """Decodes the bytes of an image file to BGR uint8, with the checks of `read_image`.
 
     Args:
         data: The file.
-        name: Begins the sentence of an error, for example "The image a.jpg".
-        thorough: Whether to look for damage inside a JPEG too, not only for its end; not needed for bytes of our own.
+        name: Start of an error message, for example "The image a.jpg".
+        thorough: Whether to look for damage inside a JPEG too, not only for its end; not needed for data that we
+            encoded.
 
     Returns:
         H x W x 3 BGR uint8.
@@ -107,7 +108,7 @@ def decode_image(data: bytes, name: str, *, thorough: bool = True) -> Image:
     Raises:
         ImageError: As `read_image`.
     """
-    # ANYDEPTH | COLOR, not UNCHANGED: OpenCV turns by EXIF and expands palettes only then.
+    # ANYDEPTH | COLOR, not UNCHANGED: only then OpenCV applies the EXIF orientation and expands palettes.
     image = _decode(data, name, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)
     fault = scan_fault(data, image) if thorough else ""
     if fault:
@@ -119,7 +120,8 @@ def decode_image(data: bytes, name: str, *, thorough: bool = True) -> Image:
 
 
 def read_alpha(path: str | Path) -> NDArray[np.uint8]:
-    """An image file with an alpha channel as H x W x 4 BGRA uint8; not turned by EXIF, which such files do not carry.
+    """Reads an image file with an alpha channel as H x W x 4 BGRA uint8; without EXIF rotation, which such files do not
+    have.
 
     Raises:
         ImageError: As `read_image`, or it has no alpha channel.
@@ -133,7 +135,7 @@ def read_alpha(path: str | Path) -> NDArray[np.uint8]:
 
 
 def read_labels(path: str | Path) -> NDArray[Any]:
-    """The stored values of a mask file, H x W or H x W x C of uint8 or uint16, colours of a palette in BGR order.
+    """The stored values of a mask file, H x W or H x W x C of uint8 or uint16, palette colours in BGR order.
 
     Raises:
         ImageError: As `read_image`.
@@ -144,7 +146,7 @@ def read_labels(path: str | Path) -> NDArray[Any]:
 def _bytes_of(path: str | Path) -> bytes:
     try:
         return Path(path).read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
+    except (OSError, ValueError) as error:  # ValueError: a name with a null byte
         raise ImageError(f"The image {path} can't be read: {getattr(error, 'strerror', None) or error}.") from None
 
 

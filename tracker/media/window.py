@@ -1,4 +1,4 @@
-"""The window: shows frames, tells keys, and lets boxes be drawn with the mouse. Only this file touches OpenCV's GUI."""
+"""The window: shows frames, reads keys, and lets the user draw boxes. The only module that uses OpenCV's GUI."""
 
 from __future__ import annotations
 
@@ -26,21 +26,20 @@ ARROWS = {
     **dict.fromkeys((0xFF54, 0x280000, 0xF701), "down"),
 }
 LARGEST, SMALLEST = (1440, 810), (640, 360)
-"""Pictures are shown scaled down into the first size, and up to at least the second, so that a box is easy to draw."""
+"""Images are scaled down to fit the first size, and up to at least the second, so that boxes are easy to draw."""
 
 PROBE = "import cv2, os; cv2.namedWindow('probe', cv2.WINDOW_AUTOSIZE); os._exit(0)"
 
 
 class DisplayError(SiamTrackError):
-    """There is no display to open a window on."""
+    """There is no display for a window."""
 
 
 @functools.lru_cache(maxsize=1)
 def display_available() -> tuple[bool, str]:
     """Whether a window can be opened here, and if not, why.
 
-    On Linux a short-lived process tries it first: without a display, Qt ends the process that asks, and no exception is
-    raised.
+    On Linux a short-lived process tries it first: without a display, Qt ends the process, and no exception is raised.
 
     Returns:
         (True, "") or (False, reason as the part of a sentence).
@@ -61,11 +60,11 @@ def display_available() -> tuple[bool, str]:
 
 
 class BoxDrawer:
-    """Boxes drawn with the mouse, without any GUI of its own: events in, picture out.
+    """Boxes drawn with the mouse, independent of a GUI: events in, image out.
 
     Args:
         image: The frame to draw on, BGR uint8.
-        several: Whether each drag adds a box; otherwise the last one counts.
+        several: Whether each drag adds a box; otherwise the last one replaces it.
     """
 
     def __init__(self, image: Image, several: bool = False) -> None:
@@ -75,7 +74,7 @@ class BoxDrawer:
         self.boxes: list[Box] = []
 
     def press(self, x: float, y: float) -> None:
-        """The button goes down at x, y (pixels of the frame)."""
+        """The button is pressed at x, y (pixels of the frame)."""
         self._from = self._to = (x, y)
 
     def move(self, x: float, y: float) -> None:
@@ -83,14 +82,14 @@ class BoxDrawer:
         self._to = (x, y)
 
     def release(self, x: float, y: float) -> None:
-        """The button goes up; a drag of less than 3 pixels is a slip and is forgotten."""
+        """The button is released; a drag of less than 3 pixels is ignored."""
         self._to = (x, y)
         box, self._from = self._current(), None
         if box is not None and min(box[2:]) >= 3:
             self.boxes = [*self.boxes, box] if self._several else [box]
 
     def undo(self) -> None:
-        """Forget the last box."""
+        """Removes the last box."""
         self.boxes = self.boxes[:-1]
 
     def _current(self) -> Box | None:
@@ -102,7 +101,7 @@ class BoxDrawer:
         return np.array([xs[0], ys[0], xs[1] - xs[0], ys[1] - ys[0]], dtype=np.float64)
 
     def picture(self, scale: float) -> Image:
-        """The frame at this scale with boxes and a hint that says what to do next."""
+        """The frame at this scale with the boxes and a hint for the next step."""
         image = _scaled(self._image, scale).copy()
         current = self._current()
         for k, box in enumerate([*self.boxes, *([] if current is None else [current])]):
@@ -156,12 +155,12 @@ class Window:
         if self._open and self._shown:
             try:
                 self._open = cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) >= 1
-            except cv2.error:  # how some backends say that there is no such window any more
+            except cv2.error:  # how some backends report that the window is gone
                 self._open = False
         return not self._open
 
     def show(self, image: Image) -> None:
-        """Show a frame, scaled to a comfortable size; nothing happens once the window is closed."""
+        """Shows a frame, scaled to a convenient size; does nothing once the window is closed."""
         if not self.closed:  # imshow would open it again
             self._scale = fitting_scale(image)
             cv2.imshow(self._title, _scaled(image, self._scale))
@@ -179,7 +178,7 @@ class Window:
         self._shown = True
         if code < 0:
             return ""
-        if code > 0xFF:  # no character: an arrow, or a key that means nothing here (its last byte may look like "q")
+        if code > 0xFF:  # no character: an arrow, or a key without function here (its last byte may look like "q")
             return ARROWS.get(code & 0xFFFFFF, "")
         return KEYS.get(code & 0xFF, chr(code & 0xFF).lower())
 
@@ -228,7 +227,7 @@ class Window:
 
 
 def fitting_scale(image: Image) -> float:
-    """The factor at which a frame is shown: into LARGEST, and up to SMALLEST by whole numbers."""
+    """The factor at which a frame is shown: down to fit LARGEST, up to SMALLEST by integers."""
     height, width = image.shape[:2]
     down = min(1.0, LARGEST[0] / width, LARGEST[1] / height)
     return down if down < 1 else float(max(1, min(SMALLEST[0] // width, SMALLEST[1] // height)))

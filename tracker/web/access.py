@@ -1,4 +1,4 @@
-"""Who may see the page: where it listens, the token, and the checks of Host and Origin."""
+"""Access control of the page: the address it listens on, the token, and the checks of Host and Origin."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 @dataclass(frozen=True)
 class Address:
-    """Where the page listens. Port 0: any free one."""
+    """The address that the page listens on. Port 0: any free one."""
 
     host: str = DEFAULT_HOST
     port: int = DEFAULT_PORT
@@ -37,7 +37,7 @@ def parse_address(text: str) -> Address:
     """`HOST:PORT`, `HOST`, `:PORT`, `PORT` or `[IPv6]:PORT` -> Address; nothing -> the default.
 
     Raises:
-        SiamTrackError: It is none of them.
+        SiamTrackError: It has none of these forms.
     """
     text = text.strip()
     if not text:
@@ -88,8 +88,7 @@ def reachable_name(host: str) -> str:
 
 
 def well_formed(header: str | None, origin: bool = False) -> bool:
-    """Whether a Host header (RFC 9110, 7.2), or an Origin (RFC 6454, 7), names something; one that is missing is as
-    good."""
+    """Whether a Host header (RFC 9110, 7.2), or an Origin (RFC 6454, 7), is valid or absent."""
     if header is None or (origin and header == "null"):
         return True
     try:
@@ -104,12 +103,13 @@ def well_formed(header: str | None, origin: bool = False) -> bool:
 
 @dataclass(frozen=True)
 class Guard:
-    """The checks that each request passes.
+    """The checks that every request must pass.
 
     Attributes:
-        address: Where the page listens. On loopback no token is needed, but the Host header must name this machine, so
-            that a web page on some other site can't reach the tracker by pointing its own name here (DNS rebinding).
-        token: Asked for by query or cookie; None on loopback.
+        address: The address that the page listens on. On loopback no token is needed, but the Host header must name
+            this machine, so that another web site can't reach the tracker by pointing its own host name here (DNS
+            rebinding).
+        token: Required as query parameter or cookie; None on loopback.
     """
 
     address: Address

@@ -1,4 +1,4 @@
-"""What a browser may ask for, checked before the worker sees it."""
+"""Requests of a browser, validated before the worker gets them."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ Reply = Callable[[dict[str, Any]], None]
 """Sends a message to the browser that asked; may be called from any thread."""
 
 LONGEST_MESSAGE = 4096
-"""Bytes; the longest sensible one has about 200."""
+"""Greatest size of a message in bytes; valid ones have about 200."""
 
 
 class RequestError(SiamTrackError):
-    """A message that is not one of ours."""
+    """An invalid message."""
 
 
 @dataclass(frozen=True)
 class TargetRequest:
-    """Follow what is in the box of frame `seq`; with `add`, beside the targets that are followed already."""
+    """Track what is in the box of frame `seq`; with `add`, in addition to the current targets."""
 
     box: tuple[float, ...]
     seq: int
@@ -33,19 +33,19 @@ class TargetRequest:
 
 @dataclass(frozen=True)
 class Hold:
-    """Somebody begins to draw on frame `seq`: keep it."""
+    """A user begins to draw on frame `seq`: keep it."""
 
     seq: int
 
 
 @dataclass(frozen=True)
 class Release:
-    """Nobody draws any more."""
+    """The user has stopped drawing."""
 
 
 @dataclass(frozen=True)
 class Drop:
-    """Forget one target, or all."""
+    """Stop tracking one target, or all."""
 
     target_id: int | None
 
@@ -62,7 +62,7 @@ Request = TargetRequest | Hold | Release | Drop | Record
 
 @dataclass(frozen=True)
 class Command:
-    """A request, and who asked."""
+    """A request, and the browser that sent it."""
 
     request: Request
     client: int
@@ -71,7 +71,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Ack:
-    """The browser has shown frame `seq`; handled by the hub, not by the worker."""
+    """The browser has displayed frame `seq`; handled by the hub, not by the worker."""
 
     seq: int
 
@@ -84,11 +84,11 @@ class Show:
 
 
 def parse_message(text: str) -> Request | Ack | Show:
-    """A WebSocket text -> what it asks for.
+    """Parses a WebSocket text message.
 
     Raises:
-        RequestError: Not JSON, not known, or with values of the wrong kind.
-        BoxError: A box that is not four finite numbers with an area (whether it lies in the frame is seen later).
+        RequestError: Not JSON, unknown, or with values of a wrong type. BoxError: A box that is not four finite numbers
+        with an area (whether it lies in the frame is checked later).
     """
     try:
         message = json.loads(text)
@@ -135,7 +135,7 @@ def _box(value: Any) -> tuple[float, ...]:
 
 
 def rounded(box: Box) -> list[float]:
-    """A box as it is sent: pixels with two digits."""
+    """A box for sending: pixels with two decimals."""
     return [round(float(v), 2) for v in box]
 
 

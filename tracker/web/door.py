@@ -1,8 +1,8 @@
-"""The way in: how many connections there may be, how long one may take to say what it wants, and how much of it is
-logged.
+"""Limits on incoming connections: how many, how long one may take to send its first request, and how much is logged
+about them.
 
-Anybody who reaches the port can open connections, token or not. What hasn't sent a whole request is cheap to give up,
-so it is: after `HEADER_SECONDS`, or at once when the room is needed for a newcomer.
+Anyone who can reach the port can open connections, with or without token. A connection without a complete first request
+is closed after `HEADER_SECONDS`, or at once if its slot is needed for a new one.
 """
 
 from __future__ import annotations
@@ -14,20 +14,21 @@ from collections.abc import Callable
 from typing import cast
 
 HEADER_SECONDS = 5.0
-"""Time for the headers of the first request."""
+"""Time limit for the headers of the first request."""
 MOST_CONNECTIONS = 64
-"""Connections at once: 8 browsers with some each, far below the 256 open files that the tightest system allows."""
+"""Greatest number of connections: several for each of 8 browsers, and far below the strictest common limit of 256 open
+files."""
 LONGEST_HEADER = 65536
-"""Bytes before the end of the headers."""
+"""Greatest number of bytes before the end of the headers."""
 
 
 class Door:
-    """Makes the protocol of each connection (what `loop.create_server` asks for) and keeps count.
+    """Creates the protocol of each connection (as `loop.create_server` requires) and counts connections.
 
     Args:
-        server: Makes the protocol that answers, for a connection that came in.
-        most: Connections at once.
-        seconds: For the headers of the first request.
+        server: Creates the protocol of the HTTP server for an accepted connection.
+        most: Greatest number of connections.
+        seconds: Time limit for the headers of the first request.
     """
 
     def __init__(
@@ -44,7 +45,8 @@ class Door:
         return len(self._waiting) + len(self._inside)
 
     def arrive(self, guest: _Guest) -> bool:
-        """Count a connection in; the oldest that hasn't asked for anything makes room. False where there is none."""
+        """Registers a connection; if all slots are taken, the oldest one without a request is closed. False if there is
+        none."""
         if len(self) >= self.most:
             oldest = next(iter(self._waiting), None)
             if oldest is None:
@@ -54,18 +56,18 @@ class Door:
         return True
 
     def asked(self, guest: _Guest) -> None:
-        """Its first request is there."""
+        """Its first request has arrived."""
         self._waiting.pop(guest, None)
         self._inside.add(guest)
 
     def leave(self, guest: _Guest) -> None:
-        """It is gone."""
+        """The connection is closed."""
         self._waiting.pop(guest, None)
         self._inside.discard(guest)
 
 
 class _Guest(asyncio.Protocol):
-    """One connection: looks at the bytes until the first headers are whole, and hands everything on."""
+    """One connection: buffers bytes until the first headers are complete, then forwards everything."""
 
     def __init__(self, door: Door, inner: asyncio.Protocol) -> None:
         self._door, self._inner = door, inner
@@ -118,7 +120,7 @@ class _Guest(asyncio.Protocol):
             self._inner.connection_lost(error)
 
     def drop(self) -> None:
-        """Give the connection up without an answer."""
+        """Closes the connection without an answer."""
         self._stop_timer()
         self._door.leave(self)
         if self._transport is not None:
@@ -131,10 +133,11 @@ class _Guest(asyncio.Protocol):
 
 
 class Few(logging.Filter):
-    """Lets some messages a minute through and counts the rest: nobody outside can fill the disk through the log.
+    """Log filter that passes a few messages per minute and counts the rest, so that outsiders can't fill the disk with
+    log lines.
 
     Args:
-        most: Messages a minute.
+        most: Messages per minute.
     """
 
     def __init__(self, most: int = 10) -> None:
@@ -151,17 +154,18 @@ class Few(logging.Filter):
                 )
             self._begun, self._count = now, 0
         self._count += 1
-        if record.exc_info:  # a traceback a line is no use to whoever reads the terminal; --debug logs show it
+        if record.exc_info:  # tracebacks are not useful in the terminal; --debug logs show them
             record.exc_info = None
         return self._count <= self._most
 
 
 http_logger = logging.getLogger("tracker.web.http")
-"""What the HTTP server has to say about connections from outside."""
+"""Logger for the HTTP server's messages about connections from outside."""
 http_logger.addFilter(Few())
 
 
 def on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
-    """For `loop.set_exception_handler`: what goes wrong with connections (no file descriptors left) as few lines."""
+    """Handler for `loop.set_exception_handler`: logs connection errors (such as no free file descriptors) in few
+    lines."""
     error = context.get("exception")
     http_logger.warning("%s%s", context.get("message"), f": {error}" if error else "")

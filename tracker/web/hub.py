@@ -1,4 +1,4 @@
-"""Hands the newest snapshot to every browser, each at its own pace: what a slow one misses is dropped, never queued."""
+"""Sends the newest snapshot to every browser at its own pace: what a slow browser misses is dropped, never queued."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from tracker.web.pictures import Snapshot, pack
 logger = logging.getLogger(__name__)
 
 IN_FLIGHT = 2
-"""Frames sent and not yet acknowledged; a browser that is behind gets no more, so that its delay can't grow."""
+"""Greatest number of frames sent but not yet acknowledged; a slow browser gets no more, so its delay can't grow."""
 MOST_CLIENTS = 8
 MOST_WORDS = 32
-"""Text messages that wait for one browser; the oldest are dropped beyond."""
+"""Greatest number of text messages queued for one browser; beyond it the oldest are dropped."""
 
 
 class Client:
-    """One browser: what was sent, what it has shown, what waits for it."""
+    """One browser: what was sent, what it has displayed, what is queued."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -50,7 +50,7 @@ class Client:
         self.wake.set()
 
     def shown(self, seq: int) -> None:
-        """The browser has shown a frame (and with it all sent before)."""
+        """The browser has displayed a frame (and so all frames sent before it)."""
         arrived = self.in_flight.get(seq)
         if arrived is None:
             return
@@ -61,7 +61,7 @@ class Client:
 
 
 class Hub:
-    """The audience of the worker: every browser that looks on.
+    """All connected browsers, as seen by the worker.
 
     Args:
         hello: First message to each browser.
@@ -79,37 +79,37 @@ class Hub:
         self._waking = False
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """The event loop that serves the browsers; before it is known, nobody looks on."""
+        """Sets the event loop that serves the browsers; before that there are none."""
         self._loop = loop
 
     # Called by the worker, from its own thread.
 
     def ready(self) -> tuple[bool, bool]:
-        """Whether anybody can take a picture now, and whether with views. Nothing is encoded for nobody."""
+        """Whether any browser can receive a frame now, and whether with network views. If not, nothing is encoded."""
         clients = list(self._clients.values())
         return any(c.ready for c in clients), any(c.views for c in clients)
 
     def oldest_shown(self) -> int | None:
-        """Number of the oldest frame that is on somebody's screen."""
+        """Number of the oldest frame that any browser displays."""
         return min(
             (c.showing if c.showing >= 0 else c.sent for c in list(self._clients.values()) if c.sent >= 0), default=None
         )
 
     def publish(self, snapshot: Snapshot) -> None:
-        """A frame was tracked."""
+        """Publishes a tracked frame."""
         with self._lock:
             self._latest = snapshot
         self._wake_all()
 
     def status(self, **entries: Any) -> None:
-        """Something changed that isn't part of a frame."""
+        """Publishes a change that isn't part of a frame."""
         with self._lock:
             self._status |= entries
             self._status_version += 1
         self._wake_all()
 
     def notice(self, text: str, level: str = "info") -> None:
-        """A sentence for everybody; level "info" or "error"."""
+        """Sends a sentence to all browsers; level "info" or "error"."""
         logger.info("%s", text)
 
         def tell() -> None:
@@ -119,7 +119,7 @@ class Hub:
         self._call(tell)
 
     def _wake_all(self) -> None:
-        """One wake-up at a time: a busy event loop must not collect a backlog of them."""
+        """At most one wake-up is pending: a busy event loop must not collect a backlog of them."""
         with self._lock:
             if self._waking or self._loop is None:
                 return
@@ -144,15 +144,15 @@ class Hub:
 
     @property
     def full(self) -> bool:
-        """Whether no further browser is let in."""
+        """Whether no further browser is admitted."""
         return len(self._clients) >= MOST_CLIENTS
 
     async def talk(self, socket: web.WebSocketResponse, submit: Callable[[Command], bool]) -> None:
-        """Serve one browser until it leaves.
+        """Serves one browser until it disconnects.
 
         Args:
             socket: Prepared WebSocket.
-            submit: Takes a Command for the worker; False if too many wait.
+            submit: Passes a Command to the worker; returns False if too many are queued.
         """
         client = Client(next(self._numbers))
         client.words.append({"type": "hello", **self.hello})
@@ -161,7 +161,7 @@ class Hub:
         sender = asyncio.create_task(self._send(client, socket))
         sender.add_done_callback(
             lambda task: task.cancelled() or task.exception()
-        )  # a broken pipe is the browser's leaving
+        )  # a broken pipe means that the browser has disconnected
         try:
             async for message in socket:
                 if message.type is WSMsgType.TEXT:
@@ -190,7 +190,7 @@ class Hub:
     async def _send(self, client: Client, socket: web.WebSocketResponse) -> None:
         """The only writer of this socket.
 
-        `send_*` waits while the connection is full; frames that come meanwhile are passed over.
+        `send_*` waits while the connection is congested; frames that arrive meanwhile are skipped.
         """
         while True:
             await client.wake.wait()

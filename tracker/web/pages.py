@@ -1,4 +1,4 @@
-"""The files of a page, the headers of every answer and the token that becomes a cookie: what our servers share."""
+"""Shared by our web servers: static files, response headers, and the exchange of the token for a cookie."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".s
 
 
 def load_files(package: str) -> dict[str, bytes]:
-    """The files of a package's page, by name; nothing else can be asked for."""
+    """The static files of a page, by name; no other file is served."""
     folder = resources.files(package) / "static"
     return {file.name: file.read_bytes() for file in folder.iterdir() if Path(file.name).suffix in TYPES}
 
 
 class Pages(ABC):
-    """A server with a page.
+    """Base class of a server with a page.
 
     Args:
-        guard: Who may come in.
-        files: Of the page, by name.
-        cookie: Holds the token; the port is added, since cookies don't tell ports apart.
-        images: Where the page may take images from, beside this server (Content-Security-Policy).
+        guard: The access checks.
+        files: The files of the page, by name.
+        cookie: Name of the token's cookie; the port is appended, since cookies don't distinguish ports.
+        images: Origin from which the page may load images, beside this server (Content-Security-Policy).
     """
 
     def __init__(self, guard: Guard, files: dict[str, bytes], cookie: str, images: str = "") -> None:
@@ -44,15 +44,15 @@ class Pages(ABC):
     @staticmethod
     @abstractmethod
     def _refuse(status: int, text: str) -> web.Response:
-        """What an answer looks like that says no."""
+        """The response for a refused request."""
 
     @property
     def _cookie(self) -> str:
         return f"{self._cookie_name}-{self._port}"
 
     def _entrance(self, request: web.Request) -> web.Response | None:
-        """Where the page is opened with the token in its address: out of the address bar and the history at once; from
-        now on the cookie carries it."""
+        """Opens the page with the token in its address: sets the cookie and redirects, so that the token disappears
+        from address bar and history."""
         token = request.query.get("token")
         if self._guard.token is None or request.path != "/" or token is None or not self._guard.token_allowed(token):
             return None

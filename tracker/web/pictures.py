@@ -1,4 +1,4 @@
-"""What goes to a browser for one frame: a small header, the JPEG, and what the network saw."""
+"""The message to a browser for one frame: a small header, the JPEG, and the network's views."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tracker.types import Frame, Image, Track
 from tracker.web.commands import rounded
 
 LONGEST_SIDE = 1280
-"""Pixels: larger frames are sent smaller. Boxes stay in pixels of the frame."""
+"""In pixels; larger frames are scaled down. Boxes stay in pixels of the frame."""
 QUALITY = 80
 VIEW_SIDE = 192
 MOST_CELLS = 64
-"""Rows and columns of the response that are sent at most."""
+"""Greatest number of rows and columns of the response that are sent."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,14 @@ class Snapshot:
     """One frame, tracked and encoded.
 
     Attributes:
-        seq: Number of the frame in the order in which the worker saw it.
+        seq: Number of the frame in the order in which the worker processed it.
         index, time: Of the frame.
         size: Width and height of the frame in pixels.
-        arrived: When the frame came from the source, seconds of `time.monotonic`.
-        tracks: What is followed.
+        arrived: Time at which the frame came from the source, seconds of `time.monotonic`.
+        tracks: Tracks of all targets.
         picture: The frame as JPEG, without anything drawn on it.
-        views: What the network saw of one target, or None.
-        figures: fps, tracker_ms, dropped, damaged: what the page shows as numbers.
+        views: Views of the network for one target, or None.
+        figures: fps, tracker_ms, dropped, damaged: numbers for display.
     """
 
     seq: int
@@ -103,7 +103,7 @@ def track_entry(track: Track) -> dict[str, Any]:
 
 
 def pack(snapshot: Snapshot, extra: dict[str, Any], with_views: bool = True) -> bytes:
-    """A snapshot as one binary message: 4 bytes length of the header (big endian), header (JSON), then the parts it
+    """Serialises a snapshot as one binary message: 4 bytes header length (big endian), header (JSON), then the parts it
     names.
 
     Args:
@@ -132,7 +132,7 @@ def pack(snapshot: Snapshot, extra: dict[str, Any], with_views: bool = True) -> 
 
 
 def palette() -> list[str]:
-    """256 colours of the heat map, as #rrggbb, the same as in the annotated videos."""
+    """The 256 colours of the heat map as #rrggbb, as in annotated videos."""
     ramp = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_TURBO)[:, 0]
     return [hex_colour(tuple(int(v) for v in bgr)) for bgr in ramp]
 
@@ -143,7 +143,7 @@ def target_colours() -> list[str]:
 
 
 def hex_colour(bgr: Sequence[int]) -> str:
-    """A BGR colour as CSS writes it."""
+    """A BGR colour in CSS notation."""
     return f"#{bgr[2]:02x}{bgr[1]:02x}{bgr[0]:02x}"
 
 

@@ -1,4 +1,4 @@
-"""Frames for the page: cameras and streams as they come, a video file at its own rate in a loop."""
+"""Frames for the page: cameras and streams as they arrive, a video file at its own rate in a loop."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FALLBACK_RATE = 25
 
 
 class Looped(Source):
-    """A source that ends by itself, again and again; indices and time stamps go on counting.
+    """Repeats a source that ends; indices and time stamps continue to increase.
 
     Args:
         opener: Opens the source from its beginning.
@@ -36,7 +36,7 @@ class Looped(Source):
                 frame = next(self._source)
                 break
             except StopIteration:
-                if self._fresh:  # reopened, and yet not one frame: going on would never end
+                if self._fresh:  # reopened without giving a frame: repeating would never end
                     raise
                 self._source.close()
                 self._source = self._opener()
@@ -58,15 +58,15 @@ def open_live(
     timeout: float = 10.0,
     on_state: Callable[[str, str], None] | None = None,
 ) -> tuple[LatestFrameSource, bool]:
-    """Open what the page shows, newest frame only.
+    """Opens the source of the page, delivering only the newest frame.
 
     Args:
-        spec: As for `open_source`. What ends by itself (a file, a folder, a file on a web server) is played at its own
-            rate, and again from its start when it ends.
+        spec: As for `open_source`. A source that ends (a file, a folder, a file on a web server) is played at its own
+            rate, and repeated.
         reconnect_for, timeout, on_state: As for `open_source`.
 
     Returns:
-        The source, and whether it is played in a loop.
+        The source, and whether it is repeated.
 
     Raises:
         SourceError: It can't be opened.

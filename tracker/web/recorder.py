@@ -1,4 +1,4 @@
-"""Recordings started in the page: an annotated video and a csv of boxes, side by side, never over an existing file."""
+"""Recordings started from the page: an annotated video and a csv of boxes; existing files are never overwritten."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Recording:
-    """A finished recording. Frame k of the csv is frame k of the video, and its timestamp the video's."""
+    """A finished recording. Frame k of the csv is frame k of the video, with the same timestamp."""
 
     video: Path
     boxes: Path
@@ -47,13 +47,13 @@ def check_folder(folder: Path) -> Path:
 
 
 class ClipRecorder:
-    """Writes what the worker hands it, while a recording is on.
+    """Writes the worker's frames while a recording is active.
 
     Args:
-        folder: Where recordings go; None: recording is refused.
+        folder: Folder for recordings; None: recording is refused.
         info: The source.
-        on_done: Called with the recording, or with the sentence of what went wrong (None: `write` raised it), from a
-            thread of its own: closing a long video takes a while, and the picture must not stop for it.
+        on_done: Called with the recording, or with an error message (None: `write` raised the error), from a separate
+            thread, because closing a long video takes a while and must not stop the live picture.
     """
 
     def __init__(self, folder: Path | None, info: VideoInfo, on_done: Callable[[Recording | str | None], None]) -> None:
@@ -67,7 +67,7 @@ class ClipRecorder:
 
     @property
     def active(self) -> bool:
-        """Whether a recording is on."""
+        """Whether a recording is active."""
         return self._stack is not None
 
     @property
@@ -76,7 +76,7 @@ class ClipRecorder:
         return self._last
 
     def start(self) -> str:
-        """Begin a recording; the name of its video.
+        """Starts a recording and returns the name of its video.
 
         Raises:
             OutputError: There is no folder, it can't be written, or a recording is on already.
@@ -100,7 +100,7 @@ class ClipRecorder:
         return self.name
 
     def write(self, frame: Frame, tracks: Sequence[Track]) -> None:
-        """Add a frame, if a recording is on.
+        """Adds a frame, if a recording is active.
 
         Raises:
             OutputError: The disk is full or the encoder failed; the recording is ended, what was written stays valid,
@@ -120,7 +120,7 @@ class ClipRecorder:
         self.frames += 1
 
     def stop(self) -> None:
-        """End the recording; `on_done` follows. Nothing happens if none is on."""
+        """Ends the recording; `on_done` is called later. Does nothing if none is active."""
         self._end(failed=False)
 
     def _end(self, failed: bool) -> None:
@@ -150,7 +150,7 @@ class ClipRecorder:
         self._on_done(outcome)
 
     def close(self) -> None:
-        """End the recording and wait until every file is finished."""
+        """Ends the recording and waits until every file is finished."""
         self.stop()
         for thread in self._closing:
             thread.join()

@@ -1,4 +1,4 @@
-"""The page over HTTP: its files, the WebSocket, finished recordings, and the checks that every request passes."""
+"""The HTTP server of the page: its files, the WebSocket, finished recordings, and the checks of every request."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tracker.web.pages import Pages, load_files
 logger = logging.getLogger(__name__)
 
 HEARTBEAT = 15.0
-"""Seconds between pings; a browser that doesn't answer is gone."""
+"""Seconds between pings; a browser that doesn't answer is disconnected."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -28,9 +28,9 @@ class Site(Pages):
     """The web application around a hub.
 
     Args:
-        hub: Hands out the frames.
-        submit: Takes commands for the worker.
-        guard: Who may come in.
+        hub: Distributes the frames.
+        submit: Passes commands to the worker.
+        guard: The access checks.
         recordings: Name -> file of finished recordings, looked up at each request.
     """
 
@@ -50,12 +50,12 @@ class Site(Pages):
         self.app.router.add_get("/recordings/{name}", self._recording)
 
     async def start(self) -> tuple[web.AppRunner, str]:
-        """Listen; the runner to clean up later, and the URL to open.
+        """Starts to listen; returns the runner, to be cleaned up later, and the URL to open.
 
         Raises:
-            SiamTrackError: The address is taken or isn't one of this machine.
+            SiamTrackError: The address is in use or doesn't belong to this machine.
         """
-        # No access log: it would hold the token.
+        # No access log: it would contain the token.
         runner = web.AppRunner(self.app, access_log=None, shutdown_timeout=2.0, logger=http_logger)
         await runner.setup()
         address = self._guard.address
@@ -76,7 +76,7 @@ class Site(Pages):
 
     @staticmethod
     def _refuse(status: int, text: str) -> web.Response:
-        """A refusal; the connection ends with it, so that nobody can hold one without being let in."""
+        """Refuses a request and closes the connection, so that unauthorised clients can't hold one open."""
         response = web.Response(status=status, text=text + "\n")
         response.force_close()
         return response

@@ -1,4 +1,4 @@
-"""The targets that the page follows: added and dropped one by one while the video runs."""
+"""The targets of the page: added and dropped individually while the video runs."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ MOST_TARGETS = 16
 
 
 def check_room(count: int) -> None:
-    """Whether a further target can be followed beside `count` others.
+    """Raises unless a further target can be tracked beside `count` others.
 
     Raises:
-        BoxError: No.
+        BoxError: There are too many.
     """
     if count >= MOST_TARGETS:
         raise BoxError(f"{MOST_TARGETS} targets are followed already, which is the most; remove one first.")
 
 
 class TargetGroup:
-    """Several targets, told apart by an id that is not used again until `renumber`: spread over the cores, and
-    look-alikes that cross keep their ids (`MultiTracker`).
+    """Several targets with ids that are not reused until `renumber`, tracked by a `MultiTracker`: distributed over the
+    cores, and look-alikes that cross keep their ids.
 
     Args:
-        single: A tracker whose network and configuration are used.
+        single: The tracker whose network and configuration are used.
     """
 
     def __init__(self, single: SiamTracker) -> None:
         self._single, self._multi = single, MultiTracker(single)
 
     def add(self, image: Image, box: Box, passed: Iterable[Image] = ()) -> int:
-        """Follow a further target from this picture on, through the pictures that have passed since; its id."""
+        """Adds a target from this frame on, tracks it through the frames that have passed since, and returns its id."""
         check_room(len(self._multi.targets))
         number = self._multi.add(image, box)
-        # Only the new target has to catch up; the others have seen these pictures.
+        # Only the new target has to catch up; the others were tracked in these frames.
         alone = MultiTracker(self._single)
         alone.targets[number] = self._multi.targets[number]
         for later in passed:
@@ -49,26 +49,26 @@ class TargetGroup:
         return number
 
     def drop(self, target_id: int) -> bool:
-        """Forget a target; False if there is none with this id."""
+        """Drops a target; False if there is none with this id."""
         there = target_id in self._multi.targets
         if there:
             self._multi.drop(target_id)
         return there
 
     def update(self, image: Image, *, index: int = 0, timestamp: float | None = None) -> list[Track]:
-        """Find every target in the next picture."""
+        """Tracks every target in the next frame."""
         return self._multi.update(image, index=index, timestamp=timestamp)
 
     def ids(self) -> list[int]:
-        """Who is followed."""
+        """Ids of the current targets."""
         return list(self._multi.targets)
 
     def renumber(self) -> None:
-        """Ids begin at 0 again, if nobody is followed."""
+        """Restarts the ids at 0, if there is no target."""
         if not self._multi.targets:
             self._multi.reset()
 
     def views(self) -> tuple[int, NetworkViewsLike] | None:
-        """The first target, and what the network saw of it last."""
+        """The first target, and the network's last views of it."""
         views = self._multi.views
         return None if views is None or not self._multi.targets else (next(iter(self._multi.targets)), views)

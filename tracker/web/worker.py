@@ -1,5 +1,5 @@
-"""The thread that follows the targets: newest frame in, snapshot out, requests of the browsers in between. The last
-frames are kept while somebody draws a box: the target is taken from the very picture that was drawn on."""
+"""The tracking thread of the page: newest frame in, snapshot out, browser requests in between. Recent frames are kept
+while a user draws a box, so that the target is taken from the frame that was drawn on."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ from tracker.web.recorder import ClipRecorder, Recording
 from tracker.web.targets import TargetGroup
 
 if TYPE_CHECKING:
-    from tracker.web.hub import Hub  # the page alone needs aiohttp
+    from tracker.web.hub import Hub  # only the page needs aiohttp
 
 logger = logging.getLogger(__name__)
 
 CATCH_UP = 1.5
-"""Seconds that may go into the frames that passed while a box was drawn; more of them are skipped evenly."""
+"""Seconds for tracking through the frames that passed while a box was drawn; beyond it frames are skipped evenly."""
 FIRST_COST = 0.03
-"""Seconds that an update is taken to last before one was measured."""
+"""Assumed duration of an update in seconds before one was measured."""
 SMOOTH = 0.1
-"""Weight of the newest value in the running means of the figures."""
+"""Weight of the newest value in the running means of the displayed numbers."""
 QUEUE = 64
 
 
 class Worker(threading.Thread):
-    """Follows targets in a live source until it ends or `stop` is called.
+    """Tracks targets in a live source until it ends or `stop` is called.
 
     Args:
-        source: Newest frame only; closed at the end.
+        source: Delivers the newest frame only; closed at the end.
         group: The targets.
-        audience: Who gets snapshots.
+        audience: Receives the snapshots.
         save_dir: Folder for recordings, or None.
-        boxes: Targets to follow from the first frame on (xywh).
+        boxes: Targets to track from the first frame on (xywh).
 
     Attributes:
-        on_end: Called from this thread when it is over.
-        error: Why it ended, if it failed.
+        on_end: Called from this thread when it ends.
+        error: The reason, if it failed.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Worker(threading.Thread):
         self.on_end: Callable[[], None] = lambda: None
 
     def submit(self, command: Command) -> bool:
-        """Hand over a request from any thread; False if too many are waiting."""
+        """Queues a request from any thread; False if too many are queued."""
         try:
             self._commands.put_nowait(command)
         except queue.Full:
@@ -82,7 +82,7 @@ class Worker(threading.Thread):
         return True
 
     def stop(self) -> None:
-        """Ask the thread to end; join it afterwards."""
+        """Asks the thread to end; join it afterwards."""
         self._stopped.set()
 
     def run(self) -> None:
@@ -112,7 +112,7 @@ class Worker(threading.Thread):
             self.on_end()
 
     def _follow(self, frame: Frame, arrived: float) -> None:
-        """One frame: targets, recording, snapshot."""
+        """Processes one frame: targets, recording, snapshot."""
         if self._boxes:
             for box in self._boxes:
                 self._group.add(frame.image, check_box(box, *frame_size(frame)))
@@ -185,7 +185,8 @@ class Worker(threading.Thread):
             self._tell_recording()
 
     def _start(self, request: TargetRequest) -> None:
-        """Take the target from the frame that was drawn on, and follow it through the frames that have passed since."""
+        """Initialises a target in the frame that was drawn on, and tracks it through the frames that have passed
+        since."""
         frames = self._history.since(request.seq)
         if not frames:
             raise BoxError("The picture that you drew on is no longer kept; draw the box again.")
@@ -195,7 +196,7 @@ class Worker(threading.Thread):
                 self._group.drop(target_id)
             if not self.recorder.active:
                 self._group.renumber()
-        # The newest frame is left for the ordinary update that comes right after.
+        # The newest frame is left for the regular update that follows.
         passed = frames[1:-1]
         step = max(1, math.ceil(len(passed) * (self._cost or FIRST_COST) / CATCH_UP))
         self._group.add(frames[0].image, box, [frame.image for frame in passed[step - 1 :: step]])
@@ -226,15 +227,15 @@ class Worker(threading.Thread):
 
 
 KEEP = 8
-"""Frames kept when nobody draws: a browser shows a picture that is a few frames old."""
+"""Frames kept when nobody draws: a browser displays a frame that is a few frames old."""
 SHOWN = 90
-"""Frames kept at most for a browser that is slow to show what it was sent (3 seconds of usual video)."""
+"""Greatest number of frames kept for a browser that is slow to display (3 seconds of typical video)."""
 HOLD_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
 class Kept:
-    """A frame and its number in the order in which the worker saw it."""
+    """A frame and its number in the order in which the worker processed it."""
 
     seq: int
     frame: Frame
@@ -244,8 +245,9 @@ class History:
     """Recent frames in bounded memory.
 
     Args:
-        budget: Bytes of pictures. When somebody draws for so long that it is used up, every other frame is dropped.
-        clock: Seconds; for the tests.
+        budget: Size of the images in bytes. If a user draws for so long that it is exceeded, every other frame is
+            dropped.
+        clock: Clock in seconds; for tests.
     """
 
     def __init__(self, budget: int = 96 << 20, clock: Callable[[], float] = time.monotonic) -> None:
@@ -258,24 +260,24 @@ class History:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of pictures held."""
+        """Size of the images held, in bytes."""
         return sum(kept.frame.image.nbytes for kept in self._frames)
 
     def hold(self, client: int, seq: int) -> None:
-        """Keep everything from frame `seq` on until `release`, or for half a minute."""
+        """Keeps everything from frame `seq` on until `release`, or for half a minute."""
         self._holds[client] = (seq, self._clock() + HOLD_SECONDS)
 
     def release(self, client: int) -> None:
-        """The client no longer draws."""
+        """The client has stopped drawing."""
         self._holds.pop(client, None)
 
     def add(self, seq: int, frame: Frame, shown: int | None = None) -> None:
-        """Remember the newest frame and forget what nobody needs.
+        """Stores the newest frame and drops those that are no longer needed.
 
         Args:
             seq: Its number.
             frame: The frame.
-            shown: Number of the oldest frame that some browser still shows: the next box may be drawn on it.
+            shown: Number of the oldest frame that some browser displays: the next box may be drawn on it.
         """
         self._frames.append(Kept(seq, frame))
         now = self._clock()
@@ -293,6 +295,6 @@ class History:
                 self._frames = self._frames[1:]
 
     def since(self, seq: int) -> list[Frame]:
-        """Frame `seq` and what is left of the later ones; empty if it is gone."""
+        """Frame `seq` and the later ones still held; empty if it was dropped."""
         frames = [kept for kept in self._frames if kept.seq >= seq]
         return [kept.frame for kept in frames] if frames and frames[0].seq == seq else []

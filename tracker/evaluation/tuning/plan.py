@@ -92,7 +92,9 @@ class Search:
     def key(self) -> str:
         """json of everything that a stored trial depends on."""
         spans = {k: [r.low, r.high] for k, r in self.space.items()}
-        names = {new: old for old, new in self.start.moved.items()}  # names of 0.1.0, so that its studies can be continued
+        names = {
+            new: old for old, new in self.start.moved.items()
+        }  # names of 0.1.0, so that its studies can be continued
         start = {names.get(name, name): value for name, value in flat(self.start).items()}
         parts = {
             "model": self.model,

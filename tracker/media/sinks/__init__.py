@@ -1,1 +1,1 @@
-"""Where results go: annotated videos and files of boxes."""
+"""Outputs: annotated videos and files of boxes."""

@@ -1,4 +1,4 @@
-"""Where tracks go: what a sink is, and the check of its path. Light to import."""
+"""The sink interface, and the check of an output path. Light to import."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ S = TypeVar("S", bound="Sink")
 
 
 class Sink(ABC):
-    """Takes every frame with its tracks; what was written stays readable if the program is stopped, however hard.
+    """Takes every frame with its tracks; what was written stays readable even if the process is killed.
 
     Attributes:
         path: The output.
@@ -28,8 +28,7 @@ class Sink(ABC):
 
     @property
     def where(self) -> Path:
-        """The file that holds it now: the output, or, while an old one is there, the one beside it that will take its
-        place."""
+        """The file being written: the output, or the temporary one beside it while an old output exists."""
         return self._growing.where
 
     def __enter__(self: S) -> S:
@@ -40,25 +39,25 @@ class Sink(ABC):
 
     @abstractmethod
     def write(self, frame: Frame, tracks: Sequence[Track]) -> None:
-        """Add one frame (its tracks may be none, one or several)."""
+        """Adds one frame (it may have no track, one or several)."""
 
     @abstractmethod
     def close(self, complete: bool = True) -> None:
-        """Finish the file; safe to call twice.
+        """Finishes the file; safe to call twice.
 
-        Where the work was broken off (not complete) a file of an earlier run stays.
+        If the run was interrupted (not `complete`), an existing file of an earlier run stays.
         """
 
 
 def whole(frames: int, where: Path) -> str:
-    """The end of a sentence on a failure: how many frames are whole, in which file."""
+    """The end of an error message: how many complete frames are in which file."""
     if not frames:
         return "nothing was written"
     return f"{frames} frame{'s are' if frames > 1 else ' is'} whole in {where}"
 
 
 def check_writable(path: str | Path, overwrite: bool = False, source: str | Path | None = None) -> Path:
-    """Find out before any work whether a file can be written; nothing is created or changed.
+    """Checks before any work whether a file can be written; nothing is created or changed.
 
     Args:
         path: The file to write.
@@ -69,7 +68,7 @@ def check_writable(path: str | Path, overwrite: bool = False, source: str | Path
         The path.
 
     Raises:
-        OutputError: It is a folder, exists, is the input, its folder is missing, or writing isn't allowed.
+        OutputError: It is a folder, exists, is the input, its folder is missing, or there is no write permission.
     """
     out = Path(path).expanduser()
     if not str(path).strip():
@@ -81,7 +80,7 @@ def check_writable(path: str | Path, overwrite: bool = False, source: str | Path
     if out.exists():
         if source is not None and Path(source).exists() and out.samefile(source):
             raise OutputError(f"Can't write {out}: it is the input itself; give another name.")
-        if not overwrite and not (out.is_fifo() or out.is_char_device()):  # pipes and devices have nothing to lose
+        if not overwrite and not (out.is_fifo() or out.is_char_device()):  # pipes and devices have no content to lose
             raise OutputError(f"Can't write {out}: it exists already; give another name, or --overwrite to replace it.")
     if not os.access(out if out.exists() else out.parent, os.W_OK):
         raise OutputError(f"Can't write {out}: no permission to write there.")

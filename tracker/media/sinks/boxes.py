@@ -1,4 +1,4 @@
-"""Boxes as text, one frame after the other, valid at any moment.
+"""Files of boxes, written frame by frame, valid at any moment.
 
 | format | a frame                                              | origin | a lost target                            |
 | ------ | ---------------------------------------------------- | ------ | ---------------------------------------- |
@@ -31,24 +31,25 @@ from tracker.types import Frame, Track
 
 CSV_HEADER = "frame,timestamp,id,x,y,w,h,score,state"
 SYNC_SECONDS = 2.0
-"""How often the file is forced to the disk, so that a power cut loses no more than that."""
+"""Interval at which the file is forced to disk: a power failure loses no more than that."""
 
 
 class BoxSink(Sink):
-    """A text file of boxes; every frame is handed to the system as whole lines as soon as it is written.
+    """A text file of boxes; the complete lines of a frame are passed to the operating system as soon as it is written.
 
-    The file comes into being with the first frame. Where one is there already it stays until the new one is complete;
-    see `tracker.files.Growing`.
+    The file is created with the first frame. An existing file stays until the new one is complete; see
+    `tracker.files.Growing`.
 
     Args:
         path: The file.
         format: "csv", "jsonl", "got10k", "otb", "vot" or "mot".
         overwrite: Whether an existing file may be replaced.
-        resume: Go on with the file of a broken-off run: its frames must come again, are compared, and the others added.
+        resume: Continue the file of an interrupted run: its frames must be written again, are compared, and further
+            ones are appended.
 
     Attributes:
-        frames: Frames that are in the file.
-        where: The file in which they are now.
+        frames: Number of frames in the file.
+        where: The file being written.
 
     Raises:
         OutputError: The path can't be written; from `write`: the disk is full, several targets in a one-target format,
@@ -71,18 +72,18 @@ class BoxSink(Sink):
             else os.O_WRONLY | getattr(os, "O_BINARY", 0)
         )
         if not self._resume and not self._growing.special:
-            # Without O_TRUNC on the output itself: it must not have come to exist since.
+            # Without O_TRUNC on the output itself: it must not have been created meanwhile.
             flags |= os.O_CREAT | (os.O_TRUNC if beside else os.O_EXCL)
         self._handle = os.open(place, flags, 0o666)
         if self._resume and not self._growing.special:
             with open(place, "rb") as file:
                 old = file.read()
-            self._old = old[: old.rfind(b"\n") + 1]  # the last row may be torn
+            self._old = old[: old.rfind(b"\n") + 1]  # the last row may be incomplete
         if self.format == "csv":
             self._add((CSV_HEADER + "\n").encode())
 
     def _add(self, text: bytes) -> None:
-        """Writes whole lines or none of them, or finds them in the file that is resumed."""
+        """Writes complete lines or none, or compares them with the file that is resumed."""
         there = self._old[self._length : self._length + len(text)]
         if there == text and there:
             self._length += len(text)
@@ -102,7 +103,7 @@ class BoxSink(Sink):
             while done < len(text):
                 done += os.write(self._handle, text[done:])
         except OSError:
-            if not self._growing.special:  # half a row is worse than none
+            if not self._growing.special:  # a partial row is worse than none
                 os.ftruncate(self._handle, self._length)
             raise
         self._length += len(text)
@@ -120,7 +121,7 @@ class BoxSink(Sink):
         return [",".join(f"{v:.{digits}f}" for v in box) if box is not None else ",".join([f"{0:.{digits}f}"] * 4)]
 
     def write(self, frame: Frame, tracks: Sequence[Track]) -> None:
-        if self._broken:  # a row after a missing one would be of another frame
+        if self._broken:  # a row after a missing one would belong to another frame
             raise OutputError(f"Writing {self.path} failed before: no frame can be added.")
         text = "".join(line + "\n" for line in self._lines(frame, tracks)).encode()
         try:
@@ -139,7 +140,7 @@ class BoxSink(Sink):
         self.frames += 1
 
     def _failed(self, error: Exception) -> OutputError:
-        """The error says what is whole in the file; one without a frame is removed."""
+        """The error, saying what is complete in the file; a file without any frame is removed."""
         self._broken = True
         if self._handle >= 0 and not self.frames and not self._resume:
             self._growing.discard()

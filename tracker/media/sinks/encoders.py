@@ -1,4 +1,4 @@
-"""Which encoder, options and pixel format each kind of video file is written with."""
+"""Encoder, options and pixel format for each video file type."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tracker.types import Image
 logger = logging.getLogger(__name__)
 
 ENCODERS = {
-    # zerolatency: nothing stays inside the encoder, so that every frame written is in the file even after kill -9.
+    # zerolatency: the encoder buffers nothing, so that every frame written is in the file even after kill -9.
     "libx264": {"preset": "veryfast", "tune": "zerolatency"},
     "libopenh264": {"allow_skip_frames": "0"},
     "mpeg4": {"qscale": "4"},
@@ -29,32 +29,32 @@ WEBM_ENCODERS = {
     "libvpx-vp9": {"deadline": "realtime", "cpu-used": "7", "row-mt": "1", "lag-in-frames": "0", "b": "0"},
     "libvpx": {"deadline": "realtime", "cpu-used": "7", "lag-in-frames": "0", "b": "8M"},
 }
-"""WebM holds VP8, VP9 and AV1 alone; realtime, since the tracker waits for the encoder."""
+"""WebM allows only VP8, VP9 and AV1; realtime settings, since the tracker waits for the encoder."""
 
 FRAGMENTS = {"movflags": "frag_every_frame+empty_moov+default_base_moof", "flush_packets": "1"}
-"""While it is written each frame is a fragment of its own, complete on disk; closing rewrites the file as a plain
-MP4."""
+"""During writing each frame is its own fragment, complete on disk; closing rewrites the file as a plain MP4."""
 
 CLUSTERS = {"cluster_time_limit": "100", "flush_packets": "1"}
-"""Matroska writes whole clusters: one of a tenth of a second is all that kill -9 can take."""
+"""Matroska is written in whole clusters of a tenth of a second, the most that kill -9 can lose."""
 
 GIF_SIDE = 640
-"""Pixels of the longer side of an animated GIF: a frame of 1080p would take two megabytes."""
+"""Longer side of an animated GIF in pixels: a frame of 1080p would take two megabytes."""
 GIF_STEP = 3
-"""Least hundredths of a second between two frames of a GIF, on the average: browsers slow down what is below 2."""
+"""Least average interval between two frames of a GIF, in hundredths of a second: browsers slow down faster
+animations."""
 
 
 def container_options(path: Path) -> dict[str, str]:
-    """Options of the muxer with which a file that is cut off by kill -9 still plays."""
+    """Options of the muxer that keep a file playable if writing is interrupted by kill -9."""
     suffix = path.suffix.lower()
     return dict(CLUSTERS if suffix in (".mkv", ".webm") else {"flush_packets": "1"} if suffix == ".gif" else FRAGMENTS)
 
 
 def pick_encoder(suffix: str = ".mp4") -> str:
-    """The best encoder of this build of FFmpeg for a file name's ending; a poorer one is named in the log.
+    """The best encoder of this FFmpeg build for a file name's suffix; falling back to a worse one is logged.
 
     Raises:
-        OutputError: It has none.
+        OutputError: There is none.
     """
     wanted = ["gif"] if suffix == ".gif" else list(WEBM_ENCODERS if suffix == ".webm" else ENCODERS)
     for name in wanted:
@@ -92,7 +92,7 @@ class PaletteFrames:
     """BGR pictures as frames of 256 colours for the GIF encoder, each with a palette of its own (FFmpeg's palettegen).
 
     Args:
-        width, height: Of the frames, as `gif_size` gives them.
+        width, height: Size of the frames, as returned by `gif_size`.
     """
 
     BASE = Fraction(1, 100)
@@ -103,7 +103,7 @@ class PaletteFrames:
         source = graph.add_buffer(width=width, height=height, format=av.VideoFormat("bgr24"), time_base=self.BASE)
         split, sink = graph.add("split"), graph.add("buffersink")
         palette = graph.add("palettegen", "stats_mode=single")
-        # An ordered dither stays the same from frame to frame, so that what stands still takes no bytes.
+        # Ordered dither is constant from frame to frame, so that static parts take no bytes.
         use = graph.add("paletteuse", "new=1:dither=bayer:bayer_scale=5:diff_mode=rectangle")
         source.link_to(split)
         split.link_to(use, 0, 0)
@@ -113,7 +113,7 @@ class PaletteFrames:
         graph.configure()
 
     def __call__(self, image: Image | None, ticks: int = 0) -> Iterator[Any]:
-        """The frames that are ready after one more picture; None: after the last.
+        """The frames that are ready after one more image; None: flush after the last.
 
         Args:
             image: BGR uint8 of any size.

@@ -1,4 +1,4 @@
-"""The sink of a file name: which format it has, and whether it can hold it. Light to import."""
+"""The sink for a file name: its format, and whether it can store the tracks. Light to import."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from tracker.media.sinks.base import Sink
 from tracker.media.sinks.boxes import BoxSink
 
 TEXT_FORMATS = ("got10k", "mot", "otb", "vot")
-"""What a .txt of boxes may hold; the first is the default."""
+"""Formats of a .txt of boxes; the first is the default."""
 
 BOX_FORMATS = ("csv", "jsonl", *TEXT_FORMATS)
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".gif")
 
 
 def box_format(path: str | Path, format: str | None = None) -> str:  # noqa: A002
-    """The format in which boxes are written to a file: by its name, or as asked for.
+    """The format of a file of boxes: from its name, or as requested.
 
     Raises:
-        OutputError: A name or format that isn't known, or the two disagree.
+        OutputError: Unknown name or format, or the two contradict each other.
     """
     suffix = Path(path).suffix.lower()
     if format is not None and format not in BOX_FORMATS:
@@ -42,7 +42,7 @@ def box_format(path: str | Path, format: str | None = None) -> str:  # noqa: A00
 
 
 def open_boxes_sink(path: str | Path, format: str | None = None, overwrite: bool = False, resume: bool = False) -> Sink:  # noqa: A002
-    """A file of boxes: .csv, .jsonl, or .txt in one of the formats got10k (default), mot, otb, vot.
+    """Opens a file of boxes: .csv, .jsonl, or .txt in one of the formats got10k (default), mot, otb, vot.
 
     The formats and what each writes for a lost target are described in `tracker.media.sinks.boxes`.
 
@@ -53,10 +53,10 @@ def open_boxes_sink(path: str | Path, format: str | None = None, overwrite: bool
 
 
 def check_video_name(path: str | Path) -> Path:
-    """The path of a video to write, if its ending is one that the video sink knows.
+    """The path of a video to write, if the video sink supports its suffix.
 
     Raises:
-        OutputError: Another ending.
+        OutputError: It doesn't.
     """
     if Path(path).suffix.lower() not in VIDEO_SUFFIXES:
         raise OutputError(

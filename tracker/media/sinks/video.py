@@ -1,5 +1,4 @@
-"""Annotated video: H.264 in MP4 that any browser plays, VP9 in WebM, or a GIF; it plays even if the program is killed
-while it writes."""
+"""Annotated video: H.264 in MP4, VP9 in WebM, or a GIF; playable even if the process is killed while writing."""
 
 from __future__ import annotations
 
@@ -44,7 +43,8 @@ SNAP = 0.1
 
 
 class Clock:
-    """Time stamps of the written frames in ticks: the source's own, on the exact grid of its rate where they lie on it.
+    """Time stamps of the written frames in ticks: those of the source, snapped to the grid of its frame rate where they
+    match it.
 
     Args:
         rate: Frames per second, or None for a live source: real time stamps at 90 kHz.
@@ -61,7 +61,7 @@ class Clock:
         self._last = -1
 
     def ticks(self, frame: Frame) -> int:
-        """Ticks since the first frame, always more than for the frame before."""
+        """Ticks since the first frame, strictly increasing."""
         first = self._first = self._first or frame
         if frame.timestamp is None or first.timestamp is None:
             ticks = (frame.index - first.index) * self.step
@@ -77,18 +77,18 @@ class Clock:
 
 
 class VideoSink(Sink):
-    """A video of the frames with what `render` draws on them; encoding runs in a thread beside the tracker.
+    """A video of annotated frames; encoding runs in a thread beside the tracker.
 
-    Size and time base are those of the first frame. Odd sizes are padded by one line (H.264's chroma needs even ones),
-    a frame of another size is fitted into the first one's with black bars. The pixels have the shape of the source's on
-    the screen.
+    Size and time base are those of the first frame. Odd sizes are padded by one line (H.264's chroma requires even
+    ones); a frame of another size is fitted into the first one's with black bars. The pixel aspect ratio of the source
+    is kept.
 
     Args:
         path: .mp4, .m4v, .mov, .mkv, .webm or .gif.
         info: The source, for its frame rate; without one, or for a folder, it is 25 per second. Live: real time stamps.
-        render: Makes the picture to write from frame and tracks; default `tracker.media.draw.draw_tracks`.
+        render: Draws the output image from frame and tracks; default `tracker.media.draw.draw_tracks`.
         overwrite: Whether an existing file may be replaced.
-        quality: Constant rate factor of x264 (VP9: what comes near it): 18 looks lossless, 23 is usual, 30 is small.
+        quality: Constant rate factor of x264 (mapped for VP9): 18 looks lossless, 23 is usual, 30 is small.
 
     Raises:
         OutputError: The path can't be written; from `write` or `close`: the encoder failed or the disk is full.
@@ -126,7 +126,7 @@ class VideoSink(Sink):
             self._open(image.shape[1], image.shape[0])
             self._thread = threading.Thread(target=self._run, name="siamtrack-encode", daemon=True)
             self._thread.start()
-        if image is frame.image:  # nothing was drawn: the caller may go on to use its picture
+        if image is frame.image:  # nothing was drawn: copy, since the caller may reuse its image
             image = image.copy()
         self._put((image, ticks))
         self.frames += 1
@@ -144,7 +144,8 @@ class VideoSink(Sink):
             raise self._failed(self._error) from self._error
 
     def _failed(self, error: BaseException) -> OutputError:
-        """Gives the file back after a failure; the error says what is whole in it. One without a frame is removed."""
+        """Closes the file after a failure and returns the error, saying what is complete in it. A file without any
+        frame is removed."""
         self._reported = True
         with contextlib.suppress(av.FFmpegError, OSError, ValueError):
             self._container.close()
@@ -173,8 +174,8 @@ class VideoSink(Sink):
             context.sample_aspect_ratio = self._aspect
         context.time_base, context.gop_size = self._clock.base, max(1, round(2 * rate))
         context.thread_count = min(4, os.cpu_count() or 1)
-        # OpenCV converts by BT.601 in limited range; said in the stream, so that players don't guess BT.709 for large
-        # pictures.
+        # OpenCV converts by BT.601 in limited range; this is declared in the stream, since players assume BT.709 for
+        # large frames.
         context.colorspace, context.color_range, context.color_primaries, context.color_trc = 6, 1, 1, 1
         self._stream = stream
 
@@ -192,7 +193,7 @@ class VideoSink(Sink):
                 self._mux_gif(None)
             for packet in self._stream.encode(None):
                 self._container.mux(packet)
-        except BaseException as error:  # handed to the writer's thread, which raises it
+        except BaseException as error:  # passed to the calling thread, which raises it
             self._error = error
 
     def _encode(self, image: Image, ticks: int) -> None:
@@ -214,12 +215,13 @@ class VideoSink(Sink):
         if hundredths < self._due:
             self.left_out += 1
             return
-        # Frames of 30 per second come 3 or 4 hundredths apart: the next is due by the clock, not by the last rounding.
+        # Frames at 30 per second are 3 or 4 hundredths apart: the next one is due by the clock, not by the last rounded
+        # time.
         self._due = max(self._due + GIF_STEP, hundredths + GIF_STEP - 1)
         self._mux_gif(fit_into(image, *self._size) if self._shape(image) else image, hundredths)
 
     def _shape(self, image: Image) -> bool:
-        """Whether a picture has another shape than the first."""
+        """Whether an image has another shape than the first."""
         return gif_size(image.shape[1], image.shape[0]) != self._size
 
     def _mux_gif(self, image: Image | None, ticks: int = 0) -> None:
@@ -229,10 +231,10 @@ class VideoSink(Sink):
                 self._container.mux(packet)
 
     def close(self, complete: bool = True) -> None:
-        """Finish the file and open it again to see that every frame is there; then it takes the place of an old one.
+        """Finishes the file and reads it again to check that every frame is present; then it replaces an existing one.
 
         Args:
-            complete: False: the work was broken off, an old file stays and the new one is left beside it.
+            complete: False: the run was interrupted; an old file stays and the new one is left beside it.
 
         Raises:
             OutputError: The encoder failed, or the file holds another number of frames than were written.
@@ -268,7 +270,7 @@ class VideoSink(Sink):
 
 
 def _defragment(path: Path) -> None:
-    """Rewrite a fragmented MP4 with its index in front, without encoding anew; left as it is (and playable) if that
+    """Rewrites a fragmented MP4 with its index in front, without re-encoding; left as it is (and playable) if that
     fails."""
     try:
         with (
@@ -287,8 +289,8 @@ def _defragment(path: Path) -> None:
 
 
 def count_frames(path: str | Path) -> int:
-    """How many whole frames a video file holds, counted in the file itself (not read from its header); 0 where it is
-    no video."""
+    """Number of complete frames in a video file, counted from its packets (not read from its header); 0 if it is not a
+    video."""
     found = 0
     with contextlib.suppress(av.FFmpegError, OSError, IndexError), av.open(str(path)) as container:
         for packet in container.demux(container.streams.video[0]):

@@ -1,3 +1,3 @@
-"""Where frames come from: videos, images, cameras and streams."""
+"""Sources of frames: videos, images, cameras and streams."""
 
 from tracker.media.sources.open import open_source as open_source

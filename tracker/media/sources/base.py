@@ -1,4 +1,4 @@
-"""What a source of frames is, and what all of them share."""
+"""The interface of frame sources, and what they share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Source(ABC):
     """Frames in order, until StopIteration ("ended") or SourceError ("failed in the middle").
 
     Attributes:
-        info: What is known of it.
+        info: Properties of the source.
     """
 
     info: VideoInfo
@@ -33,4 +33,4 @@ class Source(ABC):
     def __next__(self) -> Frame: ...
 
     def close(self) -> None:  # noqa: B027 (not all have something)
-        """Give back file, thread or camera; safe to call twice. Nothing to give back unless a subclass says so."""
+        """Releases file, thread or camera; safe to call twice. Does nothing unless a subclass overrides it."""

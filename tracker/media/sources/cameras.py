@@ -1,4 +1,4 @@
-"""Which cameras this computer has."""
+"""Lists the cameras of this computer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tracker.errors import SourceError
 QUERY_CAPABILITIES = 0x80685600
 """VIDIOC_QUERYCAP of linux/videodev2.h: struct v4l2_capability, 104 bytes; `device_caps` is its 23rd word."""
 CAPTURES = 0x1 | 0x1000
-"""V4L2_CAP_VIDEO_CAPTURE and V4L2_CAP_VIDEO_CAPTURE_MPLANE: other nodes of a camera give no pictures."""
+"""V4L2_CAP_VIDEO_CAPTURE and V4L2_CAP_VIDEO_CAPTURE_MPLANE: other device nodes of a camera deliver no images."""
 MOST_PROBED = 6
 
 
@@ -22,9 +22,9 @@ class CameraInfo:
     """A camera.
 
     Attributes:
-        index: Its number, as `open_source` takes it.
-        name: What it calls itself, or "".
-        problem: Why it can't be opened, as the part of a sentence, or "".
+        index: Its number, as for `open_source`.
+        name: Its name, or "".
+        problem: Why it can't be opened, as part of a sentence, or "".
     """
 
     index: int
@@ -36,11 +36,11 @@ class CameraInfo:
 
 
 def list_cameras(names: Path = Path("/sys/class/video4linux"), devices: Path = Path("/dev")) -> list[CameraInfo]:
-    """The cameras of this computer by number. On Linux none is opened for pictures; elsewhere six numbers are tried.
+    """The cameras of this computer by number. On Linux none is opened; elsewhere the first six numbers are tried.
 
     Args:
-        names: Where Linux tells the names of video devices.
-        devices: Where the devices are.
+        names: Where Linux lists the names of video devices.
+        devices: Folder of the devices.
     """
     if not sys.platform.startswith("linux"):
         return _probe()
@@ -63,7 +63,8 @@ def _name(folder: Path) -> str:
 
 
 def _captures(device: Path) -> tuple[bool, str]:
-    """Whether a device gives pictures, and why it can't be opened; one that can't even be asked counts as a camera."""
+    """Whether a device delivers images, and why it can't be opened; a device that can't be queried counts as a
+    camera."""
     import fcntl
 
     try:
@@ -83,7 +84,7 @@ def _captures(device: Path) -> tuple[bool, str]:
 
 
 def _probe() -> list[CameraInfo]:
-    """Cameras that OpenCV opens, where the system has no list that can be read without a library of its own."""
+    """Cameras that OpenCV can open, on systems without a list that can be read without additional libraries."""
     import cv2
 
     found = []
@@ -98,10 +99,10 @@ def _probe() -> list[CameraInfo]:
 
 
 def find_camera(wanted: str, cameras: list[CameraInfo]) -> CameraInfo:
-    """The camera of a number, or the one whose name holds a text.
+    """The camera with a number, or the one whose name contains a text.
 
     Raises:
-        SourceError: There is none, or several of that name.
+        SourceError: There is none, or several match.
     """
     if not cameras:
         raise SourceError(

@@ -1,4 +1,4 @@
-"""Decoded pictures of one video stream: the one place where packets become pixels, for files and for the network."""
+"""Decoding of one video stream, for files and for the network; the only module in which packets become images."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from tracker.types import Image
 logger = logging.getLogger(__name__)
 
 STRICT = {"mjpeg": "explode", "png": "crccheck+explode", "apng": "crccheck+explode", "ffv1": "crccheck+explode"}
-"""Codecs whose pictures stand alone: a damaged one is left out, where FFmpeg would fill it with grey or black."""
+"""Codecs with independent frames: a damaged one is dropped, where FFmpeg would fill it with grey or black."""
 
 HOPELESS = 50
-"""So many errors of the container in a row, without one packet between them, end it."""
+"""This many consecutive container errors without a packet in between end the stream."""
 
 NOT_DAMAGE = (av.error.DecoderNotFoundError, av.error.ExitError, MemoryError, TimeoutError, ConnectionError)
 
 
 class DamagedError(Exception):
-    """Internal: the first damage in a decoder that works in several threads."""
+    """Internal: the first damage in a multi-threaded decoder."""
 
 
 class Decoder:
-    """The frames of a stream in display order; damaged ones are left out and counted.
+    """The frames of a stream in display order; damaged ones are dropped and counted.
 
     Args:
-        container, stream: Of PyAV, open.
+        container, stream: Open PyAV objects.
         name: For the log.
-        threads: "AUTO" (as many frames at a time as there are processors), "SLICE" (no frame waits for a later one) or
-            "NONE".
-        patience: Seconds after which a stream that sends packets, but no key frame to begin with, is given up.
-        strict: Whether the first damage raises `DamagedError`: which frames survive one is certain only without frame
+        threads: "AUTO" (as many frames in parallel as there are processors), "SLICE" (no frame waits for a later one)
+            or "NONE".
+        patience: Seconds after which a stream that sends packets but no key frame is given up.
+        strict: Whether the first damage raises `DamagedError`: which frames survive is deterministic only without frame
             threads.
-        cut: The file is known to end too early: packets of which only a part is there are left out, uncounted.
+        cut: The file is known to be truncated: incomplete packets are dropped without counting them.
 
     Attributes:
-        draining: No packets are left: what comes now was held back to be put in order.
-        damaged: Frames that were left out since the first one was decoded.
+        draining: No packets are left: further frames were held back for reordering.
+        damaged: Number of frames dropped since the first one was decoded.
     """
 
     def __init__(
@@ -70,10 +70,10 @@ class Decoder:
             context.options = {"err_detect": STRICT[context.name]}
 
     def __iter__(self) -> Iterator[Any]:
-        """PyAV's video frames.
+        """Yields PyAV's video frames.
 
         Raises:
-            av.FFmpegError, OSError: Nothing at all could be decoded, or reading failed.
+            av.FFmpegError, OSError: Nothing could be decoded, or reading failed.
         """
         for packet in self._packets():
             self.draining = not packet.size
@@ -100,7 +100,7 @@ class Decoder:
             raise self._error
 
     def _packets(self) -> Iterator[Any]:
-        """Packets of the stream, across what the container can't make sense of."""
+        """Packets of the stream, skipping what the container can't parse."""
         failures = 0
         while True:
             try:
@@ -118,7 +118,7 @@ class Decoder:
                     self._hurt(error)
 
     def _hurt(self, error: BaseException | None) -> None:
-        """Count a lost frame; before the first one nothing is lost (a stream may begin between two key frames)."""
+        """Counts a lost frame; none is counted before the first one (a stream may begin between two key frames)."""
         self._error = error if isinstance(error, (av.FFmpegError, OSError)) else self._error
         if not self._any:
             return
@@ -130,12 +130,12 @@ class Decoder:
 
 
 class Converter:
-    """Frames of PyAV -> BGR uint8, turned as the file asks, in the pixels that are stored (never resampled, not even
-    where they aren't square).
+    """Converts PyAV frames to BGR uint8, rotated as the file asks, in stored pixels (never resampled, even if they
+    aren't square).
 
     Args:
         name: For the log.
-        turn: What `files.turn` gave for the first frame.
+        turn: The value of `video.turn` for the first frame.
     """
 
     def __init__(self, name: str, turn: Callable[[Image], Image] | None) -> None:
@@ -155,12 +155,12 @@ class Converter:
 
 
 class Stamps:
-    """Seconds since the first frame, never standing still.
+    """Seconds since the first frame, strictly increasing.
 
     Args:
         rate: Frames per second, or None.
-        base: Seconds of a tick of the frames' time stamps.
-        trusted: False where the container stores none: they are made from the rate.
+        base: Duration in seconds of a tick of the frames' time stamps.
+        trusted: False if the container stores none: they are computed from the rate.
     """
 
     def __init__(self, rate: Fraction | None, base: Fraction, trusted: bool = True) -> None:
@@ -169,7 +169,7 @@ class Stamps:
         self._last: float | None = None
 
     def __call__(self, pts: int | None, index: int) -> float | None:
-        """The time of frame `index`; it is called for each frame in turn, those that are skipped too."""
+        """The time of frame `index`; to be called for each frame in turn, including skipped ones."""
         if index == 0:
             self._origin = pts
         time: float | None = None
@@ -177,14 +177,14 @@ class Stamps:
             time = float((pts - self._origin) * self._base)
         elif self._rate:
             time = float(index / self._rate)
-        if self._last is not None and (time is None or time <= self._last):  # doubled, missing, or going back
+        if self._last is not None and (time is None or time <= self._last):  # duplicated, missing, or decreasing
             time = self._last + float(1 / self._rate) if self._rate else None
         self._last = time if time is not None else self._last
         return time
 
 
 def reason(error: BaseException, empty: bool = False) -> str:
-    """Why FFmpeg can't read something, as the end of a sentence."""
+    """FFmpeg's reason for a read error, as the end of a sentence."""
     if isinstance(error, av.error.InvalidDataError):
         return "the data is damaged, cut short, or not a video" + (" (the file is empty)" if empty else "")
     if isinstance(error, av.error.DecoderNotFoundError):
@@ -193,13 +193,12 @@ def reason(error: BaseException, empty: bool = False) -> str:
 
 
 def is_sideways(turn: Callable[[Image], Image] | None) -> bool:
-    """Whether what `files.turn` gave swaps width and height."""
+    """Whether the value of `video.turn` swaps width and height."""
     return turn is not None and turn(np.zeros((1, 2, 3), np.uint8)).shape[0] == 2
 
 
 def pixel_aspect(stream: Any, sideways: bool) -> Fraction:
-    """Width to height of a pixel as the picture is delivered, turned by a quarter or not; 1 where nothing sensible is
-    said."""
+    """Width to height of a pixel as the image is delivered, after rotation; 1 if no sensible value is stored."""
     for holder in (stream, stream.codec_context):
         ratio = holder.sample_aspect_ratio
         if ratio and 0 < ratio:

@@ -26,22 +26,22 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
 
 
 HEIF = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1")
-"""Brands of still pictures in HEIF (ISO/IEC 23008-12), which are tiles: FFmpeg would show one of them as a video."""
+"""Brands of HEIF still images (ISO/IEC 23008-12), which consist of tiles: FFmpeg would show one of them as a video."""
 
 PICTURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*")
-"""How JPEG, PNG and TIFF files begin."""
+"""First bytes of JPEG, PNG and TIFF files."""
 
 SEQUENCE = frozenset({".mjpg", ".mjpeg"})
-"""Names of files with one JPEG after another."""
+"""Suffixes of files that contain concatenated JPEGs."""
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a file is one still picture, by its name or else by its first bytes; an animation is a video.
+    """Whether a file is one still image, by its name or else by its first bytes; an animation is a video.
 
     Raises:
-        SourceError: It can't be read, or is a picture of a kind that is not decoded (HEIF).
+        SourceError: It can't be read, or is in an unsupported image format (HEIF).
     """
-    if not path.is_file():  # a pipe or a device must not be read twice
+    if not path.is_file():  # a pipe or a device can't be read twice
         return False
     try:
         with path.open("rb") as file:
@@ -60,7 +60,7 @@ def is_picture(path: Path) -> bool:
         return False
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return True
-    if head.startswith(PICTURES[0]) and b"\xff\xd9\xff\xd8\xff" in path.read_bytes():  # one JPEG after another
+    if head.startswith(PICTURES[0]) and b"\xff\xd9\xff\xd8\xff" in path.read_bytes():  # concatenated JPEGs
         return False
     return path.suffix.lower() not in SEQUENCE and (
         head.startswith(PICTURES) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
@@ -71,7 +71,7 @@ def list_folder(folder: Path) -> list[Path]:
     """The images in a folder, in natural order.
 
     Raises:
-        SourceError: It can't be listed, is empty, or holds no images.
+        SourceError: It can't be listed, is empty, or contains no images.
     """
     try:
         entries = [p for p in folder.iterdir() if not p.name.startswith(".")]
@@ -92,10 +92,10 @@ def list_folder(folder: Path) -> list[Path]:
 
 
 def list_glob(pattern: Path) -> list[Path]:
-    """The images that a glob such as dir/*.png names, in natural order of their whole path.
+    """The images that match a glob such as dir/*.png, in natural order of their whole path.
 
     Raises:
-        SourceError: Nothing matches, or no image among it.
+        SourceError: Nothing matches, or no image does.
     """
     found = [Path(p) for p in glob.glob(str(pattern), recursive=True)]
     images = [p for p in found if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
@@ -106,7 +106,7 @@ def list_glob(pattern: Path) -> list[Path]:
 
 
 def list_printf(pattern: Path) -> list[Path]:
-    """The images that a pattern such as dir/img_%04d.jpg names, by number; gaps are skipped and logged.
+    """The images that match a pattern such as dir/img_%04d.jpg, by number; gaps are skipped and logged.
 
     Raises:
         SourceError: No file has such a name.
@@ -118,7 +118,8 @@ def list_printf(pattern: Path) -> list[Path]:
     digits = rf"(\d{{{width},}})" if width else r"(\d+)"
     rule = re.compile(re.escape(pattern.name[: mark.start()]) + digits + re.escape(pattern.name[mark.end() :]) + r"\Z")
     names = sorted(p.name for p in pattern.parent.iterdir()) if pattern.parent.is_dir() else []
-    # A wider number than asked for is fine (%04d gives 12345), a padded one wider than asked for is another file.
+    # A number with more digits than the pattern is fine (%04d gives 12345); one padded to more digits than the pattern
+    # is a different file.
     matches = {
         int(m.group(1)): name
         for name in names
@@ -143,15 +144,15 @@ def list_printf(pattern: Path) -> list[Path]:
 
 
 class ImagesSource(Source):
-    """Image files as frames; each is read when it is asked for.
+    """Image files as frames; each is read on demand.
 
     Args:
         paths: The files, in order.
-        spec: What the user asked for, for messages.
+        spec: The user's argument, for error messages.
         start: Index of the first file to deliver.
 
     Raises:
-        SourceError: The first file can't be read, or there is none with index `start`.
+        SourceError: The first file can't be read, or there is no index `start`.
     """
 
     def __init__(self, paths: Sequence[Path], spec: str, start: int = 0) -> None:

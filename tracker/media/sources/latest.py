@@ -1,4 +1,4 @@
-"""Live video that never lags: a thread reads as fast as frames come, and the reader gets the newest one."""
+"""Live video without lag: a thread reads frames as fast as they arrive, and the consumer gets the newest one."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tracker.types import Frame
 logger = logging.getLogger(__name__)
 
 FIRST_WAIT, LONGEST_WAIT = 0.25, 8.0
-"""Seconds before the first new attempt to connect; doubled after each failure up to the longest."""
+"""Seconds before the first attempt to reconnect; doubled after each failure up to the longest."""
 
 
 class Paced(Source):
-    """A file that gives its frames when they are due, as a camera would (25 per second where it has no time stamps)."""
+    """Delivers the frames of a file in real time, like a camera (25 per second without time stamps)."""
 
     def __init__(self, source: Source) -> None:
         self._source, self._began, self._origin = source, 0.0, 0.0
@@ -44,11 +44,11 @@ class Paced(Source):
 def open_patiently(
     opener: Callable[[], Source], wait_for: float, on_state: Callable[[str, str], None] | None = None
 ) -> Source:
-    """Open a live source that may not be there yet: a camera that is still starting.
+    """Opens a live source that may not be available yet, such as a camera that is still starting.
 
     Args:
         opener: Opens it.
-        wait_for: Seconds to try again for; 0: the first failure is final, as is one that time doesn't mend.
+        wait_for: Seconds to keep trying; 0: the first failure is final, as is one that can't resolve itself.
         on_state: Called with ("connecting", sentence) before the first wait.
 
     Raises:
@@ -74,22 +74,22 @@ def open_patiently(
 
 
 class LatestFrameSource(Source):
-    """Only the newest frame of a live source, with reconnection.
+    """Delivers only the newest frame of a live source, with reconnection.
 
     Args:
         opener: Opens the underlying source; called again to reconnect.
-        reconnect_for: Seconds to try again where it can't be opened yet, ended or broke; 0: its end is the end.
+        reconnect_for: Seconds to keep trying if it can't be opened yet, ended or broke; 0: no reconnection.
         on_state: Called with (state, sentence), from the capture thread, whenever `state` changes.
 
     Attributes:
-        damaged: Frames that were left out because their data is damaged.
+        damaged: Number of frames dropped because their data is damaged.
         state: "connecting", "live", "reconnecting", "ended", "failed" or "closed".
-        dropped: Frames that came but were never handed out, because a newer one was there.
-        latency: Seconds from the arrival of the frame last handed out to its hand-out.
-        reconnects: How often the stream was opened again.
+        dropped: Number of frames that were replaced by a newer one before they were consumed.
+        latency: Seconds from the arrival of the last delivered frame to its delivery.
+        reconnects: Number of reconnections.
 
     Raises:
-        SourceError: It can't be opened at all. Reading raises it once `reconnect_for` is over.
+        SourceError: It can't be opened at all. Reading raises it once `reconnect_for` has passed.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class LatestFrameSource(Source):
             while source is not None:
                 why = self._capture(source)
                 source = self._reconnect(why)
-        except BaseException as error:  # handed to the reader's thread, which raises it
+        except BaseException as error:  # passed to the consumer's thread, which raises it
             self._error = error
             self._set("failed", str(error))
         finally:
@@ -135,7 +135,7 @@ class LatestFrameSource(Source):
                 self._ready.notify_all()
 
     def _capture(self, source: Source) -> SourceError | None:
-        """Read until it ends (None) or breaks (the error), or until this source is closed."""
+        """Reads until the source ends (None) or breaks (the error), or until this object is closed."""
         try:
             self._source = source
             for frame in source:
@@ -160,10 +160,10 @@ class LatestFrameSource(Source):
         return self._damaged + int(getattr(self._source, "damaged", 0))
 
     def _reconnect(self, why: SourceError | None) -> Source | None:
-        """The source opened anew, or None where its end is the end.
+        """The reopened source, or None if it ended and isn't reopened.
 
         Raises:
-            SourceError: `reconnect_for` seconds are over, or the source broke and isn't tried again.
+            SourceError: `reconnect_for` seconds have passed, or the source broke and reconnection is off.
         """
         if self._stop.is_set():
             return None
@@ -201,12 +201,11 @@ class LatestFrameSource(Source):
             return source
 
     def read(self, timeout: float | None = None) -> Frame | None:
-        """The newest frame not yet handed out, or None if none came within `timeout` seconds (a window stays responsive
-        so).
+        """The newest frame not yet delivered, or None if none arrived within `timeout` seconds (which keeps a window
+        responsive).
 
         Raises:
-            StopIteration: The source ended or was closed.
-            SourceError: It was lost for good.
+            StopIteration: The source ended or was closed. SourceError: It was lost permanently.
         """
         with self._ready:
             self._ready.wait_for(lambda: self._slot is not None or self.state in ("ended", "failed", "closed"), timeout)
@@ -223,7 +222,7 @@ class LatestFrameSource(Source):
     def __next__(self) -> Frame:
         frame = None
         while frame is None:
-            frame = self.read(timeout=0.5)  # wakes up now and then so that Ctrl-C works on every platform
+            frame = self.read(timeout=0.5)  # wakes up periodically so that Ctrl-C works on every platform
         return frame
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""One door to everything that gives frames: files, folders, cameras, streams; decoded ahead in a thread if need be."""
+"""Opens any source of frames: files, folders, cameras, streams; with optional decoding ahead in a thread."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from tracker.types import Frame
 
 
 def losses(source: Source) -> list[str]:
-    """What a source left out so far, as phrases for a summary: frames dropped because newer ones came, damaged
-    frames."""
+    """Frames that a source has lost so far, as phrases for a summary: dropped for newer ones, or damaged."""
     dropped, damaged = int(getattr(source, "dropped", 0)), int(getattr(source, "damaged", 0))
     return [f"{dropped} dropped"] * bool(dropped) + [f"{damaged} damaged and left out"] * bool(damaged)
 
@@ -31,7 +30,7 @@ def open_source(
     timeout: float = 10.0,
     on_state: Callable[[str, str], None] | None = None,
 ) -> Source:
-    """Open a source of frames; it is known to give at least one when this returns.
+    """Opens a source of frames; when this returns, at least one frame is known to exist.
 
     Args:
         spec: A video file, an image, a folder of images, a glob (`dir/*.png`), a printf pattern (`dir/img_%04d.jpg`), a
@@ -40,9 +39,8 @@ def open_source(
         start: Index of the first frame to deliver (files and images); frames keep their own index and timestamp.
         live: True: only the newest frame, older ones are dropped and counted (a file is then played at its own speed);
             False: every frame in order; None: True for cameras and endless streams, False for the rest.
-        prefetch: Decode up to so many frames ahead in a thread (not for live sources); 0 decodes when asked.
-        reconnect_for: Seconds that a camera or stream is tried again where it isn't there yet, and a live one after it
-            broke; 0 never.
+        prefetch: Number of frames to decode ahead in a thread (not for live sources); 0 decodes on demand.
+        reconnect_for: Seconds to keep trying if a camera or stream isn't available yet, or a live one broke; 0: never.
         timeout: Seconds to wait for a stream to open, or for its next frame.
         on_state: Called with (state, sentence) when a live source connects, breaks, reconnects or ends.
 
@@ -51,7 +49,7 @@ def open_source(
 
     Raises:
         SourceError: It can't be opened, or has no frame number `start`. Iteration raises it for a failure in the
-            middle.
+        middle.
     """
     if start < 0:
         raise SourceError(f"The start frame {start} is negative; frames are counted from 0.")
@@ -92,7 +90,7 @@ def _open_device(
     reconnect_for: float,
     on_state: Callable[[str, str], None] | None,
 ) -> Source:
-    """A camera or URL, behind a newest-frame-only buffer unless it ends by itself or the caller wants every frame."""
+    """A camera or URL, behind a newest-frame buffer unless it has an end or the caller wants every frame."""
     from tracker.media.sources.latest import LatestFrameSource, open_patiently
     from tracker.media.sources.stream import hide_password, skip
 
@@ -126,12 +124,12 @@ def _open_path(text: str, start: int) -> Source:
 class PrefetchSource(Source):
     """The frames of another source, decoded up to `depth` ahead.
 
-    Errors of the source arrive where the frame would have been. `close` may be called at any time, also with a full
-    queue.
+    Errors of the source are raised where the frame would have been delivered. `close` may be called at any time, also
+    with a full queue.
 
     Args:
-        source: What to read; it is closed with this one.
-        depth: Frames held at most, so memory stays constant.
+        source: The other source; closed with this one.
+        depth: Greatest number of buffered frames, so memory stays constant.
     """
 
     def __init__(self, source: Source, depth: int = 4) -> None:
@@ -144,7 +142,7 @@ class PrefetchSource(Source):
 
     @property
     def damaged(self) -> int:
-        """Frames that the source left out because their data is damaged."""
+        """Number of frames that the source dropped because their data is damaged."""
         return int(getattr(self._source, "damaged", 0))
 
     def _run(self) -> None:
@@ -152,7 +150,7 @@ class PrefetchSource(Source):
             item: Frame | BaseException
             try:
                 item = next(self._source)
-            except BaseException as error:  # whatever it is, it belongs to the reader's thread
+            except BaseException as error:  # any exception is passed to the consumer's thread
                 item = error
             while not self._stop.is_set():
                 try:

@@ -1,5 +1,5 @@
-"""Frames of a video file by number: sought by the container's time stamps where these tell them, decoded from the start
-where not."""
+"""Random access to the frames of a video file: by seeking with the container's time stamps if they identify frames,
+otherwise by decoding from the start."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ from tracker.types import Image
 logger = logging.getLogger(__name__)
 
 PROBE = 24
-"""Frames at the start by which it is checked that time stamps tell the numbers of frames."""
+"""Number of frames at the start that are decoded to check that time stamps identify frame numbers."""
 NO_STAMPS = frozenset({"avi", "gif", "apng", "h264", "hevc", "mjpeg", "m4v", "mpegvideo", "yuv4mpegpipe"})
-"""FFmpeg's names of formats that store no time of display: what it gives is made up while reading, and right only in
-AVI where no picture needs another."""
+"""FFmpeg's names of formats without stored display times: what FFmpeg returns is made up while reading, and right only
+in AVI without reordered frames."""
 VP8_SHOWN = 0x10
-"""Bit of a VP8 frame's first byte: it is shown (RFC 6386, 9.1)."""
+"""Bit of a VP8 frame's first byte: it is displayed (RFC 6386, 9.1)."""
 
 
 class FrameSeeker:
-    """A video file whose frames are had by number, each bit for bit as decoding from the start gives it.
+    """A video file with access to frames by number, each bit-identical to decoding from the start.
 
-    Opening reads through its packets once, without decoding them, and lists their time stamps. Frames are sought by
-    these where each has one of its own and the first frames decode to the first stamps, in order; else the file is
-    decoded from its start each time, which is slow but exact.
+    Opening reads all packets once, without decoding them, and lists their time stamps. These are used for seeking if
+    each frame has its own and the first frames decode to the first stamps, in order; otherwise the file is decoded from
+    its start each time, which is slow but exact.
 
     Args:
         path: The file.
 
     Attributes:
         info: Size, rate and number of frames.
-        sought: Whether time stamps tell the frames' numbers.
+        sought: Whether time stamps identify frame numbers.
 
     Raises:
         SourceError: It can't be opened or decoded.
     """
 
     def __init__(self, path: Path) -> None:
-        with VideoFileSource(path) as source:  # its sentences for what is no video
+        with VideoFileSource(path) as source:  # for its error messages on files that are not videos
             self.info, self._format = source.info, source.format
         self._path, self._threads = path, "AUTO"
         self._convert: Converter | None = None
@@ -72,9 +72,9 @@ class FrameSeeker:
         return self._count
 
     def frames(self, index: int, before: int = 0) -> Iterator[tuple[int, Image]]:
-        """Frames with their numbers, from at most `before` frames before `index` on to the end of the file.
+        """Frames with their numbers, starting at most `before` frames before `index`, to the end of the file.
 
-        What is damaged is left out. The iterator of an earlier call can't be used any more.
+        Damaged frames are left out. A further call invalidates the iterator of the previous one.
 
         Raises:
             SourceError: The file can't be read any more.
@@ -93,7 +93,7 @@ class FrameSeeker:
             raise SourceError(f"{self._path} failed at frame {index}: {reason(error)}.") from None
 
     def is_nearer(self, index: int, at: int) -> bool:
-        """Whether to seek frame `index` is shorter than to read on to it from frame `at`."""
+        """Whether seeking to frame `index` is faster than reading on to it from frame `at`."""
         return self.sought and self._keys[max(bisect.bisect_right(self._keys, index) - 1, 0)] > at
 
     def close(self) -> None:
@@ -108,7 +108,7 @@ class FrameSeeker:
         )
 
     def _list(self) -> bool:
-        """Lists the time stamps of all frames; False where they can't tell the frames' numbers."""
+        """Lists the time stamps of all frames; False if they can't identify frame numbers."""
         form = self._format.split(",")[0]
         if form in NO_STAMPS and not (form == "avi" and self._stream.codec_context.codec.intra_only):
             return False
@@ -128,7 +128,7 @@ class FrameSeeker:
                     continue  # a recording that begins between two key frames
                 if packet.is_keyframe:
                     if latest is not None and packet.pts <= latest:
-                        return False  # the stamps begin anew: recordings behind one another
+                        return False  # the stamps start again: concatenated recordings
                     keys.append(packet.pts)
                 if packet.pts >= keys[0]:
                     stamps.append(packet.pts)
@@ -140,8 +140,7 @@ class FrameSeeker:
         return bool(stamps) and all(a < b for a, b in itertools.pairwise(self._stamps))
 
     def _agrees(self) -> bool:
-        """Whether the first frames are those of the first stamps: fields and hidden frames have packets of their
-        own."""
+        """Whether the first frames match the first stamps: fields and hidden frames have packets of their own."""
         wanted = min(PROBE, len(self._stamps))
         try:
             return [number for number, _ in itertools.islice(self._session(None), wanted)] == list(range(wanted))
@@ -149,18 +148,18 @@ class FrameSeeker:
             return False
 
     def _raw(self, index: int) -> Iterator[tuple[int, Any]]:
-        """PyAV's frames from a key frame at or before `index` on, with their numbers."""
+        """PyAV's frames with their numbers, from a key frame at or before `index`."""
         for place in self._places(index):
             frames = self._session(place, index)
             found = next(frames, None)
-            if found is None or found[0] > index:  # a container's seek may end behind, or frames need what is before
+            if found is None or found[0] > index:  # a seek may end too late, or frames may need earlier data
                 continue
             yield found
             yield from frames
             return
 
     def _places(self, index: int) -> Iterator[int | None]:
-        """Key frames to begin at, nearest first; None is the start of the file."""
+        """Key frames to start from, nearest first; None is the start of the file."""
         last, back = bisect.bisect_right(self._keys, index) - 1, 0
         while last - back > 0:
             yield self._keys[last - back]
@@ -168,9 +167,9 @@ class FrameSeeker:
         yield None
 
     def _session(self, place: int | None, index: int = 0) -> Iterator[tuple[int, Any]]:
-        """PyAV's frames from a key frame on, with their numbers; nothing where the seek ended behind `index`.
+        """PyAV's frames with their numbers from a key frame on; nothing if the seek ended after `index`.
 
-        From the first damage on a single thread decodes, as `VideoFileSource` does.
+        After the first damage a single thread decodes, as in `VideoFileSource`.
         """
         given = -1
         for _ in range(2):
@@ -193,7 +192,7 @@ class FrameSeeker:
         for frame in self._decoder:
             first = self._decoder.first
             if frame.pts is None or first is None or frame.pts < first:
-                continue  # leads in to the key frame, and needs what is before it
+                continue  # precedes the key frame in display order, and needs earlier data
             number = bisect.bisect_left(self._stamps, frame.pts)
             if number < len(self._stamps) and self._stamps[number] == frame.pts:
                 yield number, frame
@@ -205,10 +204,10 @@ class FrameSeeker:
 
 
 class _FromKey(Decoder):
-    """A decoder that leaves out what comes before the first key frame.
+    """A decoder that skips everything before the first key frame.
 
     Attributes:
-        threads: As given.
+        threads: As in `Decoder`.
         first: Time stamp of that key frame, or None before it.
     """
 
@@ -219,7 +218,7 @@ class _FromKey(Decoder):
         self._latest: int | None = None
 
     def restart(self, latest: int | None) -> None:
-        """After a seek; a key frame behind `latest` ends it at once."""
+        """Resets after a seek; a key frame after `latest` ends the iteration."""
         self.first, self._latest, self._any, self.draining, self._error = None, latest, False, False, None
 
     def _packets(self) -> Iterator[Any]:

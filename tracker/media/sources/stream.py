@@ -1,4 +1,5 @@
-"""Cameras (OpenCV) and network streams (FFmpeg through PyAV), every frame in order; `live.py` keeps only the newest."""
+"""Cameras (OpenCV) and network streams (FFmpeg through PyAV), every frame in order; `latest.py` keeps only the
+newest."""
 
 from __future__ import annotations
 
@@ -15,20 +16,19 @@ from tracker.media.sources.base import Source
 from tracker.types import Frame, VideoInfo
 
 LOW_DELAY = {"fflags": "nobuffer", "analyzeduration": "1000000", "probesize": "500000"}
-"""FFmpeg options for network streams: no input buffer, at most a second of video spent on guessing formats. The decoder
-keeps its
-reorder delay (none for cameras, which send no B-frames): without it a stream that has them would come in the wrong
-order."""
+"""FFmpeg options for network streams: no input buffer, at most a second of video for format detection. The decoder
+keeps its reorder delay (none for cameras, which send no B-frames): without it a stream with B-frames would arrive in
+the wrong order."""
 
 PLAYLISTS = frozenset({"hls", "dash", "applehttp", "rtsp", "sdp"})
-"""Formats whose size is that of a list of addresses, which says nothing of the video."""
+"""Formats whose size is that of a list of addresses, not of the video."""
 
 JOIN_SECONDS = 30.0
-"""So long a stream that was joined between two key frames may go on without the next one."""
+"""Time that a stream joined between two key frames may take until the next one."""
 
 
 def hide_password(url: str) -> str:
-    """The URL as it may be shown: rtsp://user:***@host/path."""
+    """The URL for display: rtsp://user:***@host/path."""
     scheme, mark, rest = url.partition("://")
     login, at, place = rest.rpartition("@")
     user, colon, _ = login.partition(":")
@@ -36,20 +36,19 @@ def hide_password(url: str) -> str:
 
 
 class StreamSource(Source):
-    """A URL that FFmpeg opens: rtsp, http(s), udp, tcp, rtmp, srt, ...
+    """A URL opened by FFmpeg: rtsp, http(s), udp, tcp, rtmp, srt, ...
 
-    A video file on a web server ends by itself and carries its own time stamps: it has a duration, or the server tells
-    its size. Anything else is live, and its time stamps are seconds since it was opened. What comes before the first
-    key frame is skipped.
+    A video file on a web server has an end and its own time stamps: it is recognised by a duration, or by a size
+    reported by the server. Anything else is live, and its time stamps are seconds since it was opened. Data before the
+    first key frame is skipped.
 
     Args:
         url: The address.
         timeout: Seconds to wait for opening, and for each read.
-        hurry: Whether a live stream's first frames, which were read to learn its format, are thrown away for less
-            delay.
+        hurry: Whether to discard a live stream's first frames, which were read to detect its format, for less delay.
 
     Attributes:
-        damaged: Frames that were left out because their data is damaged.
+        damaged: Number of frames dropped because their data is damaged.
 
     Raises:
         SourceError: Nothing answers, or it has no video.
@@ -63,19 +62,19 @@ class StreamSource(Source):
         self._name, self._timeout, self._errors = hide_password(url), timeout, (av.FFmpegError, OSError, ValueError)
         options = dict(LOW_DELAY) if hurry else {}
         if url.lower().startswith("rtsp"):
-            options["rtsp_transport"] = "tcp"  # UDP loses packets behind most routers, and smears the picture
+            options["rtsp_transport"] = "tcp"  # UDP loses packets behind most routers, which smears the image
         self._container: Any = None
         self._opened = time.monotonic()
         try:
             self._container = av.open(url, options=options, timeout=(timeout, timeout))
             self._finite = ends_by_itself(self._container)
             if self._finite and hurry:
-                # A video file on a web server: no hurry there, and `nobuffer` loses all frames of an MP4 if the server
-                # can't seek.
+                # A video file on a web server: low delay is not needed, and `nobuffer` loses all frames of an MP4 if
+                # the server can't seek.
                 self._container.close()
                 self._container = av.open(url, timeout=(timeout, timeout))
             stream: Any = video_stream(self._container, self._name)
-            # Frame threads would hold back as many frames as there are threads.
+            # Frame threads would delay the output by as many frames as there are threads.
             self._decoder = Decoder(
                 self._container, stream, self._name, threads="SLICE", patience=max(timeout, JOIN_SECONDS)
             )
@@ -95,7 +94,7 @@ class StreamSource(Source):
         self._begin(stream)
 
     def _begin(self, stream: Any) -> None:
-        """Settle from the first frame how all are turned and timed."""
+        """Sets rotation and timing from the first frame."""
         from tracker.media.sources.decode import Converter, Stamps, is_sideways, pixel_aspect
         from tracker.media.sources.video import frame_rate, turn
 
@@ -143,15 +142,14 @@ class StreamSource(Source):
 
 
 def ends_by_itself(container: Any) -> bool:
-    """Whether an open container of PyAV is a file, not a stream: it has a duration, or whoever sends it says how large
-    it is."""
+    """Whether an open PyAV container is a file, not a stream: it has a duration, or the server reports its size."""
     if container.duration is not None:
         return True
     return container.format.name not in PLAYLISTS and (container.size or 0) > 0
 
 
 def _may_pass(error: BaseException, url: str) -> bool:
-    """Whether an address that can't be opened may be there in some seconds."""
+    """Whether an address that can't be opened may become available within seconds."""
     import av
 
     lasting = (
@@ -173,7 +171,7 @@ class CameraSource(Source):
         index: 0 for the first camera of this machine.
 
     Raises:
-        SourceError: There is none with this number, it is in use, or it gives no picture.
+        SourceError: There is none with this number, it is in use, or it delivers no image.
     """
 
     def __init__(self, index: int) -> None:
@@ -185,7 +183,7 @@ class CameraSource(Source):
         there = not sys.platform.startswith("linux") or Path(f"/dev/video{index}").exists()
         self._capture: Any = (
             cv2.VideoCapture(index) if there else None
-        )  # where there is none OpenCV prints lines of its own
+        )  # OpenCV prints messages of its own if there is no camera
         if self._capture is None or not self._capture.isOpened():
             raise SourceError(f"Can't open camera {index}: {_cameras_here()}.", passing=there)
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
@@ -230,7 +228,7 @@ def _cameras_here() -> str:
 
 
 def skip(source: Source, start: int) -> Source:
-    """The source with its first `start` frames read and dropped.
+    """Reads and drops the first `start` frames of a source.
 
     Raises:
         SourceError: It has fewer.

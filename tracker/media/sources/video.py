@@ -22,15 +22,15 @@ from tracker.types import Frame, Image, VideoInfo
 logger = logging.getLogger(__name__)
 
 CREDIBLE, FASTEST = 1000, 20_000
-"""Frames per second up to which a container's nominal and average rates are believed; beyond, they are the unit of its
-time stamps."""
+"""Limits in frames per second for a container's nominal and average rates; larger values are the unit of its time
+stamps rather than a rate."""
 
 
 def frame_rate(stream: Any) -> Fraction | None:
-    """Exact frames per second of a PyAV video stream, or None where it says nothing sensible.
+    """Exact frames per second of a PyAV video stream, or None if no sensible value is stored.
 
-    The container's nominal rate (30000/1001) is taken where the measured average agrees within half a per cent, since
-    the average suffers from rounded time stamps; otherwise the frame rate varies, and the average is what it has.
+    The container's nominal rate (30000/1001) is used if the measured average agrees within half a per cent, since the
+    average suffers from rounded time stamps; otherwise the frame rate varies, and the average is used.
     """
     average, nominal = stream.average_rate, stream.base_rate
     if average and nominal and abs(average / nominal - 1) < 0.005:
@@ -41,12 +41,12 @@ def frame_rate(stream: Any) -> Fraction | None:
 
 
 def turn(frame: Any) -> Callable[[Image], Image] | None:
-    """How to turn the pictures of a file as its display matrix says (phones record sideways), or None.
+    """The rotation of a file according to its display matrix (phones record sideways), or None.
 
     The matrix maps (x, y) to (a x + c y, b x + d y), 16.16 fixed point (ISO 14496-12, 8.3.2); only quarter turns and
-    mirror images are followed.
+    mirroring are supported.
     """
-    # By key: what iterating the container gives is the data up to PyAV 18, the keys from 19 on.
+    # By key: iteration yields the data up to PyAV 18, the keys from 19 on.
     data = frame.side_data.get(SideData.DISPLAYMATRIX)
     if data is None:
         return None
@@ -67,18 +67,17 @@ def turn(frame: Any) -> Callable[[Image], Image] | None:
 
 
 class VideoFileSource(Source):
-    """A video file; memory stays constant however long it is.
+    """A video file, with constant memory however long it is.
 
-    A frame's number is its place among all that the file decodes to, so a start frame is reached by decoding all before
-    it
-    (without making pictures of them): time stamps and seek tables don't tell it in every container.
+    A frame's number is its position among all decodable frames, so a start frame is reached by decoding all frames
+    before it (without converting them to images): time stamps and seek tables don't determine it in every container.
 
     Args:
         path: The file.
         start: Index of the first frame to deliver.
 
     Attributes:
-        damaged: Frames that were left out because their data is damaged.
+        damaged: Number of frames dropped because their data is damaged.
 
     Raises:
         SourceError: Not a video, nothing to decode, or no frame `start`.
@@ -119,7 +118,7 @@ class VideoFileSource(Source):
         return str(self._container.format.name)
 
     def count(self) -> int:
-        """How many frames the file has: decodes what is left, without making pictures of it."""
+        """The number of frames of the file: decodes the rest without converting it to images."""
         try:
             while True:
                 self._advance()
@@ -129,8 +128,7 @@ class VideoFileSource(Source):
     def _begin(self, start: int) -> None:
         stream: Any = self._stream
         self._rate = frame_rate(stream)
-        # AVI stores no display times, only a constant rate: what FFmpeg guesses for reordered frames goes back and
-        # forth.
+        # AVI stores no display times, only a constant rate: what FFmpeg guesses for reordered frames is not monotonic.
         self._stamps = Stamps(self._rate, stream.time_base, self.format != "avi")
         self._frames, self._index = self._decode(), -1
         self._time: float | None = None
@@ -145,7 +143,7 @@ class VideoFileSource(Source):
             raise SourceError(f"Can't open {self._path}{at}: {has}.") from None
         except _FAULTS as error:
             raise SourceError(f"Can't open {self._path}{at}: {self._reason(error)}.") from None
-        stream = self._stream  # another than before where damage on the way made it open the file again
+        stream = self._stream  # a new one if damage made it reopen the file
         turned = turn(self._held)
         self._image = Converter(str(self._path), turned)
         height, width = self._image(self._held).shape[:2]
@@ -153,10 +151,10 @@ class VideoFileSource(Source):
         self.info = VideoInfo(str(self._path), width, height, self._rate, stream.frames or None, pixel_aspect=aspect)
 
     def _decode(self) -> Iterator[Any]:
-        """The frames; a file that ends before its container says is an error, not an end.
+        """Decodes the frames; a file that ends earlier than its container declares is an error, not an end.
 
-        From the first damage on a single thread decodes, from the start: with several at work FFmpeg loses good frames
-        next to a damaged one, and which ones depends on the number of processors.
+        After the first damage a single thread decodes, from the start: with several, FFmpeg loses good frames next to a
+        damaged one, and which ones depends on the number of processors.
         """
         given = 0
         try:
@@ -171,10 +169,11 @@ class VideoFileSource(Source):
             raise CutShortError("the file is cut short: its end is missing")
 
     def _whole(self) -> Iterator[Any]:
-        """The frames up to where a file is cut short.
+        """The frames up to the point at which a file is truncated.
 
-        Frames that wait for missing ones before them (B-frames are stored behind the frame that they look ahead to)
-        would take their numbers; the jump of the time stamps tells. The last picture of a GIF has no length of its own.
+        Frames that wait for missing ones before them (B-frames are stored after the frame that they reference) would
+        take their numbers; a jump of the time stamps reveals them. The last frame of a GIF has no duration of its
+        own.
         """
         if not self._cut:
             yield from self._decoder
@@ -220,7 +219,7 @@ class VideoFileSource(Source):
 
 
 class CutShortError(OSError):
-    """Internal: the file ended before its container says."""
+    """Internal: the file ended earlier than its container declares."""
 
 
 _FAULTS = (av.FFmpegError, OSError, ValueError)
