@@ -1,7 +1,7 @@
-"""Annotate videos: draw once, correct a little, export to what people use.
+"""Annotation of videos: draw a few boxes, let the tracker fill in the rest, correct, export to common formats.
 
-A project file holds clips, targets, the boxes that a person drew, and the tracks between them; `annotate` makes those
-tracks from Python, `siamtrack annotate` in a browser page or from files.
+A project file contains clips, targets, the boxes that a person drew, and the tracks between them; `annotate` makes
+those tracks from Python, `siamtrack annotate` in a browser page or from files.
 """
 
 from tracker.annotate.api import annotate

@@ -1,4 +1,4 @@
-"""`annotate`: key boxes in, boxes of all frames out, without a page."""
+"""`annotate`: key boxes in, boxes of all frames out, without the browser page."""
 
 from __future__ import annotations
 
@@ -33,14 +33,13 @@ def annotate(
     engine: str = "auto",
     on_step: Callable[[Progress], None] | None = None,
 ) -> Clip:
-    """Boxes of all frames from a few that a person drew: tracked forward and backward between them, joined where both
-    agree.
+    """Boxes of all frames from a few that a person drew: tracked forward and backward between them, and joined.
 
     Args:
         source: A video file, a folder of images, a glob or a pattern.
-        keys: frame -> xywh box (or None: out of the picture from there to the next key box) of one target, or
-            name -> such a mapping for several. A name `car:vehicle` gives the class behind the colon.
-        project: A project file to write, to go on with in the page; without it nothing is written.
+        keys: frame -> xywh box (or None: absent from there to the next key box) of one target, or name -> such a
+            mapping for several. A name `car:vehicle` gives the class after the colon.
+        project: A project file to write, which the page can continue; without it nothing is written.
         tracker: A tracker to use; without it one is built from the next three arguments.
         model, device, engine: As for `SiamTracker.from_pretrained`.
         on_step: Called after each frame.
@@ -82,7 +81,7 @@ def build(model: str | Path, device: str, engine: str) -> Follower:
 
 
 def add_source(project: Project, source: str | Path, frames: Frames) -> Clip:
-    """The clip of a source in a project; its path is kept as it was given, made absolute."""
+    """Adds the clip of a source to a project; its path is stored as an absolute path."""
     path = Path(source).expanduser()
     shown = str(path.resolve()) if path.exists() else str(source)
     return project.add_clip(
@@ -91,13 +90,12 @@ def add_source(project: Project, source: str | Path, frames: Frames) -> Clip:
 
 
 def add_keys(project: Project, rows: list[KeyBox]) -> list[Target]:
-    """Give the key boxes of a file to the clips and targets of a project; new targets are made, known ones get them
-    added.
+    """Adds the key boxes of a file to the clips and targets of a project; targets that don't exist are created.
 
-    Targets are told apart by clip and id of the file.
+    Targets are identified by clip and id of the file.
 
     Raises:
-        AnnotationError: A row names a clip that isn't there.
+        AnnotationError: A row names a clip that doesn't exist.
     """
     known: dict[tuple[str, str], Target] = {}
     names = [clip.name for clip in project.clips]
@@ -128,14 +126,14 @@ def add_keys(project: Project, rows: list[KeyBox]) -> list[Target]:
 
 
 def add_clip_of(project: Project, clip: Clip, source: Clip) -> list[Target]:
-    """Bring the targets of a clip that was read from some format into a project.
+    """Adds the targets of an imported clip to a project.
 
-    Key boxes become key boxes, the other boxes a track; nothing is approved by that.
+    Key boxes become key boxes, the other boxes a track; nothing is marked as approved.
 
     Args:
-        project: Where to.
+        project: The project.
         clip: The project's clip.
-        source: What was read; its frames are counted as the clip's.
+        source: The imported clip; its frame numbers are those of the clip.
 
     Raises:
         AnnotationError: It has boxes beyond the end of the clip.

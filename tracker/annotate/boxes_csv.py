@@ -1,4 +1,4 @@
-"""Key boxes from a csv file, and all boxes to one: `--headless boxes.csv` and its answer."""
+"""Key boxes from a csv file, and all boxes to one: `--headless boxes.csv` and its output."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NEEDED = ("frame", "x", "y", "w", "h")
 
 @dataclass(frozen=True)
 class KeyBox:
-    """A row: a box that a person gives, or None where the target leaves the picture."""
+    """A row: a box given by a person, or None where the target becomes absent."""
 
     clip: str
     frame: int
@@ -30,14 +30,13 @@ class KeyBox:
 
 
 def read_keys(path: str | Path) -> list[KeyBox]:
-    """Key boxes from a csv with a header.
+    """Reads key boxes from a csv with a header.
 
-    Columns: frame, x, y, w, h, and where wanted id (tells targets apart; default 1), name, class, clip (file name;
-    default: the only clip). A row whose x, y, w, h are empty says that the target is out of the picture from that frame
-    on.
+    Columns: frame, x, y, w, h, and optionally id (identifies targets; default 1), name, class, clip (file name;
+    default: the only clip). A row with empty x, y, w, h means that the target is absent from that frame on.
 
     Raises:
-        AnnotationError: With the line and what is wrong.
+        AnnotationError: With the line and the mistake.
     """
     try:
         text = read_text(Path(path).expanduser())
@@ -85,10 +84,10 @@ def read_keys(path: str | Path) -> list[KeyBox]:
 
 
 def write_boxes(clips: list[Clip], path: str | Path) -> list[str]:
-    """All boxes of all clips as csv, a row per target and frame that has a box.
+    """Writes all boxes of all clips as csv, a row per target and frame with a box.
 
     Returns:
-        What the file can't hold: nothing.
+        What the file can't represent: nothing.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""What an annotation holds: clips, their targets, and for each target a box per frame."""
+"""The data of an annotation: clips, their targets, and for each target a box per frame."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tracker.interop.notebook import show
 from tracker.types import Box, Track
 
 COLOURS = ("#4aa3ff", "#ff5fa8", "#b07cff", "#2fd6cf", "#e06a55", "#9ad14b", "#c7b299", "#7f8cff")
-"""Of targets; none is near the amber of doubt or the green of approval."""
+"""Colours of targets; none is near the amber of doubtful or the green of approved frames."""
 DOUBT = 0.5
-"""Frames of a lower score are doubtful: a person should look at them."""
+"""Frames with a lower score are doubtful: a person should check them."""
 
 
 class AnnotationError(SiamTrackError):
@@ -27,17 +27,17 @@ class AnnotationError(SiamTrackError):
 
 @dataclass
 class Target:
-    """One thing in one clip.
+    """One object in one clip.
 
     Attributes:
         id: Number, unique in its project.
-        name, label: What it is called, and the class that it belongs to.
+        name, label: Its name, and its class.
         colour: `#rrggbb`.
         boxes: (frames, 4) float64 xywh; NaN where it has no box.
-        scores: (frames,) float64 in [0, 1]; 1 where a person drew the box, NaN where nothing is known.
-        occluded: (frames,) bool: hidden, and the box is bridged between the places where it was seen.
-        keys: frame -> box that a person drew, or None: it is out of the picture from there to the next key.
-        approved: (frames,) bool: a person said that it is right.
+        scores: (frames,) float64 in [0, 1]; 1 where a person drew the box, NaN where unknown.
+        occluded: (frames,) bool: occluded; the box is interpolated between the frames in which it was visible.
+        keys: frame -> box that a person drew, or None: absent from there to the next key.
+        approved: (frames,) bool: a person confirmed the box.
     """
 
     id: int
@@ -56,7 +56,7 @@ class Target:
         return np.asarray(np.isfinite(self.boxes).all(axis=1))
 
     def doubtful(self, below: float = DOUBT) -> NDArray[np.bool_]:
-        """(frames,) bool: the machine is unsure, and no person drew or approved it."""
+        """(frames,) bool: the score is low, and no person drew or approved the box."""
         drawn = np.zeros(len(self.boxes), bool)
         drawn[list(self.keys)] = True
         with np.errstate(invalid="ignore"):
@@ -71,9 +71,9 @@ class Clip:
         name: Short name, used for files.
         width, height: Pixels.
         frame_count: Number of frames.
-        rate: Frames per second, or None where the source has none.
-        targets: What is annotated in it.
-        path: Where the frames come from, or "".
+        rate: Frames per second, or None if the source has none.
+        targets: Its annotated targets.
+        path: Path of the frames, or "".
     """
 
     name: str
@@ -139,13 +139,13 @@ def new_target(number: int, frames: int, name: str = "", label: str = "object", 
 
 
 def runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """The stretches in which a mask is true, as [first, last + 1)."""
+    """The intervals in which a mask is true, as [first, last + 1)."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], np.asarray(mask, np.int8), [0]])))
     return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
 
 
 def interpolate(a: int, box_a: Box, b: int, box_b: Box) -> Boxes:
-    """(b - a + 1, 4): the boxes from frame a to frame b on a straight line, as label tools draw them."""
+    """(b - a + 1, 4): boxes linearly interpolated from frame a to frame b, as in label tools."""
     share = np.linspace(0, 1, b - a + 1)[:, None]
     return np.asarray((1 - share) * box_a + share * box_b)
 
@@ -153,19 +153,19 @@ def interpolate(a: int, box_a: Box, b: int, box_b: Box) -> Boxes:
 def keyframes(
     boxes: Boxes, occluded: NDArray[np.bool_], keys: Iterable[int] = (), tolerance: float = 0.0
 ) -> list[tuple[int, bool]]:
-    """The fewest-looked-for frames from which straight lines give a track back, for formats that interpolate.
+    """A small set of frames from which linear interpolation reproduces a track, for formats that interpolate.
 
-    Within each stretch that has boxes, ends and `keys` are taken; then the frame that is farthest from the line, until
-    none is farther than `tolerance` (Ramer 1972, Douglas and Peucker 1973, by time instead of by place).
+    Within each interval with boxes, ends and `keys` are taken; then the frame that deviates most from the line, until
+    none deviates by more than `tolerance` (Ramer 1972, Douglas and Peucker 1973, over time instead of space).
 
     Args:
-        boxes: (frames, 4) xywh; NaN: outside.
+        boxes: (frames, 4) xywh; NaN: absent.
         occluded: (frames,) bool; it changes at keyframes only.
         keys: Frames to take in any case.
-        tolerance: Pixels, of any of x, y, w, h.
+        tolerance: Pixels, in any of x, y, w, h.
 
     Returns:
-        (frame, outside) in order: a keyframe with a box, or with outside true where a stretch has just ended.
+        (frame, outside) in order: a keyframe with a box, or with outside true where an interval has just ended.
     """
     present = np.asarray(np.isfinite(boxes).all(axis=1))
     wanted = set(keys)
@@ -192,10 +192,10 @@ def keyframes(
 
 
 def between_keyframes(frames: int, shapes: Sequence[tuple[int, Box | None, bool]]) -> tuple[Boxes, NDArray[np.bool_]]:
-    """The inverse of `keyframes`: boxes of all frames from (frame, box or None for outside, occluded), in order of
+    """The inverse of `keyframes`: boxes of all frames from (frame, box or None for absent, occluded), in order of
     frames.
 
-    After the last shape the box stands still, as in CVAT and Label Studio.
+    After the last shape the box stays constant, as in CVAT and Label Studio.
     """
     boxes, occluded = np.full((frames, 4), np.nan), np.zeros(frames, bool)
     for n, (frame, box, hidden) in enumerate(shapes):

@@ -1,5 +1,4 @@
-"""Any frame of a clip by its number, quickly: the time stamps of all frames are listed once, then each is sought by its
-own."""
+"""Fast random access to the frames of a clip: time stamps of all frames are listed once and used for seeking."""
 
 from __future__ import annotations
 
@@ -21,11 +20,11 @@ from tracker.types import Image
 CACHE_BYTES = 256 << 20
 """Memory for decoded frames of one clip; a frame of 4K video takes 25 MB."""
 NEAR = 48
-"""Frames that are decoded in passing rather than sought anew."""
+"""Distance in frames up to which frames are decoded in sequence rather than sought."""
 
 
 class Frames(ABC):
-    """The pictures of a clip by number; the newest are kept in memory."""
+    """The frames of a clip by number; the newest are cached."""
 
     path: str
     width: int
@@ -62,7 +61,7 @@ class Frames(ABC):
             self._bytes -= old.nbytes
 
     def walk(self, first: int, last: int) -> Iterator[tuple[int, Image]]:
-        """The frames from first to last, both included; backward in blocks that fit into the memory of the cache."""
+        """The frames from first to last, both included; backward in blocks that fit into the cache."""
         if last >= first:
             for k in range(first, last + 1):
                 yield k, self[k]
@@ -75,7 +74,7 @@ class Frames(ABC):
                 yield k, held[k - begin]
 
     def close(self) -> None:
-        """Give back file and memory; safe to call twice."""
+        """Releases file and memory; safe to call twice."""
         with self._lock:
             self._cache.clear()
             self._bytes = 0
@@ -102,7 +101,8 @@ class ImageFrames(Frames):
 
 
 class VideoFrames(Frames):
-    """A video file, its frames numbered and turned as `tracker.media` reads them; a seek costs one group of pictures.
+    """A video file, its frames numbered and rotated as `tracker.media` reads them; a seek decodes at most one group of
+    pictures.
 
     Args:
         path: The file.
@@ -150,7 +150,7 @@ def open_frames(spec: str | Path) -> Frames:
     """The frames of a video file, a folder of images, a glob or a pattern, by number.
 
     Raises:
-        SourceError: It can't be opened; cameras and streams have no frames to go back to.
+        SourceError: It can't be opened; cameras and streams have no random access.
     """
     kind, text = parse(spec)
     if kind != "path":

@@ -1,4 +1,5 @@
-"""The file of a project: one JSON object a line, only ever added to, each line on the disk before it counts as said."""
+"""The file of a project: an append-only log of JSON objects, one per line, synced to disk before a change is
+confirmed."""
 
 from __future__ import annotations
 
@@ -21,12 +22,11 @@ Record = dict[str, Any]
 class Journal:
     """An append-only file of records, held by one process at a time.
 
-    A line is written with one call and synced; if the machine stops in the middle of it, it is the last line and lacks
-    its end. Such a
-    tail was never confirmed to anybody: it is cut off when the file is opened again, and the log says so.
+    A line is written with one call and synced; if the machine stops during that, the line is the last one and is
+    incomplete. It was never confirmed to anybody: it is removed when the file is opened again, and that is logged.
 
     Args:
-        path: The file; it is made if it isn't there.
+        path: The file; created if it doesn't exist.
 
     Raises:
         AnnotationError: Not a project, damaged in the middle, of a later version, held by another process, or not
@@ -62,7 +62,7 @@ class Journal:
         data = self.path.read_bytes()
         whole = data.rfind(b"\n") + 1
         lines = data[:whole].split(b"\n")[:-1]
-        if lines and _parse(lines[-1]) is None:  # a newline written into the gap that a lost block left behind
+        if lines and _parse(lines[-1]) is None:  # a newline written into the gap that a lost block left
             whole -= len(lines.pop()) + 1
         for number, line in enumerate(lines, 1):
             record = _parse(line)
@@ -88,7 +88,7 @@ class Journal:
             os.fsync(self._file)
 
     def append(self, record: Record) -> None:
-        """Add a line; when this returns it is on the disk.
+        """Appends a line; when this returns it is on disk.
 
         Raises:
             AnnotationError: The disk is full, or the file was closed.
@@ -107,7 +107,7 @@ class Journal:
             ) from None
 
     def close(self) -> None:
-        """Let go of the file; safe to call twice."""
+        """Releases the file; safe to call twice."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1

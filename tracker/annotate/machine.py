@@ -1,4 +1,4 @@
-"""The machine's part of an annotation: which stretches lie between key boxes, and the tracking of each."""
+"""The automatic part of an annotation: the intervals between key boxes, and the tracking of each."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tracker.geometry import Boxes
 from tracker.types import Box
 
 REMEMBERED = 64
-"""Passes that are kept, so that a correction tracks from the new box alone: what was tracked from its neighbours is cut
-to size."""
+"""Number of tracking passes kept, so that after a correction only the new box is tracked from: passes from its
+neighbours are cut to length."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Stretch:
 
     Attributes:
         start, end: The key frames; None: from the first frame of the clip, or to the last.
-        first, last: The frames between, keys excluded.
+        first, last: The frames between, excluding the keys.
     """
 
     start: int | None
@@ -39,12 +39,12 @@ class Stretch:
 
     @property
     def open_end(self) -> bool:
-        """Whether it goes on to the clip's first or last frame without a key box there."""
+        """Whether it extends to the clip's first or last frame without a key box there."""
         return self.start is None or self.end is None
 
 
 def stretches(keys: Mapping[int, Box | None], frames: int) -> list[Stretch]:
-    """What lies before, between and after the key boxes of a target; empty ones are left out."""
+    """The intervals before, between and after the key boxes of a target; empty ones are omitted."""
     at: list[int | None] = [None, *sorted(keys), None]
     out = []
     for a, b in itertools.pairwise(at):
@@ -57,7 +57,7 @@ def stretches(keys: Mapping[int, Box | None], frames: int) -> list[Stretch]:
 
 
 def stretch_at(keys: Mapping[int, Box | None], frame: int, frames: int) -> tuple[int, int]:
-    """First and last frame of all that a key at `frame` has a say in: from after its neighbour to before the next."""
+    """First and last frame affected by a key at `frame`: from after its left neighbour to before the right one."""
     before = max((k for k in keys if k < frame), default=-1)
     after = min((k for k in keys if k > frame), default=frames)
     return before + 1, after - 1
@@ -67,7 +67,7 @@ Result = tuple[Boxes, NDArray[np.float64], NDArray[np.bool_]]
 
 
 class Machine:
-    """Tracks the stretches of one clip.
+    """Tracks the intervals of one clip.
 
     Args:
         frames: The clip.
@@ -78,15 +78,15 @@ class Machine:
         self.frames, self.tracker = frames, tracker
         self._passes: dict[tuple[int, tuple[float, ...], bool], Running] = {}
         self.tracked = 0
-        """Frames that were tracked, for progress and for the cost of a correction."""
+        """Number of frames tracked, for progress and for the cost of a correction."""
 
     def track(self, keys: Mapping[int, Box | None], stretch: Stretch, tick: Tick | None = None) -> Result:
         """Boxes, scores and occlusion of the frames `stretch.first` to `stretch.last`.
 
-        From a key that says "out of the picture" nothing is tracked until the next key; before such a key, the track
-        runs from the key box before it, and a target that isn't lost on the way is shown up to there.
+        After a key "absent" nothing is tracked until the next key; before such a key, the track starts at the previous
+        key box, and a target that isn't lost on the way is shown up to it.
 
-        Where `tick` stopped it, the next call goes on from there.
+        If `tick` stopped it, the next call continues from there.
 
         Raises:
             BoxError, Stopped: As `Running.advance`.
@@ -112,7 +112,7 @@ class Machine:
         return boxes[inner], scores[inner], occluded[inner]
 
     def known(self, keys: Mapping[int, Box | None], stretch: Stretch) -> int:
-        """Frames of the passes over a stretch that are done already, key boxes counted where both passes are needed."""
+        """Number of frames of finished passes over an interval; key boxes are counted if both passes are needed."""
         ends = [(k, keys[k], ahead) for k, ahead in ((stretch.start, True), (stretch.end, False)) if k is not None]
         done = [
             self._passes[n].count
@@ -122,7 +122,7 @@ class Machine:
         return sum(min(n - (len(ends) == 1), stretch.length + (len(ends) == 2)) for n in done)
 
     def reached(self, keys: Mapping[int, Box | None], stretch: Stretch) -> int:
-        """Of a stretch with an open end: the frame to which its pass has come; the key frame if it hasn't begun."""
+        """For an interval with an open end: the frame that its pass has reached; the key frame if it hasn't started."""
         key = stretch.end if stretch.start is None else stretch.start
         assert key is not None
         box = keys[key]
@@ -130,14 +130,14 @@ class Machine:
         return running.reached if running is not None and running.count else key
 
     def part(self, keys: Mapping[int, Box | None], stretch: Stretch, first: int, last: int) -> Result:
-        """Of a stretch with an open end: frames first to last, which are done; as `track` gives them."""
+        """For an interval with an open end: the finished frames from first to last; as `track` returns them."""
         key = stretch.end if stretch.start is None else stretch.start
         assert key is not None
         box = keys[key]
         assert box is not None
         running = self._passes[_name(key, box, stretch.start is not None)]
         one = running.until(running.reached)
-        # A box is calm by what is around it, no matter in which pieces the track is written.
+        # A smoothed box depends on its neighbours, not on the pieces in which the track is written.
         near = slice(max(first - one.first - REACH, 0), last - one.first + 1 + REACH)
         part = Pass(one.first + near.start, one.boxes[near], one.scores[near], one.lost[near])
         boxes, scores, occluded = alone(part, self.frames.width, self.frames.height)

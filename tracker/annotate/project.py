@@ -1,4 +1,4 @@
-"""A project: clips, targets, the boxes that a person drew, the tracks that the machine made, and what was approved."""
+"""A project: clips, targets, boxes drawn by a person, automatic tracks, and approvals."""
 
 from __future__ import annotations
 
@@ -22,20 +22,18 @@ CHUNK = 1000
 
 
 class Conflict(AnnotationError):
-    """Somebody else changed the same key box since it was last looked at; neither was lost, and the writer must
-    choose."""
+    """Another client changed the same key box in the meantime; neither version is lost, and the writer must choose."""
 
 
 class Project(ProjectState):
-    """Opens a project file, or begins one. Every change is on the disk when its method returns; safe to use from
-    several threads.
+    """Opens or creates a project file. Every change is on disk when its method returns; thread-safe.
 
     Args:
         path: The file (`.jsonl`).
 
     Attributes:
-        clips: What is annotated, in the order in which it was added.
-        revision: Counts the changes.
+        clips: The clips, in the order in which they were added.
+        revision: Number of changes.
 
     Raises:
         AnnotationError: As `Journal`.
@@ -73,15 +71,15 @@ class Project(ProjectState):
         self.close()
 
     def close(self) -> None:
-        """Let go of the file; safe to call twice."""
+        """Releases the file; safe to call twice."""
         self._journal.close()
 
-    # -- what a person does
+    # -- actions of a person
 
     def add_clip(
         self, path: str | Path, width: int, height: int, frame_count: int, rate: Fraction | None = None, name: str = ""
     ) -> Clip:
-        """A clip by its path; the one that is there already if the path is known.
+        """Adds a clip by its path; returns the existing one if the path is known.
 
         Raises:
             AnnotationError: It is known with another size or number of frames: the file was replaced.
@@ -124,31 +122,30 @@ class Project(ProjectState):
     def edit_target(
         self, target: Target, name: str | None = None, label: str | None = None, colour: str | None = None
     ) -> None:
-        """Another name, class or colour."""
+        """Changes name, class or colour."""
         with self._lock:
             record = {"do": "target", "target": target.id, "clip": self._home[target.id], "name": name or target.name}
             self._say(record | {"class": label or target.label, "colour": colour or target.colour})
 
     def drop_target(self, target: Target) -> None:
-        """Remove a target; `undo` brings it back."""
+        """Removes a target; `undo` restores it."""
         self._say({"do": "drop", "target": target.id})
 
     def set_key(self, target: Target, frame: int, box: ArrayLike | None, seen: int | None = None) -> None:
-        """A box that a person drew, or None: the target is out of the picture from this frame to its next key box.
+        """Sets a box that a person drew, or None: the target is absent from this frame to its next key box.
 
-        Approval is withdrawn from the frames between the neighbouring key boxes: whoever corrects a stretch finds it
+        Approval is withdrawn from the frames between the neighbouring key boxes, since a correction means that they are
         wrong.
 
         Args:
-            target: Whose box.
-            frame: In which frame.
+            target: The target.
+            frame: The frame.
             box: (4,) xywh in pixels.
-            seen: `key_revision` of the box that the writer knew there, 0: it knew none; None doesn't ask.
+            seen: `key_revision` of the box that the writer saw there, 0: none; None: no check.
 
         Raises:
-            BoxError: A box that can't be tracked.
-            AnnotationError: No such frame.
-            Conflict: Another writer was there since.
+            BoxError: A box that can't be tracked. AnnotationError: No such frame. Conflict: Another client has changed
+            it since.
         """
         with self._lock:
             clip = self.clip_of(target)
@@ -161,11 +158,10 @@ class Project(ProjectState):
             self._say({"do": "key", "target": target.id, "frame": int(frame), "box": checked})
 
     def remove_key(self, target: Target, frame: int, seen: int | None = None) -> None:
-        """Take a key box back.
+        """Removes a key box.
 
         Raises:
-            AnnotationError: There is none.
-            Conflict: Another writer was there since.
+            AnnotationError: There is none. Conflict: Another client has changed it since.
         """
         with self._lock:
             if frame not in target.keys:
@@ -176,8 +172,8 @@ class Project(ProjectState):
             self._say({"do": "unkey", "target": target.id, "frame": int(frame)})
 
     def approve(self, target: Target, first: int, last: int, approved: bool = True) -> None:
-        """A person says that the boxes of these frames (both included) are right; the machine leaves them alone from
-        now on."""
+        """A person confirms the boxes of these frames (both included); automatic tracking doesn't change them from now
+        on."""
         with self._lock:
             count = len(target.boxes)
             if not 0 <= first <= last < count:
@@ -194,7 +190,7 @@ class Project(ProjectState):
             )
 
     def undo(self) -> str:
-        """Take back the last thing that a person did; returns what it was, or "" if there is nothing left."""
+        """Reverts the last action of a person; returns its description, or "" if nothing is left."""
         with self._lock:
             if not self._past:
                 return ""
@@ -202,7 +198,7 @@ class Project(ProjectState):
             self._say({"do": "undo"})
             return text
 
-    # -- what the machine does
+    # -- automatic tracking
 
     def write_track(
         self,
@@ -213,11 +209,11 @@ class Project(ProjectState):
         scores: NDArray[np.float64],
         occluded: NDArray[np.bool_],
     ) -> None:
-        """Boxes of the machine for frames of a stretch; approved frames and key boxes stay as they are.
+        """Stores automatic boxes for frames of an interval; approved frames and key boxes are not changed.
 
         Args:
-            target: Whose.
-            stretch: The stretch that they belong to. If its key boxes are no more, nothing is written.
+            target: The target.
+            stretch: Their interval. If its key boxes no longer exist, nothing is written.
             first: Frame of the first row.
             boxes, scores, occluded: A row per frame.
         """
@@ -240,7 +236,7 @@ class Project(ProjectState):
                 )  # fmt: skip
 
     def pending(self, target: Target) -> list[Stretch]:
-        """The stretches that the machine has still to track, short ones between two keys first."""
+        """The intervals still to be tracked, short ones between two keys first."""
         with self._lock:
             done = self._done.get(target.id, {})
             out = [
@@ -249,10 +245,10 @@ class Project(ProjectState):
             return sorted(out, key=lambda s: (s.start is None or s.end is None, s.start is None, s.length))
 
     def tracked(self, target: Target, stretch: Stretch) -> tuple[int, int] | None:
-        """First and last frame of a stretch that the machine has tracked, or None."""
+        """First and last tracked frame of an interval, or None."""
         return self._done.get(target.id, {}).get((stretch.start, stretch.end))
 
-    # -- what others ask
+    # -- queries
 
     def target(self, number: int) -> Target:
         """A target by its id.
@@ -265,10 +261,10 @@ class Project(ProjectState):
 
     @property
     def undoable(self) -> str:
-        """What `undo` would take back."""
+        """The action that `undo` would revert."""
         return self._past[-1].text if self._past else ""
 
-    # -- inside
+    # -- internal
 
     def _check_seen(self, target: Target, frame: int, seen: int | None) -> None:
         now = self.key_revision(target, frame) if frame in target.keys else 0
@@ -285,7 +281,7 @@ class Project(ProjectState):
 
 
 def clip_names(clips: Sequence[Clip]) -> str:
-    """For sentences: the names of clips."""
+    """Names of clips, for sentences."""
     return ", ".join(clip.name for clip in clips) or "none"
 
 

@@ -1,5 +1,5 @@
-"""The state that the records of a project file add up to: clips, targets, approval, tracked stretches, and what `undo`
-restores."""
+"""The state that results from the records of a project file: clips, targets, approvals, tracked intervals, and the undo
+history."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tracker.types import Box
 MOST_UNDO = 50
 
 Done = dict[tuple[int | None, int | None], tuple[int, int]]
-"""Key frames of a stretch -> first and last frame that the machine has tracked in it."""
+"""Key frames of an interval -> first and last tracked frame in it."""
 
 
 @dataclass
 class _Past:
-    """What a person's action replaced, to undo it."""
+    """The values that a person's action replaced, to undo it."""
 
     text: str
     target: int
@@ -33,11 +33,11 @@ class _Past:
 
 
 class ProjectState:
-    """Clips and targets; changes only by records, one after the other.
+    """Clips and targets; changed only by applying records in order.
 
     Attributes:
-        clips: What is annotated, in the order in which it was added.
-        revision: Counts the changes.
+        clips: The clips, in the order in which they were added.
+        revision: Number of changes.
     """
 
     def __init__(self) -> None:
@@ -50,10 +50,10 @@ class ProjectState:
         self._last_id = 0
 
     def apply(self, record: Record) -> None:
-        """Make the change that a record describes.
+        """Applies the change that a record describes.
 
         Raises:
-            KeyError, TypeError, ValueError, IndexError: It isn't a record that this state can take.
+            KeyError, TypeError, ValueError, IndexError: The record can't be applied to this state.
         """
         getattr(self, f"_do_{record['do']}", self._unknown)(record)
         self.revision += 1
@@ -69,11 +69,11 @@ class ProjectState:
         raise AnnotationError(f"There is no target {number}; it may have been removed in another window.")
 
     def clip_of(self, target: Target) -> Clip:
-        """The clip that a target is in."""
+        """The clip of a target."""
         return self.clips[self._home[target.id]]
 
     def key_revision(self, target: Target, frame: int) -> int:
-        """The revision in which a key box was set or removed last; 0: never."""
+        """The revision in which a key box was last set or removed; 0: never."""
         return self._key_revision.get((target.id, frame), 0)
 
     def _unknown(self, record: Record) -> None:
@@ -119,7 +119,7 @@ class ProjectState:
         target.scores[frame] = min(target.scores[frame], 0.0)
 
     def _touch(self, target: Target, frame: int, text: str) -> None:
-        """What a change of a key box does to what lies around it."""
+        """Updates the surroundings of a changed key box."""
         first, last = stretch_at(target.keys, frame, len(target.boxes))
         self._keep(text, target, (first, last))
         target.approved[first : last + 1] = False
@@ -160,7 +160,7 @@ class ProjectState:
 
     def _do_undo(self, record: Record) -> None:
         past = self._past.pop()
-        if past.kept is None:  # it was made: away with it
+        if past.kept is None:  # it was created by the undone action: remove it
             self.clips[past.clip].targets.remove(self.target(past.target))
             del self._home[past.target]
             return

@@ -1,6 +1,6 @@
-"""Boxes between the key boxes of a person: forward from one, backward from the other, joined where they agree.
+"""Boxes between the key boxes of a person: tracked forward from one and backward from the other, and joined.
 
-Then without their trembling: sizes and places are averaged over some frames before and after.
+The result is smoothed: sizes and positions are averaged over some frames before and after.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from tracker.geometry import Boxes, check_box, clip_box, cxcywh_to_xywh, iou, xy
 from tracker.types import Box, Image
 
 AGREE = 0.4
-"""Least overlap of a pass with the key box at its far end: below, it has lost the target on the way."""
+"""Least overlap of a pass with the key box at its far end: below it, the pass has lost the target on the way."""
 TOGETHER = 0.5
-"""Least overlap of both passes in a frame: below, at most one of them is right there."""
+"""Least overlap of both passes in a frame: below it, at most one of them is right there."""
 SURE = 0.5
-"""Least score at which a box is taken for where the target is."""
+"""Least score at which a box is trusted."""
 
 Tick = Callable[[int, Box, float, bool], bool]
-"""Called with each finished frame: its number, box, score and whether the target is lost; False stops."""
+"""Called after each frame: its number, box, score and whether the target is lost; False stops."""
 
 
 class Follower(Protocol):
-    """What is needed of a tracker: `SiamTracker`, or anything with its two methods.
+    """The required interface of a tracker: `SiamTracker`, or anything with these two methods.
 
-    It is copied by `copy.copy` for each pass: what it knows of its target must be in attributes that `init` or
-    `update` set anew, or it needs a `__copy__` of its own.
+    It is copied by `copy.copy` for each pass: the state of its target must be in attributes that `init` or `update`
+    replace, or it needs its own `__copy__`.
     """
 
     def init(self, image: Image, box: ArrayLike) -> None: ...
@@ -46,8 +46,8 @@ class Pass:
     """A track from one key box in one direction.
 
     Attributes:
-        first: Frame of the first row; rows are in order of frames, whichever way they were tracked.
-        boxes: (n, 4) xywh, where the target was seen last if it is lost.
+        first: Frame of the first row; rows are in frame order, whatever the direction of tracking.
+        boxes: (n, 4) xywh; the last known box while the target is lost.
         scores: (n,) in [0, 1].
         lost: (n,) bool.
     """
@@ -59,16 +59,17 @@ class Pass:
 
 
 class Stopped(Exception):
-    """The work was called off: what it was for has changed."""
+    """The work was cancelled, because its purpose no longer exists."""
 
 
 class Running:
-    """A pass that is tracked piece by piece: it can be gone on with where it was left off.
+    """A pass that is tracked in pieces: it can be continued where it stopped.
 
     Args:
         frames: The clip.
-        tracker: A copy of it (`copy.copy`) is given `box` in the frame `key`, so that several passes can be under way.
-        key: Frame to begin in.
+        tracker: A copy of it (`copy.copy`) is initialised with `box` in the frame `key`, so that several passes can
+            run.
+        key: The first frame.
         box: (4,) xywh.
         ahead: Forward, or backward.
     """
@@ -79,23 +80,22 @@ class Running:
         most = len(frames) - key if ahead else key + 1
         self._boxes, self._scores, self._lost = np.empty((most, 4)), np.empty(most), np.zeros(most, bool)
         self.count = 0
-        """Frames that are done, the first included."""
+        """Number of finished frames, including the first."""
 
     @property
     def reached(self) -> int:
-        """The frame that was tracked last; one before the first if there is none."""
+        """The last tracked frame; one before the first if there is none."""
         return self._key + self._step * (self.count - 1)
 
     def advance(self, end: int, tick: Tick | None = None) -> None:
-        """Track on until the frame `end` is done.
+        """Continues tracking until the frame `end` is finished.
 
         Args:
             end: Frame number.
             tick: Called after each frame.
 
         Raises:
-            BoxError: The box can't be tracked.
-            Stopped: `tick` said so; what is done stays.
+            BoxError: The box can't be tracked. Stopped: `tick` returned False; finished frames are kept.
         """
         if (end - self.reached) * self._step <= 0:
             return
@@ -112,7 +112,7 @@ class Running:
                 raise Stopped
 
     def until(self, end: int) -> Pass:
-        """The pass up to a frame that is done, in order of frames."""
+        """The pass up to a finished frame, in frame order."""
         n = abs(end - self._key) + 1
         boxes, scores, lost = self._boxes[:n], self._scores[:n], self._lost[:n]
         if self._step < 0:
@@ -121,16 +121,15 @@ class Running:
 
 
 def bend(boxes: Boxes, ramp: NDArray[np.float64], at: int, goal: Box) -> Boxes:
-    """The boxes of a pass, shifted and scaled little by little so that row `at` becomes the key box there.
+    """Deforms the boxes of a pass gradually so that row `at` becomes the key box there.
 
-    A tracker's boxes differ from a person's by something that grows slowly (a size that creeps, a part that is left
-    out). Where
-    the difference is known at both ends, it is known about in between: the shift of the centre is linear in time, and
-    so is the logarithm of the size.
+    A tracker's boxes differ from a person's by an error that grows slowly (a size that drifts, a part that is left
+    out). Where the difference is known at both ends, it can be interpolated: the shift of the centre is linear in time,
+    and so is the logarithm of the size.
 
     Args:
         boxes: (n, 4) xywh.
-        ramp: (n,) share of the difference to apply: 0 where the pass began, 1 at its far end.
+        ramp: (n,) fraction of the difference to apply: 0 where the pass began, 1 at its far end.
         at: Row of the far end.
         goal: (4,) xywh, the key box there.
     """
@@ -141,7 +140,7 @@ def bend(boxes: Boxes, ramp: NDArray[np.float64], at: int, goal: Box) -> Boxes:
 
 
 def join(ahead: Pass, back: Pass) -> tuple[Boxes, NDArray[np.float64], NDArray[np.bool_]]:
-    """One track out of both passes between two key boxes.
+    """Combines both passes between two key boxes into one track.
 
     Args:
         ahead: Forward from the first key box to the frame of the second.
@@ -149,7 +148,7 @@ def join(ahead: Pass, back: Pass) -> tuple[Boxes, NDArray[np.float64], NDArray[n
 
     Returns:
         (n, 4) boxes, (n,) scores, (n,) occluded, for the frames of both. The first and the last row are the key boxes.
-        A score is that of the passes, and no higher than what they agree in.
+        A score is that of the passes, and at most their agreement.
     """
     n = len(ahead.boxes)
     one, two = ahead.boxes[0], back.boxes[-1]
@@ -159,9 +158,8 @@ def join(ahead: Pass, back: Pass) -> tuple[Boxes, NDArray[np.float64], NDArray[n
     fore = bend(ahead.boxes, time, n - 1, two) if through_f else ahead.boxes
     rear = bend(back.boxes, 1 - time, 0, one) if through_b else back.boxes
     overlap = iou(fore, rear)
-    # How much each pass is worth in each frame: more near its own key box, little where it is unsure, next to nothing
-    # where it is lost
-    # or, having missed the key box at its far end, after the place where it parted from the other.
+    # Weight of each pass in each frame: higher near its own key box, low where its score is low, almost zero where it
+    # is lost or, if it missed the key box at its far end, after the frame where it diverged from the other.
     worth_f = (1 - time) * np.where(ahead.lost, 1e-3, ahead.scores) + 1e-6
     worth_b = time * np.where(back.lost, 1e-3, back.scores) + 1e-6
     if through_f != through_b:
@@ -170,7 +168,7 @@ def join(ahead: Pass, back: Pass) -> tuple[Boxes, NDArray[np.float64], NDArray[n
         cut = _part(ahead, back, overlap)
         worth_f, worth_b = np.where(np.arange(n) <= cut, worth_f, 0.0), np.where(np.arange(n) > cut, worth_b, 0.0)
     share = worth_b / np.maximum(worth_f + worth_b, 1e-12)
-    share = np.where(overlap >= TOGETHER, share, np.round(share))  # no mean of two different places
+    share = np.where(overlap >= TOGETHER, share, np.round(share))  # no mean of two different positions
     boxes = (1 - share[:, None]) * fore + share[:, None] * rear
     scores = (1 - share) * ahead.scores + share * back.scores
     trusted = through_f or through_b
@@ -182,8 +180,8 @@ def join(ahead: Pass, back: Pass) -> tuple[Boxes, NDArray[np.float64], NDArray[n
 
 
 def _part(ahead: Pass, back: Pass, overlap: NDArray[np.float64]) -> int:
-    """Last row to take from the forward pass, if neither pass reaches the other's key box: where they agree best and
-    are both sure."""
+    """Last row to use from the forward pass, if neither pass reaches the other's key box: where they agree best and
+    both scores are high."""
     sure_f, sure_b = np.where(ahead.lost, 0, ahead.scores), np.where(back.lost, 0, back.scores)
     if overlap.max() >= TOGETHER:
         return int((overlap * np.minimum(sure_f, sure_b)).argmax())
@@ -195,17 +193,17 @@ def _part(ahead: Pass, back: Pass, overlap: NDArray[np.float64]) -> int:
 def _bridge(
     boxes: Boxes, scores: NDArray[np.float64], ahead: Pass, back: Pass, trusted: bool, overlap: NDArray[np.float64]
 ) -> tuple[Boxes, NDArray[np.float64], NDArray[np.bool_]]:
-    """Straight lines where neither pass sees the target: it is hidden there, and came out where the key box is."""
+    """Linear interpolation where neither pass sees the target: it is occluded there, and reappeared at the key box."""
     unseen = (ahead.lost | (ahead.scores < SURE / 2)) & (back.lost | (back.scores < SURE / 2))
     if not trusted and overlap.max() < TOGETHER:
-        # The passes never meet: each is believed while it is sure, and in between the target went from one to the
-        # other.
+        # The passes never meet: each is trusted while its score is high, and in between the target moved from one to
+        # the other.
         sure_f = np.logical_and.accumulate(~ahead.lost & (ahead.scores >= SURE))
         sure_b = np.logical_and.accumulate((~back.lost & (back.scores >= SURE))[::-1])[::-1]
         if not (sure_f & sure_b).any():
             unseen |= ~(sure_f | sure_b)
     unseen[[0, -1]] = False
-    # Each run of boxes for itself: where the target isn't seen, a pass stands still at the place where it was lost.
+    # Each interval of boxes separately: while the target is lost, a pass stays at the last known position.
     boxes = np.where(unseen[:, None], boxes, calm(np.where(unseen[:, None], np.nan, boxes)))
     occluded = np.zeros(len(boxes), bool)
     for first, end in runs(unseen):
@@ -216,10 +214,10 @@ def _bridge(
 
 
 def alone(one: Pass, width: int, height: int) -> tuple[Boxes, NDArray[np.float64], NDArray[np.bool_]]:
-    """The track beyond the first or the last key box: one pass, and no box where it is lost.
+    """The track before the first or after the last key box: one pass, and no box where it is lost.
 
     Returns:
-        As `join`; a box that has left the picture is none.
+        As `join`; a box that has left the frame is removed.
     """
     inside = clip_box(one.boxes, width, height)
     gone = one.lost | ~((inside[:, 2] > 0) & (inside[:, 3] > 0))
@@ -227,19 +225,20 @@ def alone(one: Pass, width: int, height: int) -> tuple[Boxes, NDArray[np.float64
 
 
 SIZE, STILL, FAST = 4.0, 2.0, 0.7
-"""Standard deviations of the weights, in frames: of sizes, and of the place of a slow and of a fast target."""
+"""Standard deviations of the smoothing weights, in frames: of sizes, and of the position of a slow and of a fast
+target."""
 QUICK = 0.1
-"""Sizes per frame from which a target counts as fast: its turns are not to be cut off."""
+"""Speed, in target sizes per frame, above which a target counts as fast: its turns must not be smoothed away."""
 LEAST = 5
 REACH = 40
-"""Frames beyond which nothing has a say in a calm box."""
+"""Greatest distance in frames that influences a smoothed box."""
 
 
 def calm(boxes: Boxes) -> Boxes:
-    """Boxes with sizes and centres smoothed by a normal distribution over time, each run of boxes by itself.
+    """Boxes with sizes and centres smoothed by a Gaussian over time, each interval of boxes separately.
 
-    A tracker's boxes tremble from frame to frame by more than the target does. Ends stay where they are, and so does a
-    track on a straight line: beyond the ends the values are continued by their point reflection.
+    A tracker's boxes jitter from frame to frame more than the target moves. Ends are preserved, and so is a track on a
+    straight line: beyond the ends the values are continued by point reflection.
 
     Args:
         boxes: (n, 4) xywh; NaN where there is none.
@@ -261,7 +260,7 @@ def calm(boxes: Boxes) -> Boxes:
 
 
 def _averaged(values: NDArray[np.float64], deviation: float) -> NDArray[np.float64]:
-    """(n, m): each column, weighted by a normal distribution over time."""
+    """(n, m): each column, smoothed by a Gaussian over time."""
     reach = min(round(3 * deviation), len(values) - 1)
     weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / deviation) ** 2)
     before = 2 * values[0] - values[1 : reach + 1][::-1]

@@ -1,4 +1,4 @@
-"""How many boxes a person must draw: a simulated annotator corrects the worst frame until the mean overlap is good
+"""How many boxes a person must draw: a simulated annotator corrects the worst frame until the mean overlap is high
 enough."""
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ Filler = Callable[[dict[int, Box]], Boxes]
 
 @dataclass
 class Outcome:
-    """What a way of filling in needs.
+    """The number of boxes that a method needs.
 
     Attributes:
-        drawn: Boxes drawn until the mean overlap reached the goal, the first included; None: the limit came first.
+        drawn: Boxes drawn until the mean overlap reached the goal, including the first; None: the limit was reached.
         curve: Mean overlap after 1, 2, ... boxes.
     """
 
@@ -37,14 +37,14 @@ class Outcome:
 
 
 def annotate_like_a_person(truth: Boxes, fill: Filler, goal: float = 0.8, most: int = 200) -> Outcome:
-    """Draw the first box, then, as long as the mean IoU over all frames with a truth is below the goal, the true box of
-    the worst frame.
+    """Draws the first box, then, while the mean IoU over all annotated frames is below the goal, the true box of the
+    worst frame.
 
     Args:
         truth: (frames, 4) xywh; frames without a valid box don't count.
-        fill: Makes boxes of all frames from those drawn.
+        fill: Computes boxes of all frames from those drawn.
         goal: Mean IoU to reach.
-        most: Boxes to give up after.
+        most: Greatest number of boxes.
     """
     counts = is_valid(truth)
     first = int(np.flatnonzero(counts)[0])
@@ -59,8 +59,8 @@ def annotate_like_a_person(truth: Boxes, fill: Filler, goal: float = 0.8, most: 
         left = [k for k in np.flatnonzero(counts) if int(k) not in keys]
         if len(keys) >= most or not left:
             return out
-        # Of several equally bad frames (lost from here on: all 0) the middle one of the longest run: what a person who
-        # scrubs would stop at.
+        # Of several equally bad frames (lost from here on: all 0) the middle one of the longest run, where a person who
+        # scrubs through the video would stop.
         worst = min(overlap[left])
         bad = [k for k in left if overlap[k] <= worst + 1e-9]
         groups = np.split(np.asarray(bad), np.flatnonzero(np.diff(bad) > 1) + 1)
@@ -70,7 +70,7 @@ def annotate_like_a_person(truth: Boxes, fill: Filler, goal: float = 0.8, most: 
 
 
 def by_interpolation(frames: int) -> Filler:
-    """Straight lines between the key boxes, as label tools draw them; the nearest box before the first and after the
+    """Linear interpolation between the key boxes, as in label tools; the nearest box before the first and after the
     last."""
 
     def fill(keys: dict[int, Box]) -> Boxes:
@@ -86,7 +86,7 @@ def by_interpolation(frames: int) -> Filler:
 
 
 def by_tracking(frames: Frames, tracker: Follower) -> tuple[Filler, Machine]:
-    """What `siamtrack annotate` does; the machine tells how many frames were tracked."""
+    """The method of `siamtrack annotate`; `Machine.tracked` counts the frames."""
     machine = Machine(frames, tracker)
 
     def fill(keys: dict[int, Box]) -> Boxes:
@@ -104,7 +104,7 @@ class OpenCVFollower:
     """A tracker of OpenCV as a `Follower`.
 
     Args:
-        tracker: `tracker.evaluation.baselines.OpenCVBaseline` or alike: `init`, `update -> box`, `lost`.
+        tracker: `tracker.evaluation.baselines.OpenCVBaseline` or similar: `init`, `update -> box`, `lost`.
     """
 
     def __init__(self, tracker: Any) -> None:
@@ -114,7 +114,7 @@ class OpenCVFollower:
         self._tracker.init(image, np.asarray(box, dtype=np.float64))
 
     def update(self, image: Image, *, index: int = 0, timestamp: float | None = None) -> Track:
-        """The box with the score that OpenCV gives, where it gives one."""
+        """The box with OpenCV's score, if it has one."""
         box = self._tracker.update(image)
         inner: Any = getattr(self._tracker, "_tracker", None)
         score = float(inner.getTrackingScore()) if hasattr(inner, "getTrackingScore") else 1.0
@@ -123,8 +123,7 @@ class OpenCVFollower:
 
 
 def table(rows: Sequence[tuple[str, Sequence[Outcome]]], names: Sequence[str], most: int) -> str:
-    """A markdown table: a row per clip, a column per way of filling in, the sum and the ratio to the last column
-    below."""
+    """A markdown table: a row per clip, a column per method, the sum, and the ratio to the last column below."""
     lines = ["| clip | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
     total = [0] * len(names)
     for clip, outcomes in rows:

@@ -1,4 +1,4 @@
-"""HTTP around the desk: the site of `live --web` with its checks, and the routes of the annotation page."""
+"""The HTTP server of the annotation page: the checks of `live --web`, and its routes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tracker.web.server import Site
 
 POLL = 0.1
 LONGEST_WAIT = 20.0
-"""Seconds that a question for changes is held before it is answered without any."""
+"""Seconds that a request for changes is held (long polling) before it is answered without any."""
 
 
 class AnnotateSite(Site):
@@ -27,8 +27,8 @@ class AnnotateSite(Site):
     itself.
 
     Args:
-        desk: What it shows.
-        guard: Who may come in.
+        desk: Queries and commands.
+        guard: The access checks.
     """
 
     def __init__(self, desk: Desk, guard: Guard) -> None:
@@ -48,8 +48,8 @@ class AnnotateSite(Site):
         return _answer({"error": "This page has no live picture."}, 404)
 
     async def _state(self, request: web.Request) -> web.Response:
-        """The state; with `since=REVISION` it is held until there is something new, so that all windows see what one of
-        them did."""
+        """The state; with `since=REVISION` the request is held until there is something new, so that all windows see
+        every change."""
         since = request.query.get("since")
         seen = (since, request.query.get("tick"))
         for _ in range(int(LONGEST_WAIT / POLL)):
@@ -60,7 +60,7 @@ class AnnotateSite(Site):
         return _answer(state | {"tick": self._tick()})
 
     def _tick(self) -> str:
-        """Changes with the progress of tracking, in steps that are worth showing."""
+        """Counts changes, including the progress of tracking in visible steps."""
         progress = self._desk.worker.progress
         return f"{progress.target}.{50 * progress.done // max(progress.total, 1)}.{len(progress.error)}"
 
@@ -93,8 +93,7 @@ class AnnotateSite(Site):
         return web.Response(body=data, content_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
 
     async def _do(self, request: web.Request) -> web.Response:
-        # A page of another site can send a form or plain text here without being asked; JSON and our own Origin it
-        # can't.
+        # Another web site can make the browser send a form or plain text here, but neither JSON nor our own Origin.
         if request.content_type != "application/json" or not self._guard.origin_allowed(
             request.headers.get("Origin"), request.host
         ):
@@ -114,6 +113,6 @@ class AnnotateSite(Site):
 
 
 def _answer(content: dict[str, Any], status: int = 200) -> web.Response:
-    """JSON that a browser takes: no NaN."""
+    """JSON for a browser: without NaN."""
     text = json.dumps(content, allow_nan=False, separators=(",", ":"))
     return web.Response(text=text, status=status, content_type="application/json")

@@ -1,4 +1,4 @@
-"""`siamtrack COMMAND ...`: one door to all tools. Imports the command that was asked for and no other."""
+"""`siamtrack COMMAND ...`: dispatches to all tools. Imports only the requested command."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def available() -> dict[str, str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Find the command and hand its arguments over."""
+    """Finds the command and passes its arguments on."""
     args = list(sys.argv[1:] if argv is None else argv)
     if args[:1] == ["--version"]:
         return _say(f"siamtrack {__version__}")
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _say(text: str, code: int = DONE) -> int:
-    """Prints a text, to stderr with an exit code; a full disk or a reader that went away is a sentence here too."""
+    """Prints a text, to stderr with an exit code; a full disk or a closed pipe gives an error message here too."""
 
     def say(argv: Sequence[str] | None) -> int:
         print(text, file=sys.stderr if code else sys.stdout)

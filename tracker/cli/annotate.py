@@ -1,4 +1,4 @@
-"""`siamtrack annotate CLIP...`: draw a few boxes, have the rest tracked in both directions, export."""
+"""`siamtrack annotate CLIP...`: draw a few boxes, have the frames between tracked in both directions, export."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def build_parser() -> Parser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Annotate; returns the exit code."""
+    """Runs the annotation; returns the exit code."""
     parser = build_parser()
     args = parser.parse_args(argv)
     if not args.sources and not args.project:
@@ -146,10 +146,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def clips_in(source: str) -> list[str]:
-    """A source, or the videos in a folder that holds no images.
+    """A source, or the videos in a folder that contains no images.
 
     Raises:
-        SourceError: The folder holds neither.
+        SourceError: The folder contains neither.
     """
     from tracker.media.sources.images import list_folder, natural_key
 
@@ -172,7 +172,7 @@ def default_project(source: str) -> Path:
 
 
 def add_sources(project: Project, sources: Sequence[str]) -> None:
-    """Open each clip once, to know its size and number of frames."""
+    """Opens each clip once, to read its size and number of frames."""
     from tracker.annotate.api import add_source
     from tracker.annotate.frames import open_frames
 
@@ -183,7 +183,7 @@ def add_sources(project: Project, sources: Sequence[str]) -> None:
 
 
 def import_all(project: Project, args: argparse.Namespace) -> None:
-    """--import: clips are matched by name; if both sides have one clip, those.
+    """--import: clips are matched by name; if there is one clip on each side, these two.
 
     Raises:
         AnnotationError: A clip isn't in the project.
@@ -209,7 +209,7 @@ def import_all(project: Project, args: argparse.Namespace) -> None:
 
 
 def track_all(project: Project, args: argparse.Namespace) -> None:
-    """Fill in all that lies between the key boxes, with a line now and then."""
+    """Tracks all frames between the key boxes, printing progress from time to time."""
     from tracker.annotate.worker import Worker
 
     spoken = time.monotonic()
@@ -249,7 +249,7 @@ def track_all(project: Project, args: argparse.Namespace) -> None:
 
 
 def export(project: Project, args: argparse.Namespace) -> None:
-    """--export: write, and say what a format can't hold."""
+    """--export: writes the files and reports what a format can't represent."""
     from tracker.annotate.formats import write
 
     for name, path in args.export:

@@ -1,4 +1,4 @@
-"""`siamtrack annotate` in the browser: the page is served until Ctrl-C."""
+"""`siamtrack annotate` in the browser: serves the page until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 
 def serve(project: Project, args: argparse.Namespace) -> int:
-    """Serve the page until Ctrl-C; returns the exit code. What was drawn is kept at once, so that nothing is lost by
-    any end.
+    """Serves the page until Ctrl-C; returns the exit code. Every change is stored at once, so nothing is lost however
+    the process ends.
 
     Raises:
-        SiamTrackError: aiohttp is missing, or the address is taken.
+        SiamTrackError: aiohttp is missing, or the address is in use.
     """
     if importlib.util.find_spec("aiohttp") is None:
         raise SiamTrackError(
@@ -72,5 +72,5 @@ async def _serve(address: Any, desk: Desk, args: argparse.Namespace) -> int:
 
 
 def can_open_browser() -> bool:
-    """Whether there is a desktop to open a page on."""
+    """Whether there is a desktop on which a page can be opened."""
     return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

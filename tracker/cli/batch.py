@@ -1,5 +1,5 @@
-"""`track 'clips/*.mp4' --init-dir boxes/ --output out/`: many clips in several processes, resumable, a table at the
-end."""
+"""`track 'clips/*.mp4' --init-dir boxes/ --output out/`: many clips in several processes, resumable, with a table at
+the end."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def add_batch_options(parser: Parser) -> None:
 
 @dataclass(frozen=True)
 class Job:
-    """A clip, the file of its first box, and where its boxes go."""
+    """A clip, the file with its first box, and the output file for its boxes."""
 
     clip: Path
     box: Path | None
@@ -57,7 +57,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Done:
-    """What became of a job: `kind` is done, before (an earlier run did it) or failed."""
+    """The outcome of a job: `kind` is done, before (done by an earlier run) or failed."""
 
     job: Job
     kind: str
@@ -69,7 +69,7 @@ def jobs(source: str, boxes: Path, output: Path) -> list[Job]:
     """The clips of a glob or folder with their boxes.
 
     Raises:
-        SourceError, BoxError: No clip, or no folder of boxes.
+        SourceError, BoxError: There is no clip, or no folder of boxes.
     """
     from tracker.cli.annotate import VIDEO_SUFFIXES
     from tracker.media.sources.images import natural_key
@@ -99,10 +99,10 @@ def jobs(source: str, boxes: Path, output: Path) -> list[Job]:
 
 
 def run_batch(args: argparse.Namespace) -> int:
-    """Track all clips; returns 0, or 1 if some failed.
+    """Tracks all clips; returns 0, or 1 if some failed.
 
     Raises:
-        OutputError: --output is missing or no folder.
+        OutputError: --output is missing or not a folder.
     """
     if args.output is None:
         raise OutputError("--init-dir tracks many clips, and --output DIR says where their boxes go; it is missing.")
@@ -159,7 +159,7 @@ def run_batch(args: argparse.Namespace) -> int:
 
 
 def _options(args: argparse.Namespace) -> list[str]:
-    """The options that each clip's own run takes over."""
+    """The options passed on to the run of each clip."""
     out = ["--model", str(args.model), "--device", args.device, "--engine", args.engine, "--quiet"]
     out += ["--config", str(args.config)] if args.config else []
     for text in args.overrides:
@@ -172,9 +172,9 @@ def _options(args: argparse.Namespace) -> list[str]:
 def _one(
     job: Job, options: Sequence[str], running: set[subprocess.Popen[str]], lock: threading.Lock, over: threading.Event
 ) -> Done:
-    """Track one clip in a process of its own: whatever happens there, the other clips go on.
+    """Tracks one clip in a separate process: whatever happens there, the other clips continue.
 
-    The file gets its name when it is whole.
+    The output file gets its final name when it is complete.
     """
     if job.out.exists():
         return Done(job, "before", "done before")
@@ -184,7 +184,7 @@ def _one(
             "failed",
             f"there is no file with its first box ({job.clip.stem}{' or '.join(BOX_SUFFIXES)}) in --init-dir",
         )
-    # A process of a run that was killed may still hold its file: each run writes to one of its own.
+    # A process of a killed run may still hold its file: each run uses its own temporary file.
     _drop_parts(job)
     part = job.out.with_name(f".{job.out.stem}.{os.getpid()}.part.csv")
     command = [sys.executable, "-m", "tracker.cli.track", str(job.clip), "--init-file", str(job.box)]
@@ -215,13 +215,13 @@ def _one(
 
 
 def _drop_parts(job: Job) -> None:
-    """Remove what runs that were broken off left of a clip."""
+    """Removes the temporary files that interrupted runs left for a clip."""
     for old in job.out.parent.glob(f".{glob.escape(job.out.stem)}.*.part.csv"):
         old.unlink(missing_ok=True)
 
 
 def progress(todo: Sequence[Job]) -> str:
-    """How far the clips are that are being tracked: the last frame that each has written."""
+    """The progress of the clips in work: the last frame that each has written."""
     said = []
     for job in todo:
         for part in job.out.parent.glob(f".{glob.escape(job.out.stem)}.*.part.csv"):
@@ -234,7 +234,7 @@ def progress(todo: Sequence[Job]) -> str:
 
 
 def table(results: Sequence[Done]) -> str:
-    """What became of each clip, aligned."""
+    """The outcome of each clip, aligned."""
     rows = [("clip", "state", "what")] + [
         (r.job.clip.name, r.kind, r.said) for r in sorted(results, key=lambda r: r.job.clip.name)
     ]

@@ -1,4 +1,4 @@
-"""`siamtrack benchmark`: where every millisecond goes, beside other trackers in the same run."""
+"""`siamtrack benchmark`: time per stage, compared with other trackers in the same run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PARTS = ("stages", "compare", "network", "targets", "sizes")
 ALL_PARTS = (*PARTS, "motion", "overhead", "device")
 OWN_FRAMES = {"motion", "overhead", "device"}
-"""Parts that go over frames of their own."""
+"""Parts that use their own frames."""
 EPILOG = """examples:
   siamtrack benchmark
   siamtrack benchmark --video clip.mp4 --box 368,190,32,27 --compare opencv:nano --model-dir nanotrack --classic \\
@@ -166,7 +166,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         results["network"] = _network(model, tracker(), clip)
     if "targets" in parts:
         _say("targets")
-        # One target takes no more threads than by default, several are spread over all of them.
+        # One target uses no more threads than by default, several are distributed over all of them.
         results["targets"] = {
             str(n): by_targets(_every_frame(tracker(min(n, default_threads()))), clip, args.targets, n)
             for n in args.threads or every
@@ -192,7 +192,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from tracker.tracking.tracker import SiamTracker
 
         old = tracker()
-        fresh = SiamTracker(old.model, old.engine, old.config)  # another engine would be more memory, late in the run
+        fresh = SiamTracker(old.model, old.engine, old.config)  # another engine would allocate memory late in the run
         results["soak"] = soak(old, clip, args.soak, fresh=fresh)
     results["rss_mb"] = resident_bytes() / 1e6
     if args.output:
@@ -227,7 +227,7 @@ def _network(model: Any, tracker: Any, clip: Any) -> dict[str, Any]:
 
 
 def _every_frame(tracker: Any) -> Any:
-    """The same tracker looking at every frame: where most frames are skipped, a median over frames is that of a skipped
+    """The same tracker without skipped frames: if most frames are skipped, a median over frames is that of a skipped
     one."""
     from tracker.settings import changed
     from tracker.tracking.tracker import SiamTracker
@@ -256,7 +256,8 @@ def _parts(args: argparse.Namespace) -> list[str]:
 
 
 def _make_tracker(model: LoadedModel, device: str, engine: str, threads: int) -> SiamTracker:
-    """A tracker on a number of CPU threads, OpenCV's and torch's included: they are this process's."""
+    """A tracker with a given number of CPU threads, including those of OpenCV and torch, which are settings of this
+    process."""
     import cv2
 
     from tracker.runtime.select import build_engine

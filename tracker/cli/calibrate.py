@@ -31,7 +31,7 @@ def build_parser() -> Parser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Calibrate as the options say; returns the exit code."""
+    """Runs the calibration; returns the exit code."""
     args = build_parser().parse_args(argv)
     kinds = given_kinds(args)
     outputs = check_outputs(args.output, ("reliability.png", "calibration.md"), args.overwrite)

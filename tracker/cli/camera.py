@@ -23,7 +23,7 @@ def add_camera_option(parser: argparse._ArgumentGroup | Parser) -> None:
 
 
 def settle_source(args: argparse.Namespace, parser: Parser) -> bool:
-    """Put the camera that was chosen into `args.source`; returns False if only the list was wanted, which is printed.
+    """Sets `args.source` to the chosen camera; returns False if only the list was requested, which is printed.
 
     Raises:
         SourceError: There is no such camera, or none at all.
@@ -45,10 +45,10 @@ def settle_source(args: argparse.Namespace, parser: Parser) -> bool:
 
 
 def ask(cameras: list[CameraInfo]) -> CameraInfo:
-    """The only camera, or the one that the user names.
+    """The only camera, or the one that the user chooses.
 
     Raises:
-        SourceError: There is none, or nobody who could be asked.
+        SourceError: There is none, or the session is not interactive.
     """
     from tracker.media.sources.cameras import find_camera
 

@@ -1,4 +1,4 @@
-"""What every command line shares: a parser that answers in one sentence, exit codes, and the options that name a model.
+"""Shared by all commands: an argument parser with one-sentence errors, exit codes, and common option types.
 
 Exit codes of all commands:
     0    done
@@ -32,11 +32,11 @@ DEBUG_VARIABLE = "SIAMTRACK_DEBUG"
 
 
 class Terminated(BaseException):
-    """SIGTERM, turned into an exception so that open files are closed the way Ctrl-C closes them."""
+    """SIGTERM as an exception, so that open files are closed as after Ctrl-C."""
 
 
 class HelpFormatter(argparse.HelpFormatter):
-    """Adds "(default: X)" where there is a default worth knowing."""
+    """Adds "(default: X)" if the default is informative."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=30)
@@ -49,11 +49,11 @@ class HelpFormatter(argparse.HelpFormatter):
 
 
 class RawEpilog(HelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Keeps the lines of description and epilog as they are written."""
+    """Keeps the line breaks of description and epilog."""
 
 
 class StoreOnce(argparse._StoreAction):
-    """An option that names what to follow or write: a second one is refused, where of other options the last one
+    """An option that names a target or output: giving it twice is an error, whereas of other options the last one
     counts."""
 
     def __call__(
@@ -70,7 +70,7 @@ class StoreOnce(argparse._StoreAction):
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose errors are one sentence, with a guess at what was meant by an unknown option."""
+    """An ArgumentParser whose errors are one sentence, with a suggestion for an unknown option."""
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         kwargs.setdefault("formatter_class", HelpFormatter)
@@ -84,7 +84,7 @@ class Parser(argparse.ArgumentParser):
     ) -> argparse.Namespace:
         self.given = {}
         given = join_negative_values(sys.argv[1:] if args is None else args, self._option_string_actions)
-        # Intermixed: `key=value` words may stand before and after options.
+        # Intermixed: `key=value` arguments may come before and after options.
         parsed, unknown = self.parse_known_intermixed_args(given, namespace)
         if unknown:
             options = [text for text in unknown if text.startswith("-")]
@@ -96,7 +96,7 @@ class Parser(argparse.ArgumentParser):
         return parsed
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        (file or sys.stderr).write(message)  # argparse's own drops a text that can't be written
+        (file or sys.stderr).write(message)  # argparse's own method ignores write errors
 
     def error(self, message: str) -> NoReturn:
         sentence = message if message.endswith((".", "?")) else f"{message}."
@@ -105,7 +105,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def join_negative_values(args: Sequence[str], options: Sequence[str] | dict[str, argparse.Action]) -> list[str]:
-    """`--box -5,10,20,20` -> `--box=-5,10,20,20`: argparse would take the value for an option otherwise."""
+    """`--box -5,10,20,20` -> `--box=-5,10,20,20`: argparse would otherwise parse the value as an option."""
     out: list[str] = []
     for text in args:
         if (
@@ -123,32 +123,32 @@ def join_negative_values(args: Sequence[str], options: Sequence[str] | dict[str,
 
 
 def did_you_mean(word: str, known: Sequence[str] | dict[str, argparse.Action]) -> str:
-    """`; did you mean "X"?` for the closest known word, or nothing if none is close."""
+    """`; did you mean "X"?` for the most similar known word, or nothing if none is similar."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:
-    """Run a command line and turn what stops it into a sentence on stderr and an exit code.
+    """Runs a command and turns its errors into a sentence on stderr and an exit code.
 
     Args:
         main: The command's `main(argv) -> int`.
-        argv: Its arguments; None takes them from the process.
+        argv: Its arguments; None: those of the process.
 
     Returns:
-        The exit code (see the module's docstring). Any other exception is a bug of ours and keeps its traceback; with
-        the environment variable SIAMTRACK_DEBUG=1 a user's error shows its traceback too.
+        The exit code (see the module's docstring). Any other exception is a bug and keeps its traceback; with the
+        environment variable SIAMTRACK_DEBUG=1 a user's error shows its traceback too.
     """
     open_standard_streams()
     console, sys.stderr = sys.stderr, cast("TextIO", Survivor(sys.stderr))
-    # What this process is set to is set here, once, before it has threads; the library leaves such settings alone.
+    # Process-wide settings are made here, once, before there are threads; library code makes none.
     _one_blas_thread()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     previous = {number: _on_signal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         try:
             code = main(argv)
-        except SystemExit:  # after --help: what can't be written must not pass for success
+        except SystemExit:  # after --help: a failed write must not count as success
             sys.stdout.flush()
             raise
         sys.stdout.flush()
@@ -163,7 +163,7 @@ def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None 
             f"The package {package!r} is needed for this and is not installed; `pip install {package}` adds it.", error
         )
     except OSError as error:
-        if isinstance(error, BrokenPipeError):  # the reader of our stdout went away (`| head`)
+        if isinstance(error, BrokenPipeError):  # the reader of our stdout has closed it (`| head`)
             drop_stdout()
             say_error("The reader of the output went away before its end, so the command stopped.")
             return CUT_OFF
@@ -183,7 +183,8 @@ def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None 
 
 
 def _one_blas_thread() -> None:
-    """See `one_blas_thread`, which has to load numpy: before that is loaded the environment does it."""
+    """See `one_blas_thread`, which has to import numpy; if numpy isn't imported yet, an environment variable has the
+    same effect."""
     if "numpy" in sys.modules:
         from tracker.runtime.processor import one_blas_thread
 
@@ -194,23 +195,24 @@ def _one_blas_thread() -> None:
 
 
 def entry(name: str, argv: Sequence[str] | None = None) -> int:
-    """Runs the command `tracker.cli.NAME` as the tools and `siamtrack` do; see `run`."""
+    """Runs the command `tracker.cli.NAME` for the tools and `siamtrack`; see `run`."""
     return run(lambda rest: importlib.import_module(f"tracker.cli.{name}").main(rest), argv)
 
 
 def _on_signal(number: int) -> Any:
-    """Handles a signal; the handler before, or None where there can't be one (another thread) or it is ignored
-    (nohup)."""
+    """Sets a signal handler and returns the previous one, or None if that isn't possible (another thread) or the signal
+    is ignored (nohup)."""
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(number) is signal.SIG_IGN:
         return None
     return signal.signal(number, _stop)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    """SIGTERM or Ctrl-C.
+    """Handles SIGTERM and Ctrl-C.
 
-    Packages catch everything while they are imported (OpenCV: `except: pass`), so an exception is lost there, and the
-    job would run on. Outputs are whole at any moment; so within an import the process ends at once.
+    Some packages catch every exception while they are imported (OpenCV: `except: pass`), so an exception would be
+    swallowed and the job would continue. Outputs are valid at any moment, so during an import the process exits at
+    once.
     """
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
@@ -227,7 +229,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 
 def end_with_parent(seconds: float = 2.0) -> None:
-    """For worker processes: end as soon as the command that started this one is gone, however it went (kill -9)."""
+    """For worker processes: exit as soon as the parent process is gone, however it ended (kill -9)."""
     parent = os.getppid()
 
     def watch() -> None:
@@ -239,7 +241,7 @@ def end_with_parent(seconds: float = 2.0) -> None:
 
 
 def say_error(sentence: str) -> None:
-    """One sentence on stderr, after the name of the command."""
+    """Prints one sentence on stderr, after the name of the command."""
     sys.stderr.write(f"{os.path.basename(sys.argv[0]) or 'siamtrack'}: {' '.join(sentence.split())}\n")
 
 
@@ -251,7 +253,7 @@ def _report(sentence: str, error: Exception) -> int:
 
 
 def parse_box(text: str) -> tuple[float, float, float, float]:
-    """`x,y,w,h` as typed -> four floats, for `type=` of an option.
+    """Parses `x,y,w,h` into four floats, for `type=` of an option.
 
     Raises:
         argparse.ArgumentTypeError: Not four numbers.
@@ -267,7 +269,7 @@ def parse_box(text: str) -> tuple[float, float, float, float]:
 
 
 def whole_number(low: int) -> Callable[[str], int]:
-    """A `type=` for whole numbers of at least `low`."""
+    """A `type=` for integers of at least `low`."""
 
     def parse(text: str) -> int:
         try:

@@ -1,4 +1,4 @@
-"""`siamtrack completion SHELL`: a script that completes commands, options and file names at the Tab key."""
+"""`siamtrack completion SHELL`: a script for Tab completion of commands, options and file names."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def build_parser() -> Parser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the script; returns the exit code."""
+    """Prints the script; returns the exit code."""
     args = build_parser().parse_args(argv)
     if importlib.util.find_spec("shtab") is None:
         raise SiamTrackError(
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def whole_parser() -> argparse.ArgumentParser:
-    """One parser of all commands, which only knows what there is: it is never run."""
+    """One parser of all commands, used only as a description; it is never run."""
     from tracker.cli.__main__ import available
 
     whole = argparse.ArgumentParser("siamtrack", description="Follow what is in a box through a video.")
@@ -57,7 +57,7 @@ def whole_parser() -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=text, description=text, formatter_class=HelpFormatter)
         if hasattr(module, "build_parser"):
             copy_options(module.build_parser(), made)
-        else:  # a family of commands
+        else:  # a command with subcommands
             family = made.add_subparsers(dest="subcommand")
             for inner, (_, said) in module.COMMANDS.items():
                 family.add_parser(inner, help=said, description=said)
@@ -65,7 +65,7 @@ def whole_parser() -> argparse.ArgumentParser:
 
 
 def copy_options(source: argparse.ArgumentParser, target: argparse.ArgumentParser) -> None:
-    """What a command takes, with the kind of file name that each option wants."""
+    """The options of a command, with the kind of file name that each takes."""
     import shtab
 
     for action in source._actions:

@@ -1,4 +1,4 @@
-"""`crossval`: score and states of a model on clips that they were not fitted on."""
+"""`crossval`: evaluates score and states of a model on clips that they were not fitted on."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def build_parser() -> Parser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Cross-validate as the options say; returns the exit code."""
+    """Runs the cross-validation; returns the exit code."""
     args = build_parser().parse_args(argv)
     kinds = given_kinds(args)
     outputs = check_outputs(args.output, ("crossval.md", "crossval.json"), args.overwrite)

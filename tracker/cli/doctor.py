@@ -1,6 +1,6 @@
-"""`siamtrack doctor` (also `tools/track.py --doctor`): what works on this machine, and what is off and why.
+"""`siamtrack doctor` (also `tools/track.py --doctor`): what works on this machine, what does not, and why.
 
-Works with any package missing or broken: each check stands alone and its failure is a line of the report.
+Works with any package missing or broken: the checks are independent, and the failure of one is a line of the report.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tracker.cli.common import DONE, FAILED_MIDWAY, Parser, add_version
 from tracker.cli.health import Line, first_line
 
 FRAMES, SIZE, SIDE = 8, (192, 144), 32
-"""Frames of the trial clip; width and height; side of the square that moves through it, in pixels."""
+"""Number of frames of the test clip; width and height; side of the moving square, in pixels."""
 
 
 def build_parser() -> Parser:
@@ -29,13 +29,13 @@ def build_parser() -> Parser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the report; 0 if tracking a file can work, 1 if not."""
+    """Prints the report; 0 if tracking a file can work, 1 if not."""
     build_parser().parse_args(argv)
     return report()
 
 
 def report() -> int:
-    """Print all sections, then what is off; returns the exit code."""
+    """Prints all sections, then the problems; returns the exit code."""
     sections: dict[str, Callable[[], list[Line]]] = {
         "System": health.system,
         "Packages": health.packages,
@@ -66,21 +66,21 @@ def report() -> int:
 
 
 def guarded(check: Callable[[], list[Line]], title: str) -> list[Line]:
-    """The lines of a check, or one line that says how the check itself failed."""
+    """The lines of a check, or one line that says why the check itself failed."""
     try:
         return check()
-    except Exception as error:  # a report must survive whatever a broken installation throws
+    except Exception as error:  # the report must survive any exception of a broken installation
         return [Line(title.lower(), f"could not be looked at: {type(error).__name__}: {first_line(error)}", ok=False)]
 
 
 def track_a_clip(encoder: str) -> str:
-    """Encode a moving square, decode it as any file is decoded, and follow it; raises whatever goes wrong.
+    """Encodes a moving square, decodes the file and tracks the square; raises whatever goes wrong.
 
     Args:
         encoder: FFmpeg's name of a video encoder.
 
     Returns:
-        What was done, as a phrase.
+        A phrase that describes the result.
     """
     from tracker.media.sources.open import open_source
     from tracker.tracking.tracker import SiamTracker

@@ -1,4 +1,4 @@
-"""`siamtrack effort`: how many boxes a person must draw until a clip is annotated well enough, simulated."""
+"""`siamtrack effort`: simulates how many boxes a person must draw to annotate a clip well enough."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def build_parser() -> Parser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Simulate and print the table; returns the exit code."""
+    """Simulates and prints the table; returns the exit code."""
     args = build_parser().parse_args(argv)
     check_model_options(args)
     if not 0 < args.goal < 1:
@@ -97,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def one(sequence: SequenceData, trackers: dict[str, Follower], args: argparse.Namespace) -> list[Outcome]:
-    """The outcomes of a sequence: straight lines, then each tracker."""
+    """The outcomes for a sequence: linear interpolation, then each tracker."""
     from tracker.annotate.simulate import SequenceFrames, annotate_like_a_person, by_interpolation, by_tracking
 
     frames = SequenceFrames(sequence)

@@ -1,7 +1,7 @@
 """`evaluate`: measure trackers on a benchmark, in processes of this machine or on a Ray cluster.
 
-A run that was stopped goes on where it was: the same command again tracks only what is missing. `--submission` and
-`--check-zip` are about results as GOT-10k's and TrackingNet's servers take them.
+A run that was interrupted continues with the same command, which tracks only what is missing. `--submission` and
+`--check-zip` handle submissions to the servers of GOT-10k and TrackingNet.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code (1: a tracker crashed on some sequence, or a check failed)."""
+    """Runs the command; returns the exit code (1: a tracker crashed on some sequence, or a check failed)."""
     args = build_parser().parse_args(argv)
     if args.check_zip:
         return check_zip(args)
@@ -171,7 +171,7 @@ def _track(args: argparse.Namespace, dataset: Dataset, specs: list[TrackerSpec],
     if not missing:
         return done
     if args.ray:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere unasked
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere without being asked for
     with tqdm(total=frames, unit="frame", disable=None, smoothing=0.05) as bar:
         for result in run_tasks(missing, args.workers, args.ray):
             store.save(result)
@@ -184,7 +184,7 @@ def _track(args: argparse.Namespace, dataset: Dataset, specs: list[TrackerSpec],
 
 
 def _stored(store: RunStore, tasks: list[Task], restart: bool) -> tuple[list[SequenceResult], list[Task]]:
-    """Results that are there already, and the tasks whose aren't."""
+    """The stored results, and the tasks without one."""
     done, missing = [], []
     for task in tasks:
         result = None if restart else store.load(task)
@@ -259,10 +259,10 @@ def _report(
 
 
 def toolkit(output: Path, dataset: Dataset, evaluation: Evaluation, labels: list[str]) -> int:
-    """Print ours beside the package's; exit code 1 where they differ."""
+    """Prints our numbers beside the package's; exit code 1 if they differ."""
     from tracker.evaluation.toolkit import toolkit_report
 
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does
+    with contextlib.redirect_stdout(io.StringIO()):  # the package prints its progress
         theirs = toolkit_report(output / "results", dataset, labels)
     code = DONE
     print("\nThe got10k package on the same files:")

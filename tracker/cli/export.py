@@ -67,7 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Checks everything, then writes."""
+    """Checks all options, then writes."""
     args = build_parser().parse_args(argv)
     if args.int8 and not (args.dataset and args.root):
         raise ConfigError(

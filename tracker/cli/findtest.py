@@ -1,4 +1,4 @@
-"""`findtest`: how often a known target is found where it is, and a look-alike taken for it."""
+"""`findtest`: how often a known target is found, and how often a look-alike is taken for it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def build_parser() -> Parser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Search as the options say; returns the exit code."""
+    """Runs the searches; returns the exit code."""
     args = build_parser().parse_args(argv)
     outputs = check_outputs(args.output, ("findtest.md", "findtest.json"), args.overwrite)
     check_model_options(args)

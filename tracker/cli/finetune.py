@@ -1,4 +1,4 @@
-"""`tools/finetune.py`: adapts a model to one's own object or domain from a few labelled clips, in minutes on a CPU."""
+"""`tools/finetune.py`: adapts a model to an object or domain from a few labelled clips, in minutes on a CPU."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def check_output(path: Path, overwrite: bool) -> None:
-    """Mistakes in the output's name, before any work.
+    """Checks the output's name before any work.
 
     Raises:
         OutputError: It can't be written, or exists.
@@ -141,10 +141,10 @@ def check_output(path: Path, overwrite: bool) -> None:
 
 
 def pair_up(clips: Sequence[Path], boxes: Sequence[Path]) -> list[tuple[Path, Path]]:
-    """Each clip with its box file.
+    """Pairs each clip with its box file.
 
     Raises:
-        DataError: A file is missing, or there are box files for some clips only.
+        DataError: A file is missing, or only some clips have box files.
     """
     from tracker.datasets.clips import find_boxes
     from tracker.datasets.tracks import DataError
@@ -229,7 +229,7 @@ def _frames(tracks: Sequence[AnnotatedTrack]) -> int:
 
 
 def table(figures: FinetuneScores) -> str:
-    """The before/after figure as text."""
+    """The scores before and after as text."""
     import numpy as np
 
     means = ("mean", float(np.mean(figures.before)), float(np.mean(figures.after)))
@@ -244,7 +244,7 @@ def table(figures: FinetuneScores) -> str:
 
 
 def _notes(args: argparse.Namespace, name: str, adapt: FinetuneConfig, figures: FinetuneScores) -> dict[str, Any]:
-    """What the checkpoint's header says of its making."""
+    """Facts on the training for the checkpoint's header."""
     from dataclasses import asdict
 
     return {"adapted_from": name, "clips": [c.name for c in args.clips], "adapt": asdict(adapt), "auc": asdict(figures)}

@@ -1,4 +1,4 @@
-"""The checks of `siamtrack doctor`, each alone so that one broken package spoils one section only."""
+"""The checks of `siamtrack doctor`, independent of each other so that one broken package affects one section only."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ class Line:
     """One line of the report.
 
     Attributes:
-        name: What was looked at.
-        text: What was found; where it is off, why and what to do.
-        ok: False where something is off.
-        fatal: Tracking a file can't work without it.
+        name: The subject.
+        text: The finding; for a problem, its reason and what to do.
+        ok: False for a problem.
+        fatal: Whether tracking a file requires it.
     """
 
     name: str
@@ -78,7 +78,7 @@ def system() -> list[Line]:
 
 
 def packages() -> list[Line]:
-    """Required packages are imported (a broken wheel shows here), optional ones are only looked up."""
+    """Required packages are imported (which reveals a broken wheel); optional ones are only located."""
     lines = []
     for module, name in REQUIRED.items():
         try:
@@ -106,7 +106,7 @@ def packages() -> list[Line]:
 
 
 def video() -> list[Line]:
-    """Which codecs FFmpeg's libraries inside PyAV can write (really tried) and read."""
+    """The codecs that FFmpeg's libraries inside PyAV can write (tested by encoding) and read."""
     import av
 
     lines = []
@@ -148,7 +148,7 @@ def _try_encoder(name: str) -> str | None:
 
 
 def display() -> list[Line]:
-    """The GUI that OpenCV was built with, and whether a display answers."""
+    """The GUI that OpenCV was built with, and whether there is a display."""
     import cv2
 
     row = next((row for row in cv2.getBuildInformation().splitlines() if row.strip().startswith("GUI:")), "GUI: NONE")
@@ -178,7 +178,7 @@ def cameras() -> list[Line]:
 
 
 def devices() -> list[Line]:
-    """CPU threads and CUDA, with the reason where CUDA is off."""
+    """CPU threads and CUDA, with the reason if CUDA is not available."""
     import torch
 
     lines = [Line("cpu", f"torch uses {torch.get_num_threads()} threads")]
@@ -209,7 +209,7 @@ def devices() -> list[Line]:
 
 
 def engines() -> list[Line]:
-    """What can run the network."""
+    """The available engines."""
     lines = []
     for module in ("torch", "onnxruntime", "openvino"):
         if importlib.util.find_spec(module) is None:
@@ -226,7 +226,7 @@ def engines() -> list[Line]:
 
 
 def _chosen_engine() -> Line:
-    """What --engine auto stands for here with the default model, and what that was chosen by."""
+    """The engine that --engine auto selects here for the default model, and the reason."""
     from tracker.cli.model_options import DEFAULT_MODEL
     from tracker.model.checkpoint import load_model
     from tracker.runtime.select import resolve_engine
@@ -248,7 +248,7 @@ def models() -> list[Line]:
 
 
 def trial(track_a_clip: Callable[[str], str]) -> list[Line]:
-    """A clip really encoded, decoded and tracked, with the first encoder that works."""
+    """A clip that is encoded, decoded and tracked, with the first available encoder."""
     import av
 
     names = [
@@ -267,7 +267,7 @@ def trial(track_a_clip: Callable[[str], str]) -> list[Line]:
 
 
 def _version(name: str, module: str = "") -> str:
-    """The version of a distribution, or of any wheel that provides the module; "" if neither is known."""
+    """The version of a distribution, or of any wheel that provides the module; "" if unknown."""
     for candidate in [name, *(OPENCV_WHEELS if module == "cv2" else ())]:
         if version := package_version(candidate):
             return version if candidate == name else f"{version} ({candidate})"
@@ -275,7 +275,7 @@ def _version(name: str, module: str = "") -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an exception says, or its name."""
+    """The first line of an exception's message, or its name."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 

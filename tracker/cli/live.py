@@ -1,4 +1,4 @@
-"""`tools/live.py SOURCE`: follow a target in a camera or stream, always in the newest frame, so that the picture never
+"""`tools/live.py SOURCE`: tracks a target in a camera or stream, always in the newest frame, so that the picture never
 lags."""
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def build_parser() -> Parser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Follow live; returns the exit code."""
+    """Tracks live; returns the exit code."""
     parser = build_parser()
     args = parser.parse_args(argv)
     if not settle_source(args, parser):
@@ -120,7 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from tracker.media.sources.latest import LatestFrameSource
     from tracker.media.sources.open import open_source
 
-    logging.getLogger("tracker.media.sources.latest").setLevel(logging.CRITICAL)  # `tell` says it
+    logging.getLogger("tracker.media.sources.latest").setLevel(logging.CRITICAL)  # `tell` reports it
     with ExitStack() as stack:
         opened = open_source(
             args.source, live=True, reconnect_for=max(args.reconnect, 0.0), on_state=lambda *news: tell(args, *news)
@@ -139,13 +139,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def tell(args: argparse.Namespace, state: str, sentence: str) -> None:
-    """Say when the stream connects, breaks and comes back (from the capture thread)."""
+    """Reports when the stream connects, breaks and reconnects (called from the capture thread)."""
     if not args.quiet and state != "failed":
         sys.stderr.write(f"{sentence.rstrip('.')}.\n")
 
 
 def can_show(args: argparse.Namespace) -> bool:
-    """Whether a window is to be opened.
+    """Whether to open a window.
 
     Raises:
         BoxError: There is neither a box nor a display to draw one.
@@ -167,7 +167,7 @@ def watch(
     viewer: LiveWindow | None,
     boxes: Sequence[Box],
 ) -> int:
-    """Follow until the stream ends, the user quits or the time is over; the files are finished whatever happens."""
+    """Tracks until the stream ends, the user quits or the time is over; the files are finished in any case."""
     status, progress, began = Status(), Progress(None, args.quiet), time.perf_counter()
     code, reason = finish(session, lambda: loop(args, session, source, viewer, boxes, status, progress), progress)
     note(args, session.tally.sentence(time.perf_counter() - began, session.written, status.summary()))
@@ -185,8 +185,8 @@ def loop(
     status: Status,
     progress: Progress,
 ) -> None:
-    """The loop itself: newest frame, tracks, picture, files."""
-    following, dropped = False, source.dropped  # those that came while the model was loaded don't count
+    """The main loop: newest frame, tracks, display, files."""
+    following, dropped = False, source.dropped  # frames dropped while the model was loaded don't count
     end = time.monotonic() + args.duration if args.duration else float("inf")
     while time.monotonic() < end:
         try:
@@ -223,7 +223,7 @@ def loop(
 
 
 def begin(session: Session, frame: Frame, boxes: Sequence[Box]) -> list[Track]:
-    """Start to follow boxes, and open the files if this is the first time."""
+    """Starts to track boxes, and opens the files the first time."""
     check_targets(session.args, len(boxes))
     session.open_files(len(boxes))
     return session.start(frame, boxes)

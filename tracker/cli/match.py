@@ -1,4 +1,4 @@
-"""`match`: twins of any modality - train a matcher, enrol known things, verify, search, test, calibrate."""
+"""`match`: Siamese matchers of any modality - train, enrol known objects, verify, search, test, calibrate."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Find the subcommand and hand its arguments over."""
+    """Finds the subcommand and passes its arguments on."""
     args = list(sys.argv[1:] if argv is None else argv)
     program = os.path.basename(sys.argv[0]) or "siamtrack match"
     if not args or args[0] in ("-h", "--help", "help"):
@@ -41,5 +41,5 @@ def main(argv: Sequence[str] | None = None) -> int:
         return BAD_REQUEST
     sys.argv[0] = f"{program} {name}"
     module = importlib.import_module(f"tracker.cli.{COMMANDS[name][0]}")
-    # `list` would hide the built-in one in its module.
+    # a function named `list` would hide the built-in in its module
     return int(getattr(module, "show" if name == "list" else name)(rest))

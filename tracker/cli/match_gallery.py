@@ -1,4 +1,4 @@
-"""`match enrol|list|forget GALLERY`: what a gallery holds, and how things get in and out."""
+"""`match enrol|list|forget GALLERY`: adds references to a gallery, lists and removes them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ a gallery belongs to the model that made it; a new name is added, a known one ge
 
 
 def enrol(argv: Sequence[str] | None = None) -> int:
-    """Add references; returns the exit code."""
+    """Adds references; returns the exit code."""
     parser = Parser(description="Add known things to a gallery.", epilog=ENROL, formatter_class=RawEpilog)
     parser.add_argument("gallery", type=Path, metavar="GALLERY.npz", help="made if it isn't there")
     parser.add_argument("pictures", nargs="*", type=Path, metavar="PICTURE|FOLDER", help="pictures of the thing")
@@ -60,7 +60,7 @@ def enrol(argv: Sequence[str] | None = None) -> int:
 
 
 def pictures_of(path: Path) -> list[Path]:
-    """A picture, or all pictures of a folder.
+    """An image, or all images of a folder.
 
     Raises:
         SourceError: There is none.
@@ -78,10 +78,10 @@ def pictures_of(path: Path) -> list[Path]:
 
 
 def open_gallery(path: Path, model: str | None, device: str, new: bool = False) -> Gallery:
-    """A gallery with the matcher that made it, or a new one.
+    """An existing gallery with its matcher, or a new one.
 
     Raises:
-        SourceError, GalleryError, WeightsError: What is wrong, as a sentence.
+        SourceError, GalleryError, WeightsError: It can't be used; with the reason.
     """
     from tracker.matching.gallery import Gallery
 
@@ -95,7 +95,7 @@ def open_gallery(path: Path, model: str | None, device: str, new: bool = False) 
 
 
 def matcher_of(model: str, device: str) -> Matcher:
-    """The matcher of an option."""
+    """The matcher that an option names."""
     from tracker.matching.matcher import Matcher
 
     return Matcher.from_pretrained(model, device)
@@ -111,7 +111,7 @@ def _simple(argv: Sequence[str] | None, description: str, name: bool) -> Any:
 
 
 def show(argv: Sequence[str] | None = None) -> int:
-    """Print names and counts; returns the exit code."""
+    """Prints names and counts; returns the exit code."""
     args = _simple(argv, "What a gallery holds.", False)
     from tracker.matching.gallery import Gallery
 
@@ -125,7 +125,7 @@ def show(argv: Sequence[str] | None = None) -> int:
 
 
 def forget(argv: Sequence[str] | None = None) -> int:
-    """Take a thing out; returns the exit code."""
+    """Removes an object; returns the exit code."""
     args = _simple(argv, "Take a thing out of a gallery.", True)
     from tracker.matching.gallery import Gallery
 

@@ -1,5 +1,5 @@
-"""`match search GALLERY SOURCE`: known things in pictures, folders and videos; in a video tracks start by
-themselves."""
+"""`match search GALLERY SOURCE`: finds known objects in images, folders and videos; in a video, tracks start
+automatically."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ a video (or --video with a folder of frames): known things are found, and each i
 
 
 def search(argv: Sequence[str] | None = None) -> int:
-    """Search as the options say; returns the exit code."""
+    """Runs the search; returns the exit code."""
     parser = Parser(description="Find known things.", epilog=EPILOG, formatter_class=RawEpilog)
     parser.add_argument("gallery", type=Path, metavar="GALLERY.npz")
     parser.add_argument("source", metavar="SOURCE", help="picture, folder, video, glob, camera index or URL")
@@ -101,7 +101,7 @@ def _rounded(value: float | None) -> float | None:
 
 
 def _pictures(args: argparse.Namespace) -> list[Path] | None:
-    """The pictures to search, or None for a video."""
+    """The images to search, or None for a video."""
     from tracker.cli.match_gallery import pictures_of
     from tracker.media.images import IMAGE_SUFFIXES
     from tracker.media.sources.open import check_there
@@ -114,7 +114,7 @@ def _pictures(args: argparse.Namespace) -> list[Path] | None:
 
 
 def _video(args: argparse.Namespace, gallery: Any) -> int:
-    """Go through the frames; what was written until an error stays valid."""
+    """Processes the frames; what was written before an error stays valid."""
     from tracker.files import atomic
     from tracker.matching.search import VideoSearch
     from tracker.media.sources.open import open_source
@@ -180,7 +180,7 @@ def _row(frame: Frame, one: Found) -> str:
 
 
 def _sink(args: argparse.Namespace, stack: ExitStack, info: Any) -> Any:
-    """What writes the video, or None."""
+    """The video sink, or None."""
     if args.save is None:
         return None
     from tracker.media.draw import colour_of, draw_tracks, put_label

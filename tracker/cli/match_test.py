@@ -1,4 +1,4 @@
-"""`match test MODEL` and `match calibrate MODEL|GALLERY`: how good a matcher is, and what its similarities mean."""
+"""`match test MODEL` and `match calibrate MODEL|GALLERY`: measures a matcher, and calibrates its similarities."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ EPILOG = """\
 
 
 def test(argv: Sequence[str] | None = None) -> int:
-    """Measure as the options say; returns the exit code."""
+    """Runs the measurement; returns the exit code."""
     parser = Parser(description="Measure a matcher.", epilog=EPILOG, formatter_class=RawEpilog)
     parser.add_argument("model", metavar="MODEL", help="shipped matcher or tracker, or a file")
     parser.add_argument(
@@ -123,7 +123,7 @@ def _tracker(args: Any) -> SiamTracker | None:
 
 
 def calibrate(argv: Sequence[str] | None = None) -> int:
-    """Fit probability and thresholds; returns the exit code."""
+    """Fits probability and thresholds; returns the exit code."""
     parser = Parser(
         description="Fit what similarities mean to pictures of known classes; a gallery is fitted to its own "
         "references."

@@ -26,7 +26,7 @@ RUN_FILES = ("*.pt", "*.csv", "*.safetensors", CONFIG)
 
 
 def train(argv: Sequence[str] | None = None) -> int:
-    """Train as the options say; returns the exit code."""
+    """Trains; returns the exit code."""
     parser = Parser(description="Train a matcher.", epilog=EPILOG, formatter_class=RawEpilog)
     parser.add_argument(
         "words", nargs="*", metavar="RECIPE|KEY=VALUE", help="a shipped recipe's name or a yaml file, then changes"

@@ -1,4 +1,4 @@
-"""`match verify A B` or `match verify GALLERY WHAT`: whether it is the same, with a probability and a decision."""
+"""`match verify A B` or `match verify GALLERY WHAT`: decides whether both show the same object, with a probability."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ exit code 0: it was decided (--exit-code: 0 the same, 1 not)
 
 
 def verify(argv: Sequence[str] | None = None) -> int:
-    """Compare as the options say; returns the exit code."""
+    """Compares; returns the exit code."""
     parser = Parser(description="Say whether two things are the same.", epilog=EPILOG, formatter_class=RawEpilog)
     parser.add_argument(
         "items",
@@ -95,7 +95,7 @@ def verify(argv: Sequence[str] | None = None) -> int:
 
 
 def _items(modality: str, given: Sequence[str], box: Any) -> list[Any]:
-    """Texts as they are; pictures that are there."""
+    """Texts unchanged; images after checking that they exist."""
     if modality == "text":
         return [read_text(item) if item.endswith(".txt") and Path(item).is_file() else item for item in given]
     from tracker.cli.match_gallery import pictures_of

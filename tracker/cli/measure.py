@@ -1,4 +1,4 @@
-"""`siamtrack report TRACKS.csv`: paths, speeds, sizes and time in zones of what was tracked, as a page and as csv."""
+"""`siamtrack report TRACKS.csv`: paths, speeds, sizes and time in zones of tracks, as a page and as csv."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def build_parser() -> Parser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the report; returns the exit code."""
+    """Writes the report; returns the exit code."""
     args = build_parser().parse_args(argv)
     from tracker.interop.table import read_tracks
     from tracker.measure.report import measure, write_report
@@ -95,7 +95,7 @@ def parse_length(text: str | None) -> Scale:
     """`x1,y1,x2,y2=2.5m` -> Scale.
 
     Raises:
-        SiamTrackError: It is something else.
+        SiamTrackError: It doesn't have this form.
     """
     import re
 

@@ -1,4 +1,4 @@
-"""The options that name a model and its engine, and the tracker that they describe."""
+"""The options for model and engine, and the construction of the tracker."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ def add_engine_options(group: argparse._ArgumentGroup) -> None:
 
 
 def check_model_options(args: argparse.Namespace) -> None:
-    """Find mistakes in the model options that need no torch to be seen: unknown model, missing file, unknown setting.
+    """Checks the model options without importing torch: unknown model, missing file, unknown setting.
 
     Raises:
-        WeightsError, ConfigError, DeviceError: What is wrong, as a sentence.
+        WeightsError, ConfigError, DeviceError: With the reason.
     """
     from tracker.config import load_config
     from tracker.model.checkpoint import find_weights
@@ -75,16 +75,17 @@ def check_model_options(args: argparse.Namespace) -> None:
 
 
 LIVE_BUDGET_MS = 40
-"""Milliseconds of search for a LOST target in a frame of a live source; files are searched without a limit, so that
-runs repeat."""
+"""Time limit in milliseconds for the search for a LOST target in a frame of a live source; files have no limit, so that
+results repeat."""
 
 
 def load_tracker(args: argparse.Namespace, live: bool = False) -> SiamTracker:
-    """The tracker that the options of `add_model_options` describe.
+    """Builds the tracker that the options of `add_model_options` describe.
 
     Args:
         args: Parsed options.
-        live: Frames don't wait: the search for a LOST target is limited in time, unless the options say how.
+        live: Whether the source is live: the search for a LOST target is then limited in time, unless the options set a
+            limit.
     """
     from tracker.tracking.tracker import SiamTracker
 

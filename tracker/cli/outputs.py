@@ -1,5 +1,5 @@
-"""The options of `track` and `live` that name files, the checks that come before any work, and what is shown and
-written where nothing, or too much, was asked for."""
+"""The output options of `track` and `live`, the checks before any work, and the defaults if no output, or too much, was
+requested."""
 
 from __future__ import annotations
 
@@ -69,10 +69,10 @@ def add_output_options(parser: Parser) -> None:
 
 
 def check_output_options(args: argparse.Namespace) -> None:
-    """Find out before any work whether every file that was asked for can be written.
+    """Checks before any work whether every requested file can be written.
 
     Raises:
-        OutputError: The first that can't.
+        OutputError: For the first that can't.
     """
     from tracker.media.sinks.base import check_writable
     from tracker.media.sinks.open import box_format, check_video_name
@@ -108,15 +108,15 @@ def text_format(path: Path, wanted: str | None, targets: int = 1) -> str | None:
 
 
 def several_possible(args: argparse.Namespace) -> bool:
-    """Whether the outputs that were asked for can hold several targets."""
+    """Whether the requested outputs can store several targets."""
     return args.format in (None, "mot") and not args.save_target
 
 
 def check_targets(args: argparse.Namespace, count: int) -> None:
-    """Several targets need a box format that can tell them apart.
+    """Checks that the box format can store several targets if there are several.
 
     Raises:
-        OutputError: They were asked for in a format of one target.
+        OutputError: A single-target format was requested for several targets.
     """
     if count > 1 and args.save_target:
         raise OutputError(f"--save-target writes one target, not {count}; give one box.")
@@ -127,10 +127,10 @@ def check_targets(args: argparse.Namespace, count: int) -> None:
 
 
 def check_known(args: argparse.Namespace) -> None:
-    """A file for --find that isn't one is found out before any work, and so is a second way to say what to follow.
+    """Checks the file of --find before any work, and that no other target is given.
 
     Raises:
-        SourceError, BoxError: What is wrong, as a sentence.
+        SourceError, BoxError: With the reason.
     """
     if args.find is None:
         return
@@ -142,13 +142,13 @@ def check_known(args: argparse.Namespace) -> None:
 
 
 def check_options(args: argparse.Namespace) -> None:
-    """All that can be found wrong with the options before anything is opened or loaded."""
+    """All checks of options that need neither the source nor the model."""
     check_output_options(args)
     check_model_options(args)
 
 
 def choose_outputs(args: argparse.Namespace, draws: bool) -> None:
-    """Settle what is shown and written, and say so where it isn't what was typed.
+    """Decides what is shown and written, and reports deviations from the options.
 
     Raises:
         BoxError: There is neither a box nor a display to draw one.
@@ -176,7 +176,8 @@ def choose_outputs(args: argparse.Namespace, draws: bool) -> None:
 
 
 def default_output(source: str) -> Path:
-    """Where the video goes if no output was named and there is no display: SOURCE_tracked.mp4 in the current folder."""
+    """The default video file if no output was named and there is no display: SOURCE_tracked.mp4 in the current
+    folder."""
     from tracker.media.addresses import parse
 
     kind, text = parse(source)

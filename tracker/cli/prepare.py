@@ -1,4 +1,5 @@
-"""`tools/prepare.py`: cuts the views of a recipe once and keeps them, so that training doesn't wait for decoding."""
+"""`tools/prepare.py`: cuts the training crops of a recipe once and stores them, so that training doesn't wait for
+decoding."""
 
 from __future__ import annotations
 
@@ -68,8 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def quiet_process() -> None:
-    """Settings of a process that cuts crops: one core, OpenCV's part included, and not a word of torch's exporter on
-    its own future."""
+    """Settings of a process that cuts crops: one core, including OpenCV, and no warnings of torch's exporter."""
     import warnings
 
     import cv2
@@ -80,7 +80,7 @@ def quiet_process() -> None:
 
 
 def _start(config: Config) -> None:
-    """A worker process begins; what it needs is built with its first shard, so that errors reach the command."""
+    """Initialises a worker process; the rest is built with its first shard, so that errors reach the command."""
     global _config
     _config = config
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process ends the workers
@@ -90,7 +90,7 @@ def _start(config: Config) -> None:
 
 
 def _make(number: int) -> int | SiamTrackError:
-    """One shard in a worker; a user's error travels as a value, whatever the exception needs to be pickled."""
+    """Makes one shard in a worker; a user's error is returned as a value, since not every exception can be pickled."""
     from tracker.errors import SiamTrackError
 
     global _maker
@@ -129,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _fill(workers: int, config: Config, pairs: PairConfig) -> int:
-    """Makes the shards that are missing."""
+    """Makes the missing shards."""
     import sys
 
     from tqdm import tqdm
@@ -138,7 +138,7 @@ def _fill(workers: int, config: Config, pairs: PairConfig) -> int:
     from tracker.training.data.shards import is_whole
     from tracker.training.data.sources import build_mixture
 
-    # Mistakes show before the work starts; videos are decoded here, once, and not by each worker.
+    # Mistakes are found before the work starts; videos are decoded once, here and not in each worker.
     mixture = build_mixture(pairs.material, config.model, config.tracking.context, frame_store(pairs.cache))
     folder = open_index(pairs.cache, pairs.material, config.model, material_key(pairs.cache, mixture))
     wanted = range(-(-pairs.cache.groups // pairs.cache.shard))
@@ -166,7 +166,7 @@ def _fill(workers: int, config: Config, pairs: PairConfig) -> int:
 
 
 def _made(todo: Sequence[int], workers: int, config: Config) -> Iterator[int]:
-    """Numbers of shards as they are done."""
+    """Numbers of shards as they are completed."""
     if workers == 1 or len(todo) < 2:
         maker = _build(config) if todo else None
         for number in todo:
@@ -174,8 +174,8 @@ def _made(todo: Sequence[int], workers: int, config: Config) -> Iterator[int]:
             maker.make(number)
             yield number
         return
-    # Not multiprocessing.Pool: leaving it early kills its workers, and one that dies with a queue's lock in hand hangs
-    # the rest.
+    # Not multiprocessing.Pool: leaving it early kills its workers, and a worker that dies while holding a queue's lock
+    # hangs the rest.
     with ProcessPoolExecutor(min(workers, len(todo)), get_context("spawn"), _start, (config,)) as pool:
         try:
             for done in as_completed([pool.submit(_make, number) for number in todo]):
@@ -184,11 +184,11 @@ def _made(todo: Sequence[int], workers: int, config: Config) -> Iterator[int]:
                     raise result
                 yield result
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)  # shards that are being made are finished and kept
+            pool.shutdown(wait=True, cancel_futures=True)  # shards in work are completed and kept
 
 
 def _preview(path: Path, overwrite: bool, config: Config, pairs: PairConfig) -> int:
-    """Writes a contact sheet: some samples of each source, then pairs as they are drawn."""
+    """Writes a contact sheet: some samples of each source, then training pairs."""
     import cv2
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""`tools/report.py FOLDER...`: draw the results of evaluations as one page, with plots and tables beside it."""
+"""`tools/report.py FOLDER...`: draws the results of evaluations as one page, with plots and tables beside it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the report; returns the exit code. A csv of tracks is reported by `measure`."""
+    """Writes the report; returns the exit code. A csv of tracks is handled by `measure`."""
     given = list(sys.argv[1:] if argv is None else argv)
     if any(word.lower().endswith(".csv") and not word.startswith("-") for word in given[:1]):
         from tracker.cli.measure import main as measurements

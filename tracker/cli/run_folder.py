@@ -1,4 +1,4 @@
-"""The folder of a training run: whether it may be used, what is in it, and what is said of it at the end."""
+"""The folder of a training run: checks before the run, its creation, and the summary at the end."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ LAST = "last.pt"
 
 
 def check_run_folder(folder: Path, args: argparse.Namespace) -> None:
-    """Mistakes that need no torch to be seen.
+    """Checks that need no torch.
 
     Args:
-        folder: Of the run.
+        folder: Folder of the run.
         args: With --resume, --overwrite, and perhaps --preview.
 
     Raises:
-        OutputError: A run is there that would be lost, or none that could be resumed.
+        OutputError: An existing run would be lost, or there is none to resume.
     """
     if args.resume and args.overwrite:
         raise OutputError("--resume goes on with a run and --overwrite removes it; give one of them.")
@@ -42,14 +42,14 @@ def check_run_folder(folder: Path, args: argparse.Namespace) -> None:
 
 
 def open_run_folder(folder: Path, recipe: str, config: Any, overwrite: bool, old: Sequence[str]) -> None:
-    """Makes the folder and writes the recipe into it; on every process of the run, which wait for each other.
+    """Creates the folder and writes the recipe into it; called by every process of the run, which wait for each other.
 
     Args:
-        folder: Of the run.
-        recipe: Name of the file.
-        config: What it says.
-        overwrite: Remove what an earlier run left.
-        old: Patterns of its files.
+        folder: Folder of the run.
+        recipe: File name of the recipe.
+        config: Its content.
+        overwrite: Remove the files of an earlier run.
+        old: Patterns of those files.
     """
     from omegaconf import OmegaConf
 
@@ -68,7 +68,7 @@ def open_run_folder(folder: Path, recipe: str, config: Any, overwrite: bool, old
 
 
 def tell_results(result: RunResult, folder: Path) -> None:
-    """Prints the best validation, and where model and log are."""
+    """Prints the best validation result, and the paths of model and log."""
     if result.best:
         best = ", ".join(f"{name} {value:.4f}" for name, value in result.best.items() if name != "step")
         print(f"best validation: {best} at step {result.best['step']:.0f} ({folder / 'best.safetensors'})")

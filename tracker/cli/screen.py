@@ -1,4 +1,4 @@
-"""The windows of `track` and `live`: pace, keys (pause, step, seek, speed), and boxes drawn anew."""
+"""The windows of `track` and `live`: playback speed, keys (pause, step, seek, speed), and drawing of boxes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DEFAULT_RATE = 25.0
 
 
 def pause(window: Window, image: Image) -> str:
-    """Wait for a key that ends the pause, and return it ("" for the space bar)."""
+    """Waits for a key that ends the pause, and returns it ("" for the space bar)."""
     shown = image.copy()
     put_label(shown, "paused  |  space: go on  |  r: draw anew  |  q: quit", (0, 0), DARK)
     window.show(shown)
@@ -46,7 +46,7 @@ class Screen:
     Args:
         stack: Closes the window at the end.
         info: The source: its name and frame rate.
-        paced: False plays as fast as frames come.
+        paced: False plays as fast as frames are available.
     """
 
     def __init__(self, stack: ExitStack, info: VideoInfo, paced: bool = True) -> None:
@@ -56,22 +56,22 @@ class Screen:
         """Seconds spent paused, drawing, or waiting for the video's own speed."""
 
     def draw(self, frame: Frame, several: bool = True) -> list[Box]:
-        """Let the user draw boxes; none if cancelled."""
+        """Lets the user draw boxes; none if cancelled."""
         began = time.perf_counter()
         boxes = self._window.select(frame.image, several)
         self.idle += time.perf_counter() - began
         return boxes
 
     def present(self, image: Image) -> str:
-        """Show a picture until the next is wanted: it is due, or a key asks for it.
+        """Shows a frame until the next is due, or a key requests it.
 
         Returns:
-            "quit", "redraw" or "". Pausing, stepping and seeking happen in here.
+            "quit", "redraw" or "". Pausing, stepping and seeking are handled here.
         """
         began = time.perf_counter()
         answer = self._player.present(image)
         now = time.perf_counter()
-        if now - began > 0.002:  # showing it takes a millisecond or so in itself
+        if now - began > 0.002:  # showing it takes about a millisecond
             self.idle += now - began
         return answer
 
@@ -81,7 +81,7 @@ class Screen:
 
 
 class LiveWindow:
-    """The window of `live`: a picture is shown, and the user answers.
+    """The window of `live`: shows a frame and returns the user's answer.
 
     Args:
         name: The source's name, for the title.
@@ -92,14 +92,14 @@ class LiveWindow:
         self._last: Image | None = None
 
     def show(self, frame: Frame, picture: Image, tracks: Sequence[Track], status: Status, several: bool) -> Answer:
-        """Show the picture with its numbers; r draws, space freezes the picture, q quits.
+        """Shows the frame with its numbers; r draws, space freezes the display, q quits.
 
         Args:
             frame: The frame itself; boxes in the answer are in its pixels.
-            picture: The frame with its tracks drawn; shared with the video that is written, so it must not be changed.
+            picture: The frame with its tracks drawn; also written to the video, so it must not be changed.
             tracks: Empty before the first box.
             status: Numbers to show.
-            several: Whether more than one box may be drawn (files of one-target formats allow one).
+            several: Whether more than one box may be drawn (files in single-target formats allow one).
         """
         shown = picture.copy()
         put_label(shown, status.line(), (0, shown.shape[0]), DARK, above=True)
@@ -110,7 +110,7 @@ class LiveWindow:
         return self._answer(self._window.key(1), frame, several)
 
     def wait(self, status: Status) -> Answer:
-        """Nothing new came: say so on the last picture."""
+        """No new frame arrived: says so on the last one."""
         if self._last is not None and status.state != "live":
             shown = self._last.copy()
             put_label(shown, f"{status.state} ...", (0, 0), RED)
@@ -132,16 +132,16 @@ class LiveWindow:
 
 
 PAST_BYTES = 192 << 20
-"""Memory for the pictures that were shown, compressed: some hundreds of large ones, thousands of small ones."""
+"""Memory for displayed frames, compressed: some hundreds of large ones, thousands of small ones."""
 SIDE = 1440
-"""Pixels of the longer side at which they are kept; the window shows no more."""
+"""Longer side in pixels at which they are kept; the window shows no more."""
 SEEK_SECONDS = 2.0
 SLOWEST, FASTEST = 0.125, 8.0
 WAIT_MS = 40
 
 
 class Past:
-    """The pictures that were shown, newest last, as JPEG within a limit of memory."""
+    """Frames that were shown, newest last, as JPEG within a memory limit."""
 
     def __init__(self, limit: int = PAST_BYTES) -> None:
         self._kept: deque[bytes] = deque()
@@ -151,7 +151,7 @@ class Past:
         return len(self._kept)
 
     def add(self, image: Image) -> None:
-        """Keep one more; the oldest make room."""
+        """Adds a frame; the oldest are dropped."""
         scale = SIDE / max(image.shape[:2])
         if scale < 1:
             image = fit_into(image, max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
@@ -163,26 +163,26 @@ class Past:
             self._bytes -= len(self._kept.popleft())
 
     def back(self, frames: int) -> Image:
-        """The picture so many before the newest."""
+        """The frame `count` before the newest."""
         data = np.frombuffer(self._kept[-1 - frames], np.uint8)
         return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
 
 
 class Player:
-    """Shows one picture after the other as the user likes.
+    """Shows frame after frame under the user's control.
 
-    Going back shows what was shown; the tracker waits meanwhile. Going ahead of the newest frame tracks on without
-    waiting.
+    Going back shows earlier frames again, while the tracker waits. Going beyond the newest frame continues tracking
+    without delay.
 
     Args:
-        window: Where to show them.
+        window: The window.
         rate: Frames per second of the source.
-        paced: False: as fast as frames come, until a speed is chosen.
+        paced: False: as fast as frames are available, until a speed is chosen.
 
     Attributes:
-        speed: Times the source's own.
-        paused: Whether it stands still.
-        behind: Frames between what is shown and the newest.
+        speed: Relative to the source's own.
+        paused: Whether playback is paused.
+        behind: Number of frames between the displayed one and the newest.
     """
 
     def __init__(self, window: Window, rate: float, paced: bool = True) -> None:
@@ -192,7 +192,7 @@ class Player:
         self._past = Past()
 
     def present(self, image: Image) -> str:
-        """Show a new picture, and the past if that is asked for, until the next is wanted.
+        """Shows a new frame, and earlier ones on request, until the next is wanted.
 
         Returns:
             "quit", "redraw" or "".
@@ -228,7 +228,7 @@ class Player:
         return 1 / (self._rate * self.speed) if self._paced else 0.0
 
     def _obey(self, key: str) -> bool:
-        """Do what a key says; returns whether the next frame is wanted at once."""
+        """Handles a key; returns whether the next frame is wanted at once."""
         seek = max(1, round(SEEK_SECONDS * self._rate))
         if key == "space":
             self.paused = not self.paused

@@ -1,4 +1,4 @@
-"""`siamtrack serve streams.yaml`: follow targets in many streams at once."""
+"""`siamtrack serve streams.yaml`: tracks targets in many streams at once."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def build_parser() -> Parser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve; returns the exit code."""
+    """Runs the service; returns the exit code."""
     args = build_parser().parse_args(argv)
     from tracker.serve.config_file import load_serve_config
 
@@ -68,10 +68,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def check_all(config: ServeConfig) -> None:
-    """What can be found wrong before anything is opened: model, device, files that a stream names.
+    """Checks before anything is opened: model, device, files that a stream names.
 
     Raises:
-        SiamTrackError: What is wrong, as a sentence.
+        SiamTrackError: With the reason.
     """
     from tracker.cli.model_options import check_model_options
     from tracker.serve.check import check_devices, check_files
@@ -95,7 +95,7 @@ def check_all(config: ServeConfig) -> None:
 
 
 def serve(args: argparse.Namespace, config: ServeConfig) -> int:
-    """Run until all files have ended or a signal comes; returns the exit code."""
+    """Runs until all files have ended or a signal arrives; returns the exit code."""
     from tracker.serve.listeners import Results
     from tracker.serve.supervisor import Supervisor
 
@@ -107,7 +107,7 @@ def serve(args: argparse.Namespace, config: ServeConfig) -> int:
 
     with ExitStack() as stack:
         hire, count = staff(args, config, stack)
-        if args.ray is not None:  # the other workers take over from one that dies
+        if args.ray is not None:  # the other workers take over if one dies
             config = replace(config, workers=replace(config.workers, spare=False))
         supervisor = Supervisor(config, hire, count, Results(config.results), tell, fresh=args.fresh)
         if config.control.address is not None:
@@ -127,7 +127,7 @@ def serve(args: argparse.Namespace, config: ServeConfig) -> int:
         problems = [one.problem for one in supervisor.results.listeners if not one.reader_gone]
         for problem in problems:
             say_error(problem)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nothing is left to be flushed into the closed pipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # prevents a flush into the closed pipe
         return FAILED_MIDWAY if problems else DONE
     failed = [entry for entry in supervisor.entries.values() if entry.state == "failed"]
     for entry in failed:
@@ -136,7 +136,7 @@ def serve(args: argparse.Namespace, config: ServeConfig) -> int:
 
 
 def staff(args: argparse.Namespace, config: ServeConfig, stack: ExitStack) -> tuple[Callable[[], Handle | None], int]:
-    """What starts a worker, and how many of them there are to be."""
+    """The function that starts a worker, and the number of workers."""
     if args.ray is not None:
         from tracker.serve.ray_cluster import Cluster
 

@@ -1,4 +1,4 @@
-"""What `track` and `live` share: targets, files and counters of one run, and the picture of a frame."""
+"""Shared by `track` and `live`: targets, files and counters of one run, and the drawing of a frame."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 
 class Painter:
-    """The picture of a frame and its tracks, made once for window and video.
+    """Draws a frame with its tracks, once for window and video.
 
     Args:
         view: One of `outputs.VIEWS`.
-        views: Gives what the network saw last.
+        views: Returns the network's last views.
     """
 
     def __init__(self, view: str, views: Callable[[], NetworkViewsLike | None]) -> None:
@@ -52,7 +52,7 @@ class Painter:
 
 @dataclass
 class Tally:
-    """Counts of a run. Boxes that the user drew count as frames, not as scores."""
+    """Counters of a run. Boxes that the user drew count as frames, not as scores."""
 
     frames: int = 0
     lost_frames: int = 0
@@ -61,7 +61,7 @@ class Tally:
     tracker_seconds: float = 0.0
 
     def add(self, tracks: Sequence[Track], drawn: bool, seconds: float) -> None:
-        """Count a frame that was written."""
+        """Counts a frame that was written."""
         self.frames += 1
         self.lost_frames += any(not track.visible for track in tracks)
         if not drawn:
@@ -70,7 +70,7 @@ class Tally:
             self.tracker_seconds += seconds
 
     def sentence(self, seconds: float, written: Sequence[Path], extra: Sequence[str] = ()) -> str:
-        """The one-line summary of a run that took so many seconds and wrote these files."""
+        """The one-line summary of a run, with its duration and files."""
         updates = max(self.frames - 1, 0)
         parts = [f"{self.frames} frame{'s' * (self.frames != 1)}"]
         if updates and seconds > 0:
@@ -102,7 +102,7 @@ class Session:
         self.written: list[Path] = []
 
     def load(self) -> str:
-        """Build the tracker; returns what was chosen, as a phrase."""
+        """Builds the tracker; returns a phrase that describes it."""
         self.tracker = load_tracker(self.args, self._info.live)
         self.painter = Painter(self.args.view, lambda: self._viewed.views)
         self._viewed = self.tracker
@@ -115,7 +115,7 @@ class Session:
         self.close(complete=not exc or exc[0] is None)
 
     def open_files(self, targets: int) -> None:
-        """Create the outputs, for so many targets; nothing happens if they are open already.
+        """Creates the outputs for a number of targets; does nothing if they are open already.
 
         Raises:
             OutputError: One can't be written.
@@ -144,14 +144,14 @@ class Session:
 
     @property
     def several_possible(self) -> bool:
-        """Whether every output can hold several targets, those that are open already too."""
+        """Whether every output, including open ones, can store several targets."""
         texts = [path for path in self.written if path.suffix.lower() == ".txt"]
         return several_possible(self.args) and all(
             text_format(path, self.args.format, self._count) == "mot" for path in texts
         )
 
     def start(self, frame: Frame, boxes: Sequence[Box]) -> list[Track]:
-        """Begin (again) to follow these boxes.
+        """Starts (again) to track these boxes.
 
         Raises:
             BoxError: A box that can't be tracked in this frame.
@@ -166,21 +166,21 @@ class Session:
         return tracks
 
     def find(self, frame: Frame, known: Path) -> list[Track]:
-        """Look for a target that --save-target wrote, from this frame on."""
+        """Searches for a target written by --save-target, from this frame on."""
         from tracker.loop import targets_of
 
         self._targets, self._following = targets_of(self.tracker, 1), 1
         return [self.tracker.find(frame.image, known, index=frame.index, timestamp=frame.timestamp)]
 
     def save_target(self) -> None:
-        """Write the target for --save-target, if one was followed."""
+        """Writes the target for --save-target, if one was tracked."""
         path = self.args.save_target
         if path is not None and self.tracker.target is not None:
             self.tracker.save_target(path)
             self.written.append(path)
 
     def step(self, frame: Frame) -> list[Track]:
-        """Find the targets in the next frame."""
+        """Tracks the targets in the next frame."""
         began = time.perf_counter()
         self._drawn = False
         tracks = self._targets.update(frame.image, index=frame.index, timestamp=frame.timestamp)
@@ -188,7 +188,7 @@ class Session:
         return tracks
 
     def write(self, frame: Frame, tracks: Sequence[Track]) -> None:
-        """Add the frame to all outputs and count it.
+        """Adds the frame to all outputs and counts it.
 
         Raises:
             OutputError: The disk is full, or an encoder failed.
@@ -198,14 +198,14 @@ class Session:
         self.tally.add(tracks, self._drawn, self._seconds)
 
     def close(self, complete: bool = True) -> None:
-        """Finish all outputs; safe to call twice.
+        """Finishes all outputs; safe to call twice.
 
         Args:
-            complete: False: the work was broken off, so files of an earlier run stay, and the new ones are left beside
+            complete: False: the run was interrupted, so files of an earlier run stay, and the new ones are left beside
                 them.
 
         Raises:
-            OutputError: One could not be finished. The others are.
+            OutputError: One could not be finished. The others were.
         """
         failed: OutputError | None = None
         for sink in reversed(self._sinks):
@@ -217,20 +217,19 @@ class Session:
             raise failed
 
     def worth(self, code: int) -> bool:
-        """Whether the outputs take the places of old ones: the work is done, or it has no end of its own, as a
-        camera's."""
+        """Whether the outputs replace existing ones: the run is complete, or it has no defined end, as a camera's."""
         return code == DONE or (self._info.live and self.tally.frames > 0)
 
     def beside(self) -> list[Path]:
-        """Outputs of a broken-off run that lie beside the old ones, which stayed."""
+        """Outputs of an interrupted run, left beside the existing ones."""
         return [sink.where for sink in self._sinks if sink.where != sink.path and sink.where.exists()]
 
 
 def finish(session: Session, work: Callable[[], None], progress: Progress) -> tuple[int, str]:
-    """Run the loop; whatever ends it, the files are finished.
+    """Runs the main loop; the files are finished however it ends.
 
     Returns:
-        The exit code and, unless it is 0, a sentence that says what happened.
+        The exit code and, unless it is 0, a sentence about what happened.
     """
     code, reason = DONE, ""
     try:

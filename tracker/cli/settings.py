@@ -1,4 +1,4 @@
-"""`siamtrack settings`: every setting with its default, bounds, unit and meaning, out of the fields that hold them."""
+"""`siamtrack settings`: every setting with its default, bounds, unit and meaning, from the dataclass fields."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def sections() -> list[type]:
 
 
 def rows(prefix: str = "") -> Iterator[tuple[str, Any, Setting]]:
-    """(dotted key, default, facts) of each setting that is a value and no section."""
+    """(dotted key, default, setting) of each setting that is not a section."""
     for cls in sections():
         section: str = cls.section  # type: ignore[attr-defined]
         for name, kind, facts in fields_of(cls):  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while a server runs: it is asked to stop, and the exit code says which it was."""
+"""Ctrl-C and SIGTERM while a server runs: they request a stop, and the exit code says which one it was."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tracker.cli.common import DONE, INTERRUPTED, TERMINATED
 
 @dataclass
 class Stopped:
-    """What ended a server.
+    """The signal that ended a server.
 
     Attributes:
-        code: Exit code for the signal that came; 0: none has come.
+        code: Exit code for the received signal; 0: none.
     """
 
     code: int = DONE
@@ -28,10 +28,10 @@ class Stopped:
 
 @contextmanager
 def stop_on_signal(stop: Callable[[], object]) -> Iterator[Stopped]:
-    """Within the block SIGINT and SIGTERM call `stop`; the handlers from before are back after it.
+    """Context manager: SIGINT and SIGTERM call `stop`; the previous handlers are restored afterwards.
 
     Args:
-        stop: Called in the main thread, between two of its instructions: it should set an event and no more.
+        stop: Called in the main thread between two of its instructions: it should only set an event.
     """
     stopped = Stopped()
 

@@ -1,5 +1,5 @@
-"""What a command says: the standard streams, of which none is missing and none that goes away is a crash, and the
-progress bar with the live frames per second."""
+"""Output of a command: standard streams that may be closed or missing without causing a crash, and the progress bar
+with the current frames per second."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 
 def open_standard_streams() -> None:
-    """Where stdin, stdout or stderr were closed (`2>&-`), nothing takes their place but the null device.
+    """Opens the null device for each of stdin, stdout and stderr that was closed (`2>&-`).
 
-    Else the next file that is opened gets the number 2, and every library that prints a warning writes into it.
+    Otherwise the next opened file would get the number 2, and every library that prints a warning would write into
+    it.
     """
     while True:
         handle = os.open(os.devnull, os.O_RDWR)
@@ -31,7 +32,7 @@ def open_standard_streams() -> None:
 
 
 def drop_stdout() -> None:
-    """Nobody reads stdout any more: what is printed from now on is dropped."""
+    """Nobody reads stdout any more: later output is dropped."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     with suppress(OSError, ValueError):
@@ -39,7 +40,7 @@ def drop_stdout() -> None:
 
 
 class Survivor:
-    """A stream for messages: if nobody can read them any more, the work goes on without."""
+    """A stream for messages that ignores write errors, so that work continues if nobody reads them."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -52,7 +53,7 @@ class Survivor:
         return len(text)
 
     def flush(self) -> None:
-        """Flushes what can be."""
+        """Flushes if possible."""
         with suppress(OSError, ValueError):
             self._stream.flush()
 
@@ -61,9 +62,9 @@ class Survivor:
 
 
 def note(args: argparse.Namespace, text: str) -> None:
-    """Tell the user something, unless --quiet.
+    """Prints a message, unless --quiet.
 
-    That nobody reads it any more (`| head -1`) is no reason to leave files unwritten.
+    If nobody reads it any more (`| head -1`), files are still written.
     """
     if args.quiet:
         return
@@ -76,14 +77,14 @@ def note(args: argparse.Namespace, text: str) -> None:
 FORMAT = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
 ENDLESS = "{n_fmt} frames [{elapsed}{postfix}]"
 LOG_SECONDS = 10.0
-"""Where stderr is no terminal (a log file), a plain line is printed so often in place of the bar."""
+"""Interval of the plain lines that replace the bar if stderr is not a terminal (a log file)."""
 
 
 class Progress:
-    """Frames done, frames per second, score and state, on stderr.
+    """Number of frames, frames per second, score and state, on stderr.
 
     Args:
-        total: Number of frames, or None where it isn't known.
+        total: Number of frames, or None if unknown.
         quiet: Print nothing.
 
     Attributes:
@@ -103,7 +104,7 @@ class Progress:
     _bar: Any
 
     def update(self, tracks: Sequence[Track]) -> None:
-        """One frame more."""
+        """Counts one more frame."""
         now = time.perf_counter()
         self._done += 1
         self._frames += 1
@@ -123,6 +124,6 @@ class Progress:
         return f"{self.fps:.{0 if self.fps >= 10 else 1}f} fps, score {score:.2f}, {state}"
 
     def close(self) -> None:
-        """Leave the bar as it is."""
+        """Leaves the bar as it is."""
         if self._bar is not None:
             self._bar.close()

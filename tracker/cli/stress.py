@@ -1,4 +1,5 @@
-"""`stress`: what a tracker says of a target that is covered, cut away, gone, or in black and frozen frames."""
+"""`stress`: the reliability of a tracker on targets that are occluded, cut away, absent, or in black and frozen
+frames."""
 
 from __future__ import annotations
 
@@ -51,7 +52,7 @@ def add_run_options(parser: argparse.ArgumentParser, output: str, each: str = "c
     Args:
         parser: They are added to it.
         output: What --output does.
-        each: What a line is printed for.
+        each: The unit of a progress line.
     """
     parser.add_argument("--output", type=Path, metavar="DIR", help=output)
     parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
@@ -79,7 +80,7 @@ def build_parser() -> Parser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure as the options say; returns the exit code."""
+    """Runs the measurement; returns the exit code."""
     args = build_parser().parse_args(argv)
     from tracker.evaluation.robustness.stress import PARTS, markdown, stress
 
@@ -123,7 +124,7 @@ def given_kinds(args: argparse.Namespace) -> list[str]:
     """The disturbances of --kinds.
 
     Raises:
-        ConfigError: An unknown one.
+        ConfigError: One is unknown.
     """
     from tracker.evaluation.robustness.perturb import KINDS
 
@@ -138,7 +139,7 @@ def given_dataset(args: argparse.Namespace) -> Dataset:
     """The data set of the options.
 
     Raises:
-        SourceError: It isn't there, or holds fewer than two sequences.
+        SourceError: It doesn't exist, or has fewer than two sequences.
     """
     from tracker.datasets.registry import load_dataset, with_truth
 
@@ -168,10 +169,10 @@ def clips(dataset: Dataset, kinds: Sequence[str], seed: int, frames: int) -> Ite
 
 
 def check_outputs(folder: Path | None, names: Sequence[str], overwrite: bool) -> list[Path]:
-    """The files that will be written; an error now rather than after the work.
+    """The output files; raises an error now rather than after the work.
 
     Raises:
-        OutputError: One exists, or the folder can't be made.
+        OutputError: One exists, or the folder can't be created.
     """
     if folder is None:
         return []
@@ -186,7 +187,7 @@ def check_outputs(folder: Path | None, names: Sequence[str], overwrite: bool) ->
 
 
 def show(text: str, facts: Any, outputs: Sequence[Path]) -> None:
-    """Prints a result, and writes it and its facts to the files of `check_outputs`, if there are any."""
+    """Prints a result, and writes it with its facts to the files of `check_outputs`, if there are any."""
     print(text)
     for path, content in zip(outputs, (text, json.dumps(facts, indent=1) + "\n"), strict=False):
         write_atomic(path, content)

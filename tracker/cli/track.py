@@ -1,4 +1,4 @@
-"""`tools/track.py SOURCE`: follow what is in a box through a video, a folder of images or a stream."""
+"""`tools/track.py SOURCE`: tracks what is in a box through a video, a folder of images or a stream."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def build_parser() -> Parser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Track as the options say; returns the exit code."""
+    """Tracks; returns the exit code."""
     parser = build_parser()
     args = parser.parse_args(argv)
     if args.doctor:
@@ -209,7 +209,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def limited(source: Iterable[Frame], count: int | None) -> Iterator[Frame]:
-    """The frames, at most so many."""
+    """At most the given number of frames."""
     for k, frame in enumerate(source, 1):
         yield frame
         if k == count:
@@ -225,7 +225,7 @@ def play(
     frames: Iterator[Frame],
     boxes: Sequence[Box],
 ) -> int:
-    """Go through the video; whatever ends it, the files are finished and the summary is printed."""
+    """Processes the video; the files are finished and the summary is printed however it ends."""
     info = source.info
     count = None if info.frame_count is None else max(info.frame_count - args.start_frame, 0)
     progress = Progress(min((n for n in (count, args.max_frames) if n), default=None), args.quiet)
@@ -249,7 +249,7 @@ def play(
 def steps(
     session: Session, screen: Screen | None, first: Frame, frames: Iterator[Frame], boxes: Sequence[Box]
 ) -> Iterator[tuple[Frame, list[Track]]]:
-    """Each frame with its tracks, after the window showed it and the user had a say."""
+    """Yields each frame with its tracks, after it was displayed and the user's keys were handled."""
     frame: Frame | None = first
     while frame is not None:
         if frame is not first:
@@ -265,7 +265,7 @@ def steps(
         frame = None if answer == "quit" else next(frames, None)
 
 
-if __name__ == "__main__":  # a clip of --init-dir, in a process that ends with the command that started it
+if __name__ == "__main__":  # a clip of --init-dir, in a process that ends with its parent
     end_with_parent(0.2)
     sys.argv[0] = "siamtrack track"
     raise SystemExit(run(main))

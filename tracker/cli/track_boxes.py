@@ -1,4 +1,4 @@
-"""What `track` follows: the boxes that were given, and whether they lie in the first frame."""
+"""The targets of `track`: the given boxes, and the check that they lie in the first frame."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def given_boxes(args: argparse.Namespace) -> list[Box]:
 
 
 def placed_boxes(args: argparse.Namespace, boxes: Sequence[Box], first: Frame) -> list[Box]:
-    """The boxes of --template-from's picture where their things are in the first frame; says how sure that is.
+    """Localises the objects marked in the image of --template-from in the first frame; prints how certain that is.
 
     Raises:
-        SourceError, BoxError, WeightsError: The picture, a box or the matcher can't be used.
+        SourceError, BoxError, WeightsError: The image, a box or the matcher can't be used.
     """
     import numpy as np
 
@@ -74,7 +74,7 @@ def placed_boxes(args: argparse.Namespace, boxes: Sequence[Box], first: Frame) -
 
 
 def check_in_frame(boxes: Sequence[Box], frame: Frame) -> None:
-    """Before the model is loaded: the boxes lie in the first frame."""
+    """Checks, before the model is loaded, that the boxes lie in the first frame."""
     from tracker.geometry import check_box
 
     height, width = frame.image.shape[:2]

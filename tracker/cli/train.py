@@ -1,4 +1,4 @@
-"""`tools/train.py`: trains a model from a recipe, on one process or on many under torchrun."""
+"""`tools/train.py`: trains a model from a recipe, in one process or in many under torchrun."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def _run(
     try:
         result = trainer.run(args.max_steps)
     except SiamTrackError as error:
-        # Something was written: the exit code says that the run broke off in the middle.
+        # Something was written: the exit code says that the run was interrupted.
         sys.stderr.write(f"train.py: {' '.join(str(error).split())}\n")
         return FAILED_MIDWAY if trainer.step else BAD_REQUEST
     if first and not args.quiet:
@@ -197,12 +197,12 @@ def _run(
 
 
 def _nobody(model: nn.Module, step: int) -> dict[str, float]:
-    """Stands for the validation on ranks that only wait for it."""
+    """Replaces the validation on ranks that only wait for it."""
     raise RuntimeError("only rank 0 validates")
 
 
 def _tell(result: RunResult, settings: TrainConfig, folder: Path) -> None:
-    """What was done, in a few lines."""
+    """Prints a short summary."""
     why = {
         "finished": "finished",
         "max-steps": "stopped at --max-steps",

@@ -1,4 +1,4 @@
-"""`tools/tune.py`: search the tracking constants of a model on a validation split and judge the result on a
+"""`tools/tune.py`: searches the tracking settings of a model on a validation split and judges the result on a
 hold-out."""
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from tracker.evaluation.tuning.plan import Search, Split, TrialRecord
 
 TESTS = {"otb", "otb2013", "otb50", "otb100", "vot", "uav123", "uav20l", "nfs", "tcolor128", "dtb70"}
-"""Data sets that are test sets as a whole. The others have a split of that name."""
+"""Data sets that consist of a test set only. The others have a split of that name."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Search as the options say; returns the exit code."""
+    """Runs the search; returns the exit code."""
     args = build_parser().parse_args(argv)
     study_file = args.study or args.output.with_suffix(".study")
     _check(args, study_file)
@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _check(args: argparse.Namespace, study_file: Path) -> None:
-    """What can be refused before anything heavy is loaded."""
+    """Checks that need no heavy imports."""
     from tracker.media.sinks.base import check_writable
 
     key, subset = args.dataset, args.subset or ("val" if args.dataset == "got10k" else None)
@@ -159,7 +159,7 @@ def _search(args: argparse.Namespace, names: list[str], head: str, start: object
     from tracker.evaluation.tuning.plan import Range, Search, search_space
 
     assert isinstance(start, TrackingConfig)
-    if start.redetection.budget_ms > 0:  # how much is searched after a loss must not depend on how busy this machine is
+    if start.redetection.budget_ms > 0:  # the amount of search after a loss must not depend on the load of this machine
         note(args, "tracking.redetection.budget_ms is 0 (no limit) during the search, so that scores can be repeated")
         start = changed(start, {"redetection.budget_ms": 0.0})
     given = {name: Range(low, high) for name, low, high in args.search}

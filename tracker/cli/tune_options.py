@@ -26,7 +26,7 @@ EXAMPLES = """\
 
 
 def share(text: str) -> float:
-    """A `type=` for a share in [0, 0.9]."""
+    """A `type=` for a fraction in [0, 0.9]."""
     try:
         value = float(text)
     except ValueError:

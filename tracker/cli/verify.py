@@ -1,4 +1,4 @@
-"""`verify`: how alike what two pictures show is, by the tracker's own network; several references are few-shot
+"""`verify`: similarity of the objects in two images according to the tracker's network; several references are few-shot
 recognition."""
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def build_parser() -> Parser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Compare as the options say; returns the exit code."""
+    """Compares; returns the exit code."""
     parser = build_parser()
     args = parser.parse_args(argv)
     if len(args.pictures) < 2:
@@ -101,10 +101,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def read_picture(path: Path) -> Image:
-    """A picture as BGR uint8.
+    """Reads an image as BGR uint8.
 
     Raises:
-        SourceError: It is missing or no picture.
+        SourceError: It is missing or not an image.
     """
     from tracker.media.images import read_image
 
@@ -119,7 +119,7 @@ def read_picture(path: Path) -> Image:
 def read_references(
     observer: Observer, opened: Sequence[tuple[Path, Image | None]], box: Sequence[float] | None
 ) -> tuple[list[str], TemplateBank, list[KnownTarget]]:
-    """Names and one bank of all views in the references, and those that are targets.
+    """Names of all views in the references, one bank of the views, and the references that are saved targets.
 
     Raises:
         SourceError, BoxError, ConfigError: A file or the box can't be used.
@@ -167,11 +167,11 @@ def like_individual(
 def compare(
     tracker: SiamTracker, bank: TemplateBank, image: Image, box: Sequence[float] | None
 ) -> tuple[list[float], float | None]:
-    """How alike the object in a picture is to the views of a bank.
+    """Similarity of the object in an image to the views of a bank.
 
     Returns:
-        Likeness to each view, and the probability that it is the same object (None without a box, or where the model
-        isn't calibrated).
+        Likeness to each view, and the probability that it is the same object (None without a box, or if the model isn't
+        calibrated).
 
     Raises:
         BoxError: The box can't be used.
@@ -188,6 +188,6 @@ def compare(
     if box is None or not (observer.config.calibration.confidence and weights):
         return likeness, None
     target = tracker.lifecycle.start(image, box)
-    target.bank, target.belief, target.filter = bank, missing(), None  # any of the views may be the one
+    target.bank, target.belief, target.filter = bank, missing(), None  # the most similar view counts
     score = observer.observe([target], image).observations[0].score
     return likeness, float(verified(score, max(likeness), False, weights))

@@ -1,4 +1,4 @@
-"""What the live loop and a view of it say to each other."""
+"""The interface between the live loop and its display."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the user wants after seeing a picture.
+    """The user's reaction to a displayed frame.
 
     Attributes:
-        quit: End.
-        boxes: Follow these from now on; none: go on as before.
+        quit: End the program.
+        boxes: Track these from now on; none: continue.
         frame: The frame on which they were drawn.
     """
 
@@ -27,7 +27,7 @@ class Answer:
 
 @dataclass
 class Status:
-    """Numbers of a live run: `latency` in seconds from the arrival of a frame to its tracks."""
+    """Numbers of a live run: `latency` is in seconds from the arrival of a frame to its tracks."""
 
     state: str = "live"
     dropped: int = 0
@@ -39,17 +39,17 @@ class Status:
     frames: int = 0
 
     def add(self, latency: float) -> None:
-        """Count a frame."""
+        """Counts a frame."""
         self.frames += 1
         self.latencies = [latency, max(latency, self.latencies[1]), self.latencies[2] + latency]
 
     def line(self) -> str:
-        """For the screen."""
+        """Text for the display."""
         line = f"{self.fps:.0f} fps | latency {1000 * self.latencies[0]:.0f} ms | dropped {self.dropped}"
         return f"{line} | damaged {self.damaged}" if self.damaged else line
 
     def summary(self) -> list[str]:
-        """For the last line."""
+        """Text for the final summary."""
         mean = self.latencies[2] / max(self.frames, 1)
         parts = [f"{self.dropped} dropped", f"latency {1000 * mean:.0f} ms (at most {1000 * self.latencies[1]:.0f})"]
         parts += [f"{self.damaged} damaged and left out"] * bool(self.damaged)

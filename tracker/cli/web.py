@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tracker.web.worker import Worker
 
 FAREWELL = 1.0
-"""Seconds between the end of the source and the end of the page, so that browsers get the last sentence."""
+"""Seconds between the end of the source and the end of the page, so that browsers receive the last message."""
 
 
 def add_web_options(parser: Parser) -> None:
@@ -47,11 +47,11 @@ def add_web_options(parser: Parser) -> None:
 
 
 def check_web_options(args: argparse.Namespace) -> None:
-    """What can be found wrong before anything is opened.
+    """Checks before anything is opened.
 
     Raises:
-        SiamTrackError: aiohttp is missing, the address is none, or options were given that need a window or go with
-            files.
+        SiamTrackError: aiohttp is missing, the address is invalid, or there are options that need a window or write
+        files.
     """
     from tracker.web.access import parse_address
     from tracker.web.recorder import check_folder
@@ -73,7 +73,7 @@ def check_web_options(args: argparse.Namespace) -> None:
 
 
 def serve(args: argparse.Namespace) -> int:
-    """Serve the page until Ctrl-C, the end of the source or --duration; returns the exit code."""
+    """Serves the page until Ctrl-C, the end of the source or --duration; returns the exit code."""
     check_web_options(args)
     from tracker.geometry import check_box
     from tracker.web.access import Guard, parse_address
@@ -82,7 +82,7 @@ def serve(args: argparse.Namespace) -> int:
     from tracker.web.server import Site
     from tracker.web.worker import Worker
 
-    logging.getLogger("tracker.media.sources.latest").setLevel(logging.CRITICAL)  # `news` says it
+    logging.getLogger("tracker.media.sources.latest").setLevel(logging.CRITICAL)  # `news` reports it
     hub = Hub()
 
     def news(state: str, sentence: str) -> None:
@@ -105,7 +105,7 @@ def serve(args: argparse.Namespace) -> int:
 
 
 def build_group(args: argparse.Namespace) -> tuple[TargetGroup, str]:
-    """The targets of the page, and which tracker was chosen, as a phrase."""
+    """The targets of the page, and a phrase that describes the tracker."""
     from tracker.web.targets import TargetGroup
 
     tracker = model_options.load_tracker(args, live=True)
@@ -113,14 +113,12 @@ def build_group(args: argparse.Namespace) -> tuple[TargetGroup, str]:
 
 
 def hello(source: LatestFrameSource, looped: bool, tracker: str, save_dir: Path | None) -> dict[str, Any]:
-    """What each browser is told once."""
+    """The first message to each browser."""
     from tracker._version import __version__
     from tracker.web.pictures import palette, target_colours
 
     info = source.info
-    name = (
-        Path(info.source).name if Path(info.source).exists() else info.source
-    )  # whoever looks on needn't know our folders
+    name = Path(info.source).name if Path(info.source).exists() else info.source  # viewers must not learn our folders
     return {
         "version": __version__,
         "tracker": tracker,
@@ -137,7 +135,7 @@ async def _serve(args: argparse.Namespace, hub: Hub, site: Site, worker: Worker)
     loop, over = asyncio.get_running_loop(), asyncio.Event()
 
     def end() -> None:
-        with suppress(RuntimeError):  # the loop is closed: the page went first
+        with suppress(RuntimeError):  # the loop is closed: the page has already ended
             loop.call_soon_threadsafe(over.set)
 
     loop.set_exception_handler(on_loop_error)

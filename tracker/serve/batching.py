@@ -1,4 +1,4 @@
-"""Search windows of the targets of several streams, matched in one network call: `tracker.tracking.observer` over many
+"""Search windows of the targets of several streams, matched in one network call: `tracker.tracking.observer` for many
 frames."""
 
 from __future__ import annotations
@@ -18,18 +18,17 @@ Job = tuple[Sequence[Target], Image]
 
 
 def observe_many(observer: Observer, jobs: Sequence[Job], call: int) -> list[FrameObservations]:
-    """Looks for all targets of all streams; those that a small window leaves in doubt are looked for once more in the
-    full one.
+    """Observes all targets of all streams; those with a low score in a small window are matched again in the full one.
 
-    A target gets what it would get alone: neither who else is in a call nor how many matters to it.
+    The result for a target is the same as alone: it doesn't depend on the other targets of a call.
 
     Args:
-        observer: What sees the targets.
+        observer: Cuts, matches and reads the targets.
         jobs: Targets and frame of each stream.
-        call: Windows at most in one network call.
+        call: Greatest number of windows in one network call.
 
     Returns:
-        A FrameObservations for each job; its timing is its share of the whole by number of targets.
+        A FrameObservations for each job; its timing is the job's share of the total, by number of targets.
     """
     owners = [(target, frame) for targets, frame in jobs for target in targets]
     regions: dict[int, SearchRegion] = {}
@@ -41,7 +40,7 @@ def observe_many(observer: Observer, jobs: Sequence[Job], call: int) -> list[Fra
         asked = [owners[k][0] for k in numbers]
         cut = observer.search_regions(asked, [owners[k][1] for k in numbers], wide)
         for region in cut:
-            _ = region.pictures  # cut here, so that the time counts as cutting
+            _ = region.pictures  # cut here, so that the time is counted as cutting
         matching = time.perf_counter()
         found = _match(observer, asked, cut, call)
         matched = time.perf_counter()
@@ -66,8 +65,8 @@ def observe_many(observer: Observer, jobs: Sequence[Job], call: int) -> list[Fra
 
 
 def _match(observer: Observer, targets: Sequence[Target], regions: Sequence[SearchRegion], call: int) -> list[Matched]:
-    """Their responses: windows of one size together, as many in a call as may be; a target with a bank has a call of
-    its own."""
+    """Responses for the windows: those of one size together, as many per call as allowed; a target with a bank has a
+    call of its own."""
     matched: list[Matched] = []
     groups: dict[int, list[int]] = {}
     for k, (target, region) in enumerate(zip(targets, regions, strict=True)):

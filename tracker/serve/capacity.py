@@ -1,10 +1,10 @@
-"""How many streams this machine carries: `python -m tracker.serve.capacity --streams 1 2 4 8`, the table of
+"""How many streams this machine can process: `python -m tracker.serve.capacity --streams 1 2 4 8`, the table of
 docs/serve.md.
 
-Latency is that of the clock in the picture: from when a frame was due at the camera to its result at the supervisor.
-So sending, network, decoding, waiting, tracking and the way back are all in it. "Waited" is from when a frame was
-decoded to when the tracker took it: under the newest-frame rule at most a frame interval, however many streams there
-are. "Processed" is all the rest.
+Latency is measured by the clock in the picture: from when a frame was due at the camera to its result at the
+supervisor. It includes sending, network, decoding, waiting, tracking and the way back. "Waited" is from when a frame
+was decoded to when the tracker took it: with newest-frame delivery at most a frame interval, however many streams there
+are. "Processed" is the rest.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
 @dataclass
 class Measured:
-    """What was seen of one run; latencies and what of them a frame waited in seconds, memory in MB."""
+    """Measurements of one run; latencies and waiting times in seconds, memory in MB."""
 
     latencies: list[float] = field(default_factory=list)
     waited: list[float] = field(default_factory=list)
@@ -51,7 +51,7 @@ class Measured:
 
 
 def measure(args: argparse.Namespace, count: int, clocks: Sequence[tuple[int, float]]) -> Measured:
-    """One run with so many streams; `clocks` are ports and the times of their frames 0."""
+    """Runs a number of streams; `clocks` are ports and the times of their frames 0."""
     streams = {
         f"s{k}": parse_stream(
             f"s{k}",
@@ -121,7 +121,7 @@ def measure(args: argparse.Namespace, count: int, clocks: Sequence[tuple[int, fl
 
 
 def _box(args: argparse.Namespace) -> list[float]:
-    """Where the target is in the picture that every client begins with."""
+    """The target's position in the first picture of every client."""
     return list(target_box(0, args.width, args.height))
 
 
@@ -131,7 +131,7 @@ def _totals(supervisor: Supervisor) -> tuple[int, int]:
 
 
 def _cpu(handles: Sequence[ProcessHandle]) -> float:
-    """Seconds of processor time that the workers took."""
+    """Processor time of the workers in seconds."""
     total = 0.0
     for handle in handles:
         with suppress(OSError):  # a worker that was replaced
@@ -163,7 +163,7 @@ def row(count: int, one: Measured) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure and print the table."""
+    """Measures and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "--streams", type=int, nargs="+", default=[1, 2, 4, 8, 16], metavar="N", help="numbers of streams to try"

@@ -1,4 +1,4 @@
-"""`siamtrack serve --check`: what is wrong with files and sources, before anything runs."""
+"""`siamtrack serve --check`: finds problems with files and sources before anything runs."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from tracker.tracking.template_memory import load_target
 
 
 def check_files(config: ServeConfig) -> None:
-    """Whether the files that streams name are there: videos, known targets, galleries, detections.
+    """Checks that the files named by streams exist: videos, known targets, galleries, detections.
 
     Raises:
-        SiamTrackError: One isn't, or can't be read; the sentence names the stream.
+        SiamTrackError: One doesn't, or can't be read; the sentence names the stream.
     """
     for name, stream in config.streams.items():
         try:
@@ -32,7 +32,7 @@ def check_files(config: ServeConfig) -> None:
 
 
 def check_target(name: str, config: TargetConfig) -> None:
-    """Whether the file that a target names is there and holds it.
+    """Checks that the file of a target exists and contains it.
 
     Raises:
         SiamTrackError: It isn't, or doesn't.
@@ -44,14 +44,14 @@ def check_target(name: str, config: TargetConfig) -> None:
 
 
 def check_sources(config: ServeConfig, say: Callable[[str], None]) -> bool:
-    """Opens every source, reads a frame, and says what it is.
+    """Opens every source, reads a frame, and describes it.
 
     Args:
         config: What streams.yaml says.
-        say: Takes a line for each stream.
+        say: Receives a line for each stream.
 
     Returns:
-        Whether all is well.
+        Whether all sources work.
     """
     good = True
     for name, stream in config.streams.items():
@@ -85,7 +85,7 @@ def _look(stream: StreamConfig, most: int) -> str:
 
 
 def check_devices(config: ServeConfig) -> None:
-    """Whether engine and decoder have known names, and the library behind the decoder is there.
+    """Checks the names of engine and decoder, and that the decoder's library is installed.
 
     Raises:
         ConfigError: An unknown name, with the nearest known one.

@@ -14,14 +14,13 @@ class TargetConfig(Checked):
 
     Attributes:
         box: x, y, w, h in pixels, 0-based, top-left corner, in the frame numbered `frame`.
-        known: A file written by `track --save-target`; the target is looked for from the first frame on.
-        gallery: A file written by `match enrol`; the thing is looked for from the first frame on, and what is found has
-            to be more like it than like any other thing of the gallery.
-        thing: Its name in the gallery; nothing: the name of the target.
-        far: False-accept rate at which the gallery's calibration takes what was found for the thing, 0 to 1.
-        threshold: Least similarity instead of the one that the calibration gives for `far`.
-        frame: 0-based index of the frame that `box` was taken in (files; a live stream takes the first frame that
-            comes).
+        known: A file written by `track --save-target`; the target is searched for from the first frame on.
+        gallery: A file written by `match enrol`; the object is searched for from the first frame on, and a candidate
+            must be more similar to it than to any other object of the gallery.
+        thing: Its name in the gallery; default: the name of the target.
+        far: False-accept rate at which the gallery's calibration accepts a candidate, 0 to 1.
+        threshold: Least similarity, instead of the one that the calibration gives for `far`.
+        frame: 0-based index of the frame that `box` refers to (files; a live stream uses its first frame).
     """
 
     box: list[float] | None = None
@@ -38,15 +37,15 @@ class DetectionsConfig(Checked, section="detections"):
     """Boxes of a detector that start targets; either `file` or `url`.
 
     Attributes:
-        file: JSON lines with `frame`, `box` and, if wanted, `score`; or a MOTChallenge text
+        file: JSON lines with `frame`, `box` and optionally `score`; or a MOTChallenge text
             (frame,id,x,y,w,h,score,...).
         url: HTTP address that takes a JPEG by POST and answers {"boxes": [[x, y, w, h], ...]}, a fifth number being
             the score.
-        every: Seconds between two questions to `url`.
+        every: Seconds between two requests to `url`.
         timeout: Seconds to wait for its answer.
-        least_score: Detections below it are left out, 0 to 1.
-        overlap: A detection that overlaps a target by this intersection over union or more starts none, 0 to 1.
-        most: Targets at most in this stream; further detections are left out.
+        least_score: Detections with a lower score are dropped, 0 to 1.
+        overlap: A detection whose intersection over union with a target is at least this starts no target, 0 to 1.
+        most: Greatest number of targets in this stream; further detections are dropped.
     """
 
     file: str | None = None
@@ -60,7 +59,7 @@ class DetectionsConfig(Checked, section="detections"):
 
 @dataclass(frozen=True)
 class RecordConfig(Checked, section="record"):
-    """What is written of a stream; files are never overwritten, a number is added to the name.
+    """Recordings of a stream; files are never overwritten, a number is added to the name.
 
     Attributes:
         video: Annotated video (.mp4, .mkv, .mov, .m4v, .webm, .gif).
@@ -78,14 +77,14 @@ class StreamConfig(Checked):
     Attributes:
         source: File, folder, glob, camera number, or URL (rtsp, http, udp, tcp, ...).
         targets: name -> `TargetConfig`.
-        detections: Where further targets come from, or nothing.
-        live: auto, yes or no: whether only the newest frame counts. auto: yes for cameras and endless URLs. A file
-            with yes plays at its own speed.
-        lost: What becomes of a LOST target after `lost_seconds`: search (it is looked for without end), drop (it is
-            removed), restart (what is inside its first box then is the target).
-        lost_seconds: Seconds of LOST without a break before `lost` says what to do.
+        detections: Source of further targets, or none.
+        live: auto, yes or no: whether only the newest frame is processed. auto: yes for cameras and endless URLs. A
+            file with yes plays at its own speed.
+        lost: What happens to a LOST target after `lost_seconds`: search (the search continues), drop (it is removed),
+            restart (the content of its first box becomes the target).
+        lost_seconds: Seconds of LOST without interruption before `lost` applies.
         timeout: Seconds without a frame after which a live stream counts as down.
-        record: What is written.
+        record: Recordings.
     """
 
     source: str = ""
@@ -103,10 +102,10 @@ class BatchConfig(Checked, section="batch"):
     """When the batcher of a worker calls the network.
 
     Attributes:
-        crops: Search windows at most that are gathered for one flush.
-        wait_ms: Milliseconds that the first of them waits for others, where windows share a call.
-        call_crops: Windows in one network call; 0: all on a GPU, 1 on a CPU, where a batch saves nothing and makes
-            the first streams wait for the last.
+        crops: Greatest number of search windows collected for one batch.
+        wait_ms: Milliseconds that the first of them waits for others, if windows share a call.
+        call_crops: Windows per network call; 0: all on a GPU, 1 on a CPU, where a batch saves nothing and makes the
+            first streams wait for the last.
     """
 
     crops: int = setting(64, 1, LARGEST)
@@ -116,14 +115,14 @@ class BatchConfig(Checked, section="batch"):
 
 @dataclass(frozen=True)
 class WorkersConfig(Checked, section="workers"):
-    """The processes (or Ray actors) that do the work.
+    """The worker processes (or Ray actors).
 
     Attributes:
-        count: How many; 0: one for each core of this process, or one for each GPU.
-        threads: CPU threads of a worker's network; with several, its targets are dealt out to them.
-        spare: Whether one more waits with the model loaded, so that the streams of a dead one go on at once.
-        gone_seconds: Seconds without a sign of life after which a worker counts as dead; 0: 10, and 3 in a Ray cluster,
-            where a machine without power says nothing either.
+        count: Number of workers; 0: one for each core of this process, or one for each GPU.
+        threads: CPU threads of a worker's network; with several, its targets are distributed over them.
+        spare: Whether a further worker waits with the model loaded, so that the streams of a dead one continue at once.
+        gone_seconds: Seconds without a message after which a worker counts as dead; 0: 10, and 3 in a Ray cluster,
+            where a machine without power sends no message either.
         decode: cpu, or the name of an FFmpeg device (cuda, vaapi, ...) that decodes network streams, or nvdec
             (PyNvVideoCodec).
     """
@@ -137,15 +136,15 @@ class WorkersConfig(Checked, section="workers"):
 
 @dataclass(frozen=True)
 class LimitsConfig(Checked, section="limits"):
-    """How much one stream may ask for.
+    """Limits of one stream.
 
     Attributes:
-        pixels: Width times height of a frame at most; a larger stream is refused and named.
-        targets: Targets at most in one stream.
-        first_wait: Seconds before a stream that is down is tried again; doubled each time.
-        longest_wait: Seconds between two attempts at most.
+        pixels: Greatest width times height of a frame; a larger stream is refused with a message.
+        targets: Greatest number of targets in one stream.
+        first_wait: Seconds before the first attempt to reopen a stream that is down; doubled each time.
+        longest_wait: Greatest number of seconds between two attempts.
         steady: Seconds that a stream has to run before its next failure starts at `first_wait` again.
-        poison_wait: Seconds that a stream which took its worker along is kept out; doubled each time.
+        poison_wait: Seconds for which a stream that repeatedly crashed its worker is excluded; doubled each time.
     """
 
     pixels: int = setting(3840 * 2160, 1, LARGEST)
@@ -179,15 +178,15 @@ class MqttConfig(Checked, section="results.mqtt"):
 
 @dataclass(frozen=True)
 class ResultsConfig(Checked, section="results"):
-    """Where results go.
+    """Where results are written.
 
     Attributes:
-        stdout: Whether they are written to standard output, a JSON object a line.
-        file: A file that the same lines are added to.
-        mqtt: A broker, or nothing.
-        queue: Lines that wait for a slow listener at most.
-        when_full: drop (what a slow listener misses is counted) or wait (for files as streams: tracking waits for
-            stdout and file; never for MQTT).
+        stdout: Whether they are written to standard output, one JSON object per line.
+        file: A file that the same lines are appended to.
+        mqtt: An MQTT broker, or none.
+        queue: Greatest number of lines that wait for a slow output.
+        when_full: drop (lines for a slow output are dropped and counted) or wait (for files as streams: tracking waits
+            for stdout and file; never for MQTT).
     """
 
     stdout: bool = True
@@ -202,7 +201,7 @@ class ControlConfig(Checked, section="control"):
     """Control and status page over HTTP.
 
     Attributes:
-        address: HOST:PORT to listen on (port 0: any free one), or nothing for no control. Changes always need the
+        address: HOST:PORT to listen on (port 0: any free one), or none for no control. Changes always require the
             token.
         metrics: Whether /metrics answers Prometheus without a token (numbers and names of streams only).
     """
@@ -213,11 +212,11 @@ class ControlConfig(Checked, section="control"):
 
 @dataclass(frozen=True)
 class StateConfig(Checked, section="state"):
-    """The file that a restart takes targets up from.
+    """The file from which a restart restores targets.
 
     Attributes:
-        file: Its path, or nothing.
-        every: Seconds between two times that it is written.
+        file: Its path, or none.
+        every: Seconds between two writes.
     """
 
     file: str | None = None
@@ -234,8 +233,8 @@ class ServeConfig(Checked):
         engine: auto or a name of `tracker.runtime.select.ENGINES`.
         tracking: Changed settings of the tracker, such as redetection: {tiles: 1}.
         streams: name -> `StreamConfig`.
-        stay: Whether it goes on after all files have ended.
-        batch, workers, limits, results, control, state: See there.
+        stay: Whether the service continues after all files have ended.
+        batch, workers, limits, results, control, state: See the classes.
     """
 
     model: str = "siamtrack-s"
@@ -253,12 +252,12 @@ class ServeConfig(Checked):
 
     @property
     def overrides(self) -> list[str]:
-        """The changed settings as `key=value` texts."""
+        """The changed settings as `key=value` strings."""
         return [f"tracking.{key}={value}" for key, value in flat(self.tracking).items()]
 
 
 def stream_to_dict(config: StreamConfig) -> dict[str, Any]:
-    """A stream as plain values that `parse_stream` takes again (for a message, or the state file)."""
+    """A stream as plain values that `parse_stream` accepts (for a message, or the state file)."""
     return _without_none(asdict(config))
 
 

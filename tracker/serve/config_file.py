@@ -46,7 +46,7 @@ def load_serve_config(path: str | Path) -> ServeConfig:
 
 
 def _part(values: dict[str, Any], key: str, base: T, where: str) -> T | None:
-    """Takes an optional part out of the values: `base` with what is said of it, or None where nothing is."""
+    """Removes an optional section from the values: `base` with its changes, or None if the section is absent."""
     part = values.pop(key, None)
     if part is None or part is False:
         return None
@@ -56,12 +56,12 @@ def _part(values: dict[str, Any], key: str, base: T, where: str) -> T | None:
 
 
 def parse_stream(name: str, values: Any, where: str) -> StreamConfig:
-    """One stream, from a mapping or from its source alone.
+    """Parses one stream, from a mapping or from its source alone.
 
     Args:
-        name: Of the stream.
-        values: What stands behind the name.
-        where: What to call the origin in an error.
+        name: Name of the stream.
+        values: Its value in the file.
+        where: Name of the origin, for error messages.
 
     Raises:
         ConfigError: As `load_serve_config`.
@@ -103,7 +103,7 @@ def parse_stream(name: str, values: Any, where: str) -> StreamConfig:
 
 
 def parse_target(name: str, values: Any, where: str) -> TargetConfig:
-    """One target, from a mapping or from its box alone.
+    """Parses one target, from a mapping or from its box alone.
 
     Raises:
         ConfigError: As `load_serve_config`.

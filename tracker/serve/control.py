@@ -1,4 +1,4 @@
-"""Control over HTTP and the status page, in a thread with an event loop of its own. Who may come in:
+"""Control over HTTP and the status page, in a thread with its own event loop. Access is checked by
 `tracker.web.access`."""
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tracker.serve.supervisor import Supervisor
 
 TOKEN = "SIAMTRACK_SERVE_TOKEN"
-"""Environment variable with a token of one's own, at least 16 characters."""
+"""Environment variable with the user's own token, at least 16 characters."""
 LONGEST_REQUEST = 1 << 20
 
 
@@ -34,7 +34,7 @@ class Control(Pages):
     """Serves HTTP from `__enter__` to `__exit__`.
 
     Args:
-        supervisor: What is controlled.
+        supervisor: The supervisor to control.
         config: Where to listen.
 
     Attributes:
@@ -52,7 +52,7 @@ class Control(Pages):
             raise SiamTrackError(
                 f"The token in {TOKEN} has {len(token)} characters; give 16 or more that nobody can guess."
             )
-        # Unlike the page of one stream this one opens addresses and writes files: the token is asked for on this
+        # Unlike the page of one stream, this one opens addresses and writes files: the token is required on this
         # machine too.
         super().__init__(Guard(parse_address(config.address), token), load_files("tracker.serve"), "siamtrack-serve")
         self._loop = asyncio.new_event_loop()
@@ -100,7 +100,7 @@ class Control(Pages):
                 web.delete(target, self._delete_target),
             ]
         )
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)  # an access log would hold the token
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)  # an access log would have the token
         await self._runner.setup()
         address = self._guard.address
         try:
@@ -192,10 +192,10 @@ class Control(Pages):
 
 
 def check_record(config: StreamConfig) -> None:
-    """Whether a stream that comes over HTTP records below the folder that the service runs in.
+    """Checks that a stream added over HTTP records below the folder that the service runs in.
 
     Raises:
-        ConfigError: It names a place elsewhere.
+        ConfigError: It names a path elsewhere.
     """
     for path in filter(None, (config.record.video, config.record.boxes)):
         pure = PurePosixPath(path)

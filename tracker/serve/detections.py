@@ -1,4 +1,4 @@
-"""Boxes of a detector: from a file by frame number, or from an HTTP endpoint that is asked now and then."""
+"""Boxes of a detector: from a file by frame number, or from an HTTP endpoint that is queried periodically."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tracker.serve.config import DetectionsConfig
 from tracker.types import Frame, Image
 
 Found = tuple[Image, list[list[float]]]
-"""The picture that the boxes are of, and boxes x, y, w, h."""
+"""The picture that the boxes belong to, and boxes x, y, w, h."""
 LONGEST_ANSWER = 1 << 20
 
 
@@ -29,9 +29,9 @@ def read_detections(path: str | Path, least_score: float) -> dict[int, list[list
     """Frame index (from 0) -> boxes (x, y, w, h) of a detections file.
 
     Args:
-        path: JSON lines with `frame` (from 0), `box` and perhaps `score`; or MOTChallenge text, whose frames and
-            pixels count from 1.
-        least_score: Boxes below it are left out; a line without a score counts.
+        path: JSON lines with `frame` (from 0), `box` and optionally `score`; or MOTChallenge text, whose frames and
+            pixels are counted from 1.
+        least_score: Boxes with a lower score are dropped; a line without a score is kept.
 
     Raises:
         BoxError: The file can't be read; the sentence names the line.
@@ -74,7 +74,7 @@ def usable(box: Any) -> list[float] | None:
 def fresh(
     found: Sequence[Sequence[float]], taken: Sequence[Sequence[float]], overlap: float, most: int
 ) -> list[list[float]]:
-    """The detections that no target (nor a detection before) covers, at most so many."""
+    """The detections that no target (and no earlier detection) covers, up to a maximum."""
     out: list[list[float]] = []
     for box in found:
         others = [*taken, *out]
@@ -99,14 +99,14 @@ class FileDetections:
         return (frame.image, boxes) if boxes else None
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Does nothing."""
 
 
 class EndpointDetections:
-    """Asks an HTTP endpoint now and then, in a thread: a slow detector never slows tracking.
+    """Queries an HTTP endpoint periodically, in a thread: a slow detector never slows tracking.
 
     Attributes:
-        problem: Why the last question had no answer, or "".
+        problem: Why the last request had no answer, or "".
     """
 
     def __init__(self, config: DetectionsConfig) -> None:
@@ -116,8 +116,7 @@ class EndpointDetections:
         self._thread: threading.Thread | None = None
 
     def look(self, frame: Frame) -> Found | None:
-        """The answer to an earlier question, if there is one, with the picture that it is about; asks again when it is
-        time."""
+        """The answer to an earlier request, if there is one, with its picture; sends a new request when it is due."""
         answer, self._answer = self._answer, None
         now = time.monotonic()
         if (self._thread is None or not self._thread.is_alive()) and now - self._asked >= self._config.every:
@@ -143,11 +142,11 @@ class EndpointDetections:
         self.problem, self._answer = "", (image, boxes)
 
     def close(self) -> None:
-        """The thread ends by its time-out."""
+        """Lets the thread end at its time-out."""
 
 
 def open_detections(config: DetectionsConfig | None) -> FileDetections | EndpointDetections | None:
-    """What a stream's configuration asks for.
+    """The detections of a stream's configuration.
 
     Raises:
         BoxError: The file can't be read.

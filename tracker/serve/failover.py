@@ -1,8 +1,8 @@
-"""What a dead worker costs: `python -m tracker.serve.failover` kills workers (SIGKILL) that follow live streams, and
+"""Cost of a dead worker: `python -m tracker.serve.failover` kills workers (SIGKILL) that process live streams, and
 prints how long each of their streams had no result.
 
-The streams are synthetic (`tracker.serve.synthetic`), with a key frame each second: a stream that is opened anew has no
-picture before the next one, so half a second of the gap, on average, is the camera's.
+The streams are synthetic (`tracker.serve.synthetic`), with a key frame each second: a reopened stream has no picture
+before the next key frame, so half a second of the gap, on average, is caused by the camera.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tracker.serve.process import ProcessHandle
 from tracker.serve.supervisor import Supervisor
 
 WAIT = 180.0
-"""Seconds to wait for anything at most."""
+"""Greatest number of seconds to wait for anything."""
 
 
 class Trial:
@@ -34,7 +34,7 @@ class Trial:
 
     Args:
         config: What it runs.
-        workers: How many, beside the spare one.
+        workers: Number of workers, without the spare one.
     """
 
     def __init__(self, config: ServeConfig, workers: int) -> None:
@@ -51,7 +51,7 @@ class Trial:
             self._arrived[line["stream"]].append(time.monotonic())
 
     def until(self, done: Callable[[], bool]) -> None:
-        """Waits until something holds.
+        """Waits until a condition holds.
 
         Raises:
             TimeoutError: It does not within `WAIT` seconds.
@@ -80,7 +80,7 @@ class Trial:
         os.kill(victim["pid"], signal.SIGKILL)
         killed = time.monotonic()
         self.until(lambda: self.supervisor.state()["worker_deaths"] > deaths)
-        # What the dead worker had sent already still comes: a result counts once its stream has moved.
+        # Messages of the dead worker may still arrive: a result counts once its stream has a new worker.
         noticed = time.monotonic()
         self.until(lambda: all(self._arrived[name][-1] > noticed + 0.2 for name in names))
         gaps = {}
@@ -96,13 +96,13 @@ class Trial:
 
 
 def measure(port: int, streams: int, workers: int, kills: int, model: str) -> list[dict[str, float]]:
-    """The gaps of each kill, by stream.
+    """The gaps after each kill, by stream.
 
     Args:
-        port: Of a `StreamServer`.
-        streams: How many streams.
-        workers: How many workers, beside the spare one.
-        kills: How many workers are killed, one after the other.
+        port: Port of a `StreamServer`.
+        streams: Number of streams.
+        workers: Number of workers, without the spare one.
+        kills: Number of workers to kill, one after the other.
         model: Shipped model or checkpoint file.
     """
     given = {"source": f"tcp://127.0.0.1:{port}", "targets": {"t": [100, 60, 40, 40]}}
@@ -122,7 +122,7 @@ def measure(port: int, streams: int, workers: int, kills: int, model: str) -> li
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure and print the gaps."""
+    """Measures and prints the gaps."""
     parser = argparse.ArgumentParser(description="What a dead worker costs its streams.")
     parser.add_argument("--streams", type=int, default=4, metavar="N")
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="beside the spare one")

@@ -1,7 +1,8 @@
-"""Targets that a gallery knows: what is looked for, and whether what was found is that thing.
+"""Targets from a gallery: what the tracker searches for, and the verification of what it tracks.
 
-The tracker proposes places, the gallery decides, as in a search of videos (`tracker.matching.search`): what was found
-must be alike enough for the chosen false-accept rate, and more like this thing than like any other of the gallery.
+The tracker proposes positions, the gallery decides, as in the search of videos (`tracker.matching.search`): a candidate
+must be similar enough for the chosen false-accept rate, and more similar to this object than to any other of the
+gallery.
 """
 
 from __future__ import annotations
@@ -25,21 +26,21 @@ if TYPE_CHECKING:
     from tracker.matching.gallery import Gallery
 
 EVERY = 25
-"""Frames between two looks at a thing that is followed."""
+"""Frames between two verifications of a tracked object."""
 LOOKS = 2
-"""Looks in a row that it may fail: what is followed already may change its look."""
+"""Number of consecutive verifications that may fail, since a tracked object may change its appearance."""
 MARGIN = 0.05
-"""How much more a new place must be like its thing than like any other."""
+"""Least margin of a new candidate's similarity to the object over that to any other."""
 
 
 @dataclass(frozen=True)
 class Thing:
-    """A thing of a gallery.
+    """An object of a gallery.
 
     Attributes:
         name: Its name there.
-        known: What the tracker looks for.
-        gallery: With its matcher.
+        known: The target that the tracker searches for.
+        gallery: The gallery with its matcher.
         threshold: Least similarity.
     """
 
@@ -49,7 +50,7 @@ class Thing:
     threshold: float
 
     def is_at(self, image: Image, box: Box, margin: float) -> bool:
-        """Whether the thing is what this box (x, y, w, h in pixels) holds."""
+        """Whether this box (x, y, w, h in pixels) contains the object."""
         from tracker.matching.inputs import Region
 
         x, y, w, h = (float(v) for v in box)
@@ -60,15 +61,15 @@ class Thing:
 
 
 def check_thing(name: str, config: TargetConfig) -> tuple[Gallery, str, float]:
-    """The gallery of a target, without a matcher, the thing's name in it, and the least similarity.
+    """The gallery of a target, without a matcher, the object's name in it, and the least similarity.
 
     Args:
-        name: Of the target.
+        name: Name of the target.
         config: With `gallery`.
 
     Raises:
-        SourceError, GalleryError: There is no such gallery or thing, or it has no pictures.
-        ConfigError: Neither `threshold` nor a calibration, or one that knows too few pairs for `far`.
+        SourceError, GalleryError: There is no such gallery or object, or it has no pictures. ConfigError: Neither
+        `threshold` nor a calibration is given, or the calibration has too few pairs for `far`.
     """
     from tracker.matching.gallery import Gallery
 
@@ -94,10 +95,10 @@ def check_thing(name: str, config: TargetConfig) -> tuple[Gallery, str, float]:
 
 
 class Galleries:
-    """The things that the streams of a worker look for; each is loaded once.
+    """The gallery objects that the streams of a worker search for; each is loaded once.
 
     Args:
-        tracker: What looks for them.
+        tracker: The tracker that searches for them.
     """
 
     def __init__(self, tracker: SiamTracker) -> None:
@@ -106,7 +107,7 @@ class Galleries:
         self._lock = threading.Lock()
 
     def thing(self, name: str, config: TargetConfig) -> Thing:
-        """What a target is.
+        """The gallery object of a target.
 
         Raises:
             SiamTrackError: As `check_thing`, or the model behind the gallery can't be loaded.
@@ -127,11 +128,11 @@ class Galleries:
 
 
 class Identities:
-    """Whether the targets of one stream that a gallery knows are what they should be.
+    """Verifies that the gallery targets of one stream are still the right objects.
 
     Args:
-        galleries: Of the worker.
-        targets: name -> configuration; those without a gallery are left alone.
+        galleries: Those of the worker.
+        targets: name -> configuration; those without a gallery are not verified.
     """
 
     def __init__(self, galleries: Galleries, targets: Mapping[str, TargetConfig]) -> None:
@@ -142,18 +143,18 @@ class Identities:
         self._failed: dict[str, int] = {}
 
     def put(self, name: str, config: TargetConfig) -> None:
-        """A target is new, or another one under its old name."""
+        """Adds or replaces a target."""
         self.forget(name)
         if config.gallery is not None:
             self._configs[name] = config
 
     def forget(self, name: str) -> None:
-        """A target is gone."""
+        """Removes a target."""
         for kept in (self._configs, self._things, self._sure, self._failed):
             kept.pop(name, None)
 
     def known(self, name: str) -> KnownTarget:
-        """What the tracker is to look for.
+        """The target that the tracker has to search for.
 
         Raises:
             SiamTrackError: As `Galleries.thing`.
@@ -161,7 +162,8 @@ class Identities:
         return self._thing(name).known
 
     def checked(self, frame: Frame, tracks: Sequence[Track], targets: StreamTargets) -> list[Track]:
-        """The tracks of a frame; one that follows something else is LOST, and its thing is looked for anew."""
+        """The tracks of a frame; one that tracks a different object becomes LOST, and the search for its object starts
+        again."""
         if not self._configs:
             return list(tracks)
         return [self._checked(frame, track, targets) for track in tracks]

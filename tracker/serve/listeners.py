@@ -1,5 +1,5 @@
-"""The places that results go to, each with a queue and a thread of its own, so that a slow one loses lines, which are
-counted, and slows nobody; and all of them together."""
+"""Outputs of results, each with a queue and a thread of its own, so that a slow one loses lines, which are counted, and
+slows nothing else."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ MOST_AT_ONCE = 256
 
 
 class Listener(threading.Thread, ABC):
-    """One place that results go to.
+    """One output of results.
 
     Args:
         name: For counts and messages.
-        size: Lines that wait at most.
-        wait: Whether `put` waits when they do; else the line is lost and counted.
+        size: Greatest number of queued lines.
+        wait: Whether `put` waits when the queue is full; if not, the line is dropped and counted.
 
     Attributes:
         place: Its name.
-        written, missed: Lines.
-        problem: What is wrong at the moment, or "".
+        written, missed: Numbers of lines.
+        problem: The current problem, or "".
         broken: Whether nothing will be written any more.
-        reader_gone: Whether that is because the reader of a pipe went away (`| head`).
+        reader_gone: Whether that is because the reader closed the pipe (`| head`).
     """
 
     def __init__(self, name: str, size: int, wait: bool = False) -> None:
@@ -52,7 +52,7 @@ class Listener(threading.Thread, ABC):
         self._wait = wait
 
     def put(self, line: Line) -> None:
-        """Hands a line over."""
+        """Queues a line."""
         while not self.broken:
             try:
                 return self._queue.put(line, block=self._wait, timeout=0.5)
@@ -62,7 +62,7 @@ class Listener(threading.Thread, ABC):
         self.missed += 1
 
     def finish(self, timeout: float) -> None:
-        """Write what waits, then end; what isn't written by then is lost and counted."""
+        """Writes the queued lines, then ends; what isn't written in time is dropped and counted."""
         end = time.monotonic() + timeout
         if self.is_alive():
             try:
@@ -105,14 +105,14 @@ class Listener(threading.Thread, ABC):
 
     @abstractmethod
     def write(self, lines: list[Line]) -> None:
-        """Writes; OSError ends the listener."""
+        """Writes lines; OSError ends the listener."""
 
     def close(self) -> None:
         """The last call."""
 
 
 class FileListener(Listener):
-    """JSON lines to a file (added to what is there) or to standard output.
+    """Writes JSON lines to a file (appending) or to standard output.
 
     Raises:
         OutputError: The file can't be written.
@@ -136,10 +136,10 @@ class FileListener(Listener):
 
 
 class Results:
-    """All listeners of a run.
+    """All outputs of a run.
 
     Args:
-        config: Which there are.
+        config: Their configuration.
 
     Raises:
         OutputError: A file can't be written, or a package is missing.
@@ -159,7 +159,7 @@ class Results:
             listener.start()
 
     def put(self, line: Mapping[str, Any]) -> None:
-        """Hands one result or event to all listeners."""
+        """Passes one result or event to all outputs."""
         data = json.dumps(line, allow_nan=False, separators=(",", ":")).encode()
         for listener in self.listeners:
             listener.put((str(line.get("stream") or ""), data))
@@ -167,12 +167,12 @@ class Results:
             call(line)
 
     def finish(self, timeout: float = 5.0) -> None:
-        """Write what waits, then end."""
+        """Writes the queued lines, then ends."""
         for listener in self.listeners:
             listener.finish(timeout)
 
     def counts(self) -> dict[str, dict[str, Any]]:
-        """name -> written, missed and problem of each listener."""
+        """name -> written, missed and problem of each output."""
         return {
             one.place: {
                 "written": one.written,
@@ -184,25 +184,25 @@ class Results:
 
     @property
     def nobody(self) -> bool:
-        """Whether there were listeners and none is left."""
+        """Whether there were outputs and none is left."""
         return bool(self.listeners) and all(one.broken for one in self.listeners)
 
 
 PASSWORD = "SIAMTRACK_MQTT_PASSWORD"
 LAST_WORDS = 1.0
-"""Seconds at the end in which what is on its way may still get out."""
+"""Seconds at the end in which queued messages may still be sent."""
 
 
 class MqttListener(Listener):
     """Publishes each line on TOPIC/STREAM.
 
-    A broker that is down is tried again by itself, after one second, then two, up to eight; what comes meanwhile is
-    missed and counted: results are worth most when they are new. A broker that takes longer than results come costs
-        lines, not time.
+    It reconnects to a broker by itself, after one second, then two, up to eight; lines in between are dropped and
+    counted, since results are useful mainly when they are new. A broker that is slower than the results loses lines,
+    without delaying them.
 
     Args:
         config: Where the broker is.
-        size: Lines that wait at most.
+        size: Greatest number of queued lines.
 
     Raises:
         OutputError: paho-mqtt is not installed.

@@ -1,5 +1,4 @@
-"""Network streams whose pictures are converted only when somebody wants them: at the newest-frame rule most are thrown
-away."""
+"""Network streams whose frames are converted to images only on demand: with newest-frame delivery most are dropped."""
 
 from __future__ import annotations
 
@@ -16,33 +15,32 @@ from tracker.media.sources.stream import ends_by_itself, hide_password
 from tracker.types import Frame, VideoInfo
 
 OPENING = {"analyzeduration": "1000000", "probesize": "500000", "fpsprobesize": "0"}
-"""FFmpeg options: a stream is opened with its first key frame. By itself FFmpeg reads twenty frames more to guess a
-frame rate, which nobody asks for here, and `fflags=nobuffer` would throw away the key frame that was read. What is
-behind after opening is decoded at once, and the newest frame is taken."""
+"""FFmpeg options that open a stream with its first key frame. By default FFmpeg reads twenty more frames to estimate a
+frame rate, which is not needed here, and `fflags=nobuffer` would discard the key frame that was read. What is late
+after opening is decoded at once, and the newest frame is used."""
 
 BEHIND, DRAINED, DRIFT = 1.0, 2.0, 1e-5
-"""Seconds that decoding may be behind; seconds in which all that waits in buffers is read, undecoded; and seconds by
-which the least lag of a stream is let rise at each packet, for clocks that run apart."""
+"""Seconds that decoding may lag; seconds in which all buffered data is read, undecoded; and seconds by which the least
+lag of a stream may rise with each packet, for clocks that drift."""
 
 
 class LiveReader:
-    """A URL that FFmpeg opens, as raw decoded frames.
+    """A URL opened by FFmpeg, as raw decoded frames.
 
-    One decoding thread a stream: with many streams the cores are busy anyway, and frame threads hold frames back.
+    One decoding thread per stream: with many streams the cores are busy anyway, and frame threads delay frames.
 
     Args:
         url: The address.
         timeout: Seconds to wait for opening, and for each read.
-        decode: cpu, or an FFmpeg device (cuda, vaapi, ...); FFmpeg's software decoder takes over where the device
-            can't.
+        decode: cpu, or an FFmpeg device (cuda, vaapi, ...); FFmpeg's software decoder is the fallback.
 
     Attributes:
-        info: `live` says whether the address has no end of its own; a video file on a web server has one, and gives no
-            frames here (`tracker.media.sources.stream.StreamSource` reads it).
-        skipped: Pictures that were left out undecoded because decoding was behind.
+        info: `live` says whether the address has no end; a video file on a web server has one, and gives no frames here
+            (`tracker.media.sources.stream.StreamSource` reads it).
+        skipped: Number of frames dropped undecoded because decoding lagged.
 
     Raises:
-        SourceError: Nothing answers, it has no video, or this build knows no such device.
+        SourceError: Nothing answers, it has no video, or this build doesn't know the device.
     """
 
     def __init__(self, url: str, timeout: float, decode: str = "cpu") -> None:
@@ -83,13 +81,13 @@ class LiveReader:
         self.info = VideoInfo(self._name, self._held.width, self._held.height, None, None, True)
 
     def _decode(self, stream: Any) -> Iterator[Any]:
-        """Decoded pictures; where decoding is behind, packets are left out up to a key frame that is in time."""
+        """Decoded frames; if decoding lags, packets are dropped up to a key frame that is on time."""
         least, since = float("inf"), None  # type: tuple[float, float | None]
         for packet in self._container.demux(stream):
             stamp, now = packet.dts if packet.dts is not None else packet.pts, time.monotonic()
             if stamp is not None:
                 lag = now - float(stamp * packet.time_base)
-                # What was left out for so long did not wait in a buffer: the stream's own clock has jumped.
+                # Skipping for so long can't be a full buffer: the stream's own clock has jumped.
                 jumped = since is not None and now - since > DRAINED
                 least = lag if lag < least or jumped else least + DRIFT
                 if lag > least + BEHIND:
@@ -117,11 +115,11 @@ class LiveReader:
             raise SourceError(f"{self._name} broke off: {self._reason(error)}.") from None
 
     def converted(self, raw: Any, index: int, came: float) -> Callable[[], Frame]:
-        """What makes a Frame of a raw one, in whatever thread asks; its time stamp is the stream's own where it has
-        one."""
+        """A function that converts a raw frame to a Frame, callable from any thread; its time stamp is the stream's own
+        if it has one."""
         stamp = came - self._opened
         if raw.pts is not None:
-            if self._origin is None:  # RTSP may number its pictures only after some of them
+            if self._origin is None:  # RTSP may have time stamps only after the first few frames
                 self._origin = raw.pts - round(stamp / self._time_base)
             stamp = float((raw.pts - self._origin) * self._time_base)
 
@@ -141,7 +139,7 @@ class LiveReader:
         return text
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Closes the connection."""
         self._frames, self._held = iter(()), None
         if self._container is not None:
             self._container.close()

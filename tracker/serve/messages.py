@@ -1,5 +1,5 @@
-"""What supervisor and workers tell each other: a JSON header and byte parts in one message, in which nothing can run
-code; and the plan, which a worker has to know before its first stream."""
+"""Messages between supervisor and workers: a JSON header and binary parts, which can't carry code; and the plan, the
+configuration of a worker."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tracker.serve.config import BatchConfig, LimitsConfig, ServeConfig
 
 
 def pack(kind: str, values: Mapping[str, Any] | None = None, parts: Mapping[str, bytes] | None = None) -> bytes:
-    """A message: 4 bytes length of the header (big endian), header, then the parts that it names.
+    """Serialises a message: 4 bytes header length (big endian), header, then the parts that it names.
 
     Args:
-        kind: What it is about.
-        values: What JSON can say.
+        kind: Type of the message.
+        values: Values that JSON can represent.
         parts: name -> bytes.
     """
     parts = parts or {}
@@ -39,14 +39,14 @@ def unpack(message: bytes) -> tuple[str, dict[str, Any], dict[str, bytes]]:
 
 
 def is_kind(message: bytes, kind: str) -> bool:
-    """Whether a message is of this kind, without reading the rest."""
+    """Whether a message has this type, without parsing the rest."""
     start = f'{{"kind":"{kind}",'.encode()
     return message[4 : 4 + len(start)] == start
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How a worker tracks.
+    """The configuration of a worker.
 
     Attributes:
         model, device, engine: As in `ServeConfig`.
@@ -54,9 +54,9 @@ class Plan:
         threads: CPU threads of the network.
         decode: cpu, or an FFmpeg device.
         batch, limits: As in `ServeConfig`.
-        save_every: Seconds between two messages with the targets' own state.
-        wait: Whether a full outbox stops the worker rather than being counted.
-        observer: `module:function` that adds to results, for measurements; "" for none.
+        save_every: Seconds between two messages with the targets' state.
+        wait: Whether a full outbox blocks the worker; if not, lost messages are counted.
+        observer: `module:function` that adds entries to results, for measurements; "" for none.
     """
 
     model: str = "siamtrack-s"
@@ -72,7 +72,7 @@ class Plan:
     observer: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values that `from_dict` takes."""
+        """Plain values for `from_dict`."""
         return asdict(self)
 
     @classmethod

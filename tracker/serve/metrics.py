@@ -1,5 +1,5 @@
-"""What is counted of a stream: frames in, dropped and tracked, and how long a frame took from its arrival to its
-result; and the same for Prometheus, through prometheus-client (the project's own library)."""
+"""Counters of a stream: frames received, dropped and tracked, and the latency from arrival to result; and their export
+to Prometheus through prometheus-client (the project's own library)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COUNTS = {
 
 
 def exposition(state: Callable[[], dict[str, Any]]) -> Callable[[], tuple[bytes, str]]:
-    """What makes the answer to /metrics, and its content type.
+    """The function that renders the answer to /metrics, and its content type.
 
     Args:
         state: `Supervisor.state`.
@@ -41,7 +41,7 @@ def exposition(state: Callable[[], dict[str, Any]]) -> Callable[[], tuple[bytes,
         ) from None
 
     class Collector:
-        """Reads the state anew at each scrape: nothing is counted twice."""
+        """Reads the current state at each scrape: nothing is counted twice."""
 
         def collect(self) -> Iterator[Metric]:
             now = state()
@@ -85,19 +85,19 @@ def exposition(state: Callable[[], dict[str, Any]]) -> Callable[[], tuple[bytes,
 
 
 KEPT = 500
-"""Latencies that quantiles are taken of: 20 seconds at 25 frames a second."""
+"""Number of latencies for the quantiles: 20 seconds at 25 frames a second."""
 
 
 @dataclass
 class Counters:
-    """Counts of one stream in one worker; each number is changed by one thread, or under the reader's lock.
+    """Counters of one stream in one worker; each number is changed by one thread, or under the reader's lock.
 
     Attributes:
-        frames: Frames that came.
-        dropped: Frames that a newer one replaced before they were looked at.
-        tracked: Frames that results were made of.
-        missed_recording: Frames that the recording left out because the encoder was behind.
-        reconnects: How often the source was opened again.
+        frames: Frames received.
+        dropped: Frames replaced by a newer one before they were processed.
+        tracked: Frames with a result.
+        missed_recording: Frames missing in the recording because the encoder was too slow.
+        reconnects: Number of reconnections.
         latencies: Seconds from arrival to result, the newest ones.
     """
 
@@ -109,7 +109,7 @@ class Counters:
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain numbers; latencies as milliseconds at 50 and 95 per cent, or None before the first."""
+        """Plain numbers; the 50 and 95 per cent quantiles of latency in milliseconds, or None before the first."""
         kept = list(self.latencies)
         p50, p95 = (round(1000 * float(q), 2) for q in np.quantile(kept, (0.5, 0.95))) if kept else (None, None)
         return {

@@ -1,8 +1,8 @@
-"""Network streams decoded by NVIDIA's NVDEC through PyNvVideoCodec (NVIDIA's own library, MIT), in the place of
-`tracker.serve.live`: pictures stay on the card until the tracker wants one.
+"""Network streams decoded by NVIDIA's NVDEC through PyNvVideoCodec (NVIDIA's own library, MIT), instead of
+`tracker.serve.live`: frames stay on the card until the tracker needs one.
 
-Written after the library's documentation and samples (2.2.4), and tested with a stand-in for it: it has not run on a
-GPU yet.
+Written from the library's documentation and samples (2.2.4), and tested with a stand-in for it: it has not run on a GPU
+yet.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tracker.types import Frame, VideoInfo
 
 
 class OnCard:
-    """A decoded picture.
+    """A decoded frame.
 
     Attributes:
         pixels: (H, W, 3) uint8 RGB tensor on the card.
@@ -32,14 +32,14 @@ class OnCard:
 
 
 class NvdecReader:
-    """An address as decoded pictures on the card; every address counts as live.
+    """An address as decoded frames on the card; every address counts as live.
 
     Args:
-        url: The address. The library opens it itself: it has no time-out of its own.
+        url: The address. The library opens it itself and has no time-out.
         card: Number of the GPU.
 
     Attributes:
-        info: Of the first picture.
+        info: Properties of the first frame.
 
     Raises:
         DeviceError: The library, its driver or NVDEC is missing.
@@ -59,7 +59,7 @@ class NvdecReader:
             self._held: OnCard | None = next(self._pictures)
         except StopIteration:
             raise SourceError(f"Can't open {self._name}: it ended before its first frame.") from None
-        except Exception as error:  # the library has kinds of its own, and RuntimeError beside
+        except Exception as error:  # the library has exception types of its own, and RuntimeError
             raise SourceError(f"Can't open {self._name} with NVDEC: {' '.join(str(error).split())[:200]}.") from None
         self.info = VideoInfo(self._name, self._held.width, self._held.height, None, None, True)
 
@@ -67,12 +67,12 @@ class NvdecReader:
         import torch
 
         for packet in self._demuxer:
-            packet.decode_flag = whole  # a packet is a picture: it is given out at once
+            packet.decode_flag = whole  # a packet is a frame: it is delivered at once
             for frame in self._decoder.Decode(packet):
-                yield OnCard(torch.from_dlpack(frame).clone())  # the decoder uses its surface again
+                yield OnCard(torch.from_dlpack(frame).clone())  # the decoder reuses its surface
 
     def __iter__(self) -> Iterator[OnCard]:
-        """Pictures until the stream ends.
+        """Frames until the stream ends.
 
         Raises:
             SourceError: It broke.
@@ -87,12 +87,13 @@ class NvdecReader:
             raise SourceError(f"{self._name} broke off: {' '.join(str(error).split())[:200]}.") from None
 
     def converted(self, raw: OnCard, index: int, came: float) -> Callable[[], Frame]:
-        """What makes a Frame of a picture: only then it leaves the card. Its time stamp is that of its arrival."""
+        """A function that converts a frame to a Frame: only then it leaves the card. Its time stamp is that of its
+        arrival."""
         stamp = came - self._opened
         return lambda: Frame(np.ascontiguousarray(raw.pixels.cpu().numpy()[..., ::-1]), index, stamp)
 
     def close(self) -> None:
-        """Give the connection and the decoder back."""
+        """Closes connection and decoder."""
         self._pictures, self._held = iter(()), None
         self._demuxer = self._decoder = None
 

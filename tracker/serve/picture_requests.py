@@ -1,4 +1,4 @@
-"""Pictures of streams: asked for by control, drawn by a worker, waited for here."""
+"""Requests for pictures of streams: made by control, answered by a worker."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ Answer = tuple[dict[str, Any], dict[str, bytes]]
 
 
 class PictureRequests:
-    """Requests that wait for a worker's answer; safe to use from several threads."""
+    """Requests that wait for a worker's answer; thread-safe."""
 
     def __init__(self) -> None:
         self._count = 0
         self._waiting: dict[int, queue.SimpleQueue[Answer]] = {}
 
     def ask(self, send: Callable[[int], None]) -> int:
-        """Open a request.
+        """Opens a request.
 
         Args:
-            send: Sends it to the worker; called with the number of the request, which the answer must name.
+            send: Sends it to the worker; called with the number of the request, which the answer must repeat.
 
         Returns:
             The number of the request.
@@ -33,15 +33,15 @@ class PictureRequests:
         return self._count
 
     def wait(self, number: int, stream: str, timeout: float) -> bytes:
-        """The picture as JPEG.
+        """Waits for the picture as JPEG.
 
         Args:
-            number: Of the request.
+            number: Number of the request.
             stream: Name of the stream, for an error.
-            timeout: Seconds to wait at most.
+            timeout: Greatest number of seconds to wait.
 
         Raises:
-            SiamTrackError: No picture came.
+            SiamTrackError: No picture arrived.
         """
         try:
             values, parts = self._waiting[number].get(timeout=timeout)
@@ -54,7 +54,7 @@ class PictureRequests:
         return parts["jpeg"]
 
     def answer(self, values: dict[str, Any], parts: dict[str, bytes]) -> None:
-        """What a worker answered; nothing happens if nobody waits for it any more."""
+        """Delivers a worker's answer; ignored if nobody waits for it any more."""
         waiting = self._waiting.get(values["number"])
         if waiting is not None:
             waiting.put((values, parts))

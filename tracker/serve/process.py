@@ -1,5 +1,5 @@
 """Workers on this machine, each in a process of its own, and their handles in the supervisor: messages over a socket
-pair, nothing shared."""
+pair, no shared memory."""
 
 from __future__ import annotations
 
@@ -26,45 +26,45 @@ from tracker.serve.config import ServeConfig
 from tracker.serve.messages import Plan, is_kind, pack, plan_of, unpack
 
 SWITCH_SECONDS = 0.0005
-"""For which a thread of a worker keeps the interpreter while others ask for it. Python's own 5 ms would make a decoder,
-which asks several times for each frame, wait longer for the batcher than it decodes."""
+"""Python's thread switch interval in a worker. With the default of 5 ms a decoder, which requests the interpreter lock
+several times per frame, would wait for the batcher longer than it decodes."""
 
 ARENAS = 2
-"""Heaps that glibc spreads a worker's threads over (mallopt(3), M_ARENA_MAX). By itself it makes eight for each core,
-and each keeps what its own threads have freed: with 16 streams 40 MB more."""
+"""Number of glibc malloc arenas for a worker's threads (mallopt(3), M_ARENA_MAX). The default is eight per core, and
+each keeps what its own threads have freed: 40 MB more with 16 streams."""
 
 
 class Handle(Protocol):
     """A worker, wherever it runs.
 
     Attributes:
-        place: Where, in words.
+        place: Where it runs, in words.
     """
 
     place: str
 
     def send(self, message: bytes) -> None:
-        """Hand a message over; never waits."""
+        """Sends a message; never blocks."""
 
     def receive(self) -> bytes | None:
-        """The next message, or None when the worker is gone; waits."""
+        """The next message, or None when the worker is gone; blocks."""
 
     def kill(self) -> None:
-        """End it, whatever it does; safe to call twice."""
+        """Kills it; safe to call twice."""
 
     @property
     def pid(self) -> int | None:
-        """Its process, where that is on this machine."""
+        """Its process id, if it runs on this machine."""
 
 
 class ProcessHandle:
-    """Starts `python -m tracker.serve.process` and talks to it.
+    """Starts `python -m tracker.serve.process` and communicates with it.
 
-    Not `multiprocessing`: a process of that starts by importing the program that began it, which a service embedded
-    elsewhere may not survive.
+    Not `multiprocessing`: its processes start by importing the main program, which may not work for a service embedded
+    in another program.
 
     Args:
-        plan: What the worker has to know.
+        plan: The configuration of the worker.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -72,7 +72,7 @@ class ProcessHandle:
         package = str(Path(__file__).resolve().parents[2])
         path = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
         env = {**os.environ, "PYTHONPATH": path}
-        # One thread for each product of numpy's: other streams use the other cores.
+        # One thread for each matrix product of numpy: other streams use the other cores.
         env.setdefault("OMP_NUM_THREADS", str(plan.threads))
         env.setdefault("MALLOC_ARENA_MAX", str(ARENAS))
         with theirs:
@@ -113,10 +113,11 @@ class ProcessHandle:
 
 
 def main(fd: int) -> int:
-    """The process: until "stop", SIGTERM or the end of the supervisor, all of which finish the recordings."""
+    """The process: runs until "stop", SIGTERM or the end of the supervisor; the recordings are finished in each
+    case."""
     from tracker.serve.worker import Worker
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervisor, which then says "stop"
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the supervisor, which then sends "stop"
     link = Connection(fd)
     try:
         plan = Plan.from_dict(unpack(link.recv_bytes())[1])
@@ -124,7 +125,7 @@ def main(fd: int) -> int:
         sys.setswitchinterval(SWITCH_SECONDS)
         worker = Worker(plan)
         worker.warm_up()
-        gc.freeze()  # what stays for good is not gone through again in every full collection, a tenth of a second long
+        gc.freeze()  # permanent objects are excluded from full collections, which take a tenth of a second
     except SiamTrackError as error:
         link.send_bytes(pack("unable", {"text": str(error)}))
         return 2
@@ -145,7 +146,7 @@ def main(fd: int) -> int:
             try:
                 link.send_bytes(message)
             except OSError:
-                gone = True  # the recordings are still to be finished
+                gone = True  # the recordings still have to be finished
         if is_kind(message, "bye"):
             return 0
 
@@ -163,11 +164,11 @@ if __name__ == "__main__":
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     code = main(int(sys.argv[1]))
     logging.shutdown()
-    os._exit(code)  # readers may hang in a network read of many seconds; all that is to be kept is written
+    os._exit(code)  # readers may block in a network read for many seconds; everything of value is written
 
 
 def gpus() -> int:
-    """CUDA devices of this machine, without starting CUDA where there is no driver."""
+    """CUDA devices of this machine, without initialising CUDA if there is no driver."""
     if find_device()[0] != "cuda":
         return 0
     import torch
@@ -176,13 +177,13 @@ def gpus() -> int:
 
 
 class Machine:
-    """Hires processes of this machine.
+    """Starts worker processes on this machine.
 
     Args:
         config: What streams.yaml says.
 
     Attributes:
-        count: How many workers there are to be.
+        count: The number of workers.
     """
 
     def __init__(self, config: ServeConfig) -> None:
@@ -194,7 +195,7 @@ class Machine:
             or cards
             or (1 if config.device.startswith("cuda") else max(1, cores() // config.workers.threads))
         )
-        # No more workers than streams: a process without one costs memory for nothing.
+        # No more workers than streams: an idle process costs memory for nothing.
         self.count = max(1, min(wanted, len(config.streams) or wanted) if not config.control.address else wanted)
         self._turn = itertools.count()
 

@@ -1,7 +1,7 @@
-"""Workers on several machines: one Ray actor for each GPU or group of cores. The worker, and all around it, is that of
-one machine.
+"""Workers on several machines: one Ray actor for each GPU or group of cores. The worker itself is the same as on one
+machine.
 
-Ray starts processes, says when they die, and carries messages: results, orders, the targets' own state. Frames never
+Ray starts processes, reports their death, and carries messages: results, commands, the targets' state. Frames never
 leave the worker that decoded them.
 """
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SILENCE = 3.0
-"""Seconds without an answer after which an actor counts as gone: Ray itself takes much longer to notice a machine
+"""Seconds without an answer after which an actor counts as dead: Ray itself takes much longer to notice a machine
 without power."""
 LONG_POLL, AT_ONCE = 0.5, 256
-"""Seconds that an actor waits for its first message, and messages in one answer at most."""
+"""Seconds that an actor waits for its first message, and greatest number of messages in one answer."""
 START_WAIT = 120.0
 
 
 class WorkerActor:
-    """A worker behind Ray's calls. `actor_class` makes an actor of it.
+    """A worker behind Ray's calls; `actor_class` turns it into an actor.
 
     Args:
         plan: `Plan.to_dict`.
@@ -42,7 +42,7 @@ class WorkerActor:
 
         from tracker.serve.worker import Worker
 
-        cv2.setNumThreads(int(plan["threads"]))  # a process of its own: the other cores belong to others
+        cv2.setNumThreads(int(plan["threads"]))  # a separate process: the other cores belong to other workers
         self._worker: Worker | None = None
         self._problem = ""
         try:
@@ -53,12 +53,12 @@ class WorkerActor:
             self._problem = str(error)
 
     def handle(self, message: bytes) -> None:
-        """Takes a message of the supervisor."""
+        """Receives a message of the supervisor."""
         if self._worker is not None:
             self._worker.handle(message)
 
     def take(self) -> list[bytes]:
-        """What there is to say; waits up to `LONG_POLL` seconds for it."""
+        """The pending messages; waits up to `LONG_POLL` seconds for one."""
         if self._worker is None:
             return [pack("unable", {"text": self._problem})]
         out: list[bytes] = []
@@ -73,9 +73,9 @@ class RayHandle:
     """The supervisor's end of an actor.
 
     Args:
-        actor: Of `WorkerActor`.
-        place: Where, in words.
-        silence: Seconds without an answer after which it counts as gone.
+        actor: The `WorkerActor`.
+        place: Where it runs, in words.
+        silence: Seconds without an answer after which it counts as dead.
     """
 
     pid: int | None = None
@@ -96,7 +96,7 @@ class RayHandle:
         while not self._messages:
             try:
                 self._messages.extend(ray.get(self._actor.take.remote(), timeout=self._patience))
-            except ray.exceptions.RayError as error:  # the time-out is one of these
+            except ray.exceptions.RayError as error:  # includes the time-out
                 logger.info("%s: %s", self.place, type(error).__name__)
                 return None
             self._patience = self._silence
@@ -106,20 +106,19 @@ class RayHandle:
         """As `process.Handle`."""
         import ray
 
-        with contextlib.suppress(Exception):  # it is gone already, or the cluster is
+        with contextlib.suppress(Exception):  # the actor, or the cluster, is already gone
             ray.kill(self._actor)
 
 
 class Cluster:
-    """Hires actors of a Ray cluster; a context manager around the connection.
+    """Starts actors of a Ray cluster; a context manager around the connection.
 
     Args:
         config: What streams.yaml says.
         address: HOST:PORT of the head node, or auto: the cluster that this machine belongs to.
 
     Attributes:
-        count: How many workers there are to be: one for each GPU of the cluster, or for each `workers.threads` of its
-            cores.
+        count: The number of workers: one for each GPU of the cluster, or for each `workers.threads` of its cores.
 
     Raises:
         DeviceError: Ray is not installed, there is no such cluster, or its token is missing.
@@ -136,7 +135,7 @@ class Cluster:
         self._config = config
         try:
             ray.init(address=address, namespace="siamtrack", log_to_driver=True, configure_logging=False)
-        except Exception as error:  # Ray has a dozen kinds, and Python's own beside
+        except Exception as error:  # Ray has a dozen exception types, beside Python's own
             raise DeviceError(
                 f"Can't join the Ray cluster {address!r}: {' '.join(str(error).split())[:300]}. Is it started (`ray "
                 "start --head`), and is its token in RAY_AUTH_TOKEN where it asks for one?"
@@ -146,7 +145,7 @@ class Cluster:
         each = int(there.get("GPU", 0)) if self._cards else int(there.get("CPU", 1)) // config.workers.threads
         wanted = config.workers.count or each
         self.count = max(1, min(wanted, len(config.streams) or wanted) if not config.control.address else wanted)
-        # Orders and messages have a thread each, so that both keep their order and neither waits for the other.
+        # Commands and messages have a thread each, so that both keep their order and neither waits for the other.
         self._actor = ray.remote(concurrency_groups={"orders": 1, "words": 1})(_with_groups(WorkerActor))
         self._number = 0
 
@@ -159,8 +158,7 @@ class Cluster:
         ray.shutdown()
 
     def hire(self) -> RayHandle | None:
-        """Starts an actor on the node with the least to do; None where the cluster has no room now (a node has
-        died)."""
+        """Starts an actor on the node with the lowest load; None if the cluster has no room now (a node has died)."""
         import ray
 
         threads = self._config.workers.threads
@@ -180,12 +178,12 @@ class Cluster:
 
 
 def _with_groups(cls: type[WorkerActor]) -> type[WorkerActor]:
-    """A copy of the class whose methods carry the names of their threads: Ray's decorator needs ray, which is
-    optional."""
+    """A copy of the class whose methods carry the names of their concurrency groups: Ray's decorator requires ray,
+    which is optional."""
     import ray
 
     class Actor(cls):  # type: ignore[valid-type,misc]
-        """What Ray starts."""
+        """The class that Ray starts."""
 
         @ray.method(concurrency_group="orders")
         def handle(self, message: bytes) -> None:

@@ -1,5 +1,4 @@
-"""One thread for each stream: it decodes, keeps the newest frame (or every frame, for files), and comes back when the
-stream does."""
+"""One thread per stream: it decodes, keeps the newest frame (or every frame, for files), and reconnects."""
 
 from __future__ import annotations
 
@@ -24,13 +23,14 @@ from tracker.types import Frame, VideoInfo
 logger = logging.getLogger(__name__)
 
 AHEAD = 2
-"""Frames of a file that are decoded ahead."""
+"""Number of frames of a file decoded ahead."""
 BURST, BURST_SECONDS = 2, 0.03
-"""Live frames that may wait, and for how long the older of two is still looked at. Frames come in bursts when a network
-or a scheduler holds them up; without this the first of two that come together would always be dropped, however idle the
-tracker is. With a tracker that is behind, the older frame is past this age, and the newest one alone is looked at."""
+"""Number of live frames that may wait, and the age up to which the older of two is still processed. Frames arrive in
+bursts when a network or a scheduler delays them; without this the first of two that arrive together would always be
+dropped, however idle the tracker is. If the tracker lags, the older frame exceeds this age, and only the newest is
+processed."""
 CALM_BURST, CALM_SECONDS = 5, 0.25
-"""The same for a worker with time to spare: what a stall held up is looked at in a moment, and nothing is lost."""
+"""The same for a worker with spare time: what a stall delayed is processed within a moment, and nothing is lost."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Arrival:
     """A frame that waits for the batcher.
 
     Attributes:
-        frame: The picture may still be unconverted: `convert` makes it.
-        came: When it arrived, seconds of `time.monotonic`.
+        frame: The frame, possibly unconverted: `convert` makes the image.
+        came: Time of arrival, seconds of `time.monotonic`.
     """
 
     frame: Callable[[], Frame]
@@ -51,20 +51,20 @@ class Reader(threading.Thread):
 
     Args:
         name: Of the stream.
-        config: Where it comes from.
-        limits: What it may ask for.
-        counters: What it counts in.
-        wake: Called, from this thread, when a frame has come or the state has changed.
+        config: Its configuration.
+        limits: Its limits.
+        counters: Its counters.
+        wake: Called from this thread when a frame has arrived or the state has changed.
         start: Index of the first frame to deliver (files).
         decode: cpu, or an FFmpeg device.
 
     Attributes:
-        state: connecting, live (frames come), down (it is tried again), refused (it broke a limit; tried again),
-            failed (a file that can't be read on), ended (a file that was read to its end) or closed.
-        text: A sentence on the state.
-        info: Of the source, once it was opened.
+        state: connecting, live (frames arrive), down (it will be reopened), refused (it exceeded a limit; will be
+            reopened), failed (a file that can't be read on), ended (a file that was read to its end) or closed.
+        text: A sentence about the state.
+        info: Properties of the source, once it was opened.
         every: Whether every frame is delivered.
-        calm: Whether its worker has time to spare.
+        calm: Whether its worker has spare time.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Reader(threading.Thread):
 
     @property
     def over(self) -> bool:
-        """Whether nothing will come any more."""
+        """Whether no more frames will come."""
         return self.state in ("ended", "failed", "closed") and not self._waiting
 
     @property
@@ -105,7 +105,7 @@ class Reader(threading.Thread):
 
     @property
     def oldest(self) -> float:
-        """When the frame that is next came; infinity if there is none."""
+        """Arrival time of the next frame; infinity if there is none."""
         waiting = self._waiting
         try:
             return waiting[0].came
@@ -123,7 +123,7 @@ class Reader(threading.Thread):
             return -float("inf")
 
     def take(self) -> tuple[Frame, float] | None:
-        """The next frame and when it came, or None if none waits.
+        """The next frame and its arrival time, or None if none waits.
 
         Raises:
             SourceError: Its picture can't be converted.
@@ -137,14 +137,14 @@ class Reader(threading.Thread):
         return arrival.frame(), arrival.came
 
     def stop(self) -> None:
-        """Ask the thread to end; a network read may hold it up to its time-out."""
+        """Asks the thread to end; a network read may delay it up to its time-out."""
         self._stopped.set()
         with self._room:
             self._waiting.clear()
             self._room.notify_all()
 
     def fail(self, text: str) -> None:
-        """Leave the stream out from now on."""
+        """Excludes the stream from now on."""
         self.stop()
         self._failed = text
 
@@ -164,7 +164,7 @@ class Reader(threading.Thread):
                 text = str(error)
                 if self.every or not self._tried_again():
                     return self._set("failed", text)
-            except Exception as error:  # a decoder's surprise must not take the other streams along
+            except Exception as error:  # an unexpected decoder error must not affect other streams
                 logger.exception("The stream %s failed", self.name)
                 text = f"{self.info.source} failed: {error}"
             if time.monotonic() - began >= self._limits.steady:
@@ -178,7 +178,7 @@ class Reader(threading.Thread):
         self._set("failed" if self._failed else "closed", self._failed or "removed")
 
     def _tried_again(self) -> bool:
-        """Whether it is something that may come back: cameras and addresses; what a file lacks, it lacks for good."""
+        """Whether the failure may be temporary: cameras and addresses; a failing file fails for good."""
         source = self._config.source.strip()
         return self._config.live != "no" and (source.isdigit() or bool(URL.match(source)))
 
@@ -211,7 +211,7 @@ class Reader(threading.Thread):
             source.close()
 
     def _open(self) -> Source | LiveReader | NvdecReader:
-        """The source, of the kind that the configuration and what it is ask for."""
+        """Opens the source with the reader that its type and the configuration require."""
         config = self._config
         text = config.source.strip()
         device = text.isdigit()
@@ -252,7 +252,7 @@ class Reader(threading.Thread):
         self._wake()
 
     def _count_skipped(self, source: LiveReader) -> None:
-        """Pictures that were not even decoded came too, and were dropped."""
+        """Counts frames that were dropped undecoded as received and dropped."""
         skipped, source.skipped = source.skipped, 0
         if skipped:
             with self._room:
@@ -261,7 +261,7 @@ class Reader(threading.Thread):
                 self._index += skipped
 
     def _drop_stale(self) -> None:
-        """Drops, of a live stream, what a newer frame makes worthless; the caller holds `_room`."""
+        """Drops frames of a live stream that a newer one replaces; the caller holds `_room`."""
         if self.every:
             return
         now = time.monotonic()
@@ -276,7 +276,7 @@ class Reader(threading.Thread):
             if self._stopped.is_set():
                 return
             self._counters.frames += 1
-            # A frame of a file arrives when there is room for it: before, nobody waited for it.
+            # A frame of a file arrives when there is room for it: nobody waited for it before.
             self._waiting.append(Arrival(frame, time.monotonic()))
             self._index += 1
         self._wake()
@@ -288,4 +288,4 @@ class Reader(threading.Thread):
 
 
 class _Refused(Exception):
-    """The stream broke a limit."""
+    """The stream exceeded a limit."""

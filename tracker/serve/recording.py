@@ -1,5 +1,4 @@
-"""A stream's recording, in a thread of its own: an encoder that is behind costs a live recording frames, never the
-tracker time."""
+"""A stream's recording in its own thread: a slow encoder costs a live recording frames, never the tracker time."""
 
 from __future__ import annotations
 
@@ -18,11 +17,11 @@ from tracker.serve.config import RecordConfig
 from tracker.types import Frame, Track, VideoInfo
 
 WAITING = 16
-"""Frames that wait for the encoder at most."""
+"""Greatest number of frames that wait for the encoder."""
 
 
 def free_name(path: str) -> Path:
-    """The path, or NAME-2, NAME-3, ... where it exists: each run, and each start after a failure, has files of its own.
+    """The path, or NAME-2, NAME-3, ... if it exists: each run, and each restart after a failure, has its own files.
 
     Raises:
         OutputError: Its folder can't be made.
@@ -44,12 +43,12 @@ class Recording(threading.Thread):
     Args:
         config: What to write.
         info: The source.
-        live: Whether frames are left out when the encoder is behind; a file waits instead.
-        tell: Called with a sentence for each file whose writing fails, from this thread.
+        live: Whether frames are dropped if the encoder is too slow; for a file the writer waits instead.
+        tell: Called from this thread with a sentence for each file that can't be written.
 
     Attributes:
-        missed: Frames left out.
-        files: What is written.
+        missed: Number of frames dropped.
+        files: The files being written.
 
     Raises:
         OutputError: A file can't be made.
@@ -71,7 +70,7 @@ class Recording(threading.Thread):
         return self.files[-1]
 
     def write(self, frame: Frame, tracks: Sequence[Track]) -> None:
-        """Add a frame."""
+        """Adds a frame."""
         while self._queue.qsize() >= WAITING and not self._failed:
             if self._live:
                 self.missed += 1
@@ -81,7 +80,7 @@ class Recording(threading.Thread):
             self._queue.put((frame, tracks))
 
     def finish(self) -> None:
-        """Say that nothing more will come; the thread writes what waits, closes the files and ends."""
+        """Announces the end; the thread writes what is queued, closes the files and ends."""
         self._queue.put(None)
 
     def run(self) -> None:
@@ -98,7 +97,7 @@ class Recording(threading.Thread):
                 sink.close()
             except OutputError as error:
                 self._fail(error)
-        while not ended:  # whoever writes must never wait for nobody
+        while not ended:  # a writer must never wait for a thread that has ended
             ended = self._queue.get() is None
 
     def _fail(self, error: OutputError) -> None:

@@ -1,4 +1,4 @@
-"""What a worker says to its supervisor: results, states, counters, and what a restart needs of the targets."""
+"""Messages of a worker to its supervisor: results, states, counters, and the targets' state for a restart."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tracker.serve.messages import pack
 from tracker.serve.stream import Stream
 
 STATUS_SECONDS = 0.5
-"""Between two signs of life."""
+"""Interval of status messages."""
 OUTBOX = 20_000
-"""Messages that wait for the supervisor at most."""
+"""Greatest number of messages that wait for the supervisor."""
 
 
 class Reporter:
@@ -21,9 +21,9 @@ class Reporter:
 
     Args:
         streams: The streams by name; the worker's own mapping.
-        wait: Whether results wait for room in the outbox; else those that find none are counted as lost.
-        save_every: Seconds between two times that all targets are saved.
-        close: Ends a stream that is over.
+        wait: Whether results wait for room in the outbox; if not, results without room are dropped and counted.
+        save_every: Seconds between two saves of all targets.
+        close: Closes a stream that has ended.
 
     Attributes:
         outbox: The messages (`serve.messages`).
@@ -39,7 +39,7 @@ class Reporter:
         self._lost_results = 0
 
     def put(self, kind: str, values: Mapping[str, Any], parts: Mapping[str, bytes] | None = None) -> None:
-        """A message; from any thread."""
+        """Queues a message; thread-safe."""
         message = pack(kind, values, parts)
         try:
             self.outbox.put(message, block=self._wait and kind == "results")
@@ -47,19 +47,18 @@ class Reporter:
             self._lost_results += len(values.get("lines", ()))
 
     def event(self, stream: str | None, about: str, text: str) -> None:
-        """A sentence that a user may want to read."""
+        """Queues a message for the user."""
         self.put("event", {"stream": stream, "about": about, "text": text})
 
     def forget(self, name: str) -> None:
-        """A stream is new, or another one under its old name: its state is told again."""
+        """A stream is new, or its name was reused: report its state again."""
         self._told.pop(name, None)
 
     def states(self, everything: bool = False) -> None:
-        """Changed states at once, counters as a sign of life now and then, the targets' own state as often as the plan
-        says."""
+        """Reports changed states at once, counters periodically, and the targets' state at the configured interval."""
         for stream in self._streams.values():
             state = (stream.reader.state, stream.reader.text)
-            if state[0] == "ended" and stream.reader.ready:  # its last frames are still to be looked at
+            if state[0] == "ended" and stream.reader.ready:  # its last frames are not processed yet
                 continue
             if self._told.get(stream.name) != state:
                 self._told[stream.name] = state
@@ -86,7 +85,7 @@ class Reporter:
                     self.saved(stream)
 
     def saved(self, stream: Stream) -> None:
-        """What a restart needs of a stream's targets."""
+        """The data of a stream's targets that a restart needs."""
         saved = stream.save()
         stream.saved_names = set(saved)
         if saved or stream.begun:

@@ -1,4 +1,5 @@
-"""Whose frames a worker looks at next, which of them share a network call, and who may search for what it lost."""
+"""Scheduling in a worker: which frames are processed next, which share a network call, and which stream may search for
+LOST targets."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from tracker.serve.config import BatchConfig
 from tracker.serve.stream import Stream
 
 CALM, MEMORY_SECONDS = 0.85, 1.0
-"""Share of its time that a worker is busy, below which it has time to spare; and over how long that is seen."""
+"""Fraction of time that a worker is busy, below which it has time to spare; and the averaging time."""
 PASSED_OVER = 3.0
 """Times the median wait for a look after which a stream is looked at whatever the age of its frame."""
 
@@ -21,9 +22,9 @@ class Scheduler:
 
     Args:
         streams: The streams by name; the worker's own mapping.
-        batch: How many search windows are gathered, and for how long.
-        call: Search windows in one network call at most.
-        interrupted: Whether something else waits for the worker, so that gathering ends.
+        batch: Greatest number of search windows in a batch, and the waiting time.
+        call: Greatest number of search windows per network call.
+        interrupted: Whether the worker has something else to do, so that gathering ends.
         together: Network calls that are made at the same time, by as many threads.
     """
 
@@ -43,18 +44,18 @@ class Scheduler:
         self._busy, self._returned = 1.0, time.monotonic()
 
     def wake(self) -> None:
-        """There is something to do; from any thread."""
+        """Signals that there is work; thread-safe."""
         with self._wakeup:
             self._news = True
             self._wakeup.notify_all()
 
     def gather(self, idle: float) -> list[Stream]:
-        """Streams whose frames are to be looked at now: those served longest ago first, up to `batch.crops` windows.
+        """The streams whose frames are processed now: those served longest ago first, up to `batch.crops` windows.
 
         Where each window has a call of its own, `fresh_first` says which.
 
         Args:
-            idle: Seconds to wait at most where nothing happens.
+            idle: Greatest number of seconds to wait if nothing happens.
         """
         begun = time.monotonic()
         found = self._gather(idle)
@@ -68,7 +69,7 @@ class Scheduler:
         return found
 
     def _gather(self, idle: float) -> list[Stream]:
-        # Where each window has a call of its own, none waits for others.
+        # If each window has a call of its own, none waits for others.
         limit, wait = self._batch.crops, self._batch.wait_ms / 1000 if self._call > 1 else 0.0
         with self._wakeup:
             self._wakeup.wait_for(lambda: self._news, idle)
@@ -78,7 +79,7 @@ class Scheduler:
             if not ready:
                 return []
             now, due = time.monotonic(), min(s.reader.oldest for s in ready) + wait
-            # Nothing is gained by waiting where every stream that can have a frame has one.
+            # Waiting gains nothing if every stream that can have a frame has one.
             all_there = all(s.reader.ready or s.reader.state != "live" for s in self._streams.values())
             if all_there or now >= due or self._interrupted() or sum(max(s.crops, 1) for s in ready) >= limit:
                 break
@@ -98,15 +99,14 @@ class Scheduler:
                 taken.append(stream)
                 windows += stream.crops
         if len(taken) < len(ready):
-            self._news = True  # the others come next, at once
+            self._news = True  # the others follow immediately
         now = time.monotonic()
         for stream in taken:
             stream.served = now
         return taken
 
     def give_turn(self, taken: Sequence[Stream]) -> None:
-        """One live stream at a time searches for what it lost, so that ten of them don't stall the others: one in as
-        many looks as there were streams that waited, the stream first that searched longest ago.
+        """Only one live stream at a time searches for its LOST targets, so that ten of them don't stall the others.
 
         Args:
             taken: The streams of `gather`.
@@ -123,7 +123,7 @@ class Scheduler:
             turn.searched, self._looks = time.monotonic(), 0
 
     def calls(self, ready: Sequence[Stream]) -> list[list[Stream]]:
-        """The streams that share a network call; one on which tracking failed before is looked at alone."""
+        """Groups of streams that share a network call; one on which tracking failed before is processed alone."""
         parts: list[list[Stream]] = []
         windows = 0
         for stream in ready:

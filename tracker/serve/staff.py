@@ -1,4 +1,4 @@
-"""Starts workers, listens to them, keeps a spare one, and notices when one is gone."""
+"""Starts workers, receives their messages, keeps a spare one, and detects dead ones; assigns streams to workers."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from tracker.serve.process import Handle
 from tracker.serve.state import Entry
 
 START_WAIT, SILENCE = 120.0, 10.0
-"""Seconds that a worker may take to load its model, and that it may say nothing after that."""
+"""Seconds that a worker may take to load its model, and greatest number of seconds without a message after that."""
 HELD_UP = 1.0
-"""Seconds between two looks from which on the supervisor itself was held up: silence of workers says nothing then."""
+"""If the supervisor's own loop was delayed by this many seconds, the silence of workers is not evaluated."""
 RECOVERY = 5.0
-"""Seconds after a death before the next spare worker starts: loading a model takes a core, which those need that take
-the streams over."""
+"""Seconds after a death before the next spare worker starts: loading a model takes a core, which the workers that take
+over the streams need."""
 INBOX = 4096
 
 Hire = Callable[[], "Handle | None"]
-"""Starts a worker; None where there is no room for one now."""
+"""Starts a worker; None if there is no room for one now."""
 Tell = Callable[[str, str, str], None]
-"""(stream, what about, sentence): something a user may want to read."""
+"""(stream, subject, sentence): a message for the user."""
 
 
 @dataclass
@@ -34,12 +34,12 @@ class Post:
     """A worker as the supervisor sees it.
 
     Attributes:
-        number: Its own; never given twice.
-        handle: How to talk to it.
+        number: Its number; never reused.
+        handle: The connection to it.
         ready: Whether it has loaded its model.
-        spare: Whether it waits for another to die.
-        heard, hired: When it said something last, and when it was started.
-        text: What it is, in words.
+        spare: Whether it waits to replace another one.
+        heard, hired: Times of its last message and of its start.
+        text: A description.
     """
 
     number: int
@@ -55,12 +55,12 @@ class Post:
     host: str = ""
 
     def take_ready(self, values: dict[str, Any]) -> None:
-        """Notes what it says of itself when it has loaded its model."""
+        """Records its message that the model is loaded."""
         self.ready, self.text = True, f"{values['model']} on {values['device']} ({values['engine']})"
         self.pid, self.host = values["pid"], values["host"]
 
     def as_dict(self) -> dict[str, Any]:
-        """What control shows."""
+        """Values for the status page."""
         return {"number": self.number, "place": self.handle.place} | {
             key: getattr(self, key) for key in ("host", "pid", "ready", "spare", "text")
         }
@@ -71,13 +71,13 @@ class Staff:
 
     Args:
         hire: Starts a worker.
-        count: How many work at once.
-        config: Whether there is a spare one, and how long one may be silent.
+        count: Number of workers at a time.
+        config: Whether there is a spare one, and the time-out for silence.
 
     Attributes:
         posts: The workers by number.
-        inbox: (number, message) of all workers; None as the message of one that has died.
-        deaths: How many have died.
+        inbox: (number, message) of all workers; the message None means that the worker has died.
+        deaths: Number of deaths.
     """
 
     def __init__(self, hire: Hire, count: int, config: WorkersConfig) -> None:
@@ -90,14 +90,14 @@ class Staff:
         self._spare_from, self._looked = 0.0, time.monotonic()
 
     def fill(self) -> None:
-        """Start the next worker that is missing, and a spare one when all others are ready."""
+        """Starts the next missing worker, and a spare one when all others are ready."""
         now = time.monotonic()
         if now < self._next_hire:
             return
         active = [p for p in self.posts.values() if not p.spare]
         if len(active) >= self._count:
             spares = [p for p in self.posts.values() if p.spare]
-            # The spare one starts last: it must not compete with those that are waited for.
+            # The spare one starts last: it must not compete with workers that are needed now.
             if not self._config.spare or spares or not all(p.ready for p in active) or now < self._spare_from:
                 return
         handle = self._hire()
@@ -115,11 +115,12 @@ class Staff:
         self.inbox.put((post.number, None))
 
     def started(self) -> None:
-        """A worker has loaded its model: the next one that can't start is tried again soon."""
+        """A worker has loaded its model: resets the waiting time after failed starts."""
         self._hire_wait = 0.5
 
     def silent(self) -> list[tuple[Post, str]]:
-        """The workers that have said nothing for too long, each with a sentence; to be asked several times a second."""
+        """The workers whose silence exceeds the time-out, each with a sentence; to be called several times per
+        second."""
         now, out = time.monotonic(), []
         held_up, self._looked = now - self._looked, now
         for post in self.posts.values():
@@ -131,11 +132,11 @@ class Staff:
         return out
 
     def dismiss(self, post: Post) -> None:
-        """A worker is gone; the spare one takes its place."""
+        """Removes a dead worker; the spare one takes its place."""
         del self.posts[post.number]
         threading.Thread(target=post.handle.kill, daemon=True).start()
         self.deaths += 1
-        if not post.ready:  # it could not even start: slower and slower
+        if not post.ready:  # it failed to start: wait longer each time
             self._next_hire, self._hire_wait = time.monotonic() + self._hire_wait, min(2 * self._hire_wait, 30.0)
         spare = next((p for p in self.posts.values() if p.spare and p.ready), None)
         if spare is not None and not post.spare:
@@ -144,21 +145,21 @@ class Staff:
 
 
 SUSPICIOUS, WITHIN = 3, 60.0
-"""After so many deaths of its workers within so many seconds a stream goes to the queue of suspects."""
+"""After this many deaths of its workers within this many seconds a stream becomes a suspect."""
 TRIAL = 4.0
-"""Seconds that a suspect is watched alone before the next one is let in."""
+"""Seconds that a suspect is observed alone before the next one is admitted."""
 SETTLE = 60.0
-"""Seconds at the start in which streams wait until all workers are ready, to be dealt out evenly."""
+"""Seconds at the start in which streams wait until all workers are ready, so that they are distributed evenly."""
 
 
 class Placement:
-    """Gives streams to workers.
+    """Assigns streams to workers.
 
     Args:
         entries: The streams by name; the supervisor's own mapping.
         posts: The workers by number; the staff's own mapping.
-        limits: How long a stream that took its worker along is kept out.
-        kept_out: Called with a stream that is kept out from now on.
+        limits: How long a stream that crashed its worker is excluded.
+        kept_out: Called with a stream that is excluded from now on.
     """
 
     def __init__(
@@ -168,7 +169,7 @@ class Placement:
         self._trial: tuple[str, float] | None = None
 
     def place(self) -> None:
-        """Gives streams without a worker to the one with the least to do."""
+        """Assigns streams without a worker to the one with the lowest load."""
         now = time.monotonic()
         if self._trial is not None and now - self._trial[1] > TRIAL:
             self._trial = None
@@ -176,7 +177,7 @@ class Placement:
         for entry in self._entries.values():
             if entry.worker is not None or entry.over or now < entry.not_before:
                 continue
-            if starting and not entry.moves:  # else all would go to the worker that is ready first
+            if starting and not entry.moves:  # otherwise all would be assigned to the first worker that is ready
                 continue
             loads = self._loads()
             if not loads:
@@ -188,9 +189,9 @@ class Placement:
             self._give(entry, min(loads, key=lambda number: loads[number]), "")
 
     def even_out(self, number: int) -> None:
-        """Gives a worker that has just come live streams of the busiest ones.
+        """Moves live streams from the busiest workers to a new one.
 
-        Files stay: what they gave must not depend on it.
+        Streams of files stay, since their results must not depend on it.
         """
         while True:
             loads = self._loads()
@@ -209,8 +210,8 @@ class Placement:
             self._give(moved, number, "moved to a worker with less to do")
 
     def suspect(self, streams: list[Entry], now: float) -> None:
-        """A worker died with these streams: one that loses worker after worker is let in alone the next time; if that
-        kills again, it is kept out."""
+        """Handles the streams of a dead worker: one that loses worker after worker is admitted alone the next time; if
+        its worker dies again, it is excluded."""
         if self._trial is not None and any(e.name == self._trial[0] for e in streams):
             culprit = self._entries[self._trial[0]]
             self._trial = None
@@ -222,12 +223,12 @@ class Placement:
         self._kept_out(culprit)
 
     def take_away(self, entry: Entry) -> None:
-        """Takes a stream from its worker."""
+        """Removes a stream from its worker."""
         self.send(entry, pack("remove", {"stream": entry.name}))
         entry.leave()
 
     def send(self, entry: Entry, message: bytes) -> None:
-        """A message to the worker that has a stream, if one has it."""
+        """Sends a message to the worker of a stream, if it has one."""
         if entry.worker is not None and entry.worker in self._posts:
             self._posts[entry.worker].handle.send(message)
 

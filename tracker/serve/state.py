@@ -1,5 +1,5 @@
-"""What the supervisor knows of one stream: where it runs, how it is, and what a new worker would need to go on; and the
-state file, so that a restart goes on, too. Written atomically."""
+"""The supervisor's record of one stream: where it runs, its state, and what a new worker needs to continue it; and the
+state file for restarts, which is written atomically."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ KIND, FORMAT = "siamtrack-state", 1
 
 @dataclass
 class Saved:
-    """What is known of a stream's targets.
+    """The saved targets of a stream.
 
     Attributes:
-        targets: name -> numbers of `StreamTargets.save`.
+        targets: name -> numbers from `StreamTargets.save`.
         views: name -> its bytes.
-        begun: Names of all targets that were ever begun.
-        frame: Index of the newest frame that is in the results, or None.
-        live: Whether only the newest frame counts.
+        begun: Names of all targets that were ever started.
+        frame: Index of the newest frame with results, or None.
+        live: Whether only the newest frame is processed.
         config: The stream's configuration.
         added: Whether it was added at run time.
     """
@@ -41,12 +41,13 @@ class Saved:
     added: bool = False
 
     def forget(self, names: set[str]) -> None:
-        """These targets are to start anew."""
+        """Removes targets that will start again."""
         self.begun = [name for name in self.begun if name not in names]
         self.targets = {name: one for name, one in self.targets.items() if name not in names}
 
     def moved_to(self, last: dict[str, Any]) -> dict[str, Any]:
-        """The targets, at the places of the last result where that is newer: a state is seconds old, a result is not.
+        """The targets, moved to the boxes of the last result if that is newer: a saved state is seconds old, a result
+        is not.
 
         Args:
             last: name -> box (x, y, w, h), for those that were seen.
@@ -62,7 +63,7 @@ class Saved:
 
 
 def write_state(path: str | Path, streams: dict[str, Saved]) -> None:
-    """Writes the state of all streams; a kill at any moment leaves the old file or the new one.
+    """Writes the state of all streams; a crash at any moment leaves the old file or the new one.
 
     Raises:
         OutputError: It can't be written.
@@ -81,7 +82,7 @@ def read_state(path: str | Path) -> dict[str, Saved]:
     """The streams in a state file; none where there is no file yet.
 
     Raises:
-        SiamTrackError: It is another file, or of another version.
+        SiamTrackError: It is not a state file, or one of another version.
     """
     file = Path(path)
     if not file.exists():
@@ -113,16 +114,16 @@ class Entry:
     """One stream.
 
     Attributes:
-        name, config: As given.
-        saved: The targets as they were last.
+        name, config: As configured.
+        saved: The last saved targets.
         worker: Number of the worker that has it, or None.
         state: waiting (for a worker), connecting, live, down, refused, poisoned, failed or ended.
-        text: A sentence on the state.
-        width, height: Pixels, 0 before they are known.
-        not_before: Seconds of `time.monotonic` before which it gets no worker.
-        deaths: When workers died that had it.
-        placed: When it got its worker.
-        poisoned: How often it was kept out.
+        text: A sentence about the state.
+        width, height: Pixels; 0 until known.
+        not_before: Time (`time.monotonic`) before which it is not assigned to a worker.
+        deaths: Times at which its workers died.
+        placed: Time at which it was assigned to its worker.
+        poisoned: How often it was excluded.
         last: target name -> entry of its last result.
         boxes: target name -> box of the last result in which it was seen.
     """
@@ -151,12 +152,12 @@ class Entry:
 
     @property
     def load(self) -> int:
-        """What it asks of a worker: a stream counts as much as a target, since decoding costs about as much as
+        """Its load on a worker: the stream itself counts as much as a target, since decoding costs about as much as
         tracking."""
         return 1 + max(len(self.config.targets), len(self.last))
 
     def order(self) -> bytes:
-        """The message that gives it to a worker, with all that is known of its targets."""
+        """The message that assigns it to a worker, with the saved state of its targets."""
         saved, start = self.saved, 0
         begun = set(saved.begun)
         if saved.frame is not None and not saved.live:
@@ -164,7 +165,7 @@ class Entry:
             late = [
                 n for n, t in self.config.targets.items() if t.box is not None and t.frame < start and n not in begun
             ]
-            if late:  # the worker died before it could say what it had begun
+            if late:  # the worker died before it could report the targets it had started
                 saved, start, begun = Saved(), 0, set()
         values: dict[str, Any] = {
             "stream": self.name,
@@ -176,14 +177,14 @@ class Entry:
         return pack("add", values, {name: saved.views[name] for name in values["saved"]})
 
     def take_state(self, values: dict[str, Any]) -> None:
-        """Notes in what state its worker says that it is."""
+        """Records the state reported by its worker."""
         self.state, self.text = values["state"], values["text"]
         self.width, self.height = values["width"], values["height"]
         if self.state == "live":
             self.saved.live = values["live"]
 
     def take_result(self, line: dict[str, Any]) -> None:
-        """Notes a result."""
+        """Records a result."""
         self.last = {one["id"]: one for one in line["targets"]}
         self.saved.frame = line["frame"]
         for one in line["targets"]:
@@ -191,31 +192,31 @@ class Entry:
                 self.boxes[one["id"]] = one["box"]
 
     def take_saved(self, values: dict[str, Any], parts: dict[str, bytes]) -> None:
-        """Notes what a worker saved of its targets."""
+        """Records the saved targets of a worker."""
         self.saved.targets, self.saved.views, self.saved.begun = values["targets"], parts, values["begun"]
         self.boxes = {name: box for name, box in self.boxes.items() if name in values["targets"]}
         self.last = {name: one for name, one in self.last.items() if name in values["targets"]}
 
     def to_save(self) -> Saved:
-        """What the state file keeps of it."""
+        """Its part of the state file."""
         old, config = self.saved, stream_to_dict(self.config)
         return Saved(old.moved_to(self.boxes), old.views, old.begun, old.frame, old.live, config, old.added)
 
     def leave(self) -> None:
-        """It has no worker any more; what was counted there stays counted."""
+        """It has no worker any more; the counts so far are kept."""
         for key in TOTALS:
             self.before[key] += int(self.counters.get(key, 0))
         self.counters, self.worker = {}, None
 
     def keep_out(self, limits: LimitsConfig) -> None:
-        """It took workers along: out for a while, doubled each time."""
+        """It crashed its workers: excluded for a time that doubles each time."""
         wait = limits.poison_wait * 2**self.poisoned
         self.poisoned += 1
         self.state, self.not_before = "poisoned", time.monotonic() + wait
         self.text = f"its worker died {len(self.deaths)} times with it; kept out for {wait:g} s"
 
     def as_dict(self) -> dict[str, Any]:
-        """What control and the status page show."""
+        """Values for control and the status page."""
         from tracker.media.sources.stream import hide_password
 
         totals = {key: self.before[key] + int(self.counters.get(key, 0)) for key in TOTALS}

@@ -1,4 +1,4 @@
-"""One stream within a worker: its reader, its targets, what happens to a LOST one, its recording and its counters."""
+"""One stream within a worker: its reader, its targets, the policy for LOST ones, its recording and its counters."""
 
 from __future__ import annotations
 
@@ -22,23 +22,24 @@ from tracker.types import Frame, Track, TrackState
 
 Saved = tuple[Mapping[str, Any], bytes]
 LIVE_BUDGET_MS = 40.0
-"""Milliseconds of search for a LOST target in a frame of a live stream; files are searched without a limit, so that
-runs repeat."""
+"""Time limit in milliseconds for the search for a LOST target in a frame of a live stream; files have no limit, so that
+results repeat."""
 
 
 class Stream:
-    """Everything about one stream in this worker; only the thread that handles its frame touches it, and one at a time.
+    """One stream of this worker; only the thread that handles its frame accesses it, one at a time.
 
     Args:
-        name: Of the stream.
-        config: What streams.yaml says.
-        limits: What it may ask for.
-        targets_of: Makes an empty `StreamTargets`; its argument says whether the stream is live.
-        galleries: Of the worker.
-        wake: Called when a frame has come.
-        tell: Called with (kind, sentence) when something happens that isn't a result.
-        saved: name -> what `StreamTargets.save` gave before a restart.
-        begun: Names of targets that were begun before a restart: those that are not in `saved` are gone, and stay so.
+        name: Name of the stream.
+        config: Its section of streams.yaml.
+        limits: Its limits.
+        targets_of: Creates an empty `StreamTargets`; its argument says whether the stream is live.
+        galleries: Those of the worker.
+        wake: Called when a frame has arrived.
+        tell: Called with (kind, sentence) for events other than results.
+        saved: name -> the value of `StreamTargets.save` before a restart.
+        begun: Names of targets started before a restart: those that are not in `saved` have ended and are not started
+            again.
         start: Index of the first frame (files).
         decode: cpu, or an FFmpeg device.
     """
@@ -89,7 +90,7 @@ class Stream:
 
     @property
     def crops(self) -> int:
-        """Search windows that its next frame needs."""
+        """Number of search windows that its next frame needs."""
         return len(self.targets.targets) if self.targets is not None else 0
 
     @property
@@ -97,7 +98,7 @@ class Stream:
         return self.targets is not None and self.targets.any_lost
 
     def take(self) -> tuple[Frame, float] | None:
-        """The next frame, or None: there is none, or its picture is broken."""
+        """The next frame, or None if there is none or its image is broken."""
         try:
             taken = self.reader.take()
         except SiamTrackError as error:
@@ -113,7 +114,7 @@ class Stream:
         return Frame(to_bgr8(frame.image), frame.index, frame.timestamp, frame.name), came
 
     def follow(self, frame: Frame, observed: FrameObservations | None) -> list[Track]:
-        """The tracks of a frame: of those that were looked for, then of those that start in it."""
+        """The tracks of a frame: those of observed targets, then of those that start in it."""
         targets = self.targets
         assert targets is not None
         tracks = [] if observed is None else targets.follow(frame.image, observed, frame.index, frame.timestamp)
@@ -129,7 +130,7 @@ class Stream:
         return tracks
 
     def add_target(self, name: str, config: TargetConfig) -> None:
-        """A target from the next frame on; one of the same name is replaced."""
+        """Adds a target from the next frame on; one with the same name is replaced."""
         self.remove_target(name, missing_ok=True)
         self.begun.discard(name)
         self._pending[name] = replace(config, frame=0)
@@ -138,7 +139,7 @@ class Stream:
             self._boxes[name] = list(config.box)
 
     def remove_target(self, name: str, missing_ok: bool = False) -> None:
-        """No longer follows a target.
+        """Stops tracking a target.
 
         Raises:
             SiamTrackError: There is none of that name.
@@ -161,7 +162,7 @@ class Stream:
         return {} if self.targets is None else {name: self.targets.save(name) for name in self.targets.names.values()}
 
     def entries(self, tracks: Sequence[Track]) -> list[dict[str, Any]]:
-        """Tracks as they stand in a result; a LOST target has no box."""
+        """Tracks in the form of a result; a LOST target has no box."""
         assert self.targets is not None
         return [
             {
@@ -174,7 +175,7 @@ class Stream:
         ]
 
     def close(self) -> None:
-        """Ends reading; the recording is finished by its own thread (`recording`)."""
+        """Stops reading; the recording is finished by its own thread (`recording`)."""
         self.reader.stop()
         if self._detections is not None:
             self._detections.close()
@@ -194,7 +195,7 @@ class Stream:
         self._saved = {}
 
     def _begin(self, frame: Frame) -> None:
-        """Starts what is due in this frame."""
+        """Starts the targets that are due in this frame."""
         due = [n for n, t in self._pending.items() if self.live or t.box is None or frame.index >= t.frame]
         for name in due:
             target = self._pending.pop(name)
@@ -226,7 +227,7 @@ class Stream:
         )
 
     def _detect(self, frame: Frame) -> None:
-        """Starts targets where a detector saw something that none of them covers."""
+        """Starts targets at detections that no target covers."""
         if self._detections is None or self.config.detections is None or self.targets is None:
             return
         found = self._detections.look(frame)
@@ -244,7 +245,7 @@ class Stream:
             self._number += 1
 
     def _watch_lost(self, frame: Frame, tracks: Sequence[Track]) -> None:
-        """Drops or restarts a target that has been LOST too long. Files count their own time, so that runs repeat."""
+        """Drops or restarts a target that has been LOST too long. Files use their own time, so that results repeat."""
         if self.config.lost == "search" or self.targets is None:
             return
         now = frame.timestamp if not self.live and frame.timestamp is not None else time.monotonic()
@@ -262,10 +263,10 @@ class Stream:
                 continue
             self._leaving.append(
                 (name, box if self.config.lost == "restart" else None)
-            )  # this frame's results still name it
+            )  # this frame's results still contain it
 
     def _leave(self) -> None:
-        """Takes the targets out that were lost too long; those that restart wait for the frame."""
+        """Removes the targets that were lost too long; those to be restarted wait for the frame."""
         assert self.targets is not None
         for name, box in self._leaving:
             if self.targets.id_of(name) is not None:

@@ -1,4 +1,5 @@
-"""Deals streams out to workers, notices when one dies, and passes on what they say; knows no pictures and networks."""
+"""Assigns streams to workers, detects when one dies, and forwards their messages; independent of images and
+networks."""
 
 from __future__ import annotations
 
@@ -29,10 +30,10 @@ class Supervisor:
     Args:
         config: What streams.yaml says.
         hire: Starts a worker.
-        workers: How many.
-        results: Where results go.
-        tell: Called for everything a user may want to read.
-        fresh: Whether an old state file is ignored.
+        workers: Number of workers.
+        results: Outputs of results.
+        tell: Called with messages for the user.
+        fresh: Whether to ignore an old state file.
 
     Raises:
         SiamTrackError: The state file can't be read.
@@ -57,16 +58,16 @@ class Supervisor:
             if saved.added and name not in self.entries:
                 self._enter(name, parse_stream(name, saved.config, "the state file"), saved)
 
-    # What control asks for, from any thread.
+    # Requests of control, from any thread.
 
     def put_stream(self, name: str, config: StreamConfig) -> None:
-        """Adds a stream, or changes one: its targets go on where the source stays the same."""
+        """Adds or changes a stream: its targets continue if the source stays the same."""
         with self._lock:
             old = self.entries.get(name)
             saved = old.saved if old is not None and old.config.source == config.source else None
             if old is not None:
                 self._placement.take_away(old)
-            if saved is not None and old is not None:  # targets that the new configuration changed start anew
+            if saved is not None and old is not None:  # targets with a changed configuration start again
                 names = {*config.targets, *old.config.targets}
                 saved.forget({n for n in names if config.targets.get(n) != old.config.targets.get(n)})
             entry = self._enter(name, config, saved)
@@ -85,7 +86,7 @@ class Supervisor:
             del self.entries[name]
 
     def put_target(self, name: str, target: str, config: TargetConfig) -> None:
-        """Adds a target to a stream, or starts it anew.
+        """Adds a target to a stream, or restarts it.
 
         Raises:
             SiamTrackError: There is no such stream.
@@ -99,7 +100,7 @@ class Supervisor:
             self._placement.send(entry, pack("add_target", values))
 
     def remove_target(self, name: str, target: str) -> None:
-        """No longer follows a target.
+        """Stops tracking a target.
 
         Raises:
             SiamTrackError: There is no such stream or target.
@@ -134,14 +135,14 @@ class Supervisor:
         """A stream by its name.
 
         Raises:
-            SiamTrackError: There is none; with the nearest name.
+            SiamTrackError: There is none; with the most similar name.
         """
         if name not in self.entries:
             raise SiamTrackError(f"There is no stream {name!r}.{suggest(name, self.entries)}")
         return self.entries[name]
 
     def state(self) -> dict[str, Any]:
-        """Everything that control shows."""
+        """The values for the status page."""
         with self._lock:
             return {
                 "streams": [entry.as_dict() for entry in self.entries.values()],
@@ -154,8 +155,8 @@ class Supervisor:
     # The loop.
 
     def run(self, over: threading.Event) -> None:
-        """Serves until `over` is set, all streams have ended (and the configuration does not say `stay`), or nobody
-        listens."""
+        """Runs until `over` is set, all streams have ended (and the configuration does not say `stay`), or all outputs
+        are closed."""
         stay = self.config.stay or not self.entries
         try:
             while not over.is_set() and not self.failed:
@@ -219,7 +220,7 @@ class Supervisor:
             post.done = True
 
     def _of(self, number: int, name: str) -> Entry | None:
-        """A stream, if this worker has it."""
+        """A stream, if it belongs to this worker."""
         entry = self.entries.get(name)
         return entry if entry is not None and entry.worker == number else None
 
@@ -232,7 +233,7 @@ class Supervisor:
         self._say(entry.name, values["about"], values["text"], entry.state)
 
     def _say(self, name: str, about: str, text: str, state: str) -> None:
-        """An event: to the user, and to all listeners beside the results."""
+        """Reports an event to the user and in the results."""
         if not text:
             return
         self._tell(name, about, text)
@@ -242,7 +243,7 @@ class Supervisor:
         self._say(entry.name, "state", entry.text, entry.state)
 
     def _gone(self, post: Post, why: str) -> None:
-        """A worker is gone: its streams go to others."""
+        """Handles a dead worker: its streams are assigned to others."""
         now = time.monotonic()
         self._staff.dismiss(post)
         mine = [e for e in self.entries.values() if e.worker == post.number and not e.over]
@@ -267,7 +268,7 @@ class Supervisor:
         if path is None or (not at_once and now - self._written < self.config.state.every):
             return
         self._written = now
-        # A file that was read to its end starts anew the next time.
+        # A file that was read to its end starts again the next time.
         streams = {name: entry.to_save() for name, entry in self.entries.items() if entry.state != "ended"}
         try:
             write_state(path, streams)
@@ -275,7 +276,7 @@ class Supervisor:
             self._tell("", "state", str(error))
 
     def _finish(self) -> None:
-        """Workers finish their recordings, results get out, the state is written."""
+        """Workers finish their recordings, results are written out, the state is written."""
         for post in self._staff.posts.values():
             post.handle.send(pack("stop"))
         end = time.monotonic() + LAST_WAIT

@@ -1,9 +1,9 @@
-"""Synthetic live streams for measurements and tests: a target that goes round, and a clock drawn into each picture.
+"""Synthetic live streams for measurements and tests: a circling target, and a clock drawn into each picture.
 
 `python -m tracker.serve.synthetic --port 9000` serves any number of clients on tcp://127.0.0.1:9000 until it is
-stopped. The pictures are encoded once; what a client costs is muxing and sending. All clients of a port see the same
-clock; with `--phases N` there are N ports whose clocks are a part of the second between two key frames apart, as those
-of cameras that nobody synchronises.
+stopped. The pictures are encoded once; a client costs only muxing and sending. All clients of a port see the same
+clock; with `--phases N` there are N ports whose clocks are offset by fractions of the key frame interval, as for
+unsynchronised cameras.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from tracker.types import Frame, Image, Track
 
 BITS, CELL = 8, 16
 LOOP = 1 << BITS
-"""Frames after which pictures and clock begin again: 10 seconds at 25 a second, much longer than any delay."""
+"""Number of frames after which pictures and clock repeat: 10 seconds at 25 a second, much longer than any delay."""
 SIDE = 48
-"""Pixels of the target's side."""
+"""Side of the target in pixels."""
 
 
 def draw_clock(image: Image, number: int) -> None:
@@ -39,7 +39,7 @@ def draw_clock(image: Image, number: int) -> None:
 
 
 def read_clock(image: Image) -> int:
-    """The number that `draw_clock` drew."""
+    """The number drawn by `draw_clock`."""
     cells = (image[4 : CELL - 4, bit * CELL + 4 : (bit + 1) * CELL - 4] for bit in range(BITS))
     return sum(1 << bit for bit, cell in enumerate(cells) if cell.mean() > 127)
 
@@ -50,7 +50,7 @@ def observe(stream: str, frame: Frame, tracks: list[Track]) -> dict[str, Any]:
 
 
 def target_box(number: int, width: int, height: int) -> tuple[float, float, float, float]:
-    """Where the target is in frame `number`: x, y, w, h."""
+    """The box of the target in frame `number`: x, y, w, h."""
     angle = 2 * math.pi * number / LOOP
     x = width / 2 + 0.3 * width * math.cos(angle) - SIDE / 2
     y = height / 2 + 0.3 * height * math.sin(2 * angle) - SIDE / 2
@@ -92,12 +92,12 @@ class StreamServer:
         width, height: Pixels.
         rate: Frames per second.
         port: 0: any free one.
-        aligned: Whether each client begins at the first picture, so that a box for it is known; else at the next key
-            frame.
+        aligned: Whether each client starts at the first picture, so that its target's box is known; if not, at the next
+            key frame.
         epoch: Time of frame 0, seconds since 1970; None: now.
-        packets: What `encode` gave for such pictures; None: they are encoded.
-        container: nut, which says where a picture ends, as RTP does; or mpegts, where only the next picture's beginning
-            says so, which makes every receiver two frames late.
+        packets: The packets of `encode` for such pictures; None: encode them.
+        container: nut, which marks the end of a picture, as RTP does; or mpegts, where only the start of the next
+            picture marks it, so that every receiver is two frames late.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class StreamServer:
         rate = self.rate
         with client, contextlib.suppress(OSError, av.FFmpegError), client.makefile("wb", buffering=0) as out:
             with av.open(out, "w", format=self._container, options={"flush_packets": "1"}) as container:
-                # Without an encoder: the packets are there.
+                # Without an encoder: the packets exist already.
                 stream: Any = container.add_mux_stream("h264", rate=rate, width=self._size[0], height=self._size[1])
                 stream.time_base = Fraction(1, rate)
                 number = int((time.time() - self.epoch) * rate) + 1
@@ -145,7 +145,7 @@ class StreamServer:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until stopped; says each port and the time of its frame 0 on standard output."""
+    """Serves until stopped; prints each port and the time of its frame 0."""
     parser = argparse.ArgumentParser(description="Synthetic live streams with a clock in the picture.")
     parser.add_argument("--port", type=int, default=0, help="0: any free one")
     parser.add_argument("--width", type=int, default=1280)

@@ -1,5 +1,5 @@
-"""The targets of one stream by name, on a look that the batcher has taken for all streams; and how they are saved and
-restored."""
+"""The targets of one stream by name, with observations made by the batcher for all streams; and their saving and
+restoring."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ VECTORS = ("centre", "size", "first_size", "sure_centre", "sure_size", "velocity
 NUMBERS = ("recent_motion", "reference_logit", "reference_frames", "online_peak", "online_sights", "age", "found_at")
 MOTION = ("apparent", "own", "errors")
 LEARNT = "learnt-"
-"""Before the names of the online filter's arrays."""
+"""Prefix of the names of the online filter's arrays."""
 
 
 class TakenObservations(ParallelTargets):
-    """In the place of `ParallelTargets`: the look was taken already, together with those of other streams."""
+    """Replaces `ParallelTargets`: the observations were already made, together with those of other streams."""
 
     def __init__(self, lifecycle: Lifecycle) -> None:
         super().__init__(lifecycle, 1)
@@ -49,13 +49,13 @@ class StreamTargets(MultiTracker):
     """Named targets of one stream.
 
     Args:
-        single: Its model, engine and configuration are used.
-        fingerprint: Of the weights (`tracker.tracking.tracker.fingerprint`).
+        single: The tracker whose model, engine and configuration are used.
+        fingerprint: Fingerprint of the weights (`tracker.model.checkpoint.fingerprint`).
 
     Attributes:
         names: id -> name.
-        may_search: Whether a LOST target may be searched for beyond its last place in this frame.
-        may_skip: False: the batcher looks for all targets in every frame.
+        may_search: Whether a LOST target may be searched for beyond its last position in this frame.
+        may_skip: False: the batcher runs the network for all targets in every frame.
     """
 
     may_skip = False
@@ -69,7 +69,7 @@ class StreamTargets(MultiTracker):
         self._fingerprint = fingerprint
 
     def id_of(self, name: str) -> int | None:
-        """The id behind a name, or None."""
+        """The id of a name, or None."""
         return next((number for number, known in self.names.items() if known == name), None)
 
     @property
@@ -77,7 +77,7 @@ class StreamTargets(MultiTracker):
         return any(target.lost for target in self.targets.values())
 
     def start(self, name: str, frame: Image, box: Sequence[float]) -> int:
-        """Follows a box from this frame on; its id.
+        """Starts to track a box from this frame on; returns its id.
 
         Raises:
             BoxError: It can't be tracked in this frame.
@@ -88,11 +88,11 @@ class StreamTargets(MultiTracker):
         return number
 
     def look_for(self, name: str, frame: Image, known: KnownTarget) -> int:
-        """Looks for a known target from this frame on; its id. What a gallery gives goes in here too."""
+        """Searches for a known target, also one from a gallery, from this frame on; returns its id."""
         return self._put(name, self.lifecycle.expect(frame, known, self._fingerprint))
 
     def remove(self, name: str) -> None:
-        """Stops following a target.
+        """Stops tracking a target.
 
         Raises:
             SiamTrackError: There is none of that name.
@@ -106,22 +106,21 @@ class StreamTargets(MultiTracker):
         del self.names[number]
 
     def predict(self, frame: Image) -> list[Target]:
-        """The targets, each expected where its motion takes it in this frame: before the batcher looks for them."""
+        """The targets with their predicted positions in this frame, before the batcher observes them."""
         targets = list(self.targets.values())
         self.lifecycle.predict(targets, frame, self.camera)
         return targets
 
     def _predict(self, targets: Sequence[Target], frame: Image) -> None:
-        """Done before the batcher looked (`predict`)."""
+        """Already done before the batcher's observation (`predict`)."""
 
     def follow(self, frame: Image, observed: FrameObservations, index: int, timestamp: float | None) -> list[Track]:
-        """The tracks of a frame whose look was taken by the batcher."""
+        """The tracks of a frame that the batcher has observed."""
         self.taken.observed = observed
         return self.update(frame, index=index, timestamp=timestamp)
 
     def save(self, name: str) -> tuple[dict[str, Any], bytes]:
-        """A target as plain numbers, and an .npz in memory: its views, and the online filter that knows it from its
-        background."""
+        """A target as plain numbers, and an .npz in memory: its views, and its online filter."""
         number = self.id_of(name)
         assert number is not None
         target = self.targets[number]
@@ -133,10 +132,10 @@ class StreamTargets(MultiTracker):
         return values | {"model": self._fingerprint}, _arrays(target)
 
     def restore(self, name: str, values: Mapping[str, Any], views: bytes) -> int:
-        """Takes a saved target up again; its id.
+        """Restores a saved target; returns its id.
 
         Raises:
-            SiamTrackError: It isn't what `save` gave.
+            SiamTrackError: It isn't a value of `save`.
         """
         try:
             with np.load(io.BytesIO(views), allow_pickle=False) as data:
@@ -158,9 +157,9 @@ class StreamTargets(MultiTracker):
             for key in NUMBERS:
                 setattr(target, key, values[key])
             target.motion = MotionModel(**{k: np.asarray(values["motion"][k], dtype=np.float64) for k in MOTION})
-            if learnt and values["model"] == self._fingerprint:  # other weights see other features
+            if learnt and values["model"] == self._fingerprint:  # the filter depends on the weights
                 target.filter = OnlineFilter.from_arrays(learnt, self.config.online.rate, self.config.online.gap)
-            target.recent_motion = 1.0  # it may have moved meanwhile: the full window
+            target.recent_motion = 1.0  # it may have moved meanwhile: use the full window
         except (KeyError, ValueError, TypeError, OSError) as error:
             raise SiamTrackError(
                 f"The saved target {name!r} can't be read ({str(error)[:100]}); it starts as streams.yaml says."
@@ -175,7 +174,7 @@ class StreamTargets(MultiTracker):
         return number
 
     def _searching(self, targets: Sequence[Target]) -> Target | None:
-        """Nobody where another stream has the turn: a search costs as much as several frames."""
+        """No target while another stream has its turn: a search costs as much as several frames."""
         return super()._searching(targets) if self.may_search else None
 
 

@@ -1,5 +1,5 @@
-"""What a worker does before its first stream: every call of the network that tracking may make, so that no frame waits
-for a graph to be built, and memory that the calls take is taken at the start."""
+"""Warm-up of a worker before its first stream: every call of the network that tracking may make, so that no frame waits
+for a graph to be built, and memory is allocated at the start."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from tracker.tracking.observer import Observer
 from tracker.types import Image
 
 TARGETS = 4
-"""Targets of the noise that is tracked."""
+"""Number of targets tracked in noise."""
 FRAMES = 6
-"""Frames until a target at rest is looked for in the small window too."""
+"""Number of frames until a target at rest uses the small window too."""
 
 
 def warm_up(observer: Observer, targets: StreamTargets, restored: StreamTargets, call: int) -> None:
-    """Tracks noise for some frames, takes a saved target up, and makes the largest calls.
+    """Tracks noise for some frames, restores a saved target, and makes the largest calls.
 
     Args:
-        observer: What sees the targets.
-        targets, restored: None yet; they are thrown away after it.
-        call: Windows at most in one network call.
+        observer: The observer of the targets.
+        targets, restored: Empty groups; discarded afterwards.
+        call: Greatest number of windows per network call.
     """
     image = np.random.default_rng(0).integers(0, 256, (360, 640, 3), dtype=np.uint8)
     names = [str(k) for k in range(TARGETS)]
@@ -35,11 +35,11 @@ def warm_up(observer: Observer, targets: StreamTargets, restored: StreamTargets,
 
 
 def largest_calls(observer: Observer, image: Image) -> None:
-    """The calls that only a LOST target makes, as large as they get: with all its views, and in several windows.
+    """Makes the largest calls that only a LOST target needs: with all its views, and in several windows.
 
-    ONNX Runtime takes memory when a call is larger than all before, or of a new shape for the second time (it then has
-    a plan for that shape), and keeps it: without this a worker would grow by 16 MB at a time, hours after its start,
-    when a target with one view more than any before is lost.
+    ONNX Runtime allocates memory when a call is larger than all before, or of a new shape for the second time (it then
+    has a plan for that shape), and keeps it: without this a worker would grow by 16 MB at a time, hours after its
+    start, when a target with more views than any before is lost.
     """
     config, engine = observer.config, observer.engine
     view = observer.first_view(image, [40.0, 150.0, 48.0, 48.0])[0]

@@ -1,5 +1,5 @@
-"""What does the work: streams, one batcher for all of them, and an outbox. The same in a process, in a Ray actor, and
-in a test."""
+"""The worker: streams, one batcher for all of them, and an outbox. The same in a process, in a Ray actor, and in a
+test."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ from tracker.web.pictures import jpeg
 logger = logging.getLogger(__name__)
 
 CPU_CALL = 1
-"""Windows in one network call on a CPU, where a batch saves nothing, and makes the first stream wait for the last."""
+"""Windows per network call on a CPU, where a batch saves nothing, and makes the first stream wait for the last."""
 MOST_FAULTS = 5
-"""Frames on which tracking may fail before a stream is left out."""
+"""Number of frames on which tracking may fail before a stream is excluded."""
 PICTURE_SIDE = 960
-"""Pixels of the longest side of a picture that somebody asked for."""
+"""Longest side of a requested picture in pixels."""
 
 Notes = Callable[[str, Frame, list[Track]], dict[str, Any]]
 """Adds entries to a result: (stream, frame, tracks) -> entries. For measurements."""
@@ -97,20 +97,20 @@ class Worker:
         )  # fmt: skip
 
     def warm_up(self) -> None:
-        """Makes the calls of the network that tracking may make (`serve.warm_up`), so that no stream waits for them."""
+        """Makes the network calls that tracking may make (`serve.warm_up`), so that no stream waits for them."""
         warm_up(self._tracker.observer, self._targets(True), self._targets(True), self._call)
 
     def start(self) -> None:
-        """Begin to work."""
+        """Starts to work."""
         self._thread.start()
 
     def handle(self, message: bytes) -> None:
-        """Takes a message of the supervisor, from any thread."""
+        """Receives a message of the supervisor; thread-safe."""
         self._commands.append(unpack(message))
         self._scheduler.wake()
 
     def stop(self, timeout: float | None = None) -> None:
-        """Finish the recordings and end."""
+        """Finishes the recordings and ends."""
         self.handle(pack("stop"))
         if self._thread.ident is not None:
             self._thread.join(timeout)
@@ -146,7 +146,7 @@ class Worker:
         self._finishing = [r for r in self._finishing if r.is_alive()]
 
     def _flush(self, ready: Sequence[Stream]) -> None:
-        """One look at the frames of these streams, in as few network calls as pay."""
+        """Observes the frames of these streams, in as few network calls as useful."""
         self._scheduler.give_turn(ready)
         parts = self._scheduler.calls(ready)
         if self._pool is None or len(parts) == 1:
@@ -158,8 +158,7 @@ class Worker:
             self._scheduler.wake()
 
     def _look_safely(self, streams: Sequence[Stream]) -> None:
-        """A frame that nobody foresaw costs its stream, not the others: who fails is looked at alone from then on,
-        then left out."""
+        """An exception affects only its stream: a failing stream is processed alone from then on, then excluded."""
         try:
             self._look(streams)
         except Exception as error:
@@ -186,7 +185,7 @@ class Worker:
         for (stream, (frame, came)), one, (targets, _) in zip(taken, observed, jobs, strict=True):
             tracks = stream.follow(frame, one if targets else None)
             if stream.targets is not None and set(stream.targets.names.values()) != stream.saved_names:
-                self._reporter.saved(stream)  # before the first result of a target: a restart must know it
+                self._reporter.saved(stream)  # before the first result of a target: needed by a restart
             spent = time.monotonic() - came
             stream.counters.latencies.append(spent)
             if not stream.crops and not tracks:
@@ -204,7 +203,7 @@ class Worker:
         if lines:
             self._reporter.put("results", {"lines": lines})
 
-    # Words of the supervisor.
+    # Messages of the supervisor.
 
     def _obey(self) -> None:
         while self._commands:

@@ -1,4 +1,4 @@
-"""Annotation formats, both ways: `write("coco-video", clips, path)`, `read("cvat", path)`."""
+"""Annotation formats, import and export: `write("coco-video", clips, path)`, `read("cvat", path)`."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Format:
     """A format by its name.
 
     Attributes:
-        name: As typed.
-        text: What it is, for the help.
-        suffix: Of its file; "" for a folder.
-        write: (clips, path, ...) -> what it can't hold, as sentences.
+        name: As given on the command line.
+        text: Description, for the help.
+        suffix: Suffix of its file; "" for a folder.
+        write: (clips, path, ...) -> what it can't represent, as sentences.
         read: path -> clips, or None.
-        options: Which of `pictures` and `tolerance` the writer takes.
+        options: Which of `pictures` and `tolerance` the writer accepts.
     """
 
     name: str
@@ -58,7 +58,7 @@ def format_of(name: str) -> Format:
     """A format by its name.
 
     Raises:
-        AnnotationError: There is none; with the nearest.
+        AnnotationError: There is none; with the most similar name.
     """
     if name not in FORMATS:
         raise AnnotationError(
@@ -68,10 +68,10 @@ def format_of(name: str) -> Format:
 
 
 def check_target(name: str, path: str | Path, overwrite: bool = False) -> None:
-    """Find out before any work whether an export can be written.
+    """Checks before any work whether an export can be written.
 
     Raises:
-        AnnotationError, OutputError: No such format, a wrong ending, or something is there already.
+        AnnotationError, OutputError: No such format, a wrong suffix, or the path exists.
     """
     kind, out = format_of(name), Path(path).expanduser()
     if kind.suffix and out.suffix.lower() != kind.suffix and not (kind.name == "cvat" and not out.suffix):
@@ -85,17 +85,17 @@ def check_target(name: str, path: str | Path, overwrite: bool = False) -> None:
 def write(
     name: str, clips: Sequence[Clip], path: str | Path, *, pictures: bool = False, tolerance: float = 0.0
 ) -> list[str]:
-    """Write clips in a format.
+    """Writes clips in a format.
 
     Args:
         name: Key of `FORMATS`.
         clips: What to write.
-        path: File or folder, as the format has it.
-        pictures: Write the frames too, where the format wants pictures (yolo, voc).
+        path: File or folder, depending on the format.
+        pictures: Write the frames too, for formats with images (yolo, voc).
         tolerance: Pixels, for formats with keyframes (cvat, label-studio): see `tracker.annotate.clip.keyframes`.
 
     Returns:
-        Sentences on what is in the clips and can't be held by the format.
+        Sentences about what the format can't represent.
 
     Raises:
         AnnotationError, OutputError: No such format, or it can't be written.
@@ -106,10 +106,10 @@ def write(
 
 
 def read(name: str, path: str | Path) -> list[Clip]:
-    """Read clips from a format.
+    """Reads clips from a format.
 
     Raises:
-        AnnotationError: No such format, or the file isn't of it.
+        AnnotationError: No such format, or the file has another format.
     """
     kind, file = format_of(name), Path(path).expanduser()
     if kind.read is None:

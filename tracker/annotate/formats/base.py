@@ -1,4 +1,4 @@
-"""What the formats share: the note of what one can't hold, names of files, and frames as pictures."""
+"""Shared by the formats: the report of what a format can't represent, file names, and frames as images."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from tracker.files import atomic
 from tracker.geometry import Boxes, clip_box
 
 FILE = "{clip}_{frame:06d}.jpg"
-"""How frames are called where a format wants a picture per frame."""
+"""Pattern of a frame's file name, for formats with one image per frame."""
 
 
 def safe(name: str) -> str:
-    """A name that is good for a file."""
+    """A string made safe as a file name."""
     return re.sub(r"[^\w.-]+", "_", name).strip("._") or "clip"
 
 
 def frame_file(clip: Clip, frame: int) -> str:
-    """The file of a frame."""
+    """The file name of a frame."""
     return FILE.format(clip=safe(clip.name), frame=frame)
 
 
 def parse_frame_file(name: str) -> tuple[str, int]:
-    """Clip and number of a frame's file: the last number in its name; what is before it is the clip."""
+    """Clip and frame number of a frame's file: the last number in its name; the text before it is the clip."""
     stem = Path(name).stem
     found = re.search(r"(\d+)(?!.*\d)", stem)
     if not found:
@@ -53,7 +53,7 @@ def each_box(clip: Clip) -> Iterator[tuple[int, Target]]:
 
 
 def annotated_frames(clip: Clip) -> list[int]:
-    """Frames in which something is said about a target: a box, or that it is out of the picture."""
+    """Frames with information about a target: a box, or its absence."""
     known = np.zeros(clip.frame_count, bool)
     for target in clip.targets:
         known |= target.present | np.isfinite(target.scores)
@@ -61,8 +61,8 @@ def annotated_frames(clip: Clip) -> list[int]:
 
 
 def picture_frames(clip: Clip) -> list[int]:
-    """The frames for formats with a file per picture: all with a box, and of those that are known to have none at most
-    as many, spread evenly: a target that is there for seconds of an hour would else be lost among empty pictures."""
+    """The frames for formats with a file per image: all with a box, and of those known to have none at most as many,
+    evenly spaced; otherwise a target that is visible for seconds of an hour would be lost among empty images."""
     there = np.zeros(clip.frame_count, bool)
     for target in clip.targets:
         there |= target.present
@@ -74,7 +74,7 @@ def picture_frames(clip: Clip) -> list[int]:
 
 
 def thinned(clips: Sequence[Clip]) -> list[str]:
-    """What `picture_frames` leaves out, as a sentence."""
+    """A sentence about the frames that `picture_frames` omits."""
     known = sum(len(annotated_frames(clip)) for clip in clips)
     kept = sum(len(picture_frames(clip)) for clip in clips)
     left = f"{known - kept} of {known} frames are left out: without a target; as many of them as of others are kept."
@@ -82,12 +82,12 @@ def thinned(clips: Sequence[Clip]) -> list[str]:
 
 
 def cannot_hold(clips: Sequence[Clip], what: dict[str, str]) -> list[str]:
-    """Sentences on what is in the clips and not in the format.
+    """Sentences about what the clips contain and the format can't represent.
 
     Args:
-        clips: What was written.
-        what: Kind of thing (`keys`, `scores`, `names`, `ids`, `colours`, `occluded`, `approved`, `outside`, `rate`) ->
-            what becomes of it.
+        clips: The written clips.
+        what: Kind of information (`keys`, `scores`, `names`, `ids`, `colours`, `occluded`, `approved`, `outside`,
+            `rate`) -> what happens to it.
     """
     targets = [target for clip in clips for target in clip.targets]
     there = {
@@ -110,7 +110,7 @@ def cannot_hold(clips: Sequence[Clip], what: dict[str, str]) -> list[str]:
 
 
 def write_frames(clip: Clip, folder: Path, frames: Sequence[int], quality: int = 92) -> None:
-    """The pictures of some frames as JPEG, named as `frame_file` says; those that are there are left alone.
+    """Writes some frames as JPEG, named by `frame_file`; existing files are kept.
 
     Raises:
         SourceError: The clip's frames can't be read.
@@ -133,7 +133,7 @@ def write_frames(clip: Clip, folder: Path, frames: Sequence[int], quality: int =
 
 
 class Collector:
-    """Puts clips together from boxes in any order.
+    """Assembles clips from boxes in any order.
 
     Attributes:
         clips: By name.
@@ -146,7 +146,7 @@ class Collector:
         self._last: dict[str, int] = {}
 
     def clip(self, name: str, width: int, height: int, last: int = -1) -> Clip:
-        """A clip; its number of frames grows with what is put in."""
+        """A clip; its number of frames grows with the boxes added."""
         if name not in self.clips:
             self.clips[name] = Clip(name, int(width), int(height), 0)
         self._last[name] = max(self._last.get(name, -1), last)
@@ -156,7 +156,7 @@ class Collector:
         self, clip: str, track: str, frame: int, box: Sequence[float], label: str, name: str = "", number: int = 0,
         score: float = 1.0, occluded: bool = False,
     ) -> None:  # fmt: skip
-        """A box of a track."""
+        """Adds a box of a track."""
         key = (clip, track)
         self._meta.setdefault(key, (name, label, number))
         self._boxes.setdefault(key, {})[frame] = (tuple(float(v) for v in box), score, occluded)
@@ -181,7 +181,7 @@ class Collector:
 
 
 def closest(boxes: Boxes) -> Boxes:
-    """Boxes rounded to thousandths of a pixel, as all text formats write them."""
+    """Boxes rounded to thousandths of a pixel, as in all text formats."""
     return np.asarray(np.round(boxes, 3))
 
 
@@ -205,7 +205,7 @@ def parse_xml(path: Path) -> xml.Element:
 
 
 def text_of(element: xml.Element, path: str) -> str:
-    """The text of a part.
+    """The text of an element.
 
     Raises:
         ValueError: There is none.
@@ -217,7 +217,7 @@ def text_of(element: xml.Element, path: str) -> str:
 
 
 def xml_bytes(root: xml.Element) -> bytes:
-    """Indented, with its declaration; characters that xml can't hold (controls) are replaced."""
+    """Indented xml with its declaration; characters that xml doesn't allow (control characters) are replaced."""
     for element in root.iter():
         element.text = _clean(element.text)
         for key, value in element.attrib.items():

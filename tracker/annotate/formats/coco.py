@@ -1,8 +1,8 @@
-"""COCO: one file for pictures (`coco`), or with videos and instances in it (`coco-video`).
+"""COCO: for images (`coco`), or with videos and instances (`coco-video`).
 
-A picture's `bbox` is x, y, w, h in pixels from 0 (cocodataset.org/#format-data). The video kind is that of TAO, BDD100K
-and MMTracking ("CocoVID"): `videos`; in `images` `video_id` and `frame_id` (from 0); in `annotations` `instance_id`
-(and `track_id`, the same).
+The `bbox` of an annotation is x, y, w, h in pixels from 0 (cocodataset.org/#format-data). The video variant is that of
+TAO, BDD100K and MMTracking ("CocoVID"): `videos`; in `images` `video_id` and `frame_id` (from 0); in `annotations`
+`instance_id` (and `track_id`, the same).
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _write(clips: Sequence[Clip], path: Path, video: bool) -> None:
 
 
 def read(path: Path) -> list[Clip]:
-    """Either kind. Without instances each box is a target of its own.
+    """Reads either variant. Without instances each box is a target of its own.
 
     Raises:
         AnnotationError: It isn't COCO.

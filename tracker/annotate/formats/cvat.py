@@ -1,7 +1,7 @@
 """CVAT for video 1.1: a track per target with keyframes, `outside` and `occluded` (docs.cvat.ai, "CVAT for video").
 
-Between keyframes CVAT draws straight lines, so a track of the machine is written with as many keyframes as it takes to
-give it back within `tolerance` pixels; CVAT shows the boxes in between, and so does the file (keyframe="0").
+CVAT interpolates linearly between keyframes, so a track is written with as many keyframes as reproduce it within
+`tolerance` pixels; the interpolated boxes are written too (keyframe="0").
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ LOST = {
 
 
 def write(clips: Sequence[Clip], path: Path, tolerance: float = 0.0) -> list[str]:
-    """An xml file for one clip; for several, a file per clip in the folder `path`.
+    """Writes an xml file for one clip; for several, a file per clip in the folder `path`.
 
     Args:
         clips: What to write.
         path: `annotations.xml`, or a folder.
-        tolerance: Pixels by which straight lines between keyframes may miss the track; 0 gives it back exactly.
+        tolerance: Largest deviation in pixels of the interpolated boxes from the track; 0 reproduces it exactly.
     """
     if len(clips) == 1 and path.suffix == ".xml":
         write_atomic(path, xml_bytes(_document(clips[0], tolerance)))
@@ -105,7 +105,7 @@ def _document(clip: Clip, tolerance: float) -> xml.Element:
 
 
 def read(path: Path) -> list[Clip]:
-    """An annotations.xml, the zip that CVAT exports, or a folder of such files. Keyframes become a track.
+    """Reads an annotations.xml, the zip that CVAT exports, or a folder of such files. Keyframes become a track.
 
     Raises:
         AnnotationError: It isn't CVAT for video 1.1.

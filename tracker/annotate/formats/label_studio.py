@@ -1,7 +1,8 @@
 """Label Studio's video rectangles: a list of tasks (labelstud.io/tags/videorectangle).
 
-Coordinates are per cent of the picture, frames are counted from 1, and an item with `enabled: false` ends the drawing
-after its own frame. Label Studio draws straight lines between items, so tracks are written with keyframes as for CVAT.
+Coordinates are per cent of the image, frames are counted from 1, and an item with `enabled: false` ends the interval
+after its own frame. Label Studio interpolates linearly between items, so tracks are written with keyframes as for
+CVAT.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def write(clips: Sequence[Clip], path: Path, tolerance: float = 0.0) -> list[str
 def region(
     clip: Clip, target: Target, tolerance: float = 0.0, from_name: str = "box", to_name: str = "video"
 ) -> dict[str, Any]:
-    """One target as a result of the tag VideoRectangle; the answer of the ML backend too."""
+    """One target as a result of the tag VideoRectangle; also used in the answer of the ML backend."""
     rate = float(clip.rate or DEFAULT_RATE)
     present = target.present
     last_of_run = {end - 1 for _, end in runs(present)}
@@ -83,7 +84,7 @@ def region(
 
 
 def boxes_of(sequence: Sequence[dict[str, Any]], frames: int, width: int, height: int) -> Any:
-    """(frames, 4) boxes out of a sequence of Label Studio."""
+    """(frames, 4) boxes from a sequence of Label Studio."""
     items = sorted(sequence, key=lambda item: int(item["frame"]))
     boxes = np.full((frames, 4), np.nan)
     for n, item in enumerate(items):
@@ -104,7 +105,7 @@ def boxes_of(sequence: Sequence[dict[str, Any]], frames: int, width: int, height
 
 
 def corner(item: dict[str, Any], width: int, height: int) -> Any:
-    """(4,) xywh in pixels of one item; rotation isn't followed."""
+    """(4,) xywh in pixels of one item; rotation is not supported."""
     x, y, w, h = (float(item[key]) / 100 for key in ("x", "y", "width", "height"))
     return np.array([x * width, y * height, w * width, h * height])
 
@@ -114,7 +115,7 @@ def read(path: Path) -> list[Clip]:
     a result.
 
     Raises:
-        AnnotationError: It isn't such a file, or a box is turned, which no box here can be.
+        AnnotationError: It has another format, or a box is rotated, which is not supported.
     """
     try:
         tasks = json.loads(read_text(path))

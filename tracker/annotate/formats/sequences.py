@@ -114,7 +114,7 @@ def _each(clips: Sequence[Clip]) -> list[tuple[Clip, Target]]:
 
 
 def read(path: Path) -> list[Clip]:
-    """Folders of any of the three, told apart by their files. Each is a clip with one target.
+    """Reads folders of any of the three, recognised by their files. Each is a clip with one target.
 
     Raises:
         AnnotationError: There is none.

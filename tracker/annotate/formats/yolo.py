@@ -1,8 +1,8 @@
-"""YOLO: a text file per picture with `class cx cy w h` in parts of the picture's size, and a data.yaml that names the
+"""YOLO: a text file per image with `class cx cy w h` relative to the image size, and a data.yaml that names the
 classes.
 
 The layout is Ultralytics': `images/train`, `labels/train`, `data.yaml` (docs.ultralytics.com/datasets/detect). With
-`pictures`, the frames lie beside the labels and the folder is ready for training.
+`pictures`, the frames are written beside the labels and the folder is ready for training.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ LOST = {
 
 
 def write(clips: Sequence[Clip], path: Path, pictures: bool = False) -> list[str]:
-    """Labels (and pictures) into the folder `path`; some frames without any target get an empty file, which
-    YOLO reads as background."""
+    """Writes labels (and images) into the folder `path`; some frames without any target get an empty file, which YOLO
+    treats as background."""
     names = labels(clips)
     for clip in clips:
         shown = [(target, target.present) for target in clip.targets]
@@ -73,11 +73,11 @@ def write(clips: Sequence[Clip], path: Path, pictures: bool = False) -> list[str
 
 
 def read(path: Path) -> list[Clip]:
-    """A folder with data.yaml; the size of the pictures is read from them, or from what `write` noted. Each box is a
+    """Reads a folder with data.yaml; the image size is read from the images, or from what `write` stored. Each box is a
     target of its own.
 
     Raises:
-        AnnotationError: It isn't such a folder, or the size of the pictures isn't known.
+        AnnotationError: It isn't such a folder, or the image size is unknown.
     """
     folder = path if path.is_dir() else path.parent
     try:
