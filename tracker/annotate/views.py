@@ -1,4 +1,4 @@
-"""What the page is shown, and what it may ask for: plain dictionaries in and out, no HTTP."""
+"""Queries and commands of the page: plain dictionaries in and out, independent of HTTP."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from tracker.types import Image
 
 MOST_BINS = 2000
 MOST_FRAMES = 2000
-"""Frames whose boxes are handed out in one answer."""
+"""Greatest number of frames whose boxes are returned in one answer."""
 LARGEST = 3840
 Answer = dict[str, Any]
 
 
 class Desk:
-    """A project on the table: the questions and commands of a page. Safe to call from several threads.
+    """The open project: queries and commands of a page. Thread-safe.
 
     Args:
-        project: What is annotated.
-        worker: Tracks what is drawn.
+        project: The project.
+        worker: Tracks between the boxes.
     """
 
     def __init__(self, project: Project, worker: Worker) -> None:
@@ -40,15 +40,15 @@ class Desk:
         self._lock = threading.Lock()
 
     def close(self) -> None:
-        """Close the clips."""
+        """Closes the clips."""
         for frames in self._frames.values():
             frames.close()
         self._frames.clear()
 
-    # -- questions
+    # -- queries
 
     def state(self) -> Answer:
-        """Clips, targets, key boxes, what is being done; small, however long the clips are."""
+        """Clips, targets, key boxes, progress; small, however long the clips are."""
         progress = self.worker.progress
         return {
             "revision": self.project.revision,
@@ -80,12 +80,12 @@ class Desk:
         }  # fmt: skip
 
     def timeline(self, clip: int, first: int, last: int, bins: int) -> Answer:
-        """For each target, per bin of frames: the lowest score, and how much of it is doubtful, approved, empty.
+        """For each target, per bin of frames: the lowest score, and whether it is doubtful, approved or empty.
 
         Args:
             clip: Its number.
             first, last: Frames, both included.
-            bins: How many bins at most.
+            bins: Greatest number of bins.
         """
         found = self._clip(clip)
         first, last = max(first, 0), min(last, found.frame_count - 1)
@@ -102,7 +102,7 @@ class Desk:
 
     @staticmethod
     def _kinds(target: Target, edges: NDArray[np.int_]) -> str:
-        """A letter per bin: d doubtful, a approved, t tracked, o out of the picture (known), - nothing known."""
+        """One letter per bin: d doubtful, a approved, t tracked, o absent (known), - unknown."""
         present, known = target.present, np.isfinite(target.scores)
         doubt = np.maximum.reduceat(target.doubtful().astype(np.int8), edges[:-1])
         approved = np.minimum.reduceat(target.approved.astype(np.int8), edges[:-1])
@@ -114,7 +114,7 @@ class Desk:
         )
 
     def boxes(self, clip: int, first: int, last: int) -> Answer:
-        """All boxes of some frames: target -> a row [x, y, w, h, score, flags] or null per frame; flags: 1 hidden, 2
+        """All boxes of some frames: target -> a row [x, y, w, h, score, flags] or null per frame; flags: 1 occluded, 2
         approved, 4 doubtful."""
         found = self._clip(clip)
         first, last = max(first, 0), min(last, found.frame_count - 1, first + MOST_FRAMES - 1)
@@ -134,7 +134,7 @@ class Desk:
         return {"first": first, "last": last, "targets": out, "revision": self.project.revision}
 
     def doubtful(self, clip: int, frame: int, step: int = 1, target: int | None = None) -> Answer:
-        """The start of the next (step 1) or previous (-1) doubtful stretch, seen from a frame; null if there is
+        """The start of the next (step 1) or previous (-1) doubtful interval, relative to a frame; null if there is
         none."""
         found = self._clip(clip)
         doubt = np.zeros(found.frame_count, bool)
@@ -146,7 +146,7 @@ class Desk:
         return {"frame": (min(after) if step > 0 else max(after)) if after else None, "left": int(doubt.sum())}
 
     def picture(self, clip: int, frame: int, width: int) -> bytes:
-        """A frame as JPEG, no wider than asked for.
+        """A frame as JPEG, no wider than requested.
 
         Raises:
             SourceError: It can't be read.
@@ -173,14 +173,13 @@ class Desk:
     # -- commands
 
     def command(self, what: Mapping[str, Any]) -> Answer:
-        """Do what a page asks for; returns the new state, and `said` with what was done.
+        """Executes a command of a page; returns the new state, and a description in `said`.
 
         Args:
-            what: `do` and what belongs to it: see the methods `_on_...`.
+            what: `do` and its arguments: see the methods `_on_...`.
 
         Raises:
-            Conflict: Another window was faster.
-            SiamTrackError: It can't be done.
+            Conflict: Another window has changed the same box. SiamTrackError: It can't be done.
         """
         name = what.get("do")
         known = [attribute.removeprefix("_on_") for attribute in dir(self) if attribute.startswith("_on_")]
@@ -196,7 +195,7 @@ class Desk:
         return self.state() | {"said": said}
 
     def _on_new(self, what: Mapping[str, Any]) -> Answer:
-        """A new target: clip, name, class, colour; with frame and box, its first key box too."""
+        """Creates a target: clip, name, class, colour; with frame and box, its first key box too."""
         clip = self._clip(int(what["clip"]))
         made = self.project.add_target(clip, _text(what, "name"), _text(what, "class") or "object", _colour(what))
         if what.get("box") is not None:
@@ -204,33 +203,33 @@ class Desk:
         return {"target": made.id}
 
     def _on_edit(self, what: Mapping[str, Any]) -> Answer:
-        """Name, class or colour of a target."""
+        """Changes name, class or colour of a target."""
         self.project.edit_target(
             self.project.target(int(what["target"])), _text(what, "name"), _text(what, "class"), _colour(what)
         )
         return {}
 
     def _on_drop(self, what: Mapping[str, Any]) -> Answer:
-        """Remove a target."""
+        """Removes a target."""
         self.project.drop_target(self.project.target(int(what["target"])))
         return {}
 
     def _on_key(self, what: Mapping[str, Any]) -> Answer:
-        """A key box: target, frame, box (null: out of the picture), seen (the revision that the page knew)."""
+        """Sets a key box: target, frame, box (null: absent), seen (the revision that the page knew)."""
         target = self.project.target(int(what["target"]))
         seen = what.get("seen")
         self.project.set_key(target, int(what["frame"]), what["box"], None if seen is None else int(seen))
         return {}
 
     def _on_unkey(self, what: Mapping[str, Any]) -> Answer:
-        """Take a key box back: target, frame, seen."""
+        """Removes a key box: target, frame, seen."""
         target = self.project.target(int(what["target"]))
         seen = what.get("seen")
         self.project.remove_key(target, int(what["frame"]), None if seen is None else int(seen))
         return {}
 
     def _on_approve(self, what: Mapping[str, Any]) -> Answer:
-        """Approve: target and frame (the stretch between the key boxes around it), or all of the target with whole
+        """Approves: target and frame (the interval between the key boxes around it), or the whole target with whole
         true."""
         target = self.project.target(int(what["target"]))
         last = len(target.boxes) - 1
@@ -244,11 +243,11 @@ class Desk:
         return {"first": first, "last": last}
 
     def _on_undo(self, what: Mapping[str, Any]) -> Answer:
-        """Take back what was done last."""
+        """Reverts the last action."""
         return {"undone": self.project.undo()}
 
     def _on_look(self, what: Mapping[str, Any]) -> Answer:
-        """Where the person looks: tracked first."""
+        """Sets the frame that the person views: it is tracked first."""
         self.worker.focus = (int(what["clip"]), int(what["frame"]))
         return {}
 

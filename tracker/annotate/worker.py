@@ -1,4 +1,4 @@
-"""Tracks what a project still lacks, in the order in which a person will want to see it; in a thread of its own for the
+"""Tracks the pending intervals of a project, in the order in which a person needs them; in a separate thread for the
 page."""
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from tracker.types import Box
 logger = logging.getLogger(__name__)
 
 SOON = 1.0
-"""Seconds after which frames beyond the last key box (or before the first) are written, so that the page shows them;
-what is lost if the machine stops."""
+"""Interval in seconds at which frames beyond the last key box (or before the first) are stored, so that the page shows
+them; also the most that a crash loses."""
 SLICE = 3.0
-"""Seconds of tracking after which something that matters more, or as much, has its turn."""
+"""Seconds of tracking after which tasks of equal or higher priority get their turn."""
 TOGETHER = 500
-"""Frames that two passes may be apart to be brought together."""
+"""Distance in frames up to which two passes are synchronised."""
 PATIENCE = 0.2
-"""Seconds between looks for work, if nobody calls."""
+"""Seconds between checks for work, without a call of `wake`."""
 
 
 @dataclass
@@ -36,9 +36,9 @@ class Progress:
 
     Attributes:
         target, clip: Numbers, or -1: idle.
-        done, total: Frames of the stretch, both directions counted.
-        frame: The frame that was tracked last.
-        error: What went wrong last, as a sentence.
+        done, total: Frames of the interval, counted in both directions.
+        frame: The last tracked frame.
+        error: The last error, as a sentence.
     """
 
     target: int = -1
@@ -51,7 +51,7 @@ class Progress:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A stretch to track; `frames`: so many before another one that goes along with it has its turn, 0: no such one."""
+    """An interval to track; `frames`: this many before a synchronised pass gets its turn, 0: there is none."""
 
     target: Target
     stretch: Stretch
@@ -60,25 +60,25 @@ class Task:
 
     @property
     def ahead(self) -> bool:
-        """Of a stretch with an open end: whether it is tracked forward."""
+        """For an interval with an open end: whether it is tracked forward."""
         return self.stretch.start is not None
 
 
 Mark = tuple[int, Stretch, int]
-"""Target, stretch and the boxes at its ends: one piece of work."""
+"""Target, interval and the boxes at its ends: one unit of work."""
 
 
 class Worker:
-    """Fills in the boxes of a project.
+    """Computes the boxes between key boxes of a project.
 
     Args:
-        project: Where to read key boxes and write tracks.
+        project: Source of key boxes, and where tracks are stored.
         make_tracker: Builds a tracker; called once, in the thread that tracks.
         open_clip: Opens the frames of a clip.
 
     Attributes:
         progress: What it is doing.
-        focus: (clip, frame) that the person looks at: its stretches come first.
+        focus: (clip, frame) that the person views: its intervals come first.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Worker:
     # -- in the caller's thread, for tools without a page
 
     def run(self, on_step: Callable[[Progress], None] | None = None) -> None:
-        """Track all that is pending, and return.
+        """Tracks everything pending, and returns.
 
         Raises:
             SiamTrackError: A clip or a box can't be used.
@@ -112,16 +112,16 @@ class Worker:
     # -- in a thread of its own
 
     def start(self) -> None:
-        """Begin; `wake` says that there is new work."""
+        """Starts the thread; `wake` announces new work."""
         self._thread = threading.Thread(target=self._loop, name="annotate", daemon=True)
         self._thread.start()
 
     def wake(self) -> None:
-        """There may be something to do."""
+        """Announces that there may be work."""
         self._wake.set()
 
     def stop(self) -> None:
-        """End after the current frame."""
+        """Ends after the current frame."""
         self._over = True
         self._wake.set()
         if self._thread is not None:
@@ -132,7 +132,7 @@ class Worker:
 
     @property
     def busy(self) -> bool:
-        """Whether anything is left to do."""
+        """Whether anything is pending."""
         return self.progress.target >= 0 or self._next() is not None
 
     def _loop(self) -> None:
@@ -147,10 +147,10 @@ class Worker:
     # -- the work
 
     def _next(self) -> Task | None:
-        """What to do next: where the person looks, then short gaps, then the open ends, which take turns.
+        """The next task: where the person views the clip, then short gaps, then the open ends, which alternate.
 
-        Passes in the same direction that are near each other are brought to the same frame and go on together: a frame
-        is then decoded once for all of them.
+        Nearby passes in the same direction are brought to the same frame and continue together: a frame is then decoded
+        once for all of them.
         """
         found: list[tuple[tuple[bool, bool, bool], int, Task]] = []
         for number, clip in enumerate(list(self.project.clips)):
@@ -186,7 +186,7 @@ class Worker:
         return replace(best, frames=max(near_leads) + frames if near_leads else 0)
 
     def _lead(self, one: Task, other: Task) -> int:
-        """Frames by which a pass is ahead of another of the same direction."""
+        """Frames by which a pass is ahead of another in the same direction."""
         at = [self._reached(task) for task in (one, other)]
         return (at[0] - at[1]) * (1 if one.ahead else -1)
 
@@ -238,8 +238,7 @@ class Worker:
                 on_step(self.progress)
             if self._over:
                 return False
-            # A key box was drawn, moved or taken away at an end or in the midst of it: what is being made is for
-            # nothing.
+            # A key box was drawn, moved or removed at an end or inside: the result would be useless.
             drawn = target.keys
             if any(drawn.get(k) is not keys.get(k) for k in (stretch.start, stretch.end) if k is not None) or any(
                 stretch.first <= k <= stretch.last for k in list(drawn)
@@ -278,14 +277,14 @@ class Worker:
         return self._turns.get(self._mark(task), 0) + 1
 
     def _is_still_first(self, task: Task) -> bool:
-        """Whether a task whose time is over would be the next one again."""
+        """Whether a task whose time slice is over would be the next one again."""
         self._turns[self._mark(task)] = self._turn(task)
         best = self._next()
         same = best is not None and (best.target, best.stretch) == (task.target, task.stretch)
         return same and best is not None and not best.frames
 
     def _write(self, task: Task, machine: Machine, keys: dict[int, Box | None]) -> None:
-        """Of a stretch with an open end: write what is new."""
+        """For an interval with an open end: stores the new boxes."""
         done, reached = self.project.tracked(task.target, task.stretch), machine.reached(keys, task.stretch)
         if task.ahead:
             first, last = task.stretch.first if done is None else done[1] + 1, min(reached, task.stretch.last)
@@ -296,5 +295,5 @@ class Worker:
 
 
 def clip_frames(clip: Clip) -> int:
-    """Frames that passes going together are ahead of each other by: half of what the memory of decoded frames holds."""
+    """Greatest lead between passes that continue together: half of what the cache of decoded frames holds."""
     return max(2, min(64, CACHE_BYTES // 2 // max(clip.width * clip.height * 3, 1)))

@@ -1,5 +1,5 @@
-"""Twins of any modality: is this the same thing? Encoders, losses, calibration and galleries; the tracker is their
-spatial case.
+"""Siamese matchers for any modality: do two inputs show the same object? Encoders, losses, calibration and galleries;
+the tracker is their spatial case.
 
 encoders    one registry: the tracker's backbones with pooling, a small CNN, an LSTM over tokens, any module of one's
             own

@@ -1,4 +1,5 @@
-"""Views of a picture for training: geometry, light, strokes; every view is a function of its random generator alone."""
+"""Data augmentation for images: geometry, brightness, strokes; every view is a function of its random generator
+alone."""
 
 from __future__ import annotations
 
@@ -19,14 +20,14 @@ NODES = 6
 def vary(
     image: Image, config: AugmentConfig, rng: np.random.Generator, own: np.random.Generator | None = None
 ) -> Image:
-    """One random view of a picture of the same size.
+    """One random view of an image, of the same size.
 
     Args:
         image: H x W x 3 uint8.
-        config: How much it differs.
-        rng: Where randomness comes from.
-        own: The same of light, noise, tone and what is hidden, where geometry is shared with another picture; None:
-            `rng`.
+        config: Strength of the augmentation.
+        rng: Random generator.
+        own: Random generator for brightness, noise, tone and erasing, if the geometry is shared with another image;
+            None: `rng`.
     """
     image = _move(image, config, rng)
     if config.flip and rng.random() < 0.5:
@@ -68,7 +69,7 @@ def _curve(rng: np.random.Generator) -> NDArray[np.uint8]:
 
 
 def _move(image: Image, config: AugmentConfig, rng: np.random.Generator) -> Image:
-    """Affine and elastic displacement in one resampling; the border's colour fills what comes from outside."""
+    """Affine and elastic displacement in one resampling; pixels from outside get the border's colour."""
     if not (config.rotate or config.scale or config.shear or config.shift or config.warp):
         return image
     height, width = image.shape[:2]

@@ -1,5 +1,5 @@
-"""Batches of a run by number: balanced classes, pairs or triplets; the same step gives the same bits, whatever was read
-before."""
+"""Training batches by step number: balanced classes, pairs or triplets; equal steps give identical batches, whatever
+was read before."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from tracker.matching.text import encode_texts, tokens
 from tracker.types import Image
 
 CACHE = 1 << 29
-"""Bytes of fitted pictures that are kept in memory; the others are read again."""
+"""Bytes of resized images kept in memory; others are read again."""
 
 
 @dataclass(frozen=True)
 class MatchBatch:
-    """One process's share of a batch. Integers stay integers on their way to the device.
+    """One process's share of a batch. Integers stay integers until they are on the device.
 
     Attributes:
-        first: (N, 3, H, W) uint8 pictures or (N, T, G) int64 texts.
-        second: The other side: (N, ...), of triplets (2 N, ...) with positive and negative in turn; None for classes of
-            one modality.
+        first: (N, 3, H, W) uint8 images or (N, T, G) int64 texts.
+        second: The other side: (N, ...), for triplets (2 N, ...) with positive and negative alternating; None for
+            classes of one modality.
         label: (N,) int64 classes.
-        score: (N,) float32 in [0, 1]; of pairs.
+        score: (N,) float32 in [0, 1]; for pairs.
         kind: classes, pairs or triplets.
     """
 
@@ -48,7 +48,7 @@ class MatchBatch:
 
     @property
     def positive(self) -> Tensor:
-        """(N,): what the trainer counts."""
+        """(N,): the items that the trainer counts."""
         return self.label
 
 
@@ -57,7 +57,7 @@ class MatchSource:
 
     Args:
         config: The recipe.
-        material: What it names, read; None reads it.
+        material: The material that it names; None reads it.
 
     Raises:
         ConfigError: Classes and pairs in one recipe, or too few classes for a batch.
@@ -131,7 +131,8 @@ class MatchSource:
         return MatchBatch(first, second, label, torch.zeros(len(rows)), "triplets")
 
     def _rows(self, part: Pairs | Triplets, size: int, step: int) -> np.ndarray[Any, np.dtype[np.intp]]:
-        """Rows of a step: every epoch a new order, so that all rows are seen equally often. Labels are balanced."""
+        """Row numbers of a step: each epoch has a new order, so that all rows are used equally often. Labels are
+        balanced."""
         if isinstance(part, Pairs) and part.binary and 0 < part.score.mean() < 1:
             rng = np.random.default_rng((self.config.train.seed, step, 1))
             sides = [np.flatnonzero(part.score >= 0.5), np.flatnonzero(part.score < 0.5)]
@@ -157,7 +158,7 @@ class MatchSource:
             picked = rng.choice(count, data.samples, replace=count < data.samples)
             plan += [(part, k, int(s), turn) for s in picked]
             labels += [number] * data.samples
-        # Within a batch a class is its number; a memory needs numbers that last.
+        # Within a batch the class number suffices; a memory needs numbers that are stable across batches.
         if self.config.loss.memory:
             labels = [self._number(part, k, turn) for part, k, _, turn in plan]
         seeds = rng.integers(0, 2**31, len(plan))
@@ -176,7 +177,7 @@ class MatchSource:
         )
         second = None
         if plan[0][0].partners is not None:
-            # The same seed: what is aligned stays aligned.
+            # The same seed: aligned images stay aligned.
             second = stack(
                 [
                     self._view(part.partners[k][s], False, turn, int(seeds[j]), 1)
@@ -193,13 +194,13 @@ class MatchSource:
         return (before + k) * self.config.data.turns + turn
 
     def _choose(self, rng: np.random.Generator) -> list[tuple[int, int, int]]:
-        """(part, class, turn) of each class of a batch, none twice."""
+        """(part, class, turn) for each class of a batch, without repetition."""
         data = self.config.data
         parts = [part for part in self.parts if isinstance(part, Classes)]
         weights = np.array([part.weight for part in parts])
         wanted = rng.multinomial(data.classes, weights / weights.sum())
         wanted = np.minimum(wanted, [len(part) * data.turns for part in parts])
-        while wanted.sum() < data.classes:  # a small part ran out: the others fill up
+        while wanted.sum() < data.classes:  # a small part is exhausted: the others fill up
             p = int(rng.integers(len(parts)))
             wanted[p] += int(wanted[p] < len(parts[p]) * data.turns)
         out = []
@@ -239,7 +240,7 @@ class MatchSource:
         return (" " if self.input.unit == "word" else "").join(kept or words)
 
     def _view(self, sample: Sample, strokes: bool, turn: int, seed: int, side: int | None = None) -> Image:
-        """A random view; of aligned pictures each side has light, noise and tone of its own."""
+        """A random view; for aligned images each side has its own brightness, noise and tone."""
         image = np.ascontiguousarray(np.rot90(self._fitted(sample, strokes), turn))
         own = None if side is None else np.random.default_rng((seed, side))
         return vary(image, self.config.data.augment, np.random.default_rng(seed), own)
@@ -250,7 +251,7 @@ class MatchSource:
         if kept is not None:
             return kept
         image = draw(int(str(sample.path)), int(sample.member)) if strokes else sample.read()
-        # What is searched is larger than what the encoder reads of a thing.
+        # The search image is larger than the encoder's input for an object.
         image = image if self.config.loss.name == PLACING else fit(image, self.input)
         with self._lock:
             if self._bytes + image.nbytes <= CACHE and key not in self._cache:
@@ -263,7 +264,7 @@ def _share(count: int, rank: int, world: int) -> slice:
 
 
 def _families(part: Classes) -> dict[str, list[int]]:
-    """Classes by their parent folder, where that has two at least."""
+    """Classes grouped by their parent folder, if that has at least two."""
     found: dict[str, list[int]] = {}
     for k, name in enumerate(part.names):
         if "/" in name:

@@ -1,4 +1,4 @@
-"""From a similarity to a probability, and to a decision at a false-accept rate that somebody chose."""
+"""From a similarity to a probability, and to a decision at a chosen false-accept rate."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from tracker.errors import ConfigError
 from tracker.matching.metrics import threshold_at, verification
 
 RATES = (0.1, 0.03, 0.01, 0.003, 0.001)
-"""False-accept rates whose thresholds are kept; those between are interpolated on the logarithm of the rate."""
+"""False-accept rates whose thresholds are stored; others are interpolated on the logarithm of the rate."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What a similarity means.
+    """The meaning of a matcher's similarities.
 
     Attributes:
-        weight, bias: The probability that a pair is the same is 1 / (1 + exp(-(weight s + bias))), genuine and impostor
-            pairs being as frequent as each other.
-        thresholds: (rate, similarity) pairs, the rate falling: at or above the similarity a pair is accepted.
-        genuine, impostor: Pairs it was fitted on; a rate below 1 / impostor can't be told from them.
+        weight, bias: The probability that a pair shows the same object is 1 / (1 + exp(-(weight s + bias))), with equal
+            priors for genuine and impostor pairs.
+        thresholds: (rate, similarity) pairs by falling rate: a pair with at least this similarity is accepted.
+        genuine, impostor: Numbers of pairs it was fitted on; a rate below 1 / impostor can't be estimated from them.
         eer: Equal error rate on these pairs.
-        on: Which pairs: "kept" (identities not trained on) or "trained" (then it is optimistic).
+        on: The pairs: "kept" (identities held out from training) or "trained" (then it is optimistic).
     """
 
     weight: float
@@ -39,15 +39,15 @@ class Calibration:
     on: str = "kept"
 
     def probability(self, similarity: ArrayLike) -> NDArray[np.float64]:
-        """That a pair is the same, of any shape."""
+        """The probability that a pair shows the same object, for arrays of any shape."""
         z = self.weight * np.asarray(similarity, np.float64) + self.bias
         return np.asarray(1 / (1 + np.exp(-np.clip(z, -60, 60))))
 
     def threshold(self, rate: float) -> float:
-        """The similarity from which on pairs are accepted at a false-accept rate.
+        """The least similarity of accepted pairs at a false-accept rate.
 
         Raises:
-            ConfigError: The rate is out of (0, 0.5], or too small for the pairs that the calibration has seen.
+            ConfigError: The rate is outside (0, 0.5], or too small for the number of calibration pairs.
         """
         if not 0 < rate <= 0.5:
             raise ConfigError(
@@ -69,7 +69,7 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Calibration:
-        """The way back.
+        """The inverse of `to_dict`.
 
         Raises:
             ConfigError: Something is missing or no finite number.
@@ -93,18 +93,18 @@ class Calibration:
 
 
 def calibrate(similarity: ArrayLike, same: ArrayLike, on: str = "kept") -> Calibration:
-    """Fits probability and thresholds to pairs whose truth is known.
+    """Fits probability and thresholds to labelled pairs.
 
-    Logistic regression on one variable by Newton's method, both kinds of pairs weighing the same, with the smoothed
-    targets of Platt 1999 so that a perfect separation does not run away.
+    Logistic regression on one variable by Newton's method, with equal weight for both kinds of pairs, and the smoothed
+    targets of Platt 1999 so that the fit stays finite for perfectly separated pairs.
 
     Args:
         similarity: (N,) of pairs.
-        same: (N,) whether each is genuine.
-        on: Which pairs they are.
+        same: (N,) whether each pair is genuine.
+        on: Name of the set of pairs, as in `Calibration`.
 
     Raises:
-        ConfigError: Not two of each kind at least.
+        ConfigError: Fewer than two of a kind.
     """
     s, y = np.asarray(similarity, np.float64), np.asarray(same, bool)
     genuine, impostor = int(y.sum()), int((~y).sum())

@@ -1,6 +1,6 @@
-"""The recipe of a matcher: what it reads, how it embeds, what it is trained on, every field with its unit.
+"""The recipe of a matcher: data, model and training settings, every field with its unit.
 
-Light on purpose (no torch): a command line reads it before anything heavy is imported.
+Imports no torch: command lines read it before anything heavy is imported.
 """
 
 from __future__ import annotations
@@ -37,23 +37,22 @@ class PartConfig(Checked):
 
 @dataclass(frozen=True)
 class InputConfig(Checked, section="model.input"):
-    """What an encoder reads.
+    """The input of an encoder.
 
     Attributes:
         modality: image or text.
-        width, height: Images: size in pixels that every picture is brought to.
+        width, height: Images: size in pixels that every image is resized to.
         gray: Images: whether colour is dropped.
-        fit: Images: stretch (to width and height) or pad (keeps the shape, the rest is filled with the border's mean
-            colour).
-        mirror: Images: whether an embedding is the mean of those of the picture and of its mirror image (twice the
-            time).
-        context: Placing: side of the square that is compared, as a share of the longer side of the thing; its
-            surroundings help to find it. Of no importance for an embedding.
-        unit: Texts: word or char, what a token is.
-        max_tokens: Texts: later tokens are cut off.
+        fit: Images: stretch (to width and height) or pad (keeps the aspect ratio and fills the rest with the border's
+            mean colour).
+        mirror: Images: whether an embedding is the mean of those of the image and of its mirror image (twice the time).
+        context: Placing: side of the square that is compared, as a fraction of the longer side of the object; its
+            surroundings help to locate it. Irrelevant for an embedding.
+        unit: Texts: word or char, the kind of token.
+        max_tokens: Texts: further tokens are cut off.
         buckets: Texts: rows of the embedding table that words and character n-grams are hashed to.
-        grams: Texts: lengths of the character n-grams of a word, from and to; [0, 0]: none.
-        gram_limit: Texts: n-grams of a word at most.
+        grams: Texts: minimum and maximum length of the character n-grams of a word; [0, 0]: none.
+        gram_limit: Texts: greatest number of n-grams of a word.
     """
 
     modality: str = setting("image", choices=MODALITIES)
@@ -72,12 +71,13 @@ class InputConfig(Checked, section="model.input"):
 
 @dataclass(frozen=True)
 class MatchModel(Checked, section="model"):
-    """What a matcher's file says of itself.
+    """The architecture, as stored in a matcher's file.
 
     Attributes:
-        input: What the encoder reads.
-        encoder: Of both sides of a pair.
-        second: Of the other side, where the weights are not tied (cross-modal pairs); its name is empty for tied twins.
+        input: The input of the encoder.
+        encoder: The encoder of both sides of a pair.
+        second: The encoder of the other side, if weights are not shared (cross-modal pairs); its name is empty for
+            shared weights.
         energy: cosine, euclidean (minus the squared distance) or dot, as in the tracker.
     """
 
@@ -88,28 +88,28 @@ class MatchModel(Checked, section="model"):
 
     @property
     def tied(self) -> bool:
-        """Whether both sides of a pair go through the same weights."""
+        """Whether both sides of a pair share their weights."""
         return not self.second.name
 
 
 @dataclass(frozen=True)
 class AugmentConfig(Checked, section="data.augment"):
-    """How much two views of a picture differ in training. Lengths are shares of the picture's side.
+    """Augmentation in training. Lengths are fractions of the image's side.
 
     Attributes:
-        rotate: Largest turn, degrees.
-        scale: Largest factor on the size, as a logarithm (0.2: 0.82 to 1.22), each axis by a factor of its own.
+        rotate: Largest rotation, degrees.
+        scale: Largest scale factor, as a logarithm (0.2: 0.82 to 1.22), drawn for each axis.
         shear: Largest shear.
         shift: Largest shift.
         warp: Elastic displacement, standard deviation.
-        flip: Whether pictures are mirrored at random.
+        flip: Whether images are mirrored at random.
         light: Largest change of brightness and contrast.
         noise: Standard deviation of pixel noise, gray levels.
-        stroke: Share of pictures whose dark lines become a pixel thicker or thinner (drawings).
-        erase: Share of pictures with a gray rectangle over a part.
-        tone: Share of pictures whose gray levels go through a random curve, half of them inverted. Light, noise,
-            erase and tone differ between the two sides of aligned pictures: nothing of them may tell which belong
-            together.
+        stroke: Fraction of images whose dark lines become a pixel thicker or thinner (drawings).
+        erase: Fraction of images with a gray rectangle over a part.
+        tone: Fraction of images whose gray levels go through a random curve, half of them inverted. Brightness, noise,
+            erasing and tone are drawn independently for the two sides of aligned images, so that they don't reveal
+            which ones belong together.
     """
 
     rotate: float = 0.0
@@ -131,16 +131,16 @@ class DataConfig(Checked, section="data"):
 
     Attributes:
         root: Folder that paths are relative to.
-        sources: Parts, each a mapping as in `sources.SourceConfig`.
+        sources: List of sources, each a mapping as in `sources.SourceConfig`.
         classes: Classes in one batch.
-        samples: Pictures of each class in one batch.
-        siblings: Share of the classes of a batch that come from one parent folder (an alphabet, a make of car):
+        samples: Images per class in one batch.
+        siblings: Fraction of the classes of a batch that come from one parent folder (an alphabet, a make of car):
             look-alikes.
-        turns: Quarter turns that make new classes (1: none, 4: each class counts four times).
-        folds, fold: Cross-validation by identity: one of `folds` parts of the classes is kept from training; 1: none
-            is.
-        augment: How much views differ.
-        words: Texts: share of the words that are dropped in training.
+        turns: Number of quarter turns that count as new classes (1: none, 4: each class counts four times).
+        folds, fold: Cross-validation by identity: one of `folds` parts of the classes is held out from training; 1:
+            none.
+        augment: Augmentation.
+        words: Texts: fraction of the words that are dropped in training.
     """
 
     root: str = "data"
@@ -164,13 +164,13 @@ class DataConfig(Checked, section="data"):
 
 @dataclass(frozen=True)
 class LossConfig(Checked, section="loss"):
-    """What is trained.
+    """The loss and its sampling.
 
     Attributes:
         name: One of `losses.LOSSES`.
         options: Arguments of the loss.
-        miner: Which pairs or triplets count; empty: all.
-        memory: Embeddings of earlier batches that take part (cross-batch memory); 0: none.
+        miner: Selection of pairs or triplets; empty: all.
+        memory: Number of embeddings of earlier batches to compare with (cross-batch memory); 0: none.
     """
 
     name: str = "multi-similarity"
@@ -184,12 +184,12 @@ class MatchConfig(Checked):
     """One recipe of a matcher.
 
     Attributes:
-        name: Of the model.
+        name: Name of the model.
         model, data, loss: See their classes.
-        start: A matcher whose weights the run begins with, by name or file; empty: fresh weights.
-        train: The run itself, as for trackers (`tracker.training.config`); batch_size counts
-            pairs or triplets; of classes, a batch is data.classes x data.samples.
-        test: What `match test` measures: a mapping as in `protocols.TestConfig`.
+        start: A matcher whose weights initialise the run, by name or file; empty: random weights.
+        train: Settings of the run, as for trackers (`tracker.training.config`); batch_size counts pairs or triplets;
+            for classes, a batch is data.classes x data.samples.
+        test: Settings of `match test`: a mapping as in `protocols.TestConfig`.
     """
 
     name: str = "matcher"
@@ -207,7 +207,7 @@ def find_recipe(name_or_file: str | Path) -> Path:
     """The file of a recipe by its path, or by the name of a shipped one (`match-omniglot`).
 
     Raises:
-        ConfigError: Neither.
+        ConfigError: There is no such file or recipe.
     """
     path = Path(name_or_file)
     if path.is_file():
@@ -223,10 +223,10 @@ def find_recipe(name_or_file: str | Path) -> Path:
 
 
 def load_recipe(name_or_file: str | Path, overrides: Sequence[str] = ()) -> MatchConfig:
-    """A recipe with `key=value` changes.
+    """Reads a recipe and applies `key=value` overrides.
 
     Raises:
-        ConfigError: It is missing, malformed, or holds an unknown key.
+        ConfigError: It is missing, malformed, or contains an unknown key.
     """
     path = find_recipe(name_or_file)
     return merge(MatchConfig(), read_yaml(path), overrides, where=str(path))

@@ -1,8 +1,8 @@
-"""Encoders behind one registry: pictures or tokens in, embeddings out.
+"""Encoders in one registry: images or tokens in, embeddings out.
 
-An encoder is a module whose forward takes a batch as `tracker.matching.inputs` makes it - (B, 3, H, W) BGR 0..255 for
-pictures (uint8 or float), (B, T, G) integers for texts - and gives (B, D). Those with `maps` give (B, C, h, w) from
-`forward_map` too: a template that slides over a search then is the tracker's own case.
+An encoder is a module whose forward takes a batch of `tracker.matching.inputs` - (B, 3, H, W) BGR 0..255 for images
+(uint8 or float), (B, T, G) integers for texts - and returns (B, D). Those with `maps` also return (B, C, h, w) from
+`forward_map`, so that a template can be correlated with a search image as in the tracker.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from tracker.model.backbones import BACKBONES, Backbone, EfficientNetLite0, buil
 
 
 def encoder_names() -> list[str]:
-    """All names that `build_encoder` knows."""
+    """The names known to `build_encoder`."""
     return sorted(ENCODERS)
 
 
 def build_encoder(part: PartConfig, given: InputConfig) -> nn.Module:
-    """The encoder of a recipe, with fresh weights.
+    """Builds the encoder of a recipe, with random weights.
 
     Args:
         part: Its name and options.
-        given: What it reads.
+        given: Its input.
 
     Raises:
         ConfigError: An unknown name or option, or a value that can't be used.
@@ -56,10 +56,11 @@ def build_encoder(part: PartConfig, given: InputConfig) -> nn.Module:
 
 
 class GeM(nn.Module):
-    """Generalised mean over the cells of a map (Radenovic et al. 2019): 1 is the mean, large powers near the maximum.
+    """Generalised mean over the cells of a map (Radenovic et al. 2019): exponent 1 is the mean, large ones approach the
+    maximum.
 
     Args:
-        power: Start of the learnt exponent.
+        power: Initial value of the learnt exponent.
     """
 
     def __init__(self, power: float = 3.0) -> None:
@@ -74,20 +75,20 @@ class GeM(nn.Module):
 
 @register_encoder("cnn")
 class SmallCNN(nn.Module):
-    """Blocks of 3x3 convolution, BatchNorm, ReLU and 2x2 pooling, then a projection: the net of few-shot papers
+    """Blocks of 3x3 convolution, BatchNorm, ReLU and 2x2 pooling, then a projection: the network of few-shot papers
     (Vinyals et al. 2016).
 
     Args:
         input: Size and colour of the pictures.
-        channels: Width of each block; every block halves the picture.
-        dim: D; 0: no projection. With pool flatten an embedding then is a map, and comparing embeddings is what a
-            template that slides over a search does.
-        pool: flatten (keeps where things are), mean or gem.
-        signed: Whether the last block has no ReLU and takes means: its features then have both signs, as cosines of
-            maps like it.
-        dropout: Before the projection.
-        edges: Orientations of a fixed first layer that sees edges alone (`OrientedGradients`, which halves the
-            picture), for pictures of several modalities; 0: none.
+        channels: Width of each block; every block halves the resolution.
+        dim: D; 0: no projection. With pool flatten an embedding is then a map, and comparing embeddings equals
+            correlating a template with a search image.
+        pool: flatten (keeps positions), mean or gem.
+        signed: Whether the last block has no ReLU and uses mean pooling: its features then have both signs, which suits
+            cosines of maps.
+        dropout: Dropout before the projection.
+        edges: Number of orientations of a fixed first layer that extracts edges (`OrientedGradients`, which halves the
+            resolution), for images of several modalities; 0: none.
     """
 
     maps = True
@@ -149,16 +150,16 @@ class SmallCNN(nn.Module):
 
 @register_encoder("backbone")
 class PooledBackbone(nn.Module):
-    """One of the tracker's backbones with pooling and a projection.
+    """One of the tracker's backbones, followed by pooling and a projection.
 
     Args:
         input: Size of the pictures.
         name: In `tracker.model.backbones.BACKBONES`.
-        dim: D; 0: no projection, D is the backbone's channels (times the cells of the grid).
-        pool: mean, gem or grid (means over grid x grid parts, which keeps where things are).
+        dim: D; 0: no projection, D is the backbone's number of channels (times the cells of the grid).
+        pool: mean, gem or grid (means over grid x grid parts, which keeps positions).
         grid: Parts along each side for `grid`.
-        imagenet: Whether fresh weights are ImageNet's (EfficientNet-Lite0 only).
-        dropout: Before the projection.
+        imagenet: Whether to initialise with ImageNet weights (EfficientNet-Lite0 only).
+        dropout: Dropout before the projection.
     """
 
     maps = True
@@ -209,17 +210,17 @@ class PooledBackbone(nn.Module):
 
 
 class OrientedGradients(nn.Module):
-    """Strength of edges at several orientations, whichever side is the bright one, relative to the edges around.
+    """Strength of edges at several orientations, independent of their polarity, normalised by the edges nearby.
 
     The channel features of oriented gradients of Ye et al. 2019 ("Fast and Robust Matching for Multimodal Remote
-    Sensing Image Registration"): |cos(t) dx + sin(t) dy| for each orientation t, smoothed, and divided by their
-    length over all orientations. A picture and its negative give the same; so does one whose contrast is scaled, as
-    far as its edges stand above `floor`.
+    Sensing Image Registration"): |cos(t) dx + sin(t) dy| for each orientation t, smoothed, and divided by their norm
+    over all orientations. An image and its negative give the same output; so does a change of contrast, as far as edges
+    stay above `floor`.
 
     Args:
-        orientations: How many, evenly over half a turn.
-        sigma: Of the Gaussian whose derivatives are taken, pixels.
-        floor: Gradient in gray levels a pixel below which an edge counts as noise.
+        orientations: Number of orientations, evenly over 180 degrees.
+        sigma: Standard deviation of the Gaussian derivative, pixels.
+        floor: Gradient in gray levels per pixel below which an edge counts as noise.
     """
 
     stride = 2
@@ -232,7 +233,7 @@ class OrientedGradients(nn.Module):
         bell = torch.exp(-places.square() / (2 * sigma**2))
         bell = bell / bell.sum()
         slope = -places / sigma**2 * bell
-        slope = slope / (slope * -places).sum()  # a ramp of one gray level a pixel gives 1
+        slope = slope / (slope * -places).sum()  # normalised: a ramp of one gray level per pixel gives 1
         dx, dy = bell[:, None] * -slope[None], -slope[:, None] * bell[None]
         turns = torch.arange(orientations, dtype=torch.float32) * math.pi / orientations
         kernel = turns.cos()[:, None, None] * dx + turns.sin()[:, None, None] * dy

@@ -1,8 +1,9 @@
 """Fits the projection of a tracker's embedding to annotated clips: `python -m tracker.matching.fit_projection`.
 
-Linear discriminant analysis in the form that verification of speakers uses: the scatter within clips is whitened
+Linear discriminant analysis in the form used for speaker verification: the scatter within clips is whitened
 (within-class covariance normalisation, Hatch et al. 2006), then the directions in which clips differ most are kept. The
-scatter is drawn towards a multiple of the identity, as clips are few (Ledoit and Wolf 2004, with a fixed share).
+scatter is shrunk towards a multiple of the identity, since there are few clips (Ledoit and Wolf 2004, with a fixed
+weight).
 """
 
 from __future__ import annotations
@@ -26,20 +27,20 @@ from tracker.tracking.projection import FILE, Projection
 from tracker.tracking.tracker import SiamTracker
 
 FEWEST = 11
-"""Frames with a box that a clip must have."""
+"""Least number of frames with a box per clip."""
 
 
 def discriminants(vectors: ArrayLike, labels: ArrayLike, dimensions: int, shrink: float) -> Projection:
-    """Directions that tell things apart and change little for one of them.
+    """Directions in which objects differ from each other but vary little within one object.
 
     Args:
         vectors: (N, C).
-        labels: (N,) which thing each shows; every thing weighs the same.
-        dimensions: Directions that are kept, at most one less than there are things.
-        shrink: Share of the identity in the scatter within things, in (0, 1].
+        labels: (N,) the object of each vector; all objects have equal weight.
+        dimensions: Number of directions, at most one less than there are objects.
+        shrink: Weight of the identity in the scatter within objects, in (0, 1].
 
     Raises:
-        ConfigError: Fewer than two things, or values out of their bounds.
+        ConfigError: Fewer than two objects, or values out of their bounds.
     """
     x, y = np.asarray(vectors, np.float64), np.asarray(labels)
     things = np.unique(y)
@@ -62,13 +63,13 @@ def discriminants(vectors: ArrayLike, labels: ArrayLike, dimensions: int, shrink
 def mean_cells(
     tracker: SiamTracker, root: Path, exclude: Sequence[str], frames: int
 ) -> tuple[NDArray[np.float32], list[str]]:
-    """The mean cells of things in clips.
+    """The mean cells of objects in clips.
 
     Args:
-        tracker: Whose network embeds.
+        tracker: Its network computes the embeddings.
         root: Clips in the layout of GOT-10k.
-        exclude: Patterns of names that are left out.
-        frames: Of each clip at most, evenly spread.
+        exclude: Patterns of names to leave out.
+        frames: Greatest number of frames per clip, evenly spaced.
 
     Returns:
         (N, C), and the clip of each.

@@ -1,5 +1,5 @@
-"""Cross-modal tracking, measured: a thing marked in a picture of one modality is followed through a video of the
-other one."""
+"""Measurement of cross-modal tracking: an object marked in an image of one modality is tracked through a video of the
+other."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
     from tracker.tracking.tracker import SiamTracker
 
 OVERLAP = 0.5
-"""Intersection over union from which on a frame counts as followed."""
+"""Least intersection over union of a frame that counts as tracked."""
 WINDOW = 0.8
-"""Sides of the moving window that makes a video of a picture, as a share of the picture's."""
+"""Side of the moving window that turns an image into a video, as a fraction of the image's."""
 
 
 def pan(image: Image, box: Rect, frames: int, rng: np.random.Generator) -> Iterator[tuple[Image, Rect]]:
-    """A video of a still picture: a window that moves over it from one place to another one, with the thing in it.
+    """A video made from an image: a window that moves from one position to another, with the object inside.
 
     Args:
         image: The picture.
-        box: x, y, w, h of the thing in it.
+        box: x, y, w, h of the object in it.
         frames: Length.
-        rng: Where randomness comes from.
+        rng: Random generator.
 
     Yields:
-        The frame, and the thing's box in it.
+        The frame, and the object's box in it.
     """
     height, width = image.shape[:2]
     w, h = max(round(WINDOW * width), int(box[2])), max(round(WINDOW * height), int(box[3]))
@@ -48,7 +48,8 @@ def pan(image: Image, box: Rect, frames: int, rng: np.random.Generator) -> Itera
 
 
 def follow(tracker: SiamTracker, start: Rect, video: Sequence[tuple[Image, Rect]]) -> float:
-    """The share of frames in which a tracker that starts at a box of the first frame overlaps with the truth."""
+    """The fraction of frames in which a tracker that starts from a box of the first frame overlaps with the ground
+    truth."""
     boxes = [np.array(start, np.float64)]
     tracker.init(video[0][0], boxes[0])
     boxes += [tracker.update(frame).box for frame, _ in video[1:]]
@@ -57,21 +58,21 @@ def follow(tracker: SiamTracker, start: Rect, video: Sequence[tuple[Image, Rect]
 
 
 def measure_following(twins: Twins, test: TestConfig, config: MatchConfig, tracker: SiamTracker) -> dict[str, float]:
-    """How much of a video in the second modality is followed from a template in the first, of aligned pictures.
+    """How much of a video in the second modality is tracked from a template in the first, for aligned images.
 
-    The video is a window that moves over the second picture (`pan`). The twins place the template in its first frame
-    and the tracker goes on from there, which is what `siamtrack track --template-from` does. Beside it the same
-    tracker without twins, in two ways: its own energy places the template; or it keeps the template of the first
-    modality and is told the right place to begin with.
+    The video is a window that moves over the second image (`pan`). The matcher localises the template in its first
+    frame and the tracker continues from there, which is what `siamtrack track --template-from` does. For comparison the
+    tracker runs without the matcher in two ways: its own energy localises the template; or it keeps the template of the
+    first modality and starts at the true position.
 
     Args:
         twins: As of `placing.response`.
-        test: Its source names the aligned pictures; `limit` squares of each, `frames` of each video.
+        test: Its source names the aligned images; `limit` squares per scene, `frames` per video.
         config: Root of the data.
-        tracker: What follows.
+        tracker: The tracker.
 
     Returns:
-        followed, tracker_followed, told_followed: shares of frames with an overlap of `OVERLAP`; videos, frames.
+        followed, tracker_followed, told_followed: fractions of frames with an overlap of `OVERLAP`; videos, frames.
 
     Raises:
         SourceError: No aligned pictures.
@@ -95,8 +96,8 @@ def measure_following(twins: Twins, test: TestConfig, config: MatchConfig, track
 
 
 def _told(tracker: SiamTracker, first: Image, box: Rect, video: Sequence[tuple[Image, Rect]]) -> float:
-    """With the template of the first modality: the tracker is begun in the part of that picture that the video's
-    first frame shows."""
+    """Variant with the template of the first modality: the tracker is initialised in the part of that image that the
+    video's first frame shows."""
     frame, there = video[0]
     x, y = round(box[0] - there[0]), round(box[1] - there[1])
     height, width = frame.shape[:2]

@@ -1,8 +1,8 @@
-"""The names of encoders, and encoders of others: any module of a user's, timm's image models, sentence-transformers'
+"""Registration of encoders, and adapters for external ones: any module, timm's image models, sentence-transformers'
 text models.
 
-A module registers its encoder under a name, and a recipe or a model file names it. timm and sentence-transformers are
-optional packages and fetch weights from their own hubs if they are asked to; nothing here needs them.
+A module registers its encoder under a name, which a recipe or a model file can then use. timm and sentence-transformers
+are optional packages, and download weights from their own hubs on request; nothing here requires them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ENCODERS: dict[str, Factory] = {}
 
 
 def register_encoder(name: str) -> Callable[[Factory], Factory]:
-    """Gives an encoder the name that recipes and model files use; a user's own modules too.
+    """Decorator that registers an encoder under the name used in recipes and model files; also for users' own modules.
 
     Examples:
         >>> @register_encoder("mine")
@@ -37,12 +37,12 @@ def register_encoder(name: str) -> Callable[[Factory], Factory]:
 
 
 class ModuleEncoder(nn.Module):
-    """Any module as an encoder.
+    """Wraps any module as an encoder.
 
     Args:
         module: Its output is (B, D), (B, C, h, w) (the mean over cells is taken) or (B, T, D) (the mean over tokens).
-        prepare: What the module wants of a batch: (B, 3, H, W) BGR 0..255 uint8, or (B, T, G) token rows. None: RGB in
-            [0, 1].
+        prepare: Converts a batch to the module's input: (B, 3, H, W) BGR 0..255 uint8, or (B, T, G) token rows. None:
+            RGB in [0, 1].
     """
 
     maps = False
@@ -55,7 +55,7 @@ class ModuleEncoder(nn.Module):
         """A batch -> (B, D).
 
         Raises:
-            ConfigError: The module gives something else.
+            ConfigError: The module returns something else.
         """
         y = self.module(self.prepare(x))
         if not isinstance(y, Tensor) or y.ndim not in (2, 3, 4):
@@ -95,7 +95,7 @@ def timm_encoder(input: InputConfig, name: str = "resnet18", pretrained: bool = 
 def sentence_encoder(name: str) -> Callable[[list[str]], Tensor]:
     """A model of the package sentence-transformers (Apache-2.0) as a function from texts to embeddings.
 
-    It reads texts, not the tokens of this package: `Matcher.of_function` takes it.
+    Its input is texts, not this package's tokens: use it with `Matcher.of_function`.
 
     Raises:
         ConfigError: The package is not installed.

@@ -1,5 +1,5 @@
-"""Galleries: known things as a file - reference embeddings by name, bound to the model that made them - and the search
-in them."""
+"""Galleries: known objects as a file - reference embeddings by name, bound to the model that computed them - and the
+search in them."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from tracker.matching.hits import Hit, best_things, faiss_index
 from tracker.matching.matcher import Embeddings, Matcher, Verdict, compare, decide, unit
 
 MANY = 100_000
-"""References from which on FAISS is used where it is installed."""
+"""Number of references above which FAISS is used if it is installed."""
 
 
 class Gallery:
     """Names with reference embeddings of one model.
 
     Args:
-        matcher: What embeds; None: a gallery that can be looked at and searched by embeddings only.
+        matcher: Computes embeddings; None: a gallery that can only be listed and searched with embeddings.
 
     Attributes:
-        model, fingerprint, energy: Of the matcher that made the references.
-        calibration: What similarities mean, or None.
-        names: For each reference the name of its thing.
+        model, fingerprint, energy: Those of the matcher that computed the references.
+        calibration: The meaning of similarities, or None.
+        names: For each reference the name of its object.
         vectors: (N, D) float32.
-        views: For each reference a picture of the thing for a video search, (n, n, 3) uint8, with the (2,) size of the
-            thing in it and, in pixels, the thing's size and the frame's size where it was seen; None where there is
+        views: For each reference an image of the object for a video search, (n, n, 3) uint8, with the (2,) size of the
+            object in it and, in pixels, the object's size and the frame's size where it was seen; None if there is
             none.
 
     Examples:
@@ -59,19 +59,19 @@ class Gallery:
 
     @property
     def things(self) -> list[str]:
-        """The names, each once, in the order in which they came."""
+        """The names, each once, in order of appearance."""
         return list(dict.fromkeys(self.names))
 
     def add(self, name: str, items: Any, views: Iterable[View | None] | None = None) -> int:
-        """Adds references of a thing, new or known.
+        """Adds references of an object, new or known.
 
         Args:
-            name: Of the thing.
-            items: Pictures, files, regions or texts; or (B, D) embeddings.
-            views: What a video search needs of each (`tracker.matching.search.view_for_search`).
+            name: Name of the object.
+            items: Images, files, regions or texts; or (B, D) embeddings.
+            views: The data of each for a video search (`tracker.matching.search_views.view_for_search`).
 
         Returns:
-            How many were added.
+            Number of references added.
 
         Raises:
             GalleryError: No name, or embeddings that don't fit.
@@ -99,7 +99,7 @@ class Gallery:
         return len(fresh)
 
     def remove(self, name: str) -> int:
-        """Forgets a thing; returns how many references it had.
+        """Removes an object; returns its number of references.
 
         Raises:
             GalleryError: There is none of that name.
@@ -116,11 +116,12 @@ class Gallery:
         return gone
 
     def search(self, items: Any, count: int = 5) -> list[list[Hit]]:
-        """The most alike known things of each item, the most alike first.
+        """The most similar known objects for each item, the most similar first.
 
         Args:
-            items: As of `add`; with twins that are not tied, the gallery is the first side and these are the second.
-            count: Things at most.
+            items: As in `add`; if the two sides have different encoders, the gallery is the first side and these are
+                the second.
+            count: Greatest number of objects.
 
         Raises:
             GalleryError: The gallery is empty.
@@ -145,18 +146,18 @@ class Gallery:
         ]
 
     def verify(self, items: Any, far: float = 0.01, name: str = "") -> tuple[str, Verdict]:
-        """Whether something is a known thing.
+        """Decides whether something is a known object.
 
         Args:
-            items: One thing, by one item or several: the best counts.
-            far: False-accept rate for one reference thing.
-            name: Which known thing; empty: the most alike.
+            items: One object, as one item or several: the most similar counts.
+            far: False-accept rate for one reference object.
+            name: The known object; empty: the most similar one.
 
         Returns:
             The name and the verdict.
 
         Raises:
-            GalleryError, ConfigError: No such thing, no calibration.
+            GalleryError, ConfigError: No such object, no calibration.
         """
         if name and name not in self.names:
             raise GalleryError(
@@ -167,7 +168,7 @@ class Gallery:
         return best.name, decide(best.similarity, self.calibration, far, self.model)
 
     def calibrate_on_itself(self) -> Calibration:
-        """Fits what similarities mean to the references: things with two references at least, against each other.
+        """Fits the calibration to the references: objects with at least two references, against each other.
 
         Raises:
             ConfigError: Too few references.
@@ -205,12 +206,12 @@ class Gallery:
         """A gallery from a file.
 
         Args:
-            path: What `save` wrote.
-            matcher: What will embed; it must be the model that made the references.
+            path: A file of `save`.
+            matcher: Computes embeddings; it must be the model that computed the references.
 
         Raises:
-            SourceError: The file is missing.
-            GalleryError: It is no gallery, is damaged, or another model made it.
+            SourceError: The file is missing. GalleryError: It is not a gallery, is damaged, or another model computed
+            it.
         """
         file = Path(path)
         if not file.is_file():
@@ -248,10 +249,10 @@ class Gallery:
         return gallery
 
     def bind(self, matcher: Matcher, where: str = "this gallery") -> None:
-        """Gives a gallery the matcher that embeds for it.
+        """Sets the matcher that computes embeddings.
 
         Raises:
-            GalleryError: Another model made the references.
+            GalleryError: Another model computed the references.
         """
         if matcher.fingerprint != self.fingerprint:
             same = " (of the same name, with other weights)" if matcher.name == self.model else ""
@@ -279,7 +280,7 @@ class Gallery:
             return None
         sign, near = -1.0 if self.energy == "euclidean" else 1.0, 20 * count
         out: list[list[Hit]] = []
-        # A thing with many references may fill all places: then look further.
+        # An object with many references may take all results: search further.
         wanted = min(count, len(self.things))
         while len(out) < len(queries) or (near < 8 * len(self) and min(map(len, out), default=wanted) < wanted):
             out = []

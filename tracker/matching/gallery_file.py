@@ -1,4 +1,4 @@
-"""What a gallery's file holds, and how it is read without trusting it: arrays and json, no code."""
+"""Format of a gallery's file, and reading it without trusting it: arrays and json, no code."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from tracker.files import write_atomic
 FORMAT = 1
 KIND = "siamtrack-gallery"
 LARGEST = 1 << 31
-"""Bytes that a gallery may unpack to: a hostile file must not fill the memory."""
+"""Greatest number of bytes after decompression: a hostile file must not exhaust the memory."""
 
 
 class GalleryError(SiamTrackError):
-    """A gallery that can't be read, or that another model made."""
+    """A gallery that can't be read, or that another model computed."""
 
 
 @dataclass(frozen=True)
 class View:
-    """A thing as a video search needs it.
+    """The data of an object for a video search.
 
     Attributes:
         picture: (n, n, 3) template crop, BGR uint8.
-        target: (2,) width and height of the thing in the crop, pixels.
-        size: Width and height of the thing where it was seen, pixels.
-        frame: Width and height of that picture.
+        target: (2,) width and height of the object in the crop, pixels.
+        size: Width and height of the object where it was seen, pixels.
+        frame: Width and height of that frame.
     """
 
     picture: NDArray[np.uint8]
@@ -62,10 +62,10 @@ class View:
 
 
 def read_arrays(file: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Header and arrays of a gallery; nothing in the file is run, and nothing is unpacked that is too large.
+    """Reads header and arrays of a gallery; no code is executed, and oversized content is not decompressed.
 
     Raises:
-        GalleryError: It is something else, or damaged.
+        GalleryError: It has another format, or is damaged.
     """
     try:
         with zipfile.ZipFile(file) as archive:
@@ -94,7 +94,7 @@ def write_arrays(path: str | Path, header: Mapping[str, Any], arrays: Mapping[st
     Args:
         path: An .npz file.
         header: json values; kind and format are added.
-        arrays: vectors, and pictures with sizes where there are views.
+        arrays: vectors, and images with sizes if there are views.
 
     Raises:
         OutputError: It can't be written.

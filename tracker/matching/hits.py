@@ -1,4 +1,4 @@
-"""The things of a gallery that something is most like."""
+"""The objects of a gallery that are most similar to an input."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tracker.matching.calibration import Calibration
 
 @dataclass(frozen=True)
 class Hit:
-    """A known thing that something is like.
+    """A known object that is similar to the input.
 
     Attributes:
-        name: Of the thing.
-        similarity: To the most alike of its references.
-        probability: That it is this thing, or None without a calibration.
+        name: Name of the object.
+        similarity: To the most similar of its references.
+        probability: That it is this object, or None without a calibration.
         reference: Number of that reference in the gallery.
     """
 
@@ -36,14 +36,14 @@ def best_things(
     order: Iterable[int],
     count: int,
 ) -> list[Hit]:
-    """The most alike things, each by the most alike of its references.
+    """The most similar objects, each by the most similar of its references.
 
     Args:
-        names: For each reference the name of its thing.
-        calibration: What similarities mean, or None.
+        names: For each reference the name of its object.
+        calibration: The calibration, or None.
         similarity: To each reference.
-        order: Numbers of references, the most alike first.
-        count: Things at most.
+        order: Numbers of references, the most similar first.
+        count: Greatest number of objects.
     """
     hits: dict[str, Hit] = {}
     for k in order:
@@ -58,7 +58,7 @@ def best_things(
 
 
 def faiss_index(vectors: NDArray[np.float32], energy: str) -> Any | None:
-    """An exact index of the package faiss over (N, D) references; None where it is not installed."""
+    """An exact index of the package faiss over (N, D) references; None if it is not installed."""
     try:
         import faiss
     except ImportError:

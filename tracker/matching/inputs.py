@@ -1,4 +1,4 @@
-"""From what a user has - pictures, files, texts - to what an encoder reads."""
+"""Conversion of a user's images, files or texts to the input of an encoder."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from tracker.media.images import IMAGE_SUFFIXES, decode_image, read_image, to_bg
 from tracker.types import Image
 
 Rect = tuple[float, float, float, float]
-"""x, y, w, h in pixels, as a plain tuple: a sample is a key."""
+"""x, y, w, h in pixels, as a plain tuple, since a sample is used as a key."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture as a source names it.
+    """One image as a source names it.
 
     Attributes:
         path: Its file, or a zip.
         member: Its name inside the zip; empty for a plain file.
-        box: x, y, w, h of the part that counts, pixels; None: all of it.
+        box: x, y, w, h of the relevant part, pixels; None: all of it.
     """
 
     path: Path
@@ -44,7 +44,7 @@ class Sample:
         return f"{self.path}:{self.member}" if self.member else str(self.path)
 
     def read(self) -> Image:
-        """The picture, BGR uint8, cut to the box.
+        """The image, BGR uint8, cut to the box.
 
         Raises:
             SourceError: It is missing or no picture.
@@ -63,7 +63,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Region:
-    """A thing in a larger picture.
+    """An object in a larger image.
 
     Attributes:
         image: H x W x 3 BGR uint8, or a file name.
@@ -87,7 +87,7 @@ def _from_zip(path: Path, member: str) -> Image:
 
 @lru_cache(16)
 def _from_file(path: Path) -> Image:
-    """Read-only: the crops of one picture share it."""
+    """Cached as read-only, since crops of one image share it."""
     image = read_image(path)
     image.setflags(write=False)
     return image
@@ -99,7 +99,7 @@ def _archive(path: str) -> zipfile.ZipFile:
 
 
 def cut(image: Image, box: Sequence[float], where: str = "the picture") -> Image:
-    """The part of a picture in a box, as far as it lies inside.
+    """The part of an image inside a box, as far as it exists.
 
     Raises:
         BoxError: The box has no part inside the picture.
@@ -112,11 +112,11 @@ def cut(image: Image, box: Sequence[float], where: str = "the picture") -> Image
 
 
 def fit(image: Image, config: InputConfig) -> Image:
-    """A picture at the size that an encoder reads: H x W x 3 uint8.
+    """Resizes an image to the input size of an encoder: H x W x 3 uint8.
 
     Args:
         image: BGR uint8.
-        config: Size, and whether the shape is kept.
+        config: Size, and whether the aspect ratio is kept.
     """
     size = (config.width, config.height)
     if config.fit == "pad":
@@ -135,22 +135,22 @@ def fit(image: Image, config: InputConfig) -> Image:
 
 
 def resize(image: Image, size: tuple[int, int]) -> Image:
-    """A picture at another size (width, height)."""
+    """Resizes an image to (width, height)."""
     smaller = size[0] * size[1] < image.shape[0] * image.shape[1]
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR), np.uint8)
 
 
 def stack(images: Sequence[NDArray[np.uint8]]) -> Tensor:
-    """Pictures of one size -> (B, 3, H, W) uint8."""
+    """Images of one size -> (B, 3, H, W) uint8."""
     return torch.from_numpy(np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2)))
 
 
 def as_batch(items: Any, config: InputConfig) -> Tensor:
-    """What a user gives -> what an encoder reads.
+    """Converts a user's items to the input of an encoder.
 
     Args:
-        items: One picture (array or file name), one text, or a sequence of them.
-        config: Which of both, and how.
+        items: One image (array or file name), one text, or a sequence of them.
+        config: The kind of input.
 
     Returns:
         (B, 3, H, W) uint8 for pictures, (B, T, G) int64 for texts.
@@ -168,7 +168,7 @@ def as_batch(items: Any, config: InputConfig) -> Tensor:
 
 
 def open_picture(item: Any) -> Image:
-    """An array or a file as BGR uint8.
+    """Reads an array or a file as BGR uint8.
 
     Raises:
         ImageError, SourceError: It can't be read.

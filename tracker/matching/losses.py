@@ -1,9 +1,9 @@
-"""Losses and miners on embeddings: those of pytorch-metric-learning (Musgrave et al. 2020, MIT) behind recipe names,
-one for scores, and one for a template that is to be found in a larger picture.
+"""Losses and miners on embeddings: those of pytorch-metric-learning (Musgrave et al. 2020, MIT) under recipe names, one
+for scores, and one for localising a template in a larger image.
 
-The tracker's dense losses (`tracker.training.losses.metric`) work on response maps, where one template meets hundreds
-of cells; in their embedding mode they agree with these. Here a batch is N vectors and their classes, and the library's
-are the ones to use.
+The tracker's dense losses (`tracker.training.losses.metric`) work on response maps, where one template is compared with
+hundreds of cells; in their embedding mode they agree with these. Here a batch is N vectors and their classes, for which
+the library's losses are used.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ LOSSES = {
     "supcon": "SupConLoss",
     "ntxent": "NTXentLoss",
 }
-"""Names of recipes -> classes of pytorch_metric_learning.losses."""
+"""Recipe names -> classes of pytorch_metric_learning.losses."""
 SCORE_LOSSES = ("ranking", "regression")
 """Losses for pairs with a score between 0 and 1."""
 PLACING = "placing"
-"""The loss of templates in larger pictures (`tracker.matching.losses`); it reads aligned pictures."""
+"""The loss for localising templates in larger images; it needs aligned images."""
 MINERS: dict[str, tuple[str, dict[str, Any]]] = {
     "semi-hard": ("TripletMarginMiner", {"margin": 0.2, "type_of_triplets": "semihard"}),
     "hard": ("TripletMarginMiner", {"margin": 0.2, "type_of_triplets": "hard"}),
@@ -42,7 +42,7 @@ MINERS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 PAIRWISE = ("contrastive", "multi-similarity", "circle", "supcon", "ntxent")
 UNIT_ONLY = ("angular", "circle", "multi-similarity", "supcon", "ntxent")
-"""Losses that are made for unit vectors."""
+"""Losses defined for unit vectors."""
 
 
 def library() -> Any:
@@ -64,7 +64,7 @@ def library() -> Any:
 
 
 def _distance(energy: str) -> Any:
-    """What the library calls the energy: unit vectors for cosine, raw ones for euclidean and dot."""
+    """The library's distance for an energy: on unit vectors for cosine, on raw ones for euclidean and dot."""
     kinds = library().distances
     if energy == "cosine":
         return kinds.LpDistance(normalize_embeddings=True, p=2, power=1)
@@ -74,15 +74,16 @@ def _distance(energy: str) -> Any:
 
 
 def build_loss(name: str, options: Mapping[str, Any], energy: str) -> Any:
-    """A loss on N embeddings and their classes.
+    """Builds a loss on N embeddings and their classes.
 
     Args:
         name: One of `LOSSES`.
         options: Arguments of its class.
-        energy: What compares; contrastive and triplet measure it, the others are made for unit vectors and want cosine.
+        energy: The similarity; contrastive and triplet use it, the others are defined for unit vectors and require
+            cosine.
 
     Raises:
-        ConfigError: Unknown, an unknown option, or no match for the energy.
+        ConfigError: Unknown, an unknown option, or incompatible with the energy.
     """
     if name in SCORE_LOSSES:
         return ScoreLoss(name, **_checked(name, options, {"scale": 20.0}))
@@ -98,7 +99,7 @@ def build_loss(name: str, options: Mapping[str, Any], energy: str) -> Any:
 
 
 def build_miner(part: PartConfig, energy: str) -> Any:
-    """What picks the pairs or triplets that count, or None for all of them.
+    """Builds the selection of pairs or triplets, or None for all of them.
 
     Raises:
         ConfigError: Unknown, or an unknown option.
@@ -119,12 +120,12 @@ def with_memory(loss: Any, size: int, width: int, miner: Any) -> Any:
 
     Args:
         loss: From `build_loss`.
-        size: Embeddings that are remembered.
+        size: Number of stored embeddings.
         width: D.
         miner: From `build_miner`.
 
     Raises:
-        ConfigError: The loss can't be used so.
+        ConfigError: The loss doesn't support it.
     """
     kind = library().losses.CrossBatchMemory
     if type(loss).__name__ not in kind.supported_losses():
@@ -147,14 +148,14 @@ def _checked(name: str, options: Mapping[str, Any], known: Mapping[str, Any]) ->
 
 
 class ScoreLoss(nn.Module):
-    """Similarities of pairs against their scores.
+    """Compares similarities of pairs with their scores.
 
-    ranking: log(1 + sum over pairs i, j with score_i > score_j of exp(scale (s_j - s_i))), which asks for the order
+    ranking: log(1 + sum over pairs i, j with score_i > score_j of exp(scale (s_j - s_i))), which depends on the order
     alone (Su 2022, "CoSENT"); regression: mean of (s - score)^2.
 
     Args:
         kind: ranking or regression.
-        scale: Of the differences of similarities.
+        scale: Scale of the differences of similarities.
     """
 
     def __init__(self, kind: str, scale: float = 20.0) -> None:
@@ -171,23 +172,24 @@ class ScoreLoss(nn.Module):
 
 
 class PlacingLoss(nn.Module):
-    """-log of the share of softmax(energy / temperature) over all places of the search that lies around the right one.
+    """-log of the part of softmax(energy / temperature), over all positions of the search image, that is near the true
+    one.
 
     The dense form of NT-Xent (van den Oord et al. 2018, "Representation Learning with Contrastive Predictive Coding",
-    equation 4): the negatives are the windows that a search is really decided among, so the hardest of them always
-    take part. Templates are parts of the first side's map on a regular grid, searches the second side's maps.
+    equation 4): the negatives are all other windows of the search image, so the hardest of them always contribute.
+    Templates are parts of the first side's map on a regular grid, search images are the second side's maps.
 
     Args:
-        energy: What compares a template with a window.
-        stride: Pixels of a cell.
+        energy: Similarity of a template and a window.
+        stride: Pixels per cell.
         template: Side of the templates, pixels.
-        spacing: Distance of the templates' corners, pixels.
-        near: Places within so many pixels of the right one along both axes are right too.
-        temperature: Of the softmax.
-        others: Whether the searches of the other scenes of a batch are negatives as well.
+        spacing: Spacing of the templates' grid, pixels.
+        near: Positions within this many pixels of the true one along both axes count as correct too.
+        temperature: Temperature of the softmax.
+        others: Whether the other scenes of a batch are used as negatives as well.
 
     Raises:
-        ConfigError: Sizes that are no multiples of the stride.
+        ConfigError: Sizes that are not multiples of the stride.
     """
 
     def __init__(
@@ -212,10 +214,10 @@ class PlacingLoss(nn.Module):
         self.near, self.temperature, self.others = near // stride, temperature, others
 
     def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C, h, w) maps of aligned pictures -> the loss, and the number of templates whose best place is wrong.
+        """(B, C, h, w) maps of aligned images -> the loss, and the number of templates whose best position is wrong.
 
         Raises:
-            ConfigError: The pictures are not larger than a template.
+            ConfigError: The images are not larger than a template.
         """
         batch, _, height, width = first.shape
         n = self.cells
@@ -249,14 +251,14 @@ class PlacingLoss(nn.Module):
 
 
 def build_placing(config: MatchConfig, stride: int) -> PlacingLoss:
-    """The loss of a recipe.
+    """Builds the loss of a recipe.
 
     Args:
         config: The recipe.
-        stride: Pixels of a cell of its encoder's map.
+        stride: Pixels per cell of its encoder's map.
 
     Raises:
-        ConfigError: The encoder gives no maps, there is a miner or a memory, or an option is unknown.
+        ConfigError: The encoder has no maps, there is a miner or a memory, or an option is unknown.
     """
     options = config.model.encoder.options
     if not stride or options.get("pool", "flatten") != "flatten" or options.get("dim", 1):

@@ -1,4 +1,4 @@
-"""What a user holds: embed, compare, verify; pictures or texts, the shipped models or a module of one's own."""
+"""The user's interface: embed, compare, verify; images or texts, with a shipped model or any other."""
 
 from __future__ import annotations
 
@@ -23,20 +23,19 @@ from tracker.tracking.tracker import SiamTracker, fingerprint
 
 Embeddings = NDArray[np.float32]
 BATCH = 64
-"""Items that go through an encoder at once."""
+"""Number of items per batch of an encoder."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether two things are the same.
+    """The decision whether two inputs show the same object.
 
     Attributes:
-        similarity: By the matcher's energy; higher is more alike.
-        probability: That they are the same, where both answers are as likely beforehand; None for a matcher without
-            calibration.
+        similarity: By the matcher's energy; higher is more similar.
+        probability: That they show the same object, with equal priors; None for a matcher without calibration.
         same: The decision.
-        threshold: The similarity from which on it is yes.
-        far: The false-accept rate that was asked for: the share of pairs of different things that would pass.
+        threshold: The least similarity for a positive decision.
+        far: The requested false-accept rate: the fraction of pairs of different objects that would be accepted.
     """
 
     similarity: float
@@ -47,15 +46,15 @@ class Verdict:
 
 
 class Matcher:
-    """Twins of any modality.
+    """A Siamese matcher of any modality.
 
     Args:
-        name: Of the model.
-        encode: Side (0 or 1) and a sequence of items -> (B, D).
+        name: Name of the model.
+        encode: Function of side (0 or 1) and a sequence of items -> (B, D).
         energy: cosine, euclidean or dot.
-        fingerprint: Embeddings fit together only if it is the same.
-        calibration: What similarities mean; None: no probability and no decision.
-        tied: Whether both sides go through the same weights.
+        fingerprint: Embeddings are comparable only if it is equal.
+        calibration: The meaning of similarities; None: no probability and no decision.
+        tied: Whether both sides share their weights.
         modality: image or text.
 
     Examples:
@@ -98,13 +97,13 @@ class Matcher:
 
     @classmethod
     def of_tracker(cls, tracker: SiamTracker) -> Matcher:
-        """A matcher of a tracker's weights: its template embedding compares a thing at several levels."""
+        """A matcher from a tracker's weights: its template embedding compares objects at several levels."""
         mark = embedding_mark(tracker)
         return cls(tracker.name, tracker_encoder(tracker), "cosine", mark, stored_calibration(tracker.name))
 
     @classmethod
     def of(cls, stored: StoredMatcher, device: str = "cpu") -> Matcher:
-        """A matcher of loaded twins."""
+        """A matcher from loaded encoders."""
         import torch
 
         where = torch.device(
@@ -125,12 +124,12 @@ class Matcher:
     def of_function(
         cls, function: Callable[[list[Any]], Any], name: str, energy: str = "cosine", modality: str = "image"
     ) -> Matcher:
-        """A matcher of any function from items to embeddings, for example a sentence-transformers model.
+        """A matcher from any function from items to embeddings, for example a sentence-transformers model.
 
         Args:
             function: A list of items -> (B, D) array or tensor.
-            name: Stands for its weights in galleries: another model must have another name.
-            energy: How embeddings are compared.
+            name: Identifies its weights in galleries: another model must have another name.
+            energy: The similarity of embeddings.
             modality: image or text.
         """
 
@@ -140,14 +139,14 @@ class Matcher:
         return cls(name, encode, energy, hashlib.sha256(f"function:{name}".encode()).hexdigest(), None, True, modality)
 
     def embed(self, items: Any, side: int = 0) -> Embeddings:
-        """Embeddings of pictures or texts, in batches.
+        """Embeddings of images or texts, computed in batches.
 
         Args:
             items: One item or a sequence: H x W x 3 BGR uint8 arrays or file names, or texts.
-            side: 0 or 1; of importance where the two sides have encoders of their own.
+            side: 0 or 1; matters if the two sides have different encoders.
 
         Returns:
-            (B, D) float32, of unit length where the energy is cosine.
+            (B, D) float32, of unit length if the energy is cosine.
 
         Raises:
             ImageError, SourceError, TextError: An item that can't be read.
@@ -170,14 +169,15 @@ class Matcher:
         return compare(self._vectors(a, 0), self._vectors(b, 1), self.energy)
 
     def verify(self, a: Any, b: Any, far: float = 0.01) -> Verdict:
-        """Whether two things are the same; several references on a side count by the most alike pair.
+        """Decides whether two inputs show the same object; of several references on a side the most similar pair
+        counts.
 
         Args:
             a, b: Items or embeddings.
-            far: False-accept rate: which share of pairs of different things may pass.
+            far: False-accept rate: the fraction of pairs of different objects that may be accepted.
 
         Raises:
-            ConfigError: The matcher has no calibration, or it has seen too few pairs for that rate.
+            ConfigError: The matcher has no calibration, or one from too few pairs for that rate.
         """
         return decide(float(self.similarity(a, b).max()), self.calibration, far, self.name)
 
@@ -188,7 +188,7 @@ class Matcher:
 
 
 def decide(similarity: float, calibration: Calibration | None, far: float, name: str) -> Verdict:
-    """A similarity as a verdict.
+    """Turns a similarity into a verdict.
 
     Raises:
         ConfigError: There is no calibration, or none for that rate.
@@ -203,7 +203,7 @@ def decide(similarity: float, calibration: Calibration | None, far: float, name:
 
 
 def unit(vectors: ArrayLike) -> Embeddings:
-    """Rows of unit length; zero rows stay."""
+    """Rows normalised to unit length; zero rows stay."""
     v = np.asarray(vectors, np.float32)
     return np.asarray(v / np.maximum(np.linalg.norm(v, axis=-1, keepdims=True), 1e-12), np.float32)
 
@@ -237,11 +237,11 @@ def _device(name: str) -> str:
 
 
 EMBEDDING = "pyramid-1-2-cells"
-"""How a template becomes a vector (`tracker.tracking.embedding.pyramid`)."""
+"""Name of the way in which a template becomes a vector (`tracker.tracking.embedding.pyramid`)."""
 
 
 def tracker_encoder(tracker: SiamTracker) -> Callable[[int, Sequence[Any]], NDArray[np.float32]]:
-    """The template embedding of a tracker as the encoder of a matcher: (side, things) -> one row for each."""
+    """The template embedding of a tracker as the encoder of a matcher: (side, objects) -> one row for each."""
 
     def encode(side: int, items: Sequence[Any]) -> NDArray[np.float32]:
         return embed_views(tracker.observer, [_view(tracker.observer, item) for item in items])
@@ -250,7 +250,7 @@ def tracker_encoder(tracker: SiamTracker) -> Callable[[int, Sequence[Any]], NDAr
 
 
 def embedding_mark(tracker: SiamTracker) -> str:
-    """What a gallery is bound to: the weights, and how their maps become a vector."""
+    """The identification that a gallery is bound to: the weights, and how their maps become a vector."""
     projection = tracker.observer.projection
     how = EMBEDDING if projection is None else f"{EMBEDDING}:{projection.mark}"
     return hashlib.sha256(f"{fingerprint(tracker.model)}:{how}".encode()).hexdigest()
@@ -265,8 +265,7 @@ def _view(observer: Observer, item: Any) -> Any:
 
 
 def stored_calibration(name: str) -> Calibration | None:
-    """What likenesses of a shipped tracker's embedding mean, from `weights/match-trackers.json`; None for another
-    tracker.
+    """The calibration of a shipped tracker's embedding, from `weights/match-trackers.json`; None for another tracker.
 
     Raises:
         ConfigError: The file is damaged.

@@ -1,4 +1,4 @@
-"""Figures of verification, one-shot learning and sentence similarity, on plain arrays."""
+"""Metrics of verification, one-shot classification and sentence similarity, on plain arrays."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ Vector = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Verification:
-    """How well a similarity tells the same from another.
+    """How well a similarity separates genuine from impostor pairs.
 
     Attributes:
-        eer: Equal error rate: where as large a share of genuine pairs is refused as of impostor pairs accepted.
-        threshold: The similarity there.
-        auc: Chance that a genuine pair is more alike than a impostor (ties count half).
-        accepted: For each false-accept rate asked for, the share of genuine pairs accepted there.
-        genuine, impostor: How many pairs.
+        eer: Equal error rate: the rate at which the fractions of rejected genuine and accepted impostor pairs are
+            equal.
+        threshold: The similarity at that point.
+        auc: Probability that a genuine pair is more similar than an impostor pair (ties count half).
+        accepted: For each given false-accept rate, the fraction of genuine pairs accepted there.
+        genuine, impostor: Numbers of pairs.
     """
 
     eer: float
@@ -31,7 +32,7 @@ class Verification:
 
 
 def verification(similarity: ArrayLike, same: ArrayLike, rates: tuple[float, ...] = (0.1, 0.01, 0.001)) -> Verification:
-    """Equal error rate, area under the curve and rates of acceptance.
+    """Equal error rate, area under the curve and acceptance rates.
 
     Args:
         similarity: (N,) of pairs, higher is more alike.
@@ -39,7 +40,7 @@ def verification(similarity: ArrayLike, same: ArrayLike, rates: tuple[float, ...
         rates: False-accept rates.
 
     Raises:
-        ValueError: Not both kinds of pairs.
+        ValueError: One kind of pairs is missing.
     """
     values, labels = np.asarray(similarity, np.float64), np.asarray(same, bool)
     genuine, impostor = np.sort(values[labels]), np.sort(values[~labels])
@@ -48,8 +49,8 @@ def verification(similarity: ArrayLike, same: ArrayLike, rates: tuple[float, ...
     cuts = np.unique(values)
     refused = np.searchsorted(genuine, cuts, side="left") / len(genuine)
     accepted = 1 - np.searchsorted(impostor, cuts, side="left") / len(impostor)
-    # Refusals rise and acceptances fall with the cut; between the two cuts around their crossing the rate is
-    # interpolated.
+    # Rejections rise and acceptances fall with the threshold; the rate is interpolated between the two thresholds
+    # around their crossing.
     gap = refused - accepted
     k = int(np.argmax(gap >= 0)) if (gap >= 0).any() else len(cuts) - 1
     if k and gap[k] > 0:
@@ -65,7 +66,7 @@ def verification(similarity: ArrayLike, same: ArrayLike, rates: tuple[float, ...
 
 
 def threshold_at(impostor: ArrayLike, rate: float) -> float:
-    """The least similarity that at most a share `rate` of impostor pairs reaches.
+    """The least similarity that at most a fraction `rate` of impostor pairs reaches.
 
     Args:
         impostor: (N,) similarities of impostor pairs.
@@ -79,7 +80,7 @@ def threshold_at(impostor: ArrayLike, rate: float) -> float:
 
 
 def ranks(values: ArrayLike) -> Vector:
-    """Ranks from 1, ties share their mean."""
+    """Ranks from 1; ties get their mean rank."""
     array = np.asarray(values, np.float64)
     _, inverse, counts = np.unique(array, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
@@ -87,7 +88,7 @@ def ranks(values: ArrayLike) -> Vector:
 
 
 def pearson(a: ArrayLike, b: ArrayLike) -> float:
-    """Linear correlation; nan where one side does not vary."""
+    """Linear correlation; nan if one side is constant."""
     x, y = np.asarray(a, np.float64), np.asarray(b, np.float64)
     x, y = x - x.mean(), y - y.mean()
     below = float(np.sqrt((x @ x) * (y @ y)))
@@ -95,12 +96,12 @@ def pearson(a: ArrayLike, b: ArrayLike) -> float:
 
 
 def spearman(a: ArrayLike, b: ArrayLike) -> float:
-    """Correlation of ranks."""
+    """Rank correlation."""
     return pearson(ranks(a), ranks(b))
 
 
 def wilson(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
-    """The 95 % interval of a share of `count` trials (Wilson 1927)."""
+    """The 95 % interval of a proportion over `count` trials (Wilson 1927)."""
     if count == 0:
         return 0.0, 1.0
     centre = (share + z * z / (2 * count)) / (1 + z * z / count)

@@ -1,4 +1,4 @@
-"""The objective of a batch: embeddings of all processes, the loss on them, and whether they collapse."""
+"""The training objective of a batch: embeddings of all processes, their loss, and the detection of collapse."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from tracker.training.losses.objective import Score
 log = logging.getLogger(__name__)
 
 COLLAPSED = 0.1
-"""A spread below this: the embeddings of different things are nearly one point."""
+"""Spread below which the embeddings of different objects have nearly collapsed to one point."""
 PATIENCE = 50
-"""Steps in a row of that, or without any pair that the miner takes, before it is said."""
+"""Number of consecutive steps with that, or without any mined pair, before a warning."""
 
 Embedded = tuple[Tensor, Tensor | None]
 
 
 class MatchObjective(nn.Module):
-    """A loss on the embeddings of a batch, the same on every number of processes.
+    """A loss on the embeddings of a batch, independent of the number of processes.
 
     Args:
         config: The recipe.
         width: D, for the memory.
-        stride: Pixels of a cell of the encoder's map, for the loss placing; 0: the encoder has no maps.
+        stride: Pixels per cell of the encoder's map, for the loss placing; 0: the encoder has no maps.
     """
 
     keys = ("loss", "spread", "mined")
@@ -56,11 +56,11 @@ class MatchObjective(nn.Module):
         self._collapsed = self._idle = 0
 
     def forward(self, output: Embedded, batch: MatchBatch) -> Score:
-        """The objective of the whole batch; its gradients, averaged over processes, are those of one process."""
+        """The objective of the whole batch; its gradients, averaged over processes, equal those of one process."""
         first = distributed.gather_with_gradient(output[0].float())
         second = None if output[1] is None else distributed.gather_with_gradient(output[1].float())
         label, score = distributed.gather(batch.label), distributed.gather(batch.score)
-        if self.name == "angular":  # the library takes the lengths of its negatives as they come
+        if self.name == "angular":  # the library doesn't normalise its negatives
             first, second = F.normalize(first, dim=1), None if second is None else F.normalize(second, dim=1)
         value, mined = self._value(first, second, label, score, batch.kind, tuple(batch.first.shape[-2:]))
         spread = spread_of(first.detach())
@@ -78,11 +78,11 @@ class MatchObjective(nn.Module):
                 value: Tensor
                 value, missed = self.loss(self._map(first, size), self._map(second, size))
                 return value, int(missed)
-            if second is not None:  # the same things in the other modality
+            if second is not None:  # the same objects in the other modality
                 if self.memory:
                     raise ConfigError("A memory compares within one modality; set loss.memory=0 for aligned pictures.")
-                # A copy of the labels: the library leaves out the diagonal where both are one object, and there the
-                # partners are.
+                # A copy of the labels: the library skips the diagonal if both are one object, but here the diagonal
+                # holds the genuine pairs.
                 other = label.clone()
                 picked = None if self.miner is None else self.miner(first, label, second, other)
                 return self.loss(first, label, picked, second, other), _count(picked)
@@ -116,11 +116,11 @@ class MatchObjective(nn.Module):
         ), n
 
     def _map(self, embeddings: Tensor, size: tuple[int, ...]) -> Tensor:
-        """(B, D) -> (B, C, h, w): an embedding without pooling or projection is the map, flattened."""
+        """(B, D) -> (B, C, h, w): an embedding without pooling or projection is a flattened map."""
         return embeddings.reshape(len(embeddings), -1, size[0] // self.stride, size[1] // self.stride)
 
     def _watch(self, spread: float, mined: int) -> None:
-        """Says when there is nothing left to learn, or nothing learnt."""
+        """Warns if nothing can be learnt, or nothing is learnt."""
         self._collapsed = self._collapsed + 1 if spread < COLLAPSED else 0
         self._idle = self._idle + 1 if mined == 0 else 0
         if self._collapsed == PATIENCE:
@@ -138,7 +138,7 @@ class MatchObjective(nn.Module):
             )
 
     def extra(self) -> dict[str, Any]:
-        """What a checkpoint must hold beside the weights: the memory, and how long things have been wrong."""
+        """State of a checkpoint beside the weights: the memory, and the counters of warnings."""
         state: dict[str, Any] = {"collapsed": self._collapsed, "idle": self._idle}
         if self.memory:
             m = self.loss
@@ -146,7 +146,7 @@ class MatchObjective(nn.Module):
         return state
 
     def load_extra(self, state: dict[str, Any]) -> None:
-        """From the checkpoint."""
+        """Restores it from a checkpoint."""
         self._collapsed, self._idle = int(state["collapsed"]), int(state["idle"])
         if self.memory and "memory" in state:
             m = self.loss
@@ -154,7 +154,7 @@ class MatchObjective(nn.Module):
 
 
 def spread_of(embeddings: Tensor) -> float:
-    """How far embeddings point in different directions: 0 for a single point, 1 for all directions alike.
+    """How widely embeddings are spread over directions: 0 for a single point, 1 for all directions equally.
 
     The root of the summed variance of unit vectors, which is sqrt(1 - |mean|^2).
 

@@ -1,4 +1,4 @@
-"""One-shot recognition: trials of one example for each class and queries to be named; Lake's published runs, or random
+"""One-shot classification: trials with one example per class and queries to classify; Lake's published runs, or random
 ones."""
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Compare = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float6
 
 @dataclass(frozen=True)
 class Episode:
-    """One trial: an example of each class, and what is to be recognised with the number of its class."""
+    """One trial: an example per class, and queries with the numbers of their classes."""
 
     examples: list[Sample]
     queries: list[Sample]
@@ -31,7 +31,7 @@ class Episode:
 
 
 def one_shot(embed: Embed, compare: Compare, trials: list[Episode]) -> dict[str, float]:
-    """The share of queries whose most similar example is of their class; no query knows of another."""
+    """The fraction of queries whose most similar example has their class; queries are classified independently."""
     right = count = 0
     for trial in trials:
         similarity = compare(embed(trial.queries), embed(trial.examples))
@@ -43,8 +43,8 @@ def one_shot(embed: Embed, compare: Compare, trials: list[Episode]) -> dict[str,
 
 
 def lake_runs(path: Path) -> list[Episode]:
-    """The runs of Lake et al. 2015 (github.com/brendenlake/omniglot, `all_runs.zip`), or [] if that isn't what lies
-    there.
+    """The runs of Lake et al. 2015 (github.com/brendenlake/omniglot, `all_runs.zip`), or [] if the path has another
+    content.
 
     Raises:
         SourceError: The file is missing or damaged.
@@ -88,13 +88,13 @@ def episodes(classes: Classes, ways: int, trials: int, seed: int) -> list[Episod
     """Random trials from a folder of classes.
 
     Args:
-        classes: The pictures.
+        classes: The images.
         ways: Classes in a trial.
-        trials: Queries in all, about.
-        seed: Of the draw.
+        trials: Approximate total number of queries.
+        seed: Random seed.
 
     Raises:
-        ConfigError: Too few classes with two pictures.
+        ConfigError: Too few classes with two images.
     """
     rng = np.random.default_rng(seed)
     able = [k for k, samples in enumerate(classes.samples) if len(samples) > 1]

@@ -1,8 +1,8 @@
-"""Where a template from one picture stands in another one, perhaps of another modality: the twins' maps, and the
+"""Localisation of a template from one image in another, possibly of another modality: the matcher's maps, and the
 tracker's energy.
 
-A template's map slides over the map of the search as in tracking; the two sides may have encoders of their own
-(visible, thermal).
+A template's map is correlated with the map of the search image as in tracking; the two sides may have different
+encoders (visible, thermal).
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ if TYPE_CHECKING:
     from tracker.tracking.observer import Observer
 
 NEAR = 16.0
-"""Pixels from the true centre that count as found."""
+"""Distance in pixels to the true centre that counts as found."""
 SCALES = (0.71, 1.0, 1.41)
-"""Sizes of the thing in the second picture, as shares of its size in the first, that are tried by default."""
+"""Sizes of the object in the second image, relative to its size in the first, that are tried by default."""
 
 
 @dataclass(frozen=True)
 class Placed:
-    """A place in the second picture.
+    """A position in the second image.
 
     Attributes:
-        box: x, y, w, h of the thing there, pixels.
-        similarity: Of the maps there.
-        lead: How far it is above the best place clear of it: near 0 means a guess.
+        box: x, y, w, h of the object there, pixels.
+        similarity: Similarity of the maps there.
+        lead: Margin over the best position elsewhere: near 0 means a guess.
     """
 
     box: Rect
@@ -53,7 +53,7 @@ class Placed:
 
 
 def square(box: Sequence[float], image: Image, side: float = 0.0) -> tuple[float, float, float]:
-    """Left, top and side of the square around a box, inside the picture as far as it fits.
+    """Left, top and side of the square around a box, moved inside the image if possible.
 
     Args:
         box: x, y, w, h.
@@ -69,10 +69,10 @@ def square(box: Sequence[float], image: Image, side: float = 0.0) -> tuple[float
 
 @torch.inference_mode()
 def response(twins: Twins, template: Image, search: Image) -> NDArray[np.float64]:
-    """The energy of a template at each place of a search, both at the encoder's own scale.
+    """The energy of a template at each position of a search image, both at the encoder's own scale.
 
     Args:
-        twins: Encoders with maps, pool flatten and no projection: an embedding is a map then.
+        twins: Encoders with maps, pool flatten and no projection, so that an embedding is a map.
         template: H x W x 3 BGR uint8 of the encoder's input size; the first side.
         search: H' x W' x 3 BGR uint8, at least as large; the second side.
 
@@ -100,28 +100,28 @@ def place(
     scales: Sequence[float] = SCALES,
     context: float = 0.0,
 ) -> Placed:
-    """Finds the thing that a box marks in one picture in another picture.
+    """Localises the object marked in one image in another image.
 
     Args:
         twins: As of `response`.
-        first: The picture with the box: the first side.
-        box: x, y, w, h, pixels of the first picture.
-        second: Where to look: the second side.
-        scales: Sizes that are tried.
-        context: Side of the square that is compared, as a share of the longer side of the box, at the scale that the
-            model looks at things; 0: the model's own.
+        first: The image with the box: the first side.
+        box: x, y, w, h, pixels of the first image.
+        second: The search image: the second side.
+        scales: Sizes to try.
+        context: Side of the compared square, as a fraction of the longer side of the box, at the model's scale; 0: the
+            model's own.
 
     Raises:
-        BoxError, ConfigError: The box can't be used, or the second picture is too small for it.
+        BoxError, ConfigError: The box can't be used, or the second image is too small for it.
     """
     height, width = first.shape[:2]
     x, y, w, h = check_box(box, width, height)
     given, stride = twins.config.input, int(twins.side(FIRST).stride)  # type: ignore[arg-type]
     context = context or given.context
-    # Surroundings only as far as the second picture has room for them.
+    # Surroundings only as far as the second image has room for them.
     room = max(min(second.shape[:2]) / min(scales), w, h)
     left, top, side = square((x, y, w, h), first, min(context * max(w, h), room))
-    # A square that the picture's edge cuts short keeps its scale: it has fewer cells.
+    # A square clipped by the image border keeps its scale: it has fewer cells.
     wanted = given.width / given.context * side / max(w, h)
     n = max(round(wanted / stride), 1) * stride
     template = resize(first[round(top) : round(top + side), round(left) : round(left + side)], (n, n))
@@ -149,13 +149,13 @@ def place(
 
 
 def squares(image: Image, side: int, count: int, rng: np.random.Generator) -> list[Rect]:
-    """Random squares of a picture that show something: those of more contrast than half of all.
+    """Random squares of an image with some structure: those with more contrast than half of all.
 
     Args:
         image: BGR uint8.
         side: Pixels.
-        count: How many; fewer where the picture has no room.
-        rng: Where randomness comes from.
+        count: Number of squares; fewer if the image has no room.
+        rng: Random generator.
     """
     gray = image.mean(2)
     height, width = gray.shape
@@ -172,10 +172,10 @@ def squares(image: Image, side: int, count: int, rng: np.random.Generator) -> li
 def aligned_squares(
     test: TestConfig, config: MatchConfig, rng: np.random.Generator
 ) -> Iterator[tuple[int, Image, Image, Rect]]:
-    """Number of the scene, its pictures in both modalities, and a square in them; `limit` squares of each scene.
+    """Number of the scene, its images in both modalities, and a square in them; `limit` squares per scene.
 
     Raises:
-        SourceError: No aligned pictures, or none with room for a square.
+        SourceError: No aligned images, or none with room for a square.
     """
     raw = {"kind": "aligned", "path": test.path, **test.source}
     pairs = read_source(raw, Path(config.data.root).expanduser(), config.model.input)
@@ -196,17 +196,17 @@ def aligned_squares(
 def measure_placing(
     twins: Twins, test: TestConfig, config: MatchConfig, baseline: Observer | None = None
 ) -> dict[str, float]:
-    """The share of templates from the first picture that are found within `NEAR` pixels in the second one, of aligned
+    """The fraction of templates from the first image that are localised within `NEAR` pixels in the second, for aligned
     pairs.
 
     Args:
         twins: As of `response`.
-        test: Its source names the aligned pictures; `limit` squares of each.
+        test: Its source names the aligned images; `limit` squares per scene.
         config: Root of the data.
         baseline: A tracker whose own energy is measured on the same squares.
 
     Returns:
-        found, low, high (95 % interval over scenes' squares), squares; with a baseline also its `tracker_found`.
+        found, low, high (95 % interval), squares; with a baseline also `tracker_found`.
 
     Raises:
         SourceError: No aligned pictures.
@@ -231,13 +231,13 @@ def _near(found: Rect, true: Rect) -> int:
 
 
 def tracker_place(observer: Observer, first: Image, box: Rect, second: Image) -> Rect:
-    """Where a tracker's energy alone puts the thing: its template over the whole second picture at the same scale, the
-    highest cell.
+    """The position found by a tracker's energy alone: the maximum of its template's response over the second image at
+    the same scale.
 
     Args:
-        observer: Of the tracker.
-        first, box: The picture and the thing in it.
-        second: Of the same scale.
+        observer: The tracker's observer.
+        first, box: The image and the object in it.
+        second: An image of the same scale.
     """
     view, _, _, fill = observer.first_view(first, box)
     template, stride = observer.sizes[0], observer.stride

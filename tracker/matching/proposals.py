@@ -1,8 +1,8 @@
-"""Places in a frame where known things may be: windows of a pyramid, each matched with all things at once.
+"""Candidate positions of known objects in a frame: windows of an image pyramid, each matched with all objects at once.
 
-The network embeds a window once, whatever it is compared with, so looking for five things costs little more than
-looking for one. A thing may be larger or smaller than in its pictures: it is looked for at the sizes around two
-guesses, the same share of the frame and the same number of pixels.
+The network embeds a window once, however many objects it is compared with, so searching for five objects costs little
+more than searching for one. An object may be larger or smaller than in its references: it is searched at sizes around
+two estimates, the same fraction of the frame and the same number of pixels.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from tracker.tracking.template_memory import KnownTarget
 from tracker.types import Image
 
 STEP = 1.4
-"""Factor between two levels of the pyramid."""
+"""Scale factor between two levels of the pyramid."""
 REACH = 1.5
-"""How much larger than the larger guess, or smaller than the smaller one, a thing may be."""
+"""Largest factor above the larger estimate, or below the smaller one."""
 PEAKS = 2
-"""Places of a thing in one window at most."""
+"""Greatest number of candidates for an object in one window."""
 LEAST = 0.05
-"""Response below which a place is not worth a look."""
+"""Least response of a candidate."""
 SAME = 0.4
-"""Intersection over union from which on two places are one."""
+"""Intersection over union above which two candidates are one."""
 FLAT = 8
-"""Gray levels between the darkest and the brightest pixel of a window with nothing in it: bars beside a picture."""
+"""Least range of gray levels of a window with content: excludes bars beside an image."""
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """A place where a thing may be.
+    """A candidate position of an object.
 
     Attributes:
         thing: Its name.
         box: (4,) x, y, w, h in frame pixels, inside the frame.
-        response: Of the network, 0 to 1.
+        response: Response of the network, 0 to 1.
     """
 
     thing: str
@@ -53,15 +53,15 @@ class Proposal:
 
 
 class Proposals:
-    """Goes through the windows of a pyramid over the frames, so many in a frame, and begins again.
+    """Goes cyclically through the windows of a pyramid, a number of them in each frame.
 
     Args:
-        observer: Of a tracker.
-        known: What is looked for, by name.
-        windows: In a frame at most; 0: the whole pyramid.
+        observer: The tracker's observer.
+        known: The objects to search for, by name.
+        windows: Greatest number per frame; 0: the whole pyramid.
 
     Attributes:
-        passes: How many times the whole pyramid was gone through.
+        passes: Number of completed passes over the pyramid.
     """
 
     def __init__(self, observer: Observer, known: Mapping[str, KnownTarget], windows: int) -> None:
@@ -74,16 +74,16 @@ class Proposals:
         self.passes = 0
 
     def next(self, image: Image, wanted: Iterable[str]) -> list[Proposal]:
-        """Places in the windows of this frame, of each thing the best first and no two the same.
+        """Candidates in the windows of this frame, for each object the best first, without duplicates.
 
         Args:
             image: BGR uint8.
-            wanted: Names of the things to look for.
+            wanted: Names of the objects to search for.
         """
         names = frozenset(wanted)
         if not names:
             return []
-        if names - self._wanted or not self._queue:  # what is missing from now on is looked for at all sizes
+        if names - self._wanted or not self._queue:  # objects missing from now on are searched at all sizes
             self._queue = self.pyramid(image.shape[1], image.shape[0], names)
         self._wanted = names
         fill, count = mean_colour(image), 0
@@ -103,8 +103,8 @@ class Proposals:
         return best
 
     def pyramid(self, width: int, height: int, names: Iterable[str]) -> list[tuple[Crop, float]]:
-        """All windows for these things in a frame of that size, those of the sizes that are guessed first, with the
-        side of a template window at their level."""
+        """All windows for these objects in a frame of that size, those of the estimated sizes first, with the side of a
+        template window at their level."""
         ranges = [self._range(name, height) for name in names]
         guesses = np.log(np.array(ranges) * (REACH, 1 / REACH)).ravel()
         low, high = min(r[0] for r in ranges), max(r[1] for r in ranges)
@@ -117,7 +117,7 @@ class Proposals:
         return out
 
     def _range(self, name: str, height: int) -> tuple[float, float]:
-        """Sides of template windows around the thing that come into question in a frame of that height."""
+        """Least and greatest side of template windows around the object in a frame of that height."""
         side = self._observer.side(self._sizes[name])
         guesses = (side, side * height / max(self._heights[name], 1))
         return min(guesses) / REACH, max(guesses) * REACH
@@ -137,10 +137,10 @@ class Proposals:
         return out
 
     def _peaks(self, name: str, crop: Crop, side: float, response: Response, image: Image) -> list[Proposal]:
-        """The best places of a thing in the responses of its views to one window."""
+        """The best positions of an object in the responses of its views to one window."""
         expected = self._sizes[name] * side / self._observer.side(self._sizes[name]) * crop.scale
         score, config = response.score.max(axis=0), self._observer.config
-        if response.boxes is None:  # the classic head: of the usual size
+        if response.boxes is None:  # the classic head: the size of the template's target
             value = sigmoid(score)
             rows, columns = (np.arange(n) - (n - 1) / 2 for n in value.shape)
             x, y = np.meshgrid(
@@ -165,7 +165,7 @@ class Proposals:
 
 
 def _flat(crop: Crop, image: Image) -> bool:
-    """Whether there is nothing in a window."""
+    """Whether a window has no content."""
     left, top = max(int(crop.left), 0), max(int(crop.top), 0)
     side = int(np.ceil(crop.size / crop.scale))
     part = image[top : int(crop.top) + side : 2, left : int(crop.left) + side : 2]

@@ -1,5 +1,5 @@
-"""Protocols: one-shot recognition, verification and sentence similarity, on material of one's own or the published
-kind."""
+"""Test protocols: one-shot classification, verification, sentence similarity and others, on the user's own or published
+data."""
 
 from __future__ import annotations
 
@@ -33,36 +33,36 @@ PROTOCOLS = ("oneshot", "verification", "sts", "placing", "following", "tracks",
 
 @dataclass(frozen=True)
 class TestConfig(Checked, section="test"):
-    """What is measured.
+    """Settings of a test.
 
     Attributes:
-        protocol: oneshot (a picture of one of `ways` unseen classes, one example each), verification (all pairs of
-            pictures), placing (`tracker.matching.placing`), following (`tracker.matching.following`), tracks
-            (`tracker.matching.track_pairs`), search (`tracker.matching.search_test`) or
-            sts (pairs with scores: correlation of ranks).
+        protocol: oneshot (classify an image among `ways` unseen classes with one example each), verification (all pairs
+            of images), placing (`tracker.matching.placing`), following (`tracker.matching.following`), tracks
+            (`tracker.matching.track_pairs`), search (`tracker.matching.search_test`) or sts (pairs with scores: rank
+            correlation).
         path: Lake's runs (a zip or folder with run01..run20), a folder of classes, or a csv of pairs; relative to the
             data root.
-        source: More of a source's settings (`sources.SourceConfig`), for example columns.
-        fold: Whether the classes kept from training by the recipe's folds are what is tested; then no path is needed.
-        ways, trials: oneshot on a folder: classes in a trial, and number of trials.
-        limit: verification: pictures of each class at most; placing, following: squares of each scene.
-        seed: Of the trials.
-        side: placing, following: of the squares, pixels.
-        context: placing: as of `placing.place`; 0: the model's own.
+        source: Further settings of a source (`sources.SourceConfig`), for example columns.
+        fold: Whether to test on the classes that the recipe's folds hold out; then no path is needed.
+        ways, trials: oneshot on a folder: classes per trial, and number of trials.
+        limit: verification: greatest number of images per class; placing, following: squares per scene.
+        seed: Random seed.
+        side: placing, following: side of the squares, pixels.
+        context: placing: as in `placing.place`; 0: the model's own.
         frames: following, search: length of each video.
         scenes: search: composed videos, each {present: [clip, clip], absent: [clip, ...]}.
-        skip: search: frames of each clip that are passed over, so that what was enrolled has moved.
-        far, threshold: search: false-accept rate, or the least similarity instead of it (0: none).
-        views: search: pictures of each thing in the gallery, spread over the frames before `skip`.
-        windows: search: windows that are searched in a frame (`search.VideoSearch`).
+        skip: search: number of frames of each clip to skip, so that the enrolled object has moved.
+        far, threshold: search: false-accept rate, or instead the least similarity (0: none).
+        views: search: number of images of each object in the gallery, spread over the frames before `skip`.
+        windows: search: number of windows searched per frame (`search.VideoSearch`).
         more: tracks: further folders of clips.
         groups: tracks: clips of the same class, by its name.
-        pairs: tracks: of each kind (genuine, other class, same class) in one round.
-        rounds: tracks: how many, each with a seed of its own.
-        gap: tracks: frames between the crops of a genuine pair at most.
+        pairs: tracks: number of pairs of each kind (genuine, other class, same class) in one round.
+        rounds: tracks: number of rounds, each with its own seed.
+        gap: tracks: greatest number of frames between the crops of a genuine pair.
     """
 
-    __test__ = False  # no test of pytest's, whatever its name
+    __test__ = False  # not a test of pytest, despite its name
     protocol: str = setting("verification", choices=PROTOCOLS)
     path: str = ""
     source: dict[str, Any] = field(default_factory=dict)
@@ -88,19 +88,19 @@ class TestConfig(Checked, section="test"):
 
 
 def measure(embed: Embed, compare: Compare, test: TestConfig, config: MatchConfig) -> dict[str, float]:
-    """The figures of a protocol.
+    """Computes the metrics of a protocol.
 
     Args:
         embed: Items -> (B, D).
         compare: (K, D), (M, D) -> (K, M) similarities.
-        test: What is measured.
+        test: Settings of the test.
         config: The recipe: root, folds and input.
 
     Returns:
-        Figures by name; shares and correlations in [0, 1].
+        Metrics by name; fractions and correlations in [0, 1].
 
     Raises:
-        ConfigError, SourceError: Material that can't be read or is too small.
+        ConfigError, SourceError: Data that can't be read or is too small.
     """
     root = Path(config.data.root).expanduser()
     if test.protocol == "tracks":
@@ -129,7 +129,7 @@ def measure(embed: Embed, compare: Compare, test: TestConfig, config: MatchConfi
 
 
 def on_pairs(embed: Embed, compare: Compare, pairs: Pairs, protocol: str) -> dict[str, float]:
-    """Correlation with scores, or errors of labels, of listed pairs."""
+    """Correlation with scores, or error rates with labels, for listed pairs."""
     similarity = listed_pairs(embed, compare, pairs)
     if protocol == "sts":
         return {
@@ -141,20 +141,20 @@ def on_pairs(embed: Embed, compare: Compare, pairs: Pairs, protocol: str) -> dic
 
 
 def all_pairs(embed: Embed, compare: Compare, classes: Classes, limit: int) -> dict[str, float]:
-    """Errors over all pairs of pictures of some classes."""
+    """Error rates over all pairs of images of some classes."""
     return _verified(*class_pairs(embed, compare, classes, limit))
 
 
 def class_pairs(
     embed: Embed, compare: Compare, classes: Classes, limit: int, chosen: Iterable[int] | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """(similarities, same) of all pairs of pictures.
+    """(similarities, same) of all pairs of images.
 
     Args:
         embed, compare: As in `measure`.
-        classes: The pictures.
-        limit: Of each class at most.
-        chosen: Numbers of the classes that take part; None: all.
+        classes: The images.
+        limit: Greatest number per class.
+        chosen: Numbers of the classes to use; None: all.
     """
     parts = [classes.samples[k][:limit] for k in (range(len(classes)) if chosen is None else chosen)]
     labels = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
@@ -166,7 +166,7 @@ def class_pairs(
 def listed_pairs(
     embed: Embed, compare: Compare, pairs: Pairs, rows: Iterable[int] | None = None
 ) -> NDArray[np.float64]:
-    """Similarities of listed pairs, of some rows or all."""
+    """Similarities of listed pairs, for some rows or all."""
     rows = list(range(len(pairs)) if rows is None else rows)
     a, b = embed([pairs.first[k] for k in rows]), embed([pairs.second[k] for k in rows])
     return np.array([compare(a[k : k + 1], b[k : k + 1])[0, 0] for k in range(len(rows))])
@@ -185,7 +185,7 @@ def _verified(similarity: NDArray[np.float64], same: NDArray[np.bool_]) -> dict[
 
 
 def functions_of(twins: Twins, batch: int = 128) -> tuple[Embed, Compare]:
-    """How twins embed (their first side) and compare."""
+    """The functions that embed (with the first side's encoder) and compare."""
     given: InputConfig = twins.config.input
 
     @torch.no_grad()
@@ -205,7 +205,8 @@ def functions_of(twins: Twins, batch: int = 128) -> tuple[Embed, Compare]:
 
 
 def build_validator(config: MatchConfig) -> Validate:
-    """Measures a model in training by `train.validation` (a `TestConfig`); `best_metric` must be one of its figures."""
+    """The validation of a model during training by `train.validation` (a `TestConfig`); `best_metric` must be one of
+    its metrics."""
     test = merge(TestConfig(), config.train.validation, where="train.validation")
 
     def validate(model: Any, step: int) -> dict[str, float]:
@@ -217,8 +218,8 @@ def build_validator(config: MatchConfig) -> Validate:
 def pairs_of_material(
     twins: Twins, config: MatchConfig, kept: bool, limit: int
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]] | None:
-    """(similarities, same) over the pictures of a recipe's classes or its labelled pairs; None where they make no pairs
-    of both kinds."""
+    """(similarities, same) over the images of a recipe's classes or its labelled pairs; None unless there are pairs of
+    both kinds."""
     embed, compare = functions_of(twins)
     rng = np.random.default_rng(config.train.seed)
     for part in read_material(config.data, config.model.input, kept):

@@ -1,9 +1,9 @@
-"""Known things found in pictures and in videos: in a video each is looked for, and followed from where it is found.
+"""Known objects found in images and in videos: in a video each is searched for, and tracked from where it is found.
 
-The network proposes places (`tracker.matching.proposals`: windows over the whole frame, at several sizes); the gallery
-decides: what was found must be more like this thing than like any other, and alike enough for the chosen false-accept
-rate, in the mean of some frames. A thing that is followed is looked at again every few frames, and given up when it is
-no longer itself.
+The network proposes candidates (`tracker.matching.proposals`: windows over the whole frame, at several sizes); the
+gallery decides: a candidate must be more similar to this object than to any other, and similar enough for the chosen
+false-accept rate, on average over some frames. A tracked object is verified again every few frames, and dropped if that
+fails.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Found:
-    """A known thing in a frame.
+    """A known object in a frame.
 
     Attributes:
-        name: Of the thing.
-        track: Where it is; `target_id` is the number of the thing in the gallery.
-        similarity: To its references, when it was looked at last.
-        probability: That it is this thing, or None without a calibration.
+        name: Name of the object.
+        track: Its track; `target_id` is the number of the object in the gallery.
+        similarity: To its references, at the last verification.
+        probability: That it is this object, or None without a calibration.
     """
 
     name: str
@@ -50,16 +50,16 @@ class Found:
 
 @dataclass
 class _Following:
-    """A thing that is followed, or a place that may be it.
+    """A tracked object, or a tracked candidate.
 
     Attributes:
-        number: Of the target in the tracker.
-        strength: Of the place where it began (`VideoSearch.SURE`).
-        looks: Similarity to itself and to the most alike other thing, of each look until it was sure.
-        sure: Similarity and probability of the last good look; None: it is not reported yet.
-        looked: Frame of the last look.
-        failed: Looks in a row that failed since it was sure.
-        hidden: Frames in a row in which the tracker did not see it.
+        number: Number of the target in the tracker.
+        strength: Strength of the candidate it started from (`VideoSearch.SURE`).
+        looks: Similarity to the object and to the most similar other one, for each verification until acceptance.
+        sure: Similarity and probability of the last successful verification; None: not reported yet.
+        looked: Frame of the last verification.
+        failed: Number of consecutive failed verifications since acceptance.
+        hidden: Number of consecutive frames in which the tracker did not see it.
     """
 
     number: int
@@ -72,21 +72,21 @@ class _Following:
 
 
 class VideoSearch:
-    """Looks for all things of a gallery in a video, and follows those that are there.
+    """Searches for all objects of a gallery in a video, and tracks those that are found.
 
-    A place comes from the tracker's network (`tracker.matching.proposals`), and the gallery judges it: at once, and as
-    the tracker follows it from there. The mean of these looks makes it the thing; where that speaks less than clearly,
-    only after the whole frame was searched at all sizes and nothing better was found.
+    A candidate comes from the tracker's network (`tracker.matching.proposals`), and the gallery verifies it: at once,
+    and while the tracker tracks it. The mean of these verifications decides; if it is not clear, only after the whole
+    frame was searched at all sizes and nothing better was found.
 
     Args:
         gallery: With views (`siamtrack match enrol` stores them) and a matcher.
-        tracker: What searches and follows.
-        far: False-accept rate of the decision on one thing in one look.
-        threshold: Least similarity instead of the one that the calibration gives for `far`.
-        margin: How much more a place must be like its thing than like any other of the gallery.
-        every: Frames between two looks at a thing that is followed.
-        windows: Windows that are searched in a frame, as long as something is missing; 0: as many as cover it at all
-            sizes.
+        tracker: Searches and tracks.
+        far: False-accept rate of the decision on one object in one verification.
+        threshold: Least similarity, instead of the one that the calibration gives for `far`.
+        margin: Least margin of a candidate's similarity to its object over that to any other of the gallery.
+        every: Frames between two verifications of a tracked object.
+        windows: Number of windows searched per frame, as long as an object is missing; 0: as many as cover the frame at
+            all sizes.
 
     Raises:
         GalleryError: The gallery is empty or has no views.
@@ -94,16 +94,17 @@ class VideoSearch:
     """
 
     LOOKS = 3
-    """Looks that make a place the thing, in as many frames; and looks in a row that a followed thing must not fail."""
+    """Number of verifications, in as many frames, that accept a candidate; and number of consecutive failures that drop
+    a tracked object."""
     LEAST, SURE = 0.06, 0.12
-    """Strength of a place, the response of the network times the lead in similarity over all other things: from where
-    on it is followed, and from where on it needs no comparison with the rest of the frame."""
+    """Strength of a candidate, the response of the network times the margin in similarity over all other objects: above
+    the first it is tracked, above the second it is accepted without comparison with the rest of the frame."""
     LEAD = 0.5
-    """Lead of a place at most: a place that could not be strong enough with that is not judged."""
+    """Greatest margin of a candidate: one that could not be strong enough even with it is not verified."""
     BEST = 3
-    """Places of a thing in a frame that the gallery judges."""
+    """Number of candidates of an object per frame that the gallery verifies."""
     PATIENCE = 15
-    """Frames for which the tracker alone looks for what it lost."""
+    """Number of frames in which only the tracker searches for an object that it lost."""
 
     def __init__(
         self,
@@ -141,7 +142,7 @@ class VideoSearch:
         self._since = dict.fromkeys(gallery.things, 0)
 
     def update(self, frame: Frame) -> list[Found]:
-        """The things that are in the next frame, in the order of the gallery."""
+        """The objects in the next frame, in the order of the gallery."""
         tracks = {
             track.target_id: track
             for track in self.multi.update(frame.image, index=frame.index, timestamp=frame.timestamp)
@@ -165,7 +166,7 @@ class VideoSearch:
         self.multi.drop(self._followed.pop(thing).number)
 
     def _goes_on(self, thing: str, one: _Following, track: Track, frame: Frame) -> bool:
-        """Whether what is followed is, or may be, the thing."""
+        """Whether the tracked thing is, or may be, the object."""
         if not track.visible:
             one.hidden += 1
             return one.sure is not None and one.hidden <= self.PATIENCE
@@ -184,7 +185,7 @@ class VideoSearch:
             if len(one.looks) >= self.LOOKS and searched:
                 one.sure = (own, probability)
             return True
-        # What is followed already may change its look; what is new must be clearly itself.
+        # A tracked object may change its appearance; a new candidate must match clearly.
         if own >= self.threshold and own >= other:
             one.sure, one.failed = (own, probability), 0
             return True
@@ -192,7 +193,7 @@ class VideoSearch:
         return one.failed < self.LOOKS
 
     def _propose(self, frame: Frame, taken: list[NDArray[np.float64]]) -> None:
-        """Begins to follow the best place of each thing that is not sure yet, if the gallery takes it for that."""
+        """Starts to track the best candidate of each object that isn't accepted yet, if the gallery verifies it."""
         sure = {thing for thing, one in self._followed.items() if one.sure is not None}
         places = self.proposals.next(frame.image, [t for t in self.gallery.things if t not in sure])
         for thing in dict.fromkeys(place.thing for place in places):
@@ -221,7 +222,7 @@ class VideoSearch:
     def _judge(
         self, thing: str, boxes: Sequence[NDArray[np.float64]], image: Image
     ) -> list[tuple[float, float, float | None]]:
-        """For each place its similarity to the thing and to the most alike other one, and the probability."""
+        """For each candidate its similarity to the object and to the most similar other one, and the probability."""
         if not boxes:
             return []
         regions = [Region(image, (float(x), float(y), float(w), float(h))) for x, y, w, h in boxes]
@@ -234,6 +235,6 @@ class VideoSearch:
 
 
 def search_pictures(files: Sequence[Path], gallery: Gallery, count: int = 3) -> Iterator[tuple[Path, list[Hit]]]:
-    """Every picture, which one thing fills, with the known things that it is most like."""
+    """For each image, which one object fills, the most similar known objects."""
     for file in files:
         yield file, gallery.search([file], count)[0]

@@ -1,5 +1,5 @@
-"""Search in videos, measured: two clips side by side, and a gallery that knows their targets and look-alikes that are
-not there."""
+"""Measurement of the search in videos: two clips side by side, and a gallery with their targets and absent
+look-alikes."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
     from tracker.tracking.tracker import SiamTracker
 
 OVERLAP = 0.3
-"""Intersection over union from which on a report counts as right."""
+"""Least intersection over union of a correct report."""
 
 
 @dataclass(frozen=True)
 class SceneResult:
-    """What was reported in one composed video.
+    """The reports in one composed video.
 
     Attributes:
-        present: For each thing that is there, the share of frames in which it was reported at its place.
+        present: For each present object, the fraction of frames in which it was reported at its position.
         first: For each of them, the first such frame; -1: never.
-        absent: For each thing that is not there, the share of frames in which it was reported anywhere.
-        misplaced: For each thing that is there, the share of frames in which it was reported elsewhere.
+        absent: For each absent object, the fraction of frames in which it was reported anywhere.
+        misplaced: For each present object, the fraction of frames in which it was reported elsewhere.
     """
 
     present: dict[str, float]
@@ -49,20 +49,20 @@ class SceneResult:
 
 
 def measure_search(matcher: Matcher, tracker: SiamTracker, test: TestConfig, root: Path) -> dict[str, float]:
-    """Figures over all `scenes` of a recipe.
+    """Metrics over all `scenes` of a recipe.
 
     Args:
-        matcher: Of the gallery.
-        tracker: What searches and follows.
-        test: `path` and `more` of the clips, `scenes` (present: two clips, absent: the other things of the gallery),
+        matcher: The gallery's matcher.
+        tracker: Searches and tracks.
+        test: `path` and `more` of the clips, `scenes` (present: two clips, absent: the other objects of the gallery),
             `frames`, `skip`, `threshold` (0: what the calibration gives for `far`), `far`, `views`, `windows`.
-        root: What paths are relative to.
+        root: Folder that paths are relative to.
 
     Returns:
-        found: mean share of frames in which a present thing was reported at its place; never_found: number of present
-        things that never were; misplaced: mean share of reports elsewhere; absent: mean share of frames in which an
-        absent thing was reported; absent_worst: of all absent things; over_2_percent: number of absent things above
-        0.02; for each scene and thing its share.
+        found: mean fraction of frames in which a present object was reported at its position; never_found: number of
+        present objects that never were; misplaced: mean fraction of reports elsewhere; absent: mean fraction of frames
+        in which an absent object was reported; absent_worst: the maximum of these; over_2_percent: number of absent
+        objects above 0.02; and the fraction for each scene and object.
 
     Raises:
         SourceError, ConfigError: No clips, or a scene that names another one.
@@ -109,7 +109,7 @@ def run_scene(
     absent: Sequence[AnnotatedTrack],
     test: TestConfig,
 ) -> SceneResult:
-    """One composed video, searched with a gallery of all its things, each enrolled by boxes in the first frames of its
+    """Searches one composed video with a gallery of all its objects, each enrolled by boxes in the first frames of its
     clip."""
     gallery = Gallery(matcher)
     for clip in (*present, *absent):
@@ -137,8 +137,7 @@ def run_scene(
 
 
 def side_by_side(clips: Sequence[AnnotatedTrack], index: int) -> tuple[Image, dict[str, NDArray[np.float64]]]:
-    """Frame `index` of two clips beside each other (the last one where a clip is shorter), and the boxes of their
-    targets in it."""
+    """Frame `index` of two clips side by side (the last one if a clip is shorter), and the boxes of their targets."""
     numbers = [min(index, len(clip.frames) - 1) for clip in clips]
     images = [open_picture(clip.frames[k]) for clip, k in zip(clips, numbers, strict=True)]
     height = max(image.shape[0] for image in images)

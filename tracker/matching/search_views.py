@@ -1,4 +1,4 @@
-"""Pictures of a thing as a video search needs them, and what a tracker looks for of them."""
+"""Images of an object for a video search, and the known target that a tracker searches for."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     from tracker.tracking.tracker import SiamTracker
 
 TEMPLATE, CONTEXT = 129, 0.5
-"""Size of the stored template crops and the margin around the thing, as the shipped trackers use them."""
+"""Size of the stored template crops and the margin around the object, as the shipped trackers use them."""
 FILLED = 4
-"""A thing that fills its picture is first looked for at this part of a frame's height."""
+"""An object that fills its image is first searched at this fraction of a frame's height."""
 
 
 def view_for_search(image: Image, box: Sequence[float] | None = None) -> View:
-    """A picture of a thing as a video search needs it.
+    """Prepares an image of an object for a video search.
 
     Args:
         image: BGR uint8.
-        box: x, y, w, h of the thing; None: it fills the picture.
+        box: x, y, w, h of the object; None: it fills the image.
 
     Raises:
         BoxError: The box can't be used.
@@ -52,11 +52,10 @@ def view_for_search(image: Image, box: Sequence[float] | None = None) -> View:
 def items_and_views(
     matcher: Matcher | None, files: Sequence[Path], box: Sequence[float] | None
 ) -> tuple[list[Any], list[View | None]]:
-    """What `Gallery.add` takes of picture files.
+    """The arguments of `Gallery.add` for image files.
 
     Raises:
-        ConfigError: The matcher reads texts.
-        SourceError, BoxError: A picture or the box can't be used.
+        ConfigError: The matcher is for texts. SourceError, BoxError: An image or the box can't be used.
     """
     if matcher is not None and matcher.modality != "image":
         raise ConfigError(f"The model {matcher.name} reads texts; give them by --text.")
@@ -66,15 +65,15 @@ def items_and_views(
 
 
 def known_target(gallery: Gallery, thing: str, tracker: SiamTracker) -> KnownTarget:
-    """A thing as a known target of a tracker: at most four of its views, the first included.
+    """An object as a known target of a tracker: at most four of its views, including the first.
 
     Args:
         gallery: It needs no matcher.
         thing: Its name there.
-        tracker: What will look for it.
+        tracker: The tracker that will search for it.
 
     Raises:
-        GalleryError: There is no such thing, or the gallery has no pictures of it.
+        GalleryError: There is no such object, or the gallery has no images of it.
     """
     if thing not in gallery.things:
         raise GalleryError(

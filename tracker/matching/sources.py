@@ -1,5 +1,5 @@
-"""Sources of what is compared: classes of pictures, pairs and triplets from csv files; parted by identity, never by
-picture."""
+"""Sources of training and test data: classes of images, pairs and triplets from csv files; split by identity, never by
+image."""
 
 from __future__ import annotations
 
@@ -27,28 +27,25 @@ class SourceConfig:
     """One part of the material.
 
     Attributes:
-        kind: folder: classes are the folders (or zips) that pictures lie in; aligned: pictures of the same name in
-            `path` and `second` show the same thing in two modalities; pairs: csv of a, b and a label or score;
-            triplets: csv of anchor, positive, negative; tracks: crops of the same video track are a class; coco: boxes
-                of the same category are a class;
-            strokes: made-up drawn characters.
+        kind: folder: classes are the folders (or zips) of images; aligned: images with the same name in `path` and
+            `second` show the same object in two modalities; pairs: csv of a, b and a label or score; triplets: csv of
+            anchor, positive, negative; tracks: crops of the same video track are a class; coco: boxes of the same
+            category are a class; strokes: synthetic drawn characters.
         path: Folder, zip or file, relative to the data root.
         second: aligned: the folder of the other modality.
         names: Glob patterns of classes to take.
         exclude: Glob patterns of classes to leave out.
-        weight: Share of the classes of a batch that come from here, against the other parts.
-        columns: pairs, triplets: names or numbers (from 0) of the columns; without numbers, the first line has the
-            names.
+        weight: Fraction of the classes of a batch from this source, relative to the other sources.
+        columns: pairs, triplets: names or numbers (from 0) of the columns; with names, the first line contains them.
         delimiter: pairs, triplets: comma, tab or semicolon.
-        encoding: Of a csv file.
-        scale: pairs: what a score is divided by, so that it lies in [0, 1].
+        encoding: Encoding of a csv file.
+        scale: pairs: divisor of scores, so that they lie in [0, 1].
         layout: tracks: got10k, otb, folder, ... as in `tracker.training.data.sources`.
-        limit: tracks: crops of each track; strokes: hands.
-        count: strokes: classes.
-        crop, step: aligned: side of the squares that each picture is cut into, and the distance of their corners,
-            pixels; each
-            square is a class. 0: pictures stay whole.
-        context: tracks, coco: margin around the box, share of its sides.
+        limit: tracks: crops per track; strokes: number of writers.
+        count: strokes: number of classes.
+        crop, step: aligned: side of the squares that each image is cut into, and their spacing, pixels; each square is
+            a class. 0: whole images.
+        context: tracks, coco: margin around the box, as a fraction of its sides.
     """
 
     kind: str = "folder"
@@ -81,14 +78,14 @@ class SourceConfig:
 
 @dataclass(frozen=True)
 class Classes:
-    """Pictures by class.
+    """Images by class.
 
     Attributes:
-        names: Of the classes, each once.
-        samples: For each class, its pictures; for `strokes` the hands.
-        partners: For each picture its partner in the other modality, or None.
-        weight: Share in a batch.
-        strokes: Whether pictures are drawn by `tracker.matching.strokes` instead of read.
+        names: Names of the classes, without duplicates.
+        samples: For each class, its images; for `strokes` the writers.
+        partners: For each image its partner in the other modality, or None.
+        weight: Fraction of a batch.
+        strokes: Whether images are drawn by `tracker.matching.strokes` instead of read.
     """
 
     names: list[str]
@@ -102,11 +99,12 @@ class Classes:
 
     @property
     def identities(self) -> list[str]:
-        """For each class what must not be parted: itself, or the picture that aligned squares were cut from."""
+        """For each class its identity, which must not be split: itself, or the image that aligned squares were cut
+        from."""
         return self.names if self.partners is None else [name.split("/")[0] for name in self.names]
 
     def take(self, chosen: Sequence[int]) -> Classes:
-        """Some of the classes."""
+        """A subset of the classes."""
         partners = None if self.partners is None else [self.partners[k] for k in chosen]
         return Classes(
             [self.names[k] for k in chosen], [self.samples[k] for k in chosen], partners, self.weight, self.strokes
@@ -117,15 +115,15 @@ Material = Classes | Pairs | Triplets
 
 
 def read_source(raw: Any, root: Path, given: InputConfig) -> Material:
-    """The material of one source.
+    """Reads the data of one source.
 
     Args:
         raw: A mapping as in `SourceConfig`.
-        root: What its paths are relative to.
-        given: What the encoder reads.
+        root: Folder that its paths are relative to.
+        given: The encoder's input.
 
     Raises:
-        ConfigError, SourceError: An unknown kind, missing files, a class without pictures.
+        ConfigError, SourceError: An unknown kind, missing files, a class without images.
     """
     source = merge(SourceConfig(), raw, where="data.sources")
     path = root / source.path
@@ -169,7 +167,7 @@ def _wanted(name: str, source: SourceConfig) -> bool:
 
 
 def _by_folder(path: Path) -> dict[str, list[Sample]]:
-    """Pictures by the folder they lie in; of a folder, or of a zip."""
+    """Images grouped by their folder; from a folder or a zip."""
     found: dict[str, list[Sample]] = {}
     if path.suffix.lower() == ".zip":
         try:
@@ -198,7 +196,7 @@ def _by_folder(path: Path) -> dict[str, list[Sample]]:
 
 
 def _aligned(source: SourceConfig, path: Path, second: Path) -> Classes:
-    """Each picture is a class of its own; its partner has the same name."""
+    """Each image is a class of its own; its partner has the same name."""
     for folder in (path, second):
         if not folder.is_dir():
             raise SourceError(
@@ -225,16 +223,16 @@ def _aligned(source: SourceConfig, path: Path, second: Path) -> Classes:
 
 
 def part_of(names: Sequence[str], folds: int, fold: int, kept: bool, seed: int = 0) -> list[int]:
-    """Which identities are trained on, or kept from training, in one fold of a cross-validation.
+    """The identities used for training, or held out, in one fold of a cross-validation.
 
     Args:
-        names: Identities, each once; their order does not matter.
-        folds, fold: How many parts, and which of them is kept.
-        kept: Whether the kept part is asked for.
-        seed: Of the shuffling.
+        names: Identities, without duplicates; their order does not matter.
+        folds, fold: Number of folds, and the held-out one.
+        kept: Whether to return the held-out part.
+        seed: Seed of the shuffling.
 
     Returns:
-        Numbers of the chosen names, rising.
+        Indices of the chosen names, ascending.
 
     Raises:
         ConfigError: More folds than identities.
@@ -255,9 +253,9 @@ def read_material(data: DataConfig, given: InputConfig, kept: bool = False) -> l
     """All sources of a recipe, one fold of them.
 
     Args:
-        data: The recipe's material.
-        given: What the encoder reads.
-        kept: Whether the part that is kept from training is asked for.
+        data: The recipe's data section.
+        given: The encoder's input.
+        kept: Whether to return the part held out from training.
 
     Raises:
         ConfigError, SourceError: No sources, or one that can't be used.

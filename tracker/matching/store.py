@@ -1,5 +1,4 @@
-"""Matchers as files: one safetensors file whose header is all that is needed to build them; nothing in it can run
-code."""
+"""Matchers as files: one safetensors file whose header describes the architecture; it can't contain code."""
 
 from __future__ import annotations
 
@@ -32,11 +31,11 @@ class StoredMatcher:
     """A matcher's file.
 
     Attributes:
-        name: Of the model.
+        name: Name of the model.
         twins: In eval mode, on the CPU, without gradients.
-        calibration: Or None.
-        notes: Facts of the training.
-        fingerprint: sha256 of model and weights: embeddings fit together only if it is the same.
+        calibration: Its calibration, or None.
+        notes: Facts about the training.
+        fingerprint: sha256 of model and weights: embeddings are comparable only if it is equal.
     """
 
     name: str
@@ -47,10 +46,10 @@ class StoredMatcher:
 
 
 def find_matcher(name_or_file: str | Path) -> Path:
-    """The file of a shipped name, or the file itself.
+    """The file of a shipped matcher, or the given file.
 
     Raises:
-        WeightsError: Neither.
+        WeightsError: There is no such name or file.
     """
     shipped = WEIGHTS / f"{name_or_file}.safetensors"
     if shipped.is_file():
@@ -78,10 +77,10 @@ def save_matcher(
     Args:
         path: A .safetensors file.
         twins: The network.
-        name: Of the model.
-        calibration: What its similarities mean.
+        name: Name of the model.
+        calibration: Its calibration.
         notes: Further facts for the header; json values.
-        half: Whether weights are stored in half precision: half the bytes, embeddings differ in the fourth digit.
+        half: Whether weights are stored in half precision: half the size, embeddings differ in the fourth digit.
     """
     from safetensors.torch import save
 
@@ -141,7 +140,7 @@ def load_matcher(name_or_file: str | Path) -> StoredMatcher:
         raise WeightsError(
             f"The model {path} holds values that are not finite; its training diverged, take an earlier one."
         )
-    # The pretrained weights of a backbone are replaced at once: they need not be there.
+    # The pretrained weights of a backbone are overwritten below: they need not be available.
     fresh = {
         part: {"options": {k: False for k in ("imagenet", "pretrained") if k in options}}
         for part, options in _options(model)
@@ -164,7 +163,7 @@ def _options(model: MatchModel) -> list[tuple[str, dict[str, Any]]]:
 
 
 def fingerprint(twins: Twins) -> str:
-    """sha256 of what decides an embedding: input, encoders and weights."""
+    """sha256 of everything that determines an embedding: input, encoders and weights."""
     what = to_dict(twins.config)
     what.pop("energy")
     what["input"].pop("context")
@@ -177,10 +176,11 @@ def fingerprint(twins: Twins) -> str:
 
 
 def fill(twins: Twins, name_or_file: str | Path) -> None:
-    """Takes the weights of a matcher, or of the backbone of a tracker, as a start; parts of another shape stay fresh.
+    """Initialises a matcher with the weights of another, or of a tracker's backbone; parameters of another shape keep
+    their values.
 
     Raises:
-        WeightsError: Nothing in it fits.
+        WeightsError: Nothing in it matches.
     """
     path = find_matcher(name_or_file)
     _, state = _open(path)
@@ -196,16 +196,15 @@ def fill(twins: Twins, name_or_file: str | Path) -> None:
 
 
 def calibrated_on_material(twins: Twins, config: MatchConfig, limit: int = 400) -> Calibration | None:
-    """Fits what similarities mean to the recipe's own material: to the fold that is kept from training, if there is
-    one.
+    """Fits the calibration to the recipe's own data: to the held-out fold, if there is one.
 
     Args:
         twins: In eval mode.
         config: The recipe.
-        limit: Pictures at most.
+        limit: Greatest number of images.
 
     Returns:
-        None where the material has no two pictures of a class, or no two classes.
+        None if the data has no two images of a class, or no two classes.
     """
     from tracker.matching.protocols import pairs_of_material
 

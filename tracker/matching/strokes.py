@@ -1,8 +1,8 @@
-"""Characters that nobody has ever written, drawn by many hands: as many classes as wanted, for learning to compare
-drawings.
+"""Synthetic handwritten characters by synthetic writers: any number of classes, to learn the comparison of drawings.
 
 A class is a few strokes of smooth curves, as in Lake, Salakhutdinov and Tenenbaum 2015, "Human-level concept learning
-through probabilistic program induction", in a much simpler form; a writer moves, turns and bends each stroke a little.
+through probabilistic program induction", in a much simpler form; a writer moves, rotates and bends each stroke
+slightly.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ Points = NDArray[np.float64]
 
 
 def character(number: int, seed: int = 0) -> list[Points]:
-    """The strokes of a made-up character: (n, 2) control points each, in [0, 1].
+    """The strokes of a synthetic character: (n, 2) control points each, in [0, 1].
 
     Args:
-        number: Which one.
-        seed: Of the alphabet.
+        number: Number of the character.
+        seed: Seed of the alphabet.
     """
     rng = np.random.default_rng((seed, number))
     strokes: list[Points] = []
     for _ in range(int(rng.choice([1, 2, 3, 4], p=[0.25, 0.35, 0.25, 0.15]))):
-        if strokes and rng.random() < 0.6:  # starts on a stroke that is there
+        if strokes and rng.random() < 0.6:  # starts on an existing stroke
             line = smooth(strokes[int(rng.integers(len(strokes)))])
             start = line[int(rng.choice([0, len(line) - 1, int(rng.integers(len(line)))]))]
         else:
@@ -43,7 +43,7 @@ def character(number: int, seed: int = 0) -> list[Points]:
 
 
 def smooth(points: Points, count: int = 24) -> Points:
-    """A line through control points, bent like a quadratic B-spline: (count, 2)."""
+    """A quadratic B-spline curve with these control points: (count, 2)."""
     if len(points) < 3:
         t = np.linspace(0, 1, count)[:, None]
         return points[0] * (1 - t) + points[-1] * t
@@ -56,13 +56,13 @@ def smooth(points: Points, count: int = 24) -> Points:
 
 
 def draw(number: int, writer: int, size: int = 105, seed: int = 0) -> Image:
-    """A character by a hand: black on white, size x size x 3 uint8.
+    """Draws a character as a writer: black on white, size x size x 3 uint8.
 
     Args:
-        number: Which character.
-        writer: Which hand.
+        number: Number of the character.
+        writer: Number of the writer.
         size: Side in pixels.
-        seed: Of the alphabet.
+        seed: Seed of the alphabet.
     """
     rng = np.random.default_rng((seed, number, writer + 1))
     canvas = np.full((size, size), 255, np.uint8)

@@ -1,4 +1,4 @@
-"""Pairs and triplets from csv files, of pictures or texts."""
+"""Pairs and triplets from csv files, of images or texts."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ Item = Sample | str
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs with how alike they are.
+    """Pairs with their similarity scores.
 
     Attributes:
-        first, second: What is compared.
-        score: (N,) in [0, 1]; 0 and 1 alone where the file has labels.
-        names: For each pair the identity it belongs to: pairs that share a picture or text, directly or by a chain,
-            have the same.
+        first, second: The items of the pairs.
+        score: (N,) in [0, 1]; only 0 and 1 if the file has labels.
+        names: For each pair its identity: pairs that share an image or text, directly or through a chain, have the
+            same.
     """
 
     first: list[Item]
@@ -41,11 +41,11 @@ class Pairs:
 
     @property
     def binary(self) -> bool:
-        """Whether every score is a label, same or not."""
+        """Whether every score is a label."""
         return bool(np.isin(self.score, (0.0, 1.0)).all())
 
     def take(self, chosen: Sequence[int]) -> Pairs:
-        """Some of the pairs."""
+        """A subset of the pairs."""
         rows = np.asarray(chosen, dtype=np.intp)
         return Pairs(
             [self.first[k] for k in chosen],
@@ -57,7 +57,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Triplets:
-    """Anchor, another of the same, and another thing. `names` as in `Pairs`."""
+    """Anchor, positive (the same) and negative (different). `names` as in `Pairs`."""
 
     anchor: list[Item]
     positive: list[Item]
@@ -68,7 +68,7 @@ class Triplets:
         return len(self.anchor)
 
     def take(self, chosen: Sequence[int]) -> Triplets:
-        """Some of the triplets."""
+        """A subset of the triplets."""
         anchor, positive, negative = ([part[k] for k in chosen] for part in (self.anchor, self.positive, self.negative))
         return Triplets(anchor, positive, negative, [self.names[k] for k in chosen])
 
@@ -79,15 +79,15 @@ def read_pairs(
     """Pairs from a csv file.
 
     Args:
-        path: The file; pictures are named relative to its folder.
-        columns: Where `a`, `b` and `label` or `score` stand: names or numbers; without it, the header has these names.
+        path: The file; image paths are relative to its folder.
+        columns: Columns of `a`, `b` and `label` or `score`: names or numbers; by default the header has these names.
         delimiter: comma, tab or semicolon.
-        encoding: Of the file.
-        scale: What a score is divided by.
-        given: Pictures or texts.
+        encoding: Encoding of the file.
+        scale: Divisor of scores.
+        given: The encoder's input: images or texts.
 
     Raises:
-        SourceError: The file, a column, a value or a picture is missing or can't be read; the sentence names the line.
+        SourceError: The file, a column, a value or an image is missing or can't be read; the sentence names the line.
     """
     what = "score" if "score" in columns else "label" if "label" in columns else ""
     wanted = ["a", "b", what or ("label", "score")]
@@ -113,7 +113,7 @@ def read_pairs(
 def read_triplets(
     path: Path, columns: Mapping[str, Any], delimiter: str, encoding: str, scale: float, given: InputConfig
 ) -> Triplets:
-    """Triplets from a csv file with the columns anchor, positive, negative; else as `read_pairs`."""
+    """Triplets from a csv file with the columns anchor, positive, negative; otherwise as `read_pairs`."""
     rows = _rows(path, columns, ["anchor", "positive", "negative"], delimiter, encoding)
     items = _item(path, given)
     parts: list[list[Item]] = [[], [], []]
@@ -126,7 +126,7 @@ def read_triplets(
 def _rows(
     path: Path, columns: Mapping[str, Any], wanted: Sequence[str | tuple[str, ...]], delimiter: str, encoding: str
 ) -> list[tuple[int, list[str]]]:
-    """(line number, values of the wanted columns) of each line that isn't empty."""
+    """(line number, values of the wanted columns) of each non-empty line."""
     if delimiter not in DELIMITERS:
         raise ConfigError(f"The delimiter {delimiter!r} is unknown; there are {', '.join(DELIMITERS)}.")
     if not path.is_file():
@@ -140,7 +140,7 @@ def _rows(
         ) from None
     except LookupError:
         raise ConfigError(f"The encoding {encoding!r} is unknown; utf-8, latin-1 and utf-16 are common ones.") from None
-    # Texts separated by tabs use quotes as plain characters (STS Benchmark); in comma files they protect commas.
+    # In tab-separated texts quotes are plain characters (STS Benchmark); in comma files they protect commas.
     lined, mark = text.lstrip("\ufeff").splitlines(keepends=True), DELIMITERS[delimiter]
     quoting = {"quoting": csv.QUOTE_NONE} if delimiter == "tab" else {}
     reader = csv.reader(lined, delimiter=mark, **quoting)  # type: ignore[arg-type]
@@ -177,7 +177,7 @@ def _rows(
 
 
 def _item(path: Path, given: InputConfig) -> Callable[[str, int], Item]:
-    """From a cell to a text, or to a picture that is there."""
+    """Converts a cell to a text, or to an existing image."""
 
     def read(cell: str, line: int) -> Item:
         if given.modality == "text":

@@ -1,8 +1,8 @@
 """Texts as integers, and their encoder: each token is a word (or a character) and its character n-grams, hashed into
-one table; a recurrent net over the tokens embeds a text.
+one table; a recurrent network over the tokens embeds a text.
 
-No vocabulary is stored: the hash is fixed (CRC-32), so that a word of a test that was never trained still shares its
-n-grams with words that were (Bojanowski et al. 2017, "Enriching Word Vectors with Subword Information").
+No vocabulary is stored: the hash is fixed (CRC-32), so that an unseen word still shares n-grams with words seen in
+training (Bojanowski et al. 2017, "Enriching Word Vectors with Subword Information").
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def tokens(text: str, unit: str = "word") -> list[str]:
     """The tokens of a text: lower-case words and punctuation marks, or characters.
 
     Args:
-        text: Any; compatibility forms and accents are unified (NFKC), case is dropped.
+        text: Any text; compatibility forms and accents are unified (NFKC), case is ignored.
         unit: word or char.
     """
     plain = unicodedata.normalize("NFKC", text).casefold().strip()
@@ -45,7 +45,7 @@ def bucket(text: str, buckets: int) -> int:
 
 
 def pieces(token: str, config: InputConfig) -> list[int]:
-    """Rows of one token: its own, then those of its n-grams."""
+    """Table rows of one token: its own, then those of its n-grams."""
     low, high = config.grams
     rows = [bucket(f"w:{token}", config.buckets)]
     if config.unit == "word" and high >= low > 0 and len(token) > 1:
@@ -56,10 +56,10 @@ def pieces(token: str, config: InputConfig) -> list[int]:
 
 
 def encode_texts(texts: Sequence[str], config: InputConfig) -> Tensor:
-    """Texts -> (B, T, G) int64: rows of the table for each token, padded with 0.
+    """Texts -> (B, T, G) int64: table rows of each token, padded with 0.
 
     Raises:
-        TextError: Something that is no text, or a text without a token.
+        TextError: Something that is not a text, or a text without a token.
     """
     coded = []
     for k, text in enumerate(texts):
@@ -80,18 +80,18 @@ def encode_texts(texts: Sequence[str], config: InputConfig) -> Tensor:
 
 @register_encoder("lstm")
 class LSTMEncoder(nn.Module):
-    """A bidirectional LSTM over tokens; a token is the mean of its word's and its n-grams' rows.
+    """A bidirectional LSTM over tokens; a token is the mean of the table rows of its word and n-grams.
 
-    Siamese LSTMs for sentences: Mueller and Thyagarajan 2016; maximum over time: Conneau et al. 2017, "InferSent".
+    Siamese LSTMs for sentences: Mueller and Thyagarajan 2016; max pooling over time: Conneau et al. 2017, "InferSent".
 
     Args:
-        input: How tokens are made.
-        width: Of a row of the table.
-        hidden: Of the LSTM, each direction.
-        layers: Of the LSTM.
+        input: Tokenisation settings.
+        width: Width of a table row.
+        hidden: Hidden size of the LSTM, per direction.
+        layers: Layers of the LSTM.
         pool: max, mean or both, over the tokens.
-        skip: Whether the mean of the token vectors, each with a learnt weight, is appended to what the LSTM gives.
-        dropout: On the token vectors and on the result.
+        skip: Whether the mean of the token vectors, each with a learnt weight, is appended to the output of the LSTM.
+        dropout: Dropout on the token vectors and on the result.
     """
 
     maps = False

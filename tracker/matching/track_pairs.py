@@ -1,5 +1,5 @@
-"""Verification of tracking crops: pairs of the same target, of targets of other classes, and of other targets of the
-same class."""
+"""Verification on crops of tracks: pairs of the same target, of targets of different classes, and of different targets
+of the same class."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 KINDS = ("genuine", "other", "same-class")
 SMALLEST = 4.0
-"""Sides of a box, pixels, below which a crop shows nothing."""
+"""Least side of a usable box, pixels."""
 
 Crop = tuple[int, int]
 """Number of the track, number of the frame."""
@@ -49,13 +49,12 @@ def measure_tracks(embed: Embed, compare: Compare, test: TestConfig, root: Path)
     Args:
         embed: Regions -> (B, D).
         compare: (K, D), (M, D) -> (K, M) similarities.
-        test: `path` of the clips and `more`, `source.layout` (otb where it is not given), `groups`, `pairs`,
-            `rounds`, `gap`, `seed`.
-        root: What the path is relative to.
+        test: `path` of the clips and `more`, `source.layout` (default otb), `groups`, `pairs`, `rounds`, `gap`, `seed`.
+        root: Folder that the path is relative to.
 
     Returns:
-        eer: The mean over rounds, of genuine pairs against all others; low, high: its 95 % interval (`eer_interval`);
-        eer_other, eer_same_class: against one kind alone; worst: of the rounds; tracks, pairs.
+        eer: the mean over rounds, of genuine pairs against all others; low, high: its 95 % interval (`eer_interval`);
+        eer_other, eer_same_class: against one kind alone; worst: maximum over the rounds; tracks, pairs.
 
     Raises:
         SourceError: No clips, or none of a class with two.
@@ -100,7 +99,7 @@ def eer_interval(
     """The 95 % interval of the equal error rate of all rounds together, by a bootstrap over clips.
 
     A clip that is drawn n times counts n times: its genuine pairs n times, pairs with a clip that is drawn m times n m
-    times. Each kind of pairs weighs in all as it did.
+    times. The total weight of each kind of pairs is preserved.
 
     Args:
         similarity: (N,) of the pairs.
@@ -132,7 +131,7 @@ def eer_interval(
 
 
 def read_clips(path: Path, layout: str) -> list[AnnotatedTrack]:
-    """The clips of a data set with boxes.
+    """Reads the clips of a data set, with boxes.
 
     Raises:
         SourceError: None there.
@@ -149,32 +148,32 @@ def read_clips(path: Path, layout: str) -> list[AnnotatedTrack]:
 
 
 def usable(track: AnnotatedTrack) -> list[int]:
-    """Frames whose box shows something."""
+    """Frames with a usable box."""
     return [int(k) for k in track.present if min(float(track.boxes[k][2]), float(track.boxes[k][3])) > SMALLEST]
 
 
 def region_of(track: AnnotatedTrack, frame: int) -> Region:
-    """A crop as what a matcher takes."""
+    """A crop as an input of a matcher."""
     x, y, w, h = (float(v) for v in track.boxes[frame])
     return Region(track.frames[frame], (x, y, w, h))
 
 
 def group_of(name: str, groups: dict[str, list[str]]) -> str:
-    """The class of a clip by its name; "" for a clip of none."""
+    """The class of a clip by its name; "" if it has none."""
     return next((group for group, names in groups.items() if any(fnmatch(name, p) for p in names)), "")
 
 
 def draw_pairs(
     tracks: Sequence[AnnotatedTrack], groups: Sequence[str], count: int, gap: int, rng: np.random.Generator
 ) -> list[Pair]:
-    """`count` pairs of each kind.
+    """Draws `count` pairs of each kind.
 
     Args:
         tracks: Clips.
         groups: The class of each, "" for none.
         count: Of each kind.
-        gap: Frames between the crops of a genuine pair at most.
-        rng: Where randomness comes from.
+        gap: Greatest number of frames between the crops of a genuine pair.
+        rng: Random generator.
 
     Raises:
         ConfigError: No class has two clips.

@@ -1,4 +1,4 @@
-"""Training a matcher: the project's trainer (processes, precision, averaging, exact resume) on batches of classes or
+"""Training of a matcher: the tracker's trainer (processes, precision, averaging, exact resume) on batches of classes or
 pairs."""
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ log = logging.getLogger(__name__)
 
 
 class MatchTrainer(Trainer):
-    """The trainer of trackers with another forward pass and objective; all else is the same.
+    """The trainer of trackers with another forward pass and objective.
 
     Args:
-        model: Twins.
+        model: The Siamese network.
         source: Batches by step.
         config: The recipe.
-        folder: As of `Trainer`, as are the others.
+        folder: As in `Trainer`, like the remaining arguments.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class MatchTrainer(Trainer):
         return output
 
     def resume(self) -> int:
-        """As of `Trainer`, with what the objective remembers."""
+        """As in `Trainer`, including the state of the objective."""
         step = super().resume()
         state = distributed.from_first(lambda: read_checkpoint(self.folder / LAST))
         cast(MatchObjective, self.objective).load_extra(state["objective"])
@@ -118,10 +118,10 @@ def width_of(model: Twins) -> int:
 
 
 def initial_twins(config: MatchConfig, seed: int | None = None) -> Twins:
-    """Twins with fresh weights, or with those of `config.start`; torch's own generator is not touched.
+    """A Siamese network with random weights, or with those of `config.start`; torch's global generator is not used.
 
     Raises:
-        ConfigError, WeightsError: The model can't be built, or the start doesn't fit.
+        ConfigError, WeightsError: The model can't be built, or the start weights don't match.
     """
     with DrawFrom(config.train.seed if seed is None else seed):
         twins = Twins(config.model)
@@ -140,22 +140,22 @@ def run(
     progress: bool = False,
     source: MatchSource | None = None,
 ) -> Any:
-    """Trains a matcher and writes it to `folder`/last.safetensors (and best.safetensors, where the recipe validates).
+    """Trains a matcher and writes it to `folder`/last.safetensors (and best.safetensors, if the recipe validates).
 
     Args:
         config: The recipe.
-        folder: Exists; the run's files go there.
-        resume: Whether to go on with the run that is there.
-        device: Where to train.
-        max_steps: Stop there; 0: at the end of the recipe.
-        progress: Whether to draw a progress bar.
-        source: The batches, if they are read already.
+        folder: An existing folder for the files of the run.
+        resume: Whether to continue the run in it.
+        device: Device for training.
+        max_steps: Stop after this step; 0: at the end of the recipe.
+        progress: Whether to show a progress bar.
+        source: The batches, if they have been read.
 
     Returns:
         A `tracker.training.run_state.RunResult`.
 
     Raises:
-        SiamTrackError: Data, recipe or disk.
+        SiamTrackError: Problems with data, recipe or disk.
     """
     source = source or MatchSource(config)
     validate = build_validator(config) if config.train.validate_every else None

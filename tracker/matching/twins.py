@@ -1,4 +1,5 @@
-"""Both sides of a pair: one encoder for both, so that gradients add, or two encoders into a shared space."""
+"""The two branches of a Siamese matcher: one shared encoder, so that gradients add, or two encoders into a shared
+space."""
 
 from __future__ import annotations
 
@@ -17,11 +18,11 @@ FIRST, SECOND = 0, 1
 
 
 class Twins(nn.Module):
-    """f(a) and g(b) in one space; g is f, the very same module, unless the model names a second encoder.
+    """f(a) and g(b) in one embedding space; g is f, the same module, unless the model names a second encoder.
 
-    Tied twins (Bromley et al. 1993): both sides call one module, so the gradient of its weights is the sum over both
-    sides, and swapping the sides changes nothing. Where modalities differ so much that one encoder can't read both,
-    `second` names another one; then nothing is tied but the space, and a similarity depends on which side is which.
+    Shared weights (Bromley et al. 1993): both branches call one module, so the gradient of its weights is the sum over
+    both branches, and swapping the inputs changes nothing. If the modalities differ too much for one encoder, `second`
+    names another one; then only the embedding space is shared, and a similarity depends on the order of its inputs.
 
     Args:
         model: Encoders, input and energy.
@@ -35,7 +36,7 @@ class Twins(nn.Module):
 
     @property
     def tied(self) -> bool:
-        """Whether both sides go through the same weights."""
+        """Whether both branches share their weights."""
         return self.other is None
 
     def side(self, number: int) -> nn.Module:
@@ -44,7 +45,8 @@ class Twins(nn.Module):
 
     @torch.no_grad()
     def embed(self, x: Tensor, side: int = FIRST) -> Tensor:
-        """(B, ...) -> (B, D) for use, in evaluation mode: with the mirror image where the input says so."""
+        """(B, ...) -> (B, D) for inference, in evaluation mode: including the mirror image if the input settings say
+        so."""
         encoder = self.side(side)
         vectors = encoder(x).float()
         if not self.config.input.mirror or self.config.input.modality != "image":
@@ -52,9 +54,9 @@ class Twins(nn.Module):
         return F.normalize(vectors, dim=1) + F.normalize(encoder(x.flip(3)).float(), dim=1)
 
     def forward(self, first: Tensor, second: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """Embeddings of both sides: (B, D) and (B', D), or None where there is no second side.
+        """Embeddings of both sides: (B, D) and (B', D), or None without a second side.
 
-        Tied twins see both sides as one batch: BatchNorm then has the same statistics for both.
+        With shared weights both sides are one batch, so that BatchNorm has the same statistics for both.
         """
         if second is None:
             return self.encoder(first), None
@@ -66,7 +68,7 @@ class Twins(nn.Module):
         return both[: len(first)], both[len(first) :]
 
     def forward_map(self, x: Tensor, side: int = FIRST) -> Tensor:
-        """(B, 3, H, W) -> (B, C, h, w), for templates that slide over searches.
+        """(B, 3, H, W) -> (B, C, h, w), to correlate templates with search images.
 
         Raises:
             ConfigError: The encoder has no maps.

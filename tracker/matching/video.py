@@ -1,4 +1,4 @@
-"""Classes from what trackers are trained on: crops of the same video track, boxes of the same category."""
+"""Classes from tracking data: crops of the same video track, boxes of the same category."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 def read_track_classes(source: SourceConfig, path: Path) -> dict[str, list[Sample]]:
-    """Each track is a class, its crops are the pictures; evenly spread over the clip.
+    """Each track is a class, its crops are the images; evenly spaced over the clip.
 
     Args:
         source: `layout` of the clips (`tracker.training.data.sources`), `limit` of crops, `context` around the box.
-        path: Of the clips.
+        path: Folder of the clips.
 
     Raises:
-        DataError, ConfigError: Nothing there, or an unknown layout.
+        DataError, ConfigError: No data, or an unknown layout.
     """
     tracks = recipe.read_tracks(recipe.SourceConfig(kind=source.layout), path, Path("cache/frames"))
     found = {}
@@ -42,11 +42,10 @@ def read_track_classes(source: SourceConfig, path: Path) -> dict[str, list[Sampl
 
 
 def read_coco_classes(source: SourceConfig, path: Path) -> dict[str, list[Sample]]:
-    """Each category of a COCO instances json is a class; its boxes, cut from `images/` beside the file, are the
-    pictures.
+    """Each category of a COCO instances json is a class; its boxes, cut from `images/` beside the file, are the images.
 
     Raises:
-        SourceError: The file is missing or no such json.
+        SourceError: The file is missing or has another format.
     """
     try:
         data = json.loads(read_text(path))
@@ -72,6 +71,6 @@ def read_coco_classes(source: SourceConfig, path: Path) -> dict[str, list[Sample
 
 
 def grown(box: object, context: float) -> Rect:
-    """A box with a margin of a share of its sides."""
+    """A box enlarged by a fraction of its sides."""
     x, y, w, h = (float(v) for v in np.asarray(box, np.float64))
     return (x - context * w, y - context * h, w * (1 + 2 * context), h * (1 + 2 * context))
