@@ -1,1 +1,1 @@
-"""Pairs, losses, mining, optimisation and the training loop. Nothing imports it."""
+"""Training: pairs, losses, mining, optimisation and the training loop."""

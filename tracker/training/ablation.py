@@ -1,4 +1,4 @@
-"""Ablation: each energy with each loss, trained for the same few steps from the same prepared cache, measured by
+"""Ablation: each energy with each loss, trained for the same few steps from the same prepared cache, and measured by
 tracking."""
 
 from __future__ import annotations
@@ -35,10 +35,8 @@ LOSSES: dict[str, dict[str, Any]] = {
     "circle": {"compare": "energy"},
     "angular": {"angle": 45.0, "hard_share": 0.1},
 }
-"""Each loss of the score with its options; "none": the untrained start. What counts as the target is the recipe's own
-rule.
-Angular knows unit vectors only, not the energy: its cells train backbone and neck, and the score keeps its first scale
-and bias."""
+"""Each loss of the score with its options; "none": no training. The labelling rule is that of the recipe. Angular uses
+unit vectors only, not the energy: it trains backbone and neck, and the score keeps its initial scale and bias."""
 RULES = ("radius", "inside", "ignore")
 
 
@@ -50,9 +48,9 @@ class Cell:
         energy, loss: Names.
         steps: Steps done.
         wanted: Steps of the budget.
-        auc, ao: On the validation clips; None as long as it isn't finished.
-        seconds: Of training.
-        mark: Hash of all that decides the result.
+        auc, ao: On the validation clips; None until it is finished.
+        seconds: Training time.
+        mark: Hash of everything that determines the result.
     """
 
     energy: str
@@ -66,12 +64,12 @@ class Cell:
 
     @property
     def finished(self) -> bool:
-        """Whether the whole budget was spent and the clips were tracked."""
+        """Whether all steps were done and the clips were tracked."""
         return self.auc is not None
 
 
 def cell_config(config: Config, energy: str, loss: str, steps: int) -> Config:
-    """The recipe with another energy and another loss on the score; its other losses (boxes) stay.
+    """The recipe with another energy and another loss on the score; its other losses (boxes) are kept.
 
     Args:
         config: A recipe whose first loss is that of the score.
@@ -79,7 +77,7 @@ def cell_config(config: Config, energy: str, loss: str, steps: int) -> Config:
         steps: Length of the run.
 
     Raises:
-        ConfigError: An unknown name, or a recipe that can't be varied so.
+        ConfigError: An unknown name, or a recipe that doesn't allow this.
     """
     if energy not in ENERGIES or loss not in LOSSES:
         raise ConfigError(
@@ -93,9 +91,7 @@ def cell_config(config: Config, energy: str, loss: str, steps: int) -> Config:
     section["losses"] = [first, *rest]
     warmup = min(int(dict(section.get("schedule", {})).get("warmup_steps", 0)), steps // 10)
     section["schedule"] = {**dict(section.get("schedule", {})), "warmup_steps": warmup}
-    ema = min(
-        float(section.get("ema_decay", 0.0)), 1 - 5 / max(steps, 10)
-    )  # an average over at most a fifth of the run
+    ema = min(float(section.get("ema_decay", 0.0)), 1 - 5 / max(steps, 10))  # averages over at most a fifth of the run
     section.update(
         steps=max(steps, 1),
         checkpoint_every=max(1, min(250, steps)),
@@ -107,15 +103,15 @@ def cell_config(config: Config, energy: str, loss: str, steps: int) -> Config:
 
 
 class Ablation:
-    """The cells of a table, each in a folder of its own: finished ones are kept, broken ones go on where they stopped.
+    """The cells of a table, each in a folder of its own: finished ones are kept, interrupted ones continue.
 
     Args:
         config: The recipe; its cache must be prepared.
-        clips: What to track for the figure.
-        folder: Where the cells go.
-        steps: Budget of a cell.
+        clips: Clips to track for the measurement.
+        folder: Parent folder of the cells.
+        steps: Steps per cell.
         max_frames: Frames tracked of each clip; 0: all.
-        engine: What runs the tracker.
+        engine: Engine of the tracker.
         own_process: As `Trainer`'s.
     """
 
@@ -137,7 +133,7 @@ class Ablation:
         return self.folder / f"{energy}-{loss}"
 
     def mark(self, config: Config) -> str:
-        """What a result depends on, as a short hash."""
+        """A short hash of everything that determines a result."""
         what: dict[str, Any] = {
             "config": to_dict(config),
             "clips": [c.name for c in self.clips],
@@ -148,7 +144,7 @@ class Ablation:
         return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
     def known(self, energy: str, loss: str) -> Cell | None:
-        """The result of a cell, if there is one of this very setting."""
+        """The stored result of a cell, if it has the same settings."""
         file = self.path(energy, loss) / "result.json"
         if not file.is_file():
             return None
@@ -156,11 +152,11 @@ class Ablation:
         return cell if cell.mark == self.mark(cell_config(self.config, energy, loss, self.steps)) else None
 
     def run(self, energy: str, loss: str, minutes: float = 0.0, progress: bool = False) -> Cell:
-        """Trains and measures a cell, or goes on with it.
+        """Trains and measures a cell, or continues it.
 
         Args:
             energy, loss: Names.
-            minutes: Wall time at most for the training; 0: no limit. A cell that runs out of it is not finished.
+            minutes: Greatest wall time of the training; 0: no limit. A cell that exceeds it is not finished.
             progress: Whether to draw a progress bar.
 
         Raises:
@@ -172,7 +168,7 @@ class Ablation:
         if cell is not None and cell.finished:
             return cell
         folder.mkdir(parents=True, exist_ok=True)
-        if cell is None:  # what lies there is of another setting
+        if cell is None:  # its content has other settings
             (folder / LAST).unlink(missing_ok=True)
         settings = train_config({**config.train, "max_minutes": minutes})
         source = build_pair_source(config, settings.seed)

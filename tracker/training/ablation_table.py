@@ -34,13 +34,13 @@ def markdown(cells: Cells, energies: Sequence[str], losses: Sequence[str], note:
 
 
 def write_table(folder: Path, cells: Cells, energies: Sequence[str], losses: Sequence[str], note: str) -> list[Path]:
-    """Writes ablation.md, ablation.json and ablation.png; each is replaced in one go.
+    """Writes ablation.md, ablation.json and ablation.png, each atomically.
 
     Args:
-        folder: Where.
+        folder: The output folder.
         cells: (energy, loss) -> result.
         energies, losses: Rows and columns.
-        note: What was measured, for a reader of the table alone.
+        note: What was measured, for readers of the table alone.
 
     Returns:
         The files.
@@ -59,7 +59,7 @@ def write_table(folder: Path, cells: Cells, energies: Sequence[str], losses: Seq
 
 
 def _picture(cells: Cells, energies: Sequence[str], losses: Sequence[str], note: str) -> bytes:
-    """A heat map with the figures in its cells, as png."""
+    """A heat map with the numbers in its cells, as png."""
     import io
     import textwrap
 

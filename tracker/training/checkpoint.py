@@ -1,4 +1,4 @@
-"""Checkpoints: everything a run needs to go on as if nothing had happened, in one file that can't run code."""
+"""Checkpoints: everything that an exact resume of a run needs, in one file that can't contain code."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def write_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
-    """Writes a file of tensors and plain values so that at any moment either the old or the new one is there, whole.
+    """Writes a file of tensors and plain values atomically: at any moment either the old or the new one exists,
+    complete.
 
     Raises:
         OutputError: The disk is full or the folder can't be written; the old file, if any, is untouched.
     """
     file = Path(path)
-    # Serialised in memory first: a full disk then is an ordinary OSError of write(), never one inside torch's zip
-    # writer.
+    # Serialised in memory first: a full disk then causes an ordinary OSError of write(), not an error inside torch's
+    # zip writer.
     buffer = io.BytesIO()
     torch.save(content, buffer)
     try:
@@ -48,10 +49,10 @@ def write_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """A checkpoint, all tensors on the CPU.
+    """Reads a checkpoint, with all tensors on the CPU.
 
     Raises:
-        WeightsError: Missing, damaged, or not one of this program.
+        WeightsError: Missing, damaged, or not written by this program.
     """
     file = Path(path)
     if not file.is_file():
@@ -85,7 +86,7 @@ def random_states() -> dict[str, Any]:
 
 
 def restore_random_states(states: dict[str, Any]) -> None:
-    """Sets all generators as they were."""
+    """Restores the states of all generators."""
     torch.set_rng_state(states["torch"])
     cuda: list[Tensor] = states["cuda"]
     if cuda and torch.cuda.is_available() and len(cuda) == torch.cuda.device_count():
@@ -97,7 +98,7 @@ def restore_random_states(states: dict[str, Any]) -> None:
 
 
 def git_revision() -> str | None:
-    """Commit of the clone that this package runs from ("-dirty" when files differ from it), or None outside of one."""
+    """Commit of the clone that this package runs from ("-dirty" if files differ from it), or None outside a clone."""
     folder = Path(__file__).resolve().parents[2]
     if not (folder / ".git").exists():
         return None

@@ -1,4 +1,4 @@
-"""Layers of a model fused by torch.compile in training, where what that needs is there."""
+"""torch.compile in training, if its requirements are met."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ log = logging.getLogger(__name__)
 
 
 def compiles(choice: str, device: torch.device) -> bool:
-    """Whether a model is compiled.
+    """Whether to compile a model.
 
     Args:
-        choice: `train.compile`: on, off, or auto, which is on with CUDA where Triton and a C compiler are installed.
-        device: Where it is trained.
+        choice: `train.compile`: on, off, or auto, which is on with CUDA if Triton and a C compiler are installed.
+        device: Device of the training.
     """
     if choice != "auto" or device.type != "cuda":
         return choice == "on"
@@ -35,15 +35,15 @@ def compiles(choice: str, device: torch.device) -> bool:
 
 @contextmanager
 def said_plainly() -> Iterator[None]:
-    """A compiler that fails as a sentence.
+    """Context manager: a failing compiler becomes a sentence.
 
     Raises:
-        TrainingError: It does.
+        TrainingError: The compiler fails.
     """
     from torch._dynamo.exc import TorchDynamoException
 
     try:
         yield
     except TorchDynamoException as error:
-        reason = " ".join(str(error).strip().split("\n\n")[0].split())  # what follows is advice to debug the compiler
+        reason = " ".join(str(error).strip().split("\n\n")[0].split())  # the rest is advice for debugging the compiler
         raise TrainingError(f"torch.compile failed ({reason}); train with train.compile=off.") from error

@@ -1,6 +1,6 @@
 """The `train` section of a recipe: how a model is trained, every field with its unit.
 
-Light on purpose (no torch): a command line reads it before anything heavy is imported.
+Imports no torch: command lines read it before anything heavy is imported.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class MiningConfig(Checked, section="train.mining"):
 
 @dataclass(frozen=True)
 class LayerConfig(Checked, section="train.optim.layers"):
-    """What differs for some parameters; the first rule whose pattern fits a parameter's name counts."""
+    """Deviating settings for some parameters; the first rule whose pattern matches a parameter's name applies."""
 
     pattern: str = setting("*", help='Name of parameters with * and ?, such as "backbone.*".')
     learning_rate: float = setting(1.0, 0, 1e6, help="Factor on `train.optim.learning_rate`.")
@@ -50,7 +50,7 @@ class LayerConfig(Checked, section="train.optim.layers"):
 
 @dataclass(frozen=True)
 class FreezeConfig(Checked, section="train.freeze"):
-    """Parameters that don't move at first; their BatchNorm and dropout layers stay in evaluation mode."""
+    """Parameters that are frozen at first; their BatchNorm and dropout layers stay in evaluation mode."""
 
     pattern: str = setting("backbone.*", help='Name of parameters with * and ?, such as "backbone.*".')
     until: int | None = setting(None, 0, LARGEST, "steps", "Step at which they thaw; never where None.")
@@ -152,7 +152,7 @@ def train_config(section: Mapping[str, Any], where: str = "the train section") -
 
     Args:
         section: `Config.train` of `tracker.config`.
-        where: What to call its origin in an error.
+        where: Name of its origin, for error messages.
 
     Raises:
         ConfigError: Unknown key, wrong type or impossible value.

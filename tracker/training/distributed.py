@@ -1,6 +1,6 @@
-"""Several processes as one: who am I, sums over all, gathering with gradients.
+"""Distributed training: rank, sums over all processes, gathering with gradients.
 
-On one process everything is the identity.
+With one process everything is the identity.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _group: dist.ProcessGroup | None = None
-"""A group of its own for sums inside losses: DistributedDataParallel's own traffic can't get between them."""
+"""A separate process group for sums inside losses, so that they can't interleave with DistributedDataParallel's
+communication."""
 
 
 def rank() -> int:
@@ -32,15 +33,15 @@ def rank() -> int:
 
 
 def world() -> int:
-    """How many processes train together."""
+    """Number of processes that train together."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def start(device: str) -> torch.device:
-    """Joins the processes that `torchrun` started (gloo on CPU, nccl on CUDA) and returns this process's device.
+    """Joins the processes started by `torchrun` (gloo on CPU, nccl on CUDA) and returns this process's device.
 
     Args:
-        device: "auto", "cpu" or "cuda"; "auto" takes CUDA where there is one.
+        device: "auto", "cpu" or "cuda"; "auto" takes CUDA if there is one.
 
     Raises:
         DeviceError: CUDA was asked for and there is none.
@@ -60,7 +61,8 @@ def start(device: str) -> torch.device:
                     f"Process {local} here has no CUDA device: torch sees {torch.cuda.device_count()}; start fewer."
                 )
             torch.cuda.set_device(local)
-        # Validation by tracking runs on rank 0 while the others wait: half an hour, torch's default, may be too short.
+        # Validation by tracking runs on rank 0 while the others wait: half an hour, torch's default time-out, may be
+        # too short.
         dist.init_process_group(backend, timeout=datetime.timedelta(hours=6))
         _group = dist.new_group(timeout=datetime.timedelta(hours=6))
         log.info("process %d of %d joined by %s", rank(), world(), backend)
@@ -70,7 +72,7 @@ def start(device: str) -> torch.device:
 
 
 def stop() -> None:
-    """Leaves the group of processes."""
+    """Leaves the process group."""
     global _group
     _group = None
     if dist.is_available() and dist.is_initialized():
@@ -91,7 +93,8 @@ def sum_with_gradient(values: Tensor) -> Tensor:
 
 
 def from_first(make: Callable[[], T]) -> T:
-    """What a function gives on rank 0, on all ranks: the file it reads need exist on one machine only.
+    """Calls a function on rank 0 and returns its result on all ranks: files that it reads need to exist on one machine
+    only.
 
     Raises:
         Exception: What the function raised on rank 0, on all ranks.
@@ -117,7 +120,7 @@ def barrier() -> None:
 
 
 def gather(values: Tensor) -> Tensor:
-    """Rows of all processes, in the order of their ranks, without gradient: (B, ...) -> (world * B, ...)."""
+    """Rows of all processes in rank order, without gradient: (B, ...) -> (world * B, ...)."""
     if world() == 1:
         return values.detach()
     parts = [torch.empty_like(values) for _ in range(world())]
@@ -133,7 +136,7 @@ def gather_with_gradient(values: Tensor) -> Tensor:
 
 
 class _Gather(torch.autograd.Function):
-    """all_gather whose backward sums the gradients of all processes: losses on one rank see rows of another."""
+    """all_gather whose backward sums the gradients of all processes: losses on one rank use rows of another."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
@@ -148,7 +151,7 @@ class _Gather(torch.autograd.Function):
 
 
 class _Sum(torch.autograd.Function):
-    """all_reduce whose backward is an all_reduce: every process used the sum."""
+    """all_reduce whose backward is an all_reduce, since every process used the sum."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
@@ -160,12 +163,12 @@ class _Sum(torch.autograd.Function):
 
 
 def reason_to_stop(number: int, over: bool, device: torch.device) -> str:
-    """Why to stop, "" for not at all: processes stop together, whichever of them was asked to.
+    """Why to stop, or "": all processes stop together, whichever of them received the request.
 
     Args:
-        number: Of the signal that this process got, 0 for none.
-        over: Whether its time is over.
-        device: Of the run.
+        number: The signal that this process received, 0 for none.
+        over: Whether its time limit is reached.
+        device: Device of the run.
     """
     asked, late = float(number != 0), float(over)
     if world() > 1:
@@ -177,7 +180,7 @@ def parallel(model: nn.Module, device: torch.device, sync_buffers: bool, unused:
     """A model whose gradients are averaged over all processes.
 
     Args:
-        model: On its device.
+        model: A model on its device.
         device: That device.
         sync_buffers: Whether the first process's buffers replace the others' before each step.
         unused: Whether some parameters may get no gradient.
@@ -190,8 +193,8 @@ def parallel(model: nn.Module, device: torch.device, sync_buffers: bool, unused:
 
 
 class SharedBatchNorm2d(nn.BatchNorm2d):
-    """A BatchNorm2d whose training statistics are those of the batches of all processes together, on any device: a run
-    on two processes is then the run on one. (`torch.nn.SyncBatchNorm` does this on CUDA alone.)"""
+    """A BatchNorm2d whose training statistics are computed over all processes, on any device, so that a run on two
+    processes equals one on one. (`torch.nn.SyncBatchNorm` does this on CUDA only.)"""
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
@@ -219,7 +222,7 @@ def share_batchnorm(model: nn.Module) -> int:
     """Replaces every BatchNorm2d of a model by a shared one with the same parameters, buffers and names.
 
     Returns:
-        How many were replaced.
+        Number of replacements.
     """
     count = 0
     for parent in list(model.modules()):

@@ -1,5 +1,5 @@
-"""Adapting a model to a few labelled clips: the backbone stays, its features are computed once, the rest is trained on
-them."""
+"""Adapts a model to a few labelled clips: the backbone stays, its features are computed once, and the rest is trained
+on them."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from tracker.training.trainer import Trainer
 from tracker.training.validation import Validator
 
 FEWEST = 10
-"""Frames with the target that a clip needs on either side of the split."""
+"""Least number of frames with the target on either side of the split of a clip."""
 
 
 @dataclass(frozen=True)
 class FinetuneConfig(Checked, section="finetune"):
-    """How much to adapt."""
+    """Settings of the adaptation."""
 
     groups: int = setting(
         150, 1, LARGEST, "groups", "Samples that are cut and embedded once; each is 2 templates and 4 searches."
@@ -54,12 +54,12 @@ class FinetuneConfig(Checked, section="finetune"):
 
 @dataclass(frozen=True)
 class FinetuneScores:
-    """Before and after, by clip and on average.
+    """Scores before and after, by clip and on average.
 
     Attributes:
         names: The clips.
         before, after: AUC of each on its held-out frames.
-        frames: Frames that were tracked for it, each time.
+        frames: Number of frames tracked for each of them.
     """
 
     names: tuple[str, ...]
@@ -74,11 +74,11 @@ class FinetuneScores:
 
 
 def split(tracks: Sequence[AnnotatedTrack], hold_out: float) -> tuple[list[AnnotatedTrack], list[AnnotatedTrack]]:
-    """The beginnings of clips, to train on, and their ends, to measure on.
+    """Splits clips into beginnings for training and ends for measuring.
 
     Args:
         tracks: At least one.
-        hold_out: Share of the frames with the target that belongs to the end.
+        hold_out: Fraction of the frames with the target in the end part.
 
     Raises:
         DataError: A clip is too short for both.
@@ -120,10 +120,10 @@ def embed_samples(
     """Samples of the clips, as features of the whole backbone.
 
     Args:
-        model: Its backbone is used as it is.
+        model: Its backbone is used without change.
         config: Sizes of the crops, context.
-        tracks: What to cut from.
-        adapt: How many samples, and which.
+        tracks: The clips.
+        adapt: Number of samples, and seed.
         progress: Called after each sample.
     """
     view = ViewConfig(
@@ -148,7 +148,7 @@ def embed_samples(
 
 
 def train_settings(model: Matcher, adapt: FinetuneConfig) -> TrainConfig:
-    """The run: the losses of the shipped recipes, a low rate, averaged weights."""
+    """Settings of the run: the losses of the shipped recipes, a low learning rate, averaged weights."""
     losses = (
         [LossConfig("focal", options={"alpha": 0.25, "gamma": 2.0, "inside": 0.4})]
         if model.has_boxes
@@ -177,10 +177,10 @@ def train_settings(model: Matcher, adapt: FinetuneConfig) -> TrainConfig:
 def train_on(
     model: Matcher, samples: MemorySamples, adapt: FinetuneConfig, folder: Path, progress: bool = False
 ) -> None:
-    """Trains all but the backbone, in place; the weights are the averaged ones at the end.
+    """Trains everything except the backbone, in place; the result has the averaged weights.
 
     Args:
-        model: Becomes the adapted one.
+        model: The model to adapt.
         groups: From `embed_samples`.
         adapt: Steps, rate, seed.
         folder: For the run's checkpoint and log.

@@ -1,4 +1,4 @@
-"""The first weights of a model: ImageNet's in the backbone, random, or those of another model."""
+"""Initial weights of a model: ImageNet's in the backbone, random, or those of another model."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ log = logging.getLogger(__name__)
 
 
 def initial_model(config: Config, seed: int, init: str = "imagenet", parts: Sequence[str] = PARTS) -> Matcher:
-    """A model to start training from; which weights it got is logged.
+    """Builds a model to train, and logs which weights it got.
 
     Args:
         config: The recipe.
-        seed: Of the random weights.
-        init: imagenet (the backbone's own package of weights; random for a backbone without one), random, or a shipped
-            model or .safetensors file of the same shape.
-        parts: What is taken from that model; the others start at random, so that one trunk can be given to
-            heads of other shapes.
+        seed: Seed of the random weights.
+        init: imagenet (the backbone's own weight package; random for a backbone without one), random, or a shipped
+            model or .safetensors file with matching shapes.
+        parts: The parts taken from that model; the others are random, so that one backbone can be combined with
+            different heads.
 
     Raises:
-        WeightsError: The weights are missing or do not fit.
+        WeightsError: The weights are missing or do not match.
     """
     with DrawFrom(seed):
         model = Matcher(config.model)
@@ -66,15 +66,15 @@ def initial_model(config: Config, seed: int, init: str = "imagenet", parts: Sequ
 
 
 def even_start(model: Matcher, energy: str, source: PairSource) -> None:
-    """Gives every energy the same first scores: +4 for a target that looks the same, -6 for one at a right angle.
+    """Gives every energy the same initial scores: +4 for a target with equal features, -6 for orthogonal ones.
 
-    Without it dot products of raw features are some hundreds, and what a loss does with them says little of the loss.
+    Without it dot products of raw features are some hundreds, which would dominate the effect of a loss.
 
     Args:
-        model: Changed in place: its neck is scaled so that features have unit length on average, its head's scale and
-            bias follow.
+        model: Changed in place: its neck is scaled so that features have unit length on average; scale and bias of the
+            head are set accordingly.
         energy: Its energy.
-        source: Gives the batch whose features are measured.
+        source: Provides the batch whose features are measured.
 
     Raises:
         ConfigError: A model without a neck, which has nothing to scale.

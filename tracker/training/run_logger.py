@@ -1,4 +1,4 @@
-"""What a run tells: means over some steps into log.csv, TensorBoard and a progress bar; validations; pictures."""
+"""Logging of a run: means over some steps to log.csv, TensorBoard and a progress bar; validations; images."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ log = logging.getLogger(__name__)
 
 
 class RunLogger:
-    """The numbers of a run; silent on all ranks but 0.
+    """The log of a run; inactive on all ranks but 0.
 
     Args:
-        folder: Of the run.
+        folder: Folder of the run.
         keys: Names of the losses.
-        config: How often to write.
+        config: Logging intervals.
     """
 
     def __init__(self, folder: Path, keys: Sequence[str], config: TrainConfig) -> None:
@@ -45,7 +45,7 @@ class RunLogger:
         self._pairs = 0
 
     def open(self, step: int, steps: int, progress: bool) -> None:
-        """Opens the files; lines after `step` are cut off.
+        """Opens the files; lines after `step` are removed.
 
         Args:
             step: Steps done.
@@ -66,10 +66,10 @@ class RunLogger:
             self._bar = tqdm(total=steps, initial=step, unit="step", dynamic_ncols=True, smoothing=0.05)
 
     def add(self, step: int, losses: Mapping[str, float], rate: float, norm: float, pairs: int) -> None:
-        """One step's numbers; every `log_every` steps their means are written.
+        """Adds the numbers of one step; every `log_every` steps their means are written.
 
         Args:
-            step: Steps done, this one included.
+            step: Steps done, including this one.
             losses: Value of each loss and "loss", their weighted sum.
             rate: Learning rate of the first group.
             norm: Norm of the gradient before clipping.
@@ -109,16 +109,16 @@ class RunLogger:
             self._board.scalars(step, metrics, "validation")
 
     def picture(self, step: int, batch: PairBatch, output: Match) -> None:
-        """The first pairs of a batch with their responses, for TensorBoard."""
+        """Logs the first pairs of a batch with their responses to TensorBoard."""
         if self._board is not None:
             self._board.image(step, "responses", draw_pairs(batch, output, limit=8))
 
     def state_dict(self) -> dict[str, Any]:
-        """Sums of the steps since the last line: a checkpoint between two lines loses nothing."""
+        """Sums over the steps since the last line, so that a checkpoint between two lines loses nothing."""
         return {"sums": dict(self.sums), "count": self.count}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """From the checkpoint."""
+        """From a checkpoint."""
         self.sums, self.count = dict(state["sums"]), int(state["count"])
 
     def close(self) -> None:
@@ -130,12 +130,12 @@ class RunLogger:
 
 
 class CsvLog:
-    """A csv file with one line per logged step, each on disk before the next step starts.
+    """A csv file with one line per logged step, each written to disk before the next step starts.
 
     Args:
         path: The file; its first column is `step`.
         columns: The other columns.
-        step: Lines after this step are cut off first: they belong to a run that was interrupted after its last
+        step: Lines after this step are removed first: they belong to a run that was interrupted after its last
             checkpoint.
 
     Raises:
@@ -158,11 +158,11 @@ class CsvLog:
                 f"The log {path} has other columns than this run's ({', '.join(self.columns)}); train into a new "
                 "folder."
             )
-        # The last line may be torn where the power failed.
+        # The last line may be incomplete after a power failure.
         return [row for row in rows[1:] if len(row) == len(self.columns) and row[0].isdigit() and int(row[0]) <= step]
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Appends a line; floats are written so that they read back the same."""
+        """Appends a line; floats are written without loss of precision."""
         csv.writer(self._file).writerow([step, *(repr(float(values[name])) for name in self.columns[1:])])
 
     def close(self) -> None:
@@ -171,11 +171,11 @@ class CsvLog:
 
 
 class Board:
-    """TensorBoard, or nothing where it is switched off or not installed (which is said once).
+    """TensorBoard, or nothing if it is switched off or not installed (which is logged once).
 
     Args:
-        folder: Of the event files.
-        step: Where a resumed run goes on; later events of the interrupted one are hidden.
+        folder: Folder of the event files.
+        step: First step of a resumed run; later events of the interrupted one are hidden.
         enabled: False: nothing is written.
     """
 
@@ -191,13 +191,13 @@ class Board:
         self._writer = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
 
     def scalars(self, step: int, values: Mapping[str, float], prefix: str) -> None:
-        """One point for each value."""
+        """Adds a point for each value."""
         if self._writer is not None:
             for name, value in values.items():
                 self._writer.add_scalar(f"{prefix}/{name}", value, step)
 
     def image(self, step: int, name: str, picture: NDArray[np.uint8]) -> None:
-        """A BGR uint8 picture."""
+        """Adds a BGR uint8 image."""
         if self._writer is not None:
             self._writer.add_image(name, picture[..., ::-1].copy(), step, dataformats="HWC")
 

@@ -1,5 +1,5 @@
-"""What a run is made of between two steps: captured for a checkpoint, restored from one, summed up for a model card;
-and the Ctrl-C or SIGTERM that asks it to end there."""
+"""The state of a run between two steps: captured for a checkpoint, restored from one, summarised for a model card; and
+the handling of Ctrl-C and SIGTERM."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunResult:
-    """How a run ended.
+    """The outcome of a run.
 
     Attributes:
-        step: Steps done, all invocations together.
-        pairs: Pairs seen, all processes and invocations together.
-        seconds: Wall time, all invocations together.
+        step: Steps done, over all invocations.
+        pairs: Pairs processed, over all processes and invocations.
+        seconds: Wall time, over all invocations.
         stopped: finished, max-steps, max-minutes or signal.
         signal: The signal's number, or 0.
         metrics: The last validation, or {}.
@@ -48,7 +48,7 @@ class RunResult:
 
 
 def capture(trainer: Trainer) -> dict[str, Any]:
-    """Everything that the next step depends on, and where it came from."""
+    """Everything that the next step depends on, and its provenance."""
     return {
         "format": FORMAT,
         "model": trainer.model.state_dict(),
@@ -69,7 +69,7 @@ def capture(trainer: Trainer) -> dict[str, Any]:
 
 
 def restore(trainer: Trainer, path: Path) -> None:
-    """Makes a run what it was when a checkpoint was written; rank 0 reads it for all.
+    """Restores the state of a run from a checkpoint, which rank 0 reads for all.
 
     Raises:
         WeightsError: The checkpoint is missing, damaged, or of another model or optimiser.
@@ -82,7 +82,7 @@ def restore(trainer: Trainer, path: Path) -> None:
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise WeightsError(f"The checkpoint {path} does not fit this recipe's model or optimiser: {reason}") from None
-    # The recipe decides, also where it was changed since; what changed is said.
+    # The present recipe applies, also if it was changed since; changes are logged.
     for group, (rate, momentum, decay) in zip(trainer.optimizer.param_groups, groups, strict=True):
         group.update(base_lr=rate, base_momentum=momentum, weight_decay=decay)
     for line in differences(renamed(state["config"]), trainer.full_config):
@@ -102,7 +102,7 @@ def restore(trainer: Trainer, path: Path) -> None:
 
 
 def facts(trainer: Trainer) -> dict[str, Any]:
-    """What a model card wants to know; json values."""
+    """Facts for a model card; json values."""
     return {
         "step": trainer.step,
         "pairs": trainer.pairs,
@@ -126,16 +126,16 @@ def differences(old: Any, new: Any, prefix: str = "") -> list[str]:
 
 
 class Interrupt:
-    """Remembers the first Ctrl-C or SIGTERM while it is entered; `with Interrupt() as interrupt: ... interrupt.number`.
+    """Context manager that records the first Ctrl-C or SIGTERM: `with Interrupt() as interrupt: ... interrupt.number`.
 
-    A second one stops the process at once. Outside of the main thread, where Python delivers no signals, it remembers
+    A second one stops the process at once. Outside the main thread, where Python delivers no signals, it records
     nothing.
 
     Args:
-        listen: False leaves the process's handlers alone, and nothing is remembered.
+        listen: False leaves the process's handlers unchanged, and nothing is recorded.
 
     Attributes:
-        number: SIGINT or SIGTERM once it came, else 0.
+        number: SIGINT or SIGTERM once received, else 0.
     """
 
     def __init__(self, listen: bool = True) -> None:

@@ -1,4 +1,4 @@
-"""Pairs per second of one recipe: made anew, from a cache of pictures, from a cache of features."""
+"""Pairs per second of one recipe: made from the raw data, from a cache of images, from a cache of features."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BATCH = 16
 
 @dataclass(frozen=True)
 class Rate:
-    """How fast one way of making batches is.
+    """The speed of one way of making batches.
 
     Attributes:
         name: What was measured.
@@ -35,16 +35,16 @@ class Rate:
 
 
 def measure(config: Config, pairs: PairConfig, seconds: float, groups: int = 24) -> list[Rate]:
-    """Makes pairs in each way for some seconds, on one process.
+    """Makes pairs in each way for some seconds, in one process.
 
     Args:
         config: The recipe.
         pairs: Its `train.data` section.
-        seconds: For each way.
-        groups: Groups of the small caches that are made for it, in a temporary folder.
+        seconds: Duration per way.
+        groups: Samples in the small caches that are made for it, in a temporary folder.
 
     Raises:
-        ConfigError, DataError: The material is missing.
+        ConfigError, DataError: The data is missing.
     """
     seed, stage = int(config.train.get("seed", 0)), pairs.cache.stage
     live = LivePairs(pairs, config, BATCH, seed)
@@ -73,7 +73,7 @@ def measure(config: Config, pairs: PairConfig, seconds: float, groups: int = 24)
 
 
 def _timed(source: PairSource, seconds: float, after: Callable[[PairBatch], None] | None = None) -> float:
-    """Pairs per second; the first batch, which fills caches, doesn't count."""
+    """Pairs per second, without the first batch, which fills caches."""
     step = count = 0
     started = time.perf_counter()
     while True:

@@ -1,6 +1,6 @@
-"""Validation by tracking: the model of the moment follows held-out clips.
+"""Validation by tracking: the current model tracks held-out clips.
 
-The loss doesn't predict how well it tracks.
+The loss doesn't predict tracking accuracy.
 """
 
 from __future__ import annotations
@@ -42,15 +42,14 @@ class ValidationConfig(Checked, section="train.validation"):
 
 
 def build_validator(config: Config, device: str = "cpu") -> Validate:
-    """The measurement that a recipe names in `train.validation`.
+    """Builds the measurement of a recipe's `train.validation`.
 
     Args:
-        config: The whole recipe: its tracking section is what follows the clips.
-        device: Where the tracker runs.
+        config: The whole recipe: its tracking section applies.
+        device: Device of the tracker.
 
     Raises:
-        ConfigError: Nothing to validate on, or an unknown key.
-        DataError: The clips are missing.
+        ConfigError: No validation data, or an unknown key. DataError: The clips are missing.
     """
     section = merge(ValidationConfig(), config.train.get("validation", {}), where="train.validation")
     if not section.path:
@@ -68,9 +67,9 @@ class Validator:
 
     Args:
         config: Recipe.
-        tracks: Clips whose first box is known.
+        tracks: Clips with a known first box.
         device: cpu or cuda.
-        max_frames: Frames of each sequence; 0: all.
+        max_frames: Greatest number of frames per sequence; 0: all.
         engine: auto, torch or onnxruntime.
     """
 
@@ -86,7 +85,7 @@ class Validator:
         )
 
     def __call__(self, model: nn.Module, step: int) -> dict[str, float]:
-        """auc (area under OTB's success curve) and ao (mean overlap), means over sequences, first frames left out."""
+        """auc (area under OTB's success curve) and ao (mean overlap), means over sequences, without first frames."""
         state = {name: np.ascontiguousarray(value.detach().cpu().numpy()) for name, value in model.state_dict().items()}
         loaded = LoadedModel(self.config.name, *folded(self.config, state))
         tracker = SiamTracker(loaded, build_engine(loaded, device=self.device, engine=self.engine))
@@ -97,7 +96,7 @@ class Validator:
         }
 
     def _follow(self, tracker: Any, track: AnnotatedTrack) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Overlaps in the frames after the first one in which the target is there."""
+        """Overlaps in the frames after the first one with the target."""
         shown = track.present[: self.max_frames or None]
         first, last = int(shown[0]), int(shown[-1])
         images = (read_image(path) for path in track.frames[first : last + 1])

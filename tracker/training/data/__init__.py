@@ -1,1 +1,1 @@
-"""From annotated material to batches of pairs."""
+"""From annotated data to batches of pairs."""

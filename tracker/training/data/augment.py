@@ -1,6 +1,7 @@
-"""What happens to a picture between two views of the same target: light, colour, blur, compression, occlusion.
+"""Data augmentation of crops: light, colour, blur, compression, occlusion, deformation.
 
-Every function takes a numpy Generator and draws all its randomness from it, so that a seed decides everything.
+Every function takes a numpy Generator and draws all its randomness from it, so that results depend on the seed
+alone.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ Rng = np.random.Generator
 
 @dataclass(frozen=True)
 class AugmentConfig(Checked, section="train.data.material.augment"):
-    """How much two views of a target differ. Probabilities, unless a unit is named."""
+    """Strength of the augmentation. Values are probabilities, unless a unit is named."""
 
     shift: float = setting(64.0, 0, 1023, "crop pixels", "Largest shift of the target from the search crop's centre.")
     scale: float = setting(0.18, 0, 2, help="Standard deviation of the log of the search window's size error.")
@@ -47,7 +48,7 @@ class AugmentConfig(Checked, section="train.data.material.augment"):
 
 
 def light(image: Image, strength: float, rng: Rng) -> Image:
-    """Contrast, brightness, a tint, and at times a gradient of light across the picture."""
+    """Changes contrast, brightness and tint, and sometimes adds a brightness gradient."""
     gain = np.exp(rng.uniform(-1, 1) * strength) * np.exp(rng.uniform(-0.25, 0.25, 3) * strength)
     offset = rng.uniform(-60, 60) * strength
     table = np.clip(np.arange(256)[:, None] * gain + offset, 0, 255).astype(np.uint8)
@@ -66,7 +67,7 @@ def light(image: Image, strength: float, rng: Rng) -> Image:
 
 
 def to_gray(image: Image) -> Image:
-    """The picture without colour, still three channels."""
+    """The image without colour, still with three channels."""
     return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)  # type: ignore[return-value]
 
 
@@ -101,12 +102,13 @@ def degrade(image: Image, config: AugmentConfig, rng: Rng) -> Image:
 
 
 def occlude(image: Image, box: NDArray[np.float64], rng: Rng, other: Image | None = None) -> Image:
-    """Hides a part of the box (at most about 40 %) behind a patch of another place, of other scenery, or of one colour.
+    """Covers a part of the box (at most about 40 %) with a patch from elsewhere in the image, from another image, or of
+    one colour.
 
     Args:
         image: The picture; a changed copy is returned.
         box: (4,) xyxy of the target.
-        other: Scenery to take the patch from; the picture itself where None.
+        other: Image to take the patch from; the image itself where None.
     """
     height, width = image.shape[:2]
     w, h = box[2] - box[0], box[3] - box[1]
@@ -129,14 +131,15 @@ def occlude(image: Image, box: NDArray[np.float64], rng: Rng, other: Image | Non
 
 
 def bent(image: Image, strength: float, rng: Rng) -> Image:
-    """A picture whose parts are moved by a smooth random field: what a body does that bends.
+    """An image deformed by a smooth random field, like a body that bends.
 
     Elastic deformation (Simard et al. 2003, section 2), with a grid of 4 x 4 displacements in place of filtered noise.
 
     Args:
         image: H x W x C uint8.
-        strength: Standard deviation of the displacements, share of the mean side; those beyond twice of it are cut.
-        rng: Decides the field.
+        strength: Standard deviation of the displacements as a fraction of the mean side; larger ones than twice that
+            are clipped.
+        rng: Random generator of the field.
     """
     height, width = image.shape[:2]
     reach = strength * np.sqrt(height * width)
@@ -148,12 +151,12 @@ def bent(image: Image, strength: float, rng: Rng) -> Image:
 
 
 def turned_box(box: NDArray[np.float64], angle: float, middle: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(4,) xywh after a turn around a place: around the turned ellipse that fills the box.
+    """(4,) xywh of a box after a rotation about a point: the bounding box of the rotated ellipse that fills the box.
 
     Args:
         box: (4,) xywh.
-        angle: Radians, clockwise as seen.
-        middle: (2,) x and y of that place.
+        angle: Radians, clockwise in the image.
+        middle: (2,) x and y of the point.
     """
     cos, sin = np.cos(angle), np.sin(angle)
     centre = np.array([[cos, -sin], [sin, cos]]) @ (box[:2] + box[2:] / 2 - middle) + middle

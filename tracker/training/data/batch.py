@@ -1,4 +1,4 @@
-"""What the training loop asks of models, outputs, batches and sources: nothing more, so that each can be swapped."""
+"""The interfaces between the training loop and models, outputs, batches and sources."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tracker.model.matcher import Matcher
 
 @dataclass(frozen=True)
 class Match:
-    """What a model said of a batch, with the place of every cell: what losses read.
+    """The output of a model for a batch, with the positions of the cells: the input of the losses.
 
     Attributes:
         score: (B, 1, H, W) logits, high where the target is.
@@ -22,7 +22,7 @@ class Match:
         template: (B, C, th, tw) embedding of the template crop.
         search: (B, C, h, w) embedding of the search crop.
         stride: Pixels of the search crop between neighbouring response cells.
-        search_size: Side of the search crop in pixels; the middle of the response stands at its centre.
+        search_size: Side of the search crop in pixels; the middle of the response is at its centre.
     """
 
     score: Tensor
@@ -39,8 +39,7 @@ class Match:
 
 
 def as_match(output: Any, model: Matcher) -> Match:
-    """The output of a model's forward in float32 (float64 stays), as losses need it; embeddings of autocast are
-    raised."""
+    """Converts a model's output to float32 (float64 stays), as losses need it, including embeddings from autocast."""
 
     def raised(values: Tensor) -> Tensor:
         return values if values.dtype == torch.float64 else values.float()
@@ -62,17 +61,17 @@ class PairBatch:
 
     Attributes:
         template: (B, 3, n, n) BGR 0..255, float32 or uint8, or cached features of the template, float32 or float16. The
-            trainer makes float32 of them on the device.
+            trainer converts them to float32 on the device.
         search: (B, 3, m, m), or cached features.
         template_size: (B, 2) width and height of the target in template-crop pixels.
-        box: (B, 4) xyxy of the target in search-crop pixels (of the other target for a negative pair).
+        box: (B, 4) xyxy of the target in search-crop pixels (for a negative pair, of the other target).
         positive: (B,) bool; False for a negative pair: the template's target is not in the search.
         track: (B,) int64 identity of the template's target.
-        start: Stage of the backbone at which the tensors enter; 0 for pictures.
-        distillation_target: (B, D, h, w) what a teacher says of the cells of the search, where the cache holds it.
-        peer_score: (B, H, W) logits that another tracker gives the cells of the response, NaN where it says nothing;
-            where the cache holds it.
-        peer_box: (B, 4) xyxy that it sees in the search, NaN where it says nothing; where the cache holds it.
+        start: Stage of the backbone at which the tensors enter; 0 for images.
+        distillation_target: (B, D, h, w) a teacher's embedding of the search cells, if it is cached.
+        peer_score: (B, H, W) logits of another tracker at the cells of the response, NaN where unknown; if they are
+            cached.
+        peer_box: (B, 4) xyxy of its box in the search, NaN where unknown; if it is cached.
     """
 
     template: Tensor
@@ -88,13 +87,13 @@ class PairBatch:
 
 
 class PairSource(Protocol):
-    """Batches by number: the same step gives the same bits, whatever was read before."""
+    """Batches by number: equal steps give identical batches, whatever was read before."""
 
     def batch(self, step: int, rank: int, world: int) -> PairBatch:
         """The share of process `rank` of `world` in the global batch of `step`.
 
-        The shares of all ranks, concatenated, are the batch of a single process: that is what makes a run on two
-        processes, or one resumed at any step, repeat the run on one.
+        The shares of all ranks, concatenated, are the batch of a single process: therefore a run on two processes, or
+        one resumed at any step, repeats the run on one process.
         """
 
 

@@ -1,7 +1,7 @@
-"""Batches of pairs by number: the same seed and step give the same pairs, on one process or on many.
+"""Builds the source of pair batches: the same seed and step give the same pairs, in one process or in many.
 
-Two sources: `CachedPairs` reads samples that `tools/prepare.py` kept (pictures or frozen features), `LivePairs` makes
-them anew from the raw material. Both draw genuine and negative pairs in the ratio that the recipe sets.
+Two sources: `CachedPairs` reads samples prepared by `tools/prepare.py` (images or frozen features), `LivePairs` makes
+them from the raw data in each step. Both draw genuine and negative pairs in the ratio set by the recipe.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ def pair_config(section: Mapping[str, Any]) -> PairConfig:
 
 
 def build_pair_source(config: Config, seed: int, device: torch.device | None = None) -> PairSource:
-    """The batches that a recipe asks for (`train.data`, `train.batch_size`).
+    """Builds the source that a recipe names (`train.data`, `train.batch_size`).
 
     Args:
         config: The recipe.
-        seed: Decides every batch, with its number.
-        device: Where the model is trained; None: on the CPU. See `train.data.resident`.
+        seed: With the step number, determines every batch.
+        device: Device of the training; None: the CPU. See `train.data.resident`.
 
     Raises:
         ConfigError, DataError: With the value, the reason and the next step.

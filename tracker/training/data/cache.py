@@ -1,9 +1,9 @@
-"""Samples cut once and kept: as JPEG pictures, or as features of the frozen lower stages of a backbone.
+"""Cached samples: as JPEG images, or as features of the frozen lower stages of a backbone.
 
 Decoding, warping and the lower stages are most of the cost of a training step on a CPU. A cache is a folder of shards,
-each decided by (seed, shard number) alone, so that an interrupted preparation goes on where it stopped, and several
-processes share the work. `cache.json` holds the fingerprint of what it was made from; another recipe is refused, never
-mixed in.
+each determined by (seed, shard number) alone, so that an interrupted preparation can continue, and several processes
+can share the work. `cache.json` holds the fingerprint of the recipe; a cache of another recipe is refused, never
+mixed.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ logger = logging.getLogger(__name__)
 INDEX = "cache.json"
 LATER = {"distractors": 0.0}
 LATER_AUGMENT = {"turn": 0.0, "bend": 0.0, "far": 0.0}
-"""Fields of DataConfig and AugmentConfig that came after the first caches, and the values that change nothing."""
+"""Fields of DataConfig and AugmentConfig added after the first caches, with their neutral values."""
 
 
 @dataclass(frozen=True)
 class CacheConfig(Checked, section="train.data.cache"):
-    """What to keep."""
+    """What to cache."""
 
     path: str = setting("cache", help="Folder of the cache.")
     stage: int = setting(
@@ -75,7 +75,7 @@ class CacheConfig(Checked, section="train.data.cache"):
 
 
 def fingerprint(cache: CacheConfig, data: DataConfig, model: ModelConfig) -> str:
-    """A short hash of all that decides the content of a cache (not where it lies, nor how many samples it holds)."""
+    """A short hash of everything that determines the content of a cache (not its path, nor its number of samples)."""
     what: dict[str, Any] = {"cache": to_dict(cache), "data": to_dict(data)}
     for key in ("path", "groups"):
         del what["cache"][key]
@@ -83,12 +83,12 @@ def fingerprint(cache: CacheConfig, data: DataConfig, model: ModelConfig) -> str
         del what["cache"]["weights"]
     if not cache.teacher:
         del what["cache"]["teacher"]
-    del what["cache"]["peer_files"]  # their content counts (`material_key`), not where they lie
+    del what["cache"]["peer_files"]  # their content counts (`material_key`), not their path
     if not cache.peer:
         del what["cache"]["peer"]
-    for key in ("root", "on_bad_file"):  # where it lies, and what is left out of it, is not what it is made of
+    for key in ("root", "on_bad_file"):  # its path, and what is left out, is not part of the content
         del what["data"][key]
-    for key, default in LATER.items():  # a recipe that doesn't use what came later keeps its caches
+    for key, default in LATER.items():  # recipes that don't use later fields keep their caches
         if what["data"][key] == default:
             del what["data"][key]
     for key, default in LATER_AUGMENT.items():
@@ -104,7 +104,7 @@ def fingerprint(cache: CacheConfig, data: DataConfig, model: ModelConfig) -> str
 
 
 def material_key(cache: CacheConfig, mixture: Mixture) -> str:
-    """A key of what a cache is cut from: pictures, boxes, and the weights behind its features."""
+    """A key of the data behind a cache: images, boxes, and the weights that computed its features."""
     used = [name for name in (cache.weights if cache.stage else "", cache.teacher) if name]
     files = [find_weights(name) for name in used]
     if cache.peer:
@@ -113,8 +113,7 @@ def material_key(cache: CacheConfig, mixture: Mixture) -> str:
 
 
 def read_index(index: Path) -> dict[str, str]:
-    """What `cache.json` says of its recipe and its material; nothing where it is damaged, so that the cache is made
-    anew."""
+    """The recipe and data keys in `cache.json`; empty if the file is damaged, so that the cache is made again."""
     try:
         known = json.loads(index.read_text(encoding="utf-8"))
         return {key: known[key] for key in ("fingerprint", "content") if isinstance(known.get(key), str)}
@@ -124,14 +123,14 @@ def read_index(index: Path) -> dict[str, str]:
 
 
 def open_index(cache: CacheConfig, data: DataConfig, model: ModelConfig, content: str = "") -> Path:
-    """The cache's folder, made if it isn't there; shards that were cut from other pictures or boxes are removed.
+    """Opens or creates the cache's folder; shards that were made from other images or boxes are removed.
 
     Args:
         cache, data, model: The recipe.
-        content: `material_key` of the material as it is now; "" doesn't look at it.
+        content: `material_key` of the present data; "" skips the check.
 
     Raises:
-        OutputError: It holds a cache of another recipe, or can't be written.
+        OutputError: It contains a cache of another recipe, or can't be written.
     """
     folder, mark = Path(cache.path), fingerprint(cache, data, model)
     index = folder / INDEX
@@ -177,11 +176,11 @@ def shard_path(folder: Path, number: int) -> Path:
 
 
 class ShardMaker:
-    """Makes shards; one in each process.
+    """Makes shards; one instance per process.
 
     Args:
         cache, data, model: The recipe.
-        context: Margin around the box, as a share of w + h.
+        context: Margin around the box, as a fraction of w + h.
         store: Folder for the decoded frames of videos; beside the cache where None.
     """
 
@@ -196,7 +195,7 @@ class ShardMaker:
         self.grid = score_grid(model) if cache.peer else None
 
     def make(self, number: int) -> Path:
-        """Writes shard `number`, atomically; one that is there already stays."""
+        """Writes shard `number`, atomically; an existing one stays."""
         path = shard_path(Path(self.cache.path), number)
         if path.is_file():
             return path
@@ -213,7 +212,7 @@ class ShardMaker:
         return path
 
     def arrays(self, samples: Sequence[Sample]) -> dict[str, NDArray[Any]]:
-        """What a shard holds of its samples; see `tracker.training.data.shards`."""
+        """The arrays of a shard; see `tracker.training.data.shards`."""
         arrays: dict[str, NDArray[Any]] = sample_labels(samples)
         for name in ("templates", "searches"):
             pictures = [getattr(g, name) for g in samples]
@@ -235,7 +234,7 @@ class ShardMaker:
 
 
 def sample_labels(samples: Sequence[Sample]) -> dict[str, NDArray[Any]]:
-    """Everything of some samples but the pictures."""
+    """All labels of some samples, without the images."""
     return {
         "targets": np.stack([g.targets for g in samples]),
         "boxes": np.stack([g.boxes for g in samples]),
@@ -246,5 +245,5 @@ def sample_labels(samples: Sequence[Sample]) -> dict[str, NDArray[Any]]:
 
 
 def track_number(label: str) -> int:
-    """A number for a target's label, the same on every machine."""
+    """A number for a target's label, equal on every machine."""
     return int.from_bytes(hashlib.sha256(label.encode()).digest()[:7], "big")

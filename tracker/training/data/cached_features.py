@@ -1,4 +1,4 @@
-"""What a cache keeps in place of pictures: outputs of frozen stages, or the embeddings of a teacher."""
+"""Cached features: outputs of frozen stages, or the embeddings of a teacher."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ logger = logging.getLogger(__name__)
 
 
 def embed_views(name: str, pictures: Sequence[Sequence[Image]], embed: Embed) -> dict[str, NDArray[Any]]:
-    """What a function says of the pictures of some samples: {name: (G, views, C, h, w) float16}."""
+    """The output of a function for the images of some samples: {name: (G, views, C, h, w) float16}."""
     return {name: np.stack([embed(np.stack(views)).astype(np.float16) for views in pictures])}
 
 
 def taught(teacher: str, model: ModelConfig) -> Embed:
-    """What a teacher says of the cells that a model's embedding of a search has, as a function on searches.
+    """A function that returns a teacher's embedding at the cells that a model's embedding of a search has.
 
     Raises:
         ConfigError: The teacher can't be used.
@@ -42,16 +42,15 @@ def taught(teacher: str, model: ModelConfig) -> Embed:
 
 
 def frozen_stages(backbone: str, stage: int, weights: str = "") -> Embed:
-    """The first stages of a backbone with its ImageNet weights, or with those of a model, as a function on pictures.
+    """The first stages of a backbone with its ImageNet weights, or with those of a model, as a function on images.
 
     Args:
         backbone: Its name.
-        stage: How many.
+        stage: Number of stages.
         weights: A shipped model or a checkpoint; "": ImageNet.
 
     Raises:
-        DataError: The backbone has no such weights.
-        WeightsError: They are missing.
+        DataError: The backbone has no such weights. WeightsError: They are missing.
     """
     from tracker.model.backbones import build_backbone
 
@@ -72,18 +71,18 @@ def frozen_stages(backbone: str, stage: int, weights: str = "") -> Embed:
 
 
 def compiled_stages(network: Backbone, stage: int) -> Embed:
-    """The first stages of a backbone, with the weights that it has, as a function on pictures; see `compiled`."""
+    """The first stages of a backbone, with its present weights, as a function on images; see `compiled`."""
     return compiled(network, lambda x: network(x, 0, stage))
 
 
 def compiled(network: nn.Module, forward: Callable[[Tensor], Tensor]) -> Embed:
-    """What a network makes of pictures, as a function on them.
+    """A network as a function on images, compiled if possible.
 
-    Runs through ONNX Runtime, which is about three times as fast as torch eager on a CPU; through torch, and says so,
-    where the package onnx, which torch needs to write a graph, is not installed.
+    Runs in ONNX Runtime, which is about three times as fast as torch eager on a CPU; in torch, with a warning, if the
+    package onnx, which torch needs to export a graph, is not installed.
 
     Args:
-        network: Whose weights are used.
+        network: The network with the weights.
         forward: (B, 3, H, W) BGR 0..255 float -> (B, C, h, w), by that network.
     """
     import importlib.util
@@ -112,7 +111,7 @@ def compiled(network: nn.Module, forward: Callable[[Tensor], Tensor]) -> Embed:
 
 
 def _session(lower: nn.Module) -> Embed:
-    """A module on pictures, exported and run by ONNX Runtime."""
+    """A module exported to and run by ONNX Runtime, as a function on images."""
     import io
 
     import onnxruntime
@@ -137,4 +136,4 @@ def _session(lower: nn.Module) -> Embed:
 
 
 Embed = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""Pictures (N, H, W, 3) BGR uint8 -> features (N, C, h, w)."""
+"""Images (N, H, W, 3) BGR uint8 -> features (N, C, h, w)."""

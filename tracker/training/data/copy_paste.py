@@ -1,4 +1,4 @@
-"""Views made by copy and paste: cut-out objects over scenery, among look-alikes."""
+"""Views made by copy and paste: cut-out objects over background photos, among look-alikes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from tracker.types import Image
 
 
 class PasteViews:
-    """Views made by copy and paste: a cut-out object, warped anew in each view, over scenery, among look-alikes."""
+    """Views made by copy and paste: a cut-out object, warped differently in each view, over a background, among
+    look-alikes."""
 
     def __init__(self, cutouts: Cutouts, config: ViewConfig, scenery: Scenery) -> None:
         self.cutouts, self.config, self.scenery = cutouts, config, scenery
@@ -57,7 +58,7 @@ class PasteViews:
                 where = place + np.array([np.cos(angle), np.sin(angle)]) * rng.uniform(length * 0.9, around)
                 self._paste(canvas, other, where, length * np.exp(rng.uniform(-0.4, 0.4)), rng)
             box = self._paste(canvas, index, place, length, rng)
-            if distractors and rng.random() < 0.3:  # something passes in front
+            if distractors and rng.random() < 0.3:  # something occludes it
                 where = place + rng.uniform(-0.7, 0.7, 2) * length
                 self._paste(canvas, int(rng.integers(len(self.cutouts))), where, length * rng.uniform(0.3, 0.6), rng)
             return SampleView(lambda crop: crop.cut(canvas, (127.0, 127.0, 127.0)), box)
@@ -76,7 +77,7 @@ class PasteViews:
     def _paste(
         self, canvas: Image, index: int, place: NDArray[np.float64], length: float, rng: Rng
     ) -> NDArray[np.float64]:
-        """Draws a warped cutout with sqrt(w h) about `length` at `place`; returns its xywh box on the canvas."""
+        """Pastes a warped cutout with sqrt(w h) of about `length` at `place`; returns its xywh box on the canvas."""
         a = self.config.augment
         cutout = self.cutouts[index]
         if a.bend:

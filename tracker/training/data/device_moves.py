@@ -1,8 +1,7 @@
-"""What happens to pictures on the device, anew in each step: turns, shifts, scales and light, for a whole batch at
-once.
+"""Augmentation on the device, drawn anew in each step: rotation, shift, scale and light, for a whole batch at once.
 
-The geometry is one `grid_sample`: it agrees with OpenCV's warp to a grey level (`tests/training/test_resident.py`).
-What is drawn depends on seed, step and the pair's number in the batch alone, as the pairs themselves do.
+The geometry is one `grid_sample`: it agrees with OpenCV's warp to a grey level (`tests/training/test_resident.py`). The
+random values depend on seed, step and the pair's number in the batch alone, as the pairs themselves do.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DeviceMoves(Checked, section="train.data.moves"):
-    """How far the search of a pair is moved beyond what its picture in the cache shows; all 0: not at all."""
+    """Strength of the augmentation of the search beyond that of its cached image; all 0: none."""
 
     turn: float = setting(0.0, 0, 180, "degrees", "Largest turn of the search around its middle, either way.")
     shift: float = setting(0.0, 0, 1023, "crop pixels", "Largest shift of the search, for each axis.")
@@ -30,12 +29,12 @@ class DeviceMoves(Checked, section="train.data.moves"):
 
     @property
     def any(self) -> bool:
-        """Whether anything is moved."""
+        """Whether any of them is above 0."""
         return any(getattr(self, field.name) for field in fields(self))
 
 
 def drawn(moves: DeviceMoves, seed: int, step: int, numbers: range) -> NDArray[np.float32]:
-    """(B, 6): turn in radians, shift x and y in pixels, factor on sizes, gains of template and search."""
+    """(B, 6): rotation in radians, shift x and y in pixels, scale factor, gains of template and search."""
     rows = []
     for number in numbers:
         rng = np.random.default_rng([seed, step, number, 2])
@@ -46,21 +45,21 @@ def drawn(moves: DeviceMoves, seed: int, step: int, numbers: range) -> NDArray[n
 
 
 def move_pictures(pictures: Tensor, turn: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """Square pictures, turned around their middle and enlarged, then shifted; what comes in has their mean colour.
+    """Rotates square images about their centre, scales, then shifts them; pixels from outside get the mean colour.
 
     Args:
         pictures: (B, 3, m, m) float.
-        turn: (B,) radians, clockwise as seen.
+        turn: (B,) radians, clockwise in the image.
         shift: (B, 2) pixels to the right and down.
-        scale: (B,) factor on sizes.
+        scale: (B,) scale factor.
     """
     import torch
     from torch.nn import functional
 
     cos, sin = torch.cos(turn) / scale, torch.sin(turn) / scale
-    way = 2.0 / pictures.shape[-1] * shift  # a picture reaches from -1 to 1
+    way = 2.0 / pictures.shape[-1] * shift  # an image extends from -1 to 1
     x, y = way.unbind(1)
-    # From a place in the result to one in the picture: the way back.
+    # From a position in the result to one in the image: the inverse map.
     matrix = torch.stack([cos, sin, -(cos * x + sin * y), -sin, cos, sin * x - cos * y], 1).reshape(-1, 2, 3)
     grid = functional.affine_grid(matrix, list(pictures.shape), align_corners=False)
     fill = pictures.mean((2, 3), keepdim=True)
@@ -68,9 +67,11 @@ def move_pictures(pictures: Tensor, turn: Tensor, shift: Tensor, scale: Tensor) 
 
 
 def move_boxes(boxes: Tensor, turn: Tensor, shift: Tensor, scale: Tensor, size: int) -> Tensor:
-    """(B, 4) xyxy after `move_pictures` of pictures of that size: around the turned ellipse that fills the box.
+    """(B, 4) xyxy after `move_pictures` of images of that size: the bounding boxes of the rotated ellipses that fill
+    the boxes.
 
-    A box around the turned box would be up to 1.41 times too large for anything that doesn't fill its corners.
+    The bounding box of the rotated box would be up to 1.41 times too large for anything that doesn't fill its
+    corners.
     """
     import torch
 

@@ -1,5 +1,5 @@
-"""Batches prepared ahead by threads or processes, always delivered in the order of their steps; and their way to the
-device, or to a file when a run breaks on one."""
+"""Prefetching of batches by threads or processes, always delivered in the order of their steps; their transfer to the
+device; and saving a batch on which a run fails."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ def batches(
     Args:
         source: Batches by number.
         start, stop: Steps.
-        workers: How many prepare batches at the same time; 0: the caller itself.
+        workers: Number of workers that prepare batches; 0: the caller itself.
         kind: thread (the source should release the interpreter lock: decoding, memory maps) or process (it must
             pickle).
-        ahead: Batches ready in advance, per worker.
+        ahead: Batches prefetched per worker.
 
     Raises:
-        SiamTrackError: What the source raised, also from a worker.
+        SiamTrackError: The source's error, also from a worker.
     """
     rank, world = distributed.rank(), distributed.world()
-    if workers == 0 or getattr(source, "resident", False):  # what lies on the device needs no help to get there
+    if workers == 0 or getattr(source, "resident", False):  # data on the device needs no workers
         return ((step, source.batch(step, rank, world)) for step in range(start, stop))
     if kind == "thread":
         return _threads(source, start, stop, workers, ahead)
@@ -60,8 +60,8 @@ def _threads(source: PairSource, start: int, stop: int, workers: int, ahead: int
 
 
 class _Numbered(Dataset[Any]):
-    """A map from step to batch, as DataLoader wants it. A user's error travels as a value: DataLoader would mangle its
-    text."""
+    """A map from step to batch, for DataLoader. A user's error is returned as a value, since DataLoader would change
+    its text."""
 
     def __init__(self, source: PairSource, rank: int, world: int) -> None:
         self.source, self.rank, self.world = source, rank, world
@@ -95,7 +95,7 @@ def _as_is(item: Any) -> Any:
 
 
 def _start_worker(number: int) -> None:
-    """The main process decides when to stop, and each worker has one core."""
+    """Signals are left to the main process, and each worker uses one core."""
     import signal
 
     import cv2
@@ -106,11 +106,11 @@ def _start_worker(number: int) -> None:
 
 
 def to_device(batch: PairBatch, device: torch.device, channels_last: bool) -> PairBatch:
-    """A batch whose tensors are on a device, crops as float.
+    """Moves a batch to a device, with crops as float.
 
     Args:
         batch: A frozen dataclass; its crops may be uint8 (a quarter of the bytes to move).
-        device: Where to.
+        device: The device.
         channels_last: Memory layout of four-dimensional tensors.
     """
     assert dataclasses.is_dataclass(batch)
@@ -119,7 +119,7 @@ def to_device(batch: PairBatch, device: torch.device, channels_last: bool) -> Pa
         value = getattr(batch, field.name)
         if isinstance(value, Tensor):
             if device.type == "cuda" and value.device.type == "cpu":
-                value = value.pin_memory()  # only from there the copy runs beside the host
+                value = value.pin_memory()  # only from pinned memory does the copy run asynchronously
             value = value.to(device, non_blocking=True)
             if field.name in ("template", "search") and value.dtype not in (torch.float32, torch.float64):
                 value = value.float()
@@ -135,7 +135,7 @@ def pair_count(batch: PairBatch) -> int:
 
 
 def save_bad_batch(path: Path, batch: PairBatch, model: nn.Module, step: int, parts: Mapping[str, float]) -> None:
-    """Writes all that is needed to repeat a step that went wrong: batch, weights before the step, values of the losses.
+    """Writes everything needed to repeat a failing step: batch, weights before the step, values of the losses.
 
     Raises:
         OutputError: It can't be written.

@@ -1,4 +1,4 @@
-"""Several sources of views, each with a share, and look-alikes among all of them."""
+"""Several sources of samples with weights, and look-alikes among all of them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from tracker.training.data.augment import Rng
 from tracker.training.data.samples import Sample, SampleMaker
 
 ATTEMPTS = 50
-"""Samples in a row that may fall on files that can't be used, under the policy "skip"."""
+"""Greatest number of consecutive samples with unusable files, under the policy "skip"."""
 
 
 class Mixture:
-    """Several makers, each with a share; which one makes a sample is drawn from the sample's own seed.
+    """Several sample makers with weights; which one makes a sample is drawn from the sample's own seed.
 
     Args:
         parts: (name, weight, maker).
-        bad: What to do when a sample falls on a file that can't be read; another one is drawn where it says skip.
+        bad: Policy for a sample with an unreadable file; with "skip" another one is drawn.
     """
 
     def __init__(self, parts: Sequence[tuple[str, float, SampleMaker]], bad: BadFiles | None = None) -> None:
@@ -35,7 +35,7 @@ class Mixture:
         self._kinds: dict[str, list[tuple[int, int, str]]] | None = None
 
     def sample(self, rng: Rng) -> Sample:
-        """The sample that a generator decides.
+        """The sample determined by a random generator.
 
         Raises:
             DataError: A file can't be read; under "skip": too many in a row.
@@ -49,7 +49,7 @@ class Mixture:
         raise DataError(f"{ATTEMPTS} samples in a row fell on files that can't be read; the warnings above name them.")
 
     def content(self) -> str:
-        """A key of the pictures and boxes that samples are cut from (`tracker.files.content_of`)."""
+        """A key of the images and boxes that samples are cut from (`tracker.files.content_of`)."""
         files: list[Path] = []
         boxes: list[bytes] = []
         for name, _, maker in self.parts:
@@ -59,7 +59,7 @@ class Mixture:
         return content_of(files, b"\0".join(boxes))
 
     def rival(self, sample: Sample, rng: Rng) -> Sample | None:
-        """A sample of another target of the same kind, or None where there is none."""
+        """A sample of another target of the same class, or None if there is none."""
         if self._kinds is None:
             self._kinds = {}
             for p, (_, _, maker) in enumerate(self.parts):

@@ -1,4 +1,4 @@
-"""Where pairs come from: samples that were prepared, or samples made anew for every step."""
+"""Sources of pairs: prepared samples, or samples made anew in every step."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ class SamplePairs:
 
     Args:
         parts: The samples.
-        config: Shares of negative pairs.
+        config: Fractions of negative pairs.
         batch_size: Pairs in a batch.
-        seed: Decides every batch, with its number.
-        start: Stage of the backbone that the features enter; 0: pictures.
+        seed: With the step number, determines every batch.
+        start: Stage of the backbone at which the features enter; 0: images.
 
     Raises:
-        ConfigError: Look-alikes are asked for and no sample has a kind.
+        ConfigError: Look-alikes are requested and no sample has a class.
     """
 
     def __init__(self, parts: Sequence[Samples], config: PairConfig, batch_size: int, seed: int, start: int) -> None:
@@ -71,7 +71,7 @@ class SamplePairs:
 
     @property
     def samples(self) -> int:
-        """How many samples there are."""
+        """Number of samples."""
         return int(self._ends[-1])
 
     def batch(self, step: int, rank: int, world: int) -> PairBatch:
@@ -88,8 +88,8 @@ class SamplePairs:
         return collate(rows, self.start, wanted, peers)
 
     def _peer(self, row: Row) -> tuple[Vector, Vector]:
-        """(H, W) scores and (4,) box of a peer for a pair: the box is redrawn as the labelled one was, and all is NaN
-        where it has not seen the two together."""
+        """(H, W) scores and (4,) box of a peer for a pair: the box is jittered like the labelled one; NaN if the peer
+        has not seen the two together."""
         part, k = self._find(row.search[0])
         place = row.template[1] * part.views[1] + row.search[1]
         score = np.array(part.view(SCORES, k, place)[0], np.float32)
@@ -102,7 +102,7 @@ class SamplePairs:
         return score, np.concatenate([centre - half, centre + half]).astype(np.float32)
 
     def _rows(self, step: int, rank: int, world: int) -> Iterator[Row]:
-        """The pairs of a batch, without their pictures."""
+        """The pairs of a batch, without their images."""
         views = self._parts[0].views
         picks = draw(self.seed, step, self.batch_size, self.samples, views, self.config.negative_pairs)
         share = share_of(self.batch_size, rank, world)
@@ -123,8 +123,8 @@ class SamplePairs:
         return jitter_boxes(size, box, self.config.box_jitter, np.random.default_rng([self.seed, step, number, 1]))
 
     def _negative(self, sample: int, drawn: int, rng: np.random.Generator) -> int:
-        """The sample whose search stands against a template: the one drawn, a look-alike, or never the same target
-        again."""
+        """The sample whose search is combined with a template in a negative pair: the drawn one or a look-alike; never
+        the same target if `distinct`."""
         c = self.config
         if c.same_kind and self._kinds[sample] and rng.random() < c.same_kind:
             alike = np.flatnonzero((self._kinds == self._kinds[sample]) & (self._tracks != self._tracks[sample]))
@@ -162,7 +162,7 @@ class CachedPairs(SamplePairs):
     """Pairs from a cache of samples.
 
     Raises:
-        DataError: It holds no shards, or a damaged one.
+        DataError: It contains no shards, or a damaged one.
     """
 
     def __init__(self, config: PairConfig, batch_size: int, seed: int) -> None:
@@ -170,7 +170,7 @@ class CachedPairs(SamplePairs):
 
 
 class LivePairs:
-    """Pairs made anew for each step from the raw material: endless variety, at the price of decoding and warping."""
+    """Pairs made from the raw data in each step: unlimited variety, at the cost of decoding and warping."""
 
     def __init__(self, config: PairConfig, model: Config, batch_size: int, seed: int) -> None:
         self.config, self.batch_size, self.seed = config, batch_size, seed
@@ -195,7 +195,8 @@ class LivePairs:
         return collate(rows, 0)
 
     def pairs(self, step: int, rank: int = 0, world: int = 1) -> Iterator[tuple[Sample, Sample, bool]]:
-        """The pairs of a batch: the sample of the template, that of the search, and whether they show one target."""
+        """The pairs of a batch: the sample of the template, that of the search, and whether they show the same
+        target."""
         picks = draw(self.seed, step, self.batch_size, 2**31, (1, 1), self.config.negative_pairs)
         share = share_of(self.batch_size, rank, world)
         for number, p in enumerate(picks[share], share.start):

@@ -1,9 +1,8 @@
-"""Another tracker as a teacher: where it sees the target of each pair of a sample, kept in a cache for the losses
-"peer-score" and "peer-box".
+"""Another tracker as a teacher: its scores and boxes for each pair of a sample, cached for the losses "peer-score" and
+"peer-box".
 
-The tracker stays where it is: a recipe names a callable of the user's own that reads its files, as `module:name`. A
-search meets templates of its own sample only, so what is said of a pair can be kept; of pairs across samples nothing is
-known.
+The tracker is external: a recipe names a callable of the user, `module:name`, that loads its files. A search is
+combined with templates of its own sample only, so the answers can be cached; for pairs across samples there is none.
 """
 
 from __future__ import annotations
@@ -28,12 +27,13 @@ SCORES, BOXES = "peer_scores", "peer_boxes"
 
 
 class Answer(NamedTuple):
-    """What a peer says of one search.
+    """The answer of a peer for one search.
 
     Attributes:
         score: (h, w) logits, high where the target is.
-        xs, ys: (w,) and (h,) where its cells lie, in pixels of the search (continuous, 0 is its left edge), ascending.
-        boxes: (4, h, w) left, top, right, bottom of the target as seen from each cell, in pixels of the search.
+        xs, ys: (w,) and (h,) positions of its cells, in pixels of the search (continuous, 0 is its left edge),
+            ascending.
+        boxes: (4, h, w) left, top, right, bottom of the target predicted by each cell, in pixels of the search.
     """
 
     score: ArrayLike
@@ -43,7 +43,7 @@ class Answer(NamedTuple):
 
 
 class Peer(Protocol):
-    """A tracker as the cache asks it: about one template, in some searches."""
+    """The interface of the external tracker: matches one template with some searches."""
 
     def __call__(
         self, template: Image, size: NDArray[np.float32], searches: Sequence[Image]
@@ -51,7 +51,7 @@ class Peer(Protocol):
         """One answer for each search.
 
         Args:
-            template: (n, n, 3) BGR; the target is in its middle.
+            template: (n, n, 3) BGR; the target is at its centre.
             size: (2,) its width and height in pixels of the template.
             searches: (m, m, 3) BGR each, at the template's scale.
         """
@@ -62,7 +62,7 @@ def load_peer(name: str, files: Sequence[str]) -> Peer:
 
     Args:
         name: `module:name`; called with `files` it gives a `Peer`. Its code is run, so it must be trusted.
-        files: Where its networks lie.
+        files: Paths of its networks.
 
     Raises:
         ConfigError: It can't be imported or made, or a file is missing.
@@ -74,14 +74,14 @@ def load_peer(name: str, files: Sequence[str]) -> Peer:
         return cast(Peer, getattr(_module(name), name.partition(":")[2])(list(files)))
     except ConfigError:
         raise
-    except Exception as error:  # whatever the code of somebody else raises
+    except Exception as error:  # external code can raise anything
         raise ConfigError(
             f"The peer {name!r} can't be made of {len(files)} files: {type(error).__name__}: {error}."
         ) from error
 
 
 def peer_content(name: str, files: Sequence[str]) -> list[Path]:
-    """The files that decide what a peer says: its own code and its networks."""
+    """The files that determine a peer's answers: its code and its networks."""
     return [Path(str(_module(name).__file__)), *map(Path, files)]
 
 
@@ -100,7 +100,7 @@ def _module(name: str) -> Any:
 
 
 def score_grid(model: ModelConfig) -> Grid:
-    """Where the cells of a model's response lie in a search."""
+    """The positions of the cells of a model's response in a search."""
     import torch
 
     network = build_backbone(model.backbone).eval()
@@ -114,20 +114,20 @@ def score_grid(model: ModelConfig) -> Grid:
 
 
 def peer_arrays(name: str, peer: Peer, samples: Sequence[Sample], grid: Grid) -> dict[str, NDArray[Any]]:
-    """What a peer says of every template with every search of its sample.
+    """The answers of a peer for every template with every search of its sample.
 
     Args:
-        name: What to call it in an error.
-        peer: Asked once for each template.
+        name: Its name, for error messages.
+        peer: Called once for each template.
         samples: G samples of T templates and S searches.
-        grid: The places where its scores are wanted.
+        grid: Positions at which its scores are sampled.
 
     Returns:
-        peer_scores (G, T * S, 1, H, W) float16, NaN where its map does not reach, and peer_boxes (G, T * S, 4, 1, 1)
-        float32, the box of its highest score.
+        peer_scores (G, T * S, 1, H, W) float16, NaN outside its map, and peer_boxes (G, T * S, 4, 1, 1) float32, the
+        box of its highest score.
 
     Raises:
-        ConfigError: It fails, or gives something else than `Answer` asks for.
+        ConfigError: It fails, or returns something other than an `Answer`.
     """
     scores, boxes = [], []
     for sample in samples:
@@ -154,12 +154,12 @@ Vector = NDArray[np.float64]
 def _asked(name: str, peer: Peer, template: Image, size: NDArray[np.float32], searches: Sequence[Image]) -> list[Any]:
     try:
         return list(peer(template, size, searches))
-    except Exception as error:  # whatever the code of somebody else raises
+    except Exception as error:  # external code can raise anything
         raise ConfigError(f"The peer {name!r} failed on a pair: {type(error).__name__}: {error}.") from error
 
 
 def _read(name: str, answer: Any) -> tuple[Vector, Vector, Vector, Vector]:
-    """Score, places and the box of the peak as float64, checked."""
+    """Score, positions and the box of the peak as float64, checked."""
     try:
         s, x, y, b = (np.asarray(values, np.float64) for values in answer)
     except (TypeError, ValueError) as error:
@@ -176,13 +176,13 @@ def _read(name: str, answer: Any) -> tuple[Vector, Vector, Vector, Vector]:
 
 
 def _resampled(score: Vector, xs: Vector, ys: Vector, grid: Grid) -> Vector:
-    """A map at the places of a grid, bilinear; NaN more than half a cell outside of it."""
+    """A map sampled at the positions of a grid, bilinear; NaN more than half a cell outside it."""
     down, across = _weights(ys, grid.ys.numpy()), _weights(xs, grid.xs.numpy())
     return down @ np.clip(score, -100, 100) @ across.T
 
 
 def _weights(cells: Vector, places: NDArray[Any]) -> Vector:
-    """(N, n) weights of the two cells around each place; NaN outside."""
+    """(N, n) interpolation weights of the two cells around each position; NaN outside."""
     at = np.interp(places, cells, np.arange(len(cells)))
     weights = np.maximum(1 - np.abs(at[:, None] - np.arange(len(cells))), 0)
     beyond = (places < cells[0] - (cells[1] - cells[0]) / 2) | (places > cells[-1] + (cells[-1] - cells[-2]) / 2)

@@ -1,7 +1,7 @@
-"""Tracks without labels: regions of unlabelled clips, followed forward and back; only those that return home are kept.
+"""Pseudo-labels: regions of unlabelled clips, tracked forward and back; only consistent tracks are kept.
 
-A track that, followed to the end and back again, comes to rest where it began is most likely right (forward-backward
-consistency: Kalal, Mikolajczyk, Matas, ICPR 2010; for learning to track: Wang et al., UDT, CVPR 2019).
+A track that, tracked to the end and back, ends where it began is most likely right (forward-backward consistency:
+Kalal, Mikolajczyk, Matas, ICPR 2010; for learning to track: Wang et al., UDT, CVPR 2019).
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ logger = logging.getLogger(__name__)
 Follow = Callable[[Sequence[Image], NDArray[np.float64]], list[NDArray[np.float64]]]
 """Frames and the box in the first -> the boxes of all frames; fewer where the target was lost."""
 AGREE = 0.6
-"""IoU of the box that came back with the one that set out."""
+"""Least IoU of the start box and the box after tracking back."""
 TRIES = 4
-"""Regions tried for each track that is wanted."""
+"""Number of regions tried per requested track."""
 
 
 def pseudo_tracks(clips: Sequence[Path], source: SourceConfig, store: Path, bad: BadFiles) -> list[AnnotatedTrack]:
-    """Tracks of regions of unlabelled clips; a clip's tracks are kept in `store` and found again.
+    """Tracks of regions in unlabelled clips; cached in `store`.
 
     Args:
         clips: Videos or folders of pictures.
-        source: tracks (for each clip), length (frames of a track), tracker ("flow" or a model), every, limit.
+        source: tracks (per clip), length (frames of a track), tracker ("flow" or a model), every, limit.
         store: Folder for frames and tracks.
-        bad: What to do with a clip that gives no track.
+        bad: Policy for a clip that gives no track.
 
     Raises:
         DataError: No clip gives any.
@@ -83,14 +83,14 @@ def pseudo_tracks(clips: Sequence[Path], source: SourceConfig, store: Path, bad:
 def find_tracks(
     frames: Sequence[Path], follow: Follow, wanted: int, length: int, seed: int
 ) -> list[tuple[int, NDArray[np.float64]]]:
-    """(first frame, (n, 4) boxes) of regions that are followed there and back.
+    """(first frame, (n, 4) boxes) of regions that were tracked consistently forward and back.
 
     Args:
         frames: Pictures of one clip.
-        follow: What follows a box.
-        wanted: Tracks at most.
+        follow: Tracks a box.
+        wanted: Greatest number of tracks.
         length: Frames of a track.
-        seed: Decides which regions are tried.
+        seed: Random seed of the regions.
     """
     rng = np.random.default_rng(seed)
     found: list[tuple[int, NDArray[np.float64]]] = []
@@ -112,7 +112,7 @@ def find_tracks(
 
 
 def salient_region(image: Image, rng: np.random.Generator, tries: int = 12) -> NDArray[np.float64]:
-    """A region with corners to hold on to, more of them inside than around: (4,) xywh."""
+    """A region with corners suitable for tracking, more of them inside than around: (4,) xywh."""
     height, width = image.shape[:2]
     gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     strength = cv2.cornerMinEigenVal(cv2.GaussianBlur(gray, (0, 0), 1.0), 5)
@@ -133,8 +133,8 @@ def salient_region(image: Image, rng: np.random.Generator, tries: int = 12) -> N
 
 
 def follow_flow(images: Sequence[Image], box: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-    """Median flow (Kalal, Mikolajczyk, Matas, ICPR 2010): a grid of points, the reliable half of them, median shift and
-    scale."""
+    """Median flow (Kalal, Mikolajczyk, Matas, ICPR 2010): a grid of points, the more reliable half of them, median
+    shift and scale."""
     grays = [cv2.cvtColor(i, cv2.COLOR_BGR2GRAY) for i in images]
     boxes = [np.asarray(box, dtype=np.float64)]
     for before, after in pairwise(grays):
@@ -157,7 +157,7 @@ def _flow_step(before: Any, after: Any, box: NDArray[np.float64]) -> NDArray[np.
     if good.sum() < 10:
         return None
     middle = float(np.median(error[good]))
-    if middle > 4.0:  # px: flow that doesn't return is no flow
+    if middle > 4.0:  # px: forward-backward error of usable flow
         return None
     good &= error <= middle
     a, b = points[good, 0], there[good, 0]
@@ -177,7 +177,7 @@ def _flow_step(before: Any, after: Any, box: NDArray[np.float64]) -> NDArray[np.
 
 
 def follow_model(name: str) -> Follow:
-    """Follows with a shipped model or a checkpoint file."""
+    """Tracks with a shipped model or a checkpoint file."""
     tracker = SiamTracker.from_pretrained(name, "cpu")
 
     def follow(images: Sequence[Image], box: NDArray[np.float64]) -> list[NDArray[np.float64]]:

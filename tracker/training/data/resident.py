@@ -1,7 +1,7 @@
-"""Pairs of a cache that lies whole on the device: a batch is gathered there, and its pictures are moved there.
+"""Pairs from a cache held entirely on the device: batches are gathered and augmented there.
 
-On an H100 the process that stacked float32 batches for the GPU was the limit of training. Here a step costs the host
-some numbers only. The same class on a CPU is how it is tested; it pays with CUDA.
+On an H100 the process that stacked float32 batches for the GPU limited the speed of training. Here a step costs the
+host only a few numbers. The same class on a CPU is how it is tested; it pays with CUDA.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from tracker.training.data.shards import Samples
 logger = logging.getLogger(__name__)
 
 SHARE = 0.7
-"""Of the device's free memory that the data may take; network, gradients and activations need the rest."""
+"""Fraction of the device's free memory that the data may use; network, gradients and activations need the rest."""
 
 
 class ResidentPairs(SamplePairs):
-    """`SamplePairs` on a device: the same pairs, bit for bit, but for what `train.data.moves` asks for.
+    """`SamplePairs` on a device: identical pairs, except for the augmentation of `train.data.moves`.
 
     Args:
-        parts: The samples; they are read once.
-        config, batch_size, seed, start: As of `SamplePairs`.
-        device: Where they go.
+        parts: The samples; read once.
+        config, batch_size, seed, start: As in `SamplePairs`.
+        device: Their device.
 
     Attributes:
-        resident: True: no worker has anything to prepare (`tracker.training.data.loader`).
+        resident: True: there is nothing to prepare for a worker (`tracker.training.data.loader`).
 
     Raises:
-        ConfigError: Features are to be moved.
+        ConfigError: `train.data.moves` is set for features.
     """
 
     resident = True
@@ -111,14 +111,14 @@ class ResidentPairs(SamplePairs):
         )
 
     def _sent(self, values: NDArray[Any]) -> Tensor:
-        """A few numbers, to the device without waiting for it."""
+        """Copies a few numbers to the device asynchronously."""
         tensor = torch.from_numpy(values)
         if self.device.type != "cuda":
             return tensor.to(self.device)
         return tensor.pin_memory().to(self.device, non_blocking=True)
 
     def _load(self, name: str) -> Tensor:
-        """(samples, views, C, h, w) as it is stored: pictures uint8, features float16."""
+        """(samples, views, C, h, w) as stored: images uint8, features float16."""
         first = np.asarray(self._parts[0].view(name, 0, 0))
         views = self._parts[0].views[0 if name == "templates" else 1]
         whole = torch.empty(
@@ -140,7 +140,7 @@ class ResidentPairs(SamplePairs):
 
 
 def bytes_of(parts: Sequence[Samples]) -> int:
-    """What the samples take on a device."""
+    """Memory that the samples take on a device."""
     total = 0
     for name, which in (("templates", 0), ("searches", 1), ("wanted", 1)):
         taught = [part for part in parts if name != "wanted" or part.taught]
@@ -151,10 +151,10 @@ def bytes_of(parts: Sequence[Samples]) -> int:
 
 
 def is_resident(config: PairConfig, parts: Sequence[Samples], device: torch.device) -> bool:
-    """Whether the samples go to the device.
+    """Whether the samples are held on the device.
 
     Raises:
-        ConfigError: They are to, and don't fit.
+        ConfigError: They must be, but don't fit.
     """
     if config.resident == "off" or (config.resident == "auto" and device.type != "cuda"):
         return False

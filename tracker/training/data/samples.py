@@ -1,8 +1,8 @@
-"""Samples: some templates and some searches of one target, cut as the tracker cuts them.
+"""Samples: some templates and some searches of one target, cut as in tracking.
 
-Any template of a sample against any search of it is a genuine pair (unless the search looks at a distractor and the
-target is out of view); against a search of another sample, a negative pair. Crops come from `tracker.crops`, so
-training sees what tracking will see.
+Any template of a sample with any search of it is a genuine pair (unless the search is centred on a distractor and the
+target is out of view); with a search of another sample it is a negative pair. Crops come from `tracker.crops`, so that
+training and tracking use the same crops.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ from tracker.types import Image
 
 @dataclass(frozen=True)
 class ViewConfig(Checked, section="train.data.views"):
-    """Sizes of the crops, how many views a sample holds, and how many of its searches look at something else beside the
-    target."""
+    """Sizes of the crops, number of views per sample, and number of searches centred on distractors."""
 
     template_size: int = setting(129, 33, 1023, "pixels", "As `model.template_size`.")
     search_size: int = setting(257, 33, 1023, "pixels", "As `model.search_size`.")
@@ -43,14 +42,14 @@ class Sample:
     """Views of one target.
 
     Attributes:
-        templates: T pictures, BGR uint8 template_size square.
+        templates: T images, BGR uint8 template_size square.
         targets: (T, 2) width and height of the target in template pixels.
-        searches: S pictures, BGR uint8 search_size square.
+        searches: S images, BGR uint8 search_size square.
         boxes: (S, 4) xyxy of the target in search pixels; of the distractor where the target is not present.
-        label: Which target it is (for logs and contact sheets).
-        kind: Its class, or "": samples of the same kind are look-alikes.
+        label: Name of the target (for logs and contact sheets).
+        kind: Its class, or "": samples of the same class are look-alikes.
         identity: Two samples of the same identity show the same object.
-        present: (S,) bool, False where the search looks at a distractor and the target is out of view.
+        present: (S,) bool, False where the search is centred on a distractor and the target is out of view.
     """
 
     templates: list[Image]
@@ -70,19 +69,19 @@ class Sample:
 
 
 class SampleMaker(Protocol):
-    """Makes one sample from a seed."""
+    """Makes samples from seeds."""
 
     def sample(self, rng: Rng) -> Sample:
-        """The views of a target drawn by `rng`."""
+        """A sample of a random target."""
 
     def make(self, item: int, rng: Rng) -> Sample:
-        """The views of one of `items`."""
+        """A sample of one of `items`."""
 
     def items(self) -> Sequence[tuple[str, str]]:
-        """(kind, identity) of each target that it knows; () where targets have no kind."""
+        """(class, identity) of each known target; () if targets have no class."""
 
     def material(self) -> tuple[Sequence[Path], bytes]:
-        """The files that its views are cut from, and the boxes in them: what makes a prepared cache another one."""
+        """The files that its views are cut from, and the boxes in them: they determine the content of a cache."""
 
 
 Cut = Callable[[Crop], Image]
@@ -90,12 +89,12 @@ Cut = Callable[[Crop], Image]
 
 @dataclass(frozen=True)
 class SampleView:
-    """A picture to cut from.
+    """An image to cut from.
 
     Attributes:
-        cut: Samples a Crop.
+        cut: Samples the pixels of a Crop.
         box: (4,) xywh of the target in its frame.
-        focus: (4,) xywh of what a search looks at in place of the target: a distractor; None: the target.
+        focus: (4,) xywh of a distractor on which a search is centred instead; None: the target.
     """
 
     cut: Cut
@@ -104,8 +103,8 @@ class SampleView:
 
 
 SEEN = 0.6
-"""Share of the target's box that a search on a distractor must show for the pair to be genuine; below it and above 0 it
-is neither."""
+"""Fraction of the target's box that must be visible in a search on a distractor for a genuine pair; between 0 and this
+the pair is neither genuine nor negative."""
 
 
 def finish(
@@ -117,11 +116,11 @@ def finish(
     kind: str = "",
     identity: str = "",
 ) -> Sample:
-    """Cuts and degrades the views of one target.
+    """Cuts and augments the views of one target.
 
     Args:
-        views: First those of the templates, then those of the searches.
-        scenery: Where occluders come from; the view itself where None.
+        views: Those of the templates first, then those of the searches.
+        scenery: Source of occluders; the view itself where None.
         kind, identity: As in Sample.
     """
     a = config.augment
@@ -144,7 +143,8 @@ def finish(
         size = box[2:] * np.exp(rng.normal(0, a.scale * 0.4, 2)) * np.exp(rng.normal(0, a.scale))
         side = context_side(size[0], size[1], config.context) * config.search_size / config.template_size
         scale = config.search_size / side
-        # Mostly near the centre, as in tracking, at times far out: a padded backbone must not learn the centre.
+        # Mostly near the centre, as in tracking, sometimes far off: with a padded backbone the network must not learn
+        # the centre position.
         reach: Any = a.shift * (rng.random() ** 0.5 if rng.random() < 0.7 else 1.25)
         if a.far and rng.random() < a.far:  # the whole target stays in the window
             reach = np.maximum((config.search_size - size * scale) / 2, a.shift)
@@ -179,7 +179,7 @@ def finish(
 
 
 def _visible(box: NDArray[np.float64], size: int) -> float:
-    """Share of an xywh box that lies in a size x size picture."""
+    """Fraction of an xywh box inside a size x size image."""
     inside = clip_box(box, size, size)
     return float(inside[2] * inside[3] / max(box[2] * box[3], 1e-9))
 

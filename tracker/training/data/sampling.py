@@ -1,4 +1,4 @@
-"""What a batch of pairs is, and which pairs are in it: a pure function of seed and step, shared out among processes."""
+"""The pairs of a batch: a pure function of seed and step, divided among processes."""
 
 from __future__ import annotations
 
@@ -23,18 +23,17 @@ class PairConfig(Checked, section="train.data"):
     """The `train.data` section of a recipe.
 
     Attributes:
-        negative_pairs: Share of pairs whose search shows another target.
-        same_kind: Share of these whose other target is of the same kind (class), where there is one.
-        distinct: A negative pair is never the template's own target at another time. False: it may be, by chance.
-        box_jitter: Standard deviation of the logarithm of what the boxes of a pair, in template and search alike, are
-            wider and higher than annotated: the head learns to give the kind of box that it was shown
-            (`model.relative_boxes`).
-        resident: Whether the whole cache lies on the device, from where batches are gathered as they were stored
-            (uint8, float16), and `moves` are made there. auto: with CUDA, where it fits.
-        moves: What happens to pictures on the device, anew in each step; needs `resident`.
-        use_cache: False makes views anew for every step.
-        material: What the views are made of.
-        cache: Where prepared views lie; used where `use_cache`.
+        negative_pairs: Fraction of pairs whose search shows another target.
+        same_kind: Fraction of these whose other target is of the same class, if there is one.
+        distinct: A negative pair never shows the template's own target at another time. False: it may, by chance.
+        box_jitter: Standard deviation of the logarithm of a factor on width and height, common to both boxes of a pair:
+            the head learns to predict boxes in the style of the template's box (`model.relative_boxes`).
+        resident: Whether the whole cache is held on the device, where batches are gathered as stored (uint8, float16),
+            and `moves` are applied there. auto: with CUDA, if it fits.
+        moves: Augmentation on the device, anew in each step; needs `resident`.
+        use_cache: False makes samples anew for every step.
+        material: The data behind the samples.
+        cache: The prepared samples; used if `use_cache`.
     """
 
     negative_pairs: float = setting(0.15, 0, 1)
@@ -59,7 +58,7 @@ class Pick:
 
 
 def draw(seed: int, step: int, batch: int, samples: int, views: tuple[int, int], negative_pairs: float) -> list[Pick]:
-    """The picks of the whole batch of one step, before it is shared out."""
+    """The picks of the whole batch of one step, before it is divided among processes."""
     rng = np.random.default_rng([seed, step])
     picks = []
     for _ in range(batch):
@@ -72,16 +71,17 @@ def draw(seed: int, step: int, batch: int, samples: int, views: tuple[int, int],
 def jitter_boxes(
     size: NDArray[np.float32], box: NDArray[np.float32], strength: float, rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The boxes of a pair as another person would have drawn them: both wider, or higher, by the same factors.
+    """The boxes of a pair as another annotator might have drawn them: both scaled in width and height by the same
+    factors.
 
     Args:
         size: (2,) width and height of the target in the template.
         box: (4,) xyxy in the search.
         strength: Standard deviation of the factors' logarithms.
-        rng: Decides the factors.
+        rng: Random generator of the factors.
 
     Returns:
-        Both, around the same centres.
+        Both boxes, with unchanged centres.
     """
     factor = np.exp(np.clip(rng.normal(size=2), -2, 2) * strength)
     centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2 * factor
@@ -89,7 +89,7 @@ def jitter_boxes(
 
 
 def share_of(total: int, rank: int, world: int) -> slice:
-    """The part of a batch that belongs to a rank; the parts join to the whole."""
+    """The part of a batch that belongs to a rank; the concatenated parts are the batch."""
     if total % world:
         raise ConfigError(
             f"The batch of {total} pairs can't be shared by {world} processes; take a multiple of {world}."
@@ -103,9 +103,9 @@ def collate(
     target: Sequence[NDArray[Any]] = (),
     peers: Sequence[tuple[NDArray[Any], NDArray[Any]]] = (),
 ) -> PairBatch:
-    """The batch of some pairs, each in the order of `PairBatch`'s fields up to `track`.
+    """Stacks pairs to a batch, each in the order of `PairBatch`'s fields up to `track`.
 
-    Pictures stay uint8 and features as they were stored: a quarter or half of the bytes to move to a device.
+    Images stay uint8 and features as they were stored: a quarter or half of the bytes to move to a device.
     """
     templates, searches, sizes, boxes, positive, tracks = zip(*rows, strict=True)
     return PairBatch(

@@ -1,10 +1,10 @@
-"""The files of a cache, read: features are mapped, not read, so that the page cache decides what stays in memory.
+"""Reading the files of a cache: features are memory-mapped, so that the operating system's page cache decides what
+stays in memory.
 
 A shard is an uncompressed .npz of G samples: targets (G, T, 2), boxes (G, S, 4), tracks and kinds (G,) int64, present
-(G, S)
-bool, and templates and searches: (G, views, C, h, w) float16 features, or JPEG codes end to end with their ends. With a
-teacher also wanted: (G, S, D, h, w) float16, what it says of each search. With a peer also peer_scores and peer_boxes
-(`tracker.training.data.peers`), what it says of search s with template t at place S * t + s.
+(G, S) bool, and templates and searches: (G, views, C, h, w) float16 features, or concatenated JPEG files with their end
+offsets. With a teacher also wanted: (G, S, D, h, w) float16, its embedding of each search. With a peer also peer_scores
+and peer_boxes (`tracker.training.data.peers`), with search s and template t at index S * t + s.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ NAMES = ("templates", "searches")
 
 
 class Samples(Protocol):
-    """Some samples, all with as many.
+    """A number of samples of equal layout.
 
     Attributes:
-        samples: How many.
-        views: Templates and searches of a sample.
-        targets, boxes, tracks, kinds, present: As in the module's text.
-        taught: Whether there is what a teacher says of the searches.
-        peers: Whether there is what a peer says of the pairs.
+        samples: Number of samples.
+        views: Number of templates and searches of a sample.
+        targets, boxes, tracks, kinds, present: As in the module's docstring.
+        taught: Whether a teacher's embeddings of the searches are included.
+        peers: Whether a peer's answers for the pairs are included.
     """
 
     samples: int
@@ -48,7 +48,7 @@ class Samples(Protocol):
     peers: bool
 
     def view(self, name: str, sample: int, view: int) -> NDArray[Any]:
-        """(C, h, w) features, or (3, n, n) uint8 picture; name is templates, searches or, where `taught`, wanted, where
+        """(C, h, w) features, or a (3, n, n) uint8 image; name is templates, searches or, if `taught`, wanted, or, if
         `peers`, peer_scores or peer_boxes."""
 
 
@@ -101,7 +101,7 @@ class Shard:
             self._check()
 
     def _check(self) -> None:
-        """Raises ValueError where arrays don't fit together."""
+        """Raises ValueError if arrays don't match."""
         samples, (templates, searches) = self.samples, self.views
         wanted: dict[str, tuple[NDArray[Any], tuple[int, ...]]] = {
             "targets": (self.targets, (samples, templates, 2)),
@@ -147,7 +147,7 @@ class Shard:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a shard can be read (its pictures are not decoded)."""
+    """Whether a shard can be read (its images are not decoded)."""
     try:
         Shard(path)
     except DataError:
@@ -158,13 +158,13 @@ def is_whole(path: Path) -> bool:
 def decode_pictures(
     codes: NDArray[np.uint8], ends: NDArray[np.int64], sample: int, views: Sequence[int] | None = None
 ) -> list[Image]:
-    """The pictures of one sample out of a shard's JPEG buffer.
+    """Decodes the images of one sample from a shard's JPEG buffer.
 
     Args:
-        codes: All JPEG files end to end.
-        ends: (G, views) where each ends.
-        sample: Which sample.
-        views: Which of its views; all where None.
+        codes: Concatenated JPEG files.
+        ends: (G, views) end offset of each.
+        sample: Number of the sample.
+        views: Numbers of its views; all where None.
 
     Raises:
         DataError: One of them isn't a picture.

@@ -1,4 +1,4 @@
-"""Which material a training run sees, from the `train.data` section of a recipe to a mixture of views."""
+"""The data of a training run: from the `train.data` section of a recipe to a mixture of sample makers."""
 
 from __future__ import annotations
 
@@ -24,20 +24,19 @@ from tracker.training.data.views import ClipViews, PhotoViews, StillViews
 
 @dataclass(frozen=True)
 class DataConfig(Checked, section="train.data.material"):
-    """The material.
+    """The sources of training data.
 
     Attributes:
         root: Folder that the paths below are relative to.
-        scenery: Folder of photos: backgrounds, occluders, and what fills the outside of stills. "": none (clips don't
-            need it).
+        scenery: Folder of photos: backgrounds, occluders, and padding of stills. "": none (clips don't need it).
         sources: Parts of the mixture; each a mapping as in `SourceConfig`.
-        templates: Templates in one group.
-        searches: Searches in one group.
+        templates: Templates per sample.
+        searches: Searches per sample.
         frame_range: Largest distance of two views in a clip.
-        augment: How much views differ.
-        distractors: Share of the searches of clips and boxed stills that look at something else in the same frame:
-            another target where there is one. Where the target is out of view then, the pair is a negative pair.
-        on_bad_file: What to do with an unreadable picture or an empty track. It is named either way.
+        augment: Augmentation.
+        distractors: Fraction of the searches of clips and annotated stills that are centred on something else in the
+            same frame: another target if there is one. If the target is then out of view, the pair is a negative pair.
+        on_bad_file: Policy for an unreadable image or an empty track. It is reported in either case.
     """
 
     root: str = setting("data")
@@ -54,13 +53,13 @@ class DataConfig(Checked, section="train.data.material"):
 def build_mixture(
     data: DataConfig, model: ModelConfig, context: float = 0.5, store: Path = Path("cache/frames")
 ) -> Mixture:
-    """The makers that a recipe names.
+    """Builds the sample makers that a recipe names.
 
     Args:
-        data: The recipe's material.
+        data: The recipe's data section.
         model: Sizes of the crops.
-        context: Margin around the box, as a share of w + h.
-        store: Folder for the decoded frames of videos, and for what was found in them.
+        context: Margin around the box, as a fraction of w + h.
+        store: Folder for the decoded frames of videos, and for cached results.
 
     Raises:
         ConfigError: No sources, an unknown kind or key.
@@ -96,7 +95,7 @@ def build_mixture(
 
 
 def _still_maker(source: SourceConfig, path: Path, view: ViewConfig, scenery: Scenery | None) -> SampleMaker | None:
-    """The maker of a source of still pictures; None for any other kind."""
+    """The maker of a source of still images; None for other kinds."""
     if source.kind not in ("boxed", "paste", "photos"):
         return None
     if source.kind == "photos":
@@ -113,13 +112,13 @@ def _still_maker(source: SourceConfig, path: Path, view: ViewConfig, scenery: Sc
 
 
 def read_tracks(source: SourceConfig, path: Path, store: Path, bad: BadFiles | None = None) -> list[AnnotatedTrack]:
-    """The tracks of a source of clips.
+    """Reads the tracks of a source of clips.
 
     Args:
         source: Its kind and options.
         path: Its folder, or one clip.
         store: Folder for decoded frames.
-        bad: What to do with what can't be used; stops where None.
+        bad: Policy for unusable data; stops where None.
 
     Raises:
         ConfigError: An unknown kind.

@@ -1,4 +1,4 @@
-"""Makers of samples: views from annotated clips, from boxed stills, and from photos without boxes."""
+"""Sample makers: from annotated clips, from annotated stills, and from photos without boxes."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tracker.types import Image
 
 
 class ClipViews:
-    """Views from annotated clips: frames within a range of one another (SiamFC: the same object, T frames apart at
-    most)."""
+    """Samples from annotated clips: frames within a range of each other (SiamFC: the same object, at most T frames
+    apart)."""
 
     def __init__(self, tracks: Sequence[AnnotatedTrack], config: ViewConfig, scenery: Scenery | None = None) -> None:
         self.tracks = [t for t in tracks if len(t.present) >= 2]
@@ -65,7 +65,7 @@ class ClipViews:
         return finish(c, rng, track.name, views, self.scenery, track.kind, track.name)
 
     def _distractor(self, track: AnnotatedTrack, index: int, image: Image, rng: Rng) -> NDArray[np.float64]:
-        """Another target in this frame, or else a place in it away from the target."""
+        """Another target in this frame, or else a position in it away from the target."""
         frame, box = track.frames[index], track.boxes[index]
         others = []
         for other in self._by_clip[track.clip or track.name]:
@@ -81,13 +81,13 @@ class ClipViews:
         angle, distance = rng.uniform(0, 2 * np.pi), rng.uniform(0.3, 1.2) * side
         centre = box[:2] + box[2:] / 2 + distance * np.array([np.cos(angle), np.sin(angle)])
         size = np.array([image.shape[1], image.shape[0]], dtype=np.float64)
-        edge = np.minimum(0.3 * side, size / 2)  # a window that hangs out of the frame is easy
+        edge = np.minimum(0.3 * side, size / 2)  # a window that extends beyond the frame is an easy negative
         centre = np.clip(centre, edge, size - edge)
         return np.concatenate([centre - box[2:] / 2, box[2:]])
 
 
 class StillViews:
-    """Views of one boxed object of a photo: stretched copies, the outside filled with other scenery."""
+    """Samples from annotated objects of photos: stretched copies, padded with other photos."""
 
     def __init__(self, stills: Sequence[BoxedStill], config: ViewConfig, scenery: Scenery) -> None:
         self.stills, self.config, self.scenery = list(stills), config, scenery
@@ -145,7 +145,7 @@ class StillViews:
             def cut(crop: Crop) -> Image:
                 inverse = 1.0 / crop.scale
                 shift = 0.5 * inverse
-                # From a pixel of the crop to a place in the stretched and turned copy, from there back to the photo.
+                # From a pixel of the crop to a position in the stretched and rotated copy, and from there to the photo.
                 back = turn.T / factors[:, None]
                 corner = np.array([crop.left, crop.top]) + shift - middle
                 matrix = np.column_stack([back * inverse, back @ corner + middle / factors - 0.5])
@@ -179,7 +179,7 @@ def _identity(still: BoxedStill) -> str:
 
 
 class PhotoViews(StillViews):
-    """Self-supervised views: a random region of an unlabelled photo is the target (S2SiamFC, Sio et al. 2020)."""
+    """Self-supervised samples: a random region of an unlabelled photo is the target (S2SiamFC, Sio et al. 2020)."""
 
     def __init__(self, config: ViewConfig, scenery: Scenery) -> None:
         super().__init__((), config, scenery)

@@ -1,1 +1,1 @@
-"""Losses, the labels that they compare with, and distillation from a teacher."""
+"""Losses, labels, and distillation."""

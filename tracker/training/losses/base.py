@@ -1,7 +1,7 @@
-"""Losses behind one registry, and the objective: a weighted sum of them over a batch, however many processes share it.
+"""Base classes and registry of the losses.
 
-Every loss gives two numbers per pair, a numerator and a denominator. The loss of a batch is the sum of the numerators
-over the sum of the denominators, both over all processes: a run on two processes is then the run on one.
+Every loss returns two numbers per pair, a numerator and a denominator. The loss of a batch is the sum of the numerators
+divided by the sum of the denominators, both over all processes: a run on two processes then equals the run on one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ REDUCTIONS = ("mean", "sum", "none")
 
 
 class Criterion(nn.Module):
-    """A loss on what a model said of a batch of pairs.
+    """A loss on a model's output for a batch of pairs.
 
     Args:
         reduction: mean (numerators over denominators), sum (of the numerators) or none (the (B,) numerators).
@@ -50,7 +50,7 @@ class CellCriterion(Criterion):
     """A loss on the cells of a response.
 
     Args:
-        radius, inside, ignore: Which cells are target (`LabelRule`).
+        radius, inside, ignore: Labelling of the cells (`LabelRule`).
         reduction: See `Criterion`.
     """
 
@@ -62,7 +62,7 @@ class CellCriterion(Criterion):
 
 
 def options_of(cls: type[Criterion]) -> dict[str, Any]:
-    """Options of a loss and their defaults: its own arguments, then those that it passes on to its base class."""
+    """Options of a loss and their defaults: its own arguments and those of its base class."""
     options: dict[str, Any] = {}
     for base in cls.__mro__[: cls.__mro__.index(Criterion) + 1]:
         parameters = list(inspect.signature(base).parameters.values())
@@ -76,7 +76,7 @@ _LOSSES: dict[str, type[Criterion]] = {}
 
 
 def register(name: str) -> Callable[[type[Criterion]], type[Criterion]]:
-    """Gives a criterion the name that configurations use."""
+    """Registers a criterion under the name used in configurations."""
 
     def add(cls: type[Criterion]) -> type[Criterion]:
         _LOSSES[name] = cls

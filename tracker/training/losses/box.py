@@ -1,4 +1,4 @@
-"""Losses on the boxes of an anchor-free head: IoU, generalised IoU, l1. Only target cells of genuine pairs count."""
+"""Losses on the boxes of an anchor-free head: IoU, generalised IoU, L1. Only target cells of genuine pairs count."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def box_iou(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Overlap of boxes, elementwise and differentiable.
 
     Args:
-        a, b: (..., 4) left, top, right, bottom; shapes broadcast. Sides that are negative count as 0.
+        a, b: (..., 4) left, top, right, bottom; shapes broadcast. Negative sides count as 0.
 
     Returns:
         IoU in [0, 1] and generalised IoU in [-1, 1] (Rezatofighi et al. 2019, algorithm 1), each (...).
@@ -34,7 +34,7 @@ class BoxCriterion(Criterion):
     """The mean of a loss over the target cells of each genuine pair, then over these pairs.
 
     Args:
-        inside: Share of the target's sides within which a cell must predict the box (FCOS's centre sampling).
+        inside: Fraction of the target's sides within which a cell must predict the box (FCOS's centre sampling).
         reduction: See `Criterion`.
     """
 

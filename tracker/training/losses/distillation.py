@@ -1,6 +1,6 @@
-"""Distillation: the embedding of every cell of the search follows that of a trained model. Hundreds of terms for each
-picture,
-where a response map has one target: what lets a backbone without ImageNet weights learn from few pictures."""
+"""Distillation: the embedding of every search cell is trained towards that of a teacher model. This gives hundreds of
+terms per image, where a response map has one target, and lets a backbone without ImageNet weights learn from few
+images."""
 
 from __future__ import annotations
 
@@ -20,14 +20,13 @@ from tracker.training.losses.labels import Grid, search_grid
 
 @register("distillation")
 class Distillation(Criterion):
-    """|s - l R t|^2 / l^2, mean over the cells of the search: s the embedding, t the teacher's at the same place, of
-    unit length, R a fixed rotation into the embedding's channels (Romero et al. 2015, "FitNets", equation 3, with R for
-    their
-    regressor: the rotation keeps inner products, so the teacher's correlation is the student's). 1 for an embedding of
-    zeros.
+    """|s - l R t|^2 / l^2, mean over the cells of the search: s the embedding, t the teacher's at the same position, of
+    unit length, R a fixed rotation into the embedding's channels (Romero et al. 2015, "FitNets", equation 3, with R as
+    the regressor: the rotation preserves inner products, so the teacher's correlation is the student's). 1 for an
+    embedding of zeros.
 
     Args:
-        teacher: A shipped model or a checkpoint with a padded backbone. Not used where the cache holds what it says
+        teacher: A shipped model or a checkpoint with a padded backbone. Not used if its embeddings are cached
             (`train.data.cache.teacher`).
         length: l, the length of an embedding: with the energy "dot" it sets the response's scale.
         reduction: See `Criterion`.
@@ -45,7 +44,7 @@ class Distillation(Criterion):
 
     @cached_property
     def teacher(self) -> Teacher:
-        """Loaded when it is first asked for: a cache may hold all that it would say."""
+        """Loaded on first use, since all its embeddings may be cached."""
         return Teacher(self.name)
 
     def terms(self, output: Match, batch: PairBatch) -> tuple[Tensor, Tensor]:
@@ -74,17 +73,17 @@ class Distillation(Criterion):
 
 
 FINE = 0.6
-"""How much the fine channels of a teacher that has them count beside the others: they say where, the others what."""
+"""Weight of a teacher's fine channels relative to the others: they carry position, the others identity."""
 
 
 class Teacher:
-    """A model that is not trained further.
+    """A model with fixed weights.
 
     Args:
         name: A shipped model or a checkpoint, of a padded backbone.
 
     Attributes:
-        channels: D, the length of what it teaches of a place.
+        channels: D, the length of its embedding of a cell.
 
     Raises:
         ConfigError: It can't be used.
@@ -104,7 +103,7 @@ class Teacher:
 
     @torch.no_grad()
     def targets(self, search: Tensor, grid: Grid) -> Tensor:
-        """(B, D, H, W) embedding, of unit length, of the places of a grid.
+        """(B, D, H, W) embedding, of unit length, at the positions of a grid.
 
         Args:
             search: (B, 3, m, m) BGR 0..255.
@@ -121,7 +120,7 @@ class Teacher:
 
 
 def embedding_grid(backbone: str, search_size: int) -> Grid:
-    """Where the cells of a backbone's embedding of a search lie: around its centre, a stride apart.
+    """The positions of the cells of a backbone's embedding of a search: symmetric about its centre, a stride apart.
 
     Args:
         backbone: Its name.
@@ -135,13 +134,13 @@ def embedding_grid(backbone: str, search_size: int) -> Grid:
 
 
 def _sampled(features: Tensor, grid: Grid, stride: float) -> Tensor:
-    """(B, C, h, w) features, cell i at pixel stride * i + 0.5, at the places of a grid: (B, C, H, W), bilinear."""
+    """(B, C, h, w) features, cell i at pixel stride * i + 0.5, sampled at a grid: (B, C, H, W), bilinear."""
     down = _between(grid.ys, stride, features.shape[-2]).to(features)
     across = _between(grid.xs, stride, features.shape[-1]).to(features)
     return down @ features @ across.T
 
 
 def _between(pixels: Tensor, stride: float, cells: int) -> Tensor:
-    """(N, cells) weights of the two cells around each pixel; outside, the last cell's."""
+    """(N, cells) interpolation weights of the two cells around each pixel; outside, those of the last cell."""
     place = ((pixels - 0.5) / stride).clamp(0, cells - 1)
     return (1 - (place[:, None] - torch.arange(cells, device=pixels.device)).abs()).clamp(min=0)

@@ -1,4 +1,4 @@
-"""Focal losses on the response map: with cells as labels, and with a Gaussian as the target."""
+"""Focal losses on the response map: with labelled cells, and with a Gaussian as the target."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Focal(CellCriterion):
     al. 2017, "Focal Loss for Dense Object Detection", equation 5; section 4.1 for the division).
 
     Args:
-        alpha: Weight of target cells in (0, 1); ground cells weigh 1 - alpha.
-        gamma: How much easy cells are discounted; 0 is cross entropy.
+        alpha: Weight of target cells in (0, 1); background cells have 1 - alpha.
+        gamma: Down-weighting of easy cells; 0 is cross entropy.
         negative_pair_weight: Weight of a pair without target.
         cells: See `CellCriterion`.
     """
@@ -57,8 +57,9 @@ class GaussianFocal(Criterion):
 
     Args:
         alpha: The exponent a, CornerNet's 2.
-        beta: The exponent b, CornerNet's 4: how much cells near the centre are forgiven.
-        sigma: Standard deviation of the bump as a share of the target's width and height, never below half a stride.
+        beta: The exponent b, CornerNet's 4: reduces the penalty of cells near the centre.
+        sigma: Standard deviation of the Gaussian as a fraction of the target's width and height, at least half a
+            stride.
         negative_pair_weight: Weight of a pair without target, whose y is 0 everywhere.
         reduction: See `Criterion`.
     """
@@ -88,7 +89,7 @@ class GaussianFocal(Criterion):
         dx = (grid.xs[None, None, :] - centre[:, 0, None, None]) / sigma[:, 0, None, None]
         dy = (grid.ys[None, :, None] - centre[:, 1, None, None]) / sigma[:, 1, None, None]
         bump = torch.exp(-(dx.square() + dy.square()) / 2)
-        # A radius far below the mesh leaves the nearest cell alone: the peak.
+        # A radius far below the stride selects only the nearest cell: the peak.
         peak = label_map(grid, box, batch.positive, LabelRule(radius=1e-6)) == POSITIVE
         bump = torch.where(peak, torch.ones_like(bump), bump.clamp(max=1 - 1e-6))
         return torch.where(batch.positive[:, None, None], bump, torch.zeros_like(bump))

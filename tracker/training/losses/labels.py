@@ -1,4 +1,4 @@
-"""Which cells of a map belong to the target: positions of cells, label maps, pooling over cells."""
+"""Labels of cells: positions of cells, label maps, pooling over cells."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class Grid:
 
 @dataclass(frozen=True)
 class LabelRule:
-    """How far from the target's centre a cell still counts as the target.
+    """Distance from the target's centre up to which a cell is positive.
 
     Attributes:
         radius: Pixels of the search crop; a cell whose centre lies within this distance is positive (SiamFC, section
             2.2:
             16 px). Used where `inside` is None.
-        inside: Share of the target's width and height in (0, 1]: cells in the box shrunk by it are positive, cells
+        inside: Fraction of the target's width and height in (0, 1]: cells in the box shrunk by it are positive, cells
             between it and the full box are ignored (the rule of anchor-free heads, FCOS).
         ignore: Pixels; cells within radius + ignore, but outside radius, are neither positive nor negative.
     """
@@ -60,13 +60,13 @@ class LabelRule:
 
 
 def response_grid(output: Match) -> Grid:
-    """Where the cells of the response map lie."""
+    """The positions of the cells of the response map."""
     height, width = output.score.shape[-2:]
     return _grid(output, height, width, output.offset)
 
 
 def search_grid(output: Match) -> Grid:
-    """Where the cells of the search embedding lie.
+    """The positions of the cells of the search embedding.
 
     A correlation without padding makes the response smaller than the embedding by the same margin on either side.
     """
@@ -89,11 +89,11 @@ def label_map(grid: Grid, box: Tensor, positive: Tensor, rule: LabelRule) -> Ten
         grid: Cell centres.
         box: (B, 4) left, top, right, bottom of the target in pixels of the search crop.
         positive: (B,) bool; a negative pair has no positive cell.
-        rule: What counts as the target.
+        rule: The labelling rule.
 
     Returns:
-        (B, H, W) int8: 1 target, 0 ground, -1 ignored. A genuine pair whose target is smaller than the grid's mesh
-        still gets its nearest cell, as long as that cell lies within one stride of the centre.
+        (B, H, W) int8: 1 target, 0 background, -1 ignored. A genuine pair whose target is smaller than the cell spacing
+        still gets its nearest cell, if that cell lies within one stride of the centre.
     """
     box = box.to(grid.xs.dtype)
     centre, size = (box[:, :2] + box[:, 2:]) / 2, box[:, 2:] - box[:, :2]
@@ -118,14 +118,14 @@ def label_map(grid: Grid, box: Tensor, positive: Tensor, rule: LabelRule) -> Ten
 
 
 def box_mask(grid: Grid, box: Tensor) -> Tensor:
-    """(B, H, W) True in the cells of a box (at least its nearest cell), genuine pair or not."""
+    """(B, H, W) True in the cells of a box (at least its nearest cell), for genuine and negative pairs."""
     rule = LabelRule(inside=1.0)
     mask = label_map(grid, box, torch.ones(len(box), dtype=torch.bool, device=box.device), rule) == POSITIVE
     return mask
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """(B,) mean of values (B, ...) over the True cells of mask (B, ...); 0 where there is none."""
+    """(B,) mean of values (B, ...) over the True cells of mask (B, ...); 0 if there is none."""
     flat, keep = values.flatten(1), mask.flatten(1)
     return torch.where(keep, flat, torch.zeros_like(flat)).sum(1) / keep.sum(1).clamp(min=1)
 
@@ -138,7 +138,7 @@ def masked_pool(features: Tensor, mask: Tensor) -> Tensor:
 
 
 def pool_template(template: Tensor, template_size: Tensor, stride: float) -> Tensor:
-    """One vector per template: the mean of its cells that lie on the target.
+    """One vector per template: the mean of its cells on the target.
 
     Args:
         template: (B, C, th, tw) embedding of a crop whose centre is the target's centre.

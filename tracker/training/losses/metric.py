@@ -1,7 +1,7 @@
-"""Metric losses: contrastive, triplet, angular, circle. What they compare is described in `metric_samples.py`.
+"""Metric losses: contrastive, triplet, angular, circle. `metric_samples.py` describes what they compare.
 
 A template without any positive candidate (a negative pair) has no term in the losses that rank a positive above a
-negative (triplet, angular, circle); contrastive pushes its candidates away.
+negative (triplet, angular, circle); the contrastive loss pushes its candidates away.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Contrastive(MetricCriterion):
     (Hadsell, Chopra and LeCun 2006, "Dimensionality Reduction by Learning an Invariant Mapping", equation 4).
 
     Args:
-        margin: Distance beyond which another thing is far enough.
-        hard_share: Share in (0, 1] of each template's negatives that count: the nearest.
+        margin: Distance beyond which negatives don't contribute.
+        hard_share: Fraction in (0, 1] of each template's negatives that count: the nearest.
         candidates: See `MetricCriterion`.
     """
 
@@ -68,14 +68,14 @@ class Contrastive(MetricCriterion):
 class Triplet(MetricCriterion):
     """max(0, d(a, p) - d(a, n) + margin), or its smooth form log(1 + exp(d(a, p) - d(a, n))).
 
-    Schroff et al. 2015, "FaceNet", equation 1 (squared distances) and section 3.2 for semi-hard negatives: those
-    farther than the positive, the nearest of them; where there is none, the farthest of the nearer ones. Hermans et al.
-    2017, "In Defense of the Triplet Loss", equation 5 for the hardest positive against the hardest negative, section
-    3.2 for the smooth form.
+    Schroff et al. 2015, "FaceNet", equation 1 (squared distances) and section 3.2 for semi-hard negatives: the nearest
+    of those farther than the positive; if there are none, the farthest of the nearer ones. Hermans et al. 2017, "In
+    Defense of the Triplet Loss", equation 5 for the hardest positive against the hardest negative, section 3.2 for the
+    smooth form.
 
     Args:
         mining: semi-hard, hardest, or all (mean positive distance against every negative).
-        margin: Distance to keep; 0 takes the smooth form.
+        margin: The margin; 0 selects the smooth form.
         squared: Whether distances are squared first.
         candidates: See `MetricCriterion`. The distance on the energy is
             softplus(-logit).
@@ -132,7 +132,7 @@ class Angular(CellCriterion):
 
     Args:
         angle: Upper bound of the angle at the negative, degrees in (0, 90); the paper takes 36 to 55.
-        hard_share: Share in (0, 1] of each template's negatives that count: the largest terms.
+        hard_share: Fraction in (0, 1] of each template's negatives that count: the largest terms.
         cells: See `CellCriterion`.
     """
 
@@ -190,6 +190,6 @@ class Circle(MetricCriterion):
 
 
 def _log_sum_exp(values: Tensor, mask: Tensor) -> Tensor:
-    """(B,) log of the sum of exp over the True cells; a large negative number where there is none (no NaN in the
+    """(B,) log of the sum of exp over the True cells; a large negative number if there is none (no NaN in the
     gradient)."""
     return torch.where(mask, values, torch.full_like(values, -1e4)).logsumexp(1)

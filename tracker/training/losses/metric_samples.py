@@ -1,4 +1,4 @@
-"""What metric losses compare: for each template, similarities to many search vectors with a label each.
+"""Inputs of metric losses: for each template, similarities to many labelled search vectors.
 
 Two ways to get them (`compare`):
     energy     the response map itself: similarity is the sigmoid of a cell's logit, distance is softplus(-logit), a
@@ -42,7 +42,7 @@ class MetricSamples:
     Attributes:
         similarity: (B, N), in [0, 1] (energy) or [-1, 1] (embedding).
         distance: (B, N), at least 0.
-        label: (B, N) int8: 1 same target, 0 another thing, -1 ignored.
+        label: (B, N) int8: 1 same target, 0 different, -1 ignored.
     """
 
     similarity: Tensor
@@ -68,9 +68,9 @@ class EmbeddingVectors:
         anchor: (B, C) the templates, pooled over their targets.
         cells: (B, N, C) the cells of each search embedding.
         cell_label: (B, N) int8.
-        target: (B, C) each search pooled over its target box (meaningless in negative pairs).
+        target: (B, C) each search pooled over its target box (undefined in negative pairs).
         others: (M, C) the targets of all processes.
-        other_label: (B, M) int8: 1 same track, 0 other track, -1 own or meaningless.
+        other_label: (B, M) int8: 1 same track, 0 other track, -1 own or undefined.
     """
 
     anchor: Tensor
@@ -82,7 +82,7 @@ class EmbeddingVectors:
 
 
 def check_mode(compare: str) -> str:
-    """The mode, or a sentence.
+    """Returns the mode if it exists.
 
     Raises:
         ConfigError: There is no such mode.
@@ -93,7 +93,7 @@ def check_mode(compare: str) -> str:
 
 
 def metric_samples(output: Match, batch: PairBatch, compare: str, rule: LabelRule) -> MetricSamples:
-    """The candidates of a batch; see the module's text."""
+    """The candidates of a batch; see the module's docstring."""
     if compare == "energy":
         label = label_map(response_grid(output), batch.box, batch.positive, rule).flatten(1)
         score = output.score.flatten(1)
@@ -106,7 +106,7 @@ def metric_samples(output: Match, batch: PairBatch, compare: str, rule: LabelRul
 
 
 def embedding_vectors(output: Match, batch: PairBatch, rule: LabelRule) -> EmbeddingVectors:
-    """The unit vectors of a batch, those of other processes included."""
+    """The unit vectors of a batch, including those of other processes."""
     grid = search_grid(output)
     box = batch.box.to(grid.xs.dtype)
     anchor = F.normalize(pool_template(output.template, batch.template_size, output.stride), dim=1)

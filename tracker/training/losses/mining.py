@@ -1,4 +1,4 @@
-"""Hard examples: the hardest cells of a map, the hardest pairs of a batch, negative pairs made inside a batch."""
+"""Hard example mining: the hardest cells of a map, the hardest pairs of a batch, negative pairs made within a batch."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def hardest(values: Tensor, mask: Tensor, share: float) -> Tensor:
 
     Args:
         values: (B, ...) losses, without gradient.
-        mask: (B, ...) bool, the cells to choose from.
-        share: In (0, 1]: how many of each row's True cells stay (rounded up).
+        mask: (B, ...) bool, the candidate cells.
+        share: In (0, 1]: fraction of each row's True cells to keep (rounded up).
 
     Returns:
-        (B, ...) bool. Cells as hard as the last one kept stay too.
+        (B, ...) bool. Cells as hard as the last one kept are kept too.
     """
     flat, keep = values.flatten(1), mask.flatten(1)
     count = (keep.sum(1).double() * share).ceil().long().clamp(min=1)
@@ -32,12 +32,12 @@ def hardest(values: Tensor, mask: Tensor, share: float) -> Tensor:
 
 
 class PairMining:
-    """How much each pair of a batch counts, judged over the batch of all processes.
+    """The weight of each pair, computed over the batch of all processes.
 
     Args:
-        negative_pair_temperature: Impostor pairs weigh exp(loss / temperature), scaled to a mean of 1: the hardest
-            negative pairs weigh more. 0 turns it off.
-        hard_share: Share in (0, 1] of all pairs that count at all: those with the largest loss (OHEM).
+        negative_pair_temperature: Negative pairs weigh exp(loss / temperature), scaled to a mean of 1: harder negative
+            pairs weigh more. 0 turns it off.
+        hard_share: Fraction in (0, 1] of all pairs that count: those with the largest loss (OHEM).
     """
 
     def __init__(self, negative_pair_temperature: float = 0.0, hard_share: float = 1.0) -> None:
@@ -66,7 +66,7 @@ class PairMining:
         if self.negative_pair_temperature > 0:
             hard = everywhere[~distributed.gather(positive)]
             if hard.numel():
-                # The largest exponent is taken out before exp, or one bad pair would overflow.
+                # The largest exponent is subtracted before exp, or one bad pair would overflow.
                 top = hard.amax()
                 mean = torch.exp((hard - top) / self.negative_pair_temperature).mean()
                 weight = torch.where(
@@ -76,18 +76,19 @@ class PairMining:
 
 
 def cross_negative_pairs(batch: PairBatch, share: float, step: int) -> PairBatch:
-    """Turns some pairs of a batch into negative_pairs: the template of one pair against the search of another.
+    """Turns some pairs of a batch into negative pairs: the template of one pair with the search of another.
 
-    The template of pair i meets the search of pair i + k, k being the smallest shift (counted from one that varies with
-    the step) that gives another track; a pair without such a partner stays as it is. Nothing is decoded for it.
+    The template of pair i is combined with the search of pair i + k, where k is the smallest shift (counted from one
+    that varies with the step) that gives another track; a pair without such a partner stays unchanged. Nothing is
+    decoded for it.
 
     Args:
         batch: A frozen dataclass of tensors.
-        share: In [0, 1]: how many of the pairs (rounded down) are turned.
-        step: Number of the batch; chooses, reproducibly, which.
+        share: In [0, 1]: fraction of the pairs (rounded down) to change.
+        step: Number of the batch; determines which.
 
     Returns:
-        A batch of the same size; turned pairs have positive False and the track and size of their template.
+        A batch of the same size; changed pairs have positive False and the track and size of their template.
     """
     if not 0 <= share <= 1:
         raise ConfigError(f"The share of negative pairs made inside the batch, {share:g}, is not in [0, 1].")

@@ -1,4 +1,4 @@
-"""The losses by name, and the objective: a weighted sum of them over a batch, however many processes share it."""
+"""Losses by name, and the objective: a weighted sum of losses over a batch, independent of the number of processes."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from tracker.training.losses.mining import PairMining
 
 
 def loss_names() -> list[str]:
-    """All names that `build_loss` knows."""
+    """The names known to `build_loss`."""
     return sorted(_LOSSES)
 
 
 def build_loss(name: str, **options: Any) -> Criterion:
-    """The loss of a name.
+    """Builds a loss by name.
 
     Args:
         name: One of `loss_names()`.
         options: Arguments of its class.
 
     Raises:
-        ConfigError: The name or an option is unknown (with the nearest known one), or a value can't be used.
+        ConfigError: The name or an option is unknown (with the most similar known one), or a value can't be used.
     """
     known = loss_names()
     if name not in known:
@@ -54,13 +54,13 @@ def _hint(word: str, known: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Score:
-    """The objective on one batch. The host reads its values when it first asks for one, which waits for the device.
+    """The objective on one batch. Reading a value on the host waits for the device.
 
     Attributes:
         backward: Scalar to differentiate on this process; its gradients, averaged over processes, are those of the
             whole batch.
         keys, weights: Name and weight of each loss.
-        values: (n,) value of each loss over the whole batch of all processes, before its weight; on the device.
+        values: (n,) unweighted value of each loss over the whole batch of all processes; on the device.
     """
 
     backward: Tensor
@@ -84,7 +84,7 @@ class Objective(nn.Module):
 
     Args:
         losses: (key, weight, criterion) each; keys are the names in the log.
-        mining: How much each pair counts, or None for all the same.
+        mining: The weights of pairs, or None for equal weights.
     """
 
     def __init__(self, losses: Sequence[tuple[str, float, Criterion]], mining: PairMining | None = None) -> None:
@@ -114,13 +114,13 @@ class Objective(nn.Module):
         count = len(self.keys)
         below = sums[count:].clamp(min=1)
         weights = torch.tensor(self.weights, dtype=torch.float64, device=sums.device)
-        # Gradients are averaged over processes, so each multiplies its share by their number.
+        # Gradients are averaged over processes, so each multiplies its part by their number.
         backward = (local[:count] / below * weights).sum() * distributed.world()
         return Score(backward, self.keys, self.weights, (sums[:count] / below).detach())
 
 
 def build_objective(config: TrainConfig) -> Objective:
-    """The weighted losses and the mining that a recipe names.
+    """Builds the weighted losses and the mining that a recipe names.
 
     Raises:
         ConfigError: An unknown loss or option.

@@ -1,6 +1,7 @@
-"""Losses that follow another tracker (`train.data.cache.peer`): its scores over the search, and its box.
+"""Losses towards another tracker's output (`train.data.cache.peer`): its scores over the search, and its box.
 
-Only where it is right: its box overlaps the labelled one by `agree` or more. Of pairs across samples nothing is known.
+They apply only where it is right: its box overlaps the labelled one by at least `agree`. For pairs across samples there
+is no output.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from tracker.training.losses.labels import POSITIVE, LabelRule, label_map, maske
 
 
 class PeerCriterion(Criterion):
-    """A loss on what a peer says of the pairs where it can be believed.
+    """A loss towards a peer's output, on pairs where the peer agrees with the label.
 
     Args:
         agree: Least IoU of its box with the labelled one.
@@ -31,7 +32,7 @@ class PeerCriterion(Criterion):
         self.agree = agree
 
     def believed(self, batch: PairBatch) -> Tensor:
-        """(B,) bool: genuine pairs of which the peer says what the label says."""
+        """(B,) bool: genuine pairs on which the peer agrees with the label."""
         if batch.peer_score is None or batch.peer_box is None:
             raise ConfigError(
                 f"The loss {type(self).__name__} needs what a peer says, and the cache holds nothing of one; set "
@@ -45,11 +46,11 @@ class PeerCriterion(Criterion):
 @register("peer-score")
 class PeerScore(PeerCriterion):
     """T^2 KL(softmax(peer / T) || softmax(score / T)) over the cells of the search that the peer's map covers (Hinton
-    et al. 2015, "Distilling the Knowledge in a Neural Network", section 2): where it says that the target is, not how
-    sure it is.
+    et al. 2015, "Distilling the Knowledge in a Neural Network", section 2): it teaches the position of the target, not
+    the level of confidence.
 
     Args:
-        temperature: T: the higher, the more its lesser peaks count.
+        temperature: T: the higher, the more weight its lesser peaks have.
         peer: See `PeerCriterion`.
     """
 
@@ -83,7 +84,7 @@ class PeerBox(PeerCriterion):
     """1 - GIoU to the peer's box, the mean over the target cells of each pair (`tracker.training.losses.box`).
 
     Args:
-        inside: Share of the labelled target's sides within which a cell must predict the box.
+        inside: Fraction of the labelled target's sides within which a cell must predict the box.
         peer: See `PeerCriterion`.
     """
 

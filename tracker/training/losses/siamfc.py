@@ -1,4 +1,4 @@
-"""SiamFC's loss on the response map: logistic, positives and negatives balanced."""
+"""The loss of SiamFC on the response map: balanced logistic loss."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tracker.training.losses.mining import hardest
 
 @register("logistic")
 class BalancedLogistic(CellCriterion):
-    """log(1 + exp(-y v)) on every cell, target cells and ground cells weighing half each (Bertinetto et al. 2016,
-    "Fully-Convolutional Siamese Networks for Object Tracking", equations 1 and 5, labels by radius from the true
-    centre).
+    """log(1 + exp(-y v)) on every cell, with a total weight of one half for target cells and for background cells
+    (Bertinetto et al. 2016, "Fully-Convolutional Siamese Networks for Object Tracking", equations 1 and 5, labels by
+    distance from the true centre).
 
     Args:
-        hard_share: Share in (0, 1] of each map's ground cells that count: the hardest ones.
-        negative_pair_weight: Weight of a pair without target; its map has ground cells only.
+        hard_share: Fraction in (0, 1] of each map's background cells that count: the hardest ones.
+        negative_pair_weight: Weight of a pair without target; its map has background cells only.
         cells: See `CellCriterion`.
     """
 

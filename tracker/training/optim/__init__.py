@@ -1,1 +1,1 @@
-"""Update rules, schedules, averaged weights, frozen layers."""
+"""Optimisers, schedules, averaged weights, frozen layers."""

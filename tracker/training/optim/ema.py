@@ -14,7 +14,7 @@ class Ema:
     """Averaged weights of a model; buffers (BatchNorm statistics) are copied.
 
     Args:
-        model: Starts the average.
+        model: Provides the initial average.
         decay: In [0, 1); the average of step t uses min(decay, (1 + t) / (10 + t)), so that early weights are soon
             forgotten.
     """
@@ -25,20 +25,20 @@ class Ema:
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        """Takes the weights after an optimiser step into the average."""
+        """Adds the weights after an optimiser step to the average."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
-        # A frozen parameter equals its average until it thaws.
+        # A frozen parameter equals its average until it is trained.
         moving = [(self.weights[name], p) for name, p in model.named_parameters() if p.requires_grad]
         moved = [(self.weights[name], b) for name, b in model.named_buffers() if name in self.weights]
-        # All at once: on a GPU a call for each tensor costs more than the arithmetic.
+        # All at once: on a GPU one call per tensor costs more than the arithmetic.
         torch._foreach_lerp_([mean for mean, _ in moving], [p for _, p in moving], 1 - decay)
         if moved:
             torch._foreach_copy_([mean for mean, _ in moved], [b for _, b in moved])
 
     @contextmanager
     def applied(self, model: nn.Module) -> Iterator[nn.Module]:
-        """The model with the averaged weights; its own come back afterwards, whatever happens."""
+        """Context manager: the model has the averaged weights inside; its own are restored afterwards."""
         own = {name: value.detach().clone() for name, value in model.state_dict().items()}
         model.load_state_dict(self.weights)
         try:
@@ -51,7 +51,7 @@ class Ema:
         return {"updates": self.updates, "weights": self.weights}
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:
-        """From the checkpoint."""
+        """From a checkpoint."""
         weights, updates = state["weights"], state["updates"]
         assert isinstance(weights, dict) and isinstance(updates, int)
         for name, value in weights.items():

@@ -1,6 +1,5 @@
-"""Which parameters move, and how: update rules with a learning rate, momentum and L2 for each layer, and layers that
-don't move until a step (no gradient, and BatchNorm and dropout in evaluation mode); gradient clipping is
-`torch.nn.utils`'.
+"""Optimisers with learning rate, momentum and weight decay per layer, and layers that are frozen until a step (no
+gradient, and BatchNorm and dropout in evaluation mode). Gradient clipping is `torch.nn.utils`'.
 """
 
 from __future__ import annotations
@@ -64,12 +63,12 @@ class KochSGD(Optimizer):
 
 
 def build_optimizer(model: nn.Module, config: OptimConfig) -> Optimizer:
-    """The optimiser of a model, frozen parameters included (they may thaw).
+    """Builds the optimiser of a model, including frozen parameters (which may be trained later).
 
-    Each group holds `base_lr` and `base_momentum`, from which `Schedule` sets lr and momentum.
+    Each group stores `base_lr` and `base_momentum`, from which `Schedule` computes lr and momentum.
 
     Raises:
-        ConfigError: Unknown name, or a pattern that fits no parameter.
+        ConfigError: Unknown name, or a pattern that matches no parameter.
     """
     if config.name not in {"sgd", "adamw", "koch"}:
         raise ConfigError(f"The optimiser {config.name!r} is unknown; there are sgd, adamw and koch.")
@@ -83,17 +82,17 @@ def build_optimizer(model: nn.Module, config: OptimConfig) -> Optimizer:
             if config.name == "sgd" and config.nesterov:
                 group["nesterov"] = True
     if config.name == "adamw":
-        # One kernel for all parameters of a group; what the fused rule computes is the same up to rounding.
+        # One kernel for all parameters of a group; the fused rule's result is the same up to rounding.
         fused = all(p.is_cuda for p in model.parameters())
         return AdamW(groups, lr=config.learning_rate, fused=fused)
     return (SGD if config.name == "sgd" else KochSGD)(groups, lr=config.learning_rate)
 
 
 def parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict[str, Any]]:
-    """Parameters with the same settings together, in a stable order.
+    """Groups parameters with the same settings, in a stable order.
 
     Raises:
-        ConfigError: A pattern of `config.layers` that fits no parameter.
+        ConfigError: A pattern of `config.layers` that matches no parameter.
     """
     used: set[str] = set()
     groups: dict[tuple[float, float, float], dict[str, Any]] = {}
@@ -134,31 +133,31 @@ def _examples(model: nn.Module) -> str:
 
 
 class Freezer:
-    """Freezes and thaws parameters of a model by name.
+    """Freezes and unfreezes parameters of a model by name.
 
     Args:
         model: Its `requires_grad` flags are set.
-        rules: A parameter is frozen while any rule whose pattern fits it says so.
+        rules: A parameter is frozen while any rule with a matching pattern says so.
 
     Raises:
-        ConfigError: A pattern that fits no parameter, or no parameter left to train.
+        ConfigError: A pattern that matches no parameter, or no parameter is left to train.
     """
 
     def __init__(self, model: nn.Module, rules: Sequence[FreezeConfig]) -> None:
         self.model, self.rules = model, list(rules)
         self._active: list[bool] | None = None
-        # What the model itself never trains stays so.
+        # Parameters that the model itself never trains stay frozen.
         self.trainable = {name for name, p in model.named_parameters() if p.requires_grad}
         for rule in self.rules:
             if not any(fnmatchcase(name, rule.pattern) for name, _ in model.named_parameters()):
                 raise ConfigError(f"The pattern {rule.pattern!r} in train.freeze fits no parameter of the model.")
 
     def frozen(self, name: str, step: int) -> bool:
-        """Whether a parameter or module rests at a step."""
+        """Whether a parameter or module is frozen at a step."""
         return any((rule.until is None or step < rule.until) and fnmatchcase(name, rule.pattern) for rule in self.rules)
 
     def apply(self, step: int) -> bool:
-        """Sets `requires_grad` for a step and says whether anything changed."""
+        """Sets `requires_grad` for a step and returns whether anything changed."""
         active = [rule.until is None or step < rule.until for rule in self.rules]
         if active == self._active:
             return False
@@ -174,7 +173,7 @@ class Freezer:
         return changed
 
     def train_mode(self, step: int) -> None:
-        """`model.train()`, with the layers that rest in evaluation mode."""
+        """`model.train()`, with frozen layers in evaluation mode."""
         self.model.train()
         for name, module in self.model.named_modules():
             own = [f"{name}.{key}" if name else key for key, _ in module.named_parameters(recurse=False)]

@@ -1,4 +1,4 @@
-"""Learning rate and momentum as functions of the step alone: a resumed run needs no memory of them."""
+"""Learning rate and momentum as functions of the step alone: a resumed run needs no state for them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Schedule:
         self.config, self.optim, self.steps = config, optim, steps
 
     def factor(self, step: int) -> float:
-        """What the learning rate is multiplied with at a step (0-based)."""
+        """Factor on the learning rate at a step (0-based)."""
         c = self.config
         if step < c.warmup_steps:
             return c.warmup_start + (1 - c.warmup_start) * step / c.warmup_steps
@@ -66,7 +66,7 @@ class Schedule:
         return factor
 
     def state_dict(self) -> dict[str, Any]:
-        """What determines the curve, for the checkpoint."""
+        """The parameters of the curve, for the checkpoint."""
         c = self.config
         return {
             "name": c.name,

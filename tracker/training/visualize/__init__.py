@@ -1,1 +1,1 @@
-"""Pictures of training material and of what a model makes of it."""
+"""Images of training data and of a model's output for it."""

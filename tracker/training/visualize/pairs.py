@@ -1,4 +1,4 @@
-"""Pictures of training: pairs with their labels, responses beside them. cv2 and numpy."""
+"""Images of training pairs with their labels and responses. Uses cv2 and numpy."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Picture = NDArray[np.uint8]
 GREEN, RED, GRAY, WHITE = (80, 220, 60), (60, 60, 240), (150, 150, 150), (255, 255, 255)
 PAIRS, SHEETS = 24, 2
 SIDE = 192
-"""Pixels of one tile."""
+"""Side of a tile in pixels."""
 
 
 def draw_pairs(
@@ -36,12 +36,12 @@ def draw_pairs(
     (red).
 
     Args:
-        batch: With images (start 0) both crops are drawn; cached features have no picture, only a response.
-        output: The model's answer, or None for the pairs alone.
-        limit: Pairs to draw.
-        responses: Whether to draw the responses (False: `output` only says where the cells lie, and may be of one
-            pair).
-        rule: Draws the labels that this rule gives to the cells of the response (green target, gray ignored).
+        batch: With images (start 0) both crops are drawn; for cached features, only a response.
+        output: The model's output, or None for the pairs alone.
+        limit: Greatest number of pairs.
+        responses: Whether to draw the responses (False: `output` only provides the positions of the cells, and may be
+            of one pair).
+        rule: Draws the labels of the response's cells by this rule (green target, gray ignored).
 
     Returns:
         BGR uint8 picture.
@@ -99,7 +99,7 @@ def _search(batch: PairBatch, output: Match | None, i: int, rule: LabelRule | No
 
 
 def _response(batch: PairBatch, output: Match, i: int) -> Picture:
-    """The response where its cells lie in the search crop, and the box of its peak."""
+    """The response at the positions of its cells in the search crop, and the box of its peak."""
     score = torch.sigmoid(output.score[i, 0].detach().float()).cpu().numpy()
     scale = SIDE / output.search_size
     tile = np.zeros((SIDE, SIDE, 3), np.uint8)
@@ -129,10 +129,10 @@ def write_preview(folder: Path, config: Config, settings: TrainConfig, source: P
     """Writes preview-0.png, preview-1.png ... with the first batches of a run.
 
     Args:
-        folder: Is made if need be.
-        config: The recipe: its model says where the cells of the response lie.
-        settings: Its train section: the first loss that labels cells says which are the target.
-        source: The pairs. Cached features have no picture: pairs are then made anew from the same material.
+        folder: Created if missing.
+        config: The recipe: its model gives the positions of the cells of the response.
+        settings: Its train section: the first loss with a labelling rule determines the labels.
+        source: The pairs. For cached features, pairs are made anew from the same data.
 
     Raises:
         OutputError: A sheet can't be written.
@@ -151,7 +151,7 @@ def write_preview(folder: Path, config: Config, settings: TrainConfig, source: P
     paths = []
     for number in range(SHEETS):
         batch = source.batch(number, 0, 1)
-        with torch.no_grad():  # one pair is enough to know where the cells lie
+        with torch.no_grad():  # one pair is enough to find the positions of the cells
             output = as_match(
                 model(batch.template[:1].float(), batch.search[:1].float(), batch.template_size[:1]), model
             )

@@ -1,4 +1,4 @@
-"""Contact sheets of training material: what each source gives, and the pairs that the network will see."""
+"""Contact sheets of training data: samples of each source, and the pairs that the network will see."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def source_sheet(mixture: Mixture, rows: int, seed: int) -> Image:
 
     Args:
         mixture: The recipe's sources.
-        rows: Samples of each.
-        seed: Decides which.
+        rows: Samples per source.
+        seed: Random seed.
 
     Returns:
         BGR uint8 picture.
@@ -52,12 +52,12 @@ def source_sheet(mixture: Mixture, rows: int, seed: int) -> Image:
 
 
 def pair_sheet(source: LivePairs, count: int, columns: int = 4) -> Image:
-    """Pairs of the first batches, as they are labelled: green frame for a genuine pair, red for a negative pair.
+    """Pairs of the first batches with their labels: green frame for a genuine pair, red for a negative pair.
 
     Args:
         source: Pairs made anew.
-        count: How many.
-        columns: Pairs in a row.
+        count: Number of pairs.
+        columns: Pairs per row.
 
     Returns:
         BGR uint8 picture.
@@ -151,7 +151,7 @@ def _stack(tiles: Sequence[Image]) -> Image:
 
 
 def write_picture(path: Path, picture: Image) -> None:
-    """Writes a BGR picture in the format that the file's name says.
+    """Writes a BGR image in the format of the file name's suffix.
 
     Raises:
         OutputError: It can't be written.
