@@ -12,7 +12,7 @@ exec((HERE / "tracker" / "_version.py").read_text(), VERSION)
 
 EXTRAS = {
     "test": ["pytest>=8", "hypothesis>=6", "pytest-timeout>=2", "pytest-xdist>=3", "selenium>=4"],
-    "lint": ["ruff>=0.6", "mypy>=1.11", "types-PyYAML", "types-tqdm"],
+    "lint": ["ruff>=0.6", "mypy>=1.11", "vermin>=1.6", "types-PyYAML", "types-tqdm"],
     "ray": ["ray>=2.52"],  # the first with a token for the cluster
     "nvdec": ["PyNvVideoCodec>=2.0"],
     "openvino": ["openvino>=2024.0"],

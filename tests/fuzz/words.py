@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -157,14 +158,16 @@ def commands(bench: Bench, rng: Rng) -> None:
     from tracker.cli.__main__ import main
 
     words = command_line(rng)
-    argv, out = sys.argv, io.StringIO()
-    with contextlib.chdir(bench.folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+    argv, out, before = sys.argv, io.StringIO(), Path.cwd()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
         try:
+            os.chdir(bench.folder)  # contextlib.chdir needs Python 3.11
             sys.argv = ["siamtrack", *words]
             code: Any = main(words)
         except SystemExit as stop:
             code = stop.code
         finally:
             sys.argv = argv
+            os.chdir(before)
     if code not in (0, 1, 2):
         raise AssertionError(f"exit code {code} of {words}")
