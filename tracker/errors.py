@@ -71,7 +71,7 @@ def reading(sentence: Callable[[str], SiamTrackError]) -> Iterator[None]:
 
     Raises:
         SiamTrackError: The error that `sentence` builds, for any exception except a SiamTrackError or a missing
-        package.
+            package.
     """
     try:
         yield

@@ -242,7 +242,8 @@ def read_text(path: str | Path) -> str:
     """Reads a text file as common programs write them: UTF-8 with or without byte order mark, or UTF-16 with one.
 
     Raises:
-        OSError: It can't be read. ValueError: It is in neither encoding; with the reason and the next step.
+        OSError: It can't be read.
+        ValueError: It is in neither encoding; with the reason and the next step.
     """
     data = Path(path).read_bytes()
     if data[:4] in (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE):

@@ -144,8 +144,9 @@ class Project(ProjectState):
             seen: `key_revision` of the box that the writer saw there, 0: none; None: no check.
 
         Raises:
-            BoxError: A box that can't be tracked. AnnotationError: No such frame. Conflict: Another client has changed
-            it since.
+            BoxError: A box that can't be tracked.
+            AnnotationError: No such frame.
+            Conflict: Another client has changed it since.
         """
         with self._lock:
             clip = self.clip_of(target)
@@ -161,7 +162,8 @@ class Project(ProjectState):
         """Removes a key box.
 
         Raises:
-            AnnotationError: There is none. Conflict: Another client has changed it since.
+            AnnotationError: There is none.
+            Conflict: Another client has changed it since.
         """
         with self._lock:
             if frame not in target.keys:

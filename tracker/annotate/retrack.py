@@ -95,7 +95,8 @@ class Running:
             tick: Called after each frame.
 
         Raises:
-            BoxError: The box can't be tracked. Stopped: `tick` returned False; finished frames are kept.
+            BoxError: The box can't be tracked.
+            Stopped: `tick` returned False; finished frames are kept.
         """
         if (end - self.reached) * self._step <= 0:
             return

@@ -179,7 +179,8 @@ class Desk:
             what: `do` and its arguments: see the methods `_on_...`.
 
         Raises:
-            Conflict: Another window has changed the same box. SiamTrackError: It can't be done.
+            Conflict: Another window has changed the same box.
+            SiamTrackError: It can't be done.
         """
         name = what.get("do")
         known = [attribute.removeprefix("_on_") for attribute in dir(self) if attribute.startswith("_on_")]

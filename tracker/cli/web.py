@@ -51,7 +51,7 @@ def check_web_options(args: argparse.Namespace) -> None:
 
     Raises:
         SiamTrackError: aiohttp is missing, the address is invalid, or there are options that need a window or write
-        files.
+            files.
     """
     from tracker.web.access import parse_address
     from tracker.web.recorder import check_folder

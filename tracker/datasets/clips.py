@@ -94,7 +94,7 @@ def read_clip(
 
     Raises:
         DataError: The clip or its boxes can't be read, there are boxes for frames after its end, or the lines name no
-        frame and their number differs from that of the frames.
+            frame and their number differs from that of the frames.
     """
     try:
         file = read_box_file(boxes, form, first or 0)

@@ -24,8 +24,8 @@ def mot_metrics(truth: Sequence[Track], tracks: Sequence[Track]) -> dict[str, fl
         switches.
 
     Raises:
-        SourceError: There is no ground-truth box. ModuleNotFoundError: TrackEval is not installed (`pip install
-        trackeval`).
+        SourceError: There is no ground-truth box.
+        ModuleNotFoundError: TrackEval is not installed (`pip install trackeval`).
     """
     import trackeval
 

@@ -210,8 +210,8 @@ class Gallery:
             matcher: Computes embeddings; it must be the model that computed the references.
 
         Raises:
-            SourceError: The file is missing. GalleryError: It is not a gallery, is damaged, or another model computed
-            it.
+            SourceError: The file is missing.
+            GalleryError: It is not a gallery, is damaged, or another model computed it.
         """
         file = Path(path)
         if not file.is_file():

@@ -55,7 +55,8 @@ def items_and_views(
     """The arguments of `Gallery.add` for image files.
 
     Raises:
-        ConfigError: The matcher is for texts. SourceError, BoxError: An image or the box can't be used.
+        ConfigError: The matcher is for texts.
+        SourceError, BoxError: An image or the box can't be used.
     """
     if matcher is not None and matcher.modality != "image":
         raise ConfigError(f"The model {matcher.name} reads texts; give them by --text.")

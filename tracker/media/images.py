@@ -88,7 +88,7 @@ def read_image(path: str | Path) -> Image:
 
     Raises:
         ImageError: The file can't be read, isn't an image, is damaged or truncated, or contains several images; the
-        sentence names it.
+            sentence names it.
     """
     return decode_image(_bytes_of(path), f"The image {path}")
 

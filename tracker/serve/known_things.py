@@ -68,8 +68,8 @@ def check_thing(name: str, config: TargetConfig) -> tuple[Gallery, str, float]:
         config: With `gallery`.
 
     Raises:
-        SourceError, GalleryError: There is no such gallery or object, or it has no pictures. ConfigError: Neither
-        `threshold` nor a calibration is given, or the calibration has too few pairs for `far`.
+        SourceError, GalleryError: There is no such gallery or object, or it has no pictures.
+        ConfigError: Neither `threshold` nor a calibration is given, or the calibration has too few pairs for `far`.
     """
     from tracker.matching.gallery import Gallery
 

@@ -49,7 +49,8 @@ def build_validator(config: Config, device: str = "cpu") -> Validate:
         device: Device of the tracker.
 
     Raises:
-        ConfigError: No validation data, or an unknown key. DataError: The clips are missing.
+        ConfigError: No validation data, or an unknown key.
+        DataError: The clips are missing.
     """
     section = merge(ValidationConfig(), config.train.get("validation", {}), where="train.validation")
     if not section.path:

@@ -87,8 +87,8 @@ def parse_message(text: str) -> Request | Ack | Show:
     """Parses a WebSocket text message.
 
     Raises:
-        RequestError: Not JSON, unknown, or with values of a wrong type. BoxError: A box that is not four finite numbers
-        with an area (whether it lies in the frame is checked later).
+        RequestError: Not JSON, unknown, or with values of a wrong type.
+        BoxError: A box that is not four finite numbers with an area (whether it lies in the frame is checked later).
     """
     try:
         message = json.loads(text)

@@ -148,8 +148,8 @@ def write_report(evaluation: Evaluation, folder: str | Path, options: ReportOpti
         Path of report.html, which is written last.
 
     Raises:
-        OutputError: The report exists and must not be replaced, or can't be written. SourceError: The evaluation has no
-        tracker.
+        OutputError: The report exists and must not be replaced, or can't be written.
+        SourceError: The evaluation has no tracker.
     """
     opt = options or ReportOptions()
     folder = check_folder(folder, opt.overwrite)

@@ -205,7 +205,8 @@ class LatestFrameSource(Source):
         responsive).
 
         Raises:
-            StopIteration: The source ended or was closed. SourceError: It was lost permanently.
+            StopIteration: The source ended or was closed.
+            SourceError: It was lost permanently.
         """
         with self._ready:
             self._ready.wait_for(lambda: self._slot is not None or self.state in ("ended", "failed", "closed"), timeout)

@@ -49,7 +49,7 @@ def open_source(
 
     Raises:
         SourceError: It can't be opened, or has no frame number `start`. Iteration raises it for a failure in the
-        middle.
+            middle.
     """
     if start < 0:
         raise SourceError(f"The start frame {start} is negative; frames are counted from 0.")

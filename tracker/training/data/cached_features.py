@@ -50,7 +50,8 @@ def frozen_stages(backbone: str, stage: int, weights: str = "") -> Embed:
         weights: A shipped model or a checkpoint; "": ImageNet.
 
     Raises:
-        DataError: The backbone has no such weights. WeightsError: They are missing.
+        DataError: The backbone has no such weights.
+        WeightsError: They are missing.
     """
     from tracker.model.backbones import build_backbone
 
