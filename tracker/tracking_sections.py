@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from tracker.settings import LARGEST, Checked, setting
 
+LIVE_BUDGET_MS = 40.0
+"""`redetection.budget_ms` for cameras and streams in the commands; files have no limit, so that results repeat."""
+
 
 @dataclass(frozen=True)
 class SmallSearchConfig(Checked, section="tracking.small_search"):

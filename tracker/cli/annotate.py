@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from tracker.annotate.project import Project
     from tracker.annotate.worker import Progress
 
-VIDEO_SUFFIXES = frozenset(
-    (".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".gif")
-)
 EPILOG = f"""\
 formats for --export and --import, with what is written: {"; ".join(f"{f.name}: {f.text}" for f in FORMATS.values())}
 
@@ -151,6 +148,7 @@ def clips_in(source: str) -> list[str]:
     Raises:
         SourceError: The folder contains neither.
     """
+    from tracker.media.containers import VIDEO_SUFFIXES
     from tracker.media.sources.images import list_folder, natural_key
 
     folder = Path(source).expanduser()

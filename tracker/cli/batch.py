@@ -71,7 +71,7 @@ def jobs(source: str, boxes: Path, output: Path) -> list[Job]:
     Raises:
         SourceError, BoxError: There is no clip, or no folder of boxes.
     """
-    from tracker.cli.annotate import VIDEO_SUFFIXES
+    from tracker.media.containers import VIDEO_SUFFIXES
     from tracker.media.sources.images import natural_key
 
     folder = Path(source).expanduser()

@@ -65,10 +65,10 @@ def pictures_of(path: Path) -> list[Path]:
     Raises:
         SourceError: There is none.
     """
-    from tracker.matching.inputs import list_pictures
+    from tracker.media.sources.images import list_tree
 
     if path.is_dir():
-        found = list_pictures(path)
+        found = list_tree(path)
         if not found:
             raise SourceError(f"The folder {path} holds no pictures; an empty class can't be enrolled.")
         return found

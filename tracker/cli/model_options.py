@@ -74,11 +74,6 @@ def check_model_options(args: argparse.Namespace) -> None:
     load_config(args.config, args.overrides)
 
 
-LIVE_BUDGET_MS = 40
-"""Time limit in milliseconds for the search for a LOST target in a frame of a live source; files have no limit, so that
-results repeat."""
-
-
 def load_tracker(args: argparse.Namespace, live: bool = False) -> SiamTracker:
     """Builds the tracker that the options of `add_model_options` describe.
 
@@ -88,6 +83,7 @@ def load_tracker(args: argparse.Namespace, live: bool = False) -> SiamTracker:
             limit.
     """
     from tracker.tracking.tracker import SiamTracker
+    from tracker.tracking_sections import LIVE_BUDGET_MS
 
     overrides = list(args.overrides)
     if args.thorough:

@@ -21,8 +21,6 @@ from tracker.types import Image
 
 logger = logging.getLogger(__name__)
 
-CLIPS = VIDEO_SUFFIXES
-
 
 @dataclass(frozen=True)
 class SequenceData:
@@ -56,7 +54,7 @@ class SequenceData:
     @property
     def is_clip(self) -> bool:
         """Whether the frames come from one video file."""
-        return len(self.frames) == 1 and Path(self.frames[0]).suffix.lower() in CLIPS
+        return len(self.frames) == 1 and Path(self.frames[0]).suffix.lower() in VIDEO_SUFFIXES
 
     def images(self) -> Iterator[Image]:
         """The N frames, BGR uint8 H x W x 3, read by `tracker.media` as in tracking and training.

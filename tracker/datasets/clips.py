@@ -18,15 +18,14 @@ import numpy as np
 from tracker.datasets.track_readers import images_of
 from tracker.datasets.tracks import AnnotatedTrack, BadFiles, DataError, gather
 from tracker.errors import BoxError, OutputError, SourceError, reading
-from tracker.media.box_files import read_box_file
+from tracker.media.box_files import BOX_SUFFIXES, read_box_file
 from tracker.media.containers import VIDEO_SUFFIXES
 from tracker.media.sources.open import open_source
 
 logger = logging.getLogger(__name__)
 
-VIDEOS = VIDEO_SUFFIXES
-BOXES = (".txt", ".csv", ".jsonl")
-INSIDE = ("groundtruth_rect", "groundtruth", "boxes")
+NAMES_INSIDE = ("groundtruth_rect", "groundtruth", "boxes")
+"""Names of the box file in a folder of images."""
 DONE = "frames.json"
 
 
@@ -51,9 +50,11 @@ def read_folder(
     if not root.exists():
         raise DataError(f"The folder {root} does not exist; check train.data.material.root and the path of the source.")
     paths = [root] if root.is_file() or find_boxes(root) else sorted(root.iterdir())
-    clips = [(p, boxes) for p in paths if (p.is_dir() or p.suffix.lower() in VIDEOS) and (boxes := find_boxes(p))]
+    clips = [
+        (p, boxes) for p in paths if (p.is_dir() or p.suffix.lower() in VIDEO_SUFFIXES) and (boxes := find_boxes(p))
+    ]
     for path in paths:
-        if path.suffix.lower() in VIDEOS and not find_boxes(path):
+        if path.suffix.lower() in VIDEO_SUFFIXES and not find_boxes(path):
             bad.report(
                 DataError(
                     f"The clip {path} has no box file beside it ({path.with_suffix('.txt').name}, one line x,y,w,h a "
@@ -71,8 +72,8 @@ def read_folder(
 
 def find_boxes(clip: Path) -> Path | None:
     """The box file of a clip, or None."""
-    beside = [clip.with_suffix(s) if clip.is_file() else clip.with_name(clip.name + s) for s in BOXES]
-    inside = [clip / f"{n}{s}" for n in INSIDE for s in BOXES] if clip.is_dir() else []
+    beside = [clip.with_suffix(s) if clip.is_file() else clip.with_name(clip.name + s) for s in BOX_SUFFIXES]
+    inside = [clip / f"{n}{s}" for n in NAMES_INSIDE for s in BOX_SUFFIXES] if clip.is_dir() else []
     return next((f for f in [*inside, *beside] if f.is_file()), None)
 
 
@@ -207,7 +208,11 @@ def read_unlabelled(
 
     if not root.exists():
         raise DataError(f"The folder {root} does not exist; check train.data.material.root and the path of the source.")
-    found = [root] if root.is_file() else sorted(p for p in root.iterdir() if p.is_dir() or p.suffix.lower() in VIDEOS)
+    found = (
+        [root]
+        if root.is_file()
+        else sorted(p for p in root.iterdir() if p.is_dir() or p.suffix.lower() in VIDEO_SUFFIXES)
+    )
     found = [
         p for p in found if any(fnmatch(p.stem, n) for n in names) and not any(fnmatch(p.stem, n) for n in exclude)
     ]
@@ -220,8 +225,8 @@ def read_unlabelled(
             bad.report(error)
     if not clips:
         raise DataError(
-            f"The folder {root} holds no video ({', '.join(sorted(VIDEOS))}) and no folder of pictures that can be "
-            "used."
+            f"The folder {root} holds no video ({', '.join(sorted(VIDEO_SUFFIXES))}) and no folder of pictures that "
+            "can be used."
         )
     return clips
 

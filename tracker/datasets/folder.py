@@ -7,13 +7,13 @@ from functools import partial
 from pathlib import Path
 
 from tracker.datasets.annotation_text import derived_attributes, has_area, list_images
-from tracker.datasets.base import CLIPS, Dataset, Item, SequenceData, gather
-from tracker.datasets.clips import check_rows, count_frames
+from tracker.datasets.base import Dataset, Item, SequenceData, gather
+from tracker.datasets.clips import NAMES_INSIDE, check_rows, count_frames
 from tracker.errors import BoxError, SiamTrackError, SourceError
-from tracker.media.box_files import BoxFile, read_box_file
+from tracker.media.box_files import BOX_SUFFIXES, BoxFile, read_box_file
+from tracker.media.containers import VIDEO_SUFFIXES
 
-SUFFIXES = (".txt", ".csv", ".jsonl")
-BOX_FILES = tuple(f"{name}{suffix}" for name in ("groundtruth_rect", "groundtruth", "boxes") for suffix in SUFFIXES)
+BOX_FILES = tuple(f"{name}{suffix}" for name in NAMES_INSIDE for suffix in BOX_SUFFIXES)
 
 
 def load_folder(root: Path, pattern: str | None = None) -> Dataset:
@@ -27,7 +27,7 @@ def load_folder(root: Path, pattern: str | None = None) -> Dataset:
     Raises:
         SourceError: The folder isn't laid out so; the message says what was expected where.
     """
-    if root.is_file() and root.suffix.lower() in CLIPS:
+    if root.is_file() and root.suffix.lower() in VIDEO_SUFFIXES:
         items = _items(root.stem, partial(_clip, root, _beside(root)))
     elif not root.is_dir():
         raise SourceError(
@@ -41,7 +41,7 @@ def load_folder(root: Path, pattern: str | None = None) -> Dataset:
         for path in sorted(root.iterdir()):
             if path.is_dir() and (box_file := _box_file(path)):
                 items += _items(path.name, partial(_images, path, box_file))
-            elif path.suffix.lower() in CLIPS and (box_file := _beside(path)):
+            elif path.suffix.lower() in VIDEO_SUFFIXES and (box_file := _beside(path)):
                 items += _items(path.stem, partial(_clip, path, box_file))
     if not items:
         raise SourceError(
@@ -75,7 +75,7 @@ def _refuse(error: SiamTrackError) -> SequenceData:
 
 
 def _beside(clip: Path) -> Path | None:
-    return next((f for s in SUFFIXES if (f := clip.with_suffix(s)).is_file()), None)
+    return next((f for s in BOX_SUFFIXES if (f := clip.with_suffix(s)).is_file()), None)
 
 
 def _images(folder: Path, boxes: Path) -> list[SequenceData]:

@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 from tracker.datasets.tracks import DataError, read_image
 from tracker.errors import ImageError, reading
 from tracker.files import read_text
-from tracker.media.images import read_alpha
+from tracker.media.images import IMAGE_SUFFIXES, read_alpha
+from tracker.media.sources.images import list_tree
 from tracker.types import Image
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 
 
 @dataclass(frozen=True)
@@ -33,14 +32,14 @@ class BoxedStill:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The pictures of a folder, sorted.
+    """The images of a folder and its subfolders, sorted.
 
     Raises:
         DataError: There are none.
     """
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    found = list_tree(folder)
     if not found:
-        raise DataError(f"The folder {folder} holds no pictures ({', '.join(sorted(SUFFIXES))}).")
+        raise DataError(f"The folder {folder} holds no pictures ({', '.join(sorted(IMAGE_SUFFIXES))}).")
     return found
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.datasets import lasot, otb, trackingnet
+from tracker.datasets.annotation_text import list_images
 from tracker.datasets.package_tables import check_counts, package_table
 from tracker.datasets.tracks import AnnotatedTrack, BadFiles, DataError, gather, read_index, track_of
 from tracker.errors import ConfigError
@@ -27,22 +28,16 @@ from tracker.media.sources.images import natural_key
 BROKEN = {"LaSOT": "lasot", "TrackingNet": "trackingnet"}
 
 
-def natural(path: Path) -> list[tuple[int, int, str]]:
-    """Sort key that puts 2.jpg before 10.jpg."""
-    return natural_key(path.name)
-
-
 def images_of(folder: Path) -> tuple[Path, ...]:
     """The images of a folder in natural order.
 
     Raises:
         DataError: There are none.
     """
-    files = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES] if folder.is_dir() else []
-    found = sorted((p for p in files if not p.name.startswith(".")), key=natural)
+    found = tuple(Path(file) for file in list_images(folder))
     if not found:
         raise DataError(f"The folder {folder} holds no pictures ({', '.join(sorted(IMAGE_SUFFIXES))}).")
-    return tuple(found)
+    return found
 
 
 def read_otb(root: Path, names: Sequence[str], exclude: Sequence[str], bad: BadFiles) -> list[AnnotatedTrack]:
@@ -71,7 +66,8 @@ def read_lasot(
     """
     wanted = set(package_table("lasot.json")[_choice("LaSOT", subset, ("train", "test"))]) if subset else None
     folders = sorted(
-        (f.parent for p in ("*/groundtruth.txt", "*/*/groundtruth.txt") for f in root.glob(p)), key=natural
+        (f.parent for p in ("*/groundtruth.txt", "*/*/groundtruth.txt") for f in root.glob(p)),
+        key=lambda p: natural_key(p.name),
     )
     folders = [f for f in folders if (f / "img").is_dir() and (wanted is None or f.name in wanted)]
     if not folders:
@@ -193,14 +189,14 @@ def read_toolkit(
             files, boxes = data[index][:2]
         except Exception as error:  # as above
             raise DataError(f"The got10k package's {dataset} can't read {name} in {root}: {error!r}.") from error
-        boxes = corners_to_boxes(np.asarray(boxes, dtype=np.float64))
+        boxes = _upright_boxes(np.asarray(boxes, dtype=np.float64))
         check_counts(files, boxes, root / name)
         return [AnnotatedTrack(name, tuple(Path(f) for f in files), boxes)]
 
     return gather(((n, partial(read, k, n)) for k, n in enumerate(data.seq_names)), root, names, exclude, bad)
 
 
-def corners_to_boxes(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+def _upright_boxes(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     """(N, 4) xywh unchanged; (N, 8) corners of polygons (VOT) -> their upright bounding boxes."""
     if rows.shape[1] == 4:
         return rows

@@ -19,7 +19,7 @@ from tracker.errors import ImageError, SourceError
 from tracker.geometry import check_box
 from tracker.matching.config import InputConfig
 from tracker.matching.text import encode_texts
-from tracker.media.images import IMAGE_SUFFIXES, decode_image, read_image, to_bgr8
+from tracker.media.images import decode_image, read_image, to_bgr8
 from tracker.types import Image
 
 Rect = tuple[float, float, float, float]
@@ -178,8 +178,3 @@ def open_picture(item: Any) -> Image:
     if isinstance(item, Region):
         return cut(open_picture(item.image), item.box)
     return Sample(Path(item)).read() if isinstance(item, (str, Path)) else to_bgr8(item)
-
-
-def list_pictures(folder: Path) -> list[Path]:
-    """The pictures of a folder and of those below it, sorted."""
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())

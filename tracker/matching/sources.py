@@ -14,10 +14,11 @@ import numpy as np
 from tracker.config_merge import merge
 from tracker.errors import ConfigError, SourceError
 from tracker.matching.config import DataConfig, InputConfig
-from tracker.matching.inputs import Sample, list_pictures
+from tracker.matching.inputs import Sample
 from tracker.matching.tables import Pairs, Triplets, read_pairs, read_triplets
 from tracker.matching.video import read_coco_classes, read_track_classes
 from tracker.media.images import IMAGE_SUFFIXES
+from tracker.media.sources.images import list_tree
 
 KINDS = ("folder", "aligned", "pairs", "triplets", "tracks", "coco", "strokes")
 
@@ -183,8 +184,8 @@ def _by_folder(path: Path) -> dict[str, list[Sample]]:
         raise SourceError(f"The folder of classes {path} does not exist; set data.root and the path of the source.")
     folders = [p for p in sorted(path.rglob("*")) if p.is_dir() and not any(q.is_dir() for q in p.iterdir())]
     for folder in folders:
-        found[str(folder.relative_to(path))] = [Sample(p) for p in list_pictures(folder)]
-    for picture in list_pictures(path):
+        found[str(folder.relative_to(path))] = [Sample(p) for p in list_tree(folder)]
+    for picture in list_tree(path):
         if picture.parent not in folders and picture.parent != path:
             found.setdefault(str(picture.parent.relative_to(path)), []).append(Sample(picture))
     if not found:
@@ -202,8 +203,8 @@ def _aligned(source: SourceConfig, path: Path, second: Path) -> Classes:
             raise SourceError(
                 f"The folder {folder} of aligned pictures does not exist; set data.root, path and second."
             )
-    others = {p.stem: p for p in list_pictures(second)}
-    both = [(p, others[p.stem]) for p in list_pictures(path) if p.stem in others and _wanted(p.stem, source)]
+    others = {p.stem: p for p in list_tree(second)}
+    both = [(p, others[p.stem]) for p in list_tree(path) if p.stem in others and _wanted(p.stem, source)]
     if not both:
         raise SourceError(f"No picture of {path} has one of the same name in {second}.")
     if not source.crop:

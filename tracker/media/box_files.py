@@ -20,6 +20,8 @@ from tracker.media.box_grammar import FORMATS, mot_ids, parse
 from tracker.media.box_lines import Row, lines_of
 from tracker.types import Box
 
+BOX_SUFFIXES = (".txt", ".csv", ".jsonl")
+"""Suffixes of box files that are searched for beside a clip, in this order."""
 MOST_ROWS = 20_000_000
 """Greatest number of frames times targets in memory; more can only result from a wrong frame number."""
 

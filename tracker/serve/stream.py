@@ -21,9 +21,6 @@ from tracker.tracking.template_memory import load_target
 from tracker.types import Frame, Track, TrackState
 
 Saved = tuple[Mapping[str, Any], bytes]
-LIVE_BUDGET_MS = 40.0
-"""Time limit in milliseconds for the search for a LOST target in a frame of a live stream; files have no limit, so that
-results repeat."""
 
 
 class Stream:

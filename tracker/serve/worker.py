@@ -26,12 +26,13 @@ from tracker.serve.messages import Plan, pack, unpack
 from tracker.serve.recording import Recording
 from tracker.serve.reporter import STATUS_SECONDS, Reporter
 from tracker.serve.scheduler import Scheduler
-from tracker.serve.stream import LIVE_BUDGET_MS, Stream
+from tracker.serve.stream import Stream
 from tracker.serve.targets import StreamTargets
 from tracker.serve.warm_up import warm_up
 from tracker.settings import changed
 from tracker.tracking.observer import Observer
 from tracker.tracking.tracker import SiamTracker, fingerprint
+from tracker.tracking_sections import LIVE_BUDGET_MS
 from tracker.types import Frame, Track
 from tracker.web.pictures import jpeg
 

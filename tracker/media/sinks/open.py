@@ -12,7 +12,7 @@ TEXT_FORMATS = ("got10k", "mot", "otb", "vot")
 """Formats of a .txt of boxes; the first is the default."""
 
 BOX_FORMATS = ("csv", "jsonl", *TEXT_FORMATS)
-VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".gif")
+WRITABLE_VIDEOS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".gif")
 
 
 def box_format(path: str | Path, format: str | None = None) -> str:  # noqa: A002
@@ -58,9 +58,9 @@ def check_video_name(path: str | Path) -> Path:
     Raises:
         OutputError: It doesn't.
     """
-    if Path(path).suffix.lower() not in VIDEO_SUFFIXES:
+    if Path(path).suffix.lower() not in WRITABLE_VIDEOS:
         raise OutputError(
-            f"Can't write a video to {path}: its name must end in {', '.join(VIDEO_SUFFIXES[:-1])} or "
-            f"{VIDEO_SUFFIXES[-1]}."
+            f"Can't write a video to {path}: its name must end in {', '.join(WRITABLE_VIDEOS[:-1])} or "
+            f"{WRITABLE_VIDEOS[-1]}."
         )
     return Path(path).expanduser()

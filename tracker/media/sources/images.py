@@ -91,6 +91,11 @@ def list_folder(folder: Path) -> list[Path]:
     raise SourceError(f"The folder {folder} holds no images{hint}.")
 
 
+def list_tree(folder: Path) -> list[Path]:
+    """The images in a folder and in its subfolders, sorted; none if it has none."""
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+
+
 def list_glob(pattern: Path) -> list[Path]:
     """The images that match a glob such as dir/*.png, in natural order of their whole path.
 
