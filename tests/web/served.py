@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import struct
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -19,6 +17,7 @@ from tracker.media.sources.base import Source
 from tracker.media.sources.latest import LatestFrameSource
 from tracker.types import Frame, VideoInfo
 from tracker.web.access import Address, Guard
+from tracker.web.framing import split_parts
 from tracker.web.hub import Hub
 from tracker.web.server import Site
 from tracker.web.worker import Worker
@@ -36,17 +35,6 @@ class Endless(Source):
         time.sleep(0.02)
         self.at += 1
         return Frame(CLIP[place(self.at - 1)], self.at - 1)
-
-
-def unpack(message: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """What the page's script does with a frame: header, and parts by name."""
-    (length,) = struct.unpack_from(">I", message)
-    header = json.loads(message[4 : 4 + length])
-    at, parts = 4 + length, {}
-    for name, size in header["parts"]:
-        parts[name] = message[at : at + size]
-        at += size
-    return header, parts
 
 
 def place(index: int) -> int:
@@ -89,7 +77,7 @@ async def text_of(socket: aiohttp.ClientWebSocketResponse, kind: str) -> dict[st
         if message.type is aiohttp.WSMsgType.TEXT and message.json()["type"] == kind:
             return dict(message.json())
         if message.type is aiohttp.WSMsgType.BINARY:
-            await socket.send_json({"type": "ack", "seq": unpack(message.data)[0]["seq"]})
+            await socket.send_json({"type": "ack", "seq": split_parts(message.data)[0]["seq"]})
     raise AssertionError(f"closed before {kind}")
 
 
@@ -99,7 +87,7 @@ async def frame_of(
     """The next frame."""
     async for message in socket:
         if message.type is aiohttp.WSMsgType.BINARY:
-            header, parts = unpack(message.data)
+            header, parts = split_parts(message.data)
             if ack:
                 await socket.send_json({"type": "ack", "seq": header["seq"]})
             return header, parts

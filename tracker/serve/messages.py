@@ -3,38 +3,29 @@ configuration of a worker."""
 
 from __future__ import annotations
 
-import json
-import struct
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tracker.config_merge import merge
 from tracker.serve.config import BatchConfig, LimitsConfig, ServeConfig
+from tracker.web.framing import join_parts, split_parts
 
 
 def pack(kind: str, values: Mapping[str, Any] | None = None, parts: Mapping[str, bytes] | None = None) -> bytes:
-    """Serialises a message: 4 bytes header length (big endian), header, then the parts that it names.
+    """Serialises a message (`tracker.web.framing`).
 
     Args:
         kind: Type of the message.
         values: Values that JSON can represent.
         parts: name -> bytes.
     """
-    parts = parts or {}
-    header = {"kind": kind, "values": values or {}, "parts": [[name, len(data)] for name, data in parts.items()]}
-    text = json.dumps(header, allow_nan=False, separators=(",", ":")).encode()
-    return b"".join([struct.pack(">I", len(text)), text, *parts.values()])
+    return join_parts({"kind": kind, "values": values or {}}, (parts or {}).items())
 
 
 def unpack(message: bytes) -> tuple[str, dict[str, Any], dict[str, bytes]]:
     """The inverse of `pack`: kind, values, parts."""
-    (length,) = struct.unpack_from(">I", message)
-    header = json.loads(message[4 : 4 + length])
-    at, parts = 4 + length, {}
-    for name, size in header["parts"]:
-        parts[name] = message[at : at + size]
-        at += size
+    header, parts = split_parts(message)
     return header["kind"], header["values"], parts
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +12,7 @@ import numpy as np
 from tracker.media.draw import COLOURS, NetworkViewsLike
 from tracker.types import Frame, Image, Track
 from tracker.web.commands import rounded
+from tracker.web.framing import join_parts
 
 LONGEST_SIDE = 1280
 """In pixels; larger frames are scaled down. Boxes stay in pixels of the frame."""
@@ -103,8 +102,7 @@ def track_entry(track: Track) -> dict[str, Any]:
 
 
 def pack(snapshot: Snapshot, extra: dict[str, Any], with_views: bool = True) -> bytes:
-    """Serialises a snapshot as one binary message: 4 bytes header length (big endian), header (JSON), then the parts it
-    names.
+    """Serialises a snapshot as one binary message (`tracker.web.framing`).
 
     Args:
         snapshot: The frame.
@@ -126,9 +124,7 @@ def pack(snapshot: Snapshot, extra: dict[str, Any], with_views: bool = True) -> 
     if views is not None:
         parts += [("template", views.template), ("search", views.search), ("response", views.response)]
         header["views"] = {"id": views.target_id, "rows": views.shape[0], "columns": views.shape[1]}
-    header["parts"] = [[name, len(data)] for name, data in parts]
-    text = json.dumps(header, allow_nan=False, separators=(",", ":")).encode()
-    return b"".join([struct.pack(">I", len(text)), text, *(data for _, data in parts)])
+    return join_parts(header, parts)
 
 
 def palette() -> list[str]:
