@@ -17,27 +17,26 @@ class ModelConfig(Checked, section="model"):
     """The network; each field says what it is, and `siamtrack settings model` prints them."""
 
     backbone: str = setting("efficientnet-lite0", help="Name in `tracker.model.backbones.BACKBONES`.")
-    neck_channels: int = setting(112, 0, 4096, "channels", "Width of the 1x1 neck; 0 leaves the neck out.")
-    energy: str = setting("cosine", choices=("dot", "cosine", "euclidean"), help="How two embeddings are compared.")
+    neck_channels: int = setting(112, 0, 4096, "channels", "Width of the 1x1 neck; 0: no neck.")
+    energy: str = setting("cosine", choices=("dot", "cosine", "euclidean"), help="Similarity of two embeddings.")
     head: str = setting(
         "boxes",
         choices=("classic", "boxes", "attention"),
-        help="""Scale and bias on the response; a box for each cell too, from comparisons of cells; or that by
-        cross-attention between the cells of the template and those of the search.""",
+        help="""classic: scale and bias on the response; boxes: predicts a box per cell as well, from similarities of
+        cells; attention: the same by cross-attention between the cells of template and search.""",
     )
     template_size: int = setting(129, 33, 1023, "pixels", "Side of the template crop.")
     search_size: int = setting(257, 33, 1023, "pixels", "Side of the search crop; at least `template_size`.")
     head_channels: int = setting(96, 1, 4096, "channels", "Width of the heads `boxes` and `attention`.")
-    head_layers: int = setting(1, 0, 64, "layers", "3x3 layers shared by score and boxes, before one more for each.")
+    head_layers: int = setting(1, 0, 64, "layers", "3x3 layers shared by score and boxes; each has one more.")
     attention_layers: int = setting(1, 1, 8, "layers", "Head `attention`: layers of cross-attention.")
     attention_heads: int = setting(
-        4, 1, 64, "heads", "Head `attention`: the heads of each layer; a divisor of `head_channels`."
+        4, 1, 64, "heads", "Head `attention`: heads per layer; a divisor of `head_channels`."
     )
     relative_boxes: bool = setting(
         False,
-        help="""Heads `boxes` and `attention`: the sides are factors on those of the target in the template, so that a
-        box keeps the convention of the one that was drawn (with or without arms, tail, shadow). False: counted in
-        cells.""",
+        help="""Heads `boxes` and `attention`: sides are predicted relative to those of the target in the template, so
+        that boxes keep the extent of the first one (with or without arms, tail, shadow). False: in cells.""",
     )
     response_scale: float = setting(
         10.0,
@@ -57,7 +56,7 @@ class ModelConfig(Checked, section="model"):
         if self.head == "attention" and self.head_channels % self.attention_heads:
             raise ConfigError(
                 f"model.head_channels is {self.head_channels} and model.attention_heads {self.attention_heads}; the "
-                "channels of the head are shared out to the heads of the attention, so take a divisor of their number."
+                "channels of the head are divided among the heads of the attention, so take a divisor of their number."
             )
 
 

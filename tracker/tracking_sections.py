@@ -225,10 +225,10 @@ class DistractorsConfig(Checked, section="tracking.distractors"):
         0,
         1_000_000,
         "frames",
-        """For this long after a frame in which the target was TRACKING, a place that a search finds is compared
-        with that frame: what was visible there while the target was elsewhere is a distractor. 0: never.""",
+        """Age up to which a stored TRACKING frame is compared with a re-detection: an object that was visible at its
+        position while the target was elsewhere is a distractor. 0: never.""",
     )
-    gap: int = setting(8, 0, 1_000_000, "frames", "Frames between two that are kept for this.")
+    gap: int = setting(8, 0, 1_000_000, "frames", "Least number of frames between two stored frames.")
 
 
 @dataclass(frozen=True)
@@ -261,13 +261,21 @@ class OnlineConfig(Checked, section="tracking.online"):
         0.7,
         0,
         1,
-        help="Share in the choice of a place of the online filter (boxes head, `tracker.tracking.online_filter`); "
-        "0: no filter.",
+        help="Weight of the online filter in the response map (boxes head, `tracker.tracking.online_filter`); 0: no "
+        "filter.",
     )
-    rate: float = setting(0.05, 0, 1, help="Share of a new frame in what the filter is fitted to.")
-    gap: int = setting(4, 1, 1_000_000, "frames", "Between two updates of the filter.")
-    turn: float = setting(0.0, 0, 180, "degrees", "Two more first samples, turned by this either way; 0: none.")
-    channels: int = setting(32, 1, 4096, "channels", "Principal components of the embedding that the filter reads.")
+    rate: float = setting(0.05, 0, 1, help="Weight of a new frame in the running average that the filter is fitted to.")
+    gap: int = setting(4, 1, 1_000_000, "frames", "Number of frames between two updates of the filter.")
+    turn: float = setting(
+        0.0,
+        0,
+        180,
+        "degrees",
+        "Two further samples of the first frame are rotated by this angle in either direction; 0: none.",
+    )
+    channels: int = setting(
+        32, 1, 4096, "channels", "Number of principal components of the embedding that the filter uses."
+    )
 
 
 @dataclass(frozen=True)
@@ -276,7 +284,7 @@ class MotionConfig(Checked, section="tracking.motion"):
 
     enabled: bool = setting(
         True,
-        help="""Whether the search window is centred where the camera's shift and the target's own velocity take it,
-        once one of these predicted recent frames well (`tracker.tracking.motion`); else always at the
+        help="""Whether the search window is centred at a position predicted from the camera's motion and the target's
+        own velocity, if such predictions were better in recent frames (`tracker.tracking.motion`); if not, always at the
         last position.""",
     )

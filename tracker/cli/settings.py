@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -15,8 +16,8 @@ from tracker.settings import Setting, default_of, fields_of, sections_of
 HEAD = """# Settings
 
 Every setting of a recipe or of `--set KEY=VALUE`. A value out of its bounds is refused when it is read. This page is
-printed by
-`siamtrack settings --markdown`; `siamtrack settings tracking.redetection` prints a part of it in the terminal.
+the output of `siamtrack settings --markdown`; `siamtrack settings tracking.redetection` prints a part of it in the
+terminal.
 """
 
 
@@ -27,7 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="Example: siamtrack settings tracking.online",
     )
     parser.add_argument(
-        "prefix", nargs="?", default="", metavar="PREFIX", help="only settings whose name begins so, or holds it"
+        "prefix", nargs="?", default="", metavar="PREFIX", help="only settings whose name begins with or contains this"
     )
     parser.add_argument("--markdown", action="store_true", help="as the page docs/settings.md")
     add_version(parser)
@@ -76,7 +77,7 @@ def markdown() -> str:
     lines = [HEAD]
     for cls in sections():
         section: str = cls.section  # type: ignore[attr-defined]
-        summary = (cls.__doc__ or "").strip().splitlines()[0]
+        summary = " ".join(inspect.cleandoc(cls.__doc__ or "").partition("\n\n")[0].split())
         lines += [
             f"## {section or 'top level'}",
             "",

@@ -33,11 +33,11 @@ THRESHOLDS = np.arange(21) / 20
 class ValidationConfig(Checked, section="train.validation"):
     """The `train.validation` section of a recipe."""
 
-    root: str = setting("", help="Folder that `path` is relative to; that of train.data.material where empty.")
+    root: str = setting("", help="Folder that `path` is relative to; default: that of train.data.material.")
     path: str = setting("", help="Folder in the GOT-10k layout.")
     names: list[str] = setting(factory=lambda: ["*"], help="Glob patterns of the sequences to take.")
     exclude: list[str] = setting(factory=list, help="Glob patterns of the sequences to leave out.")
-    max_frames: int = setting(0, 0, LARGEST, "frames", "Of each sequence; 0: all.")
+    max_frames: int = setting(0, 0, LARGEST, "frames", "Greatest number of frames per sequence; 0: all.")
     engine: str = setting("auto", help="auto, torch or onnxruntime.")
 
 

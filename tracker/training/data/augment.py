@@ -28,23 +28,23 @@ class AugmentConfig(Checked, section="train.data.material.augment"):
     template_jitter: float = setting(
         0.03, 0, 1, help="Standard deviation of the template box's error, share of its size."
     )
-    rotation: float = setting(25.0, 0, 180, "degrees", "Largest turn of a pasted cutout between two views.")
-    turn: float = setting(0.0, 0, 180, "degrees", "Largest turn of a still, picture and target together, in each view.")
+    rotation: float = setting(25.0, 0, 180, "degrees", "Largest rotation of a pasted cutout between two views.")
+    turn: float = setting(0.0, 0, 180, "degrees", "Largest rotation of a still (the whole image) in each view.")
     bend: float = setting(
         0.0, 0, 0.5, help="How far parts of a pasted cutout move against each other, share of its mean side."
     )
     far: float = setting(
         0.0, 0, 1, help="Probability that a search shows its target anywhere in the window, as after a fast move."
     )
-    flip: float = setting(0.5, 0, 1, help="Probability, for the whole group, so that the views stay comparable.")
-    gray: float = setting(0.2, 0, 1, help="Probability, for the whole group.")
+    flip: float = setting(0.5, 0, 1, help="Probability, per sample, so that its views stay comparable.")
+    gray: float = setting(0.2, 0, 1, help="Probability, per sample.")
     light: float = setting(0.25, 0, 1, help="Strength of brightness, contrast, saturation and hue changes.")
-    blur: float = setting(0.12, 0, 1, help="Probability, for each view.")
-    motion_blur: float = setting(0.15, 0, 1, help="Probability, for each view.")
-    noise: float = setting(0.1, 0, 1, help="Probability, for each view.")
-    jpeg: float = setting(0.15, 0, 1, help="Probability, for each view.")
-    low_resolution: float = setting(0.15, 0, 1, help="Probability, for each view.")
-    occlusion: float = setting(0.2, 0, 1, help="Probability, for each view.")
+    blur: float = setting(0.12, 0, 1, help="Probability, per view.")
+    motion_blur: float = setting(0.15, 0, 1, help="Probability, per view.")
+    noise: float = setting(0.1, 0, 1, help="Probability, per view.")
+    jpeg: float = setting(0.15, 0, 1, help="Probability, per view.")
+    low_resolution: float = setting(0.15, 0, 1, help="Probability, per view.")
+    occlusion: float = setting(0.2, 0, 1, help="Probability, per view.")
 
 
 def light(image: Image, strength: float, rng: Rng) -> Image:

@@ -53,10 +53,10 @@ class CacheConfig(Checked, section="train.data.cache"):
         "stages",
         "0 keeps pictures; k keeps the output of the backbone's first k stages, which must stay frozen in training.",
     )
-    groups: int = setting(20000, 1, LARGEST, "groups", "How many are kept.")
-    shard: int = setting(100, 1, 1_000_000, "groups", "In one file.")
-    quality: int = setting(92, 1, 100, help="JPEG quality of pictures.")
-    seed: int = setting(0, 0, LARGEST_SEED, help="Decides every sample.")
+    groups: int = setting(20000, 1, LARGEST, "groups", "Number of samples in the cache.")
+    shard: int = setting(100, 1, 1_000_000, "groups", "Samples per file.")
+    quality: int = setting(92, 1, 100, help="JPEG quality of cached images.")
+    seed: int = setting(0, 0, LARGEST_SEED, help="Seed of the samples.")
     weights: str = setting(
         "",
         help="""Model whose backbone gives the features of a stage above 0: a shipped model or a checkpoint; "": the

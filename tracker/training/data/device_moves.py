@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 class DeviceMoves(Checked, section="train.data.moves"):
     """Strength of the augmentation of the search beyond that of its cached image; all 0: none."""
 
-    turn: float = setting(0.0, 0, 180, "degrees", "Largest turn of the search around its middle, either way.")
-    shift: float = setting(0.0, 0, 1023, "crop pixels", "Largest shift of the search, for each axis.")
-    scale: float = setting(0.0, 0, 1, help="Standard deviation of the log of a change of the search's scale.")
-    light: float = setting(0.0, 0, 1, help="Standard deviation of the log of a gain on both pictures, for each.")
+    turn: float = setting(
+        0.0, 0, 180, "degrees", "Largest rotation of the search about its centre, in either direction."
+    )
+    shift: float = setting(0.0, 0, 1023, "crop pixels", "Largest shift of the search, per axis.")
+    scale: float = setting(0.0, 0, 1, help="Standard deviation of the log of the search's scale factor.")
+    light: float = setting(0.0, 0, 1, help="Standard deviation of the log of the gain, drawn for each image.")
 
     @property
     def any(self) -> bool:

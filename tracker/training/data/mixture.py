@@ -87,16 +87,16 @@ class SourceConfig(Checked, section="train.data.material.sources"):
         boxes.""",
     )
     path: str = setting("", help="Folder or file, relative to the data root.")
-    weight: float = setting(1.0, 0, 1e6, above=True, help="Share of the samples, against the other parts.")
+    weight: float = setting(1.0, 0, 1e6, above=True, help="Fraction of the samples, relative to the other sources.")
     names: list[str] = setting(factory=lambda: ["*"], help="Clips only: glob patterns of sequences to take.")
     exclude: list[str] = setting(factory=list, help="Clips only: glob patterns of sequences to leave out.")
-    subset: str = setting("", help="lasot, imagenet-vid: which part; all where empty.")
-    every: int = setting(1, 1, LARGEST, "frames", "folder, videos: takes every n-th frame.")
-    limit: int = setting(0, 0, LARGEST, "frames", "folder, videos: takes at most so many of a clip; 0: all.")
+    subset: str = setting("", help="lasot, imagenet-vid: the subset; empty: all.")
+    every: int = setting(1, 1, LARGEST, "frames", "folder, videos: use every n-th frame.")
+    limit: int = setting(0, 0, LARGEST, "frames", "folder, videos: use at most this many frames of a clip; 0: all.")
     tracker: str = setting(
         "flow", help="videos: what follows regions: flow (median flow, no weights) or a shipped model or checkpoint."
     )
-    tracks: int = setting(12, 1, 100_000, "tracks", "videos: wanted from each clip.")
-    length: int = setting(20, 2, LARGEST, "frames", "videos: of a track.")
+    tracks: int = setting(12, 1, 100_000, "tracks", "videos: greatest number of tracks per clip.")
+    length: int = setting(20, 2, LARGEST, "frames", "videos: length of a track.")
     dataset: str = setting("", help="toolkit: name of the class.")
     options: dict[str, Any] = setting(factory=dict, help="toolkit: its arguments.")

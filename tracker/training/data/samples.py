@@ -32,9 +32,11 @@ class ViewConfig(Checked, section="train.data.views"):
     context: float = setting(0.5, 0, 4, help="As `tracking.context`.")
     templates: int = setting(2, 1, 1000, "views", "Templates in one sample.")
     searches: int = setting(4, 1, 1000, "views", "Searches in one sample.")
-    frame_range: int = setting(60, 1, LARGEST, "frames", "Largest distance of two views in a clip.")
-    distractors: float = setting(0.0, 0, 1, help="Share of the searches that look at something else in the same frame.")
-    augment: AugmentConfig = setting(factory=AugmentConfig, help="How much views differ.")
+    frame_range: int = setting(60, 1, LARGEST, "frames", "Greatest distance between two views in a clip.")
+    distractors: float = setting(
+        0.0, 0, 1, help="Fraction of the searches that are centred on something else in the same frame."
+    )
+    augment: AugmentConfig = setting(factory=AugmentConfig, help="Augmentation.")
 
 
 @dataclass(frozen=True)
