@@ -285,6 +285,6 @@ class MotionConfig(Checked, section="tracking.motion"):
     enabled: bool = setting(
         True,
         help="""Whether the search window is centred at a position predicted from the camera's motion and the target's
-        own velocity, if such predictions were better in recent frames (`tracker.tracking.motion`); if not, always at the
-        last position.""",
+        own velocity, if those were better in recent frames (`tracker.tracking.motion`); if not, always at the last
+        position.""",
     )
