@@ -60,6 +60,7 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     author="The SiamTrack authors",
+    # No `url` or `project_urls` yet: there is no public address. CONTRIBUTING.md lists where one has to be entered.
     keywords="visual object tracking, siamese network, single object tracking, video, computer vision",
     classifiers=[
         "Development Status :: 4 - Beta",
