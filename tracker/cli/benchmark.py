@@ -50,7 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
     clip.add_argument(
         "--root", type=Path, nargs="+", metavar="DIR", help="folder of the data set; several of one layout"
     )
-    clip.add_argument("--subset", metavar="NAME", help="split of the data set, where it has some")
+    clip.add_argument("--subset", metavar="NAME", help="split of the data set, if it has any")
     clip.add_argument("--sequences", metavar="GLOB", help="only sequences whose names match")
     parts = parser.add_argument_group("what is measured")
     parts.add_argument(
@@ -83,13 +83,13 @@ def build_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="opencv:NAME|model:NAME[@ENGINE]",
-        help="a tracker to time in turns; may be repeated",
+        help="a tracker to time alternately with this one; may be repeated",
     )
     parts.add_argument("--model-dir", metavar="DIR", help="folder with the model files of OpenCV's trackers")
     parts.add_argument(
         "--classic",
         action="store_true",
-        help="also time SiamFC's AlexNet with 3 scales in torch eager (untrained: as fast)",
+        help="also time SiamFC's AlexNet with 3 scales in torch eager (untrained, which doesn't affect its speed)",
     )
     parts.add_argument("--torch", action="store_true", help="also time our own model in torch eager")
     parts.add_argument(

@@ -42,9 +42,10 @@ class HelpFormatter(argparse.HelpFormatter):
         super().__init__(prog, max_help_position=30)
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        text = action.help
-        if text and "%(default)" not in text and action.default not in (None, False, True, [], (), argparse.SUPPRESS):
-            text += " (default: %(default)s)"
+        text, default = action.help, action.default
+        given = not text or "(default" in text or "%(default)" in text
+        if text and not given and default not in (None, False, True, "", [], (), argparse.SUPPRESS):
+            text += f" (default: {' '.join(map(str, default)) if isinstance(default, list) else '%(default)s'})"
         return text
 
 

@@ -46,7 +46,7 @@ def build_parser() -> Parser:
         "(default: the name without a number at its end)",
     )
     data.add_argument(
-        "--kinds", default="occlusion,cut,leave,vanish", metavar="LIST", help="disturbances of the judged clips"
+        "--kinds", default="occlusion,cut,leave,vanish", metavar="LIST", help="disturbances of the evaluated clips"
     )
     data.add_argument(
         "--frames", type=whole_number(0), default=160, metavar="N", help="first frames of disturbed clips; 0 takes all"

@@ -58,7 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="annotated sequences: the first half calibrates, the accuracy cost is measured on the second",
     )
     small.add_argument("--root", type=Path, metavar="DIR", help="folder of the data set")
-    small.add_argument("--subset", metavar="NAME", help="split of the data set, where it has some")
+    small.add_argument("--subset", metavar="NAME", help="split of the data set, if it has any")
     small.add_argument("--sequences", metavar="GLOB", help="only sequences whose names match")
     small.add_argument("--crops", type=whole_number(1), default=64, metavar="N", help="calibration crops")
     small.add_argument("--no-cost", action="store_true", help="calibrate on all, measure no cost")

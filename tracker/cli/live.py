@@ -1,5 +1,4 @@
-"""`tools/live.py SOURCE`: tracks a target in a camera or stream, always in the newest frame, so that the picture never
-lags."""
+"""`tools/live.py SOURCE`: tracks a target in a camera or stream, always in the newest frame, so that it never lags."""
 
 from __future__ import annotations
 
@@ -69,13 +68,13 @@ def build_parser() -> Parser:
         metavar="TARGET.npz",
         help="look for a target that `siamtrack track --save-target` wrote; no box is needed",
     )
-    parser.add_argument("--duration", type=positive_seconds, metavar="SECONDS", help="stop after so many seconds")
+    parser.add_argument("--duration", type=positive_seconds, metavar="SECONDS", help="stop after this many seconds")
     parser.add_argument(
         "--reconnect",
         type=float,
         default=30.0,
         metavar="SECONDS",
-        help="try so long to get a lost stream back; 0 never",
+        help="try to reconnect to a lost stream for this long; 0: never",
     )
     parser.add_argument(
         "--show",

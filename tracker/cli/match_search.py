@@ -52,7 +52,7 @@ def search(argv: Sequence[str] | None = None) -> int:
         metavar="N",
         help="video: windows that are searched in a frame while something is missing; 0: the whole frame at all sizes",
     )
-    parser.add_argument("--max-frames", type=whole_number(1), metavar="N", help="video: stop after so many frames")
+    parser.add_argument("--max-frames", type=whole_number(1), metavar="N", help="video: stop after this many frames")
     parser.add_argument("--save", type=Path, metavar="OUT.mp4", help="video: write it with the things drawn")
     parser.add_argument(
         "--save-boxes", type=Path, metavar="OUT.csv", help="video: write frame, name, box, score and probability"

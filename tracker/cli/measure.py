@@ -48,7 +48,7 @@ def build_parser() -> Parser:
         type=whole_number(0),
         const=8,
         metavar="LAG",
-        help="calm the boxes first, looking LAG frames ahead (8)",
+        help="smooth the boxes first, using LAG later frames (8)",
     )
     add_version(parser)
     return parser

@@ -29,7 +29,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--thorough",
         action="store_true",
-        help="search for a LOST target without a limit on the work of a frame: found sooner, at several times the time",
+        help="no limit on the search work per frame of a LOST target: it is found sooner, at several times the cost",
     )
 
 
@@ -48,13 +48,13 @@ def add_engine_options(group: argparse._ArgumentGroup) -> None:
         "--device",
         default="auto",
         metavar="auto|cpu|cuda[:N]",
-        help="where the network runs; auto takes CUDA when present",
+        help="where the network runs; auto: CUDA if available",
     )
     group.add_argument(
         "--engine",
         default="auto",
         metavar="auto|NAME",
-        help="what runs the network, for example torch or onnxruntime; auto takes the fastest on this processor, which "
+        help="engine for the network, for example torch or onnxruntime; auto takes the fastest on this processor, which "
         "is timed once (`siamtrack doctor` says which)",
     )
 

@@ -57,14 +57,12 @@ def add_output_options(parser: Parser) -> None:
         type=whole_number(0),
         const=8,
         metavar="LAG",
-        help="calm the boxes in files of boxes by a look at the LAG frames that follow (8); the video shows them "
-        "as tracked",
+        help="smooth the boxes in box files, using LAG later frames (8); the video shows them as tracked",
     )
     group.add_argument(
         "--overwrite",
         action="store_true",
-        help="replace outputs that exist; without it they are left alone; the old ones stay until the new ones "
-        "are complete",
+        help="replace existing outputs, once the new ones are complete; without it they are an error",
     )
 
 

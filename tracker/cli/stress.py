@@ -39,10 +39,10 @@ def add_data_options(parser: argparse.ArgumentParser, frames: int) -> None:
         "--kinds",
         default="none,occlusion,cut,leave,black,frozen",
         metavar="LIST",
-        help="disturbances; none: clips as they are",
+        help="disturbances; none: undisturbed clips",
     )
     data.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="decides, with a clip's name, when and how it is disturbed"
+        "--seed", type=int, default=0, metavar="N", help="with a clip's name, determines its disturbances"
     )
 
 

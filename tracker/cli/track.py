@@ -75,7 +75,7 @@ def build_parser() -> Parser:
         action=StoreOnce,
         type=Path,
         metavar="FILE",
-        help="take the boxes of the first frame from a file (csv, jsonl, txt of any benchmark); every target in "
+        help="read the boxes of the first frame from a file (csv, jsonl, txt of any benchmark); every target in "
         "it is followed",
     )
     target.add_argument(
@@ -127,7 +127,7 @@ def build_parser() -> Parser:
     target.add_argument(
         "--start-frame", type=whole_number(0), default=0, metavar="N", help="first frame, counted from 0 (default: 0)"
     )
-    target.add_argument("--max-frames", type=whole_number(1), metavar="N", help="stop after so many frames")
+    target.add_argument("--max-frames", type=whole_number(1), metavar="N", help="stop after this many frames")
     add_output_options(parser)
     add_batch_options(parser)
     parser.add_argument(

@@ -97,9 +97,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--metric", choices=("ao", "auc"), default="ao", help="mean IoU or success AUC, averaged over sequences"
     )
     search.add_argument(
-        "--trials", type=whole_number(1), default=60, metavar="N", help="in all, those of a resumed study included"
+        "--trials",
+        type=whole_number(1),
+        default=60,
+        metavar="N",
+        help="total number, including those of a resumed study",
     )
-    search.add_argument("--minutes", type=float, metavar="M", help="ask for no new trial after this time")
+    search.add_argument("--minutes", type=float, metavar="M", help="start no new trial after this time")
     search.add_argument("--no-prune", action="store_true", help="finish bad trials too")
     search.add_argument("--seed", type=int, default=0, metavar="N", help="of the split, the sampler and the bootstrap")
     add_model_options(parser)
