@@ -37,7 +37,7 @@ files are valid
   siamtrack live --camera list                                             which there are
   siamtrack live rtsp://user:password@host/path --save out.mp4
   siamtrack live http://host/stream --box 10,20,64,48 --duration 60 --save-boxes out.csv    no display needed
-  siamtrack live 0 --web --save-dir recordings                             steer it in a browser
+  siamtrack live 0 --web --save-dir recordings                             control it in a browser
 """
 POLL_SECONDS = 0.1
 

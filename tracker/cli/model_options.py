@@ -54,7 +54,7 @@ def add_engine_options(group: argparse._ArgumentGroup) -> None:
         "--engine",
         default="auto",
         metavar="auto|NAME",
-        help="engine for the network, for example torch or onnxruntime; auto takes the fastest on this processor, which "
+        help="engine, for example torch or onnxruntime; auto takes the fastest on this processor, which "
         "is timed once (`siamtrack doctor` says which)",
     )
 

@@ -35,7 +35,7 @@ def add_web_options(parser: Parser) -> None:
         nargs="?",
         const="",
         metavar="HOST:PORT",
-        help="show and steer it in a browser instead of a window; alone: 127.0.0.1:8765, this machine only; with "
+        help="show and control it in a browser instead of a window; alone: 127.0.0.1:8765, this machine only; with "
         "another host a token is part of the address that is printed. A file is played in a loop",
     )
     group.add_argument(
