@@ -18,7 +18,7 @@ def add_camera_option(parser: argparse._ArgumentGroup | Parser) -> None:
     parser.add_argument(
         "--camera",
         metavar="list|pick|N|NAME",
-        help="instead of SOURCE: `list` lists the cameras and exits, `pick` asks which one; or a number or part of a name",
+        help="instead of SOURCE: `list` prints the cameras, `pick` asks which one; or a number or part of a name",
     )
 
 
