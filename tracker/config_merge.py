@@ -4,13 +4,13 @@ sentences."""
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from tracker.config_words import check_sections, kind_at, misfit, wrong_kind
 from tracker.errors import ConfigError, reading, shown
+from tracker.files import nearest_word
 from tracker.yaml_files import check_yaml
 
 T = TypeVar("T")
@@ -219,7 +219,7 @@ def _check_key(key: str, known: Mapping[str, bool], old: Mapping[str, str], wher
     parts = key.split(".")
     if key in known or any(known.get(".".join(parts[:n]), False) for n in range(1, len(parts))):
         return
-    near = difflib.get_close_matches(key, {**known, **old}, n=1, cutoff=0.5)
-    near = near or [k for k in known if k.split(".")[-1] == parts[-1]]
-    hint = f"Did you mean {old.get(near[0], near[0])!r}?" if near else f"Known keys: {', '.join(sorted(known))}."
+    same = (k for k in known if k.split(".")[-1] == parts[-1])
+    near = nearest_word(key, {**known, **old}, 0.5) or next(same, "")
+    hint = f"Did you mean {old.get(near, near)!r}?" if near else f"Known keys: {', '.join(sorted(known))}."
     raise ConfigError(f"In {where}: the key {key!r} is unknown. {hint}")

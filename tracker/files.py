@@ -167,20 +167,25 @@ def _access(path: Path) -> int:
         os.unlink(probe.name)
 
 
+def nearest_word(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """The known word most similar to a mistyped one; "" if none has the least similarity `cutoff` (0 to 1)."""
+    return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)), "")
+
+
 def suggest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """` Did you mean 'x'?` with the known word most similar to a mistyped one, or an empty string.
 
     Args:
         word: What was given.
         known: The valid words.
-        cutoff: Least similarity, 0 to 1 (`difflib.get_close_matches`).
+        cutoff: As in `nearest_word`.
 
     Examples:
         >>> suggest("siamtrack-x", ["siamtrack-s", "siamfc-alexnet"])
         " Did you mean 'siamtrack-s'?"
     """
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
-    return f" Did you mean {near[0]!r}?" if near else ""
+    near = nearest_word(word, known, cutoff)
+    return f" Did you mean {near!r}?" if near else ""
 
 
 SAMPLE = 4096

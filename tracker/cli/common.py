@@ -11,7 +11,6 @@ Exit codes of all commands:
 from __future__ import annotations
 
 import argparse
-import difflib
 import importlib
 import logging
 import os
@@ -19,13 +18,14 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import FrameType
 from typing import Any, NoReturn, TextIO, cast
 
 from tracker._version import __version__
 from tracker.cli.streams import Survivor, drop_stdout, open_standard_streams
 from tracker.errors import SiamTrackError
+from tracker.files import nearest_word
 
 DONE, FAILED_MIDWAY, BAD_REQUEST, INTERRUPTED, TERMINATED, CUT_OFF = 0, 1, 2, 130, 143, 141
 DEBUG_VARIABLE = "SIAMTRACK_DEBUG"
@@ -123,10 +123,10 @@ def join_negative_values(args: Sequence[str], options: Sequence[str] | dict[str,
     return out
 
 
-def did_you_mean(word: str, known: Sequence[str] | dict[str, argparse.Action]) -> str:
+def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`; did you mean "X"?` for the most similar known word, or nothing if none is similar."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    near = nearest_word(word, known)
+    return f"; did you mean {near!r}?" if near else ""
 
 
 def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:

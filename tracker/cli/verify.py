@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -188,6 +189,6 @@ def compare(
     if box is None or not (observer.config.calibration.confidence and weights):
         return likeness, None
     target = tracker.lifecycle.start(image, box)
-    target.bank, target.belief, target.filter = bank, missing(), None  # the most similar view counts
-    score = observer.observe([target], image).observations[0].score
+    any_view = replace(target, bank=bank, belief=missing(), filter=None)  # LOST: the most similar view counts
+    score = observer.observe([any_view], image).observations[0].score
     return likeness, float(verified(score, max(likeness), False, weights))

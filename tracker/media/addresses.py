@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Literal
 from urllib.parse import unquote
 
 from tracker.errors import SourceError
+from tracker.files import nearest_word
 
 URL = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 FILE_URL = re.compile(r"^file:(?=/)", re.IGNORECASE)
@@ -136,5 +136,5 @@ def nearest(path: Path) -> str:
     """ " Did you mean PATH?" with the most similar name in the folder of a missing path; "" if none is similar."""
     if not path.parent.is_dir():
         return ""
-    near = difflib.get_close_matches(path.name, (p.name for p in path.parent.iterdir()), n=1, cutoff=0.7)
-    return f" Did you mean {path.with_name(near[0])}?" if near else ""
+    near = nearest_word(path.name, (p.name for p in path.parent.iterdir()), 0.7)
+    return f" Did you mean {path.with_name(near)}?" if near else ""

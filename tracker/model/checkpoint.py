@@ -6,7 +6,6 @@ nothing in it can execute code.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -22,7 +21,7 @@ from tracker._version import __version__
 from tracker.config import Config, load_config
 from tracker.config_merge import merge, nested, to_dict
 from tracker.errors import WeightsError, misfit, reading, shown
-from tracker.files import atomic, is_file
+from tracker.files import atomic, is_file, suggest
 from tracker.model.backbone_specs import NORMED, SPECS
 from tracker.model.siamfc_pytorch import read_siamfc_pytorch
 
@@ -105,10 +104,9 @@ def find_weights(name_or_file: str | Path) -> Path:
     path = Path(name_or_file)
     if is_file(path):
         return path
-    near = difflib.get_close_matches(str(name_or_file), shipped_models(), n=1, cutoff=0.7)
     raise WeightsError(
         f"The model {shown(str(name_or_file))} is neither a shipped model ({', '.join(shipped_models()) or 'none'}) "
-        "nor an existing file." + (f" Did you mean {near[0]!r}?" if near else "")
+        "nor an existing file." + suggest(str(name_or_file), shipped_models(), 0.7)
     )
 
 
