@@ -32,17 +32,17 @@ class SingleTracker(Protocol):
         """Start to track what is inside the box (xywh)."""
 
     def update(self, image: Image, *, index: int = 0, timestamp: float | None = None) -> Track:
-        """Find the target in the next picture."""
+        """Track the target in the next frame."""
 
 
 class Targets(Protocol):
-    """Several targets in one video, told apart by `Track.target_id`."""
+    """Several targets in one video, identified by `Track.target_id`."""
 
     def init(self, image: Image, boxes: Sequence[Box]) -> None:
         """Start to track the boxes (xywh); earlier targets are dropped."""
 
     def update(self, image: Image, *, index: int = 0, timestamp: float | None = None) -> list[Track]:
-        """Find every target in the next picture, in the order of their ids."""
+        """Track every target in the next frame, in the order of their ids."""
 
 
 class OneTarget:
@@ -57,7 +57,7 @@ class OneTarget:
         self._tracker.init(image, box)
 
     def update(self, image: Image, *, index: int = 0, timestamp: float | None = None) -> list[Track]:
-        """Find the target in the next picture."""
+        """Track the target in the next frame."""
         return [self._tracker.update(image, index=index, timestamp=timestamp)]
 
 

@@ -51,7 +51,7 @@ class VideoInfo:
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture of a video.
+    """One frame of a video.
 
     Attributes:
         image: BGR uint8 H x W x 3.

@@ -148,7 +148,7 @@ def read_references(
 def like_individual(
     tracker: SiamTracker, known: Sequence[KnownTarget], image: Image, box: Sequence[float] | None
 ) -> float | None:
-    """Likeness of the object in a picture to known targets by their descriptors (`tracker.tracking.individual`).
+    """Likeness of the object in an image to known targets by their descriptors (`tracker.tracking.individual`).
 
     Returns:
         The mean likeness to the three most alike views; None without descriptors of these weights.

@@ -47,7 +47,7 @@ class Sample:
         """The image, BGR uint8, cut to the box.
 
         Raises:
-            SourceError: It is missing or no picture.
+            SourceError: It is missing or not an image.
         """
         if not self.member:
             if not self.path.is_file():

@@ -14,7 +14,7 @@ from tracker.serve.stream import Stream
 CALM, MEMORY_SECONDS = 0.85, 1.0
 """Fraction of time that a worker is busy, below which it has time to spare; and the averaging time."""
 PASSED_OVER = 3.0
-"""Times the median wait for a look after which a stream is looked at whatever the age of its frame."""
+"""Multiple of the median waiting time after which a stream is processed whatever the age of its frame."""
 
 
 class Scheduler:
@@ -136,15 +136,15 @@ class Scheduler:
 
 
 def fresh_first(ready: Sequence[Stream], count: int, now: float) -> list[Stream]:
-    """Of streams that wait for a look, those to look at next, where one look doesn't wait for another.
+    """The waiting streams to process next, if each frame is processed on its own.
 
-    Of a third of the streams, those that were looked at longest ago, the one with the newest frame: while the others
-    wait a newer frame comes to them, and the result that is made of it is newer too. A stream whose frames always come
-    at a bad moment is looked at after `PASSED_OVER` times the wait of the others, and a file when its turn comes.
+    From the third of the streams that were served longest ago, the one with the newest frame is chosen: while the
+    others wait they receive a newer frame, so that their results are newer too. A stream whose frames always arrive at
+    a bad moment is processed after `PASSED_OVER` times the median waiting time, and a file when its turn comes.
 
     Args:
-        ready: Streams in which a frame waits.
-        count: How many are taken.
+        ready: Streams with a waiting frame.
+        count: Number of streams to choose.
         now: `time.monotonic()`.
     """
     waits, left = sorted(now - s.served for s in ready), sorted(ready, key=lambda s: s.served)
