@@ -110,7 +110,7 @@ def test_a_source_that_is_none(single: SiamTracker, source: Any) -> None:
 
 @pytest.mark.parametrize("start", [-1, "3", None, 1.5, True])
 def test_a_first_frame_that_is_none(single: SiamTracker, start: Any) -> None:
-    with pytest.raises(SourceError, match="is no count from 0"):
+    with pytest.raises(SourceError, match="is not a count from 0"):
         list(tracker.track(FRAMES, BOXES[0], tracker=single, start=start))
 
 

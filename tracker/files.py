@@ -231,7 +231,7 @@ def as_path(path: Any, error: type[SiamTrackError], what: str) -> Path:
         what: What the path should name, for the message.
     """
     if not isinstance(path, str | os.PathLike):
-        raise error(f"The {what} {shown(path)} is no path of a file; give a text or a pathlib.Path.")
+        raise error(f"The {what} {shown(path)} is not a path of a file; give a text or a pathlib.Path.")
     return Path(path)
 
 

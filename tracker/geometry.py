@@ -138,7 +138,7 @@ def check_box(box: ArrayLike | Sequence[float], width: int, height: int) -> Box:
     if not np.isfinite(values).all():
         raise BoxError(f"The box {text} holds a value that is not finite; give four finite numbers x,y,w,h in pixels.")
     if np.abs(values).max() > MOST:
-        raise BoxError(f"The box {text} holds a value beyond {MOST:g} pixels; that is no box in a picture.")
+        raise BoxError(f"The box {text} holds a value beyond {MOST:g} pixels; that is not a box in a picture.")
     if values[2] <= 0 or values[3] <= 0:
         raise BoxError(f"The box {text} has no area (width {values[2]:g}, height {values[3]:g}); both must be above 0.")
     if not is_valid(clip_box(values, width, height)):

@@ -164,7 +164,7 @@ def open_frames(source: Source, start: int = 0) -> AbstractContextManager[Iterab
         SourceError: It is none. From the iterable an `ImageError`, where an item is neither a frame nor an image.
     """
     if isinstance(start, bool) or not isinstance(start, int | np.integer) or start < 0:
-        raise SourceError(f"The start frame {shown(start)} is no count from 0; leave it at 0 for the first frame.")
+        raise SourceError(f"The start frame {shown(start)} is not a count from 0; leave it at 0 for the first frame.")
     if isinstance(source, (str, int, Path)) and not isinstance(source, bool):
         return open_source(source, start=int(start))
     try:

@@ -203,7 +203,7 @@ def made_up(validation: list[float], holdout: list[float]) -> Tuning:
             [-0.02, 0.0, -0.01, 0.0, -0.01],
             ["worse by 0.0080", "larger than on the hold-out"],
         ),
-        ([0.1, 0.11, 0.09, 0.1, 0.1], [0.3, -0.2, 0.2, -0.1, 0.05], ["not told apart from zero"]),
+        ([0.1, 0.11, 0.09, 0.1, 0.1], [0.3, -0.2, 0.2, -0.1, 0.05], ["distinguished from zero"]),
         ([0.1, 0.11, 0.09, 0.1, 0.1], [0.1, 0.1], ["too few for an interval"]),
         ([0.1, 0.11, 0.09, 0.1, 0.1], [], ["no hold-out split"]),
         ([0.0] * 5, [0.0] * 5, ["nothing better"]),

@@ -108,7 +108,7 @@ def test_a_run_is_not_overwritten_and_goes_on(trained: tuple[Path, Path], capsys
         (["enrol", "g.npz", "--name", "mug"], "what is to be enrolled"),
         (["verify", "g.npz", "PICTURE"], "gallery g.npz does not exist"),
         (["verify", "PICTURE"], "two things at least"),
-        (["search", "HOSTILE", "PICTURE"], "is no gallery"),
+        (["search", "HOSTILE", "PICTURE"], "is not a gallery"),
         (["test", "match-omniglot"], "tested on what"),
         (["calibrate", "match-omniglot"], "calibrated on what"),
         (

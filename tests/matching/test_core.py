@@ -226,7 +226,7 @@ def test_calibration_is_monotone_and_keeps_the_rate() -> None:
     assert np.mean(similarity[400:] >= found.threshold(0.01)) == pytest.approx(0.01, abs=0.002)
     assert found.threshold(0.01) < found.threshold(0.005) < found.threshold(0.001)
     assert Calibration.from_dict(found.to_dict()) == found
-    with pytest.raises(ConfigError, match="can't be told from 4000 impostor pairs"):
+    with pytest.raises(ConfigError, match="can't be estimated from 4000 impostor pairs"):
         found.threshold(1e-5)
     with pytest.raises(ConfigError, match="pairs of both kinds"):
         calibrate([0.1, 0.2, 0.3], [True, True, True])

@@ -100,7 +100,7 @@ def test_a_damaged_memory_is_measured_anew(
     clock, build = fakes(dict(zip(NAMES, (0.01, 0.005), strict=True)))
     with caplog.at_level(logging.WARNING):
         assert choose(model, build, NAMES, clock, file).engine == NAMES[1]
-    assert str(file) in caplog.text and "measured anew" in caplog.text
+    assert str(file) in caplog.text and "measured again" in caplog.text
     assert [entry["engine"] for entry in json.loads(file.read_text()).values()] == [NAMES[1]]
 
 
@@ -185,7 +185,7 @@ def test_ranges_belong_to_their_weights(model: LoadedModel, tmp_path: Path, capl
         '{"weights": "", "ranges": {}, "means": {}, "frames": {"a": [0, 1]}}',
     ):
         (tmp_path / "own.int8.json").write_text(content)
-        with pytest.raises(WeightsError, match="calibrate anew"):
+        with pytest.raises(WeightsError, match="calibrate again"):
             load_ranges(own)
         assert candidates(own) == [name for name in candidates(model) if name != "onnxruntime-int8"]
     with pytest.raises(DeviceError, match="not calibrated for int8"):

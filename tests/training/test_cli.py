@@ -142,7 +142,7 @@ def test_preview_writes_contact_sheets(recipe: Path, tmp_path: Path, capsys: pyt
         (["--config", "RECIPE", "train.data.material.root=gone"], "gone does not exist"),
         (["--config", "RECIPE", "train.device=cuda"], "train.device=cpu"),
         (["--config", "RECIPE", "train.validate_every=1", "train.validation.path=''"], "validation.path"),
-        (["--config", "RECIPE", "--init-parts", "trunk", "--init", "siamtrack-s"], "'trunk' is no part of a model"),
+        (["--config", "RECIPE", "--init-parts", "trunk", "--init", "siamtrack-s"], "'trunk' is not a part of a model"),
         (["--config", "RECIPE", "--init-parts", "neck"], "--init imagenet is none"),
     ],
 )

@@ -31,7 +31,7 @@ def settle_source(args: argparse.Namespace, parser: Parser) -> bool:
     if args.camera is None:
         return True
     if args.source is not None:
-        parser.error(f"--camera and SOURCE ({args.source}) both say what to look at; give one of them")
+        parser.error(f"--camera and SOURCE ({args.source}) both name a source; give one of them")
     from tracker.media.sources.cameras import find_camera, list_cameras
 
     cameras = list_cameras()
@@ -57,7 +57,7 @@ def ask(cameras: list[CameraInfo]) -> CameraInfo:
     if not sys.stdin.isatty():
         raise SourceError(
             f"Which camera? There are {', '.join(str(camera.index) for camera in cameras)}; give --camera N, as there "
-            "is no terminal to ask in."
+            "is not a terminal to ask in."
         )
     print("\n".join(map(str, cameras)))
     try:

@@ -60,7 +60,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     check_model_options(args)
     if not 0 < args.goal < 1:
-        raise ConfigError(f"The goal {args.goal:g} is no overlap to reach; give a number between 0 and 1, such as 0.8.")
+        raise ConfigError(
+            f"The goal {args.goal:g} is not an overlap to reach; give a number between 0 and 1, such as 0.8."
+        )
     if args.output:
         check_writable(args.output, args.overwrite)
     from tracker.annotate.simulate import OpenCVFollower, table

@@ -72,7 +72,7 @@ def _several(args: argparse.Namespace) -> int:
     for label in labels:
         if labels.count(label) > 1 or not re.fullmatch(r"[\w.-]*\w[\w.-]*", label):
             raise ConfigError(
-                f"The data set's label {label!r} is given twice or is no name for a folder; "
+                f"The data set's label {label!r} is given twice or is not a name for a folder; "
                 "write --data LABEL=NAME:ROOT."
             )
     specs, output, evaluations, code = _specs(args), args.output, {}, DONE

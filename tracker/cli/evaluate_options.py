@@ -113,7 +113,7 @@ def build_parser() -> argparse.ArgumentParser:
         choices=("ope", "supervised"),
         help="one pass, or re-initialised after failures (default: as the data set says)",
     )
-    how.add_argument("--restart", action="store_true", help="track everything anew, even what is stored")
+    how.add_argument("--restart", action="store_true", help="track everything again, ignoring stored results")
     out = parser.add_argument_group("output")
     out.add_argument(
         "--output",

@@ -37,7 +37,7 @@ def search(argv: Sequence[str] | None = None) -> int:
         "--count", type=whole_number(1), default=3, metavar="N", help="pictures: things to name for each"
     )
     parser.add_argument(
-        "--far", type=float, default=0.01, metavar="RATE", help="false-accept rate of a look at one thing"
+        "--far", type=float, default=0.01, metavar="RATE", help="false-accept rate of one verification of one thing"
     )
     parser.add_argument(
         "--threshold", type=float, metavar="SIMILARITY", help="least similarity, instead of the one that --far gives"

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from tracker.media.window import Window
     from tracker.types import Box, Frame, Image, Track, VideoInfo
 
-KEYS = "space: pause, r: draw anew, q: quit"
-PLAYER_KEYS = "space: pause, , and .: step, arrows: seek, + and -: speed, r: draw anew, q: quit"
+KEYS = "space: pause, r: draw again, q: quit"
+PLAYER_KEYS = "space: pause, , and .: step, arrows: seek, + and -: speed, r: draw again, q: quit"
 DEFAULT_RATE = 25.0
 """Frames per second at which folders of images are shown."""
 
@@ -31,7 +31,7 @@ DEFAULT_RATE = 25.0
 def pause(window: Window, image: Image) -> str:
     """Waits for a key that ends the pause, and returns it ("" for the space bar)."""
     shown = image.copy()
-    put_label(shown, "paused  |  space: go on  |  r: draw anew  |  q: quit", (0, 0), DARK)
+    put_label(shown, "paused  |  space: go on  |  r: draw again  |  q: quit", (0, 0), DARK)
     window.show(shown)
     while not window.closed:
         key = window.key(50)
@@ -257,7 +257,7 @@ class Player:
         if self.behind:
             said.insert(0, f"{self.behind} frame{'s' * (self.behind != 1)} back")
         if self.paused:
-            said = ["paused", *said, "space: go on", ", .: step", "arrows: seek", "r: draw anew", "q: quit"]
+            said = ["paused", *said, "space: go on", ", .: step", "arrows: seek", "r: draw again", "q: quit"]
         if not said:
             return image
         shown = image.copy()

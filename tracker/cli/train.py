@@ -102,7 +102,7 @@ def _init_parts(args: argparse.Namespace) -> Sequence[str]:
     parts = [part.strip() for part in args.init_parts.split(",")]
     for part in parts:
         if part not in PARTS:
-            raise ConfigError(f"--init-parts {part!r} is no part of a model; these are: {', '.join(PARTS)}.")
+            raise ConfigError(f"--init-parts {part!r} is not a part of a model; these are: {', '.join(PARTS)}.")
     return parts
 
 

@@ -101,11 +101,11 @@ def _check(args: argparse.Namespace, study_file: Path) -> None:
     if args.output.suffix not in (".yaml", ".yml"):
         raise OutputError(f"The output {args.output} must end in .yaml; it is a configuration.")
     if args.resume and args.overwrite:
-        raise ConfigError("--resume goes on with a study and --overwrite starts it anew; give one of them.")
+        raise ConfigError("--resume goes on with a study and --overwrite starts it again; give one of them.")
     for path in (args.output, args.output.with_suffix(".json")):
         check_writable(path, args.overwrite or args.resume)
     if study_file.exists() and not (args.resume or args.overwrite):
-        raise OutputError(f"The study {study_file} exists; go on with it by --resume, or start anew with --overwrite.")
+        raise OutputError(f"The study {study_file} exists; go on with it by --resume, or start again with --overwrite.")
     check_model_options(args)
 
 

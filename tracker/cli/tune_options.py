@@ -130,7 +130,7 @@ def build_parser() -> argparse.ArgumentParser:
     work.add_argument(
         "--resume", action="store_true", help="go on with an interrupted study, or add trials to a finished one"
     )
-    work.add_argument("--overwrite", action="store_true", help="replace the output and start the study anew")
+    work.add_argument("--overwrite", action="store_true", help="replace the output and start the study again")
     work.add_argument("--quiet", action="store_true", help="no line per trial")
     add_version(parser)
     return parser

@@ -95,9 +95,7 @@ def _clip(clip: Path, boxes: Path | None) -> list[SequenceData]:
     expected = file.lines if not file.numbered else file.span[1] + 1
     count = count_frames(clip, expected)
     if not file.numbered:
-        check_rows(
-            boxes, file.lines, clip, count, "A csv with the columns frame,x,y,w,h tells which frames its rows are for."
-        )
+        check_rows(boxes, file.lines, clip, count, "A csv with the columns frame,x,y,w,h names the frames of its rows.")
     return _make(clip.stem, (str(clip),), file, count)
 
 

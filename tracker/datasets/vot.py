@@ -48,7 +48,7 @@ def load_vot(root: Path, subset: str | None = None, pattern: str | None = None) 
         match = re.search(r"20(1[3-9])", root.resolve().name)
         if not match:
             raise SourceError(
-                f"The name of {root} doesn't tell the year, which the EAO depends on; give --subset 2013, ..., 2018 "
+                f"The name of {root} doesn't contain the year, which the EAO depends on; give --subset 2013, ..., 2018 "
                 "or 2019."
             )
         subset = match.group()

@@ -57,7 +57,7 @@ class Calibration:
         if not known or rate < known[-1][0] * 0.999:
             least = known[-1][0] if known else 1 / max(self.impostor, 1)
             raise ConfigError(
-                f"A false-accept rate of {rate:g} can't be told from {self.impostor} impostor pairs; "
+                f"A false-accept rate of {rate:g} can't be estimated from {self.impostor} impostor pairs; "
                 f"ask for at least {least:g}, or calibrate on more."
             )
         logs = np.log([r for r, _ in known])[::-1]

@@ -56,7 +56,7 @@ class View:
             or numbers.shape != (6,)
             or not (numbers > 0).all()
         ):
-            raise ValueError("a view is no picture with sizes")
+            raise ValueError("a view is not a picture with sizes")
         a = [float(v) for v in numbers]
         return cls(picture, (a[0], a[1]), (a[2], a[3]), (int(a[4]), int(a[5])))
 
@@ -72,18 +72,18 @@ def read_arrays(file: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
             size = sum(info.file_size for info in archive.infolist())
             if size > LARGEST:
                 raise GalleryError(
-                    f"The gallery {file} unpacks to {size / 1e9:.1f} GB; that is no gallery of this program."
+                    f"The gallery {file} unpacks to {size / 1e9:.1f} GB; that is not a gallery of this program."
                 )
         with np.load(file, allow_pickle=False) as data:
             header = json.loads(bytes(data["header"]))
             arrays = {key: data[key] for key in data.files if key in ("vectors", "pictures", "sizes")}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, RecursionError, MemoryError) as error:
         raise GalleryError(
-            f"The file {file} is no gallery ({str(error)[:120]}); `siamtrack match enrol` writes one."
+            f"The file {file} is not a gallery ({str(error)[:120]}); `siamtrack match enrol` writes one."
         ) from None
     if not isinstance(header, dict) or header.get("kind") != KIND or header.get("format") != FORMAT:
         raise GalleryError(
-            f"The file {file} is no gallery of format {FORMAT}; enrol its things again with this version."
+            f"The file {file} is not a gallery of format {FORMAT}; enrol its things again with this version."
         )
     return header, arrays
 

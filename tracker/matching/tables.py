@@ -103,7 +103,7 @@ def read_pairs(
             value = math.nan
         if not 0 <= value <= 1:
             raise SourceError(
-                f"{path}, line {line}: the score {text!r} is no number from 0 to {scale:g}; correct it, or set the "
+                f"{path}, line {line}: the score {text!r} is not a number from 0 to {scale:g}; correct it, or set the "
                 "source's scale."
             )
         scores.append(value)

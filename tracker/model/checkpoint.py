@@ -133,7 +133,7 @@ def load_model(
     full = load_config(config, overrides, base=stored)
     if not all(value.dtype.kind in "fiu" for value in state.values()):
         raise WeightsError(
-            f"The checkpoint {path} holds arrays of something else than numbers; it is no model of this program."
+            f"The checkpoint {path} holds arrays of something else than numbers; it is not a model of this program."
         )
     if not all(np.isfinite(value).all() for value in state.values()):
         raise WeightsError(

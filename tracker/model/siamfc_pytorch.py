@@ -31,7 +31,7 @@ def read_siamfc_pytorch(path: Path) -> tuple[Config, dict[str, Any]]:
     )
     if odd is not None:
         raise WeightsError(
-            f"The checkpoint {path} holds {shown(odd)}, which is no plain tensor with a name; export it again."
+            f"The checkpoint {path} holds {shown(odd)}, which is not a plain tensor with a name; export it again."
         )
     own = {key: value for key, value in state.items() if key.startswith("backbone.")}
     own["head.scale"] = torch.tensor(0.001)  # its `out_scale`

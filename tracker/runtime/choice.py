@@ -175,7 +175,7 @@ def _remembered(file: Path) -> dict[str, Choice]:
         return {}
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         why = " ".join(str(error).split())[:120]
-        logger.warning("What was measured of the engines, %s, can't be read (%s); it is measured anew.", file, why)
+        logger.warning("What was measured of the engines, %s, can't be read (%s); it is measured again.", file, why)
         return {}
 
 

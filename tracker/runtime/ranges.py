@@ -37,7 +37,9 @@ def load_ranges(model: LoadedModel) -> Ranges | None:
         return None
     damaged = f"The int8 ranges {path} can't be read"
     with reading(
-        lambda why: WeightsError(f"{damaged} ({why}); calibrate anew with siamtrack export --int8, or remove the file.")
+        lambda why: WeightsError(
+            f"{damaged} ({why}); calibrate again with siamtrack export --int8, or remove the file."
+        )
     ):
         stored = json.loads(path.read_text(encoding="utf-8"))
         digest = str(stored["weights"])
@@ -49,7 +51,7 @@ def load_ranges(model: LoadedModel) -> Ranges | None:
         _check(ranges)
     if digest != fingerprint(model):
         raise WeightsError(
-            f"The int8 ranges {path} were calibrated on other weights; calibrate anew with "
+            f"The int8 ranges {path} were calibrated on other weights; calibrate again with "
             "siamtrack export --int8, or remove the file."
         )
     return ranges

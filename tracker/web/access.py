@@ -93,7 +93,7 @@ def well_formed(header: str | None, origin: bool = False) -> bool:
         return True
     try:
         parts = urlsplit(header if origin else f"//{header}")
-        parts.port  # noqa: B018  (a port that is no number raises here)
+        parts.port  # noqa: B018  (a port that is not a number raises here)
         name = parts.hostname
     except ValueError:
         return False

@@ -193,7 +193,9 @@ def _strip(loss: Loss, result: SequenceResult, tiles: int) -> Strip:
     for k in wanted:
         image = read_frame(result, k)
         if image is None:
-            logger.warning("The frames of %s aren't at hand; its losses are listed without pictures.", result.sequence)
+            logger.warning(
+                "The frames of %s are not available; its losses are listed without pictures.", result.sequence
+            )
             return Strip(loss, (), ious, result.error)
         pictures[k] = image
     shared = _region([b for k in wanted for b in (result.truth[k], result.boxes[k])], pictures[wanted[0]].shape)

@@ -171,7 +171,7 @@ class Tuning:
             )
         elif held.known and held.low <= 0:
             found.append(
-                f"The gain on the hold-out ({held.value:+.4f}) is not told apart from zero: its interval is "
+                f"The gain on the hold-out ({held.value:+.4f}) can't be distinguished from zero: its interval is "
                 f"[{held.low:+.4f}, {held.high:+.4f}]."
             )
         if gap.known and gap.low > 0:

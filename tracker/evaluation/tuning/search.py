@@ -48,7 +48,7 @@ def open_study(storage: Path | None, search: Search, resume: bool) -> Study:
     from optuna.trial import TrialState
 
     if storage is not None and storage.exists() and not resume:
-        raise OutputError(f"The study {storage} exists; continue it with --resume or start anew with --overwrite.")
+        raise OutputError(f"The study {storage} exists; continue it with --resume or start again with --overwrite.")
     few = max(2, len(search.split.validation) // 5)
     pruner = MedianPruner(n_startup_trials=4, n_warmup_steps=few) if search.prune else NopPruner()
     backend = InMemoryStorage() if storage is None else JournalStorage(JournalFileBackend(str(storage)))

@@ -59,7 +59,7 @@ class FrameSeeker:
         try:
             self.sought = self._list() and self._agrees()
             if not self.sought:
-                logger.info("%s: its time stamps don't tell its frames; it is decoded from its start.", path)
+                logger.info("%s: its time stamps don't identify its frames; it is decoded from its start.", path)
                 with VideoFileSource(path) as source:
                     self._count = source.count()
         except BaseException:

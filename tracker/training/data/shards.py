@@ -179,7 +179,7 @@ def decode_pictures(
                 decode_image(codes[start : int(flat[k])].tobytes(), f"view {view} of sample {sample}", thorough=False)
             )
         except ImageError:
-            raise DataError(f"view {view} of sample {sample} is no picture") from None
+            raise DataError(f"view {view} of sample {sample} is not a picture") from None
     return out
 
 

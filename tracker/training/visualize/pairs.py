@@ -138,7 +138,7 @@ def write_preview(folder: Path, config: Config, settings: TrainConfig, source: P
         OutputError: A sheet can't be written.
     """
     if source.batch(0, 0, 1).start:
-        log.info("The cache holds features, which have no picture: these pairs are made anew in the same way.")
+        log.info("The cache holds features, which have no picture: these pairs are made again in the same way.")
         source = LivePairs(pair_config(settings.data), config, PAIRS, settings.seed)
     rules = [
         rule
