@@ -119,6 +119,9 @@ def test_what_is_said_of_the_windows_is_what_the_tracker_does() -> None:
         name="m", model=config.model, tracking=changed(tracking, {"small_search.size": 145, "states.enabled": False})
     )
     assert windows(config) == "windows of 145 px for targets that hardly move, else 193 px; states off"
+    wider = changed(config.tracking, {"small_search.middle": 177})
+    said = "windows of 145 px for targets that hardly move, 177 px for those that move a little more, else 193 px"
+    assert windows(Config(name="m", model=config.model, tracking=wider)) == f"{said}; states off"
 
 
 def test_a_series_leaves_the_warm_up_out() -> None:

@@ -156,6 +156,20 @@ def test_a_target_that_changes_its_shape_is_looked_for_in_every_frame() -> None:
     assert target.skip.key is not None
 
 
+@pytest.mark.parametrize(("pace", "most"), [(1.005, 2), (1.015, 1), (1.025, 0)])
+def test_the_faster_a_target_changes_its_shape_the_fewer_frames_are_skipped(pace: float, most: int) -> None:
+    frames, boxes = calm(30)
+    tracker = pixel_tracker(AUTO)
+    follow(tracker, frames, boxes[0])
+    target = tracker.target
+    assert target is not None
+    width, height = target.size.tolist()
+    for k in range(1, 30):
+        target.size = np.array([width * pace**k, height])
+        looked(target, 1.0, shown(frames[-1]), tracker.config)
+    assert (0 if target.skip.key is None else target.skip.most) == most
+
+
 def test_without_a_calibrated_score_nothing_is_skipped() -> None:
     frames, boxes = calm(20)
     tracker = pixel_tracker(AUTO | {"calibration.confidence": ()})

@@ -61,12 +61,10 @@ def by_targets(
 
 def windows(config: Config) -> str:
     """A description of the search windows: the cost of a target depends on them."""
-    full, small = config.model.search_size, config.tracking.small_search.size
-    size = (
-        f"windows of {small} px for targets that hardly move, else {full} px"
-        if 0 < small < full
-        else f"windows of {full} px"
-    )
+    full, small = config.model.search_size, config.tracking.small_search
+    sizes = [f"{small.size} px for targets that hardly move"] if 0 < small.size < full else []
+    sizes += [f"{small.middle} px for those that move a little more"] if 0 < small.middle < full else []
+    size = f"windows of {', '.join(sizes)}, else {full} px" if sizes else f"windows of {full} px"
     return (
         f"{size}; states {'on' if config.tracking.states.enabled and config.tracking.calibration.confidence else 'off'}"
     )

@@ -2,9 +2,10 @@
 
 A look that finds the target TRACKING, with a high score and little motion, makes its frame a key frame
 (`tracker.tracking.median_flow`). In the next frames points are followed from there, and carry the box as long as they
-agree, come back, and the picture in the box stays alike; else, and after `skip.frames` frames in any case, the network
-looks. What it finds then is compared with where the points stand: where they go elsewhere than the target (its
-background, its limbs), nothing is skipped for some looks. Points drift, so each look starts anew from its own box.
+agree, come back, and the picture in the box stays alike; else, and after `skip.frames` frames in any case (after one
+where the target's width or height changes), the network looks. What it finds then is compared with where the points
+stand: where they go elsewhere than the target (its background, its limbs), nothing is skipped for some looks. Points
+drift, so each look starts anew from its own box.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class Skip:
     Attributes:
         key: The frame of the last look, or None where no frame is to be skipped.
         row: Frames skipped since.
+        most: How many may be.
         hold: Looks for which no frame is skipped.
         wait: For how many it is not tried where the points don't carry next time.
         score: Of the last look.
@@ -45,6 +47,7 @@ class Skip:
 
     key: KeyFrame | None = None
     row: int = 0
+    most: int = 0
     hold: int = 0
     wait: int = WAIT
     score: float = 0.0
@@ -84,7 +87,7 @@ def carry(target: Target, scene: Scene, config: TrackingConfig) -> bool:
         return False
     if _distance(target, found) > limits.motion:
         return False
-    if skip.row >= limits.frames:
+    if skip.row >= skip.most:
         skip.guess = found
         return False
     skip.key, skip.row, skip.wait = key, skip.row + 1, WAIT
@@ -111,9 +114,11 @@ def looked(target: Target, score: float, scene: Scene, config: TrackingConfig) -
             skip.hold = limits.hold
     skip.key, skip.guess, skip.row, skip.score = None, None, 0, score
     settled = target.age - target.found_at >= limits.after and target.belief.state is TrackState.TRACKING
-    calm = settled and target.recent_motion <= limits.motion and max(map(abs, skip.growth)) <= limits.change
+    change = max(map(abs, skip.growth))
+    calm = settled and target.recent_motion <= limits.motion and change <= max(limits.change, limits.turning)
     if calm and not skip.hold and target.belief.relative(score) >= limits.score:
         skip.key = KeyFrame(scene, target.centre, target.size)
+        skip.most = limits.frames if change <= limits.change else 1
 
 
 def _distance(target: Target, found: Carried) -> float:
