@@ -49,7 +49,7 @@ class SkipConfig(Checked, section="tracking.skip"):
         change: Largest smoothed relative change of width or height per frame: tracked points are a poor measure of a
             target that rotates or deforms.
         turning: The same bound for a single skipped frame: between `change` and `turning` the network runs in every
-            second frame. A value not above `change` allows none.
+            second frame. A value not above `change` (such as 0) allows none.
         agree: Least fraction of points that pass the forward-backward check and agree on translation and scale.
         likeness: Least normalised cross-correlation of the gray thumbnail of the target with that of the last frame
             with the network.
@@ -64,7 +64,7 @@ class SkipConfig(Checked, section="tracking.skip"):
     score: float = setting(0.85, 0, 2)
     motion: float = setting(0.4, 0, 10)
     change: float = setting(0.01, 0, 10)
-    turning: float = setting(0.02, 0, 10)
+    turning: float = setting(0.0, 0, 10)
     agree: float = setting(0.5, 0, 1)
     likeness: float = setting(0.8, -1, 1)
     error: float = setting(0.1, 0, 10)

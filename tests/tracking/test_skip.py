@@ -159,7 +159,7 @@ def test_a_target_that_changes_its_shape_is_looked_for_in_every_frame() -> None:
 @pytest.mark.parametrize(("pace", "most"), [(1.005, 2), (1.015, 1), (1.025, 0)])
 def test_the_faster_a_target_changes_its_shape_the_fewer_frames_are_skipped(pace: float, most: int) -> None:
     frames, boxes = calm(30)
-    tracker = pixel_tracker(AUTO)
+    tracker = pixel_tracker(AUTO | {"skip.turning": 0.02})
     follow(tracker, frames, boxes[0])
     target = tracker.target
     assert target is not None
