@@ -16,9 +16,9 @@ from tests.annotate.standin import Slowed
 from tracker.annotate import AnnotationError, Conflict, Project, annotate
 from tracker.annotate.clip import Target
 from tracker.annotate.frames import open_frames
-from tracker.annotate.machine import Machine, Stretch, stretches
+from tracker.annotate.page_backend import PageBackend
 from tracker.annotate.retrack import Pass, join
-from tracker.annotate.views import Desk
+from tracker.annotate.stretches import Stretch, StretchTracker, stretches
 from tracker.annotate.worker import Worker
 from tracker.errors import BoxError
 from tracker.geometry import iou
@@ -161,7 +161,7 @@ def test_approved_frames_are_left_alone_by_the_machine_until_a_person_corrects_t
 
 def test_two_windows_lose_no_box_in_silence(tmp_path: Path) -> None:
     project, car = begun(tmp_path / "p.jsonl")
-    desk = Desk(project, Worker(project, Slowed))
+    desk = PageBackend(project, Worker(project, Slowed))
     desk.command({"do": "key", "target": 1, "frame": 4, "box": [1, 1, 9, 9], "seen": 0})
     with pytest.raises(Conflict, match="another window"):
         desk.command({"do": "key", "target": 1, "frame": 4, "box": [2, 2, 9, 9], "seen": 0})
@@ -209,7 +209,7 @@ def test_forward_and_backward_meet_and_an_occlusion_is_bridged(clip_file: Path) 
 
 def test_a_correction_tracks_only_what_it_touches(clip_file: Path) -> None:
     frames = open_frames(clip_file)
-    machine = Machine(frames, Slowed())
+    machine = StretchTracker(frames, Slowed())
     keys = {0: boxes(2)[0], 40: boxes(2)[40]}
     for stretch in stretches(keys, 60):
         machine.track(keys, stretch)

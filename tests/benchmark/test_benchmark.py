@@ -12,7 +12,7 @@ import pytest
 
 from tests.cli.helpers import tiny_model, tool
 from tests.evaluation.trees import otb_tree
-from tracker.benchmark.crowd import RADIUS, crowd
+from tracker.benchmark.many_targets import RADIUS, crowd
 from tracker.benchmark.measure import Series, in_pairs, synthetic_clip
 from tracker.benchmark.parts import in_motion, soak, windows
 from tracker.benchmark.report import markdown

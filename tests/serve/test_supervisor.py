@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 
 from tracker.errors import SiamTrackError
-from tracker.serve import staff
+from tracker.serve import worker_pool
 from tracker.serve.config import LimitsConfig, ResultsConfig, ServeConfig, StateConfig, TargetConfig, WorkersConfig
 from tracker.serve.config_file import parse_stream
 from tracker.serve.listeners import Results
 from tracker.serve.messages import pack, unpack
-from tracker.serve.staff import Staff
 from tracker.serve.state import Saved, read_state, write_state
 from tracker.serve.supervisor import Supervisor
+from tracker.serve.worker_pool import WorkerPool
 
 
 class Puppet:
@@ -136,7 +136,7 @@ def test_the_spare_worker_takes_the_place_of_a_dead_one(tmp_path: Path) -> None:
 def test_a_worker_that_comes_late_gets_live_streams_of_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(staff, "SETTLE", 0.1)
+    monkeypatch.setattr(worker_pool, "SETTLE", 0.1)
     puppets: list[Puppet] = []
 
     def hire() -> Puppet:
@@ -172,7 +172,7 @@ def test_a_file_goes_on_after_its_last_result(tmp_path: Path) -> None:
 
 def test_a_stream_that_kills_its_workers_is_named_and_kept_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever worker gets s1 dies; the others go on."""
-    monkeypatch.setattr(staff, "TRIAL", 0.5)
+    monkeypatch.setattr(worker_pool, "TRIAL", 0.5)
     config = config_of(3, tmp_path, limits=LimitsConfig(poison_wait=1000))
     with supervised(config, workers=1) as (supervisor, puppets):
         end = time.monotonic() + 60
@@ -235,16 +235,16 @@ def test_a_model_that_cannot_be_loaded_ends_it(tmp_path: Path) -> None:
 
 
 def test_a_supervisor_that_was_held_up_blames_no_worker() -> None:
-    staff = Staff(lambda: Puppet(1), 1, WorkersConfig(spare=False, gone_seconds=2.0))
-    staff.fill()
-    (post,) = staff.posts.values()
+    pool = WorkerPool(lambda: Puppet(1), 1, WorkersConfig(spare=False, gone_seconds=2.0))
+    pool.fill()
+    (post,) = pool.posts.values()
     post.ready = True
-    staff.silent()
+    pool.silent()
     post.heard -= 60.0
-    staff._looked -= 60.0  # as if this process had not run for a minute
-    assert not staff.silent()
+    pool._looked -= 60.0  # as if this process had not run for a minute
+    assert not pool.silent()
     post.heard -= 60.0
-    assert staff.silent()[0][0] is post, "here only the worker was silent"
+    assert pool.silent()[0][0] is post, "here only the worker was silent"
 
 
 def test_a_fresh_start_ignores_the_state_file(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from tracker.annotate.boxes_csv import KeyBox
 from tracker.annotate.clip import AnnotationError, Clip, Target
 from tracker.annotate.frames import Frames, open_frames
-from tracker.annotate.machine import stretches
 from tracker.annotate.project import Project
 from tracker.annotate.retrack import Follower
+from tracker.annotate.stretches import stretches
 from tracker.annotate.worker import Progress, Worker
 from tracker.files import suggest
 from tracker.geometry import Boxes

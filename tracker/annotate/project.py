@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from tracker.annotate.clip import AnnotationError, Clip, Target, new_target, runs
 from tracker.annotate.journal import HEADER, Journal, Record
-from tracker.annotate.machine import Stretch, stretches
 from tracker.annotate.replay import ProjectState
+from tracker.annotate.stretches import Stretch, stretches
 from tracker.geometry import Boxes, check_box
 
 CHUNK = 1000

@@ -10,7 +10,7 @@ import numpy as np
 
 from tracker.annotate.clip import AnnotationError, Clip, Target, new_target
 from tracker.annotate.journal import Record
-from tracker.annotate.machine import stretch_at
+from tracker.annotate.stretches import stretch_at
 from tracker.types import Box
 
 MOST_UNDO = 50

@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike
 
 from tracker.annotate.clip import interpolate
 from tracker.annotate.frames import Frames
-from tracker.annotate.machine import Machine, stretches
 from tracker.annotate.retrack import Follower
+from tracker.annotate.stretches import StretchTracker, stretches
 from tracker.datasets.base import SequenceData
 from tracker.geometry import Boxes, iou, is_valid
 from tracker.types import Box, Image, Track, TrackState
@@ -85,9 +85,9 @@ def by_interpolation(frames: int) -> Filler:
     return fill
 
 
-def by_tracking(frames: Frames, tracker: Follower) -> tuple[Filler, Machine]:
-    """The method of `siamtrack annotate`; `Machine.tracked` counts the frames."""
-    machine = Machine(frames, tracker)
+def by_tracking(frames: Frames, tracker: Follower) -> tuple[Filler, StretchTracker]:
+    """The method of `siamtrack annotate`; `StretchTracker.tracked` counts the frames."""
+    machine = StretchTracker(frames, tracker)
 
     def fill(keys: dict[int, Box]) -> Boxes:
         out = np.full((len(frames), 4), np.nan)

@@ -9,8 +9,8 @@ from typing import Any
 
 from aiohttp import web
 
+from tracker.annotate.page_backend import PageBackend
 from tracker.annotate.project import Conflict
-from tracker.annotate.views import Desk
 from tracker.errors import SiamTrackError
 from tracker.web.access import Guard
 from tracker.web.hub import Hub
@@ -27,20 +27,22 @@ class AnnotateSite(Site):
     itself.
 
     Args:
-        desk: Queries and commands.
+        backend: Queries and commands.
         guard: The access checks.
     """
 
-    def __init__(self, desk: Desk, guard: Guard) -> None:
+    def __init__(self, backend: PageBackend, guard: Guard) -> None:
         super().__init__(Hub(), lambda command: False, guard, dict)
-        self._desk = desk
+        self._backend = backend
         # The icon and the colours are those of the live page.
         self._files = {name: self._files[name] for name in ("icon.svg", "app.css")} | load_files("tracker.annotate")
         route = self.app.router
         route.add_get("/api/state", self._state)
-        route.add_get("/api/timeline", self._ask(lambda q: desk.timeline(q("clip"), q("first"), q("last"), q("bins"))))
-        route.add_get("/api/boxes", self._ask(lambda q: desk.boxes(q("clip"), q("first"), q("last"))))
-        route.add_get("/api/doubtful", self._ask(lambda q: desk.doubtful(q("clip"), q("frame"), q("step"))))
+        route.add_get(
+            "/api/timeline", self._ask(lambda q: backend.timeline(q("clip"), q("first"), q("last"), q("bins")))
+        )
+        route.add_get("/api/boxes", self._ask(lambda q: backend.boxes(q("clip"), q("first"), q("last"))))
+        route.add_get("/api/doubtful", self._ask(lambda q: backend.doubtful(q("clip"), q("frame"), q("step"))))
         route.add_get("/api/picture", self._picture)
         route.add_post("/api/do", self._do)
 
@@ -53,15 +55,15 @@ class AnnotateSite(Site):
         since = request.query.get("since")
         seen = (since, request.query.get("tick"))
         for _ in range(int(LONGEST_WAIT / POLL)):
-            if since is None or seen != (str(self._desk.project.revision), self._tick()):
+            if since is None or seen != (str(self._backend.project.revision), self._tick()):
                 break
             await asyncio.sleep(POLL)
-        state = await asyncio.to_thread(self._desk.state)
+        state = await asyncio.to_thread(self._backend.state)
         return _answer(state | {"tick": self._tick()})
 
     def _tick(self) -> str:
         """Counts changes, including the progress of tracking in visible steps."""
-        progress = self._desk.worker.progress
+        progress = self._backend.worker.progress
         return f"{progress.target}.{50 * progress.done // max(progress.total, 1)}.{len(progress.error)}"
 
     def _ask(self, answer: Callable[[Callable[[str], int]], dict[str, Any]]) -> Any:
@@ -85,7 +87,7 @@ class AnnotateSite(Site):
     async def _picture(self, request: web.Request) -> web.Response:
         try:
             clip, frame, width = (int(request.query[name]) for name in ("clip", "frame", "width"))
-            data = await asyncio.to_thread(self._desk.picture, clip, frame, width)
+            data = await asyncio.to_thread(self._backend.picture, clip, frame, width)
         except (KeyError, ValueError):
             return _answer({"error": "Give clip, frame and width as whole numbers."}, 400)
         except SiamTrackError as error:
@@ -105,9 +107,9 @@ class AnnotateSite(Site):
         if not isinstance(what, dict):
             return _answer({"error": "A command is a JSON object."}, 400)
         try:
-            return _answer(await asyncio.to_thread(self._desk.command, what))
+            return _answer(await asyncio.to_thread(self._backend.command, what))
         except Conflict as error:
-            return _answer({"error": str(error), "conflict": True, **await asyncio.to_thread(self._desk.state)}, 409)
+            return _answer({"error": str(error), "conflict": True, **await asyncio.to_thread(self._backend.state)}, 409)
         except SiamTrackError as error:
             return _answer({"error": str(error)}, 400)
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 from tracker.annotate.clip import Clip, Target
 from tracker.annotate.frames import CACHE_BYTES, Frames, open_frames
-from tracker.annotate.machine import Machine, Stretch
 from tracker.annotate.project import Project
 from tracker.annotate.retrack import Follower, Stopped
+from tracker.annotate.stretches import Stretch, StretchTracker
 from tracker.errors import SiamTrackError
 from tracker.types import Box
 
@@ -92,7 +92,7 @@ class Worker:
         self.focus: tuple[int, int] = (0, 0)
         self.finished: Callable[[], None] | None = None
         self._tracker: Follower | None = None
-        self._machines: dict[int, Machine] = {}
+        self._machines: dict[int, StretchTracker] = {}
         self._failed: set[Mark] = set()
         self._turns: dict[Mark, int] = {}
         self._wake, self._over = threading.Event(), False
@@ -207,12 +207,12 @@ class Worker:
         )
         return task.target.id, stretch, hash(ends)
 
-    def _machine(self, clip: Clip) -> Machine:
+    def _machine(self, clip: Clip) -> StretchTracker:
         number = self.project.clips.index(clip)
         if number not in self._machines:
             if self._tracker is None:
                 self._tracker = self._make()
-            self._machines[number] = Machine(self._open(clip), self._tracker)
+            self._machines[number] = StretchTracker(self._open(clip), self._tracker)
         return self._machines[number]
 
     def _track(self, task: Task, on_step: Callable[[Progress], None] | None, raise_errors: bool) -> None:
@@ -249,7 +249,7 @@ class Worker:
             began, frames = now, 0
             return self._is_still_first(task)
 
-        machine: Machine
+        machine: StretchTracker
         try:
             machine = self._machine(clip)
             self.progress.done = machine.known(keys, stretch)
@@ -283,7 +283,7 @@ class Worker:
         same = best is not None and (best.target, best.stretch) == (task.target, task.stretch)
         return same and best is not None and not best.frames
 
-    def _write(self, task: Task, machine: Machine, keys: dict[int, Box | None]) -> None:
+    def _write(self, task: Task, machine: StretchTracker, keys: dict[int, Box | None]) -> None:
         """For an interval with an open end: stores the new boxes."""
         done, reached = self.project.tracked(task.target, task.stretch), machine.reached(keys, task.stretch)
         if task.ahead:

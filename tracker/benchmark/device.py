@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.benchmark.crowd import crowd, follow
+from tracker.benchmark.many_targets import crowd, follow
 from tracker.crops import Colour, Crop
 from tracker.runtime.base import Engine, Response
 from tracker.tracking.target import Target

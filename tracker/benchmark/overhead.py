@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.benchmark.crowd import follow
+from tracker.benchmark.many_targets import follow
 from tracker.crops import Colour, Crop
 from tracker.runtime.base import Engine, Response
 from tracker.tracking.tracker import SiamTracker

@@ -18,8 +18,8 @@ from tracker.cli.signals import stop_on_signal
 from tracker.errors import SiamTrackError
 
 if TYPE_CHECKING:
+    from tracker.annotate.page_backend import PageBackend
     from tracker.annotate.project import Project
-    from tracker.annotate.views import Desk
 
 
 def serve(project: Project, args: argparse.Namespace) -> int:
@@ -34,31 +34,32 @@ def serve(project: Project, args: argparse.Namespace) -> int:
             "The page needs the package aiohttp, which is not installed; `pip install aiohttp` adds it (the extra "
             "`web` holds it). --headless KEYS.csv works without."
         )
-    from tracker.annotate.views import Desk
+    from tracker.annotate.page_backend import PageBackend
     from tracker.annotate.worker import Worker
     from tracker.web.access import parse_address
 
     address = parse_address(args.web)
     worker = Worker(project, lambda: load_tracker(args))
-    desk = Desk(project, worker)
+    backend = PageBackend(project, worker)
     try:
-        return asyncio.run(_serve(address, desk, args))
+        return asyncio.run(_serve(address, backend, args))
     finally:
         worker.stop()
-        desk.close()
+        backend.close()
 
 
-async def _serve(address: Any, desk: Desk, args: argparse.Namespace) -> int:
+async def _serve(address: Any, backend: PageBackend, args: argparse.Namespace) -> int:
     from tracker.annotate.site import AnnotateSite
     from tracker.web.access import Guard
 
     loop, over = asyncio.get_running_loop(), asyncio.Event()
-    site = AnnotateSite(desk, Guard.for_address(address))
+    site = AnnotateSite(backend, Guard.for_address(address))
     runner, url = await site.start()
     with stop_on_signal(lambda: loop.call_soon_threadsafe(over.set)) as stopped:
-        desk.worker.start()
+        backend.worker.start()
         print(
-            f"The page is at {url}  (Ctrl-C ends it; everything is kept in {desk.project.path} as you draw)", flush=True
+            f"The page is at {url}  (Ctrl-C ends it; everything is kept in {backend.project.path} as you draw)",
+            flush=True,
         )
         if not args.no_open and can_open_browser():
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
@@ -67,7 +68,7 @@ async def _serve(address: Any, desk: Desk, args: argparse.Namespace) -> int:
         finally:
             with suppress(Exception):
                 await runner.cleanup()
-    sys.stderr.write(f"Stopped; all is kept in {desk.project.path}.\n")
+    sys.stderr.write(f"Stopped; all is kept in {backend.project.path}.\n")
     return DONE if stopped.code == INTERRUPTED else stopped.code
 
 

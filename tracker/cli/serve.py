@@ -106,7 +106,7 @@ def serve(args: argparse.Namespace, config: ServeConfig) -> int:
             sys.stderr.write(f"{stream + ': ' if stream else ''}{text.rstrip('.')}.\n")
 
     with ExitStack() as stack:
-        hire, count = staff(args, config, stack)
+        hire, count = workers_of(args, config, stack)
         if args.ray is not None:  # the other workers take over if one dies
             config = replace(config, workers=replace(config.workers, spare=False))
         supervisor = Supervisor(config, hire, count, Results(config.results), tell, fresh=args.fresh)
@@ -135,7 +135,9 @@ def serve(args: argparse.Namespace, config: ServeConfig) -> int:
     return FAILED_MIDWAY if failed else DONE
 
 
-def staff(args: argparse.Namespace, config: ServeConfig, stack: ExitStack) -> tuple[Callable[[], Handle | None], int]:
+def workers_of(
+    args: argparse.Namespace, config: ServeConfig, stack: ExitStack
+) -> tuple[Callable[[], Handle | None], int]:
     """The function that starts a worker, and the number of workers."""
     if args.ray is not None:
         from tracker.serve.ray_cluster import Cluster

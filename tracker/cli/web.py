@@ -130,7 +130,7 @@ def hello(source: LatestFrameSource, looped: bool, tracker: str, save_dir: Path 
 
 
 async def _serve(args: argparse.Namespace, hub: Hub, site: Site, worker: Worker) -> int:
-    from tracker.web.door import on_loop_error
+    from tracker.web.connections import on_loop_error
 
     loop, over = asyncio.get_running_loop(), asyncio.Event()
 

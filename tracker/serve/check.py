@@ -11,7 +11,7 @@ from tracker.media.sources.open import check_there, open_source
 from tracker.media.sources.stream import hide_password
 from tracker.serve.config import ServeConfig, StreamConfig, TargetConfig
 from tracker.serve.detections import open_detections
-from tracker.serve.known_things import check_thing
+from tracker.serve.gallery_targets import check_thing
 from tracker.tracking.template_memory import load_target
 
 

@@ -11,7 +11,7 @@ from tracker.errors import SiamTrackError
 from tracker.media.images import to_bgr8
 from tracker.serve.config import LimitsConfig, StreamConfig, TargetConfig
 from tracker.serve.detections import fresh, open_detections
-from tracker.serve.known_things import Galleries, Identities
+from tracker.serve.gallery_targets import Galleries, Identities
 from tracker.serve.metrics import Counters
 from tracker.serve.reader import Reader
 from tracker.serve.recording import Recording

@@ -16,8 +16,8 @@ from tracker.serve.config_file import parse_stream
 from tracker.serve.listeners import Results
 from tracker.serve.messages import pack, unpack
 from tracker.serve.picture_requests import PictureRequests
-from tracker.serve.staff import INBOX, Hire, Placement, Post, Staff, Tell
 from tracker.serve.state import Entry, Saved, read_state, write_state
+from tracker.serve.worker_pool import INBOX, Hire, Placement, Tell, WorkerEntry, WorkerPool
 
 TICK = 0.1
 LAST_WAIT = 30.0
@@ -46,8 +46,8 @@ class Supervisor:
         self._tell = tell
         self.entries: dict[str, Entry] = {}
         self.failed = ""
-        self._staff = Staff(hire, workers, config.workers)
-        self._placement = Placement(self.entries, self._staff.posts, config.limits, self._say_state)
+        self._pool = WorkerPool(hire, workers, config.workers)
+        self._placement = Placement(self.entries, self._pool.posts, config.limits, self._say_state)
         self._pictures = PictureRequests()
         self._written = 0.0
         self._lock = threading.RLock()
@@ -146,10 +146,10 @@ class Supervisor:
         with self._lock:
             return {
                 "streams": [entry.as_dict() for entry in self.entries.values()],
-                "workers": [post.as_dict() for post in self._staff.posts.values()],
-                "worker_deaths": self._staff.deaths,
+                "workers": [post.as_dict() for post in self._pool.posts.values()],
+                "worker_deaths": self._pool.deaths,
                 "results": self.results.counts(),
-                "lost_results": sum(p.lost_results for p in self._staff.posts.values()),
+                "lost_results": sum(p.lost_results for p in self._pool.posts.values()),
             }
 
     # The loop.
@@ -168,22 +168,22 @@ class Supervisor:
 
     def _step(self) -> None:
         try:
-            number, message = self._staff.inbox.get(timeout=TICK)
+            number, message = self._pool.inbox.get(timeout=TICK)
             for _ in range(INBOX):
                 with self._lock:
                     self._hear(number, message)
-                number, message = self._staff.inbox.get_nowait()
+                number, message = self._pool.inbox.get_nowait()
         except queue.Empty:
             pass
         with self._lock:
-            for post, why in self._staff.silent():
+            for post, why in self._pool.silent():
                 self._gone(post, why)
-            self._staff.fill()
+            self._pool.fill()
             self._placement.place()
             self._write_state()
 
     def _hear(self, number: int, message: bytes | None) -> None:
-        post = self._staff.posts.get(number)
+        post = self._pool.posts.get(number)
         if post is None:
             return
         if message is None:
@@ -207,7 +207,7 @@ class Supervisor:
                 entry.take_saved(values, parts)
         elif kind == "ready":
             post.take_ready(values)
-            self._staff.started()
+            self._pool.started()
             if not post.spare:
                 self._placement.even_out(number)
             text = f"worker {number} ({post.handle.place}): {post.text}{', spare' if post.spare else ''}"
@@ -242,10 +242,10 @@ class Supervisor:
     def _say_state(self, entry: Entry) -> None:
         self._say(entry.name, "state", entry.text, entry.state)
 
-    def _gone(self, post: Post, why: str) -> None:
+    def _gone(self, post: WorkerEntry, why: str) -> None:
         """Handles a dead worker: its streams are assigned to others."""
         now = time.monotonic()
-        self._staff.dismiss(post)
+        self._pool.dismiss(post)
         mine = [e for e in self.entries.values() if e.worker == post.number and not e.over]
         names = f"; {', '.join(e.name for e in mine)} go on elsewhere" if mine else ""
         self._tell("", "worker", f"worker {post.number} ({post.handle.place}) is gone: {why}{names}")
@@ -277,20 +277,20 @@ class Supervisor:
 
     def _finish(self) -> None:
         """Workers finish their recordings, results are written out, the state is written."""
-        for post in self._staff.posts.values():
+        for post in self._pool.posts.values():
             post.handle.send(pack("stop"))
         end = time.monotonic() + LAST_WAIT
-        while time.monotonic() < end and any(not p.done and p.ready for p in self._staff.posts.values()):
+        while time.monotonic() < end and any(not p.done and p.ready for p in self._pool.posts.values()):
             try:
-                number, message = self._staff.inbox.get(timeout=TICK)
+                number, message = self._pool.inbox.get(timeout=TICK)
             except queue.Empty:
                 continue
             with self._lock:
                 if message is None:
-                    self._staff.posts.pop(number, None)
+                    self._pool.posts.pop(number, None)
                 else:
                     self._hear(number, message)
-        for post in self._staff.posts.values():
+        for post in self._pool.posts.values():
             post.handle.kill()
         self._write_state(at_once=True)
         self.results.finish()

@@ -21,7 +21,7 @@ from tracker.model.checkpoint import load_model
 from tracker.runtime.select import build_engine
 from tracker.serve.batching import observe_many
 from tracker.serve.config_file import parse_stream, parse_target
-from tracker.serve.known_things import Galleries
+from tracker.serve.gallery_targets import Galleries
 from tracker.serve.messages import Plan, pack, unpack
 from tracker.serve.recording import Recording
 from tracker.serve.reporter import STATUS_SECONDS, Reporter

@@ -12,7 +12,7 @@ from aiohttp import web
 from tracker.errors import SiamTrackError
 from tracker.web.access import Guard, well_formed
 from tracker.web.commands import LONGEST_MESSAGE, Command
-from tracker.web.door import Door, http_logger
+from tracker.web.connections import ConnectionLimit, http_logger
 from tracker.web.hub import MOST_CLIENTS, Hub
 from tracker.web.pages import Pages, load_files
 
@@ -60,9 +60,9 @@ class Site(Pages):
         await runner.setup()
         address = self._guard.address
         assert runner.server is not None
-        door = Door(runner.server)
+        limit = ConnectionLimit(runner.server)
         try:
-            listening = await asyncio.get_running_loop().create_server(door, address.host, address.port)
+            listening = await asyncio.get_running_loop().create_server(limit, address.host, address.port)
         except OSError as error:
             await runner.cleanup()
             reason = error.strerror or str(error)

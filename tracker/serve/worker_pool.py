@@ -30,7 +30,7 @@ Tell = Callable[[str, str, str], None]
 
 
 @dataclass
-class Post:
+class WorkerEntry:
     """A worker as the supervisor sees it.
 
     Attributes:
@@ -66,7 +66,7 @@ class Post:
         }
 
 
-class Staff:
+class WorkerPool:
     """The workers of a supervisor.
 
     Args:
@@ -81,7 +81,7 @@ class Staff:
     """
 
     def __init__(self, hire: Hire, count: int, config: WorkersConfig) -> None:
-        self.posts: dict[int, Post] = {}
+        self.posts: dict[int, WorkerEntry] = {}
         self.inbox: queue.Queue[tuple[int, bytes | None]] = queue.Queue(INBOX)
         self.deaths = 0
         self._hire, self._count, self._config = hire, count, config
@@ -105,11 +105,11 @@ class Staff:
             self._next_hire = now + 1.0
             return
         self._numbers += 1
-        post = Post(self._numbers, handle, spare=len(active) >= self._count, heard=now, hired=now)
+        post = WorkerEntry(self._numbers, handle, spare=len(active) >= self._count, heard=now, hired=now)
         self.posts[post.number] = post
         threading.Thread(target=self._listen, args=(post,), name=f"siamtrack-worker-{post.number}", daemon=True).start()
 
-    def _listen(self, post: Post) -> None:
+    def _listen(self, post: WorkerEntry) -> None:
         while (message := post.handle.receive()) is not None:
             self.inbox.put((post.number, message))
         self.inbox.put((post.number, None))
@@ -118,7 +118,7 @@ class Staff:
         """A worker has loaded its model: resets the waiting time after failed starts."""
         self._hire_wait = 0.5
 
-    def silent(self) -> list[tuple[Post, str]]:
+    def silent(self) -> list[tuple[WorkerEntry, str]]:
         """The workers whose silence exceeds the time-out, each with a sentence; to be called several times per
         second."""
         now, out = time.monotonic(), []
@@ -131,7 +131,7 @@ class Staff:
                 out.append((post, f"no sign of life for {longest:g} s"))
         return out
 
-    def dismiss(self, post: Post) -> None:
+    def dismiss(self, post: WorkerEntry) -> None:
         """Removes a dead worker; the spare one takes its place."""
         del self.posts[post.number]
         threading.Thread(target=post.handle.kill, daemon=True).start()
@@ -157,13 +157,17 @@ class Placement:
 
     Args:
         entries: The streams by name; the supervisor's own mapping.
-        posts: The workers by number; the staff's own mapping.
+        posts: The workers by number; the pool's own mapping.
         limits: How long a stream that crashed its worker is excluded.
         kept_out: Called with a stream that is excluded from now on.
     """
 
     def __init__(
-        self, entries: dict[str, Entry], posts: dict[int, Post], limits: LimitsConfig, kept_out: Callable[[Entry], None]
+        self,
+        entries: dict[str, Entry],
+        posts: dict[int, WorkerEntry],
+        limits: LimitsConfig,
+        kept_out: Callable[[Entry], None],
     ) -> None:
         self._entries, self._posts, self._limits, self._kept_out = entries, posts, limits, kept_out
         self._trial: tuple[str, float] | None = None

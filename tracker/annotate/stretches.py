@@ -66,7 +66,7 @@ def stretch_at(keys: Mapping[int, Box | None], frame: int, frames: int) -> tuple
 Result = tuple[Boxes, NDArray[np.float64], NDArray[np.bool_]]
 
 
-class Machine:
+class StretchTracker:
     """Tracks the intervals of one clip.
 
     Args:

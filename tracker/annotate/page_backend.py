@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from tracker.annotate.clip import AnnotationError, Clip, Target, runs
 from tracker.annotate.frames import Frames, open_frames
-from tracker.annotate.machine import stretch_at
 from tracker.annotate.project import Project
+from tracker.annotate.stretches import stretch_at
 from tracker.annotate.worker import Worker
 from tracker.errors import SiamTrackError
 from tracker.files import suggest
@@ -26,7 +26,7 @@ LARGEST = 3840
 Answer = dict[str, Any]
 
 
-class Desk:
+class PageBackend:
     """The open project: queries and commands of a page. Thread-safe.
 
     Args:

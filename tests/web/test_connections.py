@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from tracker.web.access import Address, Guard, well_formed
-from tracker.web.door import Door, Few
+from tracker.web.connections import ConnectionLimit, RateLimit
 
 
 class Echo(asyncio.Protocol):
@@ -21,14 +21,14 @@ class Echo(asyncio.Protocol):
         self.transport.write(data)  # type: ignore[attr-defined]
 
 
-async def served(door: Door, act) -> None:  # type: ignore[no-untyped-def]
-    server = await asyncio.get_running_loop().create_server(door, "127.0.0.1", 0)
+async def served(limit: ConnectionLimit, act) -> None:  # type: ignore[no-untyped-def]
+    server = await asyncio.get_running_loop().create_server(limit, "127.0.0.1", 0)
     async with server:
         await act(*server.sockets[0].getsockname())
 
 
 def test_half_open_requests_make_room_and_time_out() -> None:
-    door = Door(Echo, most=8, seconds=0.3)
+    limit = ConnectionLimit(Echo, most=8, seconds=0.3)
 
     async def act(host: str, port: int) -> None:
         held = []
@@ -39,17 +39,17 @@ def test_half_open_requests_make_room_and_time_out() -> None:
         reader, writer = await asyncio.open_connection(host, port)
         writer.write(b"GET / HTTP/1.1\r\n\r\n")
         assert await asyncio.wait_for(reader.read(4), 5) == b"GET "
-        assert len(door) <= 8
+        assert len(limit) <= 8
         await asyncio.sleep(0.6)
-        assert len(door) == 1  # all but the one that asked
+        assert len(limit) == 1  # all but the one that asked
         for _, one in [*held, (reader, writer)]:
             one.close()
 
-    asyncio.run(served(door, act))
+    asyncio.run(served(limit, act))
 
 
 def test_those_inside_are_not_thrown_out() -> None:
-    door = Door(Echo, most=2, seconds=5)
+    limit = ConnectionLimit(Echo, most=2, seconds=5)
 
     async def act(host: str, port: int) -> None:
         inside = []
@@ -66,11 +66,11 @@ def test_those_inside_are_not_thrown_out() -> None:
         for _, one in [*inside, (reader, writer)]:
             one.close()
 
-    asyncio.run(served(door, act))
+    asyncio.run(served(limit, act))
 
 
 def test_endless_headers_are_cut_off() -> None:
-    door = Door(Echo, most=4, seconds=20)
+    limit = ConnectionLimit(Echo, most=4, seconds=20)
 
     async def act(host: str, port: int) -> None:
         _, writer = await asyncio.open_connection(host, port)
@@ -79,13 +79,13 @@ def test_endless_headers_are_cut_off() -> None:
                 writer.write(b"X: " + b"y" * 1000)
                 await writer.drain()
                 await asyncio.sleep(0.001)
-        assert len(door) == 0
+        assert len(limit) == 0
 
-    asyncio.run(served(door, act))
+    asyncio.run(served(limit, act))
 
 
 def test_the_log_is_not_flooded() -> None:
-    few = Few(5)
+    few = RateLimit(5)
     let = [few.filter(logging.LogRecord("x", logging.ERROR, "", 0, "m %d", (k,), None)) for k in range(1000)]
     assert sum(let) == 5
 

@@ -22,7 +22,7 @@ LONGEST_HEADER = 65536
 """Greatest number of bytes before the end of the headers."""
 
 
-class Door:
+class ConnectionLimit:
     """Creates the protocol of each connection (as `loop.create_server` requires) and counts connections.
 
     Args:
@@ -35,16 +35,16 @@ class Door:
         self, server: Callable[[], asyncio.Protocol], most: int = MOST_CONNECTIONS, seconds: float = HEADER_SECONDS
     ) -> None:
         self._server, self.most, self.seconds = server, most, seconds
-        self._waiting: dict[_Guest, None] = {}  # oldest first
-        self._inside: set[_Guest] = set()
+        self._waiting: dict[_Connection, None] = {}  # oldest first
+        self._inside: set[_Connection] = set()
 
     def __call__(self) -> asyncio.Protocol:
-        return _Guest(self, self._server())
+        return _Connection(self, self._server())
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._inside)
 
-    def arrive(self, guest: _Guest) -> bool:
+    def arrive(self, connection: _Connection) -> bool:
         """Registers a connection; if all slots are taken, the oldest one without a request is closed. False if there is
         none."""
         if len(self) >= self.most:
@@ -52,25 +52,25 @@ class Door:
             if oldest is None:
                 return False
             oldest.drop()
-        self._waiting[guest] = None
+        self._waiting[connection] = None
         return True
 
-    def asked(self, guest: _Guest) -> None:
+    def asked(self, connection: _Connection) -> None:
         """Its first request has arrived."""
-        self._waiting.pop(guest, None)
-        self._inside.add(guest)
+        self._waiting.pop(connection, None)
+        self._inside.add(connection)
 
-    def leave(self, guest: _Guest) -> None:
+    def leave(self, connection: _Connection) -> None:
         """The connection is closed."""
-        self._waiting.pop(guest, None)
-        self._inside.discard(guest)
+        self._waiting.pop(connection, None)
+        self._inside.discard(connection)
 
 
-class _Guest(asyncio.Protocol):
+class _Connection(asyncio.Protocol):
     """One connection: buffers bytes until the first headers are complete, then forwards everything."""
 
-    def __init__(self, door: Door, inner: asyncio.Protocol) -> None:
-        self._door, self._inner = door, inner
+    def __init__(self, limit: ConnectionLimit, inner: asyncio.Protocol) -> None:
+        self._limit, self._inner = limit, inner
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._seen: bytes | None = b""
@@ -78,11 +78,11 @@ class _Guest(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        if not self._door.arrive(self):
+        if not self._limit.arrive(self):
             self._transport.abort()
             return
         self._let_in = True
-        self._timer = asyncio.get_running_loop().call_later(self._door.seconds, self.drop)
+        self._timer = asyncio.get_running_loop().call_later(self._limit.seconds, self.drop)
         self._inner.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
@@ -94,7 +94,7 @@ class _Guest(asyncio.Protocol):
             if b"\r\n\r\n" in seen or b"\n\n" in seen:
                 self._seen = None
                 self._stop_timer()
-                self._door.asked(self)
+                self._limit.asked(self)
             elif self._count > LONGEST_HEADER:
                 self.drop()
                 return
@@ -115,14 +115,14 @@ class _Guest(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._stop_timer()
-        self._door.leave(self)
+        self._limit.leave(self)
         if self._let_in:
             self._inner.connection_lost(error)
 
     def drop(self) -> None:
         """Closes the connection without an answer."""
         self._stop_timer()
-        self._door.leave(self)
+        self._limit.leave(self)
         if self._transport is not None:
             self._transport.abort()
 
@@ -132,7 +132,7 @@ class _Guest(asyncio.Protocol):
             self._timer = None
 
 
-class Few(logging.Filter):
+class RateLimit(logging.Filter):
     """Log filter that passes a few messages per minute and counts the rest, so that outsiders can't fill the disk with
     log lines.
 
@@ -161,7 +161,7 @@ class Few(logging.Filter):
 
 http_logger = logging.getLogger("tracker.web.http")
 """Logger for the HTTP server's messages about connections from outside."""
-http_logger.addFilter(Few())
+http_logger.addFilter(RateLimit())
 
 
 def on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
