@@ -1,1 +1,1 @@
-"""From response maps to boxes, frame by frame. Knows nothing of files."""
+"""From response maps to boxes, frame by frame. Independent of files."""

@@ -1,4 +1,4 @@
-"""The shape of other libraries' trackers around ours, so that it drops into code that is there already."""
+"""Adapters to the interfaces of other libraries' trackers, to replace them in existing code."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tracker.types import Track
 
 
 class OpenCVTracker:
-    """A SiamTracker that is called as `cv2.Tracker` is: `init(image, box)`, `update(image) -> (ok, box)`.
+    """A SiamTracker with the interface of `cv2.Tracker`: `init(image, box)`, `update(image) -> (ok, box)`.
 
     Attributes:
-        tracker: The tracker inside.
-        track: What it said last (score, state), or None.
+        tracker: The wrapped tracker.
+        track: Its last result (score, state), or None.
     """
 
     def __init__(self, tracker: SiamTracker | None = None) -> None:
@@ -25,12 +25,12 @@ class OpenCVTracker:
 
     @classmethod
     def create(cls, *args: Any, **options: Any) -> OpenCVTracker:
-        """As the `create` of every class of OpenCV trackers; the arguments are those of
+        """The factory function that every OpenCV tracker class has; the arguments are those of
         `SiamTracker.from_pretrained`."""
         return cls(SiamTracker.from_pretrained(*args, **options))
 
     def init(self, image: ArrayLike, boundingBox: ArrayLike) -> None:
-        """Takes the target from the first frame.
+        """Initialises the target in the first frame.
 
         Args:
             image: H x W x 3 BGR uint8.
@@ -43,10 +43,10 @@ class OpenCVTracker:
         self.track = None
 
     def update(self, image: ArrayLike) -> tuple[bool, tuple[int, int, int, int]]:
-        """Finds the target in the next frame.
+        """Tracks the target in the next frame.
 
         Returns:
-            Whether it is there (False when LOST), and x, y, w, h as whole pixels, as OpenCV gives them.
+            Whether it is visible (False when LOST), and x, y, w, h as whole pixels, as OpenCV returns them.
         """
         self.track = self.tracker.update(image)
         x, y, w, h = (int(v) for v in np.round(self.track.box))

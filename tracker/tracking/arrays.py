@@ -1,7 +1,7 @@
-"""What numpy and torch spell differently.
+"""Operations whose names differ between numpy and torch.
 
-What is read from an engine's maps runs on arrays of either, wherever the engine left them: numpy on the host, or torch
-on its device. All else that these functions need has one name and one meaning in both.
+The read-out of an engine's maps works on arrays of either kind, wherever the engine left them: numpy on the host, or
+torch on its device. All other functions that it uses have the same name and meaning in both.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Array = Any
 
 
 def namespace(array: Array) -> Any:
-    """The module whose functions take an array: numpy, or torch."""
+    """The module whose functions accept an array: numpy or torch."""
     if isinstance(array, np.ndarray):
         return np
     import torch
@@ -30,7 +30,7 @@ def namespace(array: Array) -> Any:
 
 
 def like(values: NDArray[Any], other: Array) -> Array:
-    """An array of the host where another array is; the same where that is the host."""
+    """A host array moved to where another array is; unchanged if that is the host."""
     if isinstance(other, np.ndarray):
         return values
     import torch
@@ -39,7 +39,7 @@ def like(values: NDArray[Any], other: Array) -> Array:
 
 
 def to_host(arrays: Sequence[Array]) -> list[NDArray[Any]]:
-    """Arrays of one type on the host; those of a device come in one read, those that are on the host stay."""
+    """Arrays of one type on the host; those on a device are transferred in one read."""
     away = [one for one in arrays if not isinstance(one, np.ndarray)]
     if not away:
         return list(arrays)
@@ -52,7 +52,7 @@ def to_host(arrays: Sequence[Array]) -> list[NDArray[Any]]:
 
 
 def constant(make: Callable[..., NDArray[Any]], *sizes: int, other: Array) -> Array:
-    """What `make` gives for some sizes, where another array is; a device keeps its copy."""
+    """The cached result of `make` for some sizes, placed where another array is."""
     return make(*sizes) if isinstance(other, np.ndarray) else _moved(make, sizes, other.device)
 
 
@@ -64,7 +64,7 @@ def _moved(make: Callable[..., NDArray[Any]], sizes: tuple[int, ...], device: to
 
 
 def counted(count: int, other: Array) -> Array:
-    """(count,) 0, 1, 2, ... where another array is: made there, for a copy would be made for each number of targets."""
+    """(count,) 0, 1, 2, ... placed where another array is; made there, to avoid a copy for each number of targets."""
     if isinstance(other, np.ndarray):
         return np.arange(count)
     import torch
@@ -73,12 +73,12 @@ def counted(count: int, other: Array) -> Array:
 
 
 def at_least(array: Array, low: float) -> Array:
-    """The values, `low` where they are less."""
+    """The values, clipped from below to `low`."""
     return np.maximum(array, low) if isinstance(array, np.ndarray) else array.clamp(min=low)
 
 
 def within(array: Array, low: float, high: float) -> Array:
-    """The values, brought to between `low` and `high`."""
+    """The values, clipped to [low, high]."""
     if isinstance(array, np.ndarray):
         return np.minimum(np.maximum(array, low), high)
     return array.clamp(low, high)
@@ -91,22 +91,22 @@ def largest(array: Array) -> Array:
 
 
 def take(array: Array, places: Array) -> Array:
-    """(B, N, ...) and places of any shape along the second axis -> (B, *places, ...)."""
+    """(B, N, ...) and indices of any shape along the second axis -> (B, *indices, ...)."""
     return array.take(places, axis=1) if isinstance(array, np.ndarray) else array[:, places]
 
 
 def double(array: Array) -> Array:
-    """In float64."""
+    """As float64."""
     return array.astype(np.float64) if isinstance(array, np.ndarray) else array.double()
 
 
 def single(array: Array) -> Array:
-    """In float32."""
+    """As float32."""
     return array.astype(np.float32) if isinstance(array, np.ndarray) else array.float()
 
 
 def same_kind(array: Array) -> dict[str, Any]:
-    """How an array of the same type, in the same place, is made: for the keywords of `zeros` and `empty`."""
+    """Keyword arguments that make `zeros` and `empty` return an array of the same type and device."""
     if isinstance(array, np.ndarray):
         return {"dtype": array.dtype}
     return {"dtype": array.dtype, "device": array.device}

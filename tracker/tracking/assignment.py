@@ -1,4 +1,4 @@
-"""Places given out jointly: which target takes which, so that no two take the same."""
+"""Joint assignment of positions to targets, so that no two targets take the same one."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from tracker.tracking.observation import Observation
 from tracker.tracking.target import Target, Vector
 
 SAME = 0.5
-"""Two places nearer than this, in sqrt(w h), are one."""
+"""Two positions closer than this, in sqrt(w h), are the same."""
 MOTION = 3.0
-"""Price of a place off the expected one: logits for (distance / sqrt(w h)) squared."""
+"""Cost of a position away from the predicted one: logits per (distance / sqrt(w h)) squared."""
 CLEAR = 4.0
-"""How far targets stand clear of each other, in sides of the larger one: a full window reaches two."""
+"""Distance, in sides of the larger one, at which targets count as separate: a full window reaches two."""
 HIDDEN = -1.0
-"""Value of being hidden, in logits: worse than a place with a score of about 0.27."""
+"""Value of being occluded, in logits: worse than a position with a score of about 0.27."""
 LARGEST_GROUP = 5
-"""Larger groups are settled greedily: the surest target first."""
+"""Larger groups are assigned greedily, the target with the highest value first."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A place that a target may take; `observation` None: it is hidden.
+    """A position that a target may take; `observation` None: it is occluded.
 
     Attributes:
-        observation: What would be settled.
+        observation: The observation at that position.
         centre: (2,) frame pixels.
-        reach: Distance below which another place is the same, pixels.
-        value: Logits, less the price of the motion.
+        reach: Distance below which another position is the same, pixels.
+        value: Logits, minus the motion cost.
     """
 
     observation: Observation | None
@@ -44,7 +44,7 @@ class Choice:
 
 
 def clash(a: Choice, b: Choice) -> bool:
-    """Whether two choices are the same place."""
+    """Whether two choices are the same position."""
     return (
         a.observation is not None
         and b.observation is not None
@@ -53,10 +53,10 @@ def clash(a: Choice, b: Choice) -> bool:
 
 
 def in_contest(centres: Sequence[tuple[float, float]], sizes: Sequence[Vector]) -> list[int]:
-    """Which of the targets' first choices, none of them hidden, are the same place as another: those that `clash`.
+    """Which of the targets' first choices, none of them occluded, are the same position as another (see `clash`).
 
     Args:
-        centres: x and y of each place, frame pixels.
+        centres: x and y of each position, frame pixels.
         sizes: (2,) of each target.
     """
     if len(centres) < 2:
@@ -65,7 +65,7 @@ def in_contest(centres: Sequence[tuple[float, float]], sizes: Sequence[Vector]) 
     order = np.argsort(at[:, 0], kind="stable")
     at, reaches = at[order], SAME * np.sqrt(w * h)[order]
     farthest, same = reaches.max(), np.zeros(len(at), np.bool_)
-    for step in range(1, len(at)):  # from left to right, each with the next one, the one after that, ...
+    for step in range(1, len(at)):  # sorted from left to right, each with the next one, the one after that, ...
         apart = at[step:] - at[:-step]
         if not (apart[:, 0] < farthest).any():
             break
@@ -77,8 +77,8 @@ def in_contest(centres: Sequence[tuple[float, float]], sizes: Sequence[Vector]) 
 
 
 def groups_of(options: Sequence[Sequence[Choice]]) -> list[list[int]]:
-    """Targets whose first choices clash, joined with those that clash with any other choice of theirs; groups of two or
-    more."""
+    """Groups of at least two targets: those whose first choices clash, and those that clash with any of their other
+    choices."""
     parent = list(range(len(options)))
 
     def root(k: int) -> int:
@@ -104,7 +104,7 @@ def groups_of(options: Sequence[Sequence[Choice]]) -> list[list[int]]:
 
 
 def assign(options: Sequence[Sequence[Choice]]) -> list[Choice]:
-    """One choice for each target, none clashing, of the largest total value."""
+    """One choice for each target, without clashes, with the largest total value."""
     if len(options) <= LARGEST_GROUP:
         best: tuple[float, tuple[Choice, ...]] | None = None
         for picks in itertools.product(*options):
@@ -113,7 +113,7 @@ def assign(options: Sequence[Sequence[Choice]]) -> list[Choice]:
             value = sum(pick.value for pick in picks)
             if best is None or value > best[0]:
                 best = (value, picks)
-        assert best is not None  # all hidden never clashes
+        assert best is not None  # all occluded never clashes
         return list(best[1])
     taken: list[Choice] = []
     result: dict[int, Choice] = {}
@@ -125,7 +125,7 @@ def assign(options: Sequence[Sequence[Choice]]) -> list[Choice]:
 
 
 def stand_clear(targets: Sequence[Target]) -> list[bool]:
-    """Whether each target stands so far from all others that no window of theirs shows it."""
+    """Whether each target is so far from all others that none of their search windows shows it."""
     centres = np.array([target.centre for target in targets])
     sides = np.sqrt(np.array([target.size for target in targets]).prod(axis=1))
     away = np.linalg.norm(centres[:, None] - centres[None], axis=-1)

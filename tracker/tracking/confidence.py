@@ -1,8 +1,9 @@
-"""How sure is a place? Features of the response around it, and the logistic regression that turns them into a
+"""Confidence of a position: features of the response around it, and the logistic regression that maps them to a
 probability.
 
-The score is calibrated: of the boxes with a score near 0.8, about 80 % lie on the target (overlap of at least `OVERLAP`
-with the truth). Weights are fitted by `siamtrack calibrate` on clips with disturbances and stored with the model.
+The score is calibrated: of the boxes with a score near 0.8, about 80 % are on the target (overlap of at least `OVERLAP`
+with the ground truth). Weights are fitted by `siamtrack calibrate` on clips with disturbances and stored with the
+model.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from tracker.errors import ConfigError
 from tracker.tracking.peaks import PEAK
 
 OVERLAP = 0.3
-"""Overlap with the truth from which on a box counts as being on the target."""
+"""Least overlap with the ground truth of a box that counts as being on the target."""
 
 FEATURES = (
     "peak",
@@ -31,22 +32,22 @@ FEATURES = (
     "drop",
     "online_drop",
 )
-"""What `features` gives, in this order:
-peak        logit at the chosen place
-margin      that less the best logit outside the neighbourhood of the target (how far ahead of the best distractor)
-contrast    that less the mean logit outside the neighbourhood, 1/4 (sharpness)
-agreement   mean overlap of the boxes of the eight cells around the peak with the chosen one, weighted by their response
-resize      |log2| of the change of area since the frame before, on top of that of the aspect ratio
-motion      step since the frame before, in sqrt(w h)
-online      response of the online filter at the place (the best of its neighbours)
-online_margin   that less its best response outside the neighbourhood of the target
-drop        how far the peak lies below the usual one of this target (0 where none is known): some targets never match
-            well
-online_drop   the same of the online filter's response: normalises over footage and models
+"""The values of `confidence_features`, in this order:
+
+- peak: logit at the chosen position;
+- margin: peak minus the best logit outside the neighbourhood of the target, where distractors are;
+- contrast: peak minus the mean logit outside the neighbourhood, divided by 4;
+- agreement: mean overlap of the boxes of the eight cells around the peak with the chosen one, weighted by response;
+- resize: |log2| of the change of area since the previous frame, plus that of the aspect ratio;
+- motion: step since the previous frame, in sqrt(w h);
+- online: response of the online filter at the position (the best of its neighbours);
+- online_margin: that minus its best response outside the neighbourhood of the target;
+- drop: reference logit of this target minus the peak (0 without a reference), since some targets never match well;
+- online_drop: the same for the online filter's response, which normalises over videos and models.
 """
 
 USUAL_ONLINE = (0.8, 0.6)
-"""The two of the online filter where there is no online filter: what they are on a target that is tracked well."""
+"""Values of the two features of the online filter for targets without one: those of a well-tracked target."""
 
 
 LEAST = np.array((-10.0, -5.0, 0.0, 0.0, 0.0, 0.0, -0.5, -1.5, -3.0, -0.5))
@@ -62,14 +63,14 @@ def confidence_features(
     usual_online: NDArray[np.float64],
     filtered: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
-    """(B, 10) `FEATURES` of some places, each within fixed bounds.
+    """(B, 10) `FEATURES` of some positions, each within fixed bounds.
 
     Args:
-        peaks: (B, len(PEAK)) of `read_peaks`; `agreement` 1 with the classic head, which has no boxes.
-        sizes: (B, 2) width and height of the targets in the frame before, crop pixels.
+        peaks: (B, len(PEAK)) from `read_peaks`; `agreement` is 1 with the classic head, which has no boxes.
+        sizes: (B, 2) width and height of the targets in the previous frame, crop pixels.
         crop: Side of the crop in pixels.
-        usual: (B,) logit of the peak that a target usually has; not a number where none is known.
-        usual_online: (B,) response of the online filter that it usually has; the same.
+        usual: (B,) the target's reference logit; NaN if unknown.
+        usual_online: (B,) its reference response of the online filter; likewise.
         filtered: (B,) whether it has an online filter.
     """
     of = dict(zip(PEAK, peaks.T, strict=True))
@@ -91,12 +92,12 @@ def confidence_features(
     if not filtered.all():
         out[~filtered, 6:8], out[~filtered, 9] = USUAL_ONLINE, 0.0
     fallen = out[:, 8:]
-    fallen[np.isnan(fallen)] = 0.0  # from nothing that is known
+    fallen[np.isnan(fallen)] = 0.0  # without a reference
     return out
 
 
 def check_weights(config: TrackingConfig) -> None:
-    """Raises where there are more weights than features.
+    """Raises if there are more weights than features.
 
     Raises:
         ConfigError: With the setting.
@@ -115,7 +116,7 @@ def probability(values: ArrayLike, weights: Sequence[float]) -> NDArray[np.float
     Args:
         values: (..., F) features.
         weights: Bias, then at most F weights (`tracking.calibration.confidence`): a model calibrated before a feature
-            existed leaves it out.
+            existed has no weight for it.
     """
     w = np.asarray(weights, dtype=np.float64)
     x = np.asarray(values, dtype=np.float64)[..., : len(w) - 1]
@@ -125,14 +126,14 @@ def probability(values: ArrayLike, weights: Sequence[float]) -> NDArray[np.float
 def verified(
     score: ArrayLike, likeness: ArrayLike, searched: ArrayLike, weights: Sequence[float]
 ) -> NDArray[np.float64]:
-    """Probability that what was found is the target: its score, and how much its embedding is like a known view.
+    """Probability that a candidate is the target, from its score and the similarity of its embedding to a known view.
 
     Args:
         score: (...) calibrated scores.
         likeness: (...) cosines.
-        searched: (...) whether the place came from a search beyond the last place, where look-alikes are met more
-            often.
-        weights: Four, as `tracking.calibration.verification`; the score is passed through where empty.
+        searched: (...) whether the candidate came from a search beyond the last position, where look-alikes are more
+            frequent.
+        weights: Four, as `tracking.calibration.verification`; if empty, the score is returned unchanged.
     """
     if not len(weights):
         return np.asarray(score, dtype=np.float64)
@@ -140,22 +141,22 @@ def verified(
 
 
 def evidence(score: ArrayLike, likeness: ArrayLike, searched: ArrayLike) -> NDArray[np.float64]:
-    """(..., 3) what `verified` weighs: logit of the score, likeness, searched."""
+    """(..., 3) the inputs of `verified`: logit of the score, likeness, searched."""
     p = np.clip(np.asarray(score, dtype=np.float64), 1e-4, 1 - 1e-4)
     return np.stack([np.log(p / (1 - p)), np.asarray(likeness, np.float64), np.asarray(searched, np.float64)], axis=-1)
 
 
 def fit(values: ArrayLike, right: ArrayLike, ridge: float = 1.0, weight: ArrayLike | None = None) -> tuple[float, ...]:
-    """Weights of the logistic regression, by Newton's method on standardised features with a little ridge.
+    """Weights of the logistic regression, by Newton's method on standardised features with a small ridge term.
 
     Args:
         values: (N, F) features.
         right: (N,) whether the box was on the target.
         ridge: Strength of the L2 term on the standardised weights, in samples.
-        weight: (N,) how much each sample counts; 1 where None.
+        weight: (N,) weight of each sample; 1 where None.
 
     Returns:
-        Bias and F weights, for features as they are (not standardised).
+        Bias and F weights, for unstandardised features.
     """
     x, y = np.asarray(values, dtype=np.float64), np.asarray(right, dtype=np.float64)
     n = np.ones(len(y)) if weight is None else np.asarray(weight, dtype=np.float64)
@@ -176,16 +177,16 @@ def fit(values: ArrayLike, right: ArrayLike, ridge: float = 1.0, weight: ArrayLi
 
 
 def reliability(scores: ArrayLike, right: ArrayLike, bins: int = 10) -> tuple[list[tuple[float, float, int]], float]:
-    """How often a score of p is right, and the expected calibration error.
+    """How often boxes with a score of p are right, and the expected calibration error.
 
     Args:
         scores: (N,) in [0, 1].
         right: (N,) bool.
-        bins: Equal parts of [0, 1].
+        bins: Number of equal intervals of [0, 1].
 
     Returns:
-        (mean score, share right, count) for each bin that isn't empty, and sum(count * |score - share|) / N
-        (Guo et al. 2017, equation 5).
+        (mean score, fraction right, count) for each non-empty bin, and sum(count * |score - fraction|) / N (Guo et al.
+        2017, equation 5).
     """
     p, y = np.asarray(scores, dtype=np.float64), np.asarray(right, dtype=np.float64)
     place = np.minimum((p * bins).astype(int), bins - 1)

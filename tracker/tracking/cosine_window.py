@@ -1,4 +1,5 @@
-"""The cosine window: places far from the expected one count less (SiamFC, Bertinetto et al. 2016, section 3.2)."""
+"""The cosine window: positions far from the predicted one are down-weighted (SiamFC, Bertinetto et al. 2016, section
+3.2)."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ def cosine_window(height: int, width: int) -> Map:
 
 @lru_cache(maxsize=16)
 def middle_of_window(height: int, width: int, cells: int) -> Map:
-    """(height, width) middle of the cosine window of `cells` x `cells`, or of their own where they are more."""
+    """(height, width) central part of the cosine window of `cells` x `cells`, or a window of that size if it is
+    larger."""
     top, left = max((cells - height) // 2, 0), max((cells - width) // 2, 0)
     window = cosine_window(max(cells, height), max(cells, width))
     return np.ascontiguousarray(window[top : top + height, left : left + width])

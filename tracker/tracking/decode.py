@@ -1,6 +1,6 @@
 """From a response map to the next box: window, penalties, sub-pixel peak, damping.
 
-Two ways, by the head: `weigh_boxes` reads one box for each cell (SiamRPN, Li et al. 2018, section 4.3: penalty and
+It depends on the head: `weigh_boxes` evaluates one box per cell (SiamRPN, Li et al. 2018, section 4.3: penalty and
 cosine window), `decode_scales` compares a pyramid of search scales (SiamFC, Bertinetto et al. 2016, section 3.2).
 """
 
@@ -21,18 +21,18 @@ Map = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Decoded:
-    """The chosen place in one search crop.
+    """The best position in one search crop.
 
     Attributes:
         dx, dy: Centre of the target, crop pixels from the crop's centre.
         width, height: Size of the target in crop pixels, before damping (None: unchanged up to `scale`).
-        scale: Factor on the size (classic head; 1 for boxes).
-        score: The network's own score at that place, in [0, 1].
-        weight: Score after the penalties: how far the size may follow (boxes head).
+        scale: Scale factor of the size (classic head; 1 for boxes).
+        score: The network's own score at that position, in [0, 1].
+        weight: Score after the penalties: learning rate of the size (boxes head).
         cell: (row, column) of the peak.
         logit: The network's own score there, before the sigmoid.
         response: (H, W) float32 in [0, 1] before window and penalties.
-        online: The best response of the online filter around that place, within bounds, or None without a filter.
+        online: The best response of the online filter around that position, clipped, or None without a filter.
     """
 
     dx: float
@@ -59,13 +59,13 @@ def _change(ratio: Array) -> Array:
 
 @dataclass(frozen=True)
 class Weighed:
-    """Responses with boxes and what the penalties make of them; all (..., H, W) float32 but `boxes` (..., 4, H, W).
+    """Responses with boxes and their penalised versions; all (..., H, W) float32, but `boxes` (..., 4, H, W).
 
     Attributes:
-        logits, boxes: As the network gave them.
+        logits, boxes: The network's output.
         response: Sigmoid of the logits.
         weighted: Response after the penalty on a change of size.
-        mixed: With the online filter, and after the window: what the peak is taken from.
+        mixed: With the online filter and the cosine window: the map whose peak is taken.
         online: Response of the online filter, or None.
     """
 
@@ -77,7 +77,7 @@ class Weighed:
     online: Array | None = None
 
     def row(self, number: int) -> Weighed:
-        """One of a batch, on the host."""
+        """One row of a batch, on the host."""
         rows = [None if one is None else one[number] for one in vars(self).values()]
         hosted = iter(to_host([one for one in rows if one is not None]))
         return Weighed(*(None if one is None else next(hosted) for one in rows))
@@ -93,17 +93,16 @@ def weigh_boxes(
     exponent: ArrayLike = 1.0,
     filtered: NDArray[np.bool_] | None = None,
 ) -> Weighed:
-    """Penalties on responses with boxes, of one target or of B.
+    """Applies penalties and window to responses with boxes, for one target or for B.
 
     Args:
         logits: (H, W) or (B, H, W) score logits, numpy or torch.
         boxes: (4, H, W) or (B, 4, H, W) xyxy in search-crop pixels.
-        size: (2,) or (B, 2) width and height of the target in the frame before, in search-crop pixels.
+        size: (2,) or (B, 2) width and height of the target in the previous frame, in search-crop pixels.
         config: Window influence and scale penalty k in exp(-k (change - 1)).
-        online: (H, W) or (B, H, W) response of the online filter, where there is one.
-        cells: Side of the cosine window: a response smaller than that meets the middle of it. 0: as large as the
-            response.
-        exponent: Of the cosine window, one or (B,): above 1 it is narrower.
+        online: (H, W) or (B, H, W) response of the online filter, if there is one.
+        cells: Side of the cosine window: a smaller response uses its central part. 0: as large as the response.
+        exponent: Exponent of the cosine window, one or (B,): above 1 the window is narrower.
         filtered: (B,) which of them have an online filter; None: all, if any.
     """
     xp, extent = namespace(logits), np.asarray(size, dtype=np.float64)
@@ -134,12 +133,12 @@ def weigh_boxes(
 def decode_scales(
     logits: NDArray[np.float32], factors: NDArray[np.float64], stride: int, config: TrackingConfig
 ) -> tuple[Decoded, Map]:
-    """The best of several search scales and the peak's place in it; and its response, logits (H, W).
+    """The best of several search scales and the position of its peak; and its response, logits (H, W).
 
     Args:
         logits: (S, H, W) one response for each scale.
-        factors: (S,) size of each search window against the middle one.
-        stride: Search-crop pixels for one cell.
+        factors: (S,) size of each search window relative to the middle one.
+        stride: Search-crop pixels per cell.
         config: Up-sampling (1: sub-pixel peak by a parabola), window influence, scale penalty.
     """
     up = config.upsampling
@@ -147,7 +146,7 @@ def decode_scales(
     penalty = np.where(np.arange(len(maps)) == len(maps) // 2, 1.0, config.scale_penalty)
     best = int(np.argmax(maps.max(axis=(1, 2)) * np.where(maps.max(axis=(1, 2)) > 0, penalty, 1 / penalty)))
     raw = maps[best]
-    # SiamFC: the response is shifted and scaled to a distribution before the window is mixed in.
+    # SiamFC: the response is shifted and normalised to sum 1 before the window is mixed in.
     flat = raw - raw.min()
     flat = flat / (flat.sum() + 1e-12)
     window = cosine_window(*raw.shape)
@@ -171,13 +170,13 @@ def decode_scales(
 
 
 def _upsample(response: Map, factor: int) -> Map:
-    """(H, W) -> (H * factor, W * factor), bicubic, centres kept."""
+    """(H, W) -> (H * factor, W * factor), bicubic, centres aligned."""
     size = (response.shape[1] * factor, response.shape[0] * factor)
     return cv2.resize(np.ascontiguousarray(response, dtype=np.float32), size, interpolation=cv2.INTER_CUBIC)  # type: ignore[return-value]
 
 
 def subpixel_peak(response: NDArray[np.floating], row: int, column: int) -> tuple[float, float]:
-    """Top of the parabola through the peak and its neighbours, on each axis; the cell itself at a border.
+    """Vertex of the parabola through the peak and its neighbours, on each axis; the cell itself at a border.
 
     Returns:
         (row, column) as floats, within half a cell of the peak.

@@ -1,5 +1,5 @@
-"""The tracker's embedding of a thing as one vector: its template as a whole, by quarters, cell by cell, and by what was
-fitted to the model (`tracker.tracking.projection`)."""
+"""The tracker's embedding of an object as one vector: its template as a whole, by quarters, cell by cell, and after the
+model's projection (`tracker.tracking.projection`)."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from tracker.tracking.template_memory import TemplateView
 from tracker.types import Image
 
 LEVELS = (1, 2)
-"""Parts along each side of the coarser levels of an embedding; the finest level is the cells themselves."""
+"""Parts per side at the coarser levels of an embedding; the finest level is the cells themselves."""
 
 
 def view_of(observer: Observer, image: Image, box: ArrayLike | None = None) -> TemplateView:
-    """A thing as the tracker's network looks at it.
+    """The template crop of an object.
 
     Args:
-        observer: Of the tracker.
+        observer: The tracker's observer.
         image: H x W x 3 BGR uint8.
-        box: x, y, w, h of the thing, with its surroundings then; None: it fills the picture.
+        box: x, y, w, h of the object, cut with its surroundings; None: the object fills the image.
 
     Raises:
         BoxError: The box can't be used.
@@ -49,16 +49,16 @@ def embed_views(observer: Observer, views: Sequence[TemplateView]) -> NDArray[np
 def pyramid(
     host: NDArray[np.float32], uncompared_channels: int, projection: Projection | None = None
 ) -> NDArray[np.float32]:
-    """Embedded templates as unit vectors whose dot product is the mean of the likenesses at several levels.
+    """Embedded templates as unit vectors whose dot product is the mean similarity over several levels.
 
-    The whole thing, its quarters, its cells (spatial pyramid: Lazebnik et al. 2006, "Beyond Bags of Features", with
-    equal weights). Cells alone are compared at the same place, so a thing that turned or was marked a little
-    differently isn't like itself; a mean alone knows no shape. Where a projection was fitted to the model, the whole
-    counts once more as that sees it: without what changes for one thing and is common to all.
+    The whole object, its quarters, its cells (spatial pyramid: Lazebnik et al. 2006, "Beyond Bags of Features", with
+    equal weights). Cells are compared at equal positions, so an object that rotated or was marked slightly differently
+    isn't similar to itself; a mean alone carries no shape. If the model has a projection, the projected mean is a
+    further level: it removes what varies within one object and what is common to all.
 
     Args:
-        host, uncompared_channels: As of `flattened`.
-        projection: Of the mean cell, or None.
+        host, uncompared_channels: As in `flattened`.
+        projection: Projection of the mean cell, or None.
 
     Returns:
         (B, D).
@@ -71,11 +71,11 @@ def pyramid(
 
 
 def parts_of(host: NDArray[np.float32], uncompared_channels: int, count: int) -> NDArray[np.float32]:
-    """Embedded templates by parts: unit vectors of the cells of each part added up, beside each other.
+    """Embedded templates by parts: the cells of each part are summed and normalised, and the parts concatenated.
 
     Args:
-        host, uncompared_channels: As of `flattened`.
-        count: Parts along each side.
+        host, uncompared_channels: As in `flattened`.
+        count: Parts per side.
 
     Returns:
         (B, count * count * C).
@@ -91,10 +91,10 @@ def parts_of(host: NDArray[np.float32], uncompared_channels: int, count: int) ->
 
 
 def mean_cell(host: NDArray[np.float32], uncompared_channels: int) -> NDArray[np.float32]:
-    """The mean of a thing's cells, each of unit length, weighted by the target's share of it.
+    """The mean of an object's cells, each of unit length, weighted by the fraction that the target covers.
 
     Args:
-        host, uncompared_channels: As of `flattened`.
+        host, uncompared_channels: As in `flattened`.
 
     Returns:
         (B, C).
@@ -105,25 +105,25 @@ def mean_cell(host: NDArray[np.float32], uncompared_channels: int) -> NDArray[np
 
 
 def _cells(host: NDArray[np.float32], uncompared_channels: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(B, C, h, w) unit vectors of the cells, and (B, h, w) the target's share of each."""
+    """(B, C, h, w) cells of unit length, and (B, h, w) the fraction of each that the target covers."""
     z = np.asarray(host, np.float32)
     z, share = (z[:, :-uncompared_channels], z[:, -1]) if uncompared_channels else (z, np.ones_like(z[:, -1]))
     return z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-6), share
 
 
 def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(B, D) vectors at length 1."""
+    """(B, D) vectors normalised to length 1."""
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
 
 
 def flattened(host: NDArray[np.float32], uncompared_channels: int) -> NDArray[np.float32]:
-    """Embedded templates as unit vectors whose dot product is the mean cosine of cells, weighted by the targets' share
-    of them.
+    """Embedded templates as unit vectors whose dot product is the mean cosine of cells, weighted by the fraction that
+    the targets cover.
 
     Args:
         host: (B, C, h, w).
-        uncompared_channels: How many of the last channels are not compared, the last of them being the share; 0: none,
-            all cells count (`tracker.tracking.template_memory.similarity`).
+        uncompared_channels: Number of last channels that are not compared, the last of them being that fraction; 0:
+            none, all cells have equal weight (`tracker.tracking.similarity.similarity`).
 
     Returns:
         (B, D).

@@ -1,4 +1,4 @@
-"""The online filters of all targets of a frame: asked together, and taught together where they live on a device."""
+"""The online filters of all targets of a frame, evaluated together, and updated together on a device."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 def cells_of(
     targets: Sequence[Target], crops: Sequence[Crop], shapes: Sequence[tuple[int, ...]], stride: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(N, 2) rows and columns of targets' centres in the responses to windows, (N, 2) rows and columns that they cover.
+    """(N, 2) rows and columns of targets' centres in the responses of windows, (N, 2) rows and columns that they cover.
 
     Args:
         targets, crops: N targets and windows.
-        shapes: Of the responses, rows and columns.
+        shapes: Rows and columns of the responses.
         stride: Crop pixels for one cell.
     """
     windows = np.array([(crop.left, crop.top, crop.scale, crop.size) for crop in crops])
@@ -39,18 +39,18 @@ def cells_of(
 
 
 class HostFilters:
-    """Filters whose arrays are on the host, each with its target: nothing is gained by bringing them together there."""
+    """Filters on the host, stored with their targets, since stacking them gains nothing there."""
 
     def respond(self, filters: Sequence[OnlineFilter | None], maps: Array) -> tuple[Array | None, NDArray[np.bool_]]:
-        """What filters say of as many maps.
+        """Evaluates filters on as many maps.
 
         Args:
-            filters: B, some of them None.
+            filters: B filters, some of them None.
             maps: (B, C, H, W) unit-length search embeddings.
 
         Returns:
-            (B, H, W) responses, anything where there is no filter, and None where there is none at all; (B,) which of
-            them there are.
+            (B, H, W) responses, undefined for targets without a filter, or None if no target has one; and (B,) which
+            targets have one.
         """
         there = np.array([one is not None for one in filters])
         mine = [one for one in filters if one is not None]
@@ -66,30 +66,30 @@ class HostFilters:
         return online, there
 
     def learn(self, one: OnlineFilter, maps: Maps, place: Vector, extents: Vector) -> None:
-        """Takes in a frame in which a target was surely seen.
+        """Updates a filter with a frame in which its target was tracked reliably.
 
         Args:
-            one: Its filter.
+            one: The filter.
             maps: The maps of its search window.
-            place, extents: (2,) as of `OnlineFilter.learn`.
+            place, extents: (2,) as in `OnlineFilter.learn`.
         """
         assert maps.embedding is not None
         one.absorb(maps.embedding[maps.row], place, extents, maps.weighed.response[maps.row])
 
     def flush(self) -> None:
-        """Begins what was put off."""
+        """Starts deferred updates."""
 
 
 class DeviceFilters(HostFilters):
-    """Filters stacked on a device; those that are due in a frame learn in one go.
+    """Filters stacked on a device; all updates of a frame are done together.
 
-    A filter gets a place in the stack when it is asked first, and gives it back when nobody knows it any longer.
+    A filter gets a slot of the stack when it is first evaluated, and releases it when it is garbage-collected.
 
     Args:
-        device: Where.
+        device: The device.
 
     Attributes:
-        state: `STATE` by name; first axis: places.
+        state: `STATE` by name; the first axis is the slots.
     """
 
     def __init__(self, device: str) -> None:
@@ -112,7 +112,7 @@ class DeviceFilters(HostFilters):
         return (online.cpu().numpy() if isinstance(maps, np.ndarray) else online), there
 
     def learn(self, one: OnlineFilter, maps: Maps, place: Vector, extents: Vector) -> None:
-        """As of `HostFilters`, but put off until `flush`, or until filters are asked again."""
+        """As in `HostFilters`, but deferred until `flush`, or until filters are evaluated again."""
         self._due.append((one, maps, place, extents))
 
     def flush(self) -> None:
@@ -124,7 +124,7 @@ class DeviceFilters(HostFilters):
             self._learn(jobs, rate)
 
     def _learn(self, jobs: Sequence[tuple[OnlineFilter, Maps, Vector, Vector]], rate: float) -> None:
-        """Teaches filters what stands in one batch of maps."""
+        """Updates filters with the maps of one batch."""
         filters, maps = [one for one, _, _, _ in jobs], jobs[0][1]
         assert maps.embedding is not None
         self._take_in([one for one in filters if one.home is not self])
@@ -141,7 +141,7 @@ class DeviceFilters(HostFilters):
             self.state[name][places] = state[name]
 
     def _take_in(self, filters: Sequence[OnlineFilter]) -> None:
-        """Gives filters a place in the stack."""
+        """Assigns slots to filters."""
         for one in filters:
             if one.home is not None:
                 one.home.fetch(one)
@@ -154,7 +154,7 @@ class DeviceFilters(HostFilters):
             weakref.finalize(one, self._free.append, place).atexit = False
 
     def _grow(self, one: OnlineFilter) -> None:
-        """Makes room for as many filters again, at least eight."""
+        """Doubles the number of slots, to at least eight."""
         import torch
 
         before = len(self.state["taps"]) if self.state else 0
@@ -166,7 +166,7 @@ class DeviceFilters(HostFilters):
         self._free.extend(range(before, before + more))
 
     def fetch(self, one: OnlineFilter) -> None:
-        """Brings what a filter has learnt back to its own arrays; it keeps its place."""
+        """Copies the learnt state of a filter back to its own arrays; it keeps its slot."""
         self.flush()
         for name in CHANGING:
             setattr(one, name, self.state[name][one.seat].cpu().numpy().copy())

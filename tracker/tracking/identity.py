@@ -24,11 +24,11 @@ from tracker.tracking.target import Target, Vector
 from tracker.types import TrackState
 
 CLEARLY_BETTER = 1.5
-"""Logits above the target's usual response: more than the response of one thing varies from frame to frame."""
+"""Logits above the target's usual response: more than the response of one object varies from frame to frame."""
 MOST_OTHERS = 3
-"""Distractors that are passed over in a frame."""
+"""Greatest number of distractors skipped in a frame."""
 AMBIGUOUS = 0.1
-"""Difference of cosines below which the embeddings don't tell two things apart."""
+"""Difference of cosines below which the embeddings don't distinguish two objects."""
 
 
 def in_question(observer: Observer, target: Target, before: Belief, observation: Observation) -> bool:
@@ -36,9 +36,9 @@ def in_question(observer: Observer, target: Target, before: Belief, observation:
     again.
 
     Args:
-        observer: What sees the targets.
-        target: With its belief after this frame.
-        before: Its belief in the frame before.
+        observer: Provides the search window sizes.
+        target: The target, with its belief after this frame.
+        before: Its belief in the previous frame.
         observation: Of this frame.
     """
     asked = before.state is TrackState.UNCERTAIN and target.belief.state is TrackState.TRACKING
@@ -53,26 +53,28 @@ def is_distractor(scene: Scene, target: Target, observation: Observation, strict
 
     Args:
         scene: The frame.
-        target: Its memory of others is changed in place.
-        observation: What was found in it.
-        strict: Whether it is another too where the embeddings don't tell the two apart: a LOST target has to be proved,
-            one that is followed has not.
+        target: Its memory of distractors is updated in place.
+        observation: The candidate.
+        strict: Whether an ambiguous candidate counts as a distractor: a re-detection must be proved, a tracked target
+            need not be.
     """
     observer, kept, place = scene.observer, target.distractors, observation.place[0]
     longest = observer.config.distractors.frames
-    # A candidate with a clearly higher response to the first view than the recent boxes is no distractor: those were.
+    # A candidate whose response to the first view is clearly higher than that of the recent boxes is not a distractor:
+    # those were.
     if kept is None or target.drop(observation.logit) < -CLEARLY_BETTER:
         return False
     if kept.claims(place, target.age, longest):
         return True
     for memory, age in ((kept, longest), (kept.earlier, 2 * longest)):
-        if memory is None or target.age - memory.age > age:  # things have moved on since
+        if memory is None or target.age - memory.age > age:  # objects have moved since
             continue
         before = Scene(observer, memory.frame)
         other = _other_in(before, target, memory, place)
         if other is None:
             continue
-        # Both were seen in one frame, so they can be told apart as individuals: which of the two is what was found?
+        # Both were visible in one frame, so they can be distinguished as individuals: which of the two is the
+        # candidate?
         fresh = scene.embedding(observation.place, target.fill)
         like_other = _alike(observer, before.embedding((other.centre, other.size), target.fill), fresh)
         own = before.embedding((memory.centre, memory.size), target.fill)
@@ -86,7 +88,7 @@ def is_distractor(scene: Scene, target: Target, observation: Observation, strict
 
 
 def _other_in(before: Scene, target: Target, memory: DistractorMemory, place: Vector) -> Other | None:
-    """The strongest response near a position in a stored frame, outside of the target."""
+    """The strongest response near a position in a stored frame, outside the target."""
     observer = before.observer
     crop = Crop.around(place, observer.side(memory.size) * observer.sizes[1] / observer.sizes[0], observer.sizes[1])
     response = before.match(target, [crop])
@@ -95,7 +97,7 @@ def _other_in(before: Scene, target: Target, memory: DistractorMemory, place: Ve
 
 
 def pass_over(observer: Observer, target: Target, near: Observation) -> tuple[Observation, list[Vector]]:
-    """The best observation that is not at a known distractor, and the positions of those passed over."""
+    """The best observation that is not at a known distractor, and the positions of the distractors skipped."""
     avoid: list[Vector] = []
     kept = target.distractors
     while kept is not None and near.weighed is not None and len(avoid) < MOST_OTHERS:
@@ -109,7 +111,7 @@ def pass_over(observer: Observer, target: Target, near: Observation) -> tuple[Ob
 
 
 def _read_apart(observer: Observer, target: Target, observation: Observation, avoid: Sequence[Vector]) -> Observation:
-    """The best position of the same response that is clear of other positions (2,), frame pixels."""
+    """The best position of the same response away from other positions (2,), frame pixels."""
     weighed, crop = observation.weighed, observation.crop
     assert weighed is not None
     x = crop.left + (weighed.boxes[0] + weighed.boxes[2]) / 2 / crop.scale

@@ -1,8 +1,8 @@
-"""The search for a known target that was not seen in this video yet: places are proposed, followed, and judged.
+"""The search for a known target that was not seen in this video yet: candidates are proposed, tracked, and verified.
 
-The network finds things of the target's class, and is as sure of a look-alike as of the target. So what it proposes is
-followed for some frames without being reported, and the mean likeness of its descriptors to the target's
-(`tracker.tracking.individual`) decides: one frame of a look-alike may be alike enough, several in a row seldom are.
+The network finds objects of the target's class, and scores a look-alike as high as the target. So a candidate is
+tracked for some frames without being reported, and the mean likeness of its descriptors to the target's
+(`tracker.tracking.individual`) decides: a look-alike may be similar enough in one frame, but seldom in several.
 """
 
 from __future__ import annotations
@@ -21,26 +21,27 @@ from tracker.tracking.state_machine import found
 from tracker.tracking.target import Target, Vector
 
 PLACES = 3
-"""Places of a frame that are described at most."""
+"""Greatest number of positions of a frame that are described."""
 LEAST_SCORE = 0.05
-"""Score of a place in a window, in [0, 1], below which it is not described."""
+"""Least score of a candidate in a window, in [0, 1]."""
 VANISHED = 0.03
-"""Score of what is followed below which it is given up."""
+"""Score of a tracked candidate below which it is dropped."""
 HOPELESS = 0.2
-"""How far below the least likeness the mean of two frames or more gives a place up, and the first look at it passes."""
+"""A candidate is dropped if the mean over at least two frames is this far below the least likeness, and passes its
+first check up to this far below it."""
 SCORE_WEIGHT = 0.02
-"""What a logit of its score in the window counts beside its likeness, where the place to follow is chosen."""
+"""Weight of a logit of the window score relative to the likeness, in the choice of the candidate to track."""
 PASSED_FOR = 14
-"""Frames in which a place that was given up isn't proposed again."""
+"""Number of frames in which the position of a dropped candidate isn't proposed again."""
 
 
 def find_known(scene: Scene, target: Target, near: Observation, wider: bool) -> Observation:
-    """One frame of the search for a known target; it is TRACKING once a place was accepted.
+    """One frame of the search for a known target; it is TRACKING once a candidate was accepted.
 
     Args:
         scene: The frame.
-        target: With descriptors to be judged by; changed in place.
-        near: What was read at the place that is followed now.
+        target: With descriptors; changed in place.
+        near: The observation at the position of the tracked candidate.
         wider: Whether windows may be searched now.
 
     Returns:
@@ -58,7 +59,7 @@ def find_known(scene: Scene, target: Target, near: Observation, wider: bool) -> 
 
 
 def _follow(scene: Scene, target: Target, redetection: Redetection, near: Observation) -> Observation:
-    """Judges the place that is followed: it is the target, or given up, or looked at again in the next frame."""
+    """Verifies the tracked candidate: it is accepted, dropped, or verified again in the next frame."""
     assert target.individual is not None
     observer, extent, judged = scene.observer, scene.extent, target.individual
     config = observer.config.known
@@ -79,7 +80,8 @@ def _follow(scene: Scene, target: Target, redetection: Redetection, near: Observ
 
 
 def _propose(scene: Scene, target: Target, redetection: Redetection, near: Observation) -> tuple[Vector, Vector] | None:
-    """Centre and size of the place in the windows of this frame that is most like the target; None: none may be it."""
+    """Centre and size of the position in the windows of this frame that is most similar to the target; None: no
+    candidate."""
     observer, judged = scene.observer, target.individual
     assert judged is not None
     judged.passed = [one for one in judged.passed if target.age - one[0] < PASSED_FOR]
@@ -105,5 +107,5 @@ def _propose(scene: Scene, target: Target, redetection: Redetection, near: Obser
 
 
 def _clear(value: NDArray[np.float64], centres: NDArray[np.float64], place: Vector, reach: Vector) -> None:
-    """Sets scores (N,) to 0 nearer to a place (2,) than sqrt(w h) of `reach`, in place."""
+    """Sets scores (N,) to 0 closer to a position (2,) than sqrt(w h) of `reach`, in place."""
     value[np.linalg.norm(centres - place, axis=1) < float(np.sqrt(np.prod(reach)))] = 0.0

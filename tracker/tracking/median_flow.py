@@ -1,8 +1,9 @@
-"""Points inside a box, followed from one frame to a later one: where they carry the box, and how well they agree.
+"""Point tracking: points inside a box are tracked from one frame to a later one and move the box, with a measure of
+agreement.
 
-A grid of points is followed by pyramid Lucas-Kanade (Bouguet 2001) forward and backward, those that come back decide
-about shift and scale, as in the median flow of Kalal, Mikolajczyk and Matas (ICPR 2010), by RANSAC in place of medians.
-All of it happens in a small gray picture around the box: the size of the frame doesn't count.
+A grid of points is tracked by pyramid Lucas-Kanade (Bouguet 2001) forward and backward; those with a small
+forward-backward error determine shift and scale, as in the median flow of Kalal, Mikolajczyk and Matas (ICPR 2010), by
+RANSAC instead of medians. It uses a small gray image around the box, so the size of the frame doesn't matter.
 """
 
 from __future__ import annotations
@@ -21,40 +22,39 @@ if TYPE_CHECKING:
 Vector = NDArray[np.float64]
 
 GRID = 5
-"""Points in a row and in a column of the grid."""
+"""Points per row and column of the grid."""
 PLACES = np.linspace(-1, 1, GRID)
 INNER = 0.8
-"""Share of the box, along each side, that the grid covers: its border shows background."""
+"""Fraction of the box, per side, that the grid covers: its border shows background."""
 BOX_SIDE = 48
-"""About the longer side of the box in the gray picture, pixels; a smaller box is not enlarged."""
+"""Approximate longer side of the box in the gray image, pixels; a smaller box is not enlarged."""
 MARGIN, REACH = 0.3, 5
-"""What the gray picture shows on each side of the box: a share of sqrt(w h), and pixels of its own for the flow's
-window."""
+"""Margin of the gray image around the box: a fraction of sqrt(w h), plus pixels for the window of the optical flow."""
 FLOW: dict[str, Any] = {
     "winSize": (9, 9),
     "maxLevel": 2,
     "criteria": (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 10, 0.03),
 }
 RETURNS = 1.0
-"""A point counts where the way back ends that near to its start, pixels of the gray picture."""
+"""Greatest forward-backward error of a usable point, pixels of the gray image."""
 APART = 1.0
-"""A point agrees where it is that near to where shift, turn and scale take it, pixels of the gray picture."""
+"""Greatest distance of an agreeing point from the fitted motion, pixels of the gray image."""
 REFINED = 3
-"""Steps of the fit to the points that agree: OpenCV's ten change nothing and take twice as long."""
+"""Iterations of the fit to the agreeing points: the ten of OpenCV change nothing and take twice as long."""
 LEAST_POINTS = 8
-"""Points that have to return."""
+"""Least number of usable points."""
 LEAST_SHOWN, LEAST_SIDE = 0.8, 6
-"""Share of the box that must lie in the frame, and pixels of the gray picture along each side."""
+"""Least fraction of the box inside the frame, and least side of the gray image in pixels."""
 
 
 @dataclass(frozen=True)
 class Carried:
-    """Where the points carry a box.
+    """The box moved by the points.
 
     Attributes:
         centre, size: (2,) x, y and w, h in frame pixels.
-        agree: Share of all points that return and agree.
-        likeness: Normalised cross-correlation of the box's gray picture then and now.
+        agree: Fraction of all points that are usable and agree.
+        likeness: Normalised cross-correlation of the box's gray images in both frames.
     """
 
     centre: Vector
@@ -64,11 +64,11 @@ class Carried:
 
 
 class KeyFrame:
-    """The picture of a target in a frame, to be followed into later ones.
+    """The image of a target in a frame from which points are tracked into later ones.
 
     Attributes:
         centre, size: (2,) its box in that frame.
-        usable: Whether enough of it lies in the frame.
+        usable: Whether enough of it is inside the frame.
     """
 
     def __init__(self, scene: Scene, centre: Vector, size: Vector) -> None:
@@ -78,7 +78,7 @@ class KeyFrame:
         shrink = round(max(w, h) / BOX_SIDE)
         self._halve = shrink > 1
         self._step = step = max(shrink // 2, 1)
-        pixel = step * (2 if self._halve else 1)  # of the gray picture, in frame pixels
+        pixel = step * (2 if self._halve else 1)  # of the gray image, in frame pixels
         margin = MARGIN * math.sqrt(w * h) + REACH * pixel
         left, right = max(int(x - w / 2 - margin), 0), min(math.ceil(x + w / 2 + margin), width)
         top, bottom = max(int(y - h / 2 - margin), 0), min(math.ceil(y + h / 2 + margin), height)
@@ -98,18 +98,18 @@ class KeyFrame:
         self._shown = _standardised(cv2.getRectSubPix(self._picture, self._patch, middle))
 
     def carry(self, scene: Scene, expected: Vector) -> Carried | None:
-        """Follows the points into a later frame.
+        """Tracks the points into a later frame.
 
         Args:
             scene: That frame.
-            expected: (2,) where the centre is expected there.
+            expected: (2,) predicted centre there.
 
         Returns:
-            None where too few points return.
+            None if too few points are usable.
         """
         if not self.usable or scene.extent != self._extent:
             return None
-        # The window moves by whole pixels, and stays in the frame, so that both pictures show the same at rest.
+        # The window moves by whole pixels, and stays in the frame, so that both images are equal for a target at rest.
         left, top, right, bottom = self._window
         ahead = (expected - self.centre).tolist()
         across = min(max(round(ahead[0]), -left), self._extent[0] - right)
@@ -140,7 +140,7 @@ class KeyFrame:
 
 
 def _standardised(picture: NDArray[Any]) -> NDArray[np.float32]:
-    """The pixels in one row, of mean 0 and length 1: the product of two is their normalised cross-correlation."""
+    """The pixels in one row, with mean 0 and norm 1: the product of two is their normalised cross-correlation."""
     values = picture.ravel().astype(np.float32)
     values -= values.mean()
     return values / np.float32(max(math.sqrt(float(values @ values)), 1e-6))

@@ -1,9 +1,9 @@
-"""Where a target is expected in the next frame: the camera's shift, the target's own velocity, and which of them to
-trust.
+"""Prediction of a target's position in the next frame: the camera's motion, the target's own velocity, and the choice
+between them.
 
-The camera's motion is a similarity between two small gray pictures, from corners of the background followed by pyramid
+The camera's motion is a similarity between two small gray images, from background corners tracked by pyramid
 Lucas-Kanade (Bouguet 2001) and fitted by RANSAC, as in the motion compensation of multi-object trackers (BoT-SORT,
-Aharon et al. 2022, section 3.2). Four simple predictions compete for each target, with and without the camera's shift
+Aharon et al. 2022, section 3.2). Four simple predictions compete for each target, with and without the camera's motion
 and a velocity; the one with the smallest recent error is used, and the static one wins a tie.
 """
 
@@ -24,39 +24,41 @@ from tracker.types import Image
 Vector = NDArray[np.float64]
 
 SIDE = 192
-"""Longer side of the small gray picture, pixels."""
+"""Longer side of the small gray image, pixels."""
 CORNERS, LEAST_CORNERS = 80, 8
-"""Corners that are followed, and those that have to agree."""
+"""Number of corners that are tracked, and least number that has to agree."""
 APART = 3
-"""Least distance of two corners in a picture of half the size: there they are found in half the time, and the shifts
-differ from those of others by no more than other corners make them differ."""
+"""Least distance of two corners in an image of half the size: corners are found there in half the time, and the
+resulting motion differs by no more than with other corners."""
 REFINED = 3
-"""Steps of the fit to the corners that agree: more change nothing, and OpenCV's ten take twice as long."""
+"""Iterations of the fit to the agreeing corners: more change nothing, and the ten of OpenCV take twice as long."""
 FLOW: dict[str, Any] = {
     "winSize": (9, 9),
     "maxLevel": 2,
     "criteria": (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 10, 0.03),
 }
-"""Of the flow: more steps, or smaller ones, change a shift by 0.002 pixels and take a fifth more time; a window of 15
-pixels changes it by less than other corners do (97 % of frames: by 0.05 of a target's side) and takes as long again."""
+"""Parameters of the optical flow: more iterations, or smaller steps, change a shift by 0.002 pixels and take a fifth
+more time; a window of 15 pixels changes it less than other corners do (97 % of frames: by 0.05 of a target's side) and
+takes twice as long."""
 STILL = 0.7
-"""Mean change of the small picture, gray levels, below which the camera stands."""
+"""Mean change of the small image, in gray levels, below which the camera counts as static."""
 MEMORY = 0.75
-"""Share of the past in a prediction's mean error."""
+"""Weight of the past in a prediction's mean error."""
 SMOOTH = 0.6
-"""Share of the past in a velocity."""
+"""Weight of the past in a velocity."""
 PRICES = (0.0, 0.02, 0.04, 0.04)
-"""What each prediction must be better by, as a share of sqrt(w h): a velocity is a bolder guess than the camera's
-shift."""
+"""Margins by which each prediction must be better, as a fraction of sqrt(w h): a velocity is riskier than the camera's
+motion."""
 LEAST_ERROR, CLEARLY = 0.05, 0.75
-"""The last place serves while it is wrong by less than that share of sqrt(w h), or another isn't clearly better."""
+"""The last position is used while its error is below the first, as a fraction of sqrt(w h), or no prediction is better
+by the second factor."""
 
 RESTLESS = 0.08
-"""From this error of the last place on, as a share of sqrt(w h), the camera's shift is looked for; 0: in every
+"""Error of the last position, as a fraction of sqrt(w h), above which the camera's motion is computed; 0: in every
 frame."""
 WATCHFUL = 0.06
-"""From this error on a frame's small picture is made, for the shift to the next one: it takes a tenth of a small
-window."""
+"""Error above which a frame's small image is made, for the motion to the next one: that takes a tenth of the time of a
+small window."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Shift:
     matrix: NDArray[np.float64]
 
     def __call__(self, point: Vector) -> Vector:
-        """(..., 2) x, y in the frame before -> (..., 2) in this one."""
+        """(..., 2) x, y in the previous frame -> (..., 2) in this one."""
         along, down, shift = self.matrix.T
         return np.asarray(along * point[..., :1] + down * point[..., 1:] + shift)
 
@@ -78,22 +80,22 @@ class CameraMotion:
         self._before: NDArray[np.uint8] | None = None
 
     def pass_over(self) -> None:
-        """Leaves a frame out: the shift from it to the next one is not known."""
+        """Skips a frame: the motion to the next one is then unknown."""
         self._before = None
 
     def update(self, frame: Image, wanted: bool = True, watched: bool = True) -> Shift | None:
-        """Takes the next frame.
+        """Processes the next frame.
 
-        No target is masked out: the same frames give the same shift, however many targets are followed, and where a
-        target fills the picture its own motion is the one to know.
+        No target is masked out: the result for a frame is the same however many targets are tracked, and if a target
+        fills the image, its own motion is the relevant one.
 
         Args:
             frame: BGR uint8 H x W x 3.
-            wanted: Whether anybody needs the shift; it takes as long as a third of a small window.
-            watched: Whether anybody may need the shift to the next frame.
+            wanted: Whether any target needs the motion; computing it takes a third of the time of a small window.
+            watched: Whether any target may need the motion to the next frame.
 
         Returns:
-            The shift of the background since the frame before; None where the camera stands or its motion is not known.
+            The motion of the background since the previous frame; None if the camera is static or its motion unknown.
         """
         before, small = self._before, _small(frame) if wanted or watched else None
         self._before = small
@@ -125,7 +127,7 @@ class CameraMotion:
 
 
 def _corners(picture: NDArray[np.uint8]) -> NDArray[np.float32] | None:
-    """(N, 1, 2) x and y of corners, or None where there are none."""
+    """(N, 1, 2) x and y of corners, or None if there are none."""
     size = (max(picture.shape[1] // 2, 1), max(picture.shape[0] // 2, 1))
     found = cv2.goodFeaturesToTrack(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), CORNERS, 0.01, APART)
     if found is None:
@@ -134,8 +136,8 @@ def _corners(picture: NDArray[np.uint8]) -> NDArray[np.float32] | None:
 
 
 def _small(frame: Image) -> NDArray[np.uint8]:
-    """The frame's green channel, its longer side `SIDE` pixels: half of the rows and columns that it takes are
-    skipped. It goes through twice that size: OpenCV averages squares of two by two in a tenth of the time of others."""
+    """The frame's green channel, subsampled to a longer side of `SIDE` pixels. It is made at twice that size first:
+    OpenCV averages 2 x 2 pixels in a tenth of the time of other factors."""
     step = max(max(frame.shape[:2]) // (2 * SIDE), 1)
     part: NDArray[Any] = cv2.extractChannel(frame, 1) if step == 1 else np.ascontiguousarray(frame[::step, ::step, 1])
     factor = SIDE / max(part.shape)
@@ -146,13 +148,12 @@ def _small(frame: Image) -> NDArray[np.uint8]:
 
 @dataclass
 class MotionModel:
-    """Predicts the centre of one target: it stays, moves as the camera, goes on in the picture, or goes on against the
-    background.
+    """Predicts the centre of one target by four hypotheses: it stays, moves with the camera, continues in the image, or
+    continues relative to the background.
 
     Attributes:
-        apparent, own: (2,) smoothed steps in the picture, and against the background, pixels a frame.
-        errors: (4,) recent mean distance between each prediction and where the target was found, as a share of sqrt(w
-            h).
+        apparent, own: (2,) smoothed velocities in the image, and relative to the background, pixels per frame.
+        errors: (4,) recent mean distance between each prediction and the observed position, as a fraction of sqrt(w h).
         predictions: (8,) x and y of each prediction for the frame, or None.
     """
 
@@ -168,23 +169,23 @@ class MotionModel:
 
     @property
     def restless(self) -> bool:
-        """Whether the last place may soon not serve as a prediction, so that the camera's shift is worth its time."""
+        """Whether the last position may be a bad prediction, so that the camera's motion is worth its time."""
         return bool(self.errors[0] >= RESTLESS)
 
     def predict(self, centre: Vector, shift: Shift | None) -> Vector:
-        """(2,) where the centre is expected.
+        """(2,) predicted centre.
 
         Args:
-            centre: (2,) where it is now, frame pixels.
-            shift: The camera's, where it is known.
+            centre: (2,) present centre, frame pixels.
+            shift: The camera's motion, if known.
         """
         return np.array(predict([self], [centre], [centre if shift is None else shift(centre)]))
 
     def observe(self, before: Vector, centre: Vector, side: float) -> None:
-        """Takes where the target was seen.
+        """Updates the errors with an observed position.
 
         Args:
-            before, centre: (2,) its centre in the frame before and in this one, frame pixels.
+            before, centre: (2,) its centre in the previous frame and in this one, frame pixels.
             side: sqrt(w h) of its box.
         """
         observe([self], before.tolist(), centre.tolist(), side)
@@ -197,12 +198,12 @@ class MotionModel:
 def predict(
     models: Sequence[MotionModel], centres: Sequence[Vector], carried: Sequence[Vector]
 ) -> tuple[Number, Number]:
-    """Where the centres of N targets are expected: x and y, frame pixels.
+    """Predicted centres of N targets: x and y, frame pixels.
 
     Args:
-        models: Their motion; keep what they predict.
-        centres: N times (2,) where they are now.
-        carried: N times (2,) where the camera's shift takes these; the same where it is not known.
+        models: Their motion models; they store the predictions.
+        centres: N times (2,) present centres.
+        carried: N times (2,) these moved by the camera's motion; unchanged if it is unknown.
     """
     x, y = numbers(centres)
     u, v = (x, y) if carried is centres else numbers(carried)
@@ -223,11 +224,11 @@ def predict(
 
 
 def observe(models: Sequence[MotionModel], before: Sequence[Number], centres: Sequence[Number], side: Number) -> None:
-    """Takes where N targets were seen; those that predicted nothing learn nothing.
+    """Updates N motion models with observed positions; models without a prediction learn nothing.
 
     Args:
         models: Changed in place.
-        before, centres: x and y in the frame before and in this one.
+        before, centres: x and y in the previous frame and in this one.
         side: sqrt(w h) of their boxes.
     """
     ready = [k for k, model in enumerate(models) if model.predictions is not None]

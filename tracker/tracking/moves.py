@@ -1,4 +1,4 @@
-"""Where targets are expected and where they move, one or hundreds at once (`tracker.tracking.numbers`)."""
+"""Prediction and movement of targets, for one or for hundreds at once (`tracker.tracking.numbers`)."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from tracker.tracking.target import Target, Vector
 
 CALMING = 0.8
-"""How fast a large step is forgotten, by frame."""
+"""Decay rate, per frame, of the largest recent motion."""
 STEADY = 0.7
-"""Share of the past in a target's velocity."""
+"""Weight of the past in a target's velocity."""
 
 Pair = Sequence[Number]
 """x and y, or width and height."""
 
 
 def predict(targets: Sequence[Target], shift: Shift | None, frame: tuple[int, int]) -> None:
-    """Expects targets where their motion takes them in the next frame.
+    """Predicts the positions of targets in the next frame.
 
     Args:
-        targets: Changed in place; a LOST one is expected nowhere.
-        shift: The camera's, of use to those that are restless; None where it is not known.
+        targets: Changed in place; a LOST one has no prediction.
+        shift: The camera's motion, for targets that are restless; None if unknown.
         frame: (width, height) in pixels.
     """
     followed = [target for target in targets if not target.lost]
@@ -50,19 +50,19 @@ def predict(targets: Sequence[Target], shift: Shift | None, frame: tuple[int, in
 def follow(
     targets: Sequence[Target], observations: Sequence[Observation], config: TrackingConfig, frame: tuple[int, int]
 ) -> None:
-    """Moves targets to the places that were found. An UNCERTAIN one keeps its size and makes small steps where
+    """Moves targets to the observed positions. An UNCERTAIN one keeps its size and moves in small steps if
     `tracking.states.uncertain_motion` says so.
 
     Args:
         targets: Changed in place.
-        observations: What was found of each, all by one head.
+        observations: The observations, all from one head.
         config: Rates and bounds.
         frame: (width, height) in pixels.
     """
     creeping: list[bool] = []
     if config.states.uncertain_motion > 0:
         creeping = [target.belief.state is TrackState.UNCERTAIN for target in targets]
-    if any(creeping) and len(targets) > 1:  # these move in another way, one by one
+    if any(creeping) and len(targets) > 1:  # these move differently, one by one
         alone = [[k] for k, creeps in enumerate(creeping) if creeps]
         for group in ([k for k, creeps in enumerate(creeping) if not creeps], *alone):
             if group:
@@ -85,11 +85,11 @@ def follow(
         new = new_box = [(1 - config.size_lr) * old + config.size_lr * (old * scaled) for old in size]
     else:
         wanted = [number / scale for number in columns([(one.width or 0.0, one.height or 0.0) for one in found])]
-        # The size follows as far after frames without a look as it would have with one in each.
+        # After skipped frames the size changes by as much as with an observation in each of them.
         looks, lost = [1 + target.skip.row for target in targets], column([target.lost for target in targets])
         rate = 1 - _repeated(1 - config.size_lr * weight, looks)
         new = [(1 - rate) * old + rate * now for old, now in zip(size, wanted, strict=True)]
-        # A damped size steadies the search window, and comes late where the target grows: the box has its own.
+        # A damped size steadies the search window, but lags behind a growing target: the box has a size of its own.
         rate = 1 - _repeated(1 - xp.minimum(config.box_size_lr * xp.sqrt(xp.maximum(weight, 0.0)), 1.0), looks)
         new_box = [
             xp.where(lost, steady, (1 - rate) * old + rate * now)
@@ -101,7 +101,7 @@ def follow(
 
 
 def _repeated(share: Number, times: Sequence[int]) -> Number:
-    """`share` to the power of `times`, by products: the same for one and for many."""
+    """`share` to the power of `times`, by products: identical for one and for many."""
     out, where = share, module_of(share).where
     for count in range(2, max(times) + 1):
         out = where(column([count <= some for some in times]), out * share, out)
@@ -117,7 +117,7 @@ def _creep(
     config: TrackingConfig,
     frame: tuple[int, int],
 ) -> None:
-    """Small steps of UNCERTAIN targets, frame pixels."""
+    """Limited steps of UNCERTAIN targets, frame pixels."""
     xp = module_of(step[0])
     longest = config.states.uncertain_motion * xp.sqrt(size[0] * size[1])
     share = xp.minimum(1.0, longest / xp.maximum(xp.sqrt(step[0] * step[0] + step[1] * step[1]), 1e-9))
@@ -129,7 +129,7 @@ def _creep(
 def move(
     targets: Sequence[Target], centres: Pair, sizes: Pair, boxes: Pair, config: TrackingConfig, frame: tuple[int, int]
 ) -> None:
-    """Sets boxes as `place` does, and takes the steps into velocity and motion."""
+    """Sets boxes as `place` does, and updates velocity and motion with the steps."""
     before = numbers([target.centre for target in targets])
     (x, y), (w, h) = place(targets, centres, sizes, boxes, config, frame)
     xp, dx, dy = module_of(x), x - before[0], y - before[1]
@@ -148,12 +148,12 @@ def move(
 def place(
     targets: Sequence[Target], centres: Pair, sizes: Pair, boxes: Pair, config: TrackingConfig, frame: tuple[int, int]
 ) -> tuple[Pair, Pair]:
-    """Sets where targets are, finite and in the frame, and within `max_growth` of their first size (then of the frame,
+    """Sets the boxes of targets: finite, in the frame, and within `max_growth` of their first size (then of the frame,
     then of `min_size`).
 
     Args:
         targets: Changed in place.
-        centres, sizes, boxes: Of each `Target.centre`, `size` and `box_size`.
+        centres, sizes, boxes: `Target.centre`, `size` and `box_size` of each.
         config: Bounds.
         frame: (width, height) in pixels.
 
@@ -173,7 +173,8 @@ def place(
 
 
 def _bounded(size: Pair, first: Number, config: TrackingConfig, frame: tuple[int, int]) -> Pair:
-    """Sizes within `max_growth` of `first`, sqrt(w h) of the first sizes, then of the frame, then of `min_size`."""
+    """Sizes clipped to within `max_growth` of `first`, sqrt(w h) of the first sizes, then to the frame, then to
+    `min_size`."""
     xp, (w, h), growth, low = module_of(first), size, config.max_growth, config.min_size
     side = xp.sqrt(w * h)
     factor = xp.minimum(xp.maximum(side, first / growth), first * growth) / side

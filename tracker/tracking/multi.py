@@ -1,9 +1,9 @@
-"""Several targets at once: spread over the cores (on a GPU: in one network call), and no two on the same object.
+"""Several targets at once: distributed over the cores (on a GPU: in one network call), and no two on the same object.
 
-A target that stands clear of the others gets exactly what a tracker of its own would give. Where search windows show
-the same places to several targets (look-alikes that cross), the places are given out jointly: the sum of score and
-agreement with each target's own motion is maximised, a place goes to one target only, and a target without a place
-counts as hidden.
+A target that is far from the others gets exactly the result of a tracker of its own. Where the search windows of
+several targets show the same positions (look-alikes that cross), positions are assigned jointly: the sum of score and
+agreement with each target's motion is maximised, a position is given to one target only, and a target without one
+counts as occluded.
 """
 
 from __future__ import annotations
@@ -35,25 +35,25 @@ from tracker.tracking.tracker import NetworkViews, SiamTracker, carried_track, n
 from tracker.types import Box, Image, Timing, Track
 
 CHOICES = 3
-"""Places that a target may choose from."""
+"""Number of positions that a target may choose from."""
 
 
 class MultiTracker:
-    """Follows several targets; each has an id that stays its own.
+    """Tracks several targets; each has a permanent id.
 
     Args:
-        single: A tracker whose model, engine and configuration are used.
-        threads: CPU threads that the targets are spread over; None: the engine's `spread`, which is all cores unless
-            the engine was built with a number of threads, or OMP_NUM_THREADS is set. Engines on a GPU and torch take
-            one batch instead.
+        single: The tracker whose model, engine and configuration are used.
+        threads: CPU threads that the targets are distributed over; None: the engine's `parallel_threads`, which is all
+            cores unless the engine was built with a number of threads, or OMP_NUM_THREADS is set. Engines on a GPU and
+            torch use one batch instead.
 
     Attributes:
         observer, lifecycle: `SiamTracker.for_many` of `single`.
-        parallel: The threads that take them.
-        targets: id -> what is remembered of it, in the order in which they were added.
-        views: What the network saw of the first target, or None.
-        camera: What is kept of the last frame to tell the camera's motion.
-        skips: Whether points may carry targets: on a CPU; one more window in a batch on a GPU costs less.
+        parallel: Distributes them over threads.
+        targets: id -> target, in the order in which they were added.
+        views: The network's views of the first target, or None.
+        camera: The camera's motion.
+        skips: Whether frames may be skipped: on a CPU; on a GPU one more window in a batch costs less.
     """
 
     may_skip = True
@@ -77,7 +77,7 @@ class MultiTracker:
         return cls(SiamTracker.from_pretrained(*args, **kwargs), threads)
 
     def init(self, image: ArrayLike, boxes: Sequence[Box] | ArrayLike) -> None:
-        """Begins to follow these boxes, with the ids 0, 1, ...; what was followed before is dropped.
+        """Starts to track these boxes, with the ids 0, 1, ...; earlier targets are dropped.
 
         Args:
             image: H x W x 3 BGR uint8; gray, BGRA and 16-bit are converted.
@@ -87,17 +87,17 @@ class MultiTracker:
             ImageError, BoxError: With the value, the reason and the next step.
         """
         frame = to_bgr8(image)
-        targets = [self.lifecycle.start(frame, box) for box in rows_of(boxes)]  # all before anything is forgotten
+        targets = [self.lifecycle.start(frame, box) for box in rows_of(boxes)]  # all checks before anything is dropped
         self.reset()
         self._watch(frame)
         for target in targets:
             self._follow(target)
 
     def add(self, image: ArrayLike, box: ArrayLike) -> int:
-        """Follows one more target from this frame on.
+        """Adds one more target from this frame on.
 
         Returns:
-            Its id; ids are never given twice between `reset`s.
+            Its id; ids are not reused until `reset`.
 
         Raises:
             ImageError, BoxError: With the value, the reason and the next step.
@@ -108,17 +108,17 @@ class MultiTracker:
         return self._follow(target)
 
     def _watch(self, frame: Image) -> None:
-        """Begins to watch the camera's motion where nothing was followed before."""
+        """Starts to observe the camera's motion if there was no target before."""
         if not self.targets:
             self.camera = CameraMotion()
             self.lifecycle.predict([], frame, self.camera)
 
     def _predict(self, targets: Sequence[Target], frame: Image) -> None:
-        """Expects the targets where their motion takes them in this frame."""
+        """Predicts the positions of the targets in this frame."""
         self.lifecycle.predict(targets, frame, self.camera)
 
     def _follow(self, target: Target) -> int:
-        """Takes one more target in, and gives it its id."""
+        """Adds a target, and assigns its id."""
         number, self._next = self._next, self._next + 1
         self.targets[number] = target
         if len(self.targets) > 1:
@@ -129,7 +129,7 @@ class MultiTracker:
         return number
 
     def expect(self, image: ArrayLike, known: KnownTarget) -> int:
-        """Looks for a known target from this frame on; it is LOST until it is found (`SiamTracker.find` for one).
+        """Searches for a known target from this frame on; it is LOST until it is found (`SiamTracker.find` for one).
 
         Returns:
             Its id.
@@ -145,7 +145,7 @@ class MultiTracker:
         return number
 
     def drop(self, number: int) -> None:
-        """Stops following a target.
+        """Stops tracking a target.
 
         Raises:
             SiamTrackError: There is none of that id.
@@ -157,12 +157,12 @@ class MultiTracker:
         del self.targets[number]
 
     def reset(self) -> None:
-        """Forgets all targets and starts with id 0 again."""
+        """Drops all targets and starts with id 0 again."""
         self.targets, self.views, self._next, self._turn = {}, None, 0, 0
         self._index = 0
 
     def update(self, image: ArrayLike, *, index: int | None = None, timestamp: float | None = None) -> list[Track]:
-        """Finds every target in the next frame.
+        """Tracks every target in the next frame.
 
         Args:
             image: As in `init`.
@@ -181,7 +181,7 @@ class MultiTracker:
         return [tracks[number] for number in self.targets]
 
     def _carry(self, frame: Image, index: int, timestamp: float | None) -> dict[int, Track]:
-        """The tracks of the targets that points carry in this frame."""
+        """The tracks of the targets that points move in this frame."""
         if not self.skips:
             return {}
         begun = time.perf_counter()
@@ -194,7 +194,7 @@ class MultiTracker:
         }
 
     def _look(self, numbers: Sequence[int], frame: Image, index: int, timestamp: float | None) -> dict[int, Track]:
-        """The tracks of the targets that the network looks for."""
+        """The tracks of the targets that the network observes."""
         if not numbers:
             self.camera.pass_over()
             return {}
@@ -215,7 +215,7 @@ class MultiTracker:
                 lifecycle.mark(targets[k], shown[k], frame)
             return [shown[k] for k in some]
 
-        # On one thread all together; on several a search for a LOST one must not keep others waiting.
+        # On one thread all together; on several, a search for a LOST target must not keep others waiting.
         shares = [range(len(targets))] if self.parallel.threads == 1 else [range(k, k + 1) for k in range(len(targets))]
         settled = [one for some in self.parallel.each([partial(settle, share) for share in shares]) for one in some]
         self.lifecycle.finish()
@@ -229,20 +229,21 @@ class MultiTracker:
         }
 
     def _searching(self, targets: Sequence[Target]) -> Target | None:
-        """Whose turn it is: one LOST target searches in a frame, so that ten of them don't stall a live video."""
+        """The target whose turn it is: one LOST target per frame searches, so that ten of them don't stall a live
+        video."""
         lost = [target for target in targets if target.lost]
         self._turn += 1
         return lost[self._turn % len(lost)] if lost else None
 
     def _share_out(self, targets: Sequence[Target], near: Sequence[Observation]) -> list[Observation | None]:
-        """What each target settles on; None: hidden behind another.
+        """The observation assigned to each target; None: occluded by another.
 
-        Targets that compete for nothing keep their reading.
+        Targets without competition keep their observation.
         """
         result: list[Observation | None] = list(near)
         numbers = [k for k, target in enumerate(targets) if not target.lost]
         contested = in_contest([near[k].centre for k in numbers], [targets[k].size for k in numbers])
-        if contested:  # else no second place is needed
+        if contested:  # otherwise no second position is needed
             first = {k: self._choice(targets[k], near[k]) for k in numbers}
             options = {numbers[k]: self._choices(targets[numbers[k]], first[numbers[k]]) for k in contested}
             for k in numbers:
@@ -253,12 +254,12 @@ class MultiTracker:
                 mine = [involved[k] for k in group]
                 for k, choice in zip(mine, assign([options[k] for k in mine]), strict=True):
                     result[k] = choice.observation
-        # A LOST target must not come back on top of one that is followed.
+        # A LOST target must not be re-detected at the position of a tracked one.
         lost = [k for k, target in enumerate(targets) if target.lost]
         if lost and len(lost) < len(self.targets):
             followed = [near[k].place for k in numbers]
             looked = {id(target) for target in targets}
-            followed += [(t.centre, t.size) for t in self.targets.values() if id(t) not in looked]  # carried by points
+            followed += [(t.centre, t.size) for t in self.targets.values() if id(t) not in looked]  # moved by points
             centres, sides = places_of(followed)
             for k in lost:
                 (centre,), side = places_of([near[k].place])
@@ -267,7 +268,7 @@ class MultiTracker:
         return result
 
     def _choice(self, target: Target, observation: Observation) -> Choice:
-        """A place that a target may take, with what it is worth."""
+        """A position that a target may take, with its value."""
         centre = observation.place[0]
         width, height = target.size.tolist()
         (x, y), (left, top), (along, down) = centre.tolist(), target.centre.tolist(), target.velocity.tolist()
@@ -276,7 +277,7 @@ class MultiTracker:
         return Choice(observation, centre, SAME * math.sqrt(width * height), observation.logit - price)
 
     def _choices(self, target: Target, first: Choice) -> list[Choice]:
-        """The best places for a target, the one it was read at first, and being hidden."""
+        """The best positions for a target, its first observation, and being occluded."""
         choices, observation = [first], first.observation
         assert observation is not None
         if observation.weighed is not None:

@@ -1,4 +1,4 @@
-"""Views of many targets for their template banks in one go."""
+"""Adds views of many targets to their template banks at once."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tracker.tracking.template_memory import TemplateBank, TemplateView
 def add_new_views(
     engine: Engine, banks: Sequence[TemplateBank], views: Sequence[TemplateView], config: TrackingConfig
 ) -> None:
-    """As `add_if_new` for many banks, each with a view of its own, compared where the engine has them.
+    """As `add_if_new` for many banks with one view each, compared where the engine keeps them.
 
     Args:
         engine: Keeps embeddings as arrays or tensors.
         banks: Changed in place.
-        views: As many.
-        config: What counts as new.
+        views: One for each bank.
+        config: Criteria for a new view.
     """
     embedded = engine.embed_template([view.picture for view in views], np.stack([view.target for view in views]))
     sizes: dict[int, list[int]] = {}

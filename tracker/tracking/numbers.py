@@ -1,6 +1,7 @@
-"""The same arithmetic for one target and for hundreds: on the plain numbers of one, on arrays over many.
+"""The same arithmetic for one target, on plain numbers, and for hundreds, on arrays.
 
-A call of numpy for one number takes ten times as long as Python does, and Python for hundreds as much longer.
+A numpy call for one number takes ten times as long as plain Python, and plain Python for hundreds as much longer than
+numpy.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ Number = Any
 
 
 class Plain:
-    """What is used of numpy, for the numbers of one target."""
+    """The numpy functions in use, for the plain numbers of one target."""
 
     sqrt, isfinite, minimum, maximum = math.sqrt, math.isfinite, min, max
 
@@ -27,7 +28,7 @@ class Plain:
 
 
 def module_of(number: Number) -> Any:
-    """The module whose functions take a number: `Plain`, or numpy."""
+    """The module whose functions accept a number: `Plain` or numpy."""
     return np if isinstance(number, np.ndarray) else Plain
 
 
@@ -49,7 +50,7 @@ def columns(rows: Sequence[Sequence[float]]) -> list[Number]:
 
 
 def column(values: Sequence[float]) -> Number:
-    """One number of N values; truths are taken, too."""
+    """One number of N values; booleans are allowed too."""
     return values[0] if len(values) == 1 else np.array(values)
 
 

@@ -1,4 +1,4 @@
-"""What is looked at in a frame, and what is read from the response."""
+"""The result of observing a target in a frame: response maps and what is read from them."""
 
 from __future__ import annotations
 
@@ -24,10 +24,9 @@ class Maps:
     """The maps that an observation was read from: one row of a batch, where the engine left it.
 
     Attributes:
-        weighed: Of the whole batch, (B, ...).
-        embedding: (B, C, H, W) unit-length search embeddings of the windows, or None: what the online filter learns
-            from.
-        row: Which of them.
+        weighed: Those of the whole batch, (B, ...).
+        embedding: (B, C, H, W) unit-length search embeddings of the windows, or None: input of the online filter.
+        row: Row of the batch.
         online: Whether the target has an online filter.
     """
 
@@ -39,14 +38,14 @@ class Maps:
 
 @dataclass(frozen=True)
 class Observation:
-    """What a look gave.
+    """The observation of a target in one frame.
 
     Attributes:
-        found: The best place.
-        crop: The search window that `found` counts in.
-        confidence_features: (F,) what the score was computed from.
-        score: In [0, 1]; calibrated where the model is.
-        size: (2,) size that was expected, frame pixels.
+        found: The best position.
+        crop: The search window that `found` refers to.
+        confidence_features: (F,) features of the score.
+        score: In [0, 1]; calibrated if the model is.
+        size: (2,) predicted size, frame pixels.
         maps: The maps behind it (boxes head).
     """
 
@@ -59,7 +58,7 @@ class Observation:
 
     @property
     def logit(self) -> float:
-        """The network's own score at the place, before the sigmoid."""
+        """The network's own score at the position, before the sigmoid."""
         return self.found.logit
 
     @property
@@ -69,7 +68,7 @@ class Observation:
 
     @cached_property
     def weighed(self) -> Weighed | None:
-        """Its own maps, on the host (boxes head); a device has to be asked for them."""
+        """Its own maps, copied to the host if necessary (boxes head)."""
         if self.maps is None:
             return None
         own = self.maps.weighed.row(self.maps.row)
@@ -77,13 +76,13 @@ class Observation:
 
     @property
     def centre(self) -> tuple[float, float]:
-        """x, y of the place in frame pixels."""
+        """x, y of the position in frame pixels."""
         found, crop, half = self.found, self.crop, self.crop.size / 2
         return crop.left + (half + found.dx) / crop.scale, crop.top + (half + found.dy) / crop.scale
 
     @cached_property
     def place(self) -> tuple[Vector, Vector]:
-        """Centre and size of the place in frame pixels."""
+        """Centre and size of the position in frame pixels."""
         found, crop, centre = self.found, self.crop, np.array(self.centre)
         if found.width is None or found.height is None:
             return centre, self.size * found.scale
@@ -92,12 +91,12 @@ class Observation:
 
 @dataclass(frozen=True)
 class FrameObservations:
-    """One frame, as the targets were seen in it.
+    """The observations of all targets in one frame.
 
     Attributes:
-        regions: The last look for each target.
-        observations: What was read from it.
-        timing: Of all targets together.
+        regions: The last search region of each target.
+        observations: The observations.
+        timing: Total over all targets.
     """
 
     regions: list[SearchRegion]
@@ -106,12 +105,12 @@ class FrameObservations:
 
 
 def combined(response: Response, weight: float, lost: bool) -> Response:
-    """The responses of K views to one search -> one.
+    """Combines the responses of K views to one search.
 
     Args:
         response: With K rows, numpy's or torch's.
-        weight: Share of the later views while a target is followed; the first view dominates.
-        lost: Whether it is LOST: then it may look like any of them.
+        weight: Weight of the later views while a target is tracked; the first view dominates.
+        lost: Whether it is LOST: then the maximum over all views counts.
     """
     maximum = namespace(response.score).maximum
     first, later = response.score[:1], reduce(maximum, response.score[1:])[None]
@@ -121,29 +120,28 @@ def combined(response: Response, weight: float, lost: bool) -> Response:
 
 
 def clean(response: Response) -> Response:
-    """A response within bounds that the arithmetic after it can take, whatever an engine gave (not a number,
-    infinity)."""
+    """A response clipped to bounds that later arithmetic can handle, whatever an engine returned (NaN, infinity)."""
     if not isinstance(response.score, np.ndarray):
         return _clean_on_device(response)
     score = _within(response.score, LARGEST_LOGIT, -LARGEST_LOGIT)
     if response.boxes is None:
         return Response(score, None)
     embedding = response.embedding
-    # A sum of squares is finite only where all are, and takes a tenth of the time.
+    # A sum of squares is finite only if all values are, and takes a tenth of the time.
     if embedding is not None and not math.isfinite(np.vdot(embedding, embedding)):
         embedding = np.nan_to_num(embedding, nan=0.0)
     return Response(score, _within(response.boxes, LARGEST_SIDE, 0.0), embedding)
 
 
 def _within(values: NDArray[np.float32], most: float, instead: float) -> NDArray[np.float32]:
-    """The values from -most to most; `instead` of what is not a number."""
-    if -most <= values.min() and values.max() <= most:  # false for what is not a number
+    """The values clipped to [-most, most]; NaN is replaced by `instead`."""
+    if -most <= values.min() and values.max() <= most:  # false for NaN
         return values
     return np.nan_to_num(values, nan=instead).clip(-most, most)
 
 
 def _clean_on_device(response: Response) -> Response:
-    """The same of tensors: to ask whether it is needed would be to wait for them."""
+    """The same for tensors, unconditionally: checking whether it is needed would wait for the device."""
     score, boxes, embedding = response.score, response.boxes, response.embedding
     number = namespace(score).nan_to_num
     return Response(

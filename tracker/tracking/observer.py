@@ -1,4 +1,4 @@
-"""What targets look like in a frame: search windows cut, matched in few calls of the network, decoded and scored.
+"""Observation of targets in a frame: search windows are cut, matched in few calls of the network, decoded and scored.
 
 Nothing here changes a target; `tracker.tracking.lifecycle` does.
 """
@@ -35,25 +35,25 @@ if TYPE_CHECKING:
     from tracker.model.checkpoint import LoadedModel
 
 MANY = 10
-"""Targets from which on one upload of the frame is less than one of each window."""
+"""Number of targets from which on one upload of the frame is cheaper than one of each window."""
 
 
 class Observer:
-    """Looks for targets that the caller keeps.
+    """Observes targets that the caller stores.
 
     Args:
-        together: Whether the maps of all targets are read in one go where the engine leaves them, if it can.
+        together: Whether the maps of all targets are read together where the engine leaves them, if it can.
 
     Attributes:
-        model, engine, config: What it is made with.
-        keeps_maps: Whether the maps stay with the engine.
+        model, engine, config: The constructor's arguments.
+        keeps_maps: Whether the maps stay on the engine's device.
         sizes: Sides of template and search crop.
         window: Side of the windows that a LOST target is searched in.
         uncompared_channels: How many of the last channels of an embedding are not compared; the last of them is the
-            target's share of each cell (padded backbones). 0: none, and all cells count.
-        windows: (largest recent step, side) of the smaller windows that targets are looked for in, the smallest first.
-        factors: Size of each search window against the middle one.
-        filters: The targets' online filters, asked and taught together.
+            fraction of each cell that the target covers (padded backbones). 0: none, and all cells count.
+        windows: (largest recent motion, side) of the smaller search windows, the smallest first.
+        factors: Size of each search window relative to the middle one.
+        filters: The targets' online filters, evaluated and updated together.
     """
 
     def __init__(self, model: LoadedModel, engine: Engine, config: TrackingConfig, *, together: bool = True) -> None:
@@ -65,7 +65,7 @@ class Observer:
         backbone = model.config.model.backbone
         spec = SPECS.get(backbone)
         self.uncompared_channels = spec.uncompared_channels if spec else int(model.module.backbone.padded)
-        # A window of whole cells: cell i of a padded backbone stands at pixel stride * i.
+        # A window of whole cells: cell i of a padded backbone is at pixel stride * i.
         self.window = config.redetection.size or self.sizes[1] + round(self.sizes[1] / 2 / self.stride) * self.stride
         small = config.small_search
         smaller = ((small.step, small.size), (small.reach, small.middle)) if model.has_boxes else ()
@@ -77,16 +77,16 @@ class Observer:
 
     @cached_property
     def projection(self) -> Projection | None:
-        """What was fitted to this model's embedding, or None; looked up when something is embedded for comparison."""
+        """The projection fitted to this model's embedding, or None; loaded on first use."""
         return projection_of(fingerprint(self.model))
 
     def observe(self, targets: Sequence[Target], frame: Image) -> FrameObservations:
-        """Looks for the targets in one call of the network, and once more in the full window for those that a small
-        one leaves in doubt.
+        """Observes the targets in one call of the network, and again in the full window those whose score in a small
+        one is low.
 
         Args:
             targets: At least one.
-            frame: The picture.
+            frame: The image.
         """
         regions: dict[int, SearchRegion] = {}
         observations: dict[int, Observation] = {}
@@ -120,23 +120,23 @@ class Observer:
         regions = self.search_regions(targets, [frame] * len(targets), wide)
         if not self._on_device(regions):
             for region in regions:
-                _ = region.pictures  # cut here, so that the time counts as cutting
+                _ = region.pictures  # cut here, so that the time is counted as cutting
         return regions
 
     def _on_device(self, regions: Sequence[SearchRegion]) -> bool:
-        """Whether the engine cuts the windows from the whole frame: pays where they are many."""
+        """Whether the engine cuts the windows from the whole frame, which pays for many windows."""
         return len(regions) >= MANY and self.engine.cuts_windows
 
     def match_all(
         self, targets: Sequence[Target], regions: Sequence[SearchRegion], upload: Callable[[], Any]
     ) -> list[Matched]:
-        """One call for all targets with windows of one size that are matched with their first view, and one for each
-        of the others.
+        """One call for all targets with equal windows that are matched with their first view, one for each of the
+        others.
 
         Args:
-            targets: What is looked for.
-            regions: Where, all in one frame.
-            upload: Gives that as `match_windows` of the engine takes it.
+            targets: The targets.
+            regions: Their search regions, all in one frame.
+            upload: Returns the frame in the form that the engine's `match_windows` accepts.
         """
         matched: list[Matched] = []
         groups: dict[int, list[int]] = {}
@@ -154,12 +154,12 @@ class Observer:
     def match_together(
         self, targets: Sequence[Target], regions: Sequence[SearchRegion], frame: Any | None = None
     ) -> Response:
-        """The first views of some targets in one call; the maps stay on the device where the engine can leave them.
+        """Matches the first views of some targets in one call; maps stay on the device if the engine supports it.
 
         Args:
-            targets: What is looked for.
-            regions: Where, in windows of one size.
-            frame: What the engine uploaded of the picture that it is to cut all windows from; None: they are cut here.
+            targets: The targets.
+            regions: Search regions with windows of one size.
+            frame: The engine's upload of the image from which it cuts all windows; None: they are cut here.
         """
         views = [target.bank.first for target, region in zip(targets, regions, strict=True) for _ in region.crops]
         templates = self.engine.stack(views) if len(targets) > 1 else views[0]
@@ -173,20 +173,20 @@ class Observer:
         return clean(match_pictures(templates, [picture for region in regions for picture in region.pictures]))
 
     def doubts(self, target: Target, observation: Observation) -> bool:
-        """Whether an observation came from a small window and isn't clear."""
+        """Whether an observation came from a small window and has a low score."""
         clear = target.lost or target.belief.relative(observation.score) >= self.config.small_search.score
         return observation.crop.size < self.sizes[1] and not clear
 
     def search_region(
         self, target: Target, frame: Image, place: tuple[Vector, Vector] | None = None, wide: bool = False
     ) -> SearchRegion:
-        """Cuts the search windows around where the target is expected.
+        """The search windows around the predicted position of a target.
 
         Args:
-            target: What is looked for.
-            frame: The picture.
-            place: Centre and size to look at instead of the expected ones; in the full window.
-            wide: The full window also for a target that hardly moves.
+            target: The target.
+            frame: The image.
+            place: Centre and size of another position to search; in the full window.
+            wide: Use the full window also for a target that hardly moves.
         """
         if place:
             return self._regions([target], [place], [self.sizes[1]], [frame])[0]
@@ -195,7 +195,7 @@ class Observer:
     def search_regions(
         self, targets: Sequence[Target], frames: Sequence[Image], wide: bool = False
     ) -> list[SearchRegion]:
-        """Cuts the search windows around where targets are expected, each in a frame; `wide` as of `search_region`."""
+        """The search windows of targets, each in a frame; `wide` as in `search_region`."""
         widths = [self.sizes[1] if wide else self._width(target) for target in targets]
         return self._regions(targets, [target.place for target in targets], widths, frames)
 
@@ -206,7 +206,7 @@ class Observer:
         widths: Sequence[int],
         frames: Sequence[Image],
     ) -> list[SearchRegion]:
-        """Windows of so many pixels around places, (2,) centre and size."""
+        """Windows of the given side around positions, (2,) centre and size."""
         (x, y), (w, h) = numbers([centre for centre, _ in places]), numbers([size for _, size in places])
         width, cut = column(widths), []
         side = module_of(w).sqrt(context_area(w, h, self.config.context)) * width / self.sizes[0]
@@ -220,7 +220,7 @@ class Observer:
         ]
 
     def _width(self, target: Target) -> int:
-        """Side of the window that a target is looked for in first, by how far it has gone lately."""
+        """Side of a target's first search window, by its recent motion."""
         if target.lost:
             return self.windows[0][1] if self.windows and target.waits(self.config) else self.sizes[1]
         return next((side for step, side in self.windows if target.recent_motion < step), self.sizes[1])
@@ -234,12 +234,12 @@ class Observer:
         return len(target.bank) > 1 and self.model.has_boxes and (target.lost or self.config.template_memory.weight > 0)
 
     def match(self, target: Target, region: SearchRegion, keep: bool = False) -> Response:
-        """Matches a look with the first view, or with all views of the bank in one call.
+        """Matches a search region with the first view, or with all views of the bank in one call.
 
         Args:
-            target: What is looked for.
-            region: Where.
-            keep: Whether the maps stay on the device, where the engine can leave them.
+            target: The target.
+            region: The search region.
+            keep: Whether the maps stay on the device, if the engine supports it.
         """
         bank = self.needs_bank(target)
         match = self.engine.match_on_device if keep and self.model.has_boxes else self.engine.match
@@ -247,7 +247,7 @@ class Observer:
         return combined(response, self.config.template_memory.weight, target.lost) if bank else response
 
     def first_view(self, frame: Image, box: ArrayLike) -> tuple[TemplateView, Vector, Vector, Colour]:
-        """The template of a box, its centre and size (2,) and the colour around it.
+        """The template of a box, its centre and size (2,) and the mean colour around it.
 
         Raises:
             BoxError: The box can't be tracked.
@@ -258,18 +258,18 @@ class Observer:
         return self.view(frame, centre, size, fill, 0), centre, size, fill
 
     def bank(self, views: list[TemplateView]) -> TemplateBank:
-        """Views of one target, embedded."""
+        """A bank of embedded views of one target."""
         return TemplateBank.of(self.engine, views, uncompared_channels=self.uncompared_channels)
 
     def view(self, frame: Image, centre: Vector, size: Vector, fill: Colour, age: int) -> TemplateView:
-        """A template: the picture around a place of a frame, cut to the template size."""
+        """A template crop: the image around a position of a frame, at template size."""
         crop = Crop.around(centre, self.side(size), self.sizes[0])
         return TemplateView(crop.cut(frame, fill), (size * crop.scale).astype(np.float32), age)
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A frame and what can be asked of it: re-detection, identity and skipping never get the picture itself."""
+    """A frame and the queries that re-detection, identity and skipping may make: they never get the image itself."""
 
     observer: Observer
     frame: Image
@@ -284,17 +284,17 @@ class Scene:
         return small_green(self.frame, window, step, halve)
 
     def observe(self, target: Target, place: tuple[Vector, Vector]) -> Observation:
-        """What is seen of a target in the full search window around a place: centre and size (2,), frame pixels."""
+        """Observes a target in the full search window around a position: centre and size (2,), frame pixels."""
         region = self.observer.search_region(target, self.frame, place)
         matched = Matched([0], self.observer.match(target, region))
         return read_all(self.observer, [target], [region], [matched])[0]
 
     def match(self, target: Target, windows: Sequence[Crop]) -> Response:
-        """The responses of the first view to some windows of one size."""
+        """Responses of the first view in some windows of one size."""
         engine = self.observer.engine
         return clean(engine.match(target.bank.first, [window.cut(self.frame, target.fill) for window in windows]))
 
     def embedding(self, place: tuple[Vector, Vector], fill: Colour) -> NDArray[np.float32]:
-        """(1, C, h, w) of what is at a place: its centre and size (2,), frame pixels; cut as a template."""
+        """(1, C, h, w) embedding of a position: its centre and size (2,), frame pixels; cut as a template."""
         view, engine = self.observer.view(self.frame, *place, fill, 0), self.observer.engine
         return engine.to_host(engine.embed_template([view.picture], view.target[None]))

@@ -1,12 +1,12 @@
-"""A filter that learns this one target against this one background while tracking: ridge regression on the search
+"""The online filter, learnt for one target against its background while tracking: ridge regression on the search
 embedding.
 
-What the offline matcher can't know is which of the things around the target look like it. A linear filter on the
-embedded search window, fitted to a Gaussian at the target's place in the frames seen so far, learns exactly that, for
-the price of a small matrix product. Its response joins the matcher's score where the next place is chosen, as in DROL
-(Zhou et al., "Discriminative and Robust Online Learning for Siamese Visual Tracking", AAAI 2020, equation 4); the
-filter itself is the ridge regression of KCF and CFNet (Henriques et al. 2015; Valmadre et al. 2017), with a running
-average of its normal equations in place of the Fourier domain: no circular border. The arithmetic is in
+The offline matcher can't know which of the objects around the target look like it. A linear filter on the search
+embedding, fitted to a Gaussian at the target's position in the frames seen so far, learns exactly that, for the cost of
+a small matrix product. Its response is added to the matcher's score when the next position is chosen, as in DROL (Zhou
+et al., "Discriminative and Robust Online Learning for Siamese Visual Tracking", AAAI 2020, equation 4); the filter
+itself is the ridge regression of KCF and CFNet (Henriques et al. 2015; Valmadre et al. 2017), with a running average of
+its normal equations instead of the Fourier domain: no circular boundary. The arithmetic is in
 `tracker.tracking.ridge`.
 """
 
@@ -25,24 +25,24 @@ from tracker.tracking.ridge import CHANGING, FIRST_SHARE, STATE, TAPS, absorb, e
 Features = NDArray[np.float32]
 
 RIDGE = 1e-3
-"""L2 on each weight, where the features' variances add up to 1."""
+"""L2 weight, for features whose variances add up to 1."""
 ARRAYS = ("mean", "basis", "matrix", "vector", "matrix_pull", "vector_pull", "weights")
-"""What is saved of a filter, beside the count of frames since its last update."""
+"""The saved arrays of a filter, in addition to the number of frames since its last update."""
 
 SHIFTS = ((0.0, 0.0), (0.13, 0.08), (-0.11, 0.12), (0.07, -0.15))
-"""Where the search windows of the first frame stand, as shares of their side: the target is not always in the
-middle."""
+"""Displacements of the first frame's search windows, as fractions of their side: the target is not always in the
+centre."""
 
 
 def first_windows(centre: ArrayLike, side: float, size: int, turn: float = 0.0) -> list[tuple[Crop, float]]:
-    """The search windows of the first frame that a filter is fitted to, and by how many degrees each is turned.
+    """The search windows of the first frame that a filter is fitted to, and the rotation of each in degrees.
 
     Args:
         centre: (2,) x and y of the target in the frame.
-        side: Of a window, in frame pixels.
+        side: Side of a window, in frame pixels.
         size: The same in crop pixels.
-        turn: Two more windows are turned by this many degrees either way, as in the first samples of ATOM (Danelljan et
-            al. 2019) and DiMP (Bhat et al. 2019); 0: none.
+        turn: Two further windows are rotated by this many degrees in either direction, as in the first samples of ATOM
+            (Danelljan et al. 2019) and DiMP (Bhat et al. 2019); 0: none.
     """
     middle = np.asarray(centre, dtype=np.float64)
     windows = [(Crop.around(middle + side * np.asarray(shift), side, size), 0.0) for shift in SHIFTS]
@@ -50,22 +50,22 @@ def first_windows(centre: ArrayLike, side: float, size: int, turn: float = 0.0) 
 
 
 class Home(Protocol):
-    """What keeps filters on a device."""
+    """The owner of filters on a device."""
 
     def fetch(self, filter_: OnlineFilter) -> None:
-        """Brings what a filter has learnt back to its own arrays."""
+        """Copies the learnt state of a filter back to its own arrays."""
 
 
 class OnlineFilter:
-    """Tells one target from what is around it.
+    """Discriminates one target from its surroundings.
 
     Attributes:
-        weights: (len(TAPS) * D + 1,) the filter, and a constant.
-        basis, middle: (C, D) principal components, (D,) the mean in them.
-        matrix, vector, matrix_pull, vector_pull: The normal equations, and what an update adds of the first frame.
-        taps, constant: (len(TAPS), C) and () what a frame needs of the weights.
-        home, seat: What keeps it on a device, or None: its arrays are on the host; its number there.
-        learnt: How many frames it was `due` in since it was made.
+        weights: (len(TAPS) * D + 1,) filter weights, and a constant.
+        basis, middle: (C, D) principal components, (D,) the mean in that basis.
+        matrix, vector, matrix_pull, vector_pull: The normal equations, and the first frame's part that an update adds.
+        taps, constant: (len(TAPS), C) and () the form of the weights used in a frame.
+        home, seat: Its owner on a device, or None if its arrays are on the host; and its slot there.
+        learnt: Number of frames in which it was `due`.
     """
 
     def __init__(
@@ -77,8 +77,8 @@ class OnlineFilter:
             maps: (S, C, H, W) unit-length search embeddings.
             places: (S, 2) row and column of the target's centre in each, in cells.
             extents: (2,) rows and columns that the target covers, in cells.
-            channels: Principal components D that are kept of the C channels.
-            rate: Share of a later frame in the running average.
+            channels: Number D of principal components of the C channels.
+            rate: Weight of a later frame in the running average.
             gap: Frames between two updates.
         """
         self.rate, self.gap, self._waited = rate, max(gap, 1), 0
@@ -98,8 +98,7 @@ class OnlineFilter:
         ]
         matrix, vector = np.mean([a[0] for a, _ in sums], axis=0), np.mean([b[0] for _, b in sums], axis=0)
         ridge = np.float32(RIDGE) * np.eye(len(matrix), dtype=np.float32)
-        # The system is that of the running average and of the first frame. What an update adds of the latter never
-        # changes.
+        # The system is the sum of the running average and of the first frame's part, which never changes.
         self.matrix, self.vector = matrix + ridge, vector
         self.matrix_pull, self.vector_pull = rate * (FIRST_SHARE * matrix + ridge), rate * FIRST_SHARE * vector
         self._take(np.linalg.solve(self.matrix, self.vector))
@@ -109,33 +108,32 @@ class OnlineFilter:
         return respond(self.taps[None], self.constant[None], one[None])[0]  # type: ignore[no-any-return]
 
     def due(self) -> bool:
-        """Counts a frame in which the target was surely seen, and says whether it is to be learnt: every `gap`-th
-        one."""
+        """Counts a reliable frame, and returns whether to learn from it: from every `gap`-th one."""
         self._waited = (self._waited + 1) % self.gap
         self.learnt += not self._waited
         return not self._waited
 
     def learn(self, one: Features, place: ArrayLike, extents: ArrayLike, response: Map) -> None:
-        """Takes in a frame in which the target was surely seen, where it is `due`.
+        """Learns from a reliable frame, if it is `due`.
 
         Args:
             one: (C, H, W) unit-length search embedding.
             place: Row and column of the target's centre in cells.
             extents: Rows and columns that the target covers.
-            response: (H, W) the matcher's response in [0, 1]: what else it takes for the target is learnt first.
+            response: (H, W) the matcher's response in [0, 1]: background cells with a high response get more weight.
         """
         if self.due():
             self.absorb(one, place, extents, response)
 
     def absorb(self, one: Features, place: ArrayLike, extents: ArrayLike, response: Map) -> None:
-        """Takes in a frame, as of `learn`."""
+        """Learns from a frame; arguments as in `learn`."""
         state = {name: getattr(self, name)[None] for name in STATE}
         absorb(state, one[None], np.asarray(place)[None], np.asarray(extents)[None], response[None], self.rate)
         for name in CHANGING:
             setattr(self, name, state[name][0])
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """All that it has learnt, for `from_arrays`: of the symmetric matrices the upper triangles."""
+        """Its whole state, for `from_arrays`: upper triangles of the symmetric matrices."""
         if self.home is not None:
             self.home.fetch(self)
         upper = np.triu_indices(len(self.vector))
@@ -152,10 +150,10 @@ class OnlineFilter:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], rate: float, gap: int) -> OnlineFilter:
-        """The filter that `to_arrays` gave, bit for bit.
+        """Restores a filter from `to_arrays`, bit for bit.
 
         Args:
-            arrays: What it gave.
+            arrays: The result of `to_arrays`.
             rate, gap: As in the constructor.
 
         Raises:
@@ -177,14 +175,14 @@ class OnlineFilter:
         return made
 
     def _take(self, weights: NDArray[np.float32]) -> None:
-        """Takes weights, and what a frame needs of them."""
+        """Sets the weights, and the form of them used in a frame."""
         self.weights = weights
         taps, constant = taps_of(weights[None], self.basis[None], self.middle[None])
         self.taps, self.constant = taps[0], constant[0]
 
 
 def _whole(upper: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """A symmetric matrix of its upper triangle."""
+    """A symmetric matrix from its upper triangle."""
     matrix = np.zeros((size, size), np.float32)
     matrix[np.triu_indices(size)] = upper
     lower = np.tril_indices(size, -1)

@@ -1,8 +1,9 @@
-"""Several targets dealt out to the machine's cores.
+"""Distribution of several targets over the machine's cores.
 
 A batch saves little on a core that one window keeps busy already, and one small window gains nothing from a second
-core. So each thread takes few targets at a time through all steps of a frame, on an engine that uses one thread for a
-call; who is done takes the next ones. What a target gets does not depend on who its neighbours in a batch are.
+core. So each thread takes few targets at a time through all steps of a frame, on an engine that uses one thread per
+call; a thread that has finished takes the next ones. The result for a target does not depend on the others in a
+batch.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from tracker.types import Image, Timing
 T = TypeVar("T")
 
 TOGETHER = 4
-"""Targets that a thread takes at once, at most: nearly all that a batch saves."""
+"""Greatest number of targets that a thread takes at once: that gains nearly all that a batch can."""
 
 
 class ParallelTargets:
@@ -32,8 +33,8 @@ class ParallelTargets:
 
     Attributes:
         lifecycle: The steps of a frame, for one target or for all in one call.
-        threads: Threads at most, that which asks included; 1 where the engine can't be called from several (on a GPU a
-            batch is the better way).
+        threads: Greatest number of threads, including the caller; 1 if the engine can't be called from several (on a
+            GPU a batch is better).
     """
 
     def __init__(self, lifecycle: Lifecycle, threads: int) -> None:
@@ -43,14 +44,14 @@ class ParallelTargets:
         self._pool: ThreadPoolExecutor | None = None
 
     def prepare(self) -> None:
-        """Compiles and starts what several targets need, so that it is not the first frame that waits for it."""
+        """Compiles and starts what several targets need, so that the first frame doesn't wait for it."""
         if self.threads > 1 and self._twin is None:
             single = self.lifecycle.observer
             self._twin = Lifecycle(Observer(single.model, single.engine.one_thread(), single.config))
             self._pool = ThreadPoolExecutor(self.threads - 1, "targets")
 
     def observe(self, targets: Sequence[Target], frame: Image) -> FrameObservations:
-        """As `Observer.observe`; its timing is the wall's, shared out as the threads spent theirs."""
+        """As `Observer.observe`; its timing is wall time, divided in proportion to the threads' times."""
         threads = min(self.threads, len(targets))
         if threads == 1:
             return self.lifecycle.observer.observe(targets, frame)
@@ -69,8 +70,8 @@ class ParallelTargets:
         return FrameObservations(regions, observations, Timing(crop, network, decode))
 
     def carry(self, targets: Sequence[Target], frame: Image) -> list[bool]:
-        """Which targets points carried (`Lifecycle.carry`): of those that stand clear of all others, so that each gets
-        what a run of its own gives."""
+        """Which targets were moved by points (`Lifecycle.carry`): of those that are far from all others, so that the
+        result is that of a tracker of their own."""
         carried = [False] * len(targets)
         if any(target.skip.key for target in targets):
             mine = [k for k, clear in enumerate(stand_clear(targets)) if clear]
@@ -79,13 +80,11 @@ class ParallelTargets:
         return carried
 
     def each(self, jobs: Sequence[Callable[[Lifecycle], T]]) -> list[T]:
-        """What the jobs give, in their order; they are run on all threads, this one included, each as soon as one is
-        free.
+        """The results of jobs, in order; they run on all threads, including this one, each as soon as one is free.
 
         Args:
-            jobs: Each gets the steps to take, and changes targets that no other job touches. What one raises is raised
-                here, once no
-                thread works on: nothing may go on changing targets behind the caller's back.
+            jobs: Each gets the steps to take, and changes targets that no other job uses. An exception of a job is
+                raised here, once all threads have stopped: nothing may go on changing targets behind the caller's back.
         """
         if min(self.threads, len(jobs)) <= 1:
             return [job(self.lifecycle) for job in jobs]
@@ -122,7 +121,6 @@ def _carry(target: Target, frame: Image, lifecycle: Lifecycle) -> bool:
 
 
 def shares(count: int, threads: int) -> list[range]:
-    """The numbers of `count` targets, cut into what a thread takes at once: as much for each thread, as far as that
-    goes."""
+    """The indices of `count` targets, divided into the groups that threads take: as equal as possible."""
     parts = min(threads * -(-count // (threads * TOGETHER)), count)
     return [range(k * count // parts, (k + 1) * count // parts) for k in range(parts)]

@@ -1,5 +1,4 @@
-"""What is read from the maps of B targets at some of their cells: a few numbers for each, so that nothing else has to
-leave the device.
+"""Reads a few numbers from the maps of B targets at some of their cells, so that nothing else has to leave the device.
 
 The maps are numpy's or torch's (`tracker.tracking.arrays`); the arithmetic is the same.
 """
@@ -31,14 +30,14 @@ PEAK = (
     "online_second",
     "agreement",
 )
-"""Columns of what `read_peaks` gives."""
+"""Columns of the result of `read_peaks`."""
 
 
 def outside(shape: tuple[int, ...], box: ArrayLike, stride: int, crop: int) -> NDArray[np.bool_]:
-    """(H, W) True for the cells that stand clear of a target: off its box by a quarter of its size and a cell.
+    """(H, W) True for cells away from a target: off its box by a quarter of its size and a cell.
 
     Args:
-        shape: (H, W) of the response, whose middle stands at the crop's centre.
+        shape: (H, W) of the response, whose middle is at the crop's centre.
         box: xyxy in crop pixels.
         stride: Crop pixels for one cell.
         crop: Side of the crop in pixels.
@@ -52,28 +51,27 @@ def outside(shape: tuple[int, ...], box: ArrayLike, stride: int, crop: int) -> N
 
 
 def _near(middle: Array, reach: Array, count: int, stride: int, crop: int) -> Array:
-    """(B, count) the rows or columns that are less than `reach` off the `middle` (B, 1), crop pixels; (count,) of
-    (1,)."""
+    """(B, count) the rows or columns closer than `reach` to the `middle` (B, 1), crop pixels; (count,) for (1,)."""
     return abs(constant(_places, count, stride, crop, other=middle) - middle) < reach
 
 
 @lru_cache(maxsize=16)
 def _places(count: int, stride: int, crop: int) -> NDArray[np.float64]:
-    """(count,) where the cells of a row stand, crop pixels."""
+    """(count,) positions of the cells of a row, crop pixels."""
     return np.arange(count, dtype=np.float64) * stride + (crop - (count - 1) * stride) / 2
 
 
 @lru_cache(maxsize=16)
 def _around(height: int, width: int) -> NDArray[np.int64]:
-    """(H * W, 9) numbers of the cells around each cell, in its row and beyond; at the border the nearest one stands for
-    those outside."""
+    """(H * W, 9) indices of the cells around each cell, including itself; at the border the nearest cell replaces those
+    outside."""
     rows, columns = (np.clip(np.arange(n)[:, None] + (-1, 0, 1), 0, n - 1) for n in (height, width))
     return (rows[:, None, :, None] * width + columns[None, :, None, :]).reshape(height * width, 9)
 
 
 @lru_cache(maxsize=16)
 def _inside(height: int, width: int) -> NDArray[np.float32]:
-    """(H * W, 9) 1 for those that are there, 0 for those beyond the border."""
+    """(H * W, 9) 1 for cells inside the map, 0 for those beyond the border."""
     rows, columns = (
         (np.arange(n)[:, None] + (-1, 0, 1) >= 0) & (np.arange(n)[:, None] + (-1, 0, 1) < n) for n in (height, width)
     )
@@ -81,11 +79,11 @@ def _inside(height: int, width: int) -> NDArray[np.float32]:
 
 
 def read_peaks(weighed: Weighed, index: Array, stride: int, crop: int) -> Array:
-    """(B, len(PEAK)) what `confidence_features` and the next box need of the maps at some cells.
+    """(B, len(PEAK)) the numbers that `confidence_features` and the next box need from the maps at some cells.
 
     Args:
         weighed: Maps of B targets, numpy or torch.
-        index: (B,) cell in each, counted by rows.
+        index: (B,) cell of each, in row-major order.
         stride: Crop pixels for one cell.
         crop: Side of the crop in pixels.
     """
@@ -120,14 +118,14 @@ def read_peaks(weighed: Weighed, index: Array, stride: int, crop: int) -> Array:
 
 
 def _best(values: Array, hidden: Array) -> Array:
-    """(B,) the largest of values (B, N) that are not hidden; -inf where there is none."""
+    """(B,) the largest of values (B, N) that are not masked; -inf if there is none."""
     return largest(namespace(values).where(hidden, -np.inf, values))
 
 
 def _agreement(here: Array, boxes: Array, weight: Array) -> Array:
     """(B,) mean overlap of boxes (B, 9, 4) with one (B, 4), weighted (B, 9)."""
     xp = namespace(here)
-    # With itself first: the same arithmetic gives the area of the one.
+    # The box with itself first: the same arithmetic gives its area.
     every = xp.concatenate([here[:, None], boxes], axis=1)
     first, last = every[..., :2], every[..., 2:]
     extents = at_least(last - first, 0.0)
@@ -138,7 +136,7 @@ def _agreement(here: Array, boxes: Array, weight: Array) -> Array:
 
 
 def box_of(found: Decoded, size: Sequence[float] | NDArray[np.float64], crop: int) -> NDArray[np.float64]:
-    """(4,) xyxy in crop pixels of a decoded place; `size` (w, h) in crop pixels where it has none of its own (classic
+    """(4,) xyxy in crop pixels of a decoded position; `size` (w, h) in crop pixels if it has none of its own (classic
     head)."""
     w, h = (float(v) * found.scale for v in size)
     if found.width is not None and found.height is not None:
@@ -150,8 +148,7 @@ def box_of(found: Decoded, size: Sequence[float] | NDArray[np.float64], crop: in
 def read_scales(
     found: Decoded, logits: NDArray[np.float32], box: NDArray[np.float64], stride: int, crop: int
 ) -> NDArray[np.float64]:
-    """(1, len(PEAK)) the same of a response (H, W) without boxes, the place having been found: xyxy `box`, crop
-    pixels."""
+    """(1, len(PEAK)) the same for a response (H, W) without boxes, at a given position: xyxy `box`, crop pixels."""
     clear = outside(logits.shape, box, stride, crop)
     others = logits[clear]
     values = {

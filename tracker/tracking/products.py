@@ -1,10 +1,9 @@
-"""Products of small matrices that BLAS does not deal out to its threads.
+"""Products of small matrices that BLAS does not split over its threads.
 
-OpenBLAS, which comes with numpy, splits a product of a few hundred rows over all cores, and its threads wait for each
-other in a busy
-loop: where another program has a core, a product takes a hundred times as long. Their number is that of the whole
-process and not ours to change. But products below `SMALL` are never split, and numpy takes the blocks of a larger one
-in one call.
+OpenBLAS, which comes with numpy, splits a product of a few hundred rows over all cores, and its threads busy-wait for
+each other: if another program uses a core, a product takes a hundred times as long. The number of threads is a setting
+of the whole process, which library code must not change. But products below `SMALL` are never split, and numpy computes
+the blocks of a larger one in one call.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ from tracker.tracking.arrays import Array
 Real = TypeVar("Real", np.float32, np.float64)
 
 SMALL = 262144
-"""Multiplications of a product that OpenBLAS keeps on one thread (interface/gemm.c: SMP_THRESHOLD_MIN *
+"""Number of multiplications up to which OpenBLAS uses one thread (interface/gemm.c: SMP_THRESHOLD_MIN *
 GEMM_MULTITHREAD_THRESHOLD)."""
 BLOCK = 16
-"""Columns of a block; the time is least there, and the tail of the last one costs little."""
+"""Columns of a block; the time is least there, and the last, partial one costs little."""
 
 
 def gram(rows: NDArray[Real]) -> NDArray[Real]:
-    """(N, K) -> (K, K) rows.T @ rows; the sums are those of one product on one thread, bit for bit."""
+    """(N, K) -> (K, K) rows.T @ rows; equal to one product on one thread, bit for bit."""
     count, width = rows.shape
     block = max(min(BLOCK, int((SMALL / max(count, 1)) ** 0.5)), 1)
     blocks = -(-width // block)

@@ -1,4 +1,5 @@
-"""A linear map under which a target looks alike from frame to frame; `tracker.matching.fit_projection` fits it."""
+"""A linear projection in which a target varies little from frame to frame; fitted by
+`tracker.matching.fit_projection`."""
 
 from __future__ import annotations
 
@@ -20,10 +21,10 @@ FILE = WEIGHTS / "match-trackers.npz"
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """Linear discriminants of the mean cell of a thing.
+    """Linear discriminants of the mean cell of an object.
 
     Attributes:
-        mean: (C,) float32, what is taken off first.
+        mean: (C,) float32, subtracted first.
         matrix: (C, K) float32.
     """
 
@@ -36,17 +37,17 @@ class Projection:
 
     @property
     def mark(self) -> str:
-        """Embeddings with another projection don't fit together."""
+        """Identification: embeddings with different projections are not comparable."""
         return hashlib.sha256(self.mean.tobytes() + self.matrix.tobytes()).hexdigest()
 
 
 @lru_cache(maxsize=8)
 def projection_of(print_of_model: str, file: Path = FILE) -> Projection | None:
-    """The projection that was fitted to the embedding of a model; None where there is none.
+    """The projection fitted to a model's embedding; None if there is none.
 
     Args:
         print_of_model: Its `tracker.model.checkpoint.fingerprint`.
-        file: Where to look.
+        file: The file of projections.
 
     Raises:
         WeightsError: The file is damaged.

@@ -1,8 +1,8 @@
 """From the maps of all targets of a frame to their observations: the same arithmetic for one and for many, where the
-engine left the maps, and one read from a device for all of them.
+engine left the maps, with one read from a device for all of them.
 
-Only a few numbers of each target, and the response that a track shows, come to the host; the rest of the maps stays
-where it is until somebody asks for it (a contested place, something that may be another).
+Only a few numbers per target, and the response that a track shows, are copied to the host; the rest of the maps stays
+where it is until it is needed (for a contested position, or a possible distractor).
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ ONLINE = FEATURES.index("online")
 
 @dataclass(frozen=True)
 class Matched:
-    """Targets that were matched in one call, with windows of one size.
+    """Targets matched in one call, with windows of one size.
 
     Attributes:
-        numbers: Which targets of the frame.
-        response: With as many rows as they have windows, numpy's or torch's.
+        numbers: Indices of the targets.
+        response: With one row per window, numpy's or torch's.
     """
 
     numbers: Sequence[int]
@@ -46,7 +46,7 @@ class Matched:
 
 @dataclass(frozen=True)
 class _Peaks:
-    """What was found for some targets, `peaks` and `responses` still where the engine left them."""
+    """The result for some targets, `peaks` and `responses` still where the engine left them."""
 
     numbers: Sequence[int]
     crops: Sequence[Crop]
@@ -59,10 +59,10 @@ class _Peaks:
 def read_all(
     observer: Observer, targets: Sequence[Target], regions: Sequence[SearchRegion], matched: Sequence[Matched]
 ) -> list[Observation]:
-    """The best place in the maps of each target, and how sure it is.
+    """The best position in the maps of each target, and its confidence.
 
     Args:
-        observer: What sees them.
+        observer: Provides model and settings.
         targets: All targets.
         regions: What was looked at for each.
         matched: Their responses, each target in one of them.
@@ -86,7 +86,7 @@ def read_all(
 
 
 def _find(observer: Observer, targets: Sequence[Target], regions: Sequence[SearchRegion], matched: Matched) -> _Peaks:
-    """The best cells of targets with boxes, and what is read there."""
+    """The best cells of targets with boxes, and the numbers read there."""
     response, crops = matched.response, [region.crops[region.middle] for region in regions]
     sizes = np.array([region.size for region in regions])
     online, there = None, np.zeros(len(targets), np.bool_)
@@ -109,7 +109,7 @@ def _find(observer: Observer, targets: Sequence[Target], regions: Sequence[Searc
 
 
 def at_cell(observer: Observer, target: Target, observation: Observation, cell: int) -> Observation:
-    """The same look, read at another cell, counted by rows."""
+    """The same observation, read at another cell, in row-major order."""
     assert observation.weighed is not None and observation.maps is not None
     batch = Weighed(*(None if one is None else one[None] for one in vars(observation.weighed).values()))
     peaks = read_peaks(batch, np.array([cell]), observer.stride, observation.crop.size)
@@ -126,7 +126,7 @@ def _observations(
     read: NDArray[np.float32],
     responses: NDArray[np.float32],
 ) -> list[Observation]:
-    """Observations of targets with boxes, from what was read at their cells; `sizes` (B, 2) frame pixels."""
+    """Observations of targets with boxes, from the numbers read at their cells; `sizes` (B, 2) frame pixels."""
     side, width = crops[0].size, responses.shape[2]
     online = np.array([one.online for one in maps])
     peaks, scales = read.astype(np.float64), np.array([crop.scale for crop in crops])
@@ -155,7 +155,8 @@ def _judge(
     crop: int,
     online: NDArray[np.bool_],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(B, F) features of some places, and (B,) their scores: calibrated where the model is, else the network's own."""
+    """(B, F) features of some positions, and (B,) their scores: calibrated if the model is, otherwise the network's
+    own."""
     usual, usual_online = np.array([(t.reference_logit, t.online_peak) for t in targets], dtype=np.float64).T
     features = confidence_features(peaks, sizes, crop, usual, usual_online, online)
     scores = peaks[:, PEAK.index("response")].copy()
@@ -169,7 +170,7 @@ def _judge(
 
 
 def _classic(observer: Observer, target: Target, region: SearchRegion, logits: NDArray[np.float32]) -> Observation:
-    """An observation by the classic head: one of several scales, no boxes."""
+    """An observation with the classic head: one of several scales, no boxes."""
     found, chosen = decode_scales(logits, region.factors, observer.stride, observer.config)
     crop = region.crops[region.middle]
     size = region.size * crop.scale

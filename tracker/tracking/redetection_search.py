@@ -1,10 +1,10 @@
-"""The search for a LOST target: windows in a growing ring around its last place, then over the whole frame, a few in
-each frame.
+"""The search for a LOST target: windows in a growing ring around its last position, then over the whole frame, a few
+per frame.
 
 The matcher is fully convolutional, so a window may be larger than the usual search crop; the frame is tiled by such
 windows at the scale at which the target had its usual size, with an overlap of one template. The nearest come first.
-Every second sweep looks for a target that is larger or smaller. What is found has to be confirmed by
-`tracker.tracking.observer`.
+Every second sweep searches for a larger or smaller target. Candidates have to be confirmed by
+`tracker.tracking.redetection`.
 """
 
 from __future__ import annotations
@@ -23,21 +23,22 @@ from tracker.tracking.decode import sigmoid, weigh_boxes
 
 Vector = NDArray[np.float64]
 LONGEST_SWEEP = 128
-"""Windows in one sweep at most; the far ones of a huge frame with a tiny target are left out."""
+"""Greatest number of windows per sweep; distant ones in a huge frame with a tiny target are left out."""
 
 APART = 0.6
-"""Distance from another, in sqrt(w h), below which a place is the other's."""
+"""Distance from a distractor, in sqrt(w h), below which a position belongs to it."""
 CLEAR = 0.75
-"""Distance from the best place, in sqrt(w h) of it, from which on another is another thing."""
+"""Distance from the best position, in its sqrt(w h), above which a position is another object."""
 FEW = 0.5
-"""Overlap of two windows, in template windows, where work is limited: a target fits in, its surroundings in part."""
+"""Overlap of two windows, in template windows, if work is limited: enough for a target with part of its
+surroundings."""
 
 JUMP = 0.75
-"""Step on the trail of a LOST target, in sqrt(w h), from which on it may lead to another."""
+"""Step of a LOST target's best guess, in sqrt(w h), above which it may have moved to another object."""
 
 
 class WeighedPlaces(NamedTuple):
-    """What each of N cells of some windows says of a target there.
+    """The N cells of some windows as candidate positions.
 
     Attributes:
         scores: (N,) in [0, 1], after the penalty on the size.
@@ -51,12 +52,12 @@ class WeighedPlaces(NamedTuple):
 
 @dataclass(frozen=True)
 class Candidate:
-    """A place that may be the target.
+    """A candidate position of the target.
 
     Attributes:
         centre, size: (2,) frame pixels.
-        logit: Score there after the penalty on its size.
-        margin: How far that is above the best other place of the same windows, in logits.
+        logit: Logit there after the penalty on its size.
+        margin: Margin over the best other position in the same windows, in logits.
     """
 
     centre: Vector
@@ -67,22 +68,22 @@ class Candidate:
 
 @dataclass
 class Redetection:
-    """Where a search stands.
+    """The state of a search.
 
     Attributes:
-        queue: Windows that are still to be searched in this sweep, nearest first, with the size factor they look for.
-        sweep: Number of sweeps begun.
-        pending: Centre and size of a place that waits for confirmation.
-        candidate: Centre and size of a place that a search found and that is still to be looked at closely.
-        hits: Frames in a row in which it was confirmed.
-        evidence: What spoke for it in these frames: log-odds above the threshold.
-        far: Whether it came from the windows, not from the last place.
-        trail: Whether the target is still followed from where it was seen last: the best guess.
-        held: Frames in a row in which it was sure there.
-        frames: Frames since it was lost.
-        persistence: What speaks for what is followed there: log-odds added up, not below 0.
-        strayed: Whether what is followed there has jumped: it may be another from then on.
-        unseen: Whether the target was never seen in this video: a known target has to be found, no guess will do.
+        queue: Windows still to be searched in this sweep, nearest first, with the size factor they search for.
+        sweep: Number of sweeps started.
+        pending: Centre and size of a candidate that awaits confirmation.
+        candidate: Centre and size of a search candidate that is to be verified.
+        hits: Number of consecutive frames in which it was confirmed.
+        evidence: Evidence for it in these frames: log-odds above the threshold.
+        far: Whether it came from the search windows, not from the last position.
+        trail: Whether the target is still tracked from where it was last seen: the best guess.
+        held: Number of consecutive frames with a high score there.
+        frames: Number of frames since it was lost.
+        persistence: Evidence for the best guess: sum of log-odds, clipped at 0 from below.
+        strayed: Whether the best guess has jumped: it may be another object from then on.
+        unseen: Whether the target was never seen in this video: for a known target no best guess is accepted.
         tile_seconds: Smoothed time for one window.
     """
 
@@ -103,7 +104,7 @@ class Redetection:
 
     @property
     def jumped(self) -> bool:
-        """Whether the place was found by search, or by a jump of the trail: both may end at another."""
+        """Whether the candidate was found by search, or by a jump of the best guess: both may be another object."""
         return self.far or (self.trail and self.strayed)
 
     def next_windows(
@@ -118,12 +119,12 @@ class Redetection:
         """The windows of this frame, at least one.
 
         Args:
-            centre: (2,) last place.
+            centre: (2,) last position.
             side: Side of a template window around the target, frame pixels.
             frame: (width, height) in pixels.
             sizes: Sides of a template crop and of these windows in crop pixels.
-            config: Number of windows and budget.
-            room: How many of these windows the work of a frame leaves room for; None: any number.
+            config: Greatest number of windows, and time budget.
+            room: Number of windows that the work limit of a frame allows; None: no limit.
         """
         count = max(config.redetection.tiles, 1) if room is None else min(max(int(room), 1), config.redetection.tiles)
         if config.redetection.budget_ms > 0 and self.tile_seconds > 0:
@@ -145,7 +146,7 @@ class Redetection:
         return float(step**exponent)
 
     def strays(self, place: Vector, last: Vector, size: Vector) -> bool:
-        """Whether a place (2,), seen from the last one, is questioned: not on an unbroken trail, nor once it waits for
+        """Whether a move to a position (2,) is questionable: not on an unbroken trail, nor while it awaits
         confirmation."""
         if self.pending is not None:
             return False
@@ -154,20 +155,20 @@ class Redetection:
         return self.strayed or not self.trail
 
     def forget(self) -> None:
-        """The pending place was not confirmed."""
+        """Drops the unconfirmed candidate."""
         self.pending, self.hits, self.evidence, self.far = None, 0, 0.0, False
 
     def took(self, seconds: float, count: int) -> None:
-        """Notes the time that `count` windows took."""
+        """Records the time that `count` windows took."""
         each = seconds / max(count, 1)
         self.tile_seconds = each if self.tile_seconds == 0 else 0.7 * self.tile_seconds + 0.3 * each
 
 
 def window_within(work: float, sizes: tuple[int, int], stride: int, most: int) -> int:
-    """Side of the largest window of whole cells that costs at most so much work: a template at least, `most` at most.
+    """Side of the largest window of whole cells within a work limit: between a template and `most`.
 
     Args:
-        work: In looks in the full search window.
+        work: In passes over the full search window.
         sizes: Sides of template and search crop in crop pixels.
         stride: Crop pixels for one cell.
         most: Crop pixels.
@@ -203,12 +204,12 @@ def tiles(
 
 
 def best_candidate(places: WeighedPlaces, size: Vector, avoid: Sequence[Vector] = ()) -> Candidate:
-    """The best place in some windows and its lead over the next one.
+    """The best position in some windows, with its margin over the next one.
 
     Args:
-        places: As `weigh_windows` gives them, at least one.
-        size: (2,) size of the target where it was seen last, frame pixels.
-        avoid: Places (2,), frame pixels, nearer to which than `APART` of the size nothing is taken.
+        places: From `weigh_windows`, at least one.
+        size: (2,) last size of the target, frame pixels.
+        avoid: Positions (2,), frame pixels; candidates closer to them than `APART` of the size are excluded.
     """
     value, centre, extent = places
     for place in avoid:
@@ -229,15 +230,15 @@ def weigh_windows(
     stride: int,
     config: TrackingConfig,
 ) -> WeighedPlaces:
-    """Weighs each cell of some windows as a place of the target.
+    """Computes the scores of all cells of some windows as positions of the target.
 
     Args:
         scores: (T, H, W) logits.
         boxes: (T, 4, H, W) xyxy in window pixels, or None (classic head: the size stays).
         windows: T windows and their size factors, at least one.
-        size: (2,) size of the target where it was seen last, frame pixels.
+        size: (2,) last size of the target, frame pixels.
         stride: Window pixels for one cell.
-        config: Size penalty.
+        config: Penalty on a change of size.
     """
     values, centres, extents = [], [], []
     for k, (crop, factor) in enumerate(windows):
@@ -261,12 +262,12 @@ def weigh_windows(
 
 
 def within_frame(centre: Vector, size: Vector, frame: tuple[int, int], config: TrackingConfig) -> tuple[Vector, Vector]:
-    """A place with its centre in the frame, and with sides from `min_size` to the frame's.
+    """A position with its centre inside the frame, and with sides between `min_size` and the frame's.
 
     Args:
         centre, size: (2,) frame pixels.
         frame: (width, height) in pixels.
-        config: `min_size`, which counts more than the frame's sides.
+        config: `min_size`, which takes precedence over the frame's sides.
 
     Returns:
         Centre and size.

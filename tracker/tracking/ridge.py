@@ -1,7 +1,6 @@
-"""The arithmetic of the online filter, of one target or of many at once: weighted ridge regression by its normal
-equations.
+"""The arithmetic of the online filter, for one target or for many: weighted ridge regression by its normal equations.
 
-Everything has a first axis B, the targets, and is numpy's or torch's (`tracker.tracking.arrays`).
+All arrays have a first axis B, the targets, and are numpy's or torch's (`tracker.tracking.arrays`).
 """
 
 from __future__ import annotations
@@ -16,31 +15,31 @@ from tracker.tracking.arrays import constant as table
 from tracker.tracking.products import grams, products
 
 TAPS = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
-"""The cells that the filter reads, rows and columns from the one in the middle."""
+"""The cells that the filter reads, as row and column offsets."""
 TARGET_SHARE = 0.2
-"""Share of the target's cells in the weight of a frame: there are far more others."""
+"""Total weight of the target's cells in a frame, since there are far more others."""
 DISTRACTOR_GAIN = 10.0
-"""How much more a background cell counts where the matcher is sure that it is the target."""
+"""Additional weight of a background cell to which the matcher responds fully."""
 FIRST_SHARE = 0.2
-"""Share of the first frame in what the filter is fitted to, however long the video: it never forgets it."""
+"""Weight of the first frame, however long the video: it is never forgotten."""
 SPREAD, LEAST_SPREAD = 0.2, 0.4
-"""Standard deviation of the Gaussian that is asked for: that share of the target's size, and so many cells more."""
+"""Standard deviation of the regression target, a Gaussian: a fraction of the target's size, plus a number of cells."""
 
 DESCENTS, SOLVED = 8, 1e-12
-"""Conjugate gradient steps of an update: from the weights before, whose system was almost the same; none once
-the square of what is left is that small."""
+"""Conjugate gradient steps of an update, starting from the previous weights, whose system is almost the same; none if
+the squared residual is below the second."""
 
 CHANGING = ("matrix", "vector", "weights", "taps", "constant")
 STATE = ("basis", "middle", "matrix_pull", "vector_pull", *CHANGING)
-"""What a filter is made of, and what an update of it changes."""
+"""The arrays of a filter, and those that an update changes."""
 
 
 def respond(taps: Array, constants: Array, maps: Array) -> Array:
-    """What B filters say of as many maps: near 1 at the target, near 0 elsewhere.
+    """Responses of B filters to as many maps: near 1 at the target, near 0 elsewhere.
 
     Args:
         taps: (B, len(TAPS), C) a vector for each neighbour.
-        constants: (B,) what is added.
+        constants: (B,) added constants.
         maps: (B, C, H, W) unit-length search embeddings.
 
     Returns:
@@ -52,18 +51,18 @@ def respond(taps: Array, constants: Array, maps: Array) -> Array:
 
 
 def absorb(state: dict[str, Array], maps: Array, places: Array, extents: Array, responses: Array, rate: float) -> None:
-    """Takes a frame of each of B targets into their filters: `CHANGING` in `state` is replaced or changed in place.
+    """Updates the filters of B targets with one frame each: `CHANGING` in `state` is replaced or changed in place.
 
     Args:
         state: `STATE` by name, each with a first axis B.
         maps: (B, C, H, W) unit-length search embeddings.
-        places, extents: (B, 2) as of `OnlineFilter.learn`.
+        places, extents: (B, 2) as in `OnlineFilter.learn`.
         responses: (B, H, W) the matcher's responses in [0, 1].
-        rate: Share of the frame in the running average.
+        rate: Weight of the frame in the running average.
     """
     share = rate * (1 - FIRST_SHARE)
     matrix, vector = equations(maps, places, extents, state["basis"], state["middle"], responses, share)
-    # In place: the matrices don't fit the second cache, and passes over them are what it costs.
+    # In place: the matrices don't fit the L2 cache, so passes over them dominate the cost.
     state["matrix"] *= 1 - rate
     state["matrix"] += matrix
     state["matrix"] += state["matrix_pull"]
@@ -73,8 +72,8 @@ def absorb(state: dict[str, Array], maps: Array, places: Array, extents: Array, 
 
 
 def taps_of(weights: Array, basis: Array, middle: Array) -> tuple[Array, Array]:
-    """What a frame needs of weights (B, len(TAPS) * D + 1): (B, len(TAPS), C) a vector for each neighbour, and (B,) a
-    constant."""
+    """The form of weights (B, len(TAPS) * D + 1) used in a frame: (B, len(TAPS), C) a vector for each neighbour, and
+    (B,) a constant."""
     near = weights[:, :-1].reshape(len(weights), len(TAPS), -1)
     return near @ basis.swapaxes(1, 2), weights[:, -1] - (near @ middle[:, :, None]).sum(axis=(1, 2))
 
@@ -114,7 +113,7 @@ def equations(
 
 @lru_cache(maxsize=16)
 def neighbours(height: int, width: int) -> NDArray[np.int64]:
-    """(H * W, len(TAPS)) numbers of the cells around each cell; at the border the nearest one stands for those
+    """(H * W, len(TAPS)) indices of the cells around each cell; at the border the nearest cell replaces those
     outside."""
     down, across = np.transpose(TAPS)
     rows = np.clip(np.arange(height)[:, None] + down, 0, height - 1)
@@ -124,7 +123,8 @@ def neighbours(height: int, width: int) -> NDArray[np.int64]:
 
 @lru_cache(maxsize=16)
 def _products(height: int, width: int) -> NDArray[np.int64]:
-    """(len(TAPS), H, W) where the products that add up to a cell's response stand among those of all taps and cells."""
+    """(len(TAPS), H, W) indices, among the products of all taps and cells, of those that add up to a cell's
+    response."""
     places = neighbours(height, width).T + np.arange(len(TAPS))[:, None] * (height * width)
     return places.reshape(-1, height, width)
 
@@ -136,18 +136,18 @@ def _steps(count: int) -> NDArray[np.float64]:
 
 
 def descend(matrix: Array, vector: Array, start: Array) -> Array:
-    """`DESCENTS` steps of conjugate gradients towards matrix @ x = vector (positive definite), from a start.
+    """`DESCENTS` conjugate gradient steps for matrix @ x = vector (positive definite), from a start.
 
     Args:
         matrix: (B, K, K).
-        vector, start: (B, K). A system that is solved stays as it is, however many steps the others take.
+        vector, start: (B, K). A solved system stays as it is, however many steps the others take.
     """
     xp = namespace(matrix)
     x, rest = start, vector - _times(matrix, start)
     way, square = rest, _dot(rest, rest)
     for _ in range(DESCENTS):
         open_ = square >= SOLVED
-        if isinstance(matrix, np.ndarray) and not open_.any():  # asking a device would be to wait for it
+        if isinstance(matrix, np.ndarray) and not open_.any():  # checking this on a device would wait for it
             break
         along = _times(matrix, way)
         step = xp.where(open_, square / xp.where(open_, _dot(way, along), 1.0), 0.0)

@@ -1,4 +1,4 @@
-"""How alike embedded templates are."""
+"""Similarity of embedded templates."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from tracker.tracking.arrays import Array, at_least, double, namespace
 
 
 def similarity(a: Array, b: Array, uncompared_channels: int) -> Array:
-    """How alike embedded templates are: the mean cosine of cells at the same place, over the target's cells.
+    """Similarity of embedded templates: the mean cosine of cells at the same position, over the target's cells.
 
     Args:
         a: (..., K, C, h, w) embeddings, numpy's or torch's.
         b: (..., M, C, h, w).
-        uncompared_channels: How many of the last channels are not compared, the last being the target's share of each
-            cell; 0: none, all cells count.
+        uncompared_channels: How many of the last channels are not compared, the last being the fraction of each cell
+            that the target covers; 0: none, all cells count.
 
     Returns:
         (..., K, M) in [-1, 1], float64.

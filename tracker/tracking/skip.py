@@ -1,11 +1,11 @@
-"""Frames that the network leaves out: points carry the box of a target in a calm scene.
+"""Frames without the network: points move the box of a target in a calm scene.
 
-A look that finds the target TRACKING, with a high score and little motion, makes its frame a key frame
-(`tracker.tracking.median_flow`). In the next frames points are followed from there, and carry the box as long as they
-agree, come back, and the picture in the box stays alike; else, and after `skip.frames` frames in any case (after one
-where the target's width or height changes), the network looks. What it finds then is compared with where the points
-stand: where they go elsewhere than the target (its background, its limbs), nothing is skipped for some looks. Points
-drift, so each look starts anew from its own box.
+An observation with the target TRACKING, a high score and little motion makes its frame a key frame
+(`tracker.tracking.median_flow`). In the next frames points are tracked from there, and move the box as long as they
+agree, have a small forward-backward error, and the image in the box stays similar; otherwise, and after `skip.frames`
+frames in any case (after one if the target's width or height changes), the network runs. Its result is then compared
+with the points: if they moved elsewhere than the target (with the background, or a limb), no frame is skipped for some
+time. Points drift, so each observation starts again from its own box.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ if TYPE_CHECKING:
     from tracker.tracking.target import Target
 
 WAIT, LONGEST_WAIT = 1, 8
-"""Looks without a key frame after points that did not carry, twice as many each time in a row: trying costs time,
+"""Observations without a key frame after points failed, doubled with each consecutive failure, since trying costs time
 too."""
 STEADY = 0.8
-"""Share of the past in the change of a size."""
+"""Weight of the past in the change of a size."""
 
 
 @dataclass
 class Skip:
-    """What is kept of a target between two looks.
+    """The state of a target between two observations.
 
     Attributes:
-        key: The frame of the last look, or None where no frame is to be skipped.
-        row: Frames skipped since.
-        most: How many may be.
-        hold: Looks for which no frame is skipped.
-        wait: For how many it is not tried where the points don't carry next time.
-        score: Of the last look.
-        guess: Where the points carry the box in a frame that the network looks at.
-        size: Width and height in the frame before, or None.
-        growth: Smoothed change of their logarithms in a frame.
+        key: The key frame, or None if no frame is to be skipped.
+        row: Number of frames skipped since.
+        most: Greatest number of frames to skip.
+        hold: Number of observations for which no frame is skipped.
+        wait: Number of observations without a key frame after the next failure of the points.
+        score: Score of the last observation.
+        guess: The box moved by points in a frame in which the network runs.
+        size: Width and height in the previous frame, or None.
+        growth: Smoothed change of their logarithms per frame.
     """
 
     key: KeyFrame | None = None
@@ -56,7 +56,7 @@ class Skip:
     growth: tuple[float, float] = (0.0, 0.0)
 
     def measure(self, width: float, height: float) -> None:
-        """Takes the target's size in the next frame."""
+        """Records the target's size in the next frame."""
         before, self.size = self.size, (width, height)
         if before is not None:
             across, down = math.log(width / before[0]), math.log(height / before[1])
@@ -70,12 +70,12 @@ def carry(target: Target, scene: Scene, config: TrackingConfig) -> bool:
     """Moves a target by the points of its key frame.
 
     Args:
-        target: Changed in place where it is carried.
+        target: Changed in place if it is moved.
         scene: The frame.
         config: `skip` and the bounds on a box.
 
     Returns:
-        Whether it was carried; else the network has to look.
+        Whether it was moved; if not, the network has to run.
     """
     skip, limits = target.skip, config.skip
     key, skip.key, skip.guess = skip.key, None, None
@@ -97,11 +97,11 @@ def carry(target: Target, scene: Scene, config: TrackingConfig) -> bool:
 
 
 def looked(target: Target, score: float, scene: Scene, config: TrackingConfig) -> None:
-    """Takes what the network found in a frame, and makes it a key frame where the next ones may be skipped.
+    """Processes an observation, and makes its frame a key frame if the next ones may be skipped.
 
     Args:
-        target: Settled.
-        score: Of the look.
+        target: The target after the frame.
+        score: Score of the observation.
         scene: The frame.
         config: As in `carry`.
     """
@@ -122,6 +122,6 @@ def looked(target: Target, score: float, scene: Scene, config: TrackingConfig) -
 
 
 def _distance(target: Target, found: Carried) -> float:
-    """Between the target's centre and that of the points, as a share of sqrt(w h)."""
+    """Distance between the target's centre and that of the points, as a fraction of sqrt(w h)."""
     dx, dy = (found.centre - target.centre).tolist()
     return math.hypot(dx, dy) / math.sqrt(float(target.size.prod()))

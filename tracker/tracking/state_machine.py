@@ -1,4 +1,4 @@
-"""TRACKING, UNCERTAIN, LOST: from a score in each frame to a state that doesn't flicker. Pure functions."""
+"""TRACKING, UNCERTAIN, LOST: from a score per frame to a state, with hysteresis. Pure functions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tracker.config import TrackingConfig
 from tracker.types import TrackState
 
 RISE, FALL, LOWEST_LEVEL = 0.2, 0.05, 0.6
-"""The usual score follows a better one fast and a worse one slowly, so that slow drift doesn't pass for usual."""
+"""The usual score follows a higher one fast and a lower one slowly, so that slow drift doesn't become usual."""
 
 
 def log_odds(p: float) -> float:
@@ -20,17 +20,16 @@ def log_odds(p: float) -> float:
 
 @dataclass(frozen=True)
 class Belief:
-    """The state and what has to be counted for the next one.
+    """The state and the counters that determine the next one.
 
     Attributes:
-        state: Where it stands.
-        low: Frames in a row below `lost_score`.
-        high: Frames in a row at or above `sure_score`.
-        doubt: What has spoken against the target in these frames: log-odds of their scores below `lost_score`, added
-            up.
-        unsure: Frames since the target was TRACKING last.
-        level: The usual score of this target, smoothed; thresholds are shares of it, so that a target that is hard to
-            see, with a score that is never high, is not taken for a LOST one, and a sudden drop is told early.
+        state: The state.
+        low: Number of consecutive frames below `lost_score`.
+        high: Number of consecutive frames at or above `sure_score`.
+        doubt: Evidence against the target in these frames: sum of the log-odds of their scores below `lost_score`.
+        unsure: Number of frames since the target was last TRACKING.
+        level: The usual score of this target, smoothed; thresholds are fractions of it, so that a target that is hard
+            to see, whose score is never high, is not declared LOST, and a sudden drop is detected early.
     """
 
     state: TrackState = TrackState.TRACKING
@@ -41,7 +40,7 @@ class Belief:
     level: float = 1.0
 
     def relative(self, score: float) -> float:
-        """A score as a share of the usual one."""
+        """A score as a fraction of the usual one."""
         return min(score / self.level, 1.0)
 
     @property
@@ -52,15 +51,14 @@ class Belief:
 def next_belief(belief: Belief, score: float, config: TrackingConfig, response: float = 0.0) -> Belief:
     """The state after one more frame.
 
-    Two thresholds with a gap keep it from flickering: below `uncertain_score` a target is UNCERTAIN, but only
-    `sure_score`
-    makes it TRACKING again. LOST stays LOST here: only a detection ends it (`found`).
+    Two thresholds provide hysteresis: below `uncertain_score` a target is UNCERTAIN, but only `sure_score` makes it
+    TRACKING again. LOST stays LOST here: only a detection ends it (`found`).
 
     Args:
         belief: Before the frame.
         score: Calibrated score of the frame, in [0, 1].
         config: Thresholds and numbers of frames.
-        response: The network's own score at the place, in [0, 1].
+        response: The network's own score at the position, in [0, 1].
     """
     if belief.lost:
         return belief
@@ -87,15 +85,15 @@ def next_belief(belief: Belief, score: float, config: TrackingConfig, response: 
 
 
 def found(belief: Belief) -> Belief:
-    """The belief once a LOST target was found."""
+    """The belief after a LOST target was re-detected."""
     return Belief(level=belief.level)
 
 
 def resumed(belief: Belief) -> Belief:
-    """The belief once the best guess for a LOST target has held for long: it is UNCERTAIN again."""
+    """The belief after the best guess for a LOST target has persisted: it is UNCERTAIN again."""
     return Belief(TrackState.UNCERTAIN, unsure=1, level=belief.level)
 
 
 def missing() -> Belief:
-    """The belief in a target that was not seen yet in this video (`find`)."""
+    """The belief of a target that was not seen yet in this video (`find`)."""
     return Belief(state=TrackState.LOST)

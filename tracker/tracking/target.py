@@ -24,38 +24,38 @@ from tracker.types import Box, Image, TrackState
 Vector = NDArray[np.float64]
 
 EARLIER = 4
-"""Gaps after which the earlier of the two kept frames is replaced."""
+"""Number of gaps after which the earlier of the two stored frames is replaced."""
 REFERENCE_RISE = 0.1
-"""Share of a better response in the usual one."""
+"""Learning rate of the reference response for a higher response."""
 
 
 @dataclass
 class Target:
-    """One target.
+    """The state of one target.
 
     Attributes:
-        centre, size: (2,) x, y and w, h in frame pixels: where it is, or, once LOST, where it was TRACKING last. The
-            search window goes by this size, which is damped.
-        box_size: (2,) w, h of `box`, which follow faster; `size` while LOST.
+        centre, size: (2,) x, y and w, h in frame pixels: its box, or, once LOST, its last reliable one. The search
+            window uses this size, which is damped.
+        box_size: (2,) w, h of `box`, which are less damped; `size` while LOST.
         first_size: (2,) size in the first frame.
-        fill: Colour of what lies outside the frame.
-        bank: Its views.
-        belief: Its state.
-        sure_centre, sure_size: (2,) where it was TRACKING last.
-        velocity: (2,) smoothed step in a frame, pixels.
-        recent_motion: Its largest recent step, as a share of sqrt(w h); 1 at first.
-        reference_logit: Reference: running mean of its response while TRACKING, a logit; None before that.
-        reference_frames: Number of frames behind `peak`.
-        online_peak, online_sights: The same of the online filter's response.
-        age, found_at: Frames since the first; the age at which it was found again last.
+        fill: Padding colour outside the frame.
+        bank: Its template bank.
+        belief: Its state and counters.
+        sure_centre, sure_size: (2,) where it was last TRACKING.
+        velocity: (2,) smoothed step per frame, pixels.
+        recent_motion: Its largest recent step, as a fraction of sqrt(w h); 1 at first.
+        reference_logit: Reference response: running mean of its logit while TRACKING; None before that.
+        reference_frames: Number of frames in `reference_logit`.
+        online_peak, online_sights: The same for the online filter's response.
+        age, found_at: Frames since the first; the age at its last re-detection.
         redetection: The search for it, while it is LOST.
-        filter: What was learnt of it and of its background in this video, or None.
-        distractors: A late frame in which it was surely seen, and what stood elsewhere in it, or None.
-        motion: Its motion, and the camera's.
-        expected: (2,) where its centre is expected in this frame, or None.
-        watched: Whether the camera was watched for it in the frame before.
-        skip: What is kept between two looks of the network.
-        looks, individual: Pictures of it through this footage, where it may be saved; what a known one is judged by.
+        filter: Its online filter, or None.
+        distractors: A recent reliable frame and the distractors in it, or None.
+        motion: Its motion model.
+        expected: (2,) its predicted centre in this frame, or None.
+        watched: Whether the camera's motion was observed for it in the previous frame.
+        skip: State between two observations by the network.
+        looks, individual: Views of it in this footage, if it may be saved; the descriptors of a known target.
     """
 
     centre: Vector
@@ -95,30 +95,30 @@ class Target:
 
     @property
     def box(self) -> Box:
-        """What is reported: x, y, w, h in frame pixels."""
+        """The reported box: x, y, w, h in frame pixels."""
         (x, y), (w, h) = self.centre.tolist(), self.box_size.tolist()
         return np.array([x - w / 2, y - h / 2, w, h])
 
     @property
     def place(self) -> tuple[Vector, Vector]:
-        """Centre and size of where to look next: a place to be confirmed, then the trail of a target just lost, then
-        the last."""
+        """Centre and size of the next search: a candidate to be confirmed, then the best guess, then the last
+        position."""
         if self.redetection is not None:
             return self.redetection.pending or self.redetection.candidate or (self.centre, self.size)
         return (self.centre if self.expected is None else self.expected), self.size
 
     @property
     def restless(self) -> bool:
-        """Whether the camera's shift is of use to it."""
+        """Whether the camera's motion is useful for it."""
         return self.watched and self.motion.restless and not self.lost
 
     @property
     def watchful(self) -> bool:
-        """Whether the camera's shift to the next frame may be of use to it."""
+        """Whether the camera's motion to the next frame may be useful for it."""
         return self.motion.watchful and not self.lost
 
     def waits(self, config: TrackingConfig) -> bool:
-        """Whether a LOST target has no place that is looked at closely: neither its trail nor one that was found."""
+        """Whether a LOST target has neither a best guess nor a candidate to verify."""
         redetection = self.redetection
         if config.redetection.work <= 0 or redetection is None or redetection.pending or redetection.candidate:
             return False
@@ -129,8 +129,8 @@ class Target:
 
         Args:
             logit: The matcher's response.
-            fall: Share of a worse response in the usual one (`TrackingConfig.states.peak_fall`).
-            online: The online filter's response, where there is one.
+            fall: Learning rate for a lower response (`TrackingConfig.states.peak_fall`).
+            online: The online filter's response, if it has one.
         """
         self.reference_frames += 1
         self.reference_logit = _usual(self.reference_logit, logit, fall, self.reference_frames)
@@ -139,7 +139,7 @@ class Target:
             self.online_peak = _usual(self.online_peak, online, fall, self.online_sights)
 
     def keep(self, copy: Callable[[], Image], config: TrackingConfig) -> None:
-        """Keeps a copy of a frame in which it was surely seen, now and then: the caller may use its picture again."""
+        """Stores a copy of a reliable frame from time to time; a copy, since the caller may reuse the image."""
         waited = self.distractors is None or self.age - self.distractors.age >= config.distractors.gap
         if config.distractors.frames > 0 and waited:
             last, earlier = self.distractors, None
@@ -149,7 +149,7 @@ class Target:
             self.distractors = DistractorMemory(copy(), self.centre, self.size, self.age, earlier)
 
     def drop(self, logit: float) -> float:
-        """How far a response lies below the reference, in logits; 0 where there is no reference."""
+        """How far a response is below the reference, in logits; 0 without a reference."""
         return 0.0 if self.reference_logit is None else self.reference_logit - logit
 
     def remember(self) -> None:
@@ -157,11 +157,11 @@ class Target:
         self.sure_centre, self.sure_size = self.centre, self.size
 
     def lose(self, seen: Vector | None = None) -> None:
-        """LOST from here on: the search starts at the last sure place.
+        """Sets it LOST: the search starts at the last reliable position.
 
         Args:
-            seen: (2,) where something was seen last: it is followed on from there, as the best guess. None: the target
-                waits at the last sure place.
+            seen: (2,) last observed position: tracked from there as the best guess. None: the target stays at the last
+                reliable position.
         """
         self.redetection = Redetection(trail=seen is not None)
         self.velocity = np.zeros(2)
@@ -174,22 +174,22 @@ class Target:
     def lock(
         self, centre: Vector, size: Vector, belief: Belief, config: TrackingConfig, frame: tuple[int, int]
     ) -> None:
-        """Sets the target found again, at this position."""
+        """Sets it re-detected at this position."""
         self.belief, self.redetection, self.velocity = belief, None, np.zeros(2)
         self.found_at, self.recent_motion = self.age, 1.0
         self._set(centre, size, config, frame)
         self.remember()
 
     def move(self, centre: Vector, size: Vector, config: TrackingConfig, frame: tuple[int, int]) -> None:
-        """Sets where a LOST target is followed as the best guess."""
+        """Moves the best guess of a LOST target."""
         self._set(centre, size, config, frame)
 
     def resume(self, belief: Belief) -> None:
-        """Reported again where it is followed; the last sure place stays, for a search."""
+        """Reports it again at the best guess; the last reliable position is kept for a search."""
         self.belief, self.redetection, self.found_at, self.recent_motion = belief, None, self.age, 1.0
 
     def carry(self, centre: Vector, size: Vector, config: TrackingConfig, frame: tuple[int, int]) -> None:
-        """Moves to where points carry it, in a frame that the network does not look at; what it was seen as stays."""
+        """Moves it by points, in a frame without the network; what was observed of it is unchanged."""
         self.age += 1
         if config.motion.enabled:
             moves.predict([self], None, frame)
@@ -201,13 +201,13 @@ class Target:
         self._set(self.centre, self.size, config, frame, self.box_size)
 
     def drift(self, config: TrackingConfig, frame: tuple[int, int]) -> None:
-        """Moves an occluded target on with its velocity."""
+        """Moves an occluded target with its velocity."""
         self._set(self.centre + self.velocity, self.size, config, frame, self.box_size)
 
     def _set(
         self, centre: Vector, size: Vector, config: TrackingConfig, frame: tuple[int, int], box: Vector | None = None
     ) -> None:
-        """See `moves.place`; `box` None: as large as `size`."""
+        """See `moves.place`; `box` None: equal to `size`."""
         moves.place([self], centre.tolist(), size.tolist(), (size if box is None else box).tolist(), config, frame)
 
 

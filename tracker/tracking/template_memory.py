@@ -1,4 +1,4 @@
-"""The template bank: the first view of the target, and few later ones; kept embedded, saved to a file, compared."""
+"""The template bank: the first view of the target, and a few later ones; embedded, compared, saved to a file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 FORMAT = 1
 
 PATIENCE = 4
-"""Gaps at most between two looks at a target that has shown nothing new: a look costs as much as a frame."""
+"""Greatest number of gaps between two checks of a target that shows nothing new: a check costs as much as a frame."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,13 @@ class TemplateBank:
     """Views of one target and their embeddings, the first view always first.
 
     Attributes:
-        views: What is kept.
-        templates: Their embeddings, as the engine wants them.
+        views: The stored views.
+        templates: Their embeddings, in the engine's form.
         host: (K, C, h, w) float32, the same for comparison.
-        first: The first view's embedding alone, as the engine wants it.
+        first: The first view's embedding alone, in the engine's form.
         uncompared_channels: How many of the last channels of an embedding are not compared; the last of them is the
-            target's share of each cell
-            (padded backbones). 0: none, and all cells count.
-        gaps: How many times the usual gap the next look waits: twice as long after each that showed nothing new.
+            fraction of each cell that the target covers (padded backbones). 0: none, and all cells count.
+        gaps: Number of usual gaps until the next check: doubled after each that showed nothing new.
     """
 
     views: list[TemplateView]
@@ -73,7 +72,7 @@ class TemplateBank:
         *,
         uncompared_channels: int,
     ) -> TemplateBank:
-        """A bank of views; `host` are their embeddings where they are known already."""
+        """A bank of views; `host` are their embeddings if they are known."""
         if host is None:
             templates = engine.embed_template([v.picture for v in views], np.stack([v.target for v in views]))
             host = engine.to_host(templates)
@@ -86,8 +85,7 @@ class TemplateBank:
         return len(self.views)
 
     def wants(self, frame: int, score: float, config: TrackingConfig) -> bool:
-        """Whether a view of this frame, found with this score, may be looked at: sure, and long after the one
-        before."""
+        """Whether to check a view of this frame with this score: the score is high, and the last check long ago."""
         return (
             config.template_memory.size > 0
             and score >= config.template_memory.score
@@ -95,10 +93,10 @@ class TemplateBank:
         )
 
     def add_if_new(self, engine: Engine, view: TemplateView, config: TrackingConfig) -> bool:
-        """Keeps a view if it shows something new.
+        """Adds a view if it shows something new.
 
         Returns:
-            Whether it was kept.
+            Whether it was added.
         """
         fresh = engine.to_host(engine.embed_template([view.picture], view.target[None]))
         alike = similarity(self.host, fresh, self.uncompared_channels)[:, 0]
@@ -108,9 +106,9 @@ class TemplateBank:
         return True
 
     def turns_down(self, view: TemplateView, alike: NDArray[np.float64], config: TrackingConfig) -> bool:
-        """Whether a view shows nothing new, or nothing to be trusted; `alike` (K,) is its similarity to what is kept.
+        """Whether a view shows nothing new, or is not reliable; `alike` (K,) is its similarity to the stored views.
 
-        The gap counts from there: a steady target costs no embedding a frame.
+        The gap restarts there, so that an unchanging target doesn't cost an embedding per frame.
         """
         if alike.max() <= config.template_memory.similarity and alike[0] >= config.template_memory.least:
             return False
@@ -119,9 +117,9 @@ class TemplateBank:
         return True
 
     def add(self, engine: Engine, view: TemplateView, fresh: NDArray[np.float32], config: TrackingConfig) -> None:
-        """Keeps a view and its embedding `fresh` (1, C, h, w).
+        """Adds a view and its embedding `fresh` (1, C, h, w).
 
-        A full bank gives up the later view that is most like another one; the first view always stays.
+        A full bank drops the later view that is most similar to another one; the first view always stays.
         """
         views, host = [*self.views, view], np.concatenate([self.host, fresh])
         if len(views) > 1 + config.template_memory.size:
@@ -138,12 +136,12 @@ class TemplateBank:
 
 @dataclass(frozen=True)
 class TargetHeader:
-    """Where a saved target comes from.
+    """The origin of a saved target.
 
     Attributes:
         frame: (width, height) of the video.
-        model: Fingerprint of the weights, so that embeddings of another model are not taken for this one's.
-        projection: Mark of the projection behind the descriptors, "" without one.
+        model: Fingerprint of the weights, so that embeddings of another model are detected.
+        projection: Identification of the projection behind the descriptors, "" without one.
     """
 
     frame: tuple[int, int]
@@ -158,13 +156,13 @@ def save_target(
     header: TargetHeader,
     descriptors: NDArray[np.float32] | None = None,
 ) -> None:
-    """Writes a known target: its views, their embeddings, its size; no code, plain arrays.
+    """Writes a known target: its views, their embeddings, its size; plain arrays without code.
 
     Args:
         path: An .npz file.
-        bank: What is known.
+        bank: Its template bank.
         size: (2,) w, h in pixels of the video it comes from.
-        header: Which video and which model that was.
+        header: Video and model.
         descriptors: (N, D) of its views through that video (`tracker.tracking.individual`), or None.
     """
     file = Path(path)
@@ -189,11 +187,11 @@ class KnownTarget:
     Attributes:
         views: At least one.
         embeddings: (K, C, h, w) float32 by the model `model`.
-        size: (2,) w, h where it was seen last, pixels.
+        size: (2,) w, h where it was last seen, pixels.
         frame: (width, height) of that video.
         model: Fingerprint of the weights behind the embeddings.
         descriptors: (N, D) float32 of more views, by the same model (`tracker.tracking.individual`), or None.
-        projection: Mark of the projection behind them.
+        projection: Identification of the projection behind them.
     """
 
     views: list[TemplateView]
@@ -205,8 +203,8 @@ class KnownTarget:
     projection: str = ""
 
     def bank(self, engine: Engine, model: str, template_size: int, uncompared_channels: int) -> TemplateBank:
-        """The bank for an engine: the stored embeddings if the same weights made them, else the pictures are embedded
-        anew."""
+        """The bank for an engine: the stored embeddings if they have the same weights, otherwise the images are
+        embedded again."""
         if model == self.model and self._fits(engine):
             return TemplateBank.of(engine, list(self.views), self.embeddings, uncompared_channels=uncompared_channels)
         logger.warning(
@@ -225,7 +223,7 @@ class KnownTarget:
         """Whether the stored embeddings have the shape of this engine's.
 
         Raises:
-            SourceError: They haven't, though the same weights made them.
+            SourceError: They don't, although the weights are the same.
         """
         first = self.views[0]
         shape = engine.to_host(engine.embed_template([first.picture], first.target[None])).shape
@@ -238,10 +236,10 @@ class KnownTarget:
 
 
 def load_target(path: str | Path) -> KnownTarget:
-    """A target that `save_target` wrote.
+    """Reads a file of `save_target`.
 
     Raises:
-        SourceError: The file is missing, or isn't such a file.
+        SourceError: The file is missing, or has another format.
     """
     file = as_path(path, SourceError, "target")
     if not is_file(file):
@@ -264,7 +262,7 @@ def load_target(path: str | Path) -> KnownTarget:
 
 
 def _wrong(header: Any, pictures: Any, targets: Any, embeddings: Any, size: Any, frame: Any, descriptors: Any) -> str:
-    """What of a saved target can't be used; "" where all can."""
+    """Describes what is invalid in a saved target; "" if nothing is."""
     count, side = len(pictures), pictures.shape[1] if pictures.ndim == 4 else 0
     checks = {
         "its format": header["format"] == FORMAT and isinstance(header["model"], str),

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NetworkViews:
-    """What the network saw: template and search crop (BGR uint8) and the response (H, W) float32 in [0, 1]."""
+    """Inputs and output of the network: template and search crop (BGR uint8) and the response (H, W) float32 in [0,
+    1]."""
 
     template: Image
     search: Image
@@ -44,16 +45,16 @@ class NetworkViews:
 
 
 class SiamTracker:
-    """Follows one target: `init(image, box)`, then `update(image)` for each frame.
+    """Tracks one target: `init(image, box)`, then `update(image)` for each frame.
 
     Attributes:
         name: The model's name.
-        engine: The compute behind it (`tracker.runtime`).
-        config: The constants of the video loop.
-        views: What the network saw last, or None before `init`.
-        observation: What was read from the last response (features of the score), or None.
-        target: What is remembered of the target, or None before `init`.
-        camera: What is kept of the last frame to tell the camera's motion.
+        engine: The engine that runs the network (`tracker.runtime`).
+        config: The tracking settings.
+        views: The network's last inputs and output, or None before `init`.
+        observation: The last observation (features of the score), or None.
+        target: The state of the target, or None before `init`.
+        camera: The camera's motion.
     """
 
     def __init__(self, model: LoadedModel, engine: Engine, config: TrackingConfig | None = None) -> None:
@@ -61,7 +62,7 @@ class SiamTracker:
         self.model = model
         self.engine = engine
         self.config = config or model.config.tracking
-        # Reading one target's maps costs less on the host than the many small calls that it takes on a device.
+        # Reading one target's maps costs less on the host than the many small calls on a device.
         self.observer = Observer(model, engine, self.config, together=False)
         self.lifecycle = Lifecycle(self.observer)
         self.views: NetworkViews | None = None
@@ -84,9 +85,9 @@ class SiamTracker:
 
         Args:
             name_or_file: A shipped model's name, or the path of a .safetensors checkpoint.
-            device: auto (CUDA when there is one, and says so), cpu, cuda or cuda:N.
-            engine: auto (the fastest that is installed, and says which), torch, onnxruntime, ...
-            config: A yaml file that changes tracking constants.
+            device: auto (CUDA if available; the choice is logged), cpu, cuda or cuda:N.
+            engine: auto (the fastest installed one; the choice is logged), torch, onnxruntime, ...
+            config: A yaml file that changes tracking settings.
             overrides: Such as ["tracking.window_influence=0.2"].
 
         Raises:
@@ -99,11 +100,11 @@ class SiamTracker:
         return tracker
 
     def for_many(self) -> Lifecycle:
-        """The lifecycle of many targets: the tracker's own, or one that leaves all maps on the device of the engine."""
+        """The lifecycle for many targets: the tracker's own, or one that leaves all maps on the engine's device."""
         return Lifecycle(Observer(self.model, self.engine, self.config)) if self.engine.keeps_maps else self.lifecycle
 
     def try_out(self) -> None:
-        """Runs the network once on black pictures: whether arrays, sizes and settings fit together.
+        """Runs the network once on black images, to check that arrays, sizes and settings match.
 
         Raises:
             WeightsError: They don't.
@@ -119,7 +120,7 @@ class SiamTracker:
         return self.engine.device
 
     def init(self, image: ArrayLike, box: ArrayLike) -> None:
-        """Takes the target's template from the first frame.
+        """Embeds the target's template from the first frame.
 
         Args:
             image: H x W x 3 BGR uint8; gray, BGRA and 16-bit are converted.
@@ -140,12 +141,12 @@ class SiamTracker:
     def find(
         self, image: ArrayLike, known: KnownTarget | str | Path, *, index: int = 0, timestamp: float | None = None
     ) -> Track:
-        """Takes a known target in place of a box, and looks for it from this frame on.
+        """Starts with a known target instead of a box, and searches for it from this frame on.
 
         Args:
             image: As in `init`.
             known: From `tracker.tracking.template_memory.load_target`, or the file itself.
-            index, timestamp: Passed on.
+            index, timestamp: As in `update`.
 
         Returns:
             The track of this frame: LOST until the target was found.
@@ -161,7 +162,7 @@ class SiamTracker:
         return self.update(frame, index=index, timestamp=timestamp)
 
     def save_target(self, path: str | Path) -> None:
-        """Writes the target's views so that `find` knows it in another video.
+        """Writes the target's views, so that `find` can search for it in another video.
 
         Raises:
             SiamTrackError: There is no target.
@@ -173,8 +174,8 @@ class SiamTracker:
         save_target(path, self.target.bank, size, header, self._descriptors())
 
     def _descriptors(self) -> NDArray[np.float32] | None:
-        """What the target is told from others by (`tracker.tracking.individual`): of the footage that it was known from
-        before, and of this; None where the model has no projection."""
+        """Descriptors of the target (`tracker.tracking.individual`) from earlier footage and from this; None if the
+        model has no projection."""
         target = self.target
         if target is None or self.observer.projection is None:
             return None
@@ -184,12 +185,12 @@ class SiamTracker:
         return evenly(np.concatenate(known + fresh)) if known or fresh else None
 
     def update(self, image: ArrayLike, *, index: int | None = None, timestamp: float | None = None) -> Track:
-        """Finds the target in the next frame.
+        """Tracks the target in the next frame.
 
         Args:
-            image: As in `init`; another size than the first frame's is fine.
+            image: As in `init`; its size may differ from the first frame's.
             index: Frame index for the Track; None: one more than before (`init` was frame 0).
-            timestamp: Seconds, passed on.
+            timestamp: Seconds, copied to the track.
 
         Raises:
             SiamTrackError: `init` was not called.
@@ -219,14 +220,14 @@ class SiamTracker:
         return track_of(target, observation, near, timing, index, timestamp)
 
     def embed(self, image: ArrayLike, box: ArrayLike | None = None) -> NDArray[np.float32]:
-        """The embedding of a thing, for comparing it with others: cosines of these vectors are likenesses.
+        """The embedding of an object, for comparison with others by cosine.
 
         Args:
             image: As in `init`.
-            box: x, y, w, h of the thing; None: it fills the picture.
+            box: x, y, w, h of the object; None: it fills the image.
 
         Returns:
-            (D,) float32 of unit length; D depends on the model. What is followed stays as it is.
+            (D,) float32 of unit length; D depends on the model. The tracked target is not affected.
 
         Raises:
             ImageError, BoxError: With the value, the reason and the next step.
@@ -234,7 +235,7 @@ class SiamTracker:
         return np.asarray(embed_views(self.observer, [view_of(self.observer, to_bgr8(image), box)])[0], np.float32)
 
     def reset(self) -> None:
-        """Forgets the target; `init` starts anew."""
+        """Drops the target; `init` starts again."""
         self.target = None
         self.views = None
         self.observation = None
@@ -246,10 +247,10 @@ class SiamTracker:
 
 
 def next_index(before: int, index: int | None, timestamp: float | None) -> int:
-    """The number of a frame: the given one, or one more than before.
+    """The index of a frame: the given one, or one more than before.
 
     Raises:
-        SiamTrackError: A number that is none, or a time stamp that is none.
+        SiamTrackError: An invalid index or time stamp.
     """
     if timestamp is not None and (isinstance(timestamp, bool) or not isinstance(timestamp, numbers.Real)):
         raise SiamTrackError(f"The time stamp {shown(timestamp)} is no number of seconds; give one, or None.")
@@ -263,7 +264,7 @@ def next_index(before: int, index: int | None, timestamp: float | None) -> int:
 
 
 def network_views(target: Target, region: SearchRegion, observation: Observation) -> NetworkViews:
-    """What to show of a look."""
+    """The views of an observation for display."""
     return NetworkViews(target.bank.views[0].picture, region.pictures[region.middle], observation.found.response)
 
 
@@ -276,7 +277,7 @@ def track_of(
     timestamp: float | None,
     target_id: int = 0,
 ) -> Track:
-    """The track of a settled target: its box, the score of what decided, the response that was looked at."""
+    """The track of a target: its box, the score of the deciding observation, the observed response."""
     return Track(
         box=target.box,
         score=min(max(observation.score, 0.0), 1.0),
@@ -290,6 +291,6 @@ def track_of(
 
 
 def carried_track(target: Target, timing: Timing, index: int, timestamp: float | None, target_id: int = 0) -> Track:
-    """The track of a target that points carried: its box, and the score of the last look."""
+    """The track of a target that points moved: its box, and the score of the last observation."""
     score = min(max(target.skip.score, 0.0), 1.0)
     return Track(target.box, score, target.belief.state, index, timestamp, target_id, None, timing, skipped=True)

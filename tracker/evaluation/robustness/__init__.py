@@ -1,1 +1,1 @@
-"""Disturbed clips: how reliable the score is, and how it is calibrated."""
+"""Disturbed clips: reliability of the score, and its calibration."""

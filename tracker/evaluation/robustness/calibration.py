@@ -1,4 +1,4 @@
-"""Fits the score of a model on disturbed clips: which features, in which proportion, tell a box on the target from
+"""Fits the score of a model on disturbed clips: which features, with which weights, separate boxes on the target from
 others."""
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ if TYPE_CHECKING:
 
 KEEPING = ("states", "redetection", "template_memory")
 MISSES = 3
-"""Frames in a row off the target after which the sampler puts itself back."""
+"""Number of consecutive frames off the target after which the sampler resets to the ground truth."""
 SEARCH_EVERY = 5
-"""In every so many frames windows beyond the last place are searched too, and likenesses computed."""
+"""In every n-th frame windows beyond the last position are searched too, and likenesses computed."""
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Readings with the truth about them.
+    """Observations with ground truth.
 
     Attributes:
         features: (N, F).
         right: (N,) whether the box was on the target.
-        absent: (N,) whether the target was not there.
-        searched: (N,) whether the place came from a search beyond the last place.
+        absent: (N,) whether the target was absent.
+        searched: (N,) whether the position came from a search beyond the last position.
         likeness: (N,) cosine with the first view, NaN where it was not computed.
-        source: (N,) number of the clip before it was disturbed: one clip's variants are left out together.
+        source: (N,) number of the undisturbed clip: all variants of a clip are left out together.
     """
 
     features: NDArray[np.float64]
@@ -63,10 +63,10 @@ class Samples:
 def sample(
     clips: Iterable[DisturbedClip], model: LoadedModel, engine: Engine, progress: Callable[[str], None] | None = None
 ) -> Samples:
-    """Runs over clips and notes, in every frame, what was read and whether it was right.
+    """Runs over clips and records, in every frame, the observation and whether it was right.
 
-    The target is looked for as in tracking. While it is absent the place is held, as for a LOST target, and the frame
-    is searched. Where it comes back, or was left for `MISSES` frames, the place is set from the truth.
+    The target is observed as in tracking. While it is absent the position is kept, as for a LOST target, and the frame
+    is searched. When it reappears, or was missed for `MISSES` frames, the position is set from the ground truth.
     """
     config = changed(
         model.config.tracking,
@@ -125,7 +125,7 @@ def _sample_clip(
                 misses = 0 if right or absent else misses + 1
         if present:
             moves.follow([target], [near], observer.config, (frame.shape[1], frame.shape[0]))
-            if misses == 0:  # as in tracking: from places that are sure
+            if misses == 0:  # as in tracking: from reliable positions
                 lifecycle.learn(target, near, frame)
                 lifecycle.finish()
                 target.update_reference_logit(near.logit, observer.config.states.peak_fall, near.online)
@@ -138,15 +138,15 @@ def _overlap(observation: Observation, truth: NDArray[np.float64]) -> float:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What a calibration found.
+    """The result of a calibration.
 
     Attributes:
-        values: Settings of `TrackingConfig` by dotted name: the weights of the score and what belongs to them.
-        error: Expected calibration error over clips that the fit had not seen (leave one in five out).
-        curve: (mean score, share right, count) for each bin, of the same clips.
-        auc: Probability that a right box scores above a wrong one, of the same clips.
-        samples, right: How many there were.
-        scores: (N,) scores of clips that the fit had not seen.
+        values: Settings of `TrackingConfig` by dotted name: the weights of the score and dependent settings.
+        error: Expected calibration error over clips not used in the fit (leave one in five out).
+        curve: (mean score, fraction right, count) for each bin, for the same clips.
+        auc: Probability that a right box scores higher than a wrong one, for the same clips.
+        samples, right: Numbers of samples.
+        scores: (N,) scores of clips not used in the fit.
     """
 
     values: dict[str, object]
@@ -159,7 +159,7 @@ class Calibration:
 
 
 def calibrate(samples: Samples, folds: int = 5) -> Calibration:
-    """Fits score and verification, and tells how good the score is on clips that the fit had not seen."""
+    """Fits score and verification, and measures the score on clips not used in the fit."""
     scores = np.zeros(len(samples))
     names = np.unique(samples.source)
     for fold in range(folds):
@@ -179,7 +179,7 @@ def calibrate(samples: Samples, folds: int = 5) -> Calibration:
 
 
 def fit_plain(samples: Samples) -> tuple[float, ...]:
-    """Weights of the score for targets of which nothing was learnt yet: only what the response itself says counts."""
+    """Weights of the score for targets without anything learnt online: only features of the response are used."""
     kept = [k for k, name in enumerate(FEATURES) if name not in ("online", "online_margin", "drop", "online_drop")]
     bias, *some = fit(samples.features[:, kept], samples.right)
     weights = np.zeros(len(FEATURES))
@@ -188,13 +188,14 @@ def fit_plain(samples: Samples) -> tuple[float, ...]:
 
 
 def thresholds() -> dict[str, object]:
-    """The settings for keeping a target, at this version's defaults: they belong to the scores of a calibration."""
+    """The settings of states and re-detection at this version's defaults, since they belong to a calibration."""
     values = {name: value for name, value in flat(TrackingConfig()).items() if name.split(".")[0] in KEEPING}
     return {**values, "calibration.verification": ()}
 
 
 def rank_auc(scores: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
-    """Probability that a right one scores above a wrong one (area under the ROC curve); NaN without one of both."""
+    """Probability that a right sample scores higher than a wrong one (area under the ROC curve); NaN if one kind is
+    missing."""
     good, bad = int(right.sum()), int((~right).sum())
     if not good or not bad:
         return float("nan")
@@ -204,7 +205,7 @@ def rank_auc(scores: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
 
 
 def plot_reliability(curve: list[tuple[float, float, int]], error: float, path: Path, title: str) -> None:
-    """Draws the reliability diagram: score against share of right boxes, and how many boxes have which score."""
+    """Draws the reliability diagram: score against fraction of right boxes, and the distribution of scores."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.2, 5.6), dpi=120, layout="constrained")

@@ -1,8 +1,9 @@
-"""Score and states on clips that they were not fitted on: two halves by source, each judged with the fit of the other.
+"""Score and states on clips that they were not fitted on: two halves by source, each evaluated with the fit of the
+other.
 
-A score that was fitted on a clip looks better on it than it is. So the clips are divided by their source (clips of one
-video stay together), the score is fitted on one half, and the other half is tracked with it: as it is, with states on
-and off, and with disturbances. Every clip is judged once, by a fit that never saw its source.
+A score looks better on the clips it was fitted on. So the clips are divided by their source (clips of one video stay
+together), the score is fitted on one half, and the other half is tracked with it: undisturbed, with states on and off,
+and with disturbances. Every clip is evaluated once, with a fit that never used its source.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 FIT_KINDS = ("none", "occlusion", "cut", "leave", "vanish")
 FIT_FRAMES = 60
 FOLLOWED = 0.5
-"""IoU from which on a frame counts as well followed: calling it LOST is a false loss."""
+"""Least IoU of a well-tracked frame: calling it LOST is a false loss."""
 
 
 @dataclass(frozen=True)
@@ -54,17 +55,17 @@ class Member:
 
 @dataclass(frozen=True)
 class Judged:
-    """One clip, judged with the fit of the other half.
+    """One clip, evaluated with the fit of the other half.
 
     Attributes:
         label, name: Of the clip.
         half: 0 or 1, the half that it is in.
-        auc_on: Success AUC with states, the best guess counts while LOST; frame 1 left out.
-        auc_visible: The same, a frame without a reported box counts as no overlap.
+        auc_on: Success AUC with states, counting the best guess while LOST; without frame 1.
+        auc_visible: The same, but a frame without a reported box counts as no overlap.
         auc_off: Without states.
         followed, falsely_lost: Frames with IoU >= `FOLLOWED` with states; those of them that are called LOST.
         absent, absent_reported: Frames of the disturbed clips without the target; those with a reported box.
-        absences, found: How often the target came back; how often it was found within `WITHIN` frames.
+        absences, found: How often the target reappeared; how often it was found within `WITHIN` frames.
     """
 
     label: str
@@ -82,7 +83,7 @@ class Judged:
 
 
 def halves(members: Sequence[Member]) -> list[int]:
-    """For each clip its half: sources in the order of label and name, in turn to one and the other."""
+    """For each clip its half: sources in the order of label and name alternate."""
     order: dict[str, int] = {}
     for member in sorted(members, key=lambda m: (m.label, m.source)):
         order.setdefault(member.source, len(order) % 2)
@@ -93,7 +94,7 @@ def halves(members: Sequence[Member]) -> list[int]:
 
 
 class Store:
-    """Parts of a run that are done, so that an interrupted one goes on: a file for each, named by a hash of its key."""
+    """Finished parts of a run, so that an interrupted one can continue: a file for each, named by a hash of its key."""
 
     def __init__(self, folder: Path | None, key: dict[str, Any]) -> None:
         self.folder, self.key = folder, key
@@ -101,7 +102,7 @@ class Store:
             folder.mkdir(parents=True, exist_ok=True)
 
     def get(self, part: dict[str, Any], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """The stored part, or what `make` gives, stored."""
+        """The stored part, or the result of `make`, which is then stored."""
         if self.folder is None:
             return make()
         text = json.dumps({**self.key, **part}, sort_keys=True, default=str)
@@ -111,7 +112,7 @@ class Store:
             if found["key"] == text:
                 return dict(found["value"])
         except (OSError, ValueError, KeyError, TypeError):
-            pass  # not there or damaged: made anew
+            pass  # missing or damaged: make it again
         value = make()
         write_atomic(path, json.dumps({"key": text, "value": value}))
         return value
@@ -128,19 +129,19 @@ def cross_validate(
     store: Store | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> list[Judged]:
-    """Fits on each half and judges on the other.
+    """Fits on each half and evaluates on the other.
 
     Args:
         members: The clips.
-        model, engine: What tracks; the model's own score and thresholds are not used.
-        kinds: Disturbances of the judged clips, beside the clips as they are.
-        frames: First frames of disturbed clips; None takes all. Clips as they are count whole.
-        seed: Of the disturbances.
-        store: Takes and gives finished parts.
+        model, engine: The tracker; the model's own score and thresholds are not used.
+        kinds: Disturbances of the evaluated clips, in addition to the undisturbed clips.
+        frames: Number of first frames of disturbed clips; None uses all. Undisturbed clips are used whole.
+        seed: Seed of the disturbances.
+        store: Stores finished parts.
         progress: Called with a line after each part.
 
     Raises:
-        ConfigError: All clips are of one source.
+        ConfigError: All clips have the same source.
     """
     store = store or Store(None, {})
     tell = progress or (lambda _: None)
@@ -192,7 +193,7 @@ def cross_validate(
 
 
 def judge_clip(member: Member, half: int, on: ClipRun, off: ClipRun, disturbed: Iterable[ClipRun]) -> Judged:
-    """The numbers of one clip from its runs."""
+    """The metrics of one clip from its runs."""
     seen = on.present.copy()
     seen[0] = False
     followed = seen & (on.overlap >= FOLLOWED)
@@ -234,7 +235,7 @@ def _clips(
 
 
 def _content(sequence: SequenceData) -> str:
-    """What the result of a clip depends on: its name, truth and number of frames."""
+    """What the result of a clip depends on: its name, ground truth and number of frames."""
     truth = np.ascontiguousarray(np.nan_to_num(sequence.truth, nan=-1.0), dtype=np.float64)
     return f"{sequence.name}:{len(sequence)}:{hashlib.sha256(truth.tobytes()).hexdigest()[:16]}"
 
@@ -244,7 +245,7 @@ def _packed(samples: Samples) -> dict[str, Any]:
 
 
 def _joined(parts: Sequence[dict[str, Any]], members: Sequence[Member], sides: Sequence[int], side: int) -> Samples:
-    """The samples of one half as one; a clip's source is its number."""
+    """The samples of one half combined; a clip's source is its number."""
     numbers = {s: n for n, s in enumerate(dict.fromkeys(m.source for m in members))}
     mine = [(p, numbers[m.source]) for p, m, s in zip(parts, members, sides, strict=True) if s == side]
     return Samples(

@@ -1,4 +1,4 @@
-"""The table of a cross-validation: means over clips, shares of frames, bootstrap intervals over clips."""
+"""The table of a cross-validation: means over clips, fractions of frames, bootstrap intervals over clips."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tracker.metrics.bootstrap import Interval, mean_interval
 
 
 def summary(rows: Sequence[Judged], seed: int = 0) -> dict[str, Interval]:
-    """Means over clips with bootstrap intervals over clips; shares of frames pool the frames of all clips."""
+    """Means over clips with bootstrap intervals over clips; fractions of frames pool the frames of all clips."""
     on, off = np.array([r.auc_on for r in rows]), np.array([r.auc_off for r in rows])
     out = {
         "auc_on": mean_interval(on, seed=seed),
@@ -32,7 +32,7 @@ def summary(rows: Sequence[Judged], seed: int = 0) -> dict[str, Interval]:
 
 
 def markdown(rows: Sequence[Judged], per_clip: bool = False, seed: int = 0) -> str:
-    """The table: a row for each label and one for all; with `per_clip` another table of the clips."""
+    """The table: a row for each label and one for all; with `per_clip` a second table of the clips."""
 
     def area(i: Interval, sign: str = "") -> str:
         ends = f" ({i.low:{sign}.3f} to {i.high:{sign}.3f})" if i.known else ""

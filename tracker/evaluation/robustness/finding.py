@@ -1,7 +1,9 @@
-"""Known targets in other footage: how often one is found where it is, and how often a look-alike is taken for it.
+"""Known targets in other footage: how often one is found where it is present, and how often a look-alike is taken for
+it.
 
-From each clip the target is learnt in the first part. Then it is looked for in the last part of the same clip, which
-shows it, and in the last parts of other clips, which don't: one with a target of the same class, and one of another.
+The target of each clip is learnt from its first part. Then it is searched for in the last part of the same clip, where
+it is present, and in the last parts of other clips, where it is not: one with a target of the same class, and one of
+another.
 """
 
 from __future__ import annotations
@@ -29,21 +31,21 @@ if TYPE_CHECKING:
 
 GENUINE, SAME_CLASS, OTHER_CLASS = "the target itself", "another of its class", "another class"
 LEARN_SHARE, SEARCH_SHARE = 1 / 3, 1 / 3
-"""Parts of a clip, from its start and from its end, that are learnt from and searched."""
+"""Fractions of a clip, from its start and from its end, used for learning and for searching."""
 LEAST_FRAMES = 30
-"""Frames of a clip at least."""
+"""Least number of frames of a clip."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One known target, looked for in one clip.
+    """The search for one known target in one clip.
 
     Attributes:
         known, clip: Names of the clips.
         kind: One of `GENUINE`, `SAME_CLASS`, `OTHER_CLASS`.
-        frames: That were searched.
+        frames: Number of frames searched.
         reported: Frames with a box.
-        right: Frames with a box on the target (IoU >= 0.3); 0 where it is not there.
+        right: Frames with a box on the target (IoU >= 0.3); 0 if it is absent.
     """
 
     known: str
@@ -60,7 +62,7 @@ def pairs(
     """(learnt from, searched, kind): each clip with itself, with the next of its class, with the next of another class.
 
     Args:
-        clips: At least `LEAST_FRAMES` long ones count.
+        clips: Only those with at least `LEAST_FRAMES` frames are used.
         classes: Name of a clip -> its target's class.
 
     Raises:
@@ -82,7 +84,7 @@ def pairs(
 
 
 def learn(tracker: SiamTracker, clip: SequenceData) -> KnownTarget:
-    """The target of a clip, from its first part, as a saved target."""
+    """The target of a clip, learnt from its first part, as a saved target."""
     count = max(int(len(clip) * LEARN_SHARE), 2)
     for k, image in enumerate(islice(clip.images(), count)):
         if k == 0:
@@ -117,12 +119,12 @@ def find_all(
     most: int = 45,
     progress: Callable[[Finding], None] | None = None,
 ) -> list[Finding]:
-    """Learns each clip's target and looks for it in the clips of `pairs`.
+    """Learns each clip's target and searches for it in the clips of `pairs`.
 
     Args:
         clips, classes: As in `pairs`.
         model, engine: What tracks.
-        most: Frames of each search at most.
+        most: Greatest number of frames per search.
         progress: Called after each search.
     """
     tracker = SiamTracker(model, engine)
@@ -139,7 +141,8 @@ def find_all(
 
 
 def rate(rows: Sequence[Finding], kind: str, seed: int = 0) -> tuple[Interval, Interval]:
-    """Of one kind: share of searches in which it was reported (where it is there: rightly), and of their frames."""
+    """For one kind: the fraction of searches in which it was reported (where it is present: correctly), and of their
+    frames."""
     mine = [r for r in rows if r.kind == kind]
     counts = [r.right if kind == GENUINE else r.reported for r in mine]
     shares = np.array([c / max(r.frames, 1) for c, r in zip(counts, mine, strict=True)])
@@ -147,7 +150,7 @@ def rate(rows: Sequence[Finding], kind: str, seed: int = 0) -> tuple[Interval, I
 
 
 def markdown(rows: Sequence[Finding], seed: int = 0) -> str:
-    """A row for each kind."""
+    """The table: a row for each kind."""
     lines = ["| looked for in footage of | searches | it was reported in | of the frames |", "|---|---|---|---|"]
     for kind in (GENUINE, SAME_CLASS, OTHER_CLASS):
         searches, frames = rate(rows, kind, seed)

@@ -1,4 +1,4 @@
-"""A clip held in memory: the material that disturbances are made of."""
+"""A clip held in memory: the raw material of disturbances."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Footage:
     """A clip in memory.
 
     Attributes:
-        name: Of the sequence.
+        name: Name of the sequence.
         images: N pictures, BGR uint8, all of one size.
         truth: (N, 4) xywh.
-        valid: (N,) whether there is a truth.
+        valid: (N,) whether there is ground truth.
     """
 
     name: str

@@ -1,7 +1,7 @@
-"""Clips with disturbances, made from annotated ones: occlusions, cuts, black and frozen frames, a target that leaves or
-vanishes.
+"""Disturbed clips, made from annotated ones: occlusions, cuts, black and frozen frames, a target that leaves the frame
+or is erased.
 
-What is done to a clip follows from its name and a seed alone. Frames are made when they are asked for.
+The disturbance of a clip depends only on its name and a seed. Frames are made on demand.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ KINDS = ("occlusion", "cut", "leave", "black", "frozen", "vanish")
 LONGEST = 60
 """Frames of the longest disturbance."""
 FIRST, GAP, AFTER = 12, 24, 16
-"""Frames before the first disturbance, between two, and at least after the last one."""
+"""Frames before the first disturbance, between two, and (at least) after the last one."""
 SLIDE = 8
-"""Frames in which a leaving target slides out of the picture."""
+"""Number of frames in which a leaving target slides out of the image."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class DisturbedClip:
     Attributes:
         name: Of the sequence.
         kind: One of `KINDS`, or "none".
-        truth: (N, 4) xywh where the target is, if it is there.
-        present: (N,) True where the target can be seen.
-        absent: (N,) True where it can't; frames in which less than half of it is in the picture are neither.
-        frames: (N,) pictures are made by `images`.
+        truth: (N, 4) xywh of the target, if it is present.
+        present: (N,) True where the target is visible.
+        absent: (N,) True where it isn't; frames in which less than half of it is inside the image are neither.
+        frames: (N,) recipes of the images made by `images`.
     """
 
     name: str
@@ -61,7 +61,7 @@ class DisturbedClip:
         return [(a, b + int(np.argmax(self.present[b:]))) for a, b in runs if self.present[b:].any()]
 
     def images(self) -> Iterator[Image]:
-        """The N pictures."""
+        """The N images."""
         frozen = 0
         for k in range(len(self)):
             if self.kind == "frozen" and self.patches is not None and self.patches[k, 0] >= 0:
@@ -85,13 +85,13 @@ class DisturbedClip:
 
     @cached_property
     def _companion(self) -> Image:
-        """The other clip's target, as its first box shows it."""
+        """The other clip's target, from its first box."""
         x, y, w, h = clip_box(self.other.truth[:1], *self.other.size)[0]
         left, top, right, bottom = int(x), int(y), max(int(x + w), int(x) + 2), max(int(y + h), int(y) + 2)
         return self.other.images[0][top:bottom, left:right]
 
     def _scenery(self, k: int) -> Image:
-        """A picture of the other clip, in this one's size; it runs back and forth."""
+        """An image of the other clip, resized to this one; it runs forward and backward."""
         n = len(self.other)
         turn = k % (2 * n)
         image = self.other.images[turn if turn < n else 2 * n - 1 - turn]
@@ -99,13 +99,13 @@ class DisturbedClip:
 
 
 def disturb(footage: Footage, other: Footage, kind: str, seed: int = 0, longest: int = LONGEST) -> DisturbedClip | None:
-    """A clip with one kind of disturbance, or None where it is too short for one.
+    """A clip with one kind of disturbance, or None if it is too short for one.
 
     Args:
         footage: The clip.
-        other: Where other scenery comes from.
+        other: Source of other scenery.
         kind: One of `KINDS`, or "none".
-        seed: With the clip's name, decides everything.
+        seed: With the clip's name, determines everything.
         longest: Frames of the longest disturbance.
     """
     n = len(footage)
@@ -139,10 +139,10 @@ def disturb(footage: Footage, other: Footage, kind: str, seed: int = 0, longest:
 
 
 def _companion_path(footage: Footage, rng: np.random.Generator) -> NDArray[np.float64]:
-    """(N, 4) xywh of another thing that moves around the target all the time, at one to two times its size."""
+    """(N, 4) xywh of another object that moves around the target, at one to two times its size."""
     box, n = footage.truth, len(footage)
     side = np.sqrt(np.maximum(box[:, 2] * box[:, 3], 16.0))
-    # The path follows the target's slow motion: a thing beside it, not one tied to it.
+    # The path follows the target's slow motion: an object beside it, not attached to it.
     middle = box[:, :2] + box[:, 2:] / 2
     slow = np.stack(
         [np.convolve(np.pad(m, 8, mode="edge"), np.full(17, 1 / 17), mode="valid") for m in middle.T], axis=1
@@ -154,7 +154,7 @@ def _companion_path(footage: Footage, rng: np.random.Generator) -> NDArray[np.fl
 
 
 def _erased(image: Image, box: NDArray[np.float64]) -> Image:
-    """The picture with what surrounds a box drawn over it."""
+    """The image with a box filled from its surroundings."""
     height, width = image.shape[:2]
     pad = 0.1 * box[2:] + 2
     left, top = np.floor(np.clip(box[:2] - pad, 0, [width - 1, height - 1])).astype(int)
@@ -170,7 +170,7 @@ def _erased(image: Image, box: NDArray[np.float64]) -> Image:
 
 
 def _beside(image: Image, thing: Image, box: NDArray[np.float64]) -> Image:
-    """The picture with another thing, an ellipse of its picture with a soft rim, in a box."""
+    """The image with another object, an elliptical cutout with a soft edge, in a box."""
     w, h = max(round(float(box[2])), 4), max(round(float(box[3])), 4)
     patch = cv2.resize(thing, (w, h), interpolation=cv2.INTER_AREA).astype(np.float32)
     y, x = (np.arange(h)[:, None] + 0.5) / h * 2 - 1, (np.arange(w)[None] + 0.5) / w * 2 - 1
@@ -197,7 +197,7 @@ def _spans(rng: np.random.Generator, n: int, longest: int) -> list[tuple[int, in
 def _leave(
     footage: Footage, other: Footage, spans: Sequence[tuple[int, int]], rng: np.random.Generator
 ) -> DisturbedClip:
-    """The picture slides until the target is out of it; later it is back, with the target at another place."""
+    """The image slides until the target is outside; later the target is back at another position."""
     n, (width, height) = len(footage), footage.size
     offsets = np.zeros((n, 2))
     box = footage.truth
@@ -227,7 +227,7 @@ def _leave(
     truth[:, :2] += offsets
     seen = clip_box(truth, width, height)
     share = seen[:, 2] * seen[:, 3] / np.maximum(truth[:, 2] * truth[:, 3], 1e-9)
-    # In the first frames nothing moved: boxes that reach over the border count as annotated.
+    # The first frames are unmoved: boxes that extend beyond the border count as annotated.
     still = ~offsets.any(axis=1)
     present = footage.valid & ((share >= 0.5) | still)
     return DisturbedClip(
@@ -236,13 +236,13 @@ def _leave(
 
 
 def _exit(box: NDArray[np.float64], offset: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    """Offset at which the box is out of the picture, on the nearer side."""
+    """Offset at which the box is outside the image, on the nearer side."""
     x = box[0] + offset[0] + box[2] / 2
     return np.array([-box[0] - box[2] - 1 if x < width / 2 else width - box[0] + 1, offset[1]])
 
 
 def _shifted(image: Image, offset: NDArray[np.float64], ground: Image) -> Image:
-    """The picture moved by an offset, over another one."""
+    """The image moved by an offset, over another one."""
     if not offset.any():
         return image
     height, width = image.shape[:2]
@@ -251,7 +251,7 @@ def _shifted(image: Image, offset: NDArray[np.float64], ground: Image) -> Image:
 
 
 def _covered(image: Image, box: NDArray[np.float64], scenery: Image, where: NDArray[np.float64]) -> Image:
-    """The picture with a piece of scenery over the box and a margin."""
+    """The image with a piece of other scenery over the box and a margin."""
     height, width = image.shape[:2]
     pad = 0.15 * box[2:] + 4
     left, top = np.floor(np.clip(box[:2] - pad, 0, [width, height])).astype(int)

@@ -1,4 +1,4 @@
-"""How reliable are score and states? Disturbed clips, tracked with all parts and with each part switched off."""
+"""Reliability of score and states: disturbed clips, tracked with all parts and with each part switched off."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tracker.runtime.base import Engine
 
 WITHIN = 15
-"""Frames in which a target that came back has to be found."""
+"""Number of frames within which a reappeared target has to be found."""
 
 PARTS: dict[str, dict[str, Any]] = {
     "all parts": {},
@@ -44,11 +44,11 @@ PARTS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class ClipRun:
-    """One clip, tracked.
+    """One tracked clip.
 
     Attributes:
         name, kind: Of the clip.
-        overlap: (N,) IoU of the box with the truth; NaN where there is none.
+        overlap: (N,) IoU of the box with the ground truth; NaN without.
         visible: (N,) whether a box was reported.
         score: (N,) scores.
         present, absent: (N,) of the clip.
@@ -70,15 +70,15 @@ class Count:
     """A row of the table; None where nothing of the kind happened.
 
     Attributes:
-        part, kind: What was switched off; which disturbance ("all" of them, or "none": the clips as they are).
+        part, kind: What was switched off; which disturbance ("all" of them, or "none": undisturbed clips).
         frames: All frames but the first of each clip.
         absent_frames: Those without the target.
-        false_tracks: Share of these in which a box was reported.
-        absences: How often the target came back.
-        reacquired: Share of these in which a box on the target (IoU >= 0.3) was reported within `WITHIN` frames.
-        kept: Share of the frames with the target in which a box on it was reported.
-        falsely_lost: Share of them in which no box was reported.
-        auc: Mean over clips of the area under the success curve, frames with the target; the last box counts while
+        false_tracks: Fraction of these in which a box was reported.
+        absences: How often the target reappeared.
+        reacquired: Fraction of these in which a box on the target (IoU >= 0.3) was reported within `WITHIN` frames.
+        kept: Fraction of the frames with the target in which a box on it was reported.
+        falsely_lost: Fraction of them in which no box was reported.
+        auc: Mean over clips of the area under the success curve, frames with the target; the best guess counts while
             LOST.
         auc_reported: The same, but a frame without a reported box counts as no overlap.
     """
@@ -97,8 +97,8 @@ class Count:
 
 
 def track_clip(clip: DisturbedClip, model: LoadedModel, engine: Engine, config: TrackingConfig) -> ClipRun:
-    """Tracks a clip from the truth of its first frame, without a time limit for the search so that a run can be
-    repeated."""
+    """Tracks a clip from the ground truth of its first frame, without a time limit for the search so that results
+    repeat."""
     tracker = SiamTracker(model, engine, changed(config, {"redetection.budget_ms": 0.0}))
     run = run_one_pass(tracker, clip.images(), clip.truth[0])
     overlap = np.where(clip.present, iou(run.boxes, clip.truth), np.nan)
@@ -106,7 +106,7 @@ def track_clip(clip: DisturbedClip, model: LoadedModel, engine: Engine, config: 
 
 
 def count(runs: Sequence[ClipRun], part: str, kind: str) -> Count:
-    """The numbers of some clips, frames pooled (but the AUC, which is a mean over clips as in one-pass evaluation)."""
+    """The metrics of some clips, with frames pooled (except the AUC, a mean over clips as in one-pass evaluation)."""
     absent = sum(int(r.absent[1:].sum()) for r in runs)
     reported = sum(int((r.absent & r.visible)[1:].sum()) for r in runs)
     present = sum(int(r.present[1:].sum()) for r in runs)
@@ -148,11 +148,11 @@ def stress(
     """Tracks all clips with each part switched off.
 
     Args:
-        clips: Gives the clips, anew for each call (they are made when asked for).
+        clips: Returns the clips, again for each call (they are made on demand).
         model, engine: What tracks.
         parts: Keys of `PARTS`.
         progress: Called after each clip.
-        config: Instead of the model's own.
+        config: Replaces the model's own configuration.
 
     Returns:
         For each part a row for each kind of disturbance, one for all, one for undisturbed clips.
