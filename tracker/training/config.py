@@ -17,7 +17,7 @@ from tracker.settings import LARGEST, LARGEST_SEED, Checked, setting
 class LossConfig(Checked, section="train.losses"):
     """One term of the objective."""
 
-    name: str = setting("logistic", help="A name in `tracker.training.losses.base.loss_names()`.")
+    name: str = setting("logistic", help="A name in `tracker.training.losses.objective.loss_names()`.")
     weight: float = setting(1.0, 0, 1e6, help="Weight in the objective.")
     options: dict[str, Any] = setting(factory=dict, help="Arguments of the loss.")
     key: str = setting("", help="Its name in the log; default: the loss's name.")
