@@ -1,11 +1,11 @@
 """Distractors that were visible beside the target in earlier frames: re-detection must not accept them.
 
-Distractors that were never inside the search region were never learnt by the online filter, and the matcher responds
-to some of them (team-mates, other runners) as strongly as to the target. But the target is at one position only: if an
-object of similar response was near the candidate in a frame in which the target was tracked elsewhere, the
-candidate is that object. KeepTrack associates all peaks of all frames to the same end (Mayer et al., "Learning Target
-Candidate Association to Keep Track of What Not to Track", ICCV 2021); here one earlier frame is stored, and compared
-only with what a search has found: while tracking, the only cost is the copy.
+Distractors that were never inside the search region were never learnt by the online filter, and the matcher responds to
+some of them (team-mates, other runners) as strongly as to the target. But the target is at one position only: if an
+object with a similar response was near the candidate in a frame in which the target was tracked elsewhere, the
+candidate is that object. KeepTrack associates all peaks of all frames for the same purpose (Mayer et al., "Learning
+Target Candidate Association to Keep Track of What Not to Track", ICCV 2021); here one earlier frame is stored, and
+compared only with re-detection candidates: while tracking, the only cost is the copy.
 """
 
 from __future__ import annotations
@@ -23,12 +23,11 @@ from tracker.types import Image
 Vector = NDArray[np.float64]
 
 REACH, DRIFT = 0.75, 0.1
-"""How far from where another was seen last it may be found, in sqrt(w h), and how much farther with each frame
-since."""
+"""Distance from its last position at which a distractor is expected, in sqrt(w h), and its growth per frame since."""
 
 ALIKE = 0.0
-"""Least logit of another in the kept frame: the matcher alone must take it for the target, rather than not. Where even
-the target's own response is weak, everything is as alike, and nothing follows from it."""
+"""Least logit of a distractor in the stored frame: the matcher alone must prefer to call it the target. Where even the
+target's own response is weak, many things respond as strongly, which proves nothing."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +41,10 @@ class Other:
 
 @dataclass
 class DistractorMemory:
-    """A frame in which a target was tracked reliably, and the distractors that were told from it.
+    """A frame in which a target was tracked reliably, and the distractors found so far.
 
     Attributes:
-        frame: The picture, a copy.
+        frame: A copy of the image.
         centre, size: (2,) x, y and w, h of the target in it.
         age: Age of the target in it, frames.
         earlier: Another such frame, from before, in case something stood too near to the target in this one.
@@ -62,14 +61,14 @@ class DistractorMemory:
     def other_near(
         self, logits: Map, boxes: NDArray[np.float32] | None, crop: Crop, stride: int, place: Vector
     ) -> Other | None:
-        """The strongest response near a position in the stored frame, outside of the target and nearer than it.
+        """The strongest response near a position in the stored frame, outside the target and closer than it.
 
         Args:
-            logits: (H, W) response of a window of the kept frame.
+            logits: (H, W) response of a window of the stored frame.
             boxes: (4, H, W) xyxy in window pixels, or None (classic head: the target's size).
             crop: The window.
             stride: Crop pixels for one cell.
-            place: (2,) what was found now, frame pixels.
+            place: (2,) position of the candidate, frame pixels.
         """
         x, y, w, h = crop.to_crop(np.concatenate([self.centre - self.size / 2, self.size]))
         clear = np.where(outside(logits.shape, (x, y, x + w, y + h), stride, crop.size), logits, -np.inf)
@@ -87,12 +86,12 @@ class DistractorMemory:
         return Other(centre, size, float(clear[row, column]))
 
     def claims(self, place: Vector, age: int, longest: int) -> bool:
-        """Whether a position (2,) is that of a known distractor, whose position is then updated.
+        """Whether a position (2,) is that of a known distractor; if so, the distractor's position is updated.
 
         Args:
             place: Frame pixels.
             age: Age of the target now.
-            longest: Frames after which one that was not seen is forgotten.
+            longest: Number of frames after which an unseen distractor is forgotten.
         """
         self.others = [(centre, seen) for centre, seen in self.others if age - seen <= longest]
         scale = float(np.sqrt(np.prod(self.size)))

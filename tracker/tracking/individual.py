@@ -1,10 +1,10 @@
-"""Is it this one, or another of its class? Descriptors of many views of a target, which are compared with what a search
-for it finds.
+"""Identification of an individual among objects of its class: descriptors of many views of a target, with which the
+candidates of a search are compared.
 
-A descriptor puts three vectors beside each other whose cosines are averaged: the mean cell of the embedding after the
-model's projection (`tracker.tracking.projection`), which is what stays of an individual and differs between them; the
-four quarters of the embedding, which know the shape; and a histogram of colours. The matcher and the cells of one view
-tell classes apart rather than individuals (docs/experiments.md, 90 to 92).
+A descriptor concatenates three vectors whose cosines are averaged: the mean cell of the embedding after the model's
+projection (`tracker.tracking.projection`), which is stable for an individual and differs between individuals; the four
+quarters of the embedding, which carry the shape; and a histogram of colours. The matcher and the cells of one view
+distinguish classes rather than individuals (docs/experiments.md, 90 to 92).
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from tracker.tracking.observer import Observer, Scene
 from tracker.tracking.template_memory import KnownTarget, TemplateView
 
 WHOLE, QUARTERS, COLOUR = 0.25, 0.5, 0.25
-"""Shares of the three in a likeness; docs/experiments.md, 91."""
+"""Weights of the three in a likeness; docs/experiments.md, 91."""
 BINS, RANGES = (4, 8, 8), (0, 256, 64, 192, 64, 192)
-"""Of the histogram: L, a, b of CIE Lab as OpenCV scales them to bytes; a and b beyond are too rare to count."""
+"""Histogram of L, a, b of CIE Lab as OpenCV scales them to bytes; a and b outside the ranges are rare."""
 INNER = 0.8
-"""Share of the box, along each side, whose colours count: its corners show the background."""
+"""Fraction of the box, per side, whose colours are used: its corners show background."""
 
 
 def describe(observer: Observer, views: Sequence[TemplateView]) -> NDArray[np.float32]:
     """(N, D) descriptors of unit length of N views, by one call of the network.
 
     Args:
-        observer: Of a model with a projection.
+        observer: That of a model with a projection.
         views: At least one.
     """
     assert observer.projection is not None
@@ -48,17 +48,17 @@ def describe(observer: Observer, views: Sequence[TemplateView]) -> NDArray[np.fl
 def describe_places(
     scene: Scene, places: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]], fill: Colour
 ) -> NDArray[np.float32]:
-    """(N, D) descriptors of what is at places of a frame: centre and size (2,), frame pixels; cut as templates."""
+    """(N, D) descriptors of positions in a frame: centre and size (2,), frame pixels; cut as templates."""
     return describe(scene.observer, [scene.observer.view(scene.frame, *place, fill, 0) for place in places])
 
 
 def individual_of(observer: Observer, known: KnownTarget, fingerprint: str) -> Individual | None:
-    """What a known target is told from others by; None where its file has no descriptors, or others' than this model's.
+    """The descriptors that identify a known target; None if its file has none, or those of another model.
 
     Args:
-        observer: Of the model.
+        observer: The model's observer.
         known: The target.
-        fingerprint: Of the model's weights.
+        fingerprint: Fingerprint of the model's weights.
     """
     if known.descriptors is None or observer.projection is None:
         return None

@@ -1,4 +1,4 @@
-"""What happens to a target over time: its start, where it is expected, how a frame changes it, what is learnt of it."""
+"""The life of a target: its start, its prediction, the effect of a frame on its state, online learning."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from tracker.types import Image, TrackState
 
 
 class Lifecycle:
-    """The steps of a frame that change targets; the caller keeps these.
+    """The steps of a frame that change targets; the caller stores the targets.
 
     Attributes:
-        observer: What sees them.
+        observer: Cuts, matches and reads.
         config: Its configuration.
-        active: Whether states and what follows from them are in use: they need a calibrated score.
-        skips: Whether points may carry a target through a frame: they need states.
+        active: Whether states and re-detection are in use: they require a calibrated score.
+        skips: Whether frames may be skipped for a target: that requires states.
     """
 
     def __init__(self, observer: Observer) -> None:
@@ -57,10 +57,10 @@ class Lifecycle:
         return target
 
     def expect(self, frame: Image, known: KnownTarget, fingerprint: str) -> Target:
-        """A known target that is still to be found in this video: LOST, in the middle of the frame."""
+        """A known target that is still to be found in this video: LOST, at the middle of the frame."""
         extent = np.array([frame.shape[1], frame.shape[0]], dtype=np.float64)
         bank = known.bank(self.observer.engine, fingerprint, self.observer.sizes[0], self.observer.uncompared_channels)
-        # Its size as a share of the frame is the best guess in a video of another resolution.
+        # Its size relative to the frame is the best guess in a video of another resolution.
         size = np.clip(known.size * extent[1] / max(known.frame[1], 1), self.config.min_size, extent)
         target = Target(
             extent / 2, size, size.copy(), mean_colour(frame), bank, missing(), redetection=Redetection(unseen=True)
@@ -69,12 +69,12 @@ class Lifecycle:
         return target
 
     def predict(self, targets: Sequence[Target], frame: Image, camera: CameraMotion) -> None:
-        """Expects each target where the camera's motion and its own take it (`tracker.tracking.motion`).
+        """Predicts each target's position from the camera's motion and its own (`tracker.tracking.motion`).
 
         Args:
             targets: Changed in place.
-            frame: The picture.
-            camera: What is kept of the frame before; sees every frame.
+            frame: The image.
+            camera: The camera's motion; gets every frame.
         """
         if not self.config.motion.enabled:
             return
@@ -84,11 +84,11 @@ class Lifecycle:
             target.watched = target.watchful
 
     def carry(self, target: Target, frame: Image) -> bool:
-        """Whether points carried the target in this frame (`tracker.tracking.skip`); else the network has to look."""
+        """Whether points moved the target in this frame (`tracker.tracking.skip`); if not, the network has to run."""
         return self.skips and carry(target, Scene(self.observer, frame), self.config)
 
     def mark(self, target: Target, observation: Observation, frame: Image) -> None:
-        """Takes a settled look as the start for points, where the next frames may be skipped."""
+        """Makes the frame a key frame for point tracking, if the next ones may be skipped."""
         if self.skips:
             looked(target, observation.score, Scene(self.observer, frame), self.config)
 
@@ -100,14 +100,14 @@ class Lifecycle:
         searching: Target | None = None,
         copy: Callable[[], Image] | None = None,
     ) -> list[Observation]:
-        """Moves targets by what was read, changes their states, and searches for those that are LOST.
+        """Moves targets to what was observed, changes their states, and searches for those that are LOST.
 
         Args:
             targets: Changed in place.
             observations: Of this frame.
-            frame: The picture.
-            searching: For which of them windows beyond the last place may be searched now.
-            copy: Gives a copy of the picture that may be kept; several targets share one. None: a new one.
+            frame: The image.
+            searching: The targets for which windows beyond the last position may be searched now.
+            copy: Returns a copy of the image that may be stored, shared by several targets. None: a new one.
 
         Returns:
             The observations that the tracks' scores come from.
@@ -126,7 +126,8 @@ class Lifecycle:
         return [seen if one is None else one for one, seen in zip(settled, observations, strict=True)]
 
     def _judge(self, target: Target, observation: Observation, frame: Image, search: bool) -> Observation | None:
-        """Changes the state of a target by what was read; None where it is to follow that, else what came of it."""
+        """Updates the state of a target; None if it moves to the observation, otherwise the observation that
+        decides."""
         target.age += 1
         if target.lost:
             if target.individual is not None and target.redetection and target.redetection.unseen:
@@ -149,7 +150,7 @@ class Lifecycle:
         return None
 
     def _take_in(self, target: Target, observation: Observation, frame: Image, copy: Callable[[], Image]) -> None:
-        """Learns from a frame in which a target was surely seen."""
+        """Learns from a frame in which a target was tracked reliably."""
         sure = self.active and target.belief.state is TrackState.TRACKING
         if sure:
             target.update_reference_logit(observation.logit, self.config.states.peak_fall, observation.online)
@@ -158,7 +159,7 @@ class Lifecycle:
             self.learn(target, observation, frame)
 
     def hide(self, target: Target, observation: Observation, frame: Image) -> Observation:
-        """A target behind another one: it drifts on, UNCERTAIN, and is LOST if that lasts."""
+        """Handles an occluded target: it moves on with its velocity, UNCERTAIN, and becomes LOST if that lasts."""
         target.age += 1
         target.skip.key = None
         doubt = min(observation.score, max(self.config.states.uncertain_score - 0.01, self.config.states.lost_score))
@@ -171,7 +172,7 @@ class Lifecycle:
         return replace(observation, score=doubt)
 
     def learn(self, target: Target, observation: Observation, frame: Image) -> None:
-        """Takes a frame in which the target was surely seen into its online filter, and now and then into its bank."""
+        """Updates the online filter with a reliable frame, and from time to time the template bank."""
         looks = target.looks
         if looks is not None and observation.score >= self.config.states.sure_score and looks.wants(target.age):
             looks.add(self.observer.view(frame, target.centre, target.size, target.fill, target.age))
@@ -191,14 +192,14 @@ class Lifecycle:
                 target.bank.add_if_new(self.observer.engine, view, self.config)
 
     def finish(self) -> None:
-        """Ends a frame: begins what was put off because a device does it for many targets in one go."""
-        self._teach()  # on a device it begins in the next frame, beside the network: launching it takes the host's time
+        """Ends a frame: starts updates deferred to be done for many targets at once on a device."""
+        self._teach()  # on a device it starts in the next frame, beside the network: launching it costs host time
         waiting, self._views, engine = self._views, [], self.observer.engine
         if waiting:
             add_new_views(engine, [t.bank for t, _ in waiting], [view for _, view in waiting], self.config)
 
     def _teach(self) -> None:
-        """Takes the frame into the online filters that are due."""
+        """Updates the online filters that are due with the frame."""
         due, self._due = self._due, []
         if not due:
             return
@@ -209,7 +210,7 @@ class Lifecycle:
             self.observer.filters.learn(target.filter, one.maps, place, extents)
 
     def fit_online_filter(self, target: Target, frame: Image) -> None:
-        """Fits the online filter of a target to the frame that it was just given or found in."""
+        """Fits the online filter of a target to the frame of its start or re-detection."""
         if not (self.config.online.weight and self.observer.model.has_boxes):
             return
         template, width = self.observer.sizes

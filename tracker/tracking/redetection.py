@@ -1,4 +1,4 @@
-"""Re-detection of a LOST target: at its last position, then by search; and when a candidate is accepted."""
+"""Re-detection of a LOST target: at its last position, then by search; and the acceptance of a candidate."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tracker.tracking.state_machine import found, resumed
 from tracker.tracking.target import Target, Vector
 
 MOST = 4.0
-"""Log-odds of one frame count up to this: frames of one thing are not independent."""
+"""Upper bound of the log-odds of one frame, since frames of one object are not independent."""
 LEAST_HOPE = 0.1
 """Candidates with a lower score are not verified."""
 
@@ -38,8 +38,8 @@ def redetect_lost(scene: Scene, target: Target, near: Observation, wider: bool) 
     Args:
         scene: The frame.
         target: Changed in place.
-        near: What was read where the target is expected.
-        wider: Whether windows beyond the last place may be searched now.
+        near: The observation at the predicted position.
+        wider: Whether windows beyond the last position may be searched now.
 
     Returns:
         The observation that the track's score comes from.
@@ -58,7 +58,7 @@ def redetect_lost(scene: Scene, target: Target, near: Observation, wider: bool) 
     ):
         avoid.append(observation.place[0])
         observation = replace(observation, score=0.0)
-    if redetection.trail and near.found.score >= LEAST_HOPE:  # the best guess; where nothing answers it stays
+    if redetection.trail and near.found.score >= LEAST_HOPE:  # the best guess; without a response it stays
         moves.follow([target], [near], observer.config, extent)
     if _on_trail(observer, target, redetection, observation, extent):
         return observation
@@ -73,7 +73,7 @@ def redetect_lost(scene: Scene, target: Target, near: Observation, wider: bool) 
         and (redetection.unseen or redetection.frames >= observer.config.redetection.wait)
     ):
         place = search(scene, target, redetection, near, avoid)
-        if place is not None and observer.config.redetection.work > 0:  # looked at closely in the next frame
+        if place is not None and observer.config.redetection.work > 0:  # verified in the next frame
             redetection.candidate = place
         elif place is not None:
             checked = _verify(scene, target, scene.observe(target, place), True)
@@ -83,7 +83,7 @@ def redetect_lost(scene: Scene, target: Target, near: Observation, wider: bool) 
 
 
 def _visit(scene: Scene, target: Target, redetection: Redetection, near: Observation) -> Observation:
-    """Verifies the candidate that the search found in the frame before; score 0 where it is rejected."""
+    """Verifies the candidate that the search found in the previous frame; score 0 if it is rejected."""
     redetection.candidate = None
     redetection.frames += 1
     leads = near.confidence_features[FEATURES.index("margin")] >= scene.observer.config.redetection.margin
@@ -117,11 +117,11 @@ def _confirm(
 def _on_trail(
     observer: Observer, target: Target, redetection: Redetection, observation: Observation, extent: tuple[int, int]
 ) -> bool:
-    """Whether a target that was lost a few frames ago is found reliably near its last position."""
+    """Whether a recently lost target is found reliably near its last position."""
     redetection.frames += 1
     if (
         not redetection.trail or redetection.jumped or redetection.frames > observer.config.redetection.follow_frames
-    ):  # a place found by search, or by a jump, has to bring its own evidence
+    ):  # a candidate found by search, or by a jump, needs evidence of its own
         return False
     sure = target.belief.relative(observation.score) >= observer.config.states.sure_score and _as_usual(
         observer, target, observation, False
@@ -136,12 +136,12 @@ def _on_trail(
 def _accepts(
     scene: Scene, target: Target, redetection: Redetection, candidate: Observation, guess: Observation | None
 ) -> bool:
-    """Whether what a search found may be the target; if so, or where it is a better guess, it is followed from now on.
+    """Whether a search candidate may be the target; if so, or if it is a better guess, it is tracked from now on.
 
     Args:
         scene, target, redetection: As in `redetect_lost`; target and redetection are changed in place.
-        candidate: What was found, looked at closely.
-        guess: What was read in this frame where the target is followed so far; None: it was not looked at.
+        candidate: The verified candidate.
+        guess: The observation in this frame at the present best guess; None: not observed.
     """
     observer, evidence = scene.observer, 0.0
     accepted, config = _found(observer, target, candidate, True), observer.config.redetection
@@ -161,14 +161,14 @@ def _accepts(
 
 
 def _evidence(target: Target, observation: Observation) -> float:
-    """Log-odds of a frame's score as a share of the usual one, bounded."""
+    """Log-odds of a frame's score relative to the usual one, bounded."""
     return float(np.clip(log_odds(target.belief.relative(observation.score)), -MOST, MOST))
 
 
 def _persists(scene: Scene, target: Target, redetection: Redetection, near: Observation) -> bool:
-    """Whether what is followed as the best guess has answered like the target for long enough to be reported again.
+    """Whether the best guess has responded like the target for long enough to be reported again.
 
-    A sum of log-odds that never falls below zero (CUSUM, Page 1954): the mirror image of what makes a target LOST.
+    A sum of log-odds clipped at zero from below (CUSUM, Page 1954): the counterpart of the criterion for LOST.
     """
     least = scene.observer.config.redetection.trail_evidence
     if least <= 0:
@@ -183,7 +183,7 @@ def _persists(scene: Scene, target: Target, redetection: Redetection, near: Obse
 
 
 def _found(observer: Observer, target: Target, observation: Observation, far: bool) -> bool:
-    """Whether a candidate may be the target: probability and response are high enough for it."""
+    """Whether a candidate may be the target: its probability and response are high enough."""
     enough = target.belief.relative(observation.score) >= observer.config.redetection.score
     return enough and _as_usual(observer, target, observation, far)
 
@@ -212,21 +212,22 @@ def _verify(scene: Scene, target: Target, observation: Observation, searched: bo
 
 
 def likeness(scene: Scene, target: Target, observation: Observation) -> float:
-    """Cosine between what was found, cut and embedded as a template, and the most similar view."""
+    """Cosine between the candidate, embedded as a template, and the most similar view."""
     return target.bank.likeness(scene.embedding(observation.place, target.fill))
 
 
 def search(
     scene: Scene, target: Target, redetection: Redetection, near: Observation, avoid: Sequence[Vector] = ()
 ) -> tuple[Vector, Vector] | None:
-    """Searches the windows of this frame, as many and as large as its work leaves room for beside the look `near`.
+    """Searches the windows of this frame, as many and as large as its work limit allows in addition to the observation
+    `near`.
 
     Args:
         scene, target, redetection, near: As in `redetect_lost`.
-        avoid: Places (2,) in this frame, frame pixels, that are another's.
+        avoid: Positions (2,) of distractors in this frame, frame pixels.
 
     Returns:
-        Centre and size of the best place in them, where it is worth a closer look.
+        Centre and size of the best position in them, if it is worth verifying.
     """
     observer, config, extent = scene.observer, scene.observer.config, scene.extent
     windows, response = search_windows(scene, target, redetection, near)
@@ -239,7 +240,7 @@ def search(
 def search_windows(
     scene: Scene, target: Target, redetection: Redetection, near: Observation
 ) -> tuple[list[tuple[Crop, float]], Response]:
-    """The windows of this frame and their size factors, and what the first view gives in them; arguments as of
+    """The windows of this frame and their size factors, and the first view's responses in them; arguments as in
     `search`."""
     begun, observer, config, extent = time.perf_counter(), scene.observer, scene.observer.config, scene.extent
     side, full, window, room = observer.side(target.sure_size), observer.sizes[1], observer.window, None
