@@ -78,3 +78,10 @@ def test_files_of_rooms_exist(page: str) -> None:
     assert named
     missing = [name for name in named if not any((ROOT / base / name).is_file() for base in ("", "tracker"))]
     assert not missing
+
+
+@pytest.mark.parametrize("page", ["find_again", "follow", "several_targets"])
+def test_how_tos_include_their_program(page: str) -> None:
+    """A formatter of Python in Markdown once made an expression of the mark that includes the file."""
+    assert f'\n--8<-- "examples/{page}.py"\n' in (ROOT / "docs" / "howto" / f"{page}.md").read_text(encoding="utf-8")
+    assert (ROOT / "examples" / f"{page}.py").is_file()
