@@ -141,7 +141,7 @@ class TestTool:
         [
             ([], "--dataset NAME and --root DIR are needed"),
             (["--data", "otb:DATA", "--root", "DATA", "--tracker", "still"], "leave out --dataset, --root"),
-            (["--data", "a/b=otb:DATA", "--tracker", "still"], "no name for a folder"),
+            (["--data", "a/b=otb:DATA", "--tracker", "still"], "not a name for a folder"),
             (["--data", "otb:DATA", "--data", "otb:DATA", "--tracker", "still"], "given twice"),
             (["--dataset", "got10k", "--root", "DATA"], "Nothing to measure"),
             (["--dataset", "got10k", "--root", "DATA", "--tracker", "still"], "list.txt is missing"),

@@ -238,7 +238,7 @@ def test_tracks_and_coco_boxes_are_classes(tmp_path: Path) -> None:
         ("a,b,label\nx.png,y.png,1\n", {}, "line 2: the picture .*x.png does not exist"),
         ("a,b\nx,y\n", {}, "no column label or score"),
         ("", {}, "is empty"),
-        ("a,b,label\nthing0/00.png,thing0/01.png,7\n", {}, "no number from 0 to 1"),
+        ("a,b,label\nthing0/00.png,thing0/01.png,7\n", {}, "not a number from 0 to 1"),
     ],
 )
 def test_a_bad_list_is_one_sentence(tmp_path: Path, text: str, source: dict[str, str], sentence: str) -> None:
