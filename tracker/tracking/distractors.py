@@ -49,6 +49,7 @@ class DistractorMemory:
         age: Age of the target in it, frames.
         earlier: Another such frame, from before, in case something stood too near to the target in this one.
         others: Last position of each distractor, and the age of the target then.
+        colours: Those of the target in it (`tracker.tracking.colours`), once they were asked for.
     """
 
     frame: Image
@@ -57,6 +58,7 @@ class DistractorMemory:
     age: int
     earlier: DistractorMemory | None = None
     others: list[tuple[Vector, int]] = field(default_factory=list)
+    colours: NDArray[np.float32] | None = None
 
     def other_near(
         self, logits: Map, boxes: NDArray[np.float32] | None, crop: Crop, stride: int, place: Vector

@@ -40,7 +40,7 @@ def describe(observer: Observer, views: Sequence[TemplateView]) -> NDArray[np.fl
     embedded = observer.engine.embed_template([v.picture for v in views], np.stack([v.target for v in views]))
     host, channels = observer.engine.to_host(embedded), observer.uncompared_channels
     whole = unit(observer.projection(mean_cell(host, channels)))
-    colours = np.stack([_colours(view) for view in views])
+    colours = np.stack([colours_of(view) for view in views])
     weighed = [np.sqrt(WHOLE) * whole, np.sqrt(QUARTERS) * parts_of(host, channels, 2), np.sqrt(COLOUR) * colours]
     return np.asarray(np.concatenate(weighed, axis=1), np.float32)
 
@@ -66,7 +66,7 @@ def individual_of(observer: Observer, known: KnownTarget, fingerprint: str) -> I
     return Individual(known.descriptors) if fits else None
 
 
-def _colours(view: TemplateView) -> NDArray[np.float32]:
+def colours_of(view: TemplateView) -> NDArray[np.float32]:
     """Square roots of the shares of colours inside the box: their dot product is Bhattacharyya's coefficient."""
     n, half = view.picture.shape[0], INNER / 2 * view.target
     left, top = np.maximum(n / 2 - half, 0).astype(int)
