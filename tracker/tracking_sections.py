@@ -121,8 +121,8 @@ class StatesConfig(Checked, section="tracking.states"):
         lost_doubt_frames: See `lost_score`.
         lost_peak: See `lost_score`.
         lost_drop: See `lost_score`.
-        lost_colours: Weight of the colours at its position for a target that is about to be LOST, in log-odds for each 1
-            of likeness (`tracker.tracking.colours`): with a score above `lost_score` after that it stays UNCERTAIN.
+        lost_colours: Weight of the colours at its position for a target that is about to be LOST, in log-odds for each
+            1 of likeness (`tracker.tracking.colours`): with a score above `lost_score` after that it stays UNCERTAIN.
             0: none.
         uncertain_frames: A target that is UNCERTAIN for so many consecutive frames is LOST.
         uncertain_motion: Largest motion of an UNCERTAIN target in one frame, as a fraction of sqrt(w h), with its size
