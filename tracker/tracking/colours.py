@@ -17,6 +17,8 @@ Vector = NDArray[np.float64]
 
 EVEN = 0.8
 """Likeness of colours that speaks neither for the target nor against it."""
+LEAST = -1.0
+"""Log-odds that other colours take off at most: what is followed for long must not stay LOST because it turned."""
 
 
 def colours_alike(scene: Scene, target: Target, place: tuple[Vector, Vector]) -> float | None:
@@ -53,7 +55,7 @@ def recoloured(
     alike = colours_alike(scene, target, place) if weight > 0 else None
     if alike is None:
         return score
-    lead = alike - EVEN
+    evidence = max(weight * (alike - EVEN), LEAST if jumped else 0.0)
     p = min(max(score, 1e-4), 1 - 1e-4)
-    odds = p / (1 - p) * np.exp(weight * (lead if jumped else max(lead, 0.0)))
+    odds = p / (1 - p) * np.exp(evidence)
     return float(odds / (1 + odds))
