@@ -1,7 +1,7 @@
 """How alike the colours of what was found are to those of the target where it was surely seen last.
 
 The response says least about a target that comes back, and about one that has turned; colours change little from frame
-to frame then, and differ between things that one matcher takes for another (docs/experiments.md, 131).
+to frame then, and differ between things that one matcher takes for another (docs/experiments.md, 132 to 135).
 """
 
 from __future__ import annotations
