@@ -121,9 +121,8 @@ class StatesConfig(Checked, section="tracking.states"):
         lost_doubt_frames: See `lost_score`.
         lost_peak: See `lost_score`.
         lost_drop: See `lost_score`.
-        lost_colours: Weight of the colours at its position for a target that is about to be LOST, in log-odds for each
-            1 of likeness (`tracker.tracking.colours`): with a score above `lost_score` after that it stays UNCERTAIN.
-            0: none.
+        lost_colours: Weight of the colours at the position of a target about to be LOST, in log-odds per 1 of likeness
+            (`tracker.tracking.colours`): if its score is then above `lost_score`, it stays UNCERTAIN. 0: none.
         uncertain_frames: A target that is UNCERTAIN for so many consecutive frames is LOST.
         uncertain_motion: Largest motion of an UNCERTAIN target in one frame, as a fraction of sqrt(w h), with its size
             kept constant. 0: no limit, as while TRACKING.
@@ -171,8 +170,8 @@ class RedetectionConfig(Checked, section="tracking.redetection"):
         online_score: Least response of the online filter at a candidate: a distractor that was visible earlier has been
             learnt as background.
         online_margin: Least margin of that response over all positions away from the candidate.
-        colours: Weight of the colours of a candidate, in log-odds for each 1 of likeness (`tracker.tracking.colours`).
-            0: none.
+        colours: Weight of the colours of a candidate, in log-odds per 1 of likeness (`tracker.tracking.colours`). 0:
+            none.
         margin: Least margin, in logits, of a search candidate over all others of that frame, against jumps to
             distractors.
         wait: The LOST frame in which the search beyond the last position begins: most targets are hidden for a moment

@@ -1,7 +1,7 @@
-"""How alike the colours of what was found are to those of the target where it was surely seen last.
+"""Similarity of the colours of a candidate to those of the target in the last reliable frame.
 
-The response says least about a target that comes back, and about one that has turned; colours change little from frame
-to frame then, and differ between things that one matcher takes for another (docs/experiments.md, 132 to 135).
+The response is least informative about a target that reappears or has rotated; colours change little from frame to
+frame then, and differ between objects that the matcher confuses (docs/experiments.md, 131).
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from tracker.tracking.target import Target
 Vector = NDArray[np.float64]
 
 EVEN = 0.8
-"""Likeness of colours that speaks neither for the target nor against it."""
+"""Likeness of colours that is evidence neither for nor against the target."""
 LEAST = -1.0
-"""Log-odds that other colours take off at most: what is followed for long must not stay LOST because it turned."""
+"""Most log-odds that different colours subtract: a long-tracked target must not stay LOST because it has rotated."""
 
 
 def colours_alike(scene: Scene, target: Target, place: tuple[Vector, Vector]) -> float | None:
-    """Bhattacharyya's coefficient, in [0, 1], of the colours at a place and of the target in its kept frame.
+    """Bhattacharyya's coefficient, in [0, 1], of the colours at a position and of the target in its stored frame.
 
     Args:
         scene: The frame.
-        target: Its kept frame is `Target.distractors`.
+        target: Its stored frame is `Target.distractors`.
         place: Centre and size (2,), frame pixels.
 
     Returns:
-        None where no frame was kept: it was not seen surely in this video yet.
+        None without a stored frame: the target was not yet tracked reliably in this video.
     """
     observer, kept = scene.observer, target.distractors
     if kept is None:
@@ -43,14 +43,14 @@ def colours_alike(scene: Scene, target: Target, place: tuple[Vector, Vector]) ->
 def recoloured(
     scene: Scene, target: Target, place: tuple[Vector, Vector], score: float, weight: float, jumped: bool
 ) -> float:
-    """A score in [0, 1], raised or lowered by the colours at a place.
+    """A score in [0, 1], raised or lowered by the colours at a position.
 
     Args:
-        scene, target, place: As of `colours_alike`.
+        scene, target, place: As in `colours_alike`.
         score: Probability that it is the target, without them.
-        weight: Log-odds for a likeness of one more; 0 leaves the score as it is.
-        jumped: Whether the place was found by search or by a jump. One that was followed all the way may turn, and show
-            other colours: they only speak for it.
+        weight: Log-odds per 1 of likeness; 0 leaves the score unchanged.
+        jumped: Whether the position was found by search or by a jump. A target tracked without a jump may rotate and
+            show other colours, so there colours can only raise the score.
     """
     alike = colours_alike(scene, target, place) if weight > 0 else None
     if alike is None:

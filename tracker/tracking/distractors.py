@@ -47,9 +47,9 @@ class DistractorMemory:
         frame: A copy of the image.
         centre, size: (2,) x, y and w, h of the target in it.
         age: Age of the target in it, frames.
-        earlier: Another such frame, from before, in case something stood too near to the target in this one.
-        others: Last position of each distractor, and the age of the target then.
-        colours: Those of the target in it (`tracker.tracking.colours`), once they were asked for.
+        earlier: An earlier frame of this kind, used if something was too close to the target in this one.
+        others: Last position of each distractor, and the age of the target at that time.
+        colours: The target's colours in it (`tracker.tracking.colours`), once computed.
     """
 
     frame: Image

@@ -67,7 +67,8 @@ def individual_of(observer: Observer, known: KnownTarget, fingerprint: str) -> I
 
 
 def colours_of(view: TemplateView) -> NDArray[np.float32]:
-    """Square roots of the shares of colours inside the box: their dot product is Bhattacharyya's coefficient."""
+    """Square roots of the relative frequencies of colours inside the box: their dot product is Bhattacharyya's
+    coefficient."""
     n, half = view.picture.shape[0], INNER / 2 * view.target
     left, top = np.maximum(n / 2 - half, 0).astype(int)
     right, bottom = np.maximum(np.minimum(n / 2 + half, n).astype(int), (left + 2, top + 2))

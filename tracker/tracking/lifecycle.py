@@ -153,7 +153,8 @@ class Lifecycle:
         return None
 
     def _stays(self, target: Target, observation: Observation, frame: Image) -> bool:
-        """Whether a target that is about to be LOST is known by its colours: it turned, or bent, say."""
+        """Whether the colours show that a target about to be LOST is still there, for example after rotating or
+        bending."""
         states = self.config.states
         if states.lost_colours <= 0 or target.belief.unsure > states.uncertain_frames:
             return False

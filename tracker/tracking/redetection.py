@@ -203,7 +203,8 @@ def _as_usual(observer: Observer, target: Target, observation: Observation, far:
 
 
 def _verify(scene: Scene, target: Target, observation: Observation, searched: bool) -> Observation:
-    """The observation, its score replaced by the probability that it is the target; unless it is below `LEAST_HOPE`."""
+    """The observation with its score replaced by the probability that it is the target, unless the score is below
+    `LEAST_HOPE`."""
     config, score = scene.observer.config, observation.score
     if score < LEAST_HOPE:
         return observation
