@@ -93,7 +93,9 @@ setup(
     },
     install_requires=[
         "torch>=2.6",  # torch.export.Dim.AUTO
-        "opencv-python>=4.8",
+        "opencv-python>=4.8; python_version < '3.13'",
+        # Python 3.13 has numpy 2 alone, and earlier builds of OpenCV are for numpy 1.
+        "opencv-python>=4.10; python_version >= '3.13'",
         "numpy>=1.26",
         "got10k>=0.1.3",
         "tqdm>=4.60",

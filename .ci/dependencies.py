@@ -186,7 +186,7 @@ class Trial:
         """
         before = pinned(self.version)
         other = {k: (before[k], v) for k, v in self.wanted.items() if before.get(k, v) != v}
-        names = sorted({name.split("::", 1)[1].split("[")[0] for name in failed})
+        names = sorted({name.partition("::")[2].split("[")[0] for name in failed if "::" in name})
 
         def install(versions: dict[str, str]) -> None:
             words = [f"{name}=={version}" for name, version in versions.items()]
