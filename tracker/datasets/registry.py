@@ -87,7 +87,7 @@ def load_dataset(key: str, root: str | Path, subset: str | None = None, sequence
         there = root.exists()
     if not there:
         raise SourceError(
-            f"The data set's folder {root} doesn't exist; nothing is downloaded, so get {key} first and give its folder."
+            f"The data folder {root} doesn't exist; nothing is downloaded, so get {key} first and give its folder."
         )
     if subset and not DATASETS[key].subsets:
         raise SourceError(f"The data set {key} has no subsets; leave --subset {subset} out.")
