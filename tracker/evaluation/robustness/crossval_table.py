@@ -39,8 +39,8 @@ def markdown(rows: Sequence[Judged], per_clip: bool = False, seed: int = 0) -> s
         return f"{i.value:{sign}.3f}{ends}"
 
     lines = [
-        "| clips | AUC, states on | states off | on - off | AUC, LOST counts 0 | false loss | box while absent "
-        f"| back within {WITHIN} frames |",
+        "| clips | AUC, states on | AUC, states off | difference | AUC, LOST frames count as 0 | false loss "
+        f"| box while absent | back within {WITHIN} frames |",
         "|---|---|---|---|---|---|---|---|",
     ]
     labels = list(dict.fromkeys(r.label for r in rows))
