@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from tests.annotate.clips import boxes
 from tests.annotate.standin import Slowed
 from tracker.annotate import AnnotationError, Conflict, Project, annotate
-from tracker.annotate.clip import Target
+from tracker.annotate.clip import AnnotatedTarget
 from tracker.annotate.frames import open_frames
 from tracker.annotate.page_backend import PageBackend
 from tracker.annotate.retrack import Pass, join
 from tracker.annotate.stretches import Stretch, StretchTracker, stretches
-from tracker.annotate.worker import Worker
+from tracker.annotate.worker import RetrackWorker
 from tracker.errors import BoxError
 from tracker.geometry import iou
 from tracker.media.sources.open import open_source
@@ -27,7 +27,7 @@ from tracker.media.sources.open import open_source
 BOX = (10.0, 20.0, 30.0, 40.0)
 
 
-def begun(path: Path) -> tuple[Project, Target]:
+def begun(path: Path) -> tuple[Project, AnnotatedTarget]:
     project = Project(path)
     return project, project.add_target(project.add_clip("clip.mp4", 320, 240, 50), "car", "vehicle")
 
@@ -161,7 +161,7 @@ def test_approved_frames_are_left_alone_by_the_machine_until_a_person_corrects_t
 
 def test_two_windows_lose_no_box_in_silence(tmp_path: Path) -> None:
     project, car = begun(tmp_path / "p.jsonl")
-    desk = PageBackend(project, Worker(project, Slowed))
+    desk = PageBackend(project, RetrackWorker(project, Slowed))
     desk.command({"do": "key", "target": 1, "frame": 4, "box": [1, 1, 9, 9], "seen": 0})
     with pytest.raises(Conflict, match="another window"):
         desk.command({"do": "key", "target": 1, "frame": 4, "box": [2, 2, 9, 9], "seen": 0})

@@ -31,14 +31,14 @@ def _tiny_model() -> bytes:
 
     from tracker.config import Config
     from tracker.model.checkpoint import save_model
-    from tracker.model.matcher import Matcher
+    from tracker.model.siamese_network import SiameseNetwork
     from tracker.model_config import ModelConfig
 
     torch.manual_seed(0)
     config = Config(name="tiny", model=ModelConfig(neck_channels=8, template_size=65, search_size=129, head_channels=8))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "tiny.safetensors"
-        save_model(path, Matcher(config.model).eval(), config)
+        save_model(path, SiameseNetwork(config.model).eval(), config)
         return path.read_bytes()
 
 

@@ -42,7 +42,7 @@ def test_the_doctor_survives_missing_packages(tmp_path: Path) -> None:
 
 
 def test_a_check_that_fails_is_a_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails() -> list[health.Line]:
+    def fails() -> list[health.ReportLine]:
         raise RuntimeError("the driver is asleep\nand snores")
 
     for name in ("packages", "video", "display", "cameras", "devices", "engines", "models"):

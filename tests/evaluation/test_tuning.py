@@ -17,7 +17,7 @@ from tracker.datasets.registry import load_dataset
 from tracker.errors import ConfigError, OutputError
 from tracker.evaluation.tuning.plan import (
     Range,
-    Search,
+    SearchPlan,
     Split,
     TrialRecord,
     Tuning,
@@ -69,7 +69,7 @@ def sequences(tmp_path_factory: pytest.TempPathFactory) -> tuple[SequenceData, .
     return make_sequences(tmp_path_factory.mktemp("clips"), 9)
 
 
-def make_search(sequences: tuple[SequenceData, ...], trials: int = 10, **changes: object) -> Search:
+def make_search(sequences: tuple[SequenceData, ...], trials: int = 10, **changes: object) -> SearchPlan:
     names = [s.name for s in sequences]
     start = TrackingConfig(window_influence=0.3)
     values = {
@@ -78,7 +78,7 @@ def make_search(sequences: tuple[SequenceData, ...], trials: int = 10, **changes
         "split": split_sequences(names, 0.4, 0),
         "trials": trials,
     }
-    return Search(**{**values, **changes})  # type: ignore[arg-type]
+    return SearchPlan(**{**values, **changes})  # type: ignore[arg-type]
 
 
 class Inline(Pool):
@@ -186,7 +186,7 @@ def test_the_cache_stops_at_its_room(sequences: tuple[SequenceData, ...], tmp_pa
 def made_up(validation: list[float], holdout: list[float]) -> Tuning:
     names = {"validation": [f"v{k}" for k in range(len(validation))], "holdout": [f"h{k}" for k in range(len(holdout))]}
     start = TrackingConfig()
-    search = Search(start, {"size_lr": Range(0.1, 1)}, Split(tuple(names["validation"]), tuple(names["holdout"])))
+    search = SearchPlan(start, {"size_lr": Range(0.1, 1)}, Split(tuple(names["validation"]), tuple(names["holdout"])))
     gains = {"validation": validation, "holdout": holdout}
     before = {k: dict.fromkeys(v, 0.5) for k, v in names.items()}
     after = {k: {n: 0.5 + g for n, g in zip(v, gains[k], strict=True)} for k, v in names.items()}

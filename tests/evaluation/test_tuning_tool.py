@@ -45,7 +45,7 @@ def test_requests_that_are_refused(args: list[str], sentence: str) -> None:
 def test_the_tool_tunes_a_real_model(tmp_path: Path) -> None:
     from tracker.config import Config
     from tracker.model.checkpoint import save_model
-    from tracker.model.matcher import Matcher
+    from tracker.model.siamese_network import SiameseNetwork
     from tracker.model_config import ModelConfig
 
     make_sequences(tmp_path / "clips", 4, frames=2)
@@ -55,7 +55,7 @@ def test_the_tool_tunes_a_real_model(tmp_path: Path) -> None:
             backbone="siamfc-alexnet", neck_channels=0, head="classic", energy="dot", template_size=127, search_size=191
         ),
     )
-    save_model(tmp_path / "tiny.safetensors", Matcher(config.model), config)
+    save_model(tmp_path / "tiny.safetensors", SiameseNetwork(config.model), config)
     common = [
         "--dataset",
         "folder",

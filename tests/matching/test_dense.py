@@ -18,7 +18,7 @@ from tests.matching.test_placing import picture
 from tracker.errors import ConfigError
 from tracker.matching.augment import vary
 from tracker.matching.batches import MatchSource
-from tracker.matching.config import AugmentConfig, InputConfig, MatchConfig, PartConfig
+from tracker.matching.config import InputConfig, MatchAugmentConfig, MatchConfig, PartConfig
 from tracker.matching.encoders import OrientedGradients, build_encoder
 from tracker.matching.losses import PlacingLoss
 from tracker.matching.objective import MatchObjective
@@ -113,7 +113,7 @@ def test_tones_are_curves() -> None:
     ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, 2)
     directions = set()
     for seed in range(20):
-        view = vary(ramp, AugmentConfig(tone=1.0), np.random.default_rng(seed))[0, :, 0].astype(int)
+        view = vary(ramp, MatchAugmentConfig(tone=1.0), np.random.default_rng(seed))[0, :, 0].astype(int)
         steps = np.diff(view)
         assert (steps >= 0).all() or (steps <= 0).all()
         directions.add(bool(view[-1] > view[0]))

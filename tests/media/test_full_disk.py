@@ -19,7 +19,7 @@ from tracker.errors import OutputError
 from tracker.media.sinks.boxes import BoxSink
 from tracker.media.sinks.video import VideoSink
 from tracker.serve.config import RecordConfig
-from tracker.serve.recording import Recording
+from tracker.serve.recording import StreamRecorder
 from tracker.types import Frame, Track, VideoInfo
 from tracker.web.recorder import ClipRecorder
 
@@ -44,7 +44,7 @@ def sink(name: str) -> None:
 
 def recorders() -> None:
     """Prints what `serve` and the browser page say."""
-    recording = Recording(RecordConfig(video="s.mp4", boxes="s.csv"), INFO, False, print)
+    recording = StreamRecorder(RecordConfig(video="s.mp4", boxes="s.csv"), INFO, False, print)
     recording.start()
     frames(recording.write)
     recording.finish()

@@ -18,7 +18,7 @@ from tracker.datasets.clips import frames_of
 from tracker.datasets.folder import load_folder
 from tracker.errors import SiamTrackError
 from tracker.loop import open_frames
-from tracker.matching.inputs import Sample
+from tracker.matching.inputs import ImageSample
 from tracker.media.images import decode_image, read_alpha, read_image, read_labels
 from tracker.media.sources.open import open_source
 from tracker.metrics.result_store import read_frame
@@ -101,16 +101,16 @@ PICTURES: dict[str, Callable[[Path], np.ndarray]] = {
     "verify": read_picture,
     "bytes": lambda path: decode_image(path.read_bytes(), path.name),
     "zip": lambda path: zipped(path).read(),
-    "matching": lambda path: Sample(path).read(),
+    "matching": lambda path: ImageSample(path).read(),
 }
 
 
-def zipped(path: Path) -> Sample:
+def zipped(path: Path) -> ImageSample:
     """The picture in a zip, as sources of matchers hold them."""
     place = path.parent.with_suffix(".zip")
     with zipfile.ZipFile(place, "w") as archive:
         archive.write(path, path.name)
-    return Sample(place, path.name)
+    return ImageSample(place, path.name)
 
 
 def sequence_of(path: Path) -> SequenceData:

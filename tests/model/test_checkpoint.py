@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from tests.model.test_matcher import ALEXNET, SMALL, build
+from tests.model.test_siamese_network import ALEXNET, SMALL, build
 from tracker.config import Config
 from tracker.errors import ConfigError, WeightsError
 from tracker.model.checkpoint import load_model, save_model, update_tracking
-from tracker.model.matcher import Matcher
+from tracker.model.siamese_network import SiameseNetwork
 
 
 def test_the_siamfc_pytorch_format_loads(tmp_path: Path) -> None:
-    module = Matcher(replace(ALEXNET, template_size=127, search_size=255))
+    module = SiameseNetwork(replace(ALEXNET, template_size=127, search_size=255))
     state = {key: value for key, value in module.state_dict().items() if key.startswith("backbone.")}
     assert (
         "backbone.conv1.0.weight" in state

@@ -11,7 +11,7 @@ import torch
 
 from tracker.config import Config
 from tracker.model.checkpoint import LoadedModel, save_model
-from tracker.model.matcher import Matcher
+from tracker.model.siamese_network import SiameseNetwork
 from tracker.model_config import ModelConfig
 
 _ALEXNET = {
@@ -59,7 +59,7 @@ def random_model(case: str) -> LoadedModel:
     generator = torch.Generator().manual_seed(3)
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        module = Matcher(config).eval()
+        module = SiameseNetwork(config).eval()
     with torch.no_grad():
         for name, buffer in module.named_buffers():
             if name.endswith("running_mean"):
@@ -86,5 +86,5 @@ def pictures(count: int, size: int, seed: int = 0) -> list[np.ndarray]:
 def untrained_file(path: Path, config: ModelConfig) -> Path:
     """A checkpoint with first weights: its score is a correlation of random features."""
     torch.manual_seed(0)
-    save_model(path, Matcher(config).eval(), Config(name="tiny", model=config))
+    save_model(path, SiameseNetwork(config).eval(), Config(name="tiny", model=config))
     return path

@@ -18,7 +18,7 @@ from tracker.model.checkpoint import LoadedModel, load_model
 from tracker.runtime import choice as choosing
 from tracker.runtime import processor
 from tracker.runtime.base import Engine, Response
-from tracker.runtime.choice import Choice, candidates, choose
+from tracker.runtime.choice import EngineChoice, candidates, choose
 from tracker.runtime.onnx.int8 import grid_of
 from tracker.runtime.onnxruntime_engine import OnnxEngine
 from tracker.runtime.ranges import load_ranges, save_ranges
@@ -151,7 +151,7 @@ def test_int8_is_a_candidate_where_the_processor_gains(
 def test_results_of_precisions_have_keys_of_their_own(model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     keys = set()
     for name in NAMES:
-        found = Choice(name, "", {})
+        found = EngineChoice(name, "", {})
         monkeypatch.setattr(choosing, "choose", lambda *args, found=found: found)
         spec = TrackerSpec("siamtrack", "siamtrack-n", "n", (("device", "cpu"), ("engine", "auto"))).resolved()
         assert spec.option("engine") == name == resolve_engine(model, "cpu")[0] and spec.option("skip") == "auto"

@@ -24,7 +24,7 @@ from tests.serve.test_worker import BOXES, add, all_ended, pictures, results, ru
 from tracker.serve.config import LimitsConfig
 from tracker.serve.live import LiveReader
 from tracker.serve.synthetic import encode
-from tracker.serve.worker import Worker
+from tracker.serve.worker import StreamWorker
 
 FFMPEG = shutil.which("ffmpeg")
 needs_ffmpeg = pytest.mark.skipif(FFMPEG is None, reason="needs the program ffmpeg as a sender")
@@ -70,7 +70,7 @@ def sender(*output: str) -> Iterator[subprocess.Popen[bytes]]:
             process.kill()
 
 
-def first_results(worker: Worker, count: int = 5) -> list[dict[str, Any]]:
+def first_results(worker: StreamWorker, count: int = 5) -> list[dict[str, Any]]:
     """Waits for so many results; the events on the way."""
     seen = 0
 
@@ -82,7 +82,7 @@ def first_results(worker: Worker, count: int = 5) -> list[dict[str, Any]]:
     return [values for kind, values, _ in until(worker, done) if kind == "event"]
 
 
-def until_state(worker: Worker, state: str) -> str:
+def until_state(worker: StreamWorker, state: str) -> str:
     *_, (_, values, _) = until(worker, lambda kind, values: values.get("state") == state)
     return str(values["text"])
 

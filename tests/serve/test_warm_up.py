@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from tests.tracking.standin import PixelEngine, ground, pixel_tracker, put, thing
 from tracker.serve.messages import Plan
-from tracker.serve.worker import Worker
+from tracker.serve.worker import StreamWorker
 
 
 def test_no_call_is_larger_than_those_before_the_first_stream() -> None:
     tracker = pixel_tracker({"redetection.tiles": 3, "template_memory.size": 2})
     engine = tracker.engine
     assert isinstance(engine, PixelEngine)
-    Worker(Plan("pixels"), tracker).warm_up()
+    StreamWorker(Plan("pixels"), tracker).warm_up()
     views, windows = (max(sizes) for sizes in zip(*engine.calls, strict=True))
     assert (views, windows) == (3, 3)
     engine.calls.clear()

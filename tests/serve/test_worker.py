@@ -23,7 +23,7 @@ from tracker.geometry import iou
 from tracker.media.sources.open import open_source
 from tracker.serve.config import BatchConfig, LimitsConfig
 from tracker.serve.messages import Plan, pack, unpack
-from tracker.serve.worker import Worker
+from tracker.serve.worker import StreamWorker
 from tracker.tracking.multi import MultiTracker
 
 
@@ -50,8 +50,8 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def running(**plan: Any) -> Iterator[Worker]:
-    worker = Worker(Plan(save_every=0.2, **plan), pixel_tracker())
+def running(**plan: Any) -> Iterator[StreamWorker]:
+    worker = StreamWorker(Plan(save_every=0.2, **plan), pixel_tracker())
     worker.start()
     try:
         yield worker
@@ -60,7 +60,7 @@ def running(**plan: Any) -> Iterator[Worker]:
         assert worker.over
 
 
-def add(worker: Worker, name: str, source: object, targets: dict[str, Any] | None = None, **more: Any) -> None:
+def add(worker: StreamWorker, name: str, source: object, targets: dict[str, Any] | None = None, **more: Any) -> None:
     order = {k: more.pop(k) for k in ("start", "saved", "begun") if k in more}
     parts = more.pop("parts", {})
     worker.handle(
@@ -71,7 +71,7 @@ def add(worker: Worker, name: str, source: object, targets: dict[str, Any] | Non
 
 
 def until(
-    worker: Worker, done: Callable[[str, dict[str, Any]], bool], seconds: float = 60
+    worker: StreamWorker, done: Callable[[str, dict[str, Any]], bool], seconds: float = 60
 ) -> list[tuple[str, dict[str, Any], dict[str, bytes]]]:
     """Messages up to the first for which `done` holds."""
     out, end = [], time.monotonic() + seconds

@@ -19,7 +19,7 @@ from tracker.config_merge import to_dict
 from tracker.datasets.track_readers import images_of
 from tracker.datasets.tracks import read_got10k
 from tracker.errors import ConfigError
-from tracker.model.matcher import Matcher
+from tracker.model.siamese_network import SiameseNetwork
 from tracker.training.ablation import ENERGIES, Ablation, cell_config
 from tracker.training.ablation_table import markdown
 from tracker.training.data.build import build_pair_source, pair_config
@@ -65,7 +65,7 @@ def test_cells_differ_in_energy_and_loss_alone(base: tuple[Path, Config]) -> Non
 def test_all_energies_start_with_the_same_scores(base: tuple[Path, Config], energy: str) -> None:
     config = cell_config(base[1], energy, "none", 5)
     torch.manual_seed(0)
-    model = Matcher(config.model)
+    model = SiameseNetwork(config.model)
     source = build_pair_source(config, 0)
     even_start(model, energy, source)
     assert energy == "cosine" or feature_norm(model, source) == pytest.approx(1.0, rel=1e-3)

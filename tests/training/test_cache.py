@@ -165,10 +165,10 @@ def test_features_of_frozen_stages(config: Config, tmp_path: Path) -> None:
     make(changed, range(1))
     batch = build_pair_source(changed, 0).batch(0, 0, 1)
     assert batch.start == 2 and batch.search.shape == (6, 16, 65, 65) and batch.search.dtype.is_floating_point
-    from tracker.model.matcher import Matcher
+    from tracker.model.siamese_network import SiameseNetwork
     from tracker.training.data.cached_features import compiled_stages
 
-    network = Matcher(MODEL).backbone.eval()
+    network = SiameseNetwork(MODEL).backbone.eval()
     picture = np.random.default_rng(0).integers(0, 256, (1, 65, 65, 3), dtype=np.uint8)
     fast = compiled_stages(network, 2)(picture)
     import torch

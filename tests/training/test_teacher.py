@@ -14,7 +14,7 @@ from tracker.config import Config
 from tracker.errors import ConfigError
 from tracker.model.backbones import edges_and_colours
 from tracker.model.checkpoint import load_model, save_model
-from tracker.model.matcher import Matcher
+from tracker.model.siamese_network import SiameseNetwork
 from tracker.model_config import ModelConfig
 from tracker.training.data.batch import Match, PairBatch
 from tracker.training.data.cache import CacheConfig, ShardMaker, fingerprint
@@ -158,7 +158,7 @@ def test_last_norm_folds_into_the_weights(tmp_path: Path) -> None:
         name="alex", model=ModelConfig(backbone="siamfc-alexnet-normed", neck_channels=0, head="classic", energy="dot")
     )
     torch.manual_seed(0)
-    model = Matcher(config.model).eval()
+    model = SiameseNetwork(config.model).eval()
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.running_mean)

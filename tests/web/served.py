@@ -20,7 +20,7 @@ from tracker.web.access import Address, Guard
 from tracker.web.framing import split_parts
 from tracker.web.hub import Hub
 from tracker.web.server import Site
-from tracker.web.worker import Worker
+from tracker.web.worker import LiveWorker
 
 CLIP, TRUTH = moving_square(16)
 
@@ -44,7 +44,7 @@ def place(index: int) -> int:
 
 
 def serve(
-    body: Callable[[TestClient, Worker], Awaitable[None]],
+    body: Callable[[TestClient, LiveWorker], Awaitable[None]],
     *,
     host: str = "127.0.0.1",
     token: str | None = None,
@@ -56,7 +56,7 @@ def serve(
         hub = Hub({"version": "test"})
         hub.status(early=True)  # before there is a loop: must not block later wake-ups
         source = LatestFrameSource(Endless, reconnect_for=0)
-        worker = Worker(source, SingleTrackers(MatchTemplate), hub, save_dir=save_dir)
+        worker = LiveWorker(source, SingleTrackers(MatchTemplate), hub, save_dir=save_dir)
         site = Site(hub, worker.submit, Guard(Address(host), token), lambda: worker.recorder.finished)
         hub.attach(asyncio.get_running_loop())
         worker.start()

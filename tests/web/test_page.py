@@ -21,13 +21,13 @@ from tracker.model.checkpoint import shipped_models
 from tracker.tracking.tracker import SiamTracker
 from tracker.web.hub import IN_FLIGHT
 from tracker.web.targets import MOST_TARGETS, TargetGroup
-from tracker.web.worker import Worker
+from tracker.web.worker import LiveWorker
 
 
 def test_the_page_is_told_of_damaged_frames(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Endless, "damaged", 2, raising=False)
 
-    async def body(client: TestClient, worker: Worker) -> None:
+    async def body(client: TestClient, worker: LiveWorker) -> None:
         async with client.ws_connect("/ws") as socket:
             header, _ = await frame_of(socket)
             assert header["damaged"] == 2
@@ -36,7 +36,7 @@ def test_the_page_is_told_of_damaged_frames(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_token_is_asked_for() -> None:
-    async def body(client: TestClient, worker: Worker) -> None:
+    async def body(client: TestClient, worker: LiveWorker) -> None:
         for path in ("/", "/?token=wrong", "/static/app.js", "/ws", "/recordings/x.mp4"):
             answer = await client.get(path, allow_redirects=False)
             assert answer.status == 401 and "token" in await answer.text(), path
@@ -55,7 +55,7 @@ def test_the_token_is_asked_for() -> None:
 
 
 def test_what_is_served_and_to_whom() -> None:
-    async def body(client: TestClient, worker: Worker) -> None:
+    async def body(client: TestClient, worker: LiveWorker) -> None:
         page = await client.get("/")
         assert page.status == 200 and "default-src 'none'" in page.headers["Content-Security-Policy"]
         text = await page.text()
@@ -83,7 +83,7 @@ def test_what_is_served_and_to_whom() -> None:
 
 
 def test_boxes_targets_and_their_errors() -> None:
-    async def body(client: TestClient, worker: Worker) -> None:
+    async def body(client: TestClient, worker: LiveWorker) -> None:
         async with client.ws_connect("/ws") as socket:
             header, parts = await frame_of(socket)
             assert header["tracks"] == [] and header["size"] == [160, 120] and parts["picture"][:2] == b"\xff\xd8"
@@ -134,7 +134,7 @@ def test_boxes_targets_and_their_errors() -> None:
 
 
 def test_a_slow_browser_gets_newer_frames_not_more() -> None:
-    async def body(client: TestClient, worker: Worker) -> None:
+    async def body(client: TestClient, worker: LiveWorker) -> None:
         async with client.ws_connect("/ws") as slow, client.ws_connect("/ws") as quick:
             last = -1
             for _ in range(IN_FLIGHT):
@@ -158,7 +158,7 @@ def test_a_slow_browser_gets_newer_frames_not_more() -> None:
 
 
 def test_recording_over_the_wire(tmp_path: Path) -> None:
-    async def body(client: TestClient, worker: Worker) -> None:
+    async def body(client: TestClient, worker: LiveWorker) -> None:
         async with client.ws_connect("/ws") as socket:
             header, _ = await frame_of(socket)
             await socket.send_json({"type": "target", "box": list(TRUTH[place(header["index"])]), "seq": header["seq"]})

@@ -5,7 +5,7 @@ those tracks from Python, `siamtrack annotate` in a browser page or from files.
 """
 
 from tracker.annotate.api import annotate
-from tracker.annotate.clip import AnnotationError, Clip, Target
+from tracker.annotate.clip import AnnotatedTarget, AnnotationError, Clip
 from tracker.annotate.project import Conflict, Project
 
-__all__ = ["AnnotationError", "Clip", "Conflict", "Project", "Target", "annotate"]
+__all__ = ["AnnotatedTarget", "AnnotationError", "Clip", "Conflict", "Project", "annotate"]

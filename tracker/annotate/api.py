@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tracker.annotate.boxes_csv import KeyBox
-from tracker.annotate.clip import AnnotationError, Clip, Target
-from tracker.annotate.frames import Frames, open_frames
+from tracker.annotate.clip import AnnotatedTarget, AnnotationError, Clip
+from tracker.annotate.frames import ClipFrames, open_frames
 from tracker.annotate.project import Project
 from tracker.annotate.retrack import Follower
 from tracker.annotate.stretches import stretches
-from tracker.annotate.worker import Progress, Worker
+from tracker.annotate.worker import RetrackProgress, RetrackWorker
 from tracker.files import suggest
 from tracker.geometry import Boxes
 from tracker.tracking.tracker import SiamTracker
@@ -31,7 +31,7 @@ def annotate(
     model: str | Path = "siamtrack-s",
     device: str = "auto",
     engine: str = "auto",
-    on_step: Callable[[Progress], None] | None = None,
+    on_step: Callable[[RetrackProgress], None] | None = None,
 ) -> Clip:
     """Boxes of all frames from a few that a person drew: tracked forward and backward between them, and joined.
 
@@ -45,7 +45,7 @@ def annotate(
         on_step: Called after each frame.
 
     Returns:
-        The clip with its targets; see `Target.boxes`, and `tracker.annotate.formats.write` to export it.
+        The clip with its targets; see `AnnotatedTarget.boxes`, and `tracker.annotate.formats.write` to export it.
 
     Raises:
         SourceError, BoxError, AnnotationError: With the value, the reason and the next step.
@@ -70,7 +70,7 @@ def annotate(
             target = opened.add_target(clip, plain, label or "object")
             for frame, box in boxes.items():
                 opened.set_key(target, int(frame), box)
-        Worker(opened, lambda: tracker or build(model, device, engine), lambda _: frames).run(on_step)
+        RetrackWorker(opened, lambda: tracker or build(model, device, engine), lambda _: frames).run(on_step)
         frames.close()
         return clip
 
@@ -80,7 +80,7 @@ def build(model: str | Path, device: str, engine: str) -> Follower:
     return SiamTracker.from_pretrained(model, device, engine=engine)
 
 
-def add_source(project: Project, source: str | Path, frames: Frames) -> Clip:
+def add_source(project: Project, source: str | Path, frames: ClipFrames) -> Clip:
     """Adds the clip of a source to a project; its path is stored as an absolute path."""
     path = Path(source).expanduser()
     shown = str(path.resolve()) if path.exists() else str(source)
@@ -89,7 +89,7 @@ def add_source(project: Project, source: str | Path, frames: Frames) -> Clip:
     )
 
 
-def add_keys(project: Project, rows: list[KeyBox]) -> list[Target]:
+def add_keys(project: Project, rows: list[KeyBox]) -> list[AnnotatedTarget]:
     """Adds the key boxes of a file to the clips and targets of a project; targets that don't exist are created.
 
     Targets are identified by clip and id of the file.
@@ -97,7 +97,7 @@ def add_keys(project: Project, rows: list[KeyBox]) -> list[Target]:
     Raises:
         AnnotationError: A row names a clip that doesn't exist.
     """
-    known: dict[tuple[str, str], Target] = {}
+    known: dict[tuple[str, str], AnnotatedTarget] = {}
     names = [clip.name for clip in project.clips]
     for row in rows:
         wanted = Path(row.clip).stem if row.clip else ""
@@ -125,7 +125,7 @@ def add_keys(project: Project, rows: list[KeyBox]) -> list[Target]:
     return list(known.values())
 
 
-def add_clip_of(project: Project, clip: Clip, source: Clip) -> list[Target]:
+def add_clip_of(project: Project, clip: Clip, source: Clip) -> list[AnnotatedTarget]:
     """Adds the targets of an imported clip to a project.
 
     Key boxes become key boxes, the other boxes a track; nothing is marked as approved.
@@ -159,7 +159,7 @@ def add_clip_of(project: Project, clip: Clip, source: Clip) -> list[Target]:
     return out
 
 
-def _padded(read: Target, part: slice, length: int) -> tuple[Boxes, NDArray[np.float64], NDArray[np.bool_]]:
+def _padded(read: AnnotatedTarget, part: slice, length: int) -> tuple[Boxes, NDArray[np.float64], NDArray[np.bool_]]:
     boxes, scores, hidden = np.full((length, 4), np.nan), np.ones(length), np.zeros(length, bool)
     n = max(part.stop - part.start, 0)
     boxes[:n], hidden[:n] = read.boxes[part], read.occluded[part]

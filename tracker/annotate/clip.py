@@ -26,7 +26,7 @@ class AnnotationError(SiamTrackError):
 
 
 @dataclass
-class Target:
+class AnnotatedTarget:
     """One object in one clip.
 
     Attributes:
@@ -81,7 +81,7 @@ class Clip:
     height: int
     frame_count: int
     rate: Fraction | None = None
-    targets: list[Target] = field(default_factory=list)
+    targets: list[AnnotatedTarget] = field(default_factory=list)
     path: str = ""
 
     def tracks(self) -> list[Track]:
@@ -110,7 +110,7 @@ class Clip:
             )
         return show(self.path, tracks)._repr_html_()
 
-    def target(self, **wanted: object) -> Target:
+    def target(self, **wanted: object) -> AnnotatedTarget:
         """The first target with these attributes (`id=1`, `name="car"`).
 
         Raises:
@@ -124,9 +124,9 @@ class Clip:
         )
 
 
-def new_target(number: int, frames: int, name: str = "", label: str = "object", colour: str = "") -> Target:
+def new_target(number: int, frames: int, name: str = "", label: str = "object", colour: str = "") -> AnnotatedTarget:
     """A target without boxes."""
-    return Target(
+    return AnnotatedTarget(
         id=number,
         name=name or f"{label} {number}",
         label=label,

@@ -23,7 +23,7 @@ NEAR = 48
 """Distance in frames up to which frames are decoded in sequence rather than sought."""
 
 
-class Frames(ABC):
+class ClipFrames(ABC):
     """The frames of a clip by number; the newest are cached."""
 
     path: str
@@ -80,7 +80,7 @@ class Frames(ABC):
             self._bytes = 0
 
 
-class ImageFrames(Frames):
+class ImageFrames(ClipFrames):
     """Image files as frames, in the order of `open_source`."""
 
     def __init__(self, spec: str) -> None:
@@ -100,7 +100,7 @@ class ImageFrames(Frames):
             raise SourceError(f"{self.path} failed at frame {index}: {error}") from None
 
 
-class VideoFrames(Frames):
+class VideoFrames(ClipFrames):
     """A video file, its frames numbered and rotated as `tracker.media` reads them; a seek decodes at most one group of
     pictures.
 
@@ -146,7 +146,7 @@ class VideoFrames(Frames):
         self._video.close()
 
 
-def open_frames(spec: str | Path) -> Frames:
+def open_frames(spec: str | Path) -> ClipFrames:
     """The frames of a video file, a folder of images, a glob or a pattern, by number.
 
     Raises:

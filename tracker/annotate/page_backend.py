@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.annotate.clip import AnnotationError, Clip, Target, runs
-from tracker.annotate.frames import Frames, open_frames
+from tracker.annotate.clip import AnnotatedTarget, AnnotationError, Clip, runs
+from tracker.annotate.frames import ClipFrames, open_frames
 from tracker.annotate.project import Project
 from tracker.annotate.stretches import stretch_at
-from tracker.annotate.worker import Worker
+from tracker.annotate.worker import RetrackWorker
 from tracker.errors import SiamTrackError
 from tracker.files import suggest
 from tracker.types import Image
@@ -34,9 +34,9 @@ class PageBackend:
         worker: Tracks between the boxes.
     """
 
-    def __init__(self, project: Project, worker: Worker) -> None:
+    def __init__(self, project: Project, worker: RetrackWorker) -> None:
         self.project, self.worker = project, worker
-        self._frames: dict[int, Frames] = {}
+        self._frames: dict[int, ClipFrames] = {}
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -68,7 +68,7 @@ class PageBackend:
             ],
         }  # fmt: skip
 
-    def _target(self, target: Target) -> Answer:
+    def _target(self, target: AnnotatedTarget) -> Answer:
         keys = [
             [frame, None if box is None else [float(v) for v in box], self.project.key_revision(target, frame)]
             for frame, box in sorted(dict(target.keys).items())
@@ -101,7 +101,7 @@ class PageBackend:
         return {"first": first, "last": last, "bins": bins, "targets": out, "revision": self.project.revision}
 
     @staticmethod
-    def _kinds(target: Target, edges: NDArray[np.int_]) -> str:
+    def _kinds(target: AnnotatedTarget, edges: NDArray[np.int_]) -> str:
         """One letter per bin: d doubtful, a approved, t tracked, o absent (known), - unknown."""
         present, known = target.present, np.isfinite(target.scores)
         doubt = np.maximum.reduceat(target.doubtful().astype(np.int8), edges[:-1])

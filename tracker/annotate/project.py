@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tracker.annotate.clip import AnnotationError, Clip, Target, new_target, runs
+from tracker.annotate.clip import AnnotatedTarget, AnnotationError, Clip, new_target, runs
 from tracker.annotate.journal import HEADER, Journal, Record
 from tracker.annotate.replay import ProjectState
 from tracker.annotate.stretches import Stretch, stretches
@@ -108,7 +108,7 @@ class Project(ProjectState):
             self._say(record | {"frames": frame_count, "rate": None if rate is None else str(rate)})
             return self.clips[-1]
 
-    def add_target(self, clip: Clip, name: str = "", label: str = "object", colour: str = "") -> Target:
+    def add_target(self, clip: Clip, name: str = "", label: str = "object", colour: str = "") -> AnnotatedTarget:
         """A new target without boxes."""
         with self._lock:
             number = self._last_id + 1
@@ -120,18 +120,18 @@ class Project(ProjectState):
             return self.target(number)
 
     def edit_target(
-        self, target: Target, name: str | None = None, label: str | None = None, colour: str | None = None
+        self, target: AnnotatedTarget, name: str | None = None, label: str | None = None, colour: str | None = None
     ) -> None:
         """Changes name, class or colour."""
         with self._lock:
             record = {"do": "target", "target": target.id, "clip": self._home[target.id], "name": name or target.name}
             self._say(record | {"class": label or target.label, "colour": colour or target.colour})
 
-    def drop_target(self, target: Target) -> None:
+    def drop_target(self, target: AnnotatedTarget) -> None:
         """Removes a target; `undo` restores it."""
         self._say({"do": "drop", "target": target.id})
 
-    def set_key(self, target: Target, frame: int, box: ArrayLike | None, seen: int | None = None) -> None:
+    def set_key(self, target: AnnotatedTarget, frame: int, box: ArrayLike | None, seen: int | None = None) -> None:
         """Sets a box that a person drew, or None: the target is absent from this frame to its next key box.
 
         Approval is withdrawn from the frames between the neighbouring key boxes, since a correction means that they are
@@ -158,7 +158,7 @@ class Project(ProjectState):
             self._check_seen(target, frame, seen)
             self._say({"do": "key", "target": target.id, "frame": int(frame), "box": checked})
 
-    def remove_key(self, target: Target, frame: int, seen: int | None = None) -> None:
+    def remove_key(self, target: AnnotatedTarget, frame: int, seen: int | None = None) -> None:
         """Removes a key box.
 
         Raises:
@@ -173,7 +173,7 @@ class Project(ProjectState):
             self._check_seen(target, frame, seen)
             self._say({"do": "unkey", "target": target.id, "frame": int(frame)})
 
-    def approve(self, target: Target, first: int, last: int, approved: bool = True) -> None:
+    def approve(self, target: AnnotatedTarget, first: int, last: int, approved: bool = True) -> None:
         """A person confirms the boxes of these frames (both included); automatic tracking doesn't change them from now
         on."""
         with self._lock:
@@ -204,7 +204,7 @@ class Project(ProjectState):
 
     def write_track(
         self,
-        target: Target,
+        target: AnnotatedTarget,
         stretch: Stretch,
         first: int,
         boxes: Boxes,
@@ -237,7 +237,7 @@ class Project(ProjectState):
                     }
                 )  # fmt: skip
 
-    def pending(self, target: Target) -> list[Stretch]:
+    def pending(self, target: AnnotatedTarget) -> list[Stretch]:
         """The intervals still to be tracked, short ones between two keys first."""
         with self._lock:
             done = self._done.get(target.id, {})
@@ -246,13 +246,13 @@ class Project(ProjectState):
             ]
             return sorted(out, key=lambda s: (s.start is None or s.end is None, s.start is None, s.length))
 
-    def tracked(self, target: Target, stretch: Stretch) -> tuple[int, int] | None:
+    def tracked(self, target: AnnotatedTarget, stretch: Stretch) -> tuple[int, int] | None:
         """First and last tracked frame of an interval, or None."""
         return self._done.get(target.id, {}).get((stretch.start, stretch.end))
 
     # -- queries
 
-    def target(self, number: int) -> Target:
+    def target(self, number: int) -> AnnotatedTarget:
         """A target by its id.
 
         Raises:
@@ -268,7 +268,7 @@ class Project(ProjectState):
 
     # -- internal
 
-    def _check_seen(self, target: Target, frame: int, seen: int | None) -> None:
+    def _check_seen(self, target: AnnotatedTarget, frame: int, seen: int | None) -> None:
         now = self.key_revision(target, frame) if frame in target.keys else 0
         if seen is not None and seen != now:
             raise Conflict(
@@ -287,7 +287,7 @@ def clip_names(clips: Sequence[Clip]) -> str:
     return ", ".join(clip.name for clip in clips) or "none"
 
 
-def summary(target: Target) -> dict[str, Any]:
+def summary(target: AnnotatedTarget) -> dict[str, Any]:
     """Counts of a target: key boxes, frames with a box, doubtful and approved frames."""
     return {
         "keys": len(target.keys),

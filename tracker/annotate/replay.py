@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from tracker.annotate.clip import AnnotationError, Clip, Target, new_target
+from tracker.annotate.clip import AnnotatedTarget, AnnotationError, Clip, new_target
 from tracker.annotate.journal import Record
 from tracker.annotate.stretches import stretch_at
 from tracker.types import Box
@@ -25,7 +25,7 @@ class _Past:
 
     text: str
     target: int
-    kept: Target | None
+    kept: AnnotatedTarget | None
     clip: int
     place: int
     span: tuple[int, int] | None = None
@@ -58,7 +58,7 @@ class ProjectState:
         getattr(self, f"_do_{record['do']}", self._unknown)(record)
         self.revision += 1
 
-    def target(self, number: int) -> Target:
+    def target(self, number: int) -> AnnotatedTarget:
         """A target by its id.
 
         Raises:
@@ -68,11 +68,11 @@ class ProjectState:
             return next(t for t in self.clips[self._home[number]].targets if t.id == number)
         raise AnnotationError(f"There is no target {number}; it may have been removed in another window.")
 
-    def clip_of(self, target: Target) -> Clip:
+    def clip_of(self, target: AnnotatedTarget) -> Clip:
         """The clip of a target."""
         return self.clips[self._home[target.id]]
 
-    def key_revision(self, target: Target, frame: int) -> int:
+    def key_revision(self, target: AnnotatedTarget, frame: int) -> int:
         """The revision in which a key box was last set or removed; 0: never."""
         return self._key_revision.get((target.id, frame), 0)
 
@@ -118,7 +118,7 @@ class ProjectState:
         del target.keys[frame]
         target.scores[frame] = min(target.scores[frame], 0.0)
 
-    def _touch(self, target: Target, frame: int, text: str) -> None:
+    def _touch(self, target: AnnotatedTarget, frame: int, text: str) -> None:
         """Updates the surroundings of a changed key box."""
         first, last = stretch_at(target.keys, frame, len(target.boxes))
         self._keep(text, target, (first, last))
@@ -181,9 +181,9 @@ class ProjectState:
         now.approved[part] = old.approved
         self._done[now.id] = dict(past.done)
 
-    def _keep(self, text: str, target: Target, span: tuple[int, int] | None) -> None:
+    def _keep(self, text: str, target: AnnotatedTarget, span: tuple[int, int] | None) -> None:
         part = slice(0, 0) if span is None else slice(span[0], span[1] + 1)
-        copy = Target(
+        copy = AnnotatedTarget(
             target.id, target.name, target.label, target.colour, target.boxes[part].copy(), target.scores[part].copy(),
             target.occluded[part].copy(), dict(target.keys), target.approved[part].copy(),
         )  # fmt: skip

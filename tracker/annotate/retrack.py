@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tracker.annotate.clip import interpolate, runs
-from tracker.annotate.frames import Frames
+from tracker.annotate.frames import ClipFrames
 from tracker.geometry import Boxes, check_box, clip_box, cxcywh_to_xywh, iou, xywh_to_cxcywh
 from tracker.types import Box, Image
 
@@ -58,7 +58,7 @@ class Pass:
     lost: NDArray[np.bool_]
 
 
-class Stopped(Exception):
+class Cancelled(Exception):
     """The work was cancelled, because its purpose no longer exists."""
 
 
@@ -74,7 +74,7 @@ class Running:
         ahead: Forward, or backward.
     """
 
-    def __init__(self, frames: Frames, tracker: Follower, key: int, box: Box, ahead: bool) -> None:
+    def __init__(self, frames: ClipFrames, tracker: Follower, key: int, box: Box, ahead: bool) -> None:
         self._frames, self._tracker, self._key, self._box = frames, copy.copy(tracker), key, box
         self._step = 1 if ahead else -1
         most = len(frames) - key if ahead else key + 1
@@ -110,7 +110,7 @@ class Running:
                 self._boxes[n], self._scores[n], self._lost[n] = track.box, track.score, not track.visible
             self.count += 1
             if tick is not None and not tick(k, self._boxes[n], float(self._scores[n]), bool(self._lost[n])):
-                raise Stopped
+                raise Cancelled
 
     def until(self, end: int) -> Pass:
         """The pass up to a finished frame, in frame order."""

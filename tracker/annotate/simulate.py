@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tracker.annotate.clip import interpolate
-from tracker.annotate.frames import Frames
+from tracker.annotate.frames import ClipFrames
 from tracker.annotate.retrack import Follower
 from tracker.annotate.stretches import StretchTracker, stretches
 from tracker.datasets.base import SequenceData
@@ -85,7 +85,7 @@ def by_interpolation(frames: int) -> Filler:
     return fill
 
 
-def by_tracking(frames: Frames, tracker: Follower) -> tuple[Filler, StretchTracker]:
+def by_tracking(frames: ClipFrames, tracker: Follower) -> tuple[Filler, StretchTracker]:
     """The method of `siamtrack annotate`; `StretchTracker.tracked` counts the frames."""
     machine = StretchTracker(frames, tracker)
 
@@ -136,7 +136,7 @@ def table(rows: Sequence[tuple[str, Sequence[Outcome]]], names: Sequence[str], m
     return "\n".join(lines)
 
 
-class SequenceFrames(Frames):
+class SequenceFrames(ClipFrames):
     """The frames of a benchmark's sequence, held in memory."""
 
     def __init__(self, sequence: SequenceData) -> None:

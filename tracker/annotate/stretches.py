@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.annotate.frames import Frames
+from tracker.annotate.frames import ClipFrames
 from tracker.annotate.retrack import REACH, Follower, Pass, Running, Tick, alone, join
 from tracker.geometry import Boxes
 from tracker.types import Box
@@ -74,7 +74,7 @@ class StretchTracker:
         tracker: `SiamTracker`, or anything with `init` and `update`.
     """
 
-    def __init__(self, frames: Frames, tracker: Follower) -> None:
+    def __init__(self, frames: ClipFrames, tracker: Follower) -> None:
         self.frames, self.tracker = frames, tracker
         self._passes: dict[tuple[int, tuple[float, ...], bool], Running] = {}
         self.tracked = 0

@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from tracker.annotate.clip import Clip, Target
-from tracker.annotate.frames import CACHE_BYTES, Frames, open_frames
+from tracker.annotate.clip import AnnotatedTarget, Clip
+from tracker.annotate.frames import CACHE_BYTES, ClipFrames, open_frames
 from tracker.annotate.project import Project
-from tracker.annotate.retrack import Follower, Stopped
+from tracker.annotate.retrack import Cancelled, Follower
 from tracker.annotate.stretches import Stretch, StretchTracker
 from tracker.errors import SiamTrackError
 from tracker.types import Box
@@ -31,7 +31,7 @@ PATIENCE = 0.2
 
 
 @dataclass
-class Progress:
+class RetrackProgress:
     """What is being tracked.
 
     Attributes:
@@ -50,10 +50,10 @@ class Progress:
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
+class RetrackTask:
     """An interval to track; `frames`: this many before a synchronised pass gets its turn, 0: there is none."""
 
-    target: Target
+    target: AnnotatedTarget
     stretch: Stretch
     clip: Clip
     frames: int = 0
@@ -68,7 +68,7 @@ Mark = tuple[int, Stretch, int]
 """Target, interval and the boxes at its ends: one unit of work."""
 
 
-class Worker:
+class RetrackWorker:
     """Computes the boxes between key boxes of a project.
 
     Args:
@@ -85,10 +85,10 @@ class Worker:
         self,
         project: Project,
         make_tracker: Callable[[], Follower],
-        open_clip: Callable[[Clip], Frames] = lambda clip: open_frames(clip.path),
+        open_clip: Callable[[Clip], ClipFrames] = lambda clip: open_frames(clip.path),
     ) -> None:
         self.project, self._make, self._open = project, make_tracker, open_clip
-        self.progress = Progress()
+        self.progress = RetrackProgress()
         self.focus: tuple[int, int] = (0, 0)
         self.finished: Callable[[], None] | None = None
         self._tracker: Follower | None = None
@@ -100,7 +100,7 @@ class Worker:
 
     # -- in the caller's thread, for tools without a page
 
-    def run(self, on_step: Callable[[Progress], None] | None = None) -> None:
+    def run(self, on_step: Callable[[RetrackProgress], None] | None = None) -> None:
         """Tracks everything pending, and returns.
 
         Raises:
@@ -146,17 +146,17 @@ class Worker:
 
     # -- the work
 
-    def _next(self) -> Task | None:
+    def _next(self) -> RetrackTask | None:
         """The next task: where the person views the clip, then short gaps, then the open ends, which alternate.
 
         Nearby passes in the same direction are brought to the same frame and continue together: a frame is then decoded
         once for all of them.
         """
-        found: list[tuple[tuple[bool, bool, bool], int, Task]] = []
+        found: list[tuple[tuple[bool, bool, bool], int, RetrackTask]] = []
         for number, clip in enumerate(list(self.project.clips)):
             for target in list(clip.targets):
                 for stretch in self.project.pending(target):
-                    task = Task(target, stretch, clip)
+                    task = RetrackTask(target, stretch, clip)
                     mark = self._mark(task)
                     if mark in self._failed:
                         continue
@@ -185,12 +185,12 @@ class Worker:
         frames = clip_frames(best.clip) if near_leads else 0
         return replace(best, frames=max(near_leads) + frames if near_leads else 0)
 
-    def _lead(self, one: Task, other: Task) -> int:
+    def _lead(self, one: RetrackTask, other: RetrackTask) -> int:
         """Frames by which a pass is ahead of another in the same direction."""
         at = [self._reached(task) for task in (one, other)]
         return (at[0] - at[1]) * (1 if one.ahead else -1)
 
-    def _reached(self, task: Task) -> int:
+    def _reached(self, task: RetrackTask) -> int:
         stretch = task.stretch
         machine = self._machines.get(self.project.clips.index(task.clip))
         key = stretch.end if stretch.start is None else stretch.start
@@ -200,7 +200,7 @@ class Worker:
         return machine.reached(dict(task.target.keys), stretch)
 
     @staticmethod
-    def _mark(task: Task) -> Mark:
+    def _mark(task: RetrackTask) -> Mark:
         keys, stretch = task.target.keys, task.stretch
         ends = tuple(
             None if k is None or (box := keys.get(k)) is None else tuple(box) for k in (stretch.start, stretch.end)
@@ -215,14 +215,14 @@ class Worker:
             self._machines[number] = StretchTracker(self._open(clip), self._tracker)
         return self._machines[number]
 
-    def _track(self, task: Task, on_step: Callable[[Progress], None] | None, raise_errors: bool) -> None:
+    def _track(self, task: RetrackTask, on_step: Callable[[RetrackProgress], None] | None, raise_errors: bool) -> None:
         target, stretch, clip = task.target, task.stretch, task.clip
         keys = dict(target.keys)
         key = stretch.end if stretch.start is None else stretch.start
         growing = stretch.open_end and key is not None and keys.get(key) is not None
         total = stretch.length if stretch.open_end else 2 * (stretch.length + 1)
         error = self.progress.error
-        self.progress = Progress(target.id, self.project.clips.index(clip), 0, total, stretch.first, error)
+        self.progress = RetrackProgress(target.id, self.project.clips.index(clip), 0, total, stretch.first, error)
         began = written = time.monotonic()
         frames = 0
 
@@ -258,7 +258,7 @@ class Worker:
                 self._write(task, machine, keys)
             else:
                 self.project.write_track(target, stretch, stretch.first, *result)
-        except Stopped:
+        except Cancelled:
             if growing:
                 self._write(task, machine, keys)
         except SiamTrackError as reason:
@@ -269,21 +269,21 @@ class Worker:
             self._failed.add(self._mark(task))
         finally:
             self._turns[self._mark(task)] = self._turn(task)
-            self.progress = Progress(error=self.progress.error)
+            self.progress = RetrackProgress(error=self.progress.error)
             if self.finished is not None:
                 self.finished()
 
-    def _turn(self, task: Task) -> int:
+    def _turn(self, task: RetrackTask) -> int:
         return self._turns.get(self._mark(task), 0) + 1
 
-    def _is_still_first(self, task: Task) -> bool:
+    def _is_still_first(self, task: RetrackTask) -> bool:
         """Whether a task whose time slice is over would be the next one again."""
         self._turns[self._mark(task)] = self._turn(task)
         best = self._next()
         same = best is not None and (best.target, best.stretch) == (task.target, task.stretch)
         return same and best is not None and not best.frames
 
-    def _write(self, task: Task, machine: StretchTracker, keys: dict[int, Box | None]) -> None:
+    def _write(self, task: RetrackTask, machine: StretchTracker, keys: dict[int, Box | None]) -> None:
         """For an interval with an open end: stores the new boxes."""
         done, reached = self.project.tracked(task.target, task.stretch), machine.reached(keys, task.stretch)
         if task.ahead:

@@ -110,7 +110,7 @@ class TimedEngine(Engine):
 
 
 @dataclass
-class Frames:
+class FrameTimings:
     """Durations of frames in seconds, and events in them.
 
     Attributes:
@@ -153,7 +153,7 @@ class Frames:
 
 def watch(
     update: Callable[[Image], Any], targets: Sequence[Target], engine: TimedEngine, images: Sequence[Image], count: int
-) -> Frames:
+) -> FrameTimings:
     """Times updates, after `WARM_UPS` that are not counted.
 
     Args:
@@ -163,7 +163,7 @@ def watch(
         images: The frames, repeated cyclically.
         count: Number of timed frames.
     """
-    frames, collected = Frames(), [False]
+    frames, collected = FrameTimings(), [False]
 
     def note(phase: str, _: Mapping[str, int]) -> None:
         collected[0] = True
@@ -203,7 +203,7 @@ def watch(
 def by_device(
     trackers: Mapping[str, SiamTracker], counts: Sequence[int], frames: int, tell: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Measures the time per frame (`Frames.summary`).
+    """Measures the time per frame (`FrameTimings.summary`).
 
     Args:
         trackers: Name -> tracker, each timed with one target; the first one with several, too.

@@ -31,7 +31,7 @@ PEAK_SIDE = 1024
 
 
 @dataclass(frozen=True)
-class Clip:
+class BenchmarkClip:
     """Frames in memory and the box of the target in the first one."""
 
     name: str
@@ -39,7 +39,7 @@ class Clip:
     box: Box
 
 
-def synthetic_clip(count: int, width: int = 640, height: int = 360, seed: int = 0) -> Clip:
+def synthetic_clip(count: int, width: int = 640, height: int = 360, seed: int = 0) -> BenchmarkClip:
     """A textured square that circles over textured ground."""
     rng = np.random.default_rng(seed)
     ground: Image = cv2.GaussianBlur(rng.integers(0, 256, (height, width, 3), dtype=np.uint8), (0, 0), 3)  # type: ignore[assignment]
@@ -55,10 +55,10 @@ def synthetic_clip(count: int, width: int = 640, height: int = 360, seed: int = 
         image = ground.copy()
         image[y : y + size, x : x + size] = patch
         images.append(image)
-    return Clip("synthetic", images, np.array([xs[0], ys[0], size, size], dtype=np.float64))
+    return BenchmarkClip("synthetic", images, np.array([xs[0], ys[0], size, size], dtype=np.float64))
 
 
-def read_clip(source: str, box: Sequence[float], count: int) -> Clip:
+def read_clip(source: str, box: Sequence[float], count: int) -> BenchmarkClip:
     """The first frames of a video or folder."""
     images: list[Image] = []
     with open_source(source, live=False) as frames:
@@ -66,10 +66,10 @@ def read_clip(source: str, box: Sequence[float], count: int) -> Clip:
             images.append(frame.image)
             if len(images) == count:
                 break
-    return Clip(Path(source).name, images, np.asarray(box, dtype=np.float64))
+    return BenchmarkClip(Path(source).name, images, np.asarray(box, dtype=np.float64))
 
 
-def stages(tracker: SiamTracker, clip: Clip, source: str | None, folder: Path) -> dict[str, dict[str, float]]:
+def stages(tracker: SiamTracker, clip: BenchmarkClip, source: str | None, folder: Path) -> dict[str, dict[str, float]]:
     """ms of each stage from file to file: decode, crop, network, response decode, draw, encode.
 
     Args:
@@ -106,7 +106,9 @@ def stages(tracker: SiamTracker, clip: Clip, source: str | None, folder: Path) -
     return out
 
 
-def in_turns(trackers: dict[str, Any], clip: Clip, every: dict[str, int] | None = None) -> dict[str, dict[str, float]]:
+def in_turns(
+    trackers: dict[str, Any], clip: BenchmarkClip, every: dict[str, int] | None = None
+) -> dict[str, dict[str, float]]:
     """ms of `update` of several trackers, alternating frame by frame, so that all see the same machine load.
 
     Args:
@@ -127,7 +129,7 @@ def in_turns(trackers: dict[str, Any], clip: Clip, every: dict[str, int] | None 
 
 
 def by_frame_size(
-    tracker_of: Callable[[], SiamTracker], clip: Clip, names: Sequence[str], frames: int = 60
+    tracker_of: Callable[[], SiamTracker], clip: BenchmarkClip, names: Sequence[str], frames: int = 60
 ) -> dict[str, dict[str, float]]:
     """ms of `update` on the same clip enlarged to several sizes, alternating."""
     height = clip.images[0].shape[0]

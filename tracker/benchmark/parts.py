@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.benchmark.measure import Clip, Series, in_pairs
+from tracker.benchmark.measure import BenchmarkClip, Series, in_pairs
 from tracker.config import Config
 from tracker.datasets.base import SequenceData, has_area
 from tracker.geometry import iou, is_valid
@@ -28,7 +28,7 @@ from tracker.tracking.tracker import SiamTracker
 
 
 def by_targets(
-    tracker: SiamTracker, clip: Clip, counts: Sequence[int], threads: int, frames: int = 60
+    tracker: SiamTracker, clip: BenchmarkClip, counts: Sequence[int], threads: int, frames: int = 60
 ) -> dict[str, dict[str, float]]:
     """ms of a frame with several targets, as the tracker is configured.
 
@@ -174,7 +174,7 @@ def resident_bytes() -> int:
 
 def soak(
     tracker: SiamTracker,
-    clip: Clip,
+    clip: BenchmarkClip,
     count: int,
     tick: Callable[[int], None] = lambda k: None,
     fresh: SiamTracker | None = None,

@@ -17,7 +17,7 @@ from tracker.errors import SiamTrackError, SourceError
 
 if TYPE_CHECKING:
     from tracker.annotate.project import Project
-    from tracker.annotate.worker import Progress
+    from tracker.annotate.worker import RetrackProgress
 
 EPILOG = f"""\
 formats for --export and --import, with what is written: {"; ".join(f"{f.name}: {f.text}" for f in FORMATS.values())}
@@ -208,7 +208,7 @@ def import_all(project: Project, args: argparse.Namespace) -> None:
 
 def track_all(project: Project, args: argparse.Namespace) -> None:
     """Tracks all frames between the key boxes, printing progress from time to time."""
-    from tracker.annotate.worker import Worker
+    from tracker.annotate.worker import RetrackWorker
 
     spoken = time.monotonic()
     chosen: list[str] = []
@@ -219,7 +219,7 @@ def track_all(project: Project, args: argparse.Namespace) -> None:
         note(args, chosen[0])
         return tracker
 
-    def on_step(progress: Progress) -> None:
+    def on_step(progress: RetrackProgress) -> None:
         nonlocal spoken
         if time.monotonic() - spoken > 5 and not args.quiet:
             spoken = time.monotonic()
@@ -228,7 +228,7 @@ def track_all(project: Project, args: argparse.Namespace) -> None:
                 f"{project.clips[progress.clip].name}, {target.name}: {progress.done}/{progress.total} frames\n"
             )
 
-    worker = Worker(project, make)  # type: ignore[arg-type]
+    worker = RetrackWorker(project, make)  # type: ignore[arg-type]
     try:
         worker.run(on_step)
     finally:

@@ -35,11 +35,11 @@ def serve(project: Project, args: argparse.Namespace) -> int:
             "`web` holds it). --headless KEYS.csv works without."
         )
     from tracker.annotate.page_backend import PageBackend
-    from tracker.annotate.worker import Worker
+    from tracker.annotate.worker import RetrackWorker
     from tracker.web.access import parse_address
 
     address = parse_address(args.web)
-    worker = Worker(project, lambda: load_tracker(args))
+    worker = RetrackWorker(project, lambda: load_tracker(args))
     backend = PageBackend(project, worker)
     try:
         return asyncio.run(_serve(address, backend, args))

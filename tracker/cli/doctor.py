@@ -13,7 +13,7 @@ from typing import Any
 
 from tracker.cli import health
 from tracker.cli.common import DONE, FAILED_MIDWAY, Parser, add_version
-from tracker.cli.health import Line, first_line
+from tracker.cli.health import ReportLine, first_line
 
 FRAMES, SIZE, SIDE = 8, (192, 144), 32
 """Number of frames of the test clip; width and height; side of the moving square, in pixels."""
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def report() -> int:
     """Prints all sections, then the problems; returns the exit code."""
-    sections: dict[str, Callable[[], list[Line]]] = {
+    sections: dict[str, Callable[[], list[ReportLine]]] = {
         "System": health.system,
         "Packages": health.packages,
         "Video": health.video,
@@ -47,7 +47,7 @@ def report() -> int:
         "Models": health.models,
         "Trial": lambda: health.trial(track_a_clip),
     }
-    off: list[Line] = []
+    off: list[ReportLine] = []
     for title, check in sections.items():
         lines = guarded(check, title)
         print(title)
@@ -65,12 +65,14 @@ def report() -> int:
     return DONE
 
 
-def guarded(check: Callable[[], list[Line]], title: str) -> list[Line]:
+def guarded(check: Callable[[], list[ReportLine]], title: str) -> list[ReportLine]:
     """The lines of a check, or one line that says why the check itself failed."""
     try:
         return check()
     except Exception as error:  # the report must survive any exception of a broken installation
-        return [Line(title.lower(), f"could not be looked at: {type(error).__name__}: {first_line(error)}", ok=False)]
+        return [
+            ReportLine(title.lower(), f"could not be looked at: {type(error).__name__}: {first_line(error)}", ok=False)
+        ]
 
 
 def track_a_clip(encoder: str) -> str:

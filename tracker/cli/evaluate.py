@@ -25,7 +25,7 @@ from tracker.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
     from tracker.datasets.base import Dataset
-    from tracker.evaluation.runner import RunStore, Task
+    from tracker.evaluation.runner import EvaluationTask, RunStore
     from tracker.evaluation.specs import TrackerSpec
     from tracker.metrics.results import Evaluation, SequenceResult
 
@@ -183,7 +183,9 @@ def _track(args: argparse.Namespace, dataset: Dataset, specs: list[TrackerSpec],
     return done
 
 
-def _stored(store: RunStore, tasks: list[Task], restart: bool) -> tuple[list[SequenceResult], list[Task]]:
+def _stored(
+    store: RunStore, tasks: list[EvaluationTask], restart: bool
+) -> tuple[list[SequenceResult], list[EvaluationTask]]:
     """The stored results, and the tasks without one."""
     done, missing = [], []
     for task in tasks:

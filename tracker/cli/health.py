@@ -50,7 +50,7 @@ DECODERS = {"H.264": "h264", "H.265": "hevc", "VP9": "vp9", "AV1": "libdav1d"}
 
 
 @dataclass(frozen=True)
-class Line:
+class ReportLine:
     """One line of the report.
 
     Attributes:
@@ -66,18 +66,18 @@ class Line:
     fatal: bool = False
 
 
-def system() -> list[Line]:
+def system() -> list[ReportLine]:
     """Python, operating system, processor."""
     import tracker
 
     return [
-        Line("siamtrack", f"{__version__} in {Path(tracker.__file__).parent}"),
-        Line("python", f"{platform.python_version()} ({sys.executable})", ok=sys.version_info >= (3, 10)),
-        Line("system", f"{platform.platform()}, {processor()[0]}, {cores()} threads usable"),
+        ReportLine("siamtrack", f"{__version__} in {Path(tracker.__file__).parent}"),
+        ReportLine("python", f"{platform.python_version()} ({sys.executable})", ok=sys.version_info >= (3, 10)),
+        ReportLine("system", f"{platform.platform()}, {processor()[0]}, {cores()} threads usable"),
     ]
 
 
-def packages() -> list[Line]:
+def packages() -> list[ReportLine]:
     """Required packages are imported (which reveals a broken wheel); optional ones are only located."""
     lines = []
     for module, name in REQUIRED.items():
@@ -86,26 +86,26 @@ def packages() -> list[Line]:
         except Exception as error:
             if importlib.util.find_spec(module) is None:
                 fatal = module not in ("got10k", "six", "onnxruntime")
-                lines.append(Line(name, f"not installed; `pip install {name}`", ok=False, fatal=fatal))
+                lines.append(ReportLine(name, f"not installed; `pip install {name}`", ok=False, fatal=fatal))
             else:
                 lines.append(
-                    Line(name, f"installed but broken: {first_line(error)}{_hint(error)}", ok=False, fatal=True)
+                    ReportLine(name, f"installed but broken: {first_line(error)}{_hint(error)}", ok=False, fatal=True)
                 )
         else:
-            lines.append(Line(name, _version(name, module)))
+            lines.append(ReportLine(name, _version(name, module)))
     wheels = [name for name in OPENCV_WHEELS if _version(name)]
     if len(wheels) > 1:
         text = (
             f"{' and '.join(wheels)} overwrite each other's files; `pip uninstall {' '.join(wheels)}`, then install one"
         )
-        lines.append(Line("opencv wheels", text, ok=False))
+        lines.append(ReportLine("opencv wheels", text, ok=False))
     for module, (name, use) in OPTIONAL.items():
         there = importlib.util.find_spec(module) is not None
-        lines.append(Line(name, _version(name) if there else f"not installed (optional: {use})", ok=there))
+        lines.append(ReportLine(name, _version(name) if there else f"not installed (optional: {use})", ok=there))
     return lines
 
 
-def video() -> list[Line]:
+def video() -> list[ReportLine]:
     """The codecs that FFmpeg's libraries inside PyAV can write (tested by encoding) and read."""
     import av
 
@@ -116,11 +116,11 @@ def video() -> list[Line]:
         problem = (
             "; ".join(f"{name}: {text}" for name, text in tried.items()) or "this build of PyAV has no such encoder"
         )
-        lines.append(Line(f"write {label}", works[0] if works else problem, ok=bool(works)))
+        lines.append(ReportLine(f"write {label}", works[0] if works else problem, ok=bool(works)))
     for label, name in DECODERS.items():
         there = name in av.codecs_available
         lines.append(
-            Line(
+            ReportLine(
                 f"read {label}",
                 f"{name} is there, not tried" if there else "this build of PyAV has no such decoder",
                 ok=there,
@@ -147,7 +147,7 @@ def _try_encoder(name: str) -> str | None:
     return None
 
 
-def display() -> list[Line]:
+def display() -> list[ReportLine]:
     """The GUI that OpenCV was built with, and whether there is a display."""
     import cv2
 
@@ -163,30 +163,30 @@ def display() -> list[Line]:
         if there
         else f"{why or 'none found'}; everything but the window works: pass --box x,y,w,h"
     )
-    return [Line("opencv GUI", toolkit, ok=toolkit.upper() != "NONE"), Line("display", text, ok=there)]
+    return [ReportLine("opencv GUI", toolkit, ok=toolkit.upper() != "NONE"), ReportLine("display", text, ok=there)]
 
 
-def cameras() -> list[Line]:
+def cameras() -> list[ReportLine]:
     """The cameras of this computer."""
     from tracker.media.sources.cameras import list_cameras
 
     found = []
     for camera in list_cameras():
         text = f"{camera.name or 'opens'} ({camera.problem})" if camera.problem else camera.name or "opens"
-        found.append(Line(f"camera {camera.index}", text, ok=not camera.problem))
-    return found or [Line("cameras", "none found", ok=False)]
+        found.append(ReportLine(f"camera {camera.index}", text, ok=not camera.problem))
+    return found or [ReportLine("cameras", "none found", ok=False)]
 
 
-def devices() -> list[Line]:
+def devices() -> list[ReportLine]:
     """CPU threads and CUDA, with the reason if CUDA is not available."""
     import torch
 
-    lines = [Line("cpu", f"torch uses {torch.get_num_threads()} threads")]
+    lines = [ReportLine("cpu", f"torch uses {torch.get_num_threads()} threads")]
     if torch.cuda.is_available():
         for k in range(torch.cuda.device_count()):
             card = torch.cuda.get_device_properties(k)
             lines.append(
-                Line(
+                ReportLine(
                     f"cuda:{k}",
                     f"{card.name}, {card.total_memory / 2**30:.0f} GiB (torch built for CUDA {torch.version.cuda})",
                 )
@@ -205,15 +205,15 @@ def devices() -> list[Line]:
             f"torch is built for CUDA {torch.version.cuda} but finds no GPU that it can use; `nvidia-smi` tells "
             "the driver's version"
         )
-    return [*lines, Line("cuda", reason, ok=False)]
+    return [*lines, ReportLine("cuda", reason, ok=False)]
 
 
-def engines() -> list[Line]:
+def engines() -> list[ReportLine]:
     """The available engines."""
     lines = []
     for module in ("torch", "onnxruntime", "openvino"):
         if importlib.util.find_spec(module) is None:
-            lines.append(Line(module, f"not installed; `pip install {module}`", ok=False))
+            lines.append(ReportLine(module, f"not installed; `pip install {module}`", ok=False))
             continue
         text = _version(module)
         if module == "onnxruntime":
@@ -221,11 +221,11 @@ def engines() -> list[Line]:
 
             providers = onnxruntime.get_available_providers()
             text += f" ({', '.join(name.removesuffix('ExecutionProvider') for name in providers)})"
-        lines.append(Line(module, text))
+        lines.append(ReportLine(module, text))
     return [*lines, _chosen_engine()]
 
 
-def _chosen_engine() -> Line:
+def _chosen_engine() -> ReportLine:
     """The engine that --engine auto selects here for the default model, and the reason."""
     from tracker.cli.model_options import DEFAULT_MODEL
     from tracker.model.checkpoint import load_model
@@ -233,21 +233,21 @@ def _chosen_engine() -> Line:
 
     name, reason = resolve_engine(load_model(DEFAULT_MODEL))
     flags = ", ".join(processor()[1]) or "not known"
-    return Line("--engine auto", f"{name}: {reason}; flags of the processor: {flags}")
+    return ReportLine("--engine auto", f"{name}: {reason}; flags of the processor: {flags}")
 
 
-def models() -> list[Line]:
+def models() -> list[ReportLine]:
     """The checkpoints that ship with the package."""
     import tracker
 
     folder = Path(tracker.__file__).parent / "weights"
     files = sorted(path for path in folder.glob("*") if path.suffix in (".safetensors", ".pt"))
     if not files:
-        return [Line("weights", f"none in {folder}; pass --model FILE", ok=False)]
-    return [Line(path.stem, f"{path.stat().st_size / 2**20:.1f} MB") for path in files]
+        return [ReportLine("weights", f"none in {folder}; pass --model FILE", ok=False)]
+    return [ReportLine(path.stem, f"{path.stat().st_size / 2**20:.1f} MB") for path in files]
 
 
-def trial(track_a_clip: Callable[[str], str]) -> list[Line]:
+def trial(track_a_clip: Callable[[str], str]) -> list[ReportLine]:
     """A clip that is encoded, decoded and tracked, with the first available encoder."""
     import av
 
@@ -258,12 +258,12 @@ def trial(track_a_clip: Callable[[str], str]) -> list[Line]:
         if name in av.codecs_available and _try_encoder(name) is None
     ]
     if not names:
-        return [Line("tracking", "not tried: no encoder works here to make a clip with", ok=False)]
+        return [ReportLine("tracking", "not tried: no encoder works here to make a clip with", ok=False)]
     try:
-        return [Line("tracking", track_a_clip(names[0]))]
+        return [ReportLine("tracking", track_a_clip(names[0]))]
     except Exception as error:
         text = f"tried, and it failed: {type(error).__name__}: {first_line(error)}"
-        return [Line("tracking", text, ok=False, fatal=True)]
+        return [ReportLine("tracking", text, ok=False, fatal=True)]
 
 
 def _version(name: str, module: str = "") -> str:

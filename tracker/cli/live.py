@@ -16,8 +16,8 @@ from tracker.cli.common import DONE, Parser, RawEpilog, StoreOnce, add_version, 
 from tracker.cli.model_options import add_model_options
 from tracker.cli.outputs import add_output_options, check_known, check_options, check_targets
 from tracker.cli.session import Session, finish
-from tracker.cli.streams import Progress, note
-from tracker.cli.viewer import Answer, Status
+from tracker.cli.streams import ProgressBar, note
+from tracker.cli.viewer import Status, UserReaction
 from tracker.cli.web import add_web_options
 from tracker.errors import BoxError, OutputError
 
@@ -167,7 +167,7 @@ def watch(
     boxes: Sequence[Box],
 ) -> int:
     """Tracks until the stream ends, the user quits or the time is over; the files are finished in any case."""
-    status, progress, began = Status(), Progress(None, args.quiet), time.perf_counter()
+    status, progress, began = Status(), ProgressBar(None, args.quiet), time.perf_counter()
     code, reason = finish(session, lambda: loop(args, session, source, viewer, boxes, status, progress), progress)
     note(args, session.tally.sentence(time.perf_counter() - began, session.written, status.summary()))
     if reason:
@@ -182,7 +182,7 @@ def loop(
     viewer: LiveWindow | None,
     boxes: Sequence[Box],
     status: Status,
-    progress: Progress,
+    progress: ProgressBar,
 ) -> None:
     """The main loop: newest frame, tracks, display, files."""
     following, dropped = False, source.dropped  # frames dropped while the model was loaded don't count
@@ -207,7 +207,7 @@ def loop(
             tracks, following, boxes = begin(session, frame, boxes), True, ()
         status.add(time.perf_counter() - came)
         status.fps = progress.fps
-        answer = Answer()
+        answer = UserReaction()
         if viewer is not None:
             several = not following or session.several_possible
             answer = viewer.show(frame, session.painter(frame, tracks), tracks, status, several)

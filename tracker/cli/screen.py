@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from tracker.cli.viewer import Answer
+from tracker.cli.viewer import UserReaction
 from tracker.media.draw import DARK, RED, put_label
 from tracker.media.images import fit_into
 from tracker.media.window import Window
@@ -91,7 +91,9 @@ class LiveWindow:
         self._window = Window(f"SiamTrack live - {name}  ({KEYS})")
         self._last: Image | None = None
 
-    def show(self, frame: Frame, picture: Image, tracks: Sequence[Track], status: Status, several: bool) -> Answer:
+    def show(
+        self, frame: Frame, picture: Image, tracks: Sequence[Track], status: Status, several: bool
+    ) -> UserReaction:
         """Shows the frame with its numbers; r draws, space freezes the display, q quits.
 
         Args:
@@ -109,7 +111,7 @@ class LiveWindow:
         self._last = shown
         return self._answer(self._window.key(1), frame, several)
 
-    def wait(self, status: Status) -> Answer:
+    def wait(self, status: Status) -> UserReaction:
         """No new frame arrived: says so on the last one."""
         if self._last is not None and status.state != "live":
             shown = self._last.copy()
@@ -117,14 +119,14 @@ class LiveWindow:
             self._window.show(shown)
         return self._answer(self._window.key(1), None, False)
 
-    def _answer(self, key: str, frame: Frame | None, several: bool) -> Answer:
+    def _answer(self, key: str, frame: Frame | None, several: bool) -> UserReaction:
         if key == "space" and self._last is not None:
             key = pause(self._window, self._last)
         if self._window.closed or key in ("q", "esc"):
-            return Answer(quit=True)
+            return UserReaction(quit=True)
         if key == "r" and frame is not None:
-            return Answer(boxes=self._window.select(frame.image, several), frame=frame)
-        return Answer()
+            return UserReaction(boxes=self._window.select(frame.image, several), frame=frame)
+        return UserReaction()
 
     def close(self) -> None:
         """Close the window."""

@@ -15,7 +15,7 @@ from tracker.cli.outputs import several_possible, text_format
 from tracker.errors import OutputError, SiamTrackError
 
 if TYPE_CHECKING:
-    from tracker.cli.streams import Progress
+    from tracker.cli.streams import ProgressBar
     from tracker.loop import Targets
     from tracker.media.draw import NetworkViewsLike
     from tracker.media.sinks.base import Sink
@@ -51,7 +51,7 @@ class Painter:
 
 
 @dataclass
-class Tally:
+class RunTotals:
     """Counters of a run. Boxes that the user drew count as frames, not as scores."""
 
     frames: int = 0
@@ -98,7 +98,7 @@ class Session:
         self._drawn, self._seconds, self._following = False, 0.0, 0
         self._targets: Targets
         self._viewed: SiamTracker | MultiTracker
-        self.tally = Tally()
+        self.tally = RunTotals()
         self.written: list[Path] = []
 
     def load(self) -> str:
@@ -225,7 +225,7 @@ class Session:
         return [sink.where for sink in self._sinks if sink.where != sink.path and sink.where.exists()]
 
 
-def finish(session: Session, work: Callable[[], None], progress: Progress) -> tuple[int, str]:
+def finish(session: Session, work: Callable[[], None], progress: ProgressBar) -> tuple[int, str]:
     """Runs the main loop; the files are finished however it ends.
 
     Returns:

@@ -80,7 +80,7 @@ LOG_SECONDS = 10.0
 """Interval of the plain lines that replace the bar if stderr is not a terminal (a log file)."""
 
 
-class Progress:
+class ProgressBar:
     """Number of frames, frames per second, score and state, on stderr.
 
     Args:

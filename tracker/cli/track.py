@@ -28,7 +28,7 @@ from tracker.cli.common import (
 from tracker.cli.model_options import add_model_options
 from tracker.cli.outputs import add_output_options, check_options, check_targets, choose_outputs, several_possible
 from tracker.cli.session import Session, finish
-from tracker.cli.streams import Progress, note
+from tracker.cli.streams import ProgressBar, note
 from tracker.cli.track_boxes import check_in_frame, given_boxes, placed_boxes
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ def play(
     """Processes the video; the files are finished and the summary is printed however it ends."""
     info = source.info
     count = None if info.frame_count is None else max(info.frame_count - args.start_frame, 0)
-    progress = Progress(min((n for n in (count, args.max_frames) if n), default=None), args.quiet)
+    progress = ProgressBar(min((n for n in (count, args.max_frames) if n), default=None), args.quiet)
     from tracker.media.sources.open import losses
 
     idle, began = (screen.idle if screen else 0.0), time.perf_counter()

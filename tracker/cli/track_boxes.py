@@ -55,11 +55,11 @@ def placed_boxes(args: argparse.Namespace, boxes: Sequence[Box], first: Frame) -
     """
     import numpy as np
 
-    from tracker.matching.inputs import Sample
+    from tracker.matching.inputs import ImageSample
     from tracker.matching.placing import place
     from tracker.matching.store import load_matcher
 
-    picture, twins = Sample(args.template_from).read(), load_matcher(args.template_model).twins
+    picture, twins = ImageSample(args.template_from).read(), load_matcher(args.template_model).twins
     out: list[Box] = []
     for box in boxes:
         found = place(twins, picture, box.tolist(), first.image)

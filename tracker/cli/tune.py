@@ -21,7 +21,7 @@ from tracker.settings import changed
 
 if TYPE_CHECKING:
     from tracker.datasets.base import Dataset
-    from tracker.evaluation.tuning.plan import Search, Split, TrialRecord
+    from tracker.evaluation.tuning.plan import SearchPlan, Split, TrialRecord
 
 TESTS = {"otb", "otb2013", "otb50", "otb100", "vot", "uav123", "uav20l", "nfs", "tcolor128", "dtb70"}
 """Data sets that consist of a test set only. The others have a split of that name."""
@@ -154,16 +154,16 @@ def _split(args: argparse.Namespace, names: list[str]) -> Split:
     return Split(split_sequences(rest, 0.0, args.seed).validation, tuple(held))
 
 
-def _search(args: argparse.Namespace, names: list[str], head: str, start: object, model: str) -> Search:
+def _search(args: argparse.Namespace, names: list[str], head: str, start: object, model: str) -> SearchPlan:
     from tracker.config import TrackingConfig
-    from tracker.evaluation.tuning.plan import Range, Search, search_space
+    from tracker.evaluation.tuning.plan import Range, SearchPlan, search_space
 
     assert isinstance(start, TrackingConfig)
     if start.redetection.budget_ms > 0:  # the amount of search after a loss must not depend on the load of this machine
         note(args, "tracking.redetection.budget_ms is 0 (no limit) during the search, so that scores can be repeated")
         start = changed(start, {"redetection.budget_ms": 0.0})
     given = {name: Range(low, high) for name, low, high in args.search}
-    return Search(
+    return SearchPlan(
         start=start,
         space=search_space(head, start, given or None),
         split=_split(args, names),
@@ -177,7 +177,7 @@ def _search(args: argparse.Namespace, names: list[str], head: str, start: object
     )
 
 
-def _line(search: Search, trial: TrialRecord, best: TrialRecord) -> str:
+def _line(search: SearchPlan, trial: TrialRecord, best: TrialRecord) -> str:
     values = ", ".join(f"{k}={v:g}" for k, v in trial.constants.items())
     seen = f" after {len(trial.scores)}/{len(search.split.validation)}" if trial.state == "pruned" else ""
     outcome = f"{search.metric} {trial.score:.4f}  {trial.state}{seen}"

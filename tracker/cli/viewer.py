@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Answer:
+class UserReaction:
     """The user's reaction to a displayed frame.
 
     Attributes:

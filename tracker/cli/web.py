@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tracker.web.hub import Hub
     from tracker.web.server import Site
     from tracker.web.targets import TargetGroup
-    from tracker.web.worker import Worker
+    from tracker.web.worker import LiveWorker
 
 FAREWELL = 1.0
 """Seconds between the end of the source and the end of the page, so that browsers receive the last message."""
@@ -80,7 +80,7 @@ def serve(args: argparse.Namespace) -> int:
     from tracker.web.hub import Hub
     from tracker.web.playback import open_live
     from tracker.web.server import Site
-    from tracker.web.worker import Worker
+    from tracker.web.worker import LiveWorker
 
     logging.getLogger("tracker.media.sources.latest").setLevel(logging.CRITICAL)  # `news` reports it
     hub = Hub()
@@ -98,7 +98,7 @@ def serve(args: argparse.Namespace) -> int:
         group, chosen = build_group(args)
         if not args.quiet:
             print(chosen, flush=True)
-        worker = Worker(source, group, hub, save_dir=args.save_dir, boxes=tuple(args.box))
+        worker = LiveWorker(source, group, hub, save_dir=args.save_dir, boxes=tuple(args.box))
         hub.hello.update(hello(source, looped, chosen, args.save_dir))
         site = Site(hub, worker.submit, Guard.for_address(parse_address(args.web)), lambda: worker.recorder.finished)
         return asyncio.run(_serve(args, hub, site, worker))
@@ -129,7 +129,7 @@ def hello(source: LatestFrameSource, looped: bool, tracker: str, save_dir: Path 
     }
 
 
-async def _serve(args: argparse.Namespace, hub: Hub, site: Site, worker: Worker) -> int:
+async def _serve(args: argparse.Namespace, hub: Hub, site: Site, worker: LiveWorker) -> int:
     from tracker.web.connections import on_loop_error
 
     loop, over = asyncio.get_running_loop(), asyncio.Event()

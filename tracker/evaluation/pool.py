@@ -11,7 +11,7 @@ from typing import Any
 
 from tracker.errors import DeviceError, SiamTrackError
 from tracker.evaluation.process import enter
-from tracker.evaluation.runner import Task, crashed
+from tracker.evaluation.runner import EvaluationTask, crashed
 from tracker.evaluation.specs import PACKAGE
 from tracker.evaluation.workers import ONE_THREAD, work
 from tracker.metrics.results import SequenceResult
@@ -23,7 +23,9 @@ ENVIRONMENT = ONE_THREAD | {
 }  # its network code prints an irrelevant warning for each tracker
 
 
-def run_tasks(tasks: list[Task], workers: int = 1, ray_address: str | None = None) -> Iterator[SequenceResult]:
+def run_tasks(
+    tasks: list[EvaluationTask], workers: int = 1, ray_address: str | None = None
+) -> Iterator[SequenceResult]:
     """Runs tasks, longest first, and yields each result as soon as it is complete.
 
     Args:
@@ -40,13 +42,13 @@ def run_tasks(tasks: list[Task], workers: int = 1, ray_address: str | None = Non
 
 
 @dataclass
-class _Worker:
+class _WorkerProcess:
     process: Any
     pipe: connection.Connection
-    task: Task | None = None
+    task: EvaluationTask | None = None
 
 
-def _start() -> _Worker:
+def _start() -> _WorkerProcess:
     context = multiprocessing.get_context(
         "spawn"
     )  # fork would copy the locks of threads that torch and OpenCV have started
@@ -54,10 +56,10 @@ def _start() -> _Worker:
     process = context.Process(target=enter, args=(ENVIRONMENT, theirs), daemon=True)
     process.start()
     theirs.close()
-    return _Worker(process, ours)
+    return _WorkerProcess(process, ours)
 
 
-def _processes(tasks: list[Task], count: int) -> Iterator[SequenceResult]:
+def _processes(tasks: list[EvaluationTask], count: int) -> Iterator[SequenceResult]:
     """Each process has its own pipe, so that if it dies the sequence at fault is known."""
     waiting = list(reversed(tasks))
     workers = [_start() for _ in range(min(count, len(tasks)))]
@@ -92,7 +94,7 @@ def _processes(tasks: list[Task], count: int) -> Iterator[SequenceResult]:
             worker.process.join()
 
 
-def _give(worker: _Worker, waiting: list[Task]) -> None:
+def _give(worker: _WorkerProcess, waiting: list[EvaluationTask]) -> None:
     worker.task = waiting.pop() if waiting else None
     if worker.task:
         worker.pipe.send(worker.task)
@@ -108,7 +110,7 @@ def is_token_failure(error: Exception) -> bool:
     )
 
 
-def _ray(tasks: list[Task], address: str, workers: int) -> Iterator[SequenceResult]:
+def _ray(tasks: list[EvaluationTask], address: str, workers: int) -> Iterator[SequenceResult]:
     """The same tasks on Ray.
 
     The package travels with the job; data sets and weight files given by path must be on every node.

@@ -28,7 +28,7 @@ Protocol = Literal["ope", "supervised"]
 
 
 @dataclass(frozen=True)
-class Task:
+class EvaluationTask:
     """One tracker on one sequence; picklable.
 
     Attributes:
@@ -52,7 +52,7 @@ _built: dict[TrackerSpec, OnePassTracker] = {}
 """The trackers of this process, cached: building one takes longer than a short sequence, and `init` resets it."""
 
 
-def evaluate_sequence(task: Task) -> SequenceResult:
+def evaluate_sequence(task: EvaluationTask) -> SequenceResult:
     """Runs a tracker over a sequence. Never raises for what the tracker or the images do: see `SequenceResult.error`.
 
     Raises:
@@ -114,7 +114,7 @@ def _supervised(tracker: OnePassTracker, sequence: SequenceData, out: _Recorder)
 class _Recorder:
     """Collects results frame by frame."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: EvaluationTask) -> None:
         count = len(task.sequence)
         self.task = task
         self.error = ""
@@ -169,20 +169,20 @@ class _Recorder:
         )
 
 
-def _truth_of(task: Task) -> dict[str, Any]:
+def _truth_of(task: EvaluationTask) -> dict[str, Any]:
     """The fields of a result that come from its data set."""
     names = ("truth", "valid", "attributes", "frames", "polygons", "object_class")
     return {"dataset": task.dataset, **{name: getattr(task.sequence, name) for name in names}}
 
 
-def crashed(task: Task, sentence: str) -> SequenceResult:
+def crashed(task: EvaluationTask, sentence: str) -> SequenceResult:
     """The result of a task whose process died: all boxes missing."""
     recorder = _Recorder(task)
     recorder.error, recorder.size = sentence, task.sequence.size
     return recorder.result()
 
 
-def make_tasks(dataset: Dataset, specs: list[TrackerSpec], protocol: Protocol) -> list[Task]:
+def make_tasks(dataset: Dataset, specs: list[TrackerSpec], protocol: Protocol) -> list[EvaluationTask]:
     """One task per tracker and sequence, with the key of its result (model, configuration, code, protocol) and that of
     its data."""
     tasks = []
@@ -190,7 +190,7 @@ def make_tasks(dataset: Dataset, specs: list[TrackerSpec], protocol: Protocol) -
     for spec in (one.resolved() for one in specs):
         key = digest([spec.fingerprint(), dataset.key, dataset.results_folder, protocol])
         tasks += [
-            Task(spec, sequence, dataset.title, protocol, key, contents[sequence.name])
+            EvaluationTask(spec, sequence, dataset.title, protocol, key, contents[sequence.name])
             for sequence in dataset.sequences
         ]
     return tasks
@@ -212,7 +212,7 @@ class RunStore:
         """A tracker's folder in the interchange layout."""
         return self.output / "results" / self.dataset.results_folder / label
 
-    def load(self, task: Task) -> SequenceResult | None:
+    def load(self, task: EvaluationTask) -> SequenceResult | None:
         """The stored result of a task, or None if there is none from the same model, configuration, code and data."""
         path = record_path(self.output, task.spec.label, task.fingerprint, task.sequence.name)
         if not path.is_file():

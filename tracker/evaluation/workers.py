@@ -9,7 +9,7 @@ import threading
 from multiprocessing import connection
 
 from tracker.errors import ConfigError, SiamTrackError
-from tracker.evaluation.runner import Task, evaluate_sequence
+from tracker.evaluation.runner import EvaluationTask, evaluate_sequence
 from tracker.metrics.results import SequenceResult
 
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "SIAMTRACK_THREADS")}
@@ -34,14 +34,14 @@ def follow_parent() -> None:
         threading.Thread(target=lambda: (connection.wait([parent.sentinel]), os._exit(1)), daemon=True).start()
 
 
-def _limit_torch(task: Task) -> None:
+def _limit_torch(task: EvaluationTask) -> None:
     if task.spec.kind == "siamtrack":
         import torch
 
         torch.set_num_threads(1)
 
 
-def work(task: Task) -> SequenceResult | SiamTrackError:
+def work(task: EvaluationTask) -> SequenceResult | SiamTrackError:
     """`evaluate_sequence` on one thread; if the tracker can't be built, the result is the error."""
     limit_threads()
     _limit_torch(task)

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.matching.config import AugmentConfig
+from tracker.matching.config import MatchAugmentConfig
 from tracker.types import Image
 
 FIELD = 5
@@ -18,7 +18,7 @@ NODES = 6
 
 
 def vary(
-    image: Image, config: AugmentConfig, rng: np.random.Generator, own: np.random.Generator | None = None
+    image: Image, config: MatchAugmentConfig, rng: np.random.Generator, own: np.random.Generator | None = None
 ) -> Image:
     """One random view of an image, of the same size.
 
@@ -68,7 +68,7 @@ def _curve(rng: np.random.Generator) -> NDArray[np.uint8]:
     return curve[::-1] if rng.random() < 0.5 else curve
 
 
-def _move(image: Image, config: AugmentConfig, rng: np.random.Generator) -> Image:
+def _move(image: Image, config: MatchAugmentConfig, rng: np.random.Generator) -> Image:
     """Affine and elastic displacement in one resampling; pixels from outside get the border's colour."""
     if not (config.rotate or config.scale or config.shear or config.shift or config.warp):
         return image

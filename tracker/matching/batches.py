@@ -15,7 +15,7 @@ from torch import Tensor
 from tracker.errors import ConfigError
 from tracker.matching.augment import vary
 from tracker.matching.config import MatchConfig
-from tracker.matching.inputs import Sample, fit, stack
+from tracker.matching.inputs import ImageSample, fit, stack
 from tracker.matching.losses import PLACING
 from tracker.matching.sources import Classes, Material, read_material
 from tracker.matching.strokes import draw
@@ -225,7 +225,7 @@ class MatchSource:
             [
                 self._view(item, False, 0, int(s))
                 for item, s in zip(items, seeds, strict=True)
-                if isinstance(item, Sample)
+                if isinstance(item, ImageSample)
             ]
         )
 
@@ -239,13 +239,13 @@ class MatchSource:
         ]
         return (" " if self.input.unit == "word" else "").join(kept or words)
 
-    def _view(self, sample: Sample, strokes: bool, turn: int, seed: int, side: int | None = None) -> Image:
+    def _view(self, sample: ImageSample, strokes: bool, turn: int, seed: int, side: int | None = None) -> Image:
         """A random view; for aligned images each side has its own brightness, noise and tone."""
         image = np.ascontiguousarray(np.rot90(self._fitted(sample, strokes), turn))
         own = None if side is None else np.random.default_rng((seed, side))
         return vary(image, self.config.data.augment, np.random.default_rng(seed), own)
 
-    def _fitted(self, sample: Sample, strokes: bool) -> Image:
+    def _fitted(self, sample: ImageSample, strokes: bool) -> Image:
         key = f"{sample}{sample.box or ''}"
         kept = self._cache.get(key)
         if kept is not None:

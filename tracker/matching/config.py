@@ -93,7 +93,7 @@ class MatchModel(Checked, section="model"):
 
 
 @dataclass(frozen=True)
-class AugmentConfig(Checked, section="data.augment"):
+class MatchAugmentConfig(Checked, section="data.augment"):
     """Augmentation in training. Lengths are fractions of the image's side.
 
     Attributes:
@@ -126,7 +126,7 @@ class AugmentConfig(Checked, section="data.augment"):
 
 
 @dataclass(frozen=True)
-class DataConfig(Checked, section="data"):
+class MatchDataConfig(Checked, section="data"):
     """The material; see `tracker.matching.sources`.
 
     Attributes:
@@ -151,7 +151,7 @@ class DataConfig(Checked, section="data"):
     turns: int = 1
     folds: int = setting(1, 1, LARGEST)
     fold: int = 0
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    augment: MatchAugmentConfig = field(default_factory=MatchAugmentConfig)
     words: float = 0.0
 
     def __post_init__(self) -> None:
@@ -163,7 +163,7 @@ class DataConfig(Checked, section="data"):
 
 
 @dataclass(frozen=True)
-class LossConfig(Checked, section="loss"):
+class MatchLossConfig(Checked, section="loss"):
     """The loss and its sampling.
 
     Attributes:
@@ -194,8 +194,8 @@ class MatchConfig(Checked):
 
     name: str = "matcher"
     model: MatchModel = field(default_factory=MatchModel)
-    data: DataConfig = field(default_factory=DataConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
+    data: MatchDataConfig = field(default_factory=MatchDataConfig)
+    loss: MatchLossConfig = field(default_factory=MatchLossConfig)
     start: str = ""
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(channels_last=False, precision="fp32", validate_every=0)

@@ -27,7 +27,7 @@ Rect = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
-class Sample:
+class ImageSample:
     """One image as a source names it.
 
     Attributes:
@@ -160,7 +160,7 @@ def as_batch(items: Any, config: InputConfig) -> Tensor:
     """
     if config.modality == "text":
         return encode_texts([items] if isinstance(items, str) else list(items), config)
-    one = isinstance(items, (str, Path, Sample, Region)) or (isinstance(items, np.ndarray) and items.ndim <= 3)
+    one = isinstance(items, (str, Path, ImageSample, Region)) or (isinstance(items, np.ndarray) and items.ndim <= 3)
     pictures = [open_picture(item) for item in ([items] if one else items)]
     if not pictures:
         return torch.empty(0, 3, config.height, config.width, dtype=torch.uint8)
@@ -173,8 +173,8 @@ def open_picture(item: Any) -> Image:
     Raises:
         ImageError, SourceError: It can't be read.
     """
-    if isinstance(item, Sample):
+    if isinstance(item, ImageSample):
         return item.read()
     if isinstance(item, Region):
         return cut(open_picture(item.image), item.box)
-    return Sample(Path(item)).read() if isinstance(item, (str, Path)) else to_bgr8(item)
+    return ImageSample(Path(item)).read() if isinstance(item, (str, Path)) else to_bgr8(item)

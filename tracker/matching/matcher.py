@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tracker.errors import ConfigError, DeviceError, ImageError
 from tracker.matching.calibration import Calibration
-from tracker.matching.inputs import Region, Sample, as_batch, open_picture
+from tracker.matching.inputs import ImageSample, Region, as_batch, open_picture
 from tracker.matching.store import WEIGHTS, StoredMatcher, find_matcher, is_matcher, load_matcher
 from tracker.tracking.embedding import embed_views, view_of
 from tracker.tracking.observer import Observer
@@ -221,7 +221,7 @@ def compare(a: ArrayLike, b: ArrayLike, energy: str) -> NDArray[np.float64]:
 
 
 def _rows(items: Any) -> list[Any]:
-    if isinstance(items, (str, Path, Region, Sample)) or (isinstance(items, np.ndarray) and items.ndim <= 3):
+    if isinstance(items, (str, Path, Region, ImageSample)) or (isinstance(items, np.ndarray) and items.ndim <= 3):
         return [items]
     return list(items) if isinstance(items, Sequence | np.ndarray) else [items]
 
@@ -259,8 +259,8 @@ def embedding_mark(tracker: SiamTracker) -> str:
 def _view(observer: Observer, item: Any) -> Any:
     if isinstance(item, Region):
         return view_of(observer, open_picture(item.image), item.box)
-    if isinstance(item, Sample) and item.box is not None:
-        return view_of(observer, Sample(item.path, item.member).read(), item.box)
+    if isinstance(item, ImageSample) and item.box is not None:
+        return view_of(observer, ImageSample(item.path, item.member).read(), item.box)
     return view_of(observer, open_picture(item))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.errors import ConfigError, SourceError
-from tracker.matching.inputs import Sample
+from tracker.matching.inputs import ImageSample
 from tracker.matching.metrics import wilson
 from tracker.matching.sources import Classes
 
@@ -25,8 +25,8 @@ Compare = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float6
 class Episode:
     """One trial: an example per class, and queries with the numbers of their classes."""
 
-    examples: list[Sample]
-    queries: list[Sample]
+    examples: list[ImageSample]
+    queries: list[ImageSample]
     answers: list[int]
 
 
@@ -58,16 +58,16 @@ def lake_runs(path: Path) -> list[Episode]:
             why = error.strerror if isinstance(error, OSError) else error
             raise SourceError(f"The runs {path} can't be read: {why}.") from None
 
-        def sample(name: str, prefix: str) -> Sample:
-            return Sample(path, prefix + name)
+        def sample(name: str, prefix: str) -> ImageSample:
+            return ImageSample(path, prefix + name)
     else:
         if not path.is_dir():
             raise SourceError(f"The runs or classes {path} do not exist; set data.root and test.path.")
         found = sorted(path.glob("*/class_labels.txt"))
         texts = {str(file): file.read_text() for file in found}
 
-        def sample(name: str, prefix: str) -> Sample:
-            return Sample(path / name)
+        def sample(name: str, prefix: str) -> ImageSample:
+            return ImageSample(path / name)
 
     episodes_found = []
     for where, text in texts.items():

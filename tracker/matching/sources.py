@@ -13,8 +13,8 @@ import numpy as np
 
 from tracker.config_merge import merge
 from tracker.errors import ConfigError, SourceError
-from tracker.matching.config import DataConfig, InputConfig
-from tracker.matching.inputs import Sample
+from tracker.matching.config import InputConfig, MatchDataConfig
+from tracker.matching.inputs import ImageSample
 from tracker.matching.tables import Pairs, Triplets, read_pairs, read_triplets
 from tracker.matching.video import read_coco_classes, read_track_classes
 from tracker.media.images import IMAGE_SUFFIXES
@@ -24,7 +24,7 @@ KINDS = ("folder", "aligned", "pairs", "triplets", "tracks", "coco", "strokes")
 
 
 @dataclass(frozen=True)
-class SourceConfig:
+class MatchSourceConfig:
     """One part of the material.
 
     Attributes:
@@ -90,8 +90,8 @@ class Classes:
     """
 
     names: list[str]
-    samples: list[list[Sample]]
-    partners: list[list[Sample]] | None = None
+    samples: list[list[ImageSample]]
+    partners: list[list[ImageSample]] | None = None
     weight: float = 1.0
     strokes: bool = False
 
@@ -119,14 +119,14 @@ def read_source(raw: Any, root: Path, given: InputConfig) -> Material:
     """Reads the data of one source.
 
     Args:
-        raw: A mapping as in `SourceConfig`.
+        raw: A mapping as in `MatchSourceConfig`.
         root: Folder that its paths are relative to.
         given: The encoder's input.
 
     Raises:
         ConfigError, SourceError: An unknown kind, missing files, a class without images.
     """
-    source = merge(SourceConfig(), raw, where="data.sources")
+    source = merge(MatchSourceConfig(), raw, where="data.sources")
     path = root / source.path
     if source.kind in ("pairs", "triplets"):
         read = read_pairs if source.kind == "pairs" else read_triplets
@@ -139,7 +139,7 @@ def read_source(raw: Any, root: Path, given: InputConfig) -> Material:
         names = [f"strokes-{k}" for k in range(source.count)]
         return Classes(
             names,
-            [[Sample(Path(str(k)), str(w)) for w in range(source.limit)] for k in range(source.count)],
+            [[ImageSample(Path(str(k)), str(w)) for w in range(source.limit)] for k in range(source.count)],
             None,
             source.weight,
             True,
@@ -161,15 +161,15 @@ def read_source(raw: Any, root: Path, given: InputConfig) -> Material:
     return Classes(list(classes), list(classes.values()), None, source.weight)
 
 
-def _wanted(name: str, source: SourceConfig) -> bool:
+def _wanted(name: str, source: MatchSourceConfig) -> bool:
     from fnmatch import fnmatch
 
     return any(fnmatch(name, p) for p in source.names) and not any(fnmatch(name, p) for p in source.exclude)
 
 
-def _by_folder(path: Path) -> dict[str, list[Sample]]:
+def _by_folder(path: Path) -> dict[str, list[ImageSample]]:
     """Images grouped by their folder; from a folder or a zip."""
-    found: dict[str, list[Sample]] = {}
+    found: dict[str, list[ImageSample]] = {}
     if path.suffix.lower() == ".zip":
         try:
             with zipfile.ZipFile(path) as archive:
@@ -178,16 +178,16 @@ def _by_folder(path: Path) -> dict[str, list[Sample]]:
             raise SourceError(f"The archive {path} can't be read: {error}.") from None
         for member in members:
             parent = "/".join(member.split("/")[1:-1]) or member.split("/")[0]
-            found.setdefault(parent, []).append(Sample(path, member))
+            found.setdefault(parent, []).append(ImageSample(path, member))
         return found
     if not path.is_dir():
         raise SourceError(f"The folder of classes {path} does not exist; set data.root and the path of the source.")
     folders = [p for p in sorted(path.rglob("*")) if p.is_dir() and not any(q.is_dir() for q in p.iterdir())]
     for folder in folders:
-        found[str(folder.relative_to(path))] = [Sample(p) for p in list_tree(folder)]
+        found[str(folder.relative_to(path))] = [ImageSample(p) for p in list_tree(folder)]
     for picture in list_tree(path):
         if picture.parent not in folders and picture.parent != path:
-            found.setdefault(str(picture.parent.relative_to(path)), []).append(Sample(picture))
+            found.setdefault(str(picture.parent.relative_to(path)), []).append(ImageSample(picture))
     if not found:
         raise SourceError(
             f"The folder {path} holds no folders of pictures; a class is a folder, named as the class, with its "
@@ -196,7 +196,7 @@ def _by_folder(path: Path) -> dict[str, list[Sample]]:
     return found
 
 
-def _aligned(source: SourceConfig, path: Path, second: Path) -> Classes:
+def _aligned(source: MatchSourceConfig, path: Path, second: Path) -> Classes:
     """Each image is a class of its own; its partner has the same name."""
     for folder in (path, second):
         if not folder.is_dir():
@@ -209,17 +209,20 @@ def _aligned(source: SourceConfig, path: Path, second: Path) -> Classes:
         raise SourceError(f"No picture of {path} has one of the same name in {second}.")
     if not source.crop:
         return Classes(
-            [p.stem for p, _ in both], [[Sample(p)] for p, _ in both], [[Sample(q)] for _, q in both], source.weight
+            [p.stem for p, _ in both],
+            [[ImageSample(p)] for p, _ in both],
+            [[ImageSample(q)] for _, q in both],
+            source.weight,
         )
     names, first, other = [], [], []
     for p, q in both:
-        height, width = Sample(p).read().shape[:2]
+        height, width = ImageSample(p).read().shape[:2]
         for y in range(0, height - source.crop + 1, source.step):
             for x in range(0, width - source.crop + 1, source.step):
                 box = (float(x), float(y), float(source.crop), float(source.crop))
                 names.append(f"{p.stem}/{x},{y}")
-                first.append([Sample(p, box=box)])
-                other.append([Sample(q, box=box)])
+                first.append([ImageSample(p, box=box)])
+                other.append([ImageSample(q, box=box)])
     return Classes(names, first, other, source.weight)
 
 
@@ -250,7 +253,7 @@ def part_of(names: Sequence[str], folds: int, fold: int, kept: bool, seed: int =
     return [k for k in range(len(names)) if (k in chosen) == kept]
 
 
-def read_material(data: DataConfig, given: InputConfig, kept: bool = False) -> list[Material]:
+def read_material(data: MatchDataConfig, given: InputConfig, kept: bool = False) -> list[Material]:
     """All sources of a recipe, one fold of them.
 
     Args:

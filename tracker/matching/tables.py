@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from tracker.errors import ConfigError, SourceError
 from tracker.matching.config import InputConfig
-from tracker.matching.inputs import Sample
+from tracker.matching.inputs import ImageSample
 
 DELIMITERS = {"comma": ",", "tab": "\t", "semicolon": ";"}
-Item = Sample | str
+Item = ImageSample | str
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ def _item(path: Path, given: InputConfig) -> Callable[[str, int], Item]:
             raise SourceError(
                 f"{path}, line {line}: the picture {file} does not exist; correct the line or leave it out."
             )
-        return Sample(file)
+        return ImageSample(file)
 
     return read
 

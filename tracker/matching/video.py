@@ -10,14 +10,14 @@ import numpy as np
 
 from tracker.errors import SourceError
 from tracker.files import read_text
-from tracker.matching.inputs import Rect, Sample
+from tracker.matching.inputs import ImageSample, Rect
 from tracker.training.data import sources as recipe
 
 if TYPE_CHECKING:
-    from tracker.matching.sources import SourceConfig
+    from tracker.matching.sources import MatchSourceConfig
 
 
-def read_track_classes(source: SourceConfig, path: Path) -> dict[str, list[Sample]]:
+def read_track_classes(source: MatchSourceConfig, path: Path) -> dict[str, list[ImageSample]]:
     """Each track is a class, its crops are the images; evenly spaced over the clip.
 
     Args:
@@ -35,13 +35,13 @@ def read_track_classes(source: SourceConfig, path: Path) -> dict[str, list[Sampl
             if len(track.present)
             else []
         )
-        samples = [Sample(Path(track.frames[k]), box=grown(track.boxes[k], source.context)) for k in chosen]
+        samples = [ImageSample(Path(track.frames[k]), box=grown(track.boxes[k], source.context)) for k in chosen]
         if samples:
             found[f"{track.kind}/{track.name}" if track.kind else track.name] = samples
     return found
 
 
-def read_coco_classes(source: SourceConfig, path: Path) -> dict[str, list[Sample]]:
+def read_coco_classes(source: MatchSourceConfig, path: Path) -> dict[str, list[ImageSample]]:
     """Each category of a COCO instances json is a class; its boxes, cut from `images/` beside the file, are the images.
 
     Raises:
@@ -60,13 +60,13 @@ def read_coco_classes(source: SourceConfig, path: Path) -> dict[str, list[Sample
         raise SourceError(
             f"The file {path} is no COCO instances json ({error!r}); it needs categories, images and annotations."
         ) from None
-    found: dict[str, list[Sample]] = {}
+    found: dict[str, list[ImageSample]] = {}
     for name, file, box in boxes:
         if len(box) == 4 and box[2] >= 2 and box[3] >= 2:
             where = next((p for p in (path.parent / "images" / file, path.parent / file) if p.is_file()), None)
             if where is None:
                 raise SourceError(f"{path}: the picture {file} is neither beside the file nor in images/ there.")
-            found.setdefault(name, []).append(Sample(where, box=grown(box, source.context)))
+            found.setdefault(name, []).append(ImageSample(where, box=grown(box, source.context)))
     return found
 
 

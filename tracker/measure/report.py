@@ -45,7 +45,7 @@ class Scale:
 
 
 @dataclass
-class Measured:
+class TargetMeasurements:
     """Measurements of one target, one row per frame.
 
     Attributes:
@@ -78,7 +78,7 @@ class Measured:
 
 def measure(
     tracks: Sequence[Track], rate: float, scale: Scale, zones: Sequence[Zone] = (), lag: int | None = None
-) -> list[Measured]:
+) -> list[TargetMeasurements]:
     """Computes the measurements of all targets.
 
     Args:
@@ -110,13 +110,15 @@ def measure(
         size = np.sqrt(boxes[:, 2] * boxes[:, 3]) * scale.per_pixel
         times = time_in_zones(centres[:, :2], seconds, zones)
         out.append(
-            Measured(number, frames, seconds, centres[:, :2], boxes, speed, size, jitter(raw), jitter(boxes), times)
+            TargetMeasurements(
+                number, frames, seconds, centres[:, :2], boxes, speed, size, jitter(raw), jitter(boxes), times
+            )
         )
     return out
 
 
 def write_report(
-    measured: Sequence[Measured],
+    measured: Sequence[TargetMeasurements],
     folder: Path,
     title: str,
     scale: Scale,
@@ -179,7 +181,7 @@ def write_report(
     return folder / "report.html"
 
 
-def _summary(m: Measured, scale: Scale) -> list[object]:
+def _summary(m: TargetMeasurements, scale: Scale) -> list[object]:
     known = m.speed[np.isfinite(m.speed)]
     seen = int(np.isfinite(m.points).all(axis=1).sum())
     top = float(np.percentile(known, 95)) if len(known) else float("nan")
@@ -216,7 +218,7 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return f"<table><tr>{top}</tr>{body}</table>"
 
 
-def _picture(measured: Sequence[Measured], zones: Sequence[Zone], frame: Image | None) -> bytes:
+def _picture(measured: Sequence[TargetMeasurements], zones: Sequence[Zone], frame: Image | None) -> bytes:
     if frame is None:
         points = np.concatenate(
             [m.points[np.isfinite(m.points).all(axis=1)] for m in measured]
@@ -252,7 +254,7 @@ def _picture(measured: Sequence[Measured], zones: Sequence[Zone], frame: Image |
     return data.tobytes()
 
 
-def _chart(measured: Sequence[Measured], what: str, width: int = 900, height: int = 220) -> str:
+def _chart(measured: Sequence[TargetMeasurements], what: str, width: int = 900, height: int = 220) -> str:
     """A line per target as svg, without scripts."""
     values = [getattr(m, what) for m in measured]
     known = np.concatenate([v[np.isfinite(v)] for v in values])

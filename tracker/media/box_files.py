@@ -17,7 +17,7 @@ from tracker.files import read_text
 from tracker.geometry import Boxes, is_valid
 from tracker.media.addresses import nearest
 from tracker.media.box_grammar import FORMATS, mot_ids, parse
-from tracker.media.box_lines import Row, lines_of
+from tracker.media.box_lines import BoxRow, lines_of
 from tracker.types import Box
 
 BOX_SUFFIXES = (".txt", ".csv", ".jsonl")
@@ -115,7 +115,7 @@ def read_box_file(path: str | Path, format: str = "auto", first: int = 0) -> Box
         base = mot_ids(path, rows)
         rows = [row._replace(target=row.target - base) for row in rows]
     numbered = _numbered(path, rows)
-    found: dict[int, dict[int, Row]] = {}
+    found: dict[int, dict[int, BoxRow]] = {}
     for row in rows:
         mine = found.setdefault(row.target, {})
         frame = row.frame if row.frame is not None else first + len(mine)
@@ -133,7 +133,7 @@ def read_box_file(path: str | Path, format: str = "auto", first: int = 0) -> Box
     return BoxFile(file, kind, numbered, {target: _rows(mine) for target, mine in found.items()}, base)
 
 
-def _numbered(path: str | Path, rows: Sequence[Row]) -> bool:
+def _numbered(path: str | Path, rows: Sequence[BoxRow]) -> bool:
     named = [row.frame is not None for row in rows]
     if any(named) and not all(named):
         raise BoxError(
@@ -142,7 +142,7 @@ def _numbered(path: str | Path, rows: Sequence[Row]) -> bool:
     return all(named)
 
 
-def _rows(rows: dict[int, Row]) -> TargetBoxes:
+def _rows(rows: dict[int, BoxRow]) -> TargetBoxes:
     frames = sorted(rows)
     return TargetBoxes(
         np.asarray(frames, dtype=np.int64), np.asarray([rows[k].box for k in frames], dtype=np.float64).reshape(-1, 4)

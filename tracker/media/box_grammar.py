@@ -17,8 +17,8 @@ from tracker.media.box_lines import (
     LARGEST_ID,
     LAST_FRAME,
     NO_BOX,
+    BoxRow,
     Line,
-    Row,
     checked_box,
     number_of,
     separator_of,
@@ -30,7 +30,7 @@ from tracker.media.box_numbers import number_rows
 FORMATS = ("boxes", "polygon", "mot", "csv", "jsonl")
 
 
-def parse(path: str | Path, lines: Sequence[Line], form: str) -> tuple[str, list[Row]]:
+def parse(path: str | Path, lines: Sequence[Line], form: str) -> tuple[str, list[BoxRow]]:
     """Parses the rows of a file.
 
     Args:
@@ -58,7 +58,7 @@ def _is_header(text: str) -> bool:
     return re.search(r"[A-Za-z]", re.sub(r"nan|inf|[-+.\d]e[-+\d]", "", text, flags=re.IGNORECASE)) is not None
 
 
-def mot_ids(path: str | Path, rows: Sequence[Row]) -> int:
+def mot_ids(path: str | Path, rows: Sequence[BoxRow]) -> int:
     """The offset of MOT ids: 1 as in MOTChallenge, but 0 in a file that contains the id 0.
 
     Raises:
@@ -90,7 +90,7 @@ SIDES = {
 }
 
 
-def json_row(path: str | Path, line: Line) -> Row:
+def json_row(path: str | Path, line: Line) -> BoxRow:
     try:
         item = json.loads(line.text)
     except (ValueError, RecursionError):
@@ -105,7 +105,7 @@ def json_row(path: str | Path, line: Line) -> Row:
         raise wrong(path, line, f"the frame is not a whole number from 0 to {LAST_FRAME}")
     box = item["box"]
     if box is None:
-        return Row(frame, target, NO_BOX, line.number)
+        return BoxRow(frame, target, NO_BOX, line.number)
     try:
         values = (
             [float(v) for v in box]
@@ -118,10 +118,10 @@ def json_row(path: str | Path, line: Line) -> Row:
         raise wrong(path, line, 'it should be an object with "box": [x, y, w, h], four numbers')
     if len(values) != 4:
         raise wrong(path, line, f"the box has {len(values)} values, not four")
-    return Row(frame, target, checked_box(path, line, values), line.number)
+    return BoxRow(frame, target, checked_box(path, line, values), line.number)
 
 
-def csv_rows(path: str | Path, lines: Sequence[Line]) -> list[Row]:
+def csv_rows(path: str | Path, lines: Sequence[Line]) -> list[BoxRow]:
     """Parses rows under a header that names their columns."""
     top = next(k for k, line in enumerate(lines) if line.text)
     head, rest = lines[top], lines[top + 1 :]
@@ -144,7 +144,7 @@ def csv_rows(path: str | Path, lines: Sequence[Line]) -> list[Row]:
     for line in rest:
         if not line.text:
             if not at["frame"]:
-                rows.append(Row(None, 0, NO_BOX, line.number))
+                rows.append(BoxRow(None, 0, NO_BOX, line.number))
             continue
         cells = [cell.strip() for cell in _cells(line.text, separator)]
         while len(cells) > len(names) and not cells[-1]:
@@ -160,7 +160,7 @@ def csv_rows(path: str | Path, lines: Sequence[Line]) -> list[Row]:
             raise wrong(path, line, f"the id {written!r} is not a whole number")
         values = [cells[at[side][0]] for side in sides]
         if not any(values):
-            rows.append(Row(frame, target, NO_BOX, line.number))
+            rows.append(BoxRow(frame, target, NO_BOX, line.number))
             continue
         numbers = [number_of(value, decimal_comma=separator != ",") for value in values]
         known = [v for v in numbers if v is not None]
@@ -169,7 +169,7 @@ def csv_rows(path: str | Path, lines: Sequence[Line]) -> list[Row]:
         box = checked_box(path, line, known)
         if corners:
             box = (box[0], box[1], box[2] - box[0], box[3] - box[1])
-        rows.append(Row(frame, target, box, line.number))
+        rows.append(BoxRow(frame, target, box, line.number))
     return rows
 
 

@@ -31,7 +31,7 @@ DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+", re.ASCII)
 OPTION = "say what the lines are with --init-format (track) or --boxes-format (finetune): boxes, polygon or mot"
 
 
-class Row(NamedTuple):
+class BoxRow(NamedTuple):
     """One box of one target.
 
     Attributes:

@@ -12,8 +12,8 @@ from tracker.media.box_lines import (
     LAST_FRAME,
     NO_BOX,
     OPTION,
+    BoxRow,
     Line,
-    Row,
     checked_box,
     number_of,
     separator_of,
@@ -22,7 +22,7 @@ from tracker.media.box_lines import (
 )
 
 
-def number_rows(path: str | Path, lines: Sequence[Line], form: str) -> tuple[str, list[Row]]:
+def number_rows(path: str | Path, lines: Sequence[Line], form: str) -> tuple[str, list[BoxRow]]:
     """Parses rows of numbers without a header; their count, equal in all lines, decides the format."""
     table: list[tuple[Line, list[float]]] = []
     for line in lines:
@@ -41,11 +41,11 @@ def number_rows(path: str | Path, lines: Sequence[Line], form: str) -> tuple[str
     rows = []
     for line, values in table:
         if not values or _is_code(values):
-            rows.append(Row(None, 0, NO_BOX, line.number))
+            rows.append(BoxRow(None, 0, NO_BOX, line.number))
         elif kind == "polygon":
             xs, ys = values[0::2], values[1::2]
             rows.append(
-                Row(
+                BoxRow(
                     None,
                     0,
                     checked_box(path, line, (min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys))),
@@ -53,7 +53,7 @@ def number_rows(path: str | Path, lines: Sequence[Line], form: str) -> tuple[str
                 )
             )
         else:
-            rows.append(Row(None, 0, checked_box(path, line, values), line.number))
+            rows.append(BoxRow(None, 0, checked_box(path, line, values), line.number))
     return kind, rows
 
 
@@ -174,10 +174,10 @@ def _is_quad(values: Sequence[float]) -> bool:
     return all(turn > 0 for turn in turns) or all(turn < 0 for turn in turns)
 
 
-def _mot_row(path: str | Path, line: Line, values: Sequence[float]) -> Row:
+def _mot_row(path: str | Path, line: Line, values: Sequence[float]) -> BoxRow:
     """Parses a row of MOT, where frames and pixels are counted from 1."""
     frame, target = whole(values[0], 1, LAST_FRAME), whole(values[1], -1, LARGEST_ID) if len(values) > 1 else None
     if frame is None or target is None:
         raise wrong(path, line, "a row of MOT begins with frame and id, whole numbers, the frame from 1")
     x, y, w, h = checked_box(path, line, values[2:6])
-    return Row(frame - 1, target, (x - 1, y - 1, w, h), line.number)
+    return BoxRow(frame - 1, target, (x - 1, y - 1, w, h), line.number)

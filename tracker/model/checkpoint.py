@@ -26,7 +26,7 @@ from tracker.model.backbone_specs import NORMED, SPECS
 from tracker.model.siamfc_pytorch import read_siamfc_pytorch
 
 if TYPE_CHECKING:
-    from tracker.model.matcher import Matcher
+    from tracker.model.siamese_network import SiameseNetwork
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
 HEADER = "siamtrack"
@@ -49,7 +49,7 @@ class LoadedModel:
     path: Path | None = None
 
     @cached_property
-    def module(self) -> Matcher:
+    def module(self) -> SiameseNetwork:
         """The network as a torch module: in eval mode, on the CPU.
 
         Raises:
@@ -57,11 +57,11 @@ class LoadedModel:
         """
         import torch
 
-        from tracker.model.matcher import Matcher
         from tracker.model.random import DrawFrom
+        from tracker.model.siamese_network import SiameseNetwork
 
         with DrawFrom(0):  # all parameters are replaced below
-            module = Matcher(self.config.model)
+            module = SiameseNetwork(self.config.model)
         try:
             module.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in self.state.items()})
         except (RuntimeError, TypeError, ValueError) as error:
@@ -209,7 +209,7 @@ def folded(config: Config, state: Mapping[str, Any]) -> tuple[Config, dict[str, 
     return merge(config, {"model": {"backbone": config.model.backbone.removesuffix(NORMED)}}), state
 
 
-def save_model(path: str | Path, module: Matcher, config: Config, notes: dict[str, Any] | None = None) -> None:
+def save_model(path: str | Path, module: SiameseNetwork, config: Config, notes: dict[str, Any] | None = None) -> None:
     """Writes a checkpoint, atomically.
 
     Args:

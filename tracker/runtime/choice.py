@@ -44,7 +44,7 @@ VARIABLE = "SIAMTRACK_ENGINE"
 
 
 @dataclass(frozen=True)
-class Choice:
+class EngineChoice:
     """The chosen engine and the reason.
 
     Attributes:
@@ -58,7 +58,7 @@ class Choice:
     ms: Mapping[str, float]
 
 
-_chosen: dict[str, Choice] = {}
+_chosen: dict[str, EngineChoice] = {}
 """The choices of this process."""
 
 
@@ -87,7 +87,7 @@ def choose(
     names: list[str] | None = None,
     clock: Callable[[], float] = time.process_time,
     file: Path | None = None,
-) -> Choice:
+) -> EngineChoice:
     """Returns the fastest of some engines.
 
     Args:
@@ -100,9 +100,9 @@ def choose(
     names = names or candidates(model)
     wanted = os.environ.get(VARIABLE, "")
     if wanted in names:
-        return Choice(wanted, f"{VARIABLE} is {wanted}", {})
+        return EngineChoice(wanted, f"{VARIABLE} is {wanted}", {})
     if len(names) == 1:
-        return Choice(names[0], "the fastest on a CPU", {})
+        return EngineChoice(names[0], "the fastest on a CPU", {})
     file = file or cache_folder() / "engines.json"
     key = _key(model, names)
     if key not in _chosen:
@@ -151,13 +151,13 @@ def timed(
     return {name: seconds * 1e3 for name, seconds in least.items()}
 
 
-def _fastest(ms: Mapping[str, float]) -> Choice:
+def _fastest(ms: Mapping[str, float]) -> EngineChoice:
     reference = next(iter(ms))
     best = min(ms, key=lambda name: ms[name])
     if ms[best] > CLEARLY * ms[reference]:
         best = reference
     told = ", ".join(f"{name} {value:.2f}" for name, value in ms.items())
-    return Choice(best, f"the fastest on this processor, ms for a search window: {told}", dict(ms))
+    return EngineChoice(best, f"the fastest on this processor, ms for a search window: {told}", dict(ms))
 
 
 def _key(model: LoadedModel, names: list[str]) -> str:
@@ -167,7 +167,7 @@ def _key(model: LoadedModel, names: list[str]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _remembered(file: Path) -> dict[str, Choice]:
+def _remembered(file: Path) -> dict[str, EngineChoice]:
     try:
         stored = json.loads(file.read_text(encoding="utf-8"))
         return {str(key): _choice(value) for key, value in stored.items()}
@@ -179,14 +179,14 @@ def _remembered(file: Path) -> dict[str, Choice]:
         return {}
 
 
-def _choice(value: Any) -> Choice:
+def _choice(value: Any) -> EngineChoice:
     name, reason = value["engine"], value["reason"]
     if not isinstance(name, str) or not isinstance(reason, str) or name not in value["ms"]:
         raise ValueError("an entry names no engine")
-    return Choice(name, reason, {str(k): float(v) for k, v in value["ms"].items()})
+    return EngineChoice(name, reason, {str(k): float(v) for k, v in value["ms"].items()})
 
 
-def _remember(file: Path, key: str, choice: Choice) -> None:
+def _remember(file: Path, key: str, choice: EngineChoice) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         known = {**_remembered(file), key: choice}

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tracker.crops import Colour, Crop
-from tracker.model.matcher import Matcher
+from tracker.model.siamese_network import SiameseNetwork
 from tracker.runtime.base import Engine, Response
 from tracker.runtime.cuda_device import check_device, sentences
 from tracker.runtime.fused import fused, head_type
@@ -76,7 +76,7 @@ class CudaEngine(Engine):
     cuts_windows = True
     keeps_maps = True
 
-    def __init__(self, model: Matcher, device: str = "cuda", dtype: torch.dtype | None = None) -> None:
+    def __init__(self, model: SiameseNetwork, device: str = "cuda", dtype: torch.dtype | None = None) -> None:
         self._device = check_device(device)
         self.device = str(self._device)
         self._cuda = self._device.type == "cuda"

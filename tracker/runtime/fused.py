@@ -11,10 +11,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from tracker.model.energies import Cosine
 from tracker.model.heads import BoxHead
-from tracker.model.matcher import Matcher
+from tracker.model.siamese_network import SiameseNetwork
 
 
-def fused(model: Matcher, dtype: torch.dtype) -> Matcher:
+def fused(model: SiameseNetwork, dtype: torch.dtype) -> SiameseNetwork:
     """A copy of a model without BatchNorm, with backbone and neck in one type and the head in `head_type`.
 
     In evaluation mode BatchNorm is a factor and an offset per channel, which can be folded into the preceding weights
@@ -39,7 +39,7 @@ def fused(model: Matcher, dtype: torch.dtype) -> Matcher:
     return made
 
 
-def head_type(model: Matcher, dtype: torch.dtype) -> torch.dtype:
+def head_type(model: SiameseNetwork, dtype: torch.dtype) -> torch.dtype:
     """The type in which energy and head run, given that of the backbone.
 
     Cosines and what follows from them lose little precision in float16 beyond what the backbone has lost; dot products

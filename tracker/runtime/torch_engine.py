@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tracker.crops import Colour, Crop
-from tracker.model.matcher import Matcher
+from tracker.model.siamese_network import SiameseNetwork
 from tracker.runtime.base import Engine, Response
 from tracker.types import Image
 
@@ -22,7 +22,7 @@ class TorchEngine(Engine):
     name = "torch"
     keeps_maps = True
 
-    def __init__(self, model: Matcher, device: str = "cpu") -> None:
+    def __init__(self, model: SiameseNetwork, device: str = "cpu") -> None:
         self.device = device
         self.model = model.eval().to(device)
 

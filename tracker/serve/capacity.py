@@ -37,7 +37,7 @@ TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
 
 @dataclass
-class Measured:
+class CapacityRun:
     """Measurements of one run; latencies and waiting times in seconds, memory in MB."""
 
     latencies: list[float] = field(default_factory=list)
@@ -50,7 +50,7 @@ class Measured:
     memory: list[float] = field(default_factory=list)
 
 
-def measure(args: argparse.Namespace, count: int, clocks: Sequence[tuple[int, float]]) -> Measured:
+def measure(args: argparse.Namespace, count: int, clocks: Sequence[tuple[int, float]]) -> CapacityRun:
     """Runs a number of streams; `clocks` are ports and the times of their frames 0."""
     streams = {
         f"s{k}": parse_stream(
@@ -80,7 +80,7 @@ def measure(args: argparse.Namespace, count: int, clocks: Sequence[tuple[int, fl
     supervisor, over, out = (
         Supervisor(config, hire, args.cores, results, lambda *news: None),
         threading.Event(),
-        Measured(),
+        CapacityRun(),
     )
     epochs = {f"s{k}": clocks[k * len(clocks) // count][1] for k in range(count)}
     seen: dict[str, float] = {}
@@ -148,7 +148,7 @@ def _memory(pid: int | None) -> float:
     return 0.0
 
 
-def row(count: int, one: Measured) -> str:
+def row(count: int, one: CapacityRun) -> str:
     """A line of the table."""
     late, waited = np.array(one.latencies or [np.nan]) * 1000, np.array(one.waited or [np.nan]) * 1000
     (p50, p95), wait, work = np.quantile(late, (0.5, 0.95)), np.quantile(waited, 0.95), np.quantile(late - waited, 0.95)

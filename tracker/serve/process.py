@@ -115,7 +115,7 @@ class ProcessHandle:
 def main(fd: int) -> int:
     """The process: runs until "stop", SIGTERM or the end of the supervisor; the recordings are finished in each
     case."""
-    from tracker.serve.worker import Worker
+    from tracker.serve.worker import StreamWorker
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the supervisor, which then sends "stop"
     link = Connection(fd)
@@ -123,7 +123,7 @@ def main(fd: int) -> int:
         plan = Plan.from_dict(unpack(link.recv_bytes())[1])
         cv2.setNumThreads(plan.threads)
         sys.setswitchinterval(SWITCH_SECONDS)
-        worker = Worker(plan)
+        worker = StreamWorker(plan)
         worker.warm_up()
         gc.freeze()  # permanent objects are excluded from full collections, which take a tenth of a second
     except SiamTrackError as error:

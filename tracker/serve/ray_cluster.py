@@ -18,7 +18,7 @@ from tracker.serve.config import ServeConfig
 from tracker.serve.messages import Plan, pack, plan_of
 
 if TYPE_CHECKING:
-    from tracker.serve.worker import Worker
+    from tracker.serve.worker import StreamWorker
 
 logger = logging.getLogger(__name__)
 
@@ -40,13 +40,13 @@ class WorkerActor:
     def __init__(self, plan: dict[str, Any]) -> None:
         import cv2
 
-        from tracker.serve.worker import Worker
+        from tracker.serve.worker import StreamWorker
 
         cv2.setNumThreads(int(plan["threads"]))  # a separate process: the other cores belong to other workers
-        self._worker: Worker | None = None
+        self._worker: StreamWorker | None = None
         self._problem = ""
         try:
-            self._worker = Worker(Plan.from_dict(plan))
+            self._worker = StreamWorker(Plan.from_dict(plan))
             self._worker.warm_up()
             self._worker.start()
         except SiamTrackError as error:

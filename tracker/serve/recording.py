@@ -37,7 +37,7 @@ def free_name(path: str) -> Path:
     return out
 
 
-class Recording(threading.Thread):
+class StreamRecorder(threading.Thread):
     """Writes frames and tracks until it is finished.
 
     Args:

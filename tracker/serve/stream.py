@@ -14,7 +14,7 @@ from tracker.serve.detections import fresh, open_detections
 from tracker.serve.gallery_targets import Galleries, Identities
 from tracker.serve.metrics import Counters
 from tracker.serve.reader import Reader
-from tracker.serve.recording import Recording
+from tracker.serve.recording import StreamRecorder
 from tracker.serve.targets import StreamTargets
 from tracker.tracking.observation import FrameObservations
 from tracker.tracking.template_memory import load_target
@@ -68,7 +68,7 @@ class Stream:
         self._detections = open_detections(config.detections)
         self._problem = ""
         self._number = 0
-        self.recording: Recording | None = None
+        self.recording: StreamRecorder | None = None
         self._recorded = not (config.record.video or config.record.boxes)
         self.targets: StreamTargets | None = None
         self.latest: tuple[Frame, list[Track]] | None = None
@@ -276,7 +276,7 @@ class Stream:
         if self.recording is None and not self._recorded:
             self._recorded = True
             try:
-                self.recording = Recording(
+                self.recording = StreamRecorder(
                     self.config.record, self.reader.info, self.live, lambda text: self._tell("recording", text)
                 )
             except SiamTrackError as error:

@@ -23,7 +23,7 @@ from tracker.serve.batching import observe_many
 from tracker.serve.config_file import parse_stream, parse_target
 from tracker.serve.gallery_targets import Galleries
 from tracker.serve.messages import Plan, pack, unpack
-from tracker.serve.recording import Recording
+from tracker.serve.recording import StreamRecorder
 from tracker.serve.reporter import STATUS_SECONDS, Reporter
 from tracker.serve.scheduler import Scheduler
 from tracker.serve.stream import Stream
@@ -49,7 +49,7 @@ Notes = Callable[[str, Frame, list[Track]], dict[str, Any]]
 """Adds entries to a result: (stream, frame, tracks) -> entries. For measurements."""
 
 
-class Worker:
+class StreamWorker:
     """Runs streams until `stop`.
 
     Args:
@@ -73,7 +73,7 @@ class Worker:
         self._streams: dict[str, Stream] = {}
         self._commands: deque[tuple[str, dict[str, Any], dict[str, bytes]]] = deque()
         self._stopping = False
-        self._finishing: list[Recording] = []
+        self._finishing: list[StreamRecorder] = []
         self._reporter = Reporter(self._streams, plan.wait, plan.save_every, self._close)
         self.outbox = self._reporter.outbox
         on_cpu = engine.device == "cpu"

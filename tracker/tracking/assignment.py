@@ -27,7 +27,7 @@ LARGEST_GROUP = 5
 
 
 @dataclass(frozen=True)
-class Choice:
+class Hypothesis:
     """A position that a target may take; `observation` None: it is occluded.
 
     Attributes:
@@ -43,7 +43,17 @@ class Choice:
     value: float
 
 
-def clash(a: Choice, b: Choice) -> bool:
+def hypothesis(target: Target, observation: Observation) -> Hypothesis:
+    """That a target is where an observation of it found it."""
+    centre = observation.place[0]
+    width, height = target.size.tolist()
+    (x, y), (left, top), (along, down) = centre.tolist(), target.centre.tolist(), target.velocity.tolist()
+    dx, dy = x - left - along, y - top - down
+    price = MOTION * (dx * dx + dy * dy) / (width * height)
+    return Hypothesis(observation, centre, SAME * math.sqrt(width * height), observation.logit - price)
+
+
+def clash(a: Hypothesis, b: Hypothesis) -> bool:
     """Whether two choices are the same position."""
     return (
         a.observation is not None
@@ -76,7 +86,7 @@ def in_contest(centres: Sequence[tuple[float, float]], sizes: Sequence[Vector]) 
     return np.sort(order[same]).tolist()
 
 
-def groups_of(options: Sequence[Sequence[Choice]]) -> list[list[int]]:
+def groups_of(options: Sequence[Sequence[Hypothesis]]) -> list[list[int]]:
     """Groups of at least two targets: those whose first choices clash, and those that clash with any of their other
     choices."""
     parent = list(range(len(options)))
@@ -103,10 +113,10 @@ def groups_of(options: Sequence[Sequence[Choice]]) -> list[list[int]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-def assign(options: Sequence[Sequence[Choice]]) -> list[Choice]:
+def assign(options: Sequence[Sequence[Hypothesis]]) -> list[Hypothesis]:
     """One choice for each target, without clashes, with the largest total value."""
     if len(options) <= LARGEST_GROUP:
-        best: tuple[float, tuple[Choice, ...]] | None = None
+        best: tuple[float, tuple[Hypothesis, ...]] | None = None
         for picks in itertools.product(*options):
             if any(clash(a, b) for a, b in itertools.combinations(picks, 2)):
                 continue
@@ -115,8 +125,8 @@ def assign(options: Sequence[Sequence[Choice]]) -> list[Choice]:
                 best = (value, picks)
         assert best is not None  # all occluded never clashes
         return list(best[1])
-    taken: list[Choice] = []
-    result: dict[int, Choice] = {}
+    taken: list[Hypothesis] = []
+    result: dict[int, Hypothesis] = {}
     for k in sorted(range(len(options)), key=lambda k: -options[k][0].value):
         free = [c for c in options[k] if not any(clash(c, other) for other in taken)]
         result[k] = max(free, key=lambda c: c.value)

@@ -8,7 +8,6 @@ counts as occluded.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,7 +21,17 @@ from tracker.errors import SiamTrackError, shown
 from tracker.geometry import rows_of
 from tracker.media.images import to_bgr8
 from tracker.model.checkpoint import fingerprint
-from tracker.tracking.assignment import HIDDEN, MOTION, SAME, Choice, assign, clash, groups_of, in_contest, places_of
+from tracker.tracking.assignment import (
+    HIDDEN,
+    SAME,
+    Hypothesis,
+    assign,
+    clash,
+    groups_of,
+    hypothesis,
+    in_contest,
+    places_of,
+)
 from tracker.tracking.lifecycle import Lifecycle
 from tracker.tracking.motion import CameraMotion
 from tracker.tracking.observation import Observation
@@ -244,11 +253,11 @@ class MultiTracker:
         numbers = [k for k, target in enumerate(targets) if not target.lost]
         contested = in_contest([near[k].centre for k in numbers], [targets[k].size for k in numbers])
         if contested:  # otherwise no second position is needed
-            first = {k: self._choice(targets[k], near[k]) for k in numbers}
-            options = {numbers[k]: self._choices(targets[numbers[k]], first[numbers[k]]) for k in contested}
+            first = {k: hypothesis(targets[k], near[k]) for k in numbers}
+            options = {numbers[k]: self._hypotheses(targets[numbers[k]], first[numbers[k]]) for k in contested}
             for k in numbers:
                 if k not in options and any(clash(first[k], other) for some in options.values() for other in some):
-                    options[k] = self._choices(targets[k], first[k])
+                    options[k] = self._hypotheses(targets[k], first[k])
             involved = sorted(options)
             for group in groups_of([options[k] for k in involved]):
                 mine = [involved[k] for k in group]
@@ -267,16 +276,7 @@ class MultiTracker:
                     result[k] = replace(near[k], score=0.0)
         return result
 
-    def _choice(self, target: Target, observation: Observation) -> Choice:
-        """A position that a target may take, with its value."""
-        centre = observation.place[0]
-        width, height = target.size.tolist()
-        (x, y), (left, top), (along, down) = centre.tolist(), target.centre.tolist(), target.velocity.tolist()
-        dx, dy = x - left - along, y - top - down
-        price = MOTION * (dx * dx + dy * dy) / (width * height)
-        return Choice(observation, centre, SAME * math.sqrt(width * height), observation.logit - price)
-
-    def _choices(self, target: Target, first: Choice) -> list[Choice]:
+    def _hypotheses(self, target: Target, first: Hypothesis) -> list[Hypothesis]:
         """The best positions for a target, its first observation, and being occluded."""
         choices, observation = [first], first.observation
         assert observation is not None
@@ -291,5 +291,5 @@ class MultiTracker:
                     break
                 other = at_cell(self.observer, target, observation, int(np.argmax(values)))
                 found = other.found
-                choices.append(self._choice(target, other))
-        return [*choices, Choice(None, target.centre + target.velocity, 0.0, HIDDEN)]
+                choices.append(hypothesis(target, other))
+        return [*choices, Hypothesis(None, target.centre + target.velocity, 0.0, HIDDEN)]

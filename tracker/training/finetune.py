@@ -11,7 +11,7 @@ import numpy as np
 
 from tracker.config import Config
 from tracker.datasets.tracks import AnnotatedTrack, DataError
-from tracker.model.matcher import Matcher
+from tracker.model.siamese_network import SiameseNetwork
 from tracker.settings import LARGEST, LARGEST_SEED, Checked, setting
 from tracker.training.config import FreezeConfig, LossConfig, OptimConfig, ScheduleConfig, TrainConfig
 from tracker.training.data.augment import AugmentConfig
@@ -104,14 +104,14 @@ def _part(track: AnnotatedTrack, start: int, stop: int) -> AnnotatedTrack:
 
 
 def measure_clips(
-    model: Matcher, config: Config, tracks: Sequence[AnnotatedTrack], max_frames: int, engine: str = "auto"
+    model: SiameseNetwork, config: Config, tracks: Sequence[AnnotatedTrack], max_frames: int, engine: str = "auto"
 ) -> tuple[float, ...]:
     """AUC of each clip, tracked in one pass from its first frame with the target."""
     return tuple(Validator(config, [track], "cpu", max_frames, engine)(model, 0)["auc"] for track in tracks)
 
 
 def embed_samples(
-    model: Matcher,
+    model: SiameseNetwork,
     config: Config,
     tracks: Sequence[AnnotatedTrack],
     adapt: FinetuneConfig,
@@ -147,7 +147,7 @@ def embed_samples(
     return MemorySamples(sample_labels(bare), {"templates": np.stack(templates), "searches": np.stack(searches)})
 
 
-def train_settings(model: Matcher, adapt: FinetuneConfig) -> TrainConfig:
+def train_settings(model: SiameseNetwork, adapt: FinetuneConfig) -> TrainConfig:
     """Settings of the run: the losses of the shipped recipes, a low learning rate, averaged weights."""
     losses = (
         [LossConfig("focal", options={"alpha": 0.25, "gamma": 2.0, "inside": 0.4})]
@@ -175,7 +175,7 @@ def train_settings(model: Matcher, adapt: FinetuneConfig) -> TrainConfig:
 
 
 def train_on(
-    model: Matcher, samples: MemorySamples, adapt: FinetuneConfig, folder: Path, progress: bool = False
+    model: SiameseNetwork, samples: MemorySamples, adapt: FinetuneConfig, folder: Path, progress: bool = False
 ) -> None:
     """Trains everything except the backbone, in place; the result has the averaged weights.
 

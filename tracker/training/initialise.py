@@ -11,15 +11,15 @@ from tracker.config import Config
 from tracker.errors import ConfigError, WeightsError
 from tracker.model.backbone_specs import NORMED
 from tracker.model.checkpoint import load_model
-from tracker.model.matcher import Matcher
 from tracker.model.random import DrawFrom
+from tracker.model.siamese_network import SiameseNetwork
 from tracker.model_config import PARTS
 from tracker.training.data.batch import PairSource
 
 log = logging.getLogger(__name__)
 
 
-def initial_model(config: Config, seed: int, init: str = "imagenet", parts: Sequence[str] = PARTS) -> Matcher:
+def initial_model(config: Config, seed: int, init: str = "imagenet", parts: Sequence[str] = PARTS) -> SiameseNetwork:
     """Builds a model to train, and logs which weights it got.
 
     Args:
@@ -34,7 +34,7 @@ def initial_model(config: Config, seed: int, init: str = "imagenet", parts: Sequ
         WeightsError: The weights are missing or do not match.
     """
     with DrawFrom(seed):
-        model = Matcher(config.model)
+        model = SiameseNetwork(config.model)
     load = getattr(model.backbone, "load_imagenet", None)
     if init == "imagenet" and load is not None:
         load()
@@ -65,7 +65,7 @@ def initial_model(config: Config, seed: int, init: str = "imagenet", parts: Sequ
     return model
 
 
-def even_start(model: Matcher, energy: str, source: PairSource) -> None:
+def even_start(model: SiameseNetwork, energy: str, source: PairSource) -> None:
     """Gives every energy the same initial scores: +4 for a target with equal features, -6 for orthogonal ones.
 
     Without it dot products of raw features are some hundreds, which would dominate the effect of a loss.
@@ -93,7 +93,7 @@ def even_start(model: Matcher, energy: str, source: PairSource) -> None:
         model.head.bias.fill_(bias)
 
 
-def feature_norm(model: Matcher, source: PairSource) -> float:
+def feature_norm(model: SiameseNetwork, source: PairSource) -> float:
     """Mean squared length of the embedding of one cell, over the searches of the first batch."""
     batch = source.batch(0, 0, 1)
     with torch.no_grad():

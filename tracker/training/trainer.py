@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from tracker.errors import OutputError, TrainingError
-from tracker.model.matcher import Matcher
+from tracker.model.siamese_network import SiameseNetwork
 from tracker.training import distributed
 from tracker.training.checkpoint import git_revision, write_checkpoint
 from tracker.training.compiling import compiles, said_plainly
@@ -54,7 +54,7 @@ class Trainer:
     """A run in a folder: last.pt, log.csv, validation.csv, tensorboard/.
 
     Args:
-        model: A matcher (`Matcher`); moved to the device and trained in place.
+        model: A matcher (`SiameseNetwork`); moved to the device and trained in place.
         source: Batches by step.
         config: The recipe.
         folder: Exists; the run's files go there. Only rank 0 writes (and a broken batch is written by all).
@@ -223,7 +223,7 @@ class Trainer:
     def _forward(self, batch: PairBatch) -> Match:
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.precision == "bf16"):
             output = self._step_model(batch.template, batch.search, batch.template_size, start=batch.start)
-        return as_match(output, cast(Matcher, self.model))
+        return as_match(output, cast(SiameseNetwork, self.model))
 
     def _after_step(self) -> None:
         every = self.config.validate_every

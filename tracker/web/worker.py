@@ -36,7 +36,7 @@ SMOOTH = 0.1
 QUEUE = 64
 
 
-class Worker(threading.Thread):
+class LiveWorker(threading.Thread):
     """Tracks targets in a live source until it ends or `stop` is called.
 
     Args:

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tracker.annotate.clip import AnnotationError, Clip, Target, new_target
+from tracker.annotate.clip import AnnotatedTarget, AnnotationError, Clip, new_target
 from tracker.annotate.frames import open_frames
 from tracker.files import atomic
 from tracker.geometry import Boxes, clip_box
@@ -43,7 +43,7 @@ def labels(clips: Sequence[Clip]) -> list[str]:
     return list(dict.fromkeys(target.label for clip in clips for target in clip.targets))
 
 
-def each_box(clip: Clip) -> Iterator[tuple[int, Target]]:
+def each_box(clip: Clip) -> Iterator[tuple[int, AnnotatedTarget]]:
     """(frame, target) for every box of a clip, by frame."""
     shown = [(target, target.present) for target in clip.targets]
     for frame in range(clip.frame_count):
@@ -132,7 +132,7 @@ def write_frames(clip: Clip, folder: Path, frames: Sequence[int], quality: int =
         opened.close()
 
 
-class Collector:
+class ClipCollector:
     """Assembles clips from boxes in any order.
 
     Attributes:

@@ -15,7 +15,7 @@ from typing import Any
 
 from tracker.annotate.clip import AnnotationError, Clip
 from tracker.annotate.formats.base import (
-    Collector,
+    ClipCollector,
     annotated_frames,
     cannot_hold,
     each_box,
@@ -96,7 +96,7 @@ def read(path: Path) -> list[Clip]:
         data = json.loads(read_text(path))
         names = {c["id"]: c["name"] for c in data["categories"]}
         videos = {v["id"]: v for v in data.get("videos", [])}
-        out = Collector()
+        out = ClipCollector()
         places: dict[int, tuple[str, int]] = {}
         for image in data["images"]:
             if "video_id" in image:

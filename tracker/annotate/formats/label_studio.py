@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tracker.annotate.clip import AnnotationError, Clip, Target, keyframes, new_target, runs
+from tracker.annotate.clip import AnnotatedTarget, AnnotationError, Clip, keyframes, new_target, runs
 from tracker.annotate.formats.base import cannot_hold
 from tracker.files import read_text, write_atomic
 
@@ -52,7 +52,7 @@ def write(clips: Sequence[Clip], path: Path, tolerance: float = 0.0) -> list[str
 
 
 def region(
-    clip: Clip, target: Target, tolerance: float = 0.0, from_name: str = "box", to_name: str = "video"
+    clip: Clip, target: AnnotatedTarget, tolerance: float = 0.0, from_name: str = "box", to_name: str = "video"
 ) -> dict[str, Any]:
     """One target as a result of the tag VideoRectangle; also used in the answer of the ML backend."""
     rate = float(clip.rate or DEFAULT_RATE)

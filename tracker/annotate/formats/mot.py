@@ -13,7 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from tracker.annotate.clip import AnnotationError, Clip
-from tracker.annotate.formats.base import Collector, cannot_hold, each_box, labels, safe
+from tracker.annotate.formats.base import ClipCollector, cannot_hold, each_box, labels, safe
 from tracker.files import read_text, write_atomic
 
 LOST = {
@@ -74,7 +74,7 @@ def _read_one(file: Path) -> list[Clip]:
         about = dict(info["Sequence"]) if info.has_section("Sequence") else {}
         listed = file.parent / "labels.txt"
         names = read_text(listed).splitlines() if listed.exists() else []
-        out = Collector()
+        out = ClipCollector()
         name = folder.name
         clip = out.clip(
             name, int(about.get("imwidth", 0)), int(about.get("imheight", 0)), int(about.get("seqlength", 0)) - 1

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tracker.annotate.clip import AnnotationError, Clip, Target, new_target
+from tracker.annotate.clip import AnnotatedTarget, AnnotationError, Clip, new_target
 from tracker.annotate.formats.base import cannot_hold, safe
 from tracker.files import read_text, write_atomic
 from tracker.geometry import Boxes
@@ -87,7 +87,7 @@ def _size_lost(clips: Sequence[Clip]) -> list[str]:
     return ["The size of the picture is in the pictures alone."] if clips else []
 
 
-def _folder(clip: Clip, target: Target) -> str:
+def _folder(clip: Clip, target: AnnotatedTarget) -> str:
     return f"{safe(clip.name)}-{target.id}"
 
 
@@ -109,7 +109,7 @@ def _rows(boxes: Boxes, origin: int, form: str = "{:.3f}") -> str:
     return "\n".join(lines) + "\n"
 
 
-def _each(clips: Sequence[Clip]) -> list[tuple[Clip, Target]]:
+def _each(clips: Sequence[Clip]) -> list[tuple[Clip, AnnotatedTarget]]:
     return [(clip, target) for clip in clips for target in clip.targets]
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tracker.annotate.clip import AnnotationError, Clip
 from tracker.annotate.formats.base import (
-    Collector,
+    ClipCollector,
     cannot_hold,
     frame_file,
     parse_frame_file,
@@ -81,7 +81,7 @@ def read(path: Path) -> list[Clip]:
         raise AnnotationError(
             f"Can't read {path} as Pascal VOC: there are no xml files in it; give the folder that holds Annotations/."
         )
-    out, count = Collector(), 0
+    out, count = ClipCollector(), 0
     for file in files:
         try:
             root = parse_xml(file)

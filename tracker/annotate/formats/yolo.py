@@ -14,7 +14,7 @@ import yaml
 
 from tracker.annotate.clip import AnnotationError, Clip
 from tracker.annotate.formats.base import (
-    Collector,
+    ClipCollector,
     cannot_hold,
     frame_file,
     labels,
@@ -84,7 +84,7 @@ def read(path: Path) -> list[Clip]:
         data = yaml.safe_load(read_text(folder / "data.yaml"))
         named = data["names"]
         names = dict(enumerate(named)) if isinstance(named, list) else {int(k): v for k, v in named.items()}
-        out = Collector()
+        out = ClipCollector()
         count = 0
         for file in sorted((folder / "labels").rglob("*.txt")):
             clip, frame = parse_frame_file(file.name)

@@ -65,7 +65,7 @@ class Strip:
 
 
 @dataclass(frozen=True)
-class Tally:
+class LossTally:
     """How often a tracker lost its target, and whether it reported it.
 
     Attributes:
@@ -137,8 +137,8 @@ def find_losses(result: SequenceResult, run: int = LOST_FRAMES) -> list[Loss]:
     return losses
 
 
-def tally(evaluation: Evaluation, run: int = LOST_FRAMES) -> list[Tally]:
-    """One `Tally` per tracker, in the evaluation's order; empty if the results are not available."""
+def tally(evaluation: Evaluation, run: int = LOST_FRAMES) -> list[LossTally]:
+    """One `LossTally` per tracker, in the evaluation's order; empty if the results are not available."""
     out = []
     for tracker in evaluation.trackers:
         results = list(evaluation.results_of(tracker.tracker).values())
@@ -149,7 +149,7 @@ def tally(evaluation: Evaluation, run: int = LOST_FRAMES) -> list[Tally]:
         flags = np.concatenate([r.lost[1:] for r in results])
         gone, here = ious == 0, ious > 0
         out.append(
-            Tally(
+            LossTally(
                 tracker.tracker,
                 losses=sum(map(len, losses)),
                 sequences=sum(bool(found) for found in losses),

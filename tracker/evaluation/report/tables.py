@@ -42,7 +42,7 @@ LOWER_IS_BETTER = {"robustness", "failures", "decode_ms"}
 
 
 @dataclass(frozen=True)
-class Row:
+class HeadlineRow:
     """A tracker's line in the headline table.
 
     Attributes:
@@ -68,7 +68,7 @@ class Headline:
     """
 
     columns: tuple[str, ...]
-    rows: tuple[Row, ...] = field(repr=False)
+    rows: tuple[HeadlineRow, ...] = field(repr=False)
     level: float = LEVEL
     samples: int = SAMPLES
     seed: int = 0
@@ -134,7 +134,7 @@ def headline(evaluation: Evaluation, *, level: float = LEVEL, samples: int = SAM
     for tracker in evaluation.trackers:
         values = {c: interval_of(evaluation, tracker, c, **options) for c in columns}
         behind = None if tracker is best else _behind(tracker, best, evaluation.primary[0], **options)
-        rows.append(Row(tracker.tracker, values, behind))
+        rows.append(HeadlineRow(tracker.tracker, values, behind))
     return Headline(columns, tuple(rows), level, samples, seed)
 
 

@@ -37,7 +37,7 @@ SEARCH_EVERY = 5
 
 
 @dataclass(frozen=True)
-class Samples:
+class CalibrationSamples:
     """Observations with ground truth.
 
     Attributes:
@@ -62,7 +62,7 @@ class Samples:
 
 def sample(
     clips: Iterable[DisturbedClip], model: LoadedModel, engine: Engine, progress: Callable[[str], None] | None = None
-) -> Samples:
+) -> CalibrationSamples:
     """Runs over clips and records, in every frame, the observation and whether it was right.
 
     The target is observed as in tracking. While it is absent the position is kept, as for a LOST target, and the frame
@@ -80,7 +80,7 @@ def sample(
         if progress is not None:
             progress(f"{clip.name} ({clip.kind})")
     columns = list(zip(*rows, strict=True))
-    return Samples(
+    return CalibrationSamples(
         np.stack(columns[0]),
         np.array(columns[1], np.bool_),
         np.array(columns[2], np.bool_),
@@ -137,7 +137,7 @@ def _overlap(observation: Observation, truth: NDArray[np.float64]) -> float:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class ScoreCalibration:
     """The result of a calibration.
 
     Attributes:
@@ -158,7 +158,7 @@ class Calibration:
     scores: NDArray[np.float64]
 
 
-def calibrate(samples: Samples, folds: int = 5) -> Calibration:
+def calibrate(samples: CalibrationSamples, folds: int = 5) -> ScoreCalibration:
     """Fits score and verification, and measures the score on clips not used in the fit."""
     scores = np.zeros(len(samples))
     names = np.unique(samples.source)
@@ -173,12 +173,12 @@ def calibrate(samples: Samples, folds: int = 5) -> Calibration:
     if close.any():
         seen = evidence(scores[close], samples.likeness[close], samples.searched[close])
         values["calibration.verification"] = fit(seen, samples.right[close])
-    return Calibration(
+    return ScoreCalibration(
         values, error, curve, rank_auc(scores, samples.right), len(samples), int(samples.right.sum()), scores
     )
 
 
-def fit_plain(samples: Samples) -> tuple[float, ...]:
+def fit_plain(samples: CalibrationSamples) -> tuple[float, ...]:
     """Weights of the score for targets without anything learnt online: only features of the response are used."""
     kept = [k for k, name in enumerate(FEATURES) if name not in ("online", "online_margin", "drop", "online_drop")]
     bias, *some = fit(samples.features[:, kept], samples.right)

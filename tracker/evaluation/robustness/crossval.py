@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from tracker.config import TrackingConfig
 from tracker.datasets.base import SequenceData
 from tracker.errors import ConfigError
-from tracker.evaluation.robustness.calibration import Samples, calibrate, sample
+from tracker.evaluation.robustness.calibration import CalibrationSamples, calibrate, sample
 from tracker.evaluation.robustness.footage import read_footage
 from tracker.evaluation.robustness.perturb import DisturbedClip, disturb
 from tracker.evaluation.robustness.stress import WITHIN, ClipRun, track_clip
@@ -240,15 +240,17 @@ def _content(sequence: SequenceData) -> str:
     return f"{sequence.name}:{len(sequence)}:{hashlib.sha256(truth.tobytes()).hexdigest()[:16]}"
 
 
-def _packed(samples: Samples) -> dict[str, Any]:
+def _packed(samples: CalibrationSamples) -> dict[str, Any]:
     return {name: getattr(samples, name).tolist() for name in ("features", "right", "absent", "searched", "likeness")}
 
 
-def _joined(parts: Sequence[dict[str, Any]], members: Sequence[Member], sides: Sequence[int], side: int) -> Samples:
+def _joined(
+    parts: Sequence[dict[str, Any]], members: Sequence[Member], sides: Sequence[int], side: int
+) -> CalibrationSamples:
     """The samples of one half combined; a clip's source is its number."""
     numbers = {s: n for n, s in enumerate(dict.fromkeys(m.source for m in members))}
     mine = [(p, numbers[m.source]) for p, m, s in zip(parts, members, sides, strict=True) if s == side]
-    return Samples(
+    return CalibrationSamples(
         np.concatenate([np.array(p["features"], np.float64) for p, _ in mine]),
         np.concatenate([np.array(p["right"], np.bool_) for p, _ in mine]),
         np.concatenate([np.array(p["absent"], np.bool_) for p, _ in mine]),

@@ -61,7 +61,7 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Search:
+class SearchPlan:
     """The definition of a search; a search can continue another one with an equal `key`.
 
     Attributes:
@@ -133,7 +133,7 @@ class Tuning:
         seconds: Duration of this run.
     """
 
-    search: Search
+    search: SearchPlan
     best: TrialRecord
     trials: tuple[TrialRecord, ...]
     before: Mapping[str, Mapping[str, float]]

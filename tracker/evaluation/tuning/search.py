@@ -20,7 +20,7 @@ import numpy as np
 
 from tracker.config import TrackingConfig
 from tracker.errors import ConfigError, OutputError, SiamTrackError
-from tracker.evaluation.tuning.plan import DIGITS, Constants, Metric, Search, TrialRecord, Tuning, with_constants
+from tracker.evaluation.tuning.plan import DIGITS, Constants, Metric, SearchPlan, TrialRecord, Tuning, with_constants
 from tracker.evaluation.tuning.workers import Pool, SequenceScore
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def open_study(storage: Path | None, search: Search, resume: bool) -> Study:
+def open_study(storage: Path | None, search: SearchPlan, resume: bool) -> Study:
     """The study of a search, new or continued.
 
     Args:
@@ -70,7 +70,7 @@ def open_study(storage: Path | None, search: Search, resume: bool) -> Study:
 
 
 def run_search(
-    search: Search, pool: Pool, study: Study, on_trial: Callable[[TrialRecord, TrialRecord], None] | None = None
+    search: SearchPlan, pool: Pool, study: Study, on_trial: Callable[[TrialRecord, TrialRecord], None] | None = None
 ) -> Tuning:
     """Runs the trials, then evaluates the best one on the hold-out.
 
@@ -131,7 +131,7 @@ def run_search(
     return Tuning(search, best, tuple(records), before, after, time.monotonic() - began)
 
 
-def _hold_out(search: Search, pool: Pool, constants: TrackingConfig) -> dict[str, float]:
+def _hold_out(search: SearchPlan, pool: Pool, constants: TrackingConfig) -> dict[str, float]:
     return {s.sequence: _value(s, search.metric) for s in pool.scores(search.split.holdout, constants)}
 
 
@@ -139,7 +139,7 @@ def _value(score: SequenceScore, metric: Metric) -> float:
     return score.ao if metric == "ao" else score.auc
 
 
-def _suggest(trial: Trial, search: Search) -> Constants:
+def _suggest(trial: Trial, search: SearchPlan) -> Constants:
     constants: Constants = {}
     for name, span in search.space.items():
         if isinstance(getattr(search.start, name), int):
@@ -149,7 +149,7 @@ def _suggest(trial: Trial, search: Search) -> Constants:
     return constants
 
 
-def _run_trial(search: Search, pool: Pool, study: Study, trial: Trial, first: bool) -> TrialRecord:
+def _run_trial(search: SearchPlan, pool: Pool, study: Study, trial: Trial, first: bool) -> TrialRecord:
     from optuna.trial import TrialState
 
     constants = _suggest(trial, search)

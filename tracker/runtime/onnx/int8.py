@@ -27,7 +27,7 @@ ENTRY = "backbone.stages.1.0.depthwise"
 """The last layer in float32: its output is the first to be quantised."""
 
 
-class Grid(NamedTuple):
+class QuantisationParameters(NamedTuple):
     """Quantisation parameters: a uint8 value represents (value - zero) * scale."""
 
     scale: float
@@ -40,7 +40,7 @@ class Int8Network(Network):
     def __init__(self, config: ModelConfig, state: State, name: str, ranges: Ranges) -> None:
         super().__init__(config, state, name)
         self.ranges = ranges
-        self._grids: dict[str, tuple[Grid, str]] = {}
+        self._grids: dict[str, tuple[QuantisationParameters, str]] = {}
         """Output -> its quantisation grid, and the layer that it belongs to."""
         self._frame: Vector | None = None
         """(2, C) shift and scale of the channels that the next block reads."""
@@ -125,8 +125,8 @@ class Int8Network(Network):
         return out
 
 
-def grid_of(low: float, high: float) -> Grid:
+def grid_of(low: float, high: float) -> QuantisationParameters:
     """The grid of 256 values from `low` to `high`, with 0 among them."""
     low, high = min(low, 0.0), max(high, 0.0)
     scale = float(np.float32(max(high - low, 1e-6) / 255))
-    return Grid(scale, int(np.clip(round(-low / scale), 0, 255)))
+    return QuantisationParameters(scale, int(np.clip(round(-low / scale), 0, 255)))

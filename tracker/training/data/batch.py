@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from tracker.model.matcher import Matcher
+from tracker.model.siamese_network import SiameseNetwork
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Match:
         return self.search_size / 2 - self.stride * (self.score.shape[-1] - 1) / 2
 
 
-def as_match(output: Any, model: Matcher) -> Match:
+def as_match(output: Any, model: SiameseNetwork) -> Match:
     """Converts a model's output to float32 (float64 stays), as losses need it, including embeddings from autocast."""
 
     def raised(values: Tensor) -> Tensor:

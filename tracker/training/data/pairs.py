@@ -19,7 +19,7 @@ from tracker.training.data.cache import frame_store, shard_path, track_number
 from tracker.training.data.peers import BOXES, SCORES
 from tracker.training.data.samples import Sample
 from tracker.training.data.sampling import PairConfig, collate, draw, jitter_boxes, share_of
-from tracker.training.data.shards import Samples, Shard
+from tracker.training.data.shards import PackedSamples, Shard
 from tracker.training.data.sources import build_mixture
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 Vector = NDArray[np.float32]
 
 
-class Row(NamedTuple):
+class PairRow(NamedTuple):
     """One pair: (sample, view) of template and search, and the labels in the order of `PairBatch`."""
 
     template: tuple[int, int]
@@ -52,7 +52,9 @@ class SamplePairs:
         ConfigError: Look-alikes are requested and no sample has a class.
     """
 
-    def __init__(self, parts: Sequence[Samples], config: PairConfig, batch_size: int, seed: int, start: int) -> None:
+    def __init__(
+        self, parts: Sequence[PackedSamples], config: PairConfig, batch_size: int, seed: int, start: int
+    ) -> None:
         self.config, self.batch_size, self.seed, self.start = config, batch_size, seed, start
         self._parts = list(parts)
         self._ends = np.cumsum([p.samples for p in self._parts])
@@ -87,7 +89,7 @@ class SamplePairs:
                 peers.append(self._peer(row))
         return collate(rows, self.start, wanted, peers)
 
-    def _peer(self, row: Row) -> tuple[Vector, Vector]:
+    def _peer(self, row: PairRow) -> tuple[Vector, Vector]:
         """(H, W) scores and (4,) box of a peer for a pair: the box is jittered like the labelled one; NaN if the peer
         has not seen the two together."""
         part, k = self._find(row.search[0])
@@ -101,7 +103,7 @@ class SamplePairs:
         centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2 * factor
         return score, np.concatenate([centre - half, centre + half]).astype(np.float32)
 
-    def _rows(self, step: int, rank: int, world: int) -> Iterator[Row]:
+    def _rows(self, step: int, rank: int, world: int) -> Iterator[PairRow]:
         """The pairs of a batch, without their images."""
         views = self._parts[0].views
         picks = draw(self.seed, step, self.batch_size, self.samples, views, self.config.negative_pairs)
@@ -115,7 +117,7 @@ class SamplePairs:
             (a, ka), (b, kb) = self._find(p.sample), self._find(other)
             genuine = bool(other == p.sample and b.present[kb, p.search])
             size, box = self._jittered(a.targets[ka, p.template], b.boxes[kb, p.search], step, number)
-            yield Row((p.sample, p.template), (other, p.search), size, box, genuine, int(a.tracks[ka]))
+            yield PairRow((p.sample, p.template), (other, p.search), size, box, genuine, int(a.tracks[ka]))
 
     def _jittered(self, size: Vector, box: Vector, step: int, number: int) -> tuple[Vector, Vector]:
         if not self.config.box_jitter:
@@ -137,7 +139,7 @@ class SamplePairs:
         others = np.flatnonzero(self._tracks != self._tracks[sample])
         return int(others[int(rng.integers(len(others)))])
 
-    def _find(self, sample: int) -> tuple[Samples, int]:
+    def _find(self, sample: int) -> tuple[PackedSamples, int]:
         part = int(np.searchsorted(self._ends, sample, side="right"))
         return self._parts[part], sample - (int(self._ends[part - 1]) if part else 0)
 

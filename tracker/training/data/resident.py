@@ -22,7 +22,7 @@ from tracker.training.data.batch import PairBatch
 from tracker.training.data.device_moves import drawn, move_boxes, move_pictures
 from tracker.training.data.pairs import SamplePairs
 from tracker.training.data.sampling import PairConfig, share_of
-from tracker.training.data.shards import Samples
+from tracker.training.data.shards import PackedSamples
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class ResidentPairs(SamplePairs):
 
     def __init__(
         self,
-        parts: Sequence[Samples],
+        parts: Sequence[PackedSamples],
         config: PairConfig,
         batch_size: int,
         seed: int,
@@ -128,7 +128,7 @@ class ResidentPairs(SamplePairs):
         for part in self._parts:
             host = np.empty((part.samples, views, *first.shape), first.dtype)
 
-            def read(sample: int, part: Samples = part, host: NDArray[Any] = host) -> None:
+            def read(sample: int, part: PackedSamples = part, host: NDArray[Any] = host) -> None:
                 for view in range(views):
                     host[sample, view] = part.view(name, sample, view)
 
@@ -139,7 +139,7 @@ class ResidentPairs(SamplePairs):
         return whole
 
 
-def bytes_of(parts: Sequence[Samples]) -> int:
+def bytes_of(parts: Sequence[PackedSamples]) -> int:
     """Memory that the samples take on a device."""
     total = 0
     for name, which in (("templates", 0), ("searches", 1), ("wanted", 1)):
@@ -150,7 +150,7 @@ def bytes_of(parts: Sequence[Samples]) -> int:
     return total
 
 
-def is_resident(config: PairConfig, parts: Sequence[Samples], device: torch.device) -> bool:
+def is_resident(config: PairConfig, parts: Sequence[PackedSamples], device: torch.device) -> bool:
     """Whether the samples are held on the device.
 
     Raises:

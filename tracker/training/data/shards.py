@@ -26,7 +26,7 @@ from tracker.types import Image
 NAMES = ("templates", "searches")
 
 
-class Samples(Protocol):
+class PackedSamples(Protocol):
     """A number of samples of equal layout.
 
     Attributes:

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from tracker.config import Config
-from tracker.model.matcher import Matcher
 from tracker.model.random import DrawFrom
+from tracker.model.siamese_network import SiameseNetwork
 from tracker.training.config import TrainConfig
 from tracker.training.data.batch import Match, PairBatch, PairSource, as_match
 from tracker.training.data.build import LivePairs, pair_config
@@ -146,7 +146,7 @@ def write_preview(folder: Path, config: Config, settings: TrainConfig, source: P
         if (rule := getattr(criterion, "rule", None)) is not None
     ]
     with DrawFrom(settings.seed):
-        model = Matcher(config.model).eval()
+        model = SiameseNetwork(config.model).eval()
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for number in range(SHEETS):

@@ -11,7 +11,7 @@ import torch
 from tracker.errors import ConfigError
 from tracker.model.backbones import BACKBONES, build_backbone, quartered
 from tracker.model.heads import coverage, target_size
-from tracker.model.matcher import Matcher
+from tracker.model.siamese_network import SiameseNetwork
 from tracker.model_config import ModelConfig
 
 SMALL = ModelConfig(
@@ -40,10 +40,10 @@ CONFIGS = {
 }
 
 
-def build(config: ModelConfig, seed: int = 0) -> Matcher:
+def build(config: ModelConfig, seed: int = 0) -> SiameseNetwork:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = Matcher(config).eval()
+        model = SiameseNetwork(config).eval()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():  # a head that isn't at its start, where the last layers are zero
         for parameter in model.head.parameters():
@@ -150,7 +150,7 @@ def test_a_shifted_target_moves_the_peak_by_shift_over_stride(name: str, dx: int
     config = replace(CONFIGS[name], energy="cosine", response_scale=10.0)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = Matcher(config).eval()
+        model = SiameseNetwork(config).eval()
     n, m, stride = config.template_size, config.search_size + 64, model.stride
     generator = torch.Generator().manual_seed(2)
     texture = torch.nn.functional.interpolate(
@@ -196,9 +196,9 @@ def test_cells_stand_where_the_boxes_say() -> None:
 
 def test_a_head_with_boxes_needs_padding() -> None:
     with pytest.raises(ConfigError, match="classic"):
-        Matcher(replace(ALEXNET, head="boxes"))
+        SiameseNetwork(replace(ALEXNET, head="boxes"))
     with pytest.raises(ConfigError, match="head 'attention' needs a padded backbone"):
-        Matcher(replace(ALEXNET, head="attention"))
+        SiameseNetwork(replace(ALEXNET, head="attention"))
 
 
 def test_the_channels_of_the_head_are_shared_out_to_the_heads_of_the_attention() -> None:
@@ -209,7 +209,7 @@ def test_the_channels_of_the_head_are_shared_out_to_the_heads_of_the_attention()
 def test_attention_starts_with_the_score_of_the_response_and_knows_no_place_in_the_search() -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        boxes, attention = (Matcher(replace(SMALL, head=head)).eval() for head in ("boxes", "attention"))
+        boxes, attention = (SiameseNetwork(replace(SMALL, head=head)).eval() for head in ("boxes", "attention"))
     attention.backbone.load_state_dict(boxes.backbone.state_dict())
     attention.neck.load_state_dict(boxes.neck.state_dict())
     z, x, target = pictures(SMALL)
@@ -229,7 +229,7 @@ def test_attention_starts_with_the_score_of_the_response_and_knows_no_place_in_t
 def test_relative_boxes_start_as_the_target_in_the_template() -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = Matcher(replace(SMALL, relative_boxes=True)).eval()
+        model = SiameseNetwork(replace(SMALL, relative_boxes=True)).eval()
     z, x, _ = pictures(SMALL)
     target = torch.tensor([[40.0, 18.0], [20.0, 30.0]])
     with torch.no_grad():

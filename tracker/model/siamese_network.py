@@ -39,7 +39,7 @@ class MatchOutput:
     search: Tensor
 
 
-class Matcher(nn.Module):
+class SiameseNetwork(nn.Module):
     """f(template) and f(search) with the same f, compared by an energy (Bertinetto et al. 2016).
 
     Attributes:
