@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tests.matching.material import COLOURS
+from tracker.cli import fit_projection
 from tracker.errors import ConfigError, WeightsError
-from tracker.matching import fit_projection
 from tracker.matching.fit_projection import discriminants
 from tracker.matching.matcher import Matcher, embedding_mark
 from tracker.matching.metrics import verification

@@ -124,7 +124,7 @@ def test_a_worker_knows_whether_it_has_time_to_spare(worked: float, calm: bool) 
 
 
 def test_synthetic_streams_are_out_of_step() -> None:
-    command = [sys.executable, "-m", "tracker.serve.synthetic", "--width=320", "--height=192", "--phases=4"]
+    command = [sys.executable, "-m", "tracker.cli.synthetic", "--width=320", "--height=192", "--phases=4"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         clocks = [server.stdout.readline().split() for _ in range(4)]

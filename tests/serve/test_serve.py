@@ -117,7 +117,7 @@ def serving(folder: Path, config: dict[str, Any], *options: str) -> Iterator[Ser
 @contextmanager
 def live_stream(rate: int = 25) -> Iterator[int]:
     """A small synthetic live stream; its port."""
-    command = [sys.executable, "-m", "tracker.serve.synthetic", "--width=320", "--height=192", f"--rate={rate}"]
+    command = [sys.executable, "-m", "tracker.cli.synthetic", "--width=320", "--height=192", f"--rate={rate}"]
     env = environment(PYTHONPATH=str(ROOT))
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as server:
         try:
@@ -245,7 +245,7 @@ def test_a_reader_that_goes_away_ends_it(place: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_what_a_killed_worker_costs_its_streams(place: Path) -> None:
-    """The bound is generous, for busy machines; `python -m tracker.serve.failover` prints what it is."""
+    """The bound is generous, for busy machines; `python -m tracker.cli.failover` prints what it is."""
     with live_stream() as port:
         (gaps,) = failover.measure(port, 2, 1, 1, str(place / "tiny.safetensors"))
     assert set(gaps) == {"s0", "s1"} and max(gaps.values()) < 20

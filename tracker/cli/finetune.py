@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from tracker.cli.common import BAD_REQUEST, DONE, FAILED_MIDWAY, Parser, RawEpilog, say_error, whole_number
@@ -230,9 +231,7 @@ def _frames(tracks: Sequence[AnnotatedTrack]) -> int:
 
 def table(figures: FinetuneScores) -> str:
     """The scores before and after as text."""
-    import numpy as np
-
-    means = ("mean", float(np.mean(figures.before)), float(np.mean(figures.after)))
+    means = ("mean", fmean(figures.before), fmean(figures.after))
     rows = [*zip(figures.names, figures.before, figures.after, strict=True), means]
     width = max(len(name) for name, _, _ in rows)
     lines = [

@@ -189,14 +189,11 @@ def _made(todo: Sequence[int], workers: int, config: Config) -> Iterator[int]:
 
 def _preview(path: Path, overwrite: bool, config: Config, pairs: PairConfig) -> int:
     """Writes a contact sheet: some samples of each source, then training pairs."""
-    import cv2
-    import numpy as np
-
     from tracker.errors import OutputError
     from tracker.training.data.cache import frame_store
     from tracker.training.data.pairs import LivePairs
     from tracker.training.data.sources import build_mixture
-    from tracker.training.visualize.sheet import pair_sheet, source_sheet, write_picture
+    from tracker.training.visualize.sheet import pair_sheet, sheets_in_one, source_sheet, write_picture
 
     if path.suffix.lower() not in (".png", ".jpg") or not path.resolve().parent.is_dir():
         raise OutputError(f"The contact sheet {path} can't be written; name a .png or .jpg in a folder that exists.")
@@ -206,12 +203,7 @@ def _preview(path: Path, overwrite: bool, config: Config, pairs: PairConfig) -> 
     mixture = build_mixture(pairs.material, config.model, config.tracking.context, frame_store(pairs.cache))
     top = source_sheet(mixture, rows=6, seed=seed)
     bottom = pair_sheet(LivePairs(pairs, config, 24, seed), count=24, columns=6)
-    width = max(top.shape[1], bottom.shape[1])
-    sheets = [
-        cv2.copyMakeBorder(s, 4, 4, 4, 4 + width - s.shape[1], cv2.BORDER_CONSTANT, value=(32, 32, 32))
-        for s in (top, bottom)
-    ]
-    write_picture(path, np.concatenate(sheets))
+    write_picture(path, sheets_in_one((top, bottom)))
     print(f"wrote {path}")
     return DONE
 

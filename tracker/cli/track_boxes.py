@@ -53,8 +53,7 @@ def placed_boxes(args: argparse.Namespace, boxes: Sequence[Box], first: Frame) -
     Raises:
         SourceError, BoxError, WeightsError: The image, a box or the matcher can't be used.
     """
-    import numpy as np
-
+    from tracker.loop import as_boxes
     from tracker.matching.inputs import ImageSample
     from tracker.matching.placing import place
     from tracker.matching.store import load_matcher
@@ -69,7 +68,7 @@ def placed_boxes(args: argparse.Namespace, boxes: Sequence[Box], first: Frame) -
             f"Found in the first frame at {x:g},{y:g},{w:g},{h:g} (similarity {found.similarity:.2f}, lead "
             f"{found.lead:.2f}).",
         )
-        out.append(np.array(found.box, np.float64))
+        out += as_boxes(found.box)
     return out
 
 

@@ -37,13 +37,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     import optuna
 
     from tracker.evaluation.summary import provenance
-    from tracker.evaluation.tuning.plan import usable
+    from tracker.evaluation.tuning.plan import some_of, usable
     from tracker.evaluation.tuning.report import score_lines, write_tuning
     from tracker.evaluation.tuning.search import open_study, run_search
     from tracker.evaluation.tuning.workers import FrameCache, Pool, SiamFactory
     from tracker.model.checkpoint import load_model
 
-    sequences = usable(_capped(dataset, args), args.max_frames)
+    sequences = usable(some_of(dataset.sequences, args.max_sequences, args.seed), args.max_frames)
     model = load_model(args.model, args.config, args.overrides)
     weights = hashlib.sha256(Path(model.path or args.model).read_bytes()).hexdigest()[:16]
     search = _search(
@@ -116,15 +116,6 @@ def _load(args: argparse.Namespace) -> Dataset:
     if names and args.holdout_sequences:
         names += f",{args.holdout_sequences}"
     return with_truth(load_dataset(args.dataset, args.root, args.subset, names), "tuned on")
-
-
-def _capped(dataset: Dataset, args: argparse.Namespace) -> list:  # type: ignore[type-arg]
-    import numpy as np
-
-    if args.max_sequences is None or args.max_sequences >= len(dataset.sequences):
-        return list(dataset.sequences)
-    kept = sorted(np.random.default_rng(args.seed).permutation(len(dataset.sequences))[: args.max_sequences])
-    return [dataset.sequences[k] for k in kept]
 
 
 def _split(args: argparse.Namespace, names: list[str]) -> Split:

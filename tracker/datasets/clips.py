@@ -20,7 +20,7 @@ from tracker.datasets.tracks import AnnotatedTrack, BadFiles, DataError, gather
 from tracker.errors import BoxError, OutputError, SourceError, reading
 from tracker.media.box_files import BOX_SUFFIXES, read_box_file
 from tracker.media.containers import VIDEO_SUFFIXES
-from tracker.media.sources.open import open_source
+from tracker.media.sources.open import open_source, video_length
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +124,7 @@ def _check_rows(clip: Path, boxes: Path, rows: int) -> None:
         "frame,x,y,w,h, or tell the frame of the first line: `siamtrack finetune --first-row-frame 0`."
     )
     try:
-        total = len(frames_of(clip, Path())) if clip.is_dir() else count_frames(clip, rows)
+        total = len(frames_of(clip, Path())) if clip.is_dir() else video_length(clip, rows)
         if total > rows:  # too few frames are detected when the frames are read
             check_rows(boxes, rows, clip, total, option)
     except SourceError as error:
@@ -229,30 +229,6 @@ def read_unlabelled(
             "can be used."
         )
     return clips
-
-
-def count_frames(clip: Path, expected: int | None = None) -> int:
-    """The number of frames of a video: that of its packets, which is quick, if it is as expected; otherwise counted by
-    decoding.
-
-    Args:
-        clip: A video file.
-        expected: The expected number.
-
-    Raises:
-        SourceError: It can't be decoded.
-    """
-    import av
-
-    try:
-        with av.open(str(clip)) as container:
-            packets = sum(1 for p in container.demux(container.streams.video[0]) if p.size and not p.is_discard)
-    except (av.FFmpegError, OSError, IndexError):
-        packets = -1  # the source below raises an error with the reason
-    if packets == expected:
-        return packets
-    with open_source(str(clip)) as source:
-        return sum(1 for _ in source)
 
 
 def check_rows(boxes: Path, rows: int, clip: Path, frames: int, option: str) -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from tracker.datasets.annotation_text import derived_attributes, has_area, list_images
 from tracker.datasets.base import Dataset, Item, SequenceData, gather
-from tracker.datasets.clips import NAMES_INSIDE, check_rows, count_frames
+from tracker.datasets.clips import NAMES_INSIDE, check_rows
 from tracker.errors import BoxError, SiamTrackError, SourceError
 from tracker.media.box_files import BOX_SUFFIXES, BoxFile, read_box_file
 from tracker.media.containers import VIDEO_SUFFIXES
+from tracker.media.sources.open import video_length
 
 BOX_FILES = tuple(f"{name}{suffix}" for name in NAMES_INSIDE for suffix in BOX_SUFFIXES)
 
@@ -93,7 +94,7 @@ def _clip(clip: Path, boxes: Path | None) -> list[SequenceData]:
         )
     file = _read(boxes)
     expected = file.lines if not file.numbered else file.span[1] + 1
-    count = count_frames(clip, expected)
+    count = video_length(clip, expected)
     if not file.numbered:
         check_rows(boxes, file.lines, clip, count, "A csv with the columns frame,x,y,w,h names the frames of its rows.")
     return _make(clip.stem, (str(clip),), file, count)

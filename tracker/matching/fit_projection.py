@@ -1,4 +1,5 @@
-"""Fits the projection of a tracker's embedding to annotated clips: `python -m tracker.matching.fit_projection`.
+"""Fits the projection of a tracker's embedding to annotated clips; the command is
+`python -m tracker.cli.fit_projection`.
 
 Linear discriminant analysis in the form used for speaker verification: the scatter within clips is whitened
 (within-class covariance normalisation, Hatch et al. 2006), then the directions in which clips differ most are kept. The
@@ -8,7 +9,6 @@ weight).
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -21,9 +21,8 @@ from tracker.errors import ConfigError
 from tracker.files import write_atomic
 from tracker.matching.track_pairs import region_of, usable
 from tracker.media.images import read_image
-from tracker.model.checkpoint import fingerprint
 from tracker.tracking.embedding import mean_cell, view_of
-from tracker.tracking.projection import FILE, Projection
+from tracker.tracking.projection import Projection
 from tracker.tracking.tracker import SiamTracker
 
 FEWEST = 11
@@ -88,32 +87,19 @@ def mean_cells(
     return np.array(out, np.float32), names
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="siamtrack-s", metavar="NAME|FILE", help="the tracker")
-    parser.add_argument("--clips", type=Path, required=True, metavar="FOLDER", help="in the layout of GOT-10k")
-    parser.add_argument("--exclude", default="drone*", metavar="A,B", help="patterns of names that are left out")
-    parser.add_argument("--frames", type=int, default=40, metavar="N", help="of each clip at most")
-    parser.add_argument("--dimensions", type=int, default=64, metavar="K", help="that are kept")
-    parser.add_argument("--shrink", type=float, default=0.5, metavar="SHARE", help="of the identity in the scatter")
-    parser.add_argument("--output", type=Path, default=FILE, metavar="FILE", help="projections; others in it stay")
-    args = parser.parse_args(argv)
-    tracker = SiamTracker.from_pretrained(args.model, "cpu")
-    vectors, names = mean_cells(tracker, args.clips, args.exclude.split(","), args.frames)
-    projection = discriminants(vectors, names, args.dimensions, args.shrink)
+def store(file: Path, mark: str, projection: Projection) -> None:
+    """Writes a projection into a file of projections; those of other models in it stay.
+
+    Args:
+        file: The file, which need not exist.
+        mark: Fingerprint of the model.
+        projection: Its projection.
+    """
     arrays = {}
-    if args.output.is_file():
-        with np.load(args.output, allow_pickle=False) as old:
+    if file.is_file():
+        with np.load(file, allow_pickle=False) as old:
             arrays = dict(old)
-    mark = fingerprint(tracker.model)
     arrays.update({f"{mark}.mean": projection.mean, f"{mark}.matrix": projection.matrix})
     buffer = BytesIO()
     np.savez(buffer, **arrays)
-    write_atomic(args.output, buffer.getvalue())
-    print(f"{args.output}: {len(vectors)} crops of {len(set(names))} clips, {projection.matrix.shape[1]} dimensions")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+    write_atomic(file, buffer.getvalue())

@@ -1,5 +1,4 @@
-"""How many streams this machine can process: `python -m tracker.serve.capacity --streams 1 2 4 8`, the table of
-docs/serve.md.
+"""How many streams this machine can process: what `python -m tracker.cli.capacity` measures, and its table.
 
 Latency is measured by the clock in the picture: from when a frame was due at the camera to its result at the
 supervisor. It includes sending, network, decoding, waiting, tracking and the way back. "Waited" is from when a frame
@@ -9,10 +8,8 @@ are. "Processed" is the rest.
 
 from __future__ import annotations
 
-import argparse
+import logging
 import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -31,9 +28,42 @@ from tracker.serve.process import ProcessHandle
 from tracker.serve.supervisor import Supervisor
 from tracker.serve.synthetic import LOOP, target_box
 
+logger = logging.getLogger(__name__)
+
 WARM_UP = 5.0
 """Seconds after the first result of the last stream that are not counted."""
 TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+HEAD = (
+    "| streams | frames/s in, each | results/s, each | dropped % | p50 ms | p95 ms | waited p95 | processed p95 "
+    "| cores used | MB | MB grown |\n|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
+)
+"""The first two lines of the table, see `row`."""
+
+
+@dataclass(frozen=True)
+class CapacityTest:
+    """What is measured.
+
+    Attributes:
+        model: Shipped model or checkpoint file.
+        device: cpu or cuda.
+        decode: cpu, or an FFmpeg device.
+        cores: Number of workers.
+        pin: Whether worker k is kept on core k.
+        seconds: Length of a run after warming up.
+        width, height: Pixels of the pictures.
+        rate: Frames per second.
+    """
+
+    model: str
+    device: str
+    decode: str
+    cores: int
+    pin: bool
+    seconds: float
+    width: int
+    height: int
+    rate: int
 
 
 @dataclass
@@ -50,14 +80,14 @@ class CapacityRun:
     memory: list[float] = field(default_factory=list)
 
 
-def measure(args: argparse.Namespace, count: int, clocks: Sequence[tuple[int, float]]) -> CapacityRun:
+def measure(test: CapacityTest, count: int, clocks: Sequence[tuple[int, float]]) -> CapacityRun:
     """Runs a number of streams; `clocks` are ports and the times of their frames 0."""
     streams = {
         f"s{k}": parse_stream(
             f"s{k}",
             {
                 "source": f"tcp://127.0.0.1:{clocks[k * len(clocks) // count][0]}",
-                "targets": {"t": {"box": _box(args)}},
+                "targets": {"t": {"box": _box(test)}},
                 "timeout": 30.0,
             },
             "the measurement",
@@ -65,7 +95,7 @@ def measure(args: argparse.Namespace, count: int, clocks: Sequence[tuple[int, fl
         for k in range(count)
     }
     config = ServeConfig(
-        model=args.model, device=args.device, workers=WorkersConfig(count=args.cores, spare=False, decode=args.decode),
+        model=test.model, device=test.device, workers=WorkersConfig(count=test.cores, spare=False, decode=test.decode),
         results=ResultsConfig(stdout=False), streams=streams,
     )  # fmt: skip
     plan = replace(plan_of(config), observer="tracker.serve.synthetic:observe")
@@ -73,12 +103,12 @@ def measure(args: argparse.Namespace, count: int, clocks: Sequence[tuple[int, fl
 
     def hire() -> ProcessHandle:
         handles.append(ProcessHandle(plan))
-        if args.pin:
+        if test.pin:
             os.sched_setaffinity(handles[-1].pid or 0, {sorted(os.sched_getaffinity(0))[len(handles) - 1]})
         return handles[-1]
 
     supervisor, over, out = (
-        Supervisor(config, hire, args.cores, results, lambda *news: None),
+        Supervisor(config, hire, test.cores, results, lambda *news: None),
         threading.Event(),
         CapacityRun(),
     )
@@ -93,8 +123,8 @@ def measure(args: argparse.Namespace, count: int, clocks: Sequence[tuple[int, fl
         seen.setdefault(line["stream"], now)
         if counting.is_set():
             out.results += 1
-            behind = (now - epochs[line["stream"]]) * args.rate - line["clock"]
-            out.latencies.append(behind % LOOP / args.rate)
+            behind = (now - epochs[line["stream"]]) * test.rate - line["clock"]
+            out.latencies.append(behind % LOOP / test.rate)
             out.waited.append(line["waited_ms"] / 1000)
 
     results.more.append(note)
@@ -106,13 +136,13 @@ def measure(args: argparse.Namespace, count: int, clocks: Sequence[tuple[int, fl
     time.sleep(WARM_UP)
     before, began, cpu = _totals(supervisor), time.monotonic(), _cpu(handles)
     counting.set()
-    while time.monotonic() - began < args.seconds:
+    while time.monotonic() - began < test.seconds:
         out.memory.append(sum(_memory(h.pid) for h in handles))
-        time.sleep(min(5.0, args.seconds / 4))
+        time.sleep(min(5.0, test.seconds / 4))
     counting.clear()
     out.seconds, out.cpu = time.monotonic() - began, _cpu(handles) - cpu
-    if len(handles) > args.cores:
-        sys.stderr.write(f"{len(handles) - args.cores} worker(s) were replaced; the figures are those of the new.\n")
+    if len(handles) > test.cores:
+        logger.warning("%d worker(s) were replaced; the figures are those of the new.", len(handles) - test.cores)
     after = _totals(supervisor)
     out.frames, out.dropped = after[0] - before[0], after[1] - before[1]
     over.set()
@@ -120,9 +150,9 @@ def measure(args: argparse.Namespace, count: int, clocks: Sequence[tuple[int, fl
     return out
 
 
-def _box(args: argparse.Namespace) -> list[float]:
+def _box(test: CapacityTest) -> list[float]:
     """The target's position in the first picture of every client."""
-    return list(target_box(0, args.width, args.height))
+    return list(target_box(0, test.width, test.height))
 
 
 def _totals(supervisor: Supervisor) -> tuple[int, int]:
@@ -160,62 +190,3 @@ def row(count: int, one: CapacityRun) -> str:
         f"{p50:.0f} | {p95:.0f} | {wait:.0f} | {work:.0f} | {one.cpu / one.seconds:.2f} | "
         f"{np.mean(one.memory):.0f} | {grown:+.1f} |"
     )
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measures and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--streams", type=int, nargs="+", default=[1, 2, 4, 8, 16], metavar="N", help="numbers of streams to try"
-    )
-    parser.add_argument("--cores", type=int, default=1, metavar="N", help="workers, one for each core")
-    parser.add_argument(
-        "--pin", action="store_true", help="keep worker k on core k (the streams are sent from whatever is left)"
-    )
-    parser.add_argument("--seconds", type=float, default=20.0, help="length of a run, after warming up")
-    parser.add_argument("--model", default="siamtrack-n")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--decode", default="cpu", help="cpu, or an FFmpeg device")
-    parser.add_argument("--width", type=int, default=1280)
-    parser.add_argument("--height", type=int, default=720)
-    parser.add_argument("--rate", type=int, default=25, help="frames per second")
-    parser.add_argument(
-        "--container", default="nut", choices=("nut", "mpegts"), help="mpegts makes every receiver two frames late"
-    )
-    parser.add_argument(
-        "--together",
-        action="store_true",
-        help="all streams send their pictures and key frames at the same moment; else they are spread over time",
-    )
-    args = parser.parse_args(argv)
-    phases = 1 if args.together else max(args.streams)
-    command = [sys.executable, "-m", "tracker.serve.synthetic", "--aligned", f"--phases={phases}"]
-    command += [f"--{key}={getattr(args, key)}" for key in ("width", "height", "rate", "container")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            assert server.stdout is not None
-            clocks = [
-                (int(port), float(epoch)) for port, epoch in (server.stdout.readline().split() for _ in range(phases))
-            ]
-            out = sys.stdout
-            out.write(
-                f"{args.model}, {args.width} x {args.height} at {args.rate} fps, one target each, {args.cores} "
-                "worker(s), "
-            )
-            out.write(f"{args.seconds:g} s; load of the machine before: {os.getloadavg()[0]:.1f}\n\n")
-            out.write(
-                "| streams | frames/s in, each | results/s, each | dropped % | p50 ms | p95 ms | waited p95 | "
-                "processed p95 | cores used | MB | MB grown |\n"
-            )
-            out.write("|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n")
-            for count in args.streams:
-                out.write(row(count, measure(args, count, clocks)) + "\n")
-                out.flush()
-            out.write(f"\nload after: {os.getloadavg()[0]:.1f}\n")
-        finally:
-            server.kill()
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

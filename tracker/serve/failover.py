@@ -1,5 +1,5 @@
-"""Cost of a dead worker: `python -m tracker.serve.failover` kills workers (SIGKILL) that process live streams, and
-prints how long each of their streams had no result.
+"""Cost of a dead worker: kills workers (SIGKILL) that process live streams, and measures how long each of their streams
+had no result; `python -m tracker.cli.failover` prints it.
 
 The streams are synthetic (`tracker.serve.synthetic`), with a key frame each second: a reopened stream has no picture
 before the next key frame, so half a second of the gap, on average, is caused by the camera.
@@ -7,14 +7,11 @@ before the next key frame, so half a second of the gap, on average, is caused by
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -119,30 +116,3 @@ def measure(port: int, streams: int, workers: int, kills: int, model: str) -> li
     finally:
         trial.close()
     return out
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measures and prints the gaps."""
-    parser = argparse.ArgumentParser(description="What a dead worker costs its streams.")
-    parser.add_argument("--streams", type=int, default=4, metavar="N")
-    parser.add_argument("--workers", type=int, default=2, metavar="N", help="beside the spare one")
-    parser.add_argument("--kills", type=int, default=3, metavar="N")
-    parser.add_argument("--model", default="siamtrack-n")
-    args = parser.parse_args(argv)
-    command = [sys.executable, "-m", "tracker.serve.synthetic", "--width=640", "--height=360"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            assert server.stdout is not None
-            port = int(server.stdout.readline().split()[0])
-            gaps = measure(port, args.streams, args.workers, args.kills, args.model)
-        finally:
-            server.kill()
-    for number, one in enumerate(gaps, 1):
-        each = ", ".join(f"{name} {gap:.2f} s" for name, gap in one.items())
-        print(f"kill {number}: no result for {each}")
-    print(f"longest: {max(gap for one in gaps for gap in one.values()):.2f} s; load {os.getloadavg()[0]:.1f}")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,18 +1,14 @@
 """Synthetic live streams for measurements and tests: a circling target, and a clock drawn into each picture.
 
-`python -m tracker.serve.synthetic --port 9000` serves any number of clients on tcp://127.0.0.1:9000 until it is
-stopped. The pictures are encoded once; a client costs only muxing and sending. All clients of a port see the same
-clock; with `--phases N` there are N ports whose clocks are offset by fractions of the key frame interval, as for
-unsynchronised cameras.
+`python -m tracker.cli.synthetic --port 9000` serves any number of clients on tcp://127.0.0.1:9000 until it is stopped.
+The pictures are encoded once; a client costs only muxing and sending. All clients of a port see the same clock.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import math
 import socket
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -142,31 +138,3 @@ class StreamServer:
                     packet.duration = 1
                     container.mux(packet)
                     number += 1
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Serves until stopped; prints each port and the time of its frame 0."""
-    parser = argparse.ArgumentParser(description="Synthetic live streams with a clock in the picture.")
-    parser.add_argument("--port", type=int, default=0, help="0: any free one")
-    parser.add_argument("--width", type=int, default=1280)
-    parser.add_argument("--height", type=int, default=720)
-    parser.add_argument("--rate", type=int, default=25, help="frames per second")
-    parser.add_argument("--container", default="nut", choices=("nut", "mpegts"))
-    parser.add_argument("--aligned", action="store_true", help="each client begins at the first picture")
-    parser.add_argument("--phases", type=int, default=1, metavar="N", help="ports, from --port on, out of step")
-    args = parser.parse_args(argv)
-    packets, now = encode(args.width, args.height, args.rate), time.time()
-    for k in range(args.phases):
-        server = StreamServer(
-            args.width, args.height, args.rate, args.port and args.port + k, args.aligned, args.container,
-            now + k / args.phases, packets,
-        )  # fmt: skip
-        sys.stdout.write(f"{server.port} {server.epoch}\n")
-        threading.Thread(target=server.run, daemon=True).start()
-    sys.stdout.flush()
-    threading.Event().wait()
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -187,6 +187,14 @@ class Tuning:
         return found
 
 
+def some_of(sequences: Sequence[SequenceData], count: int | None, seed: int) -> list[SequenceData]:
+    """A number of sequences, drawn at random, in their order; None: all."""
+    if count is None or count >= len(sequences):
+        return list(sequences)
+    kept = sorted(np.random.default_rng(seed).permutation(len(sequences))[:count])
+    return [sequences[k] for k in kept]
+
+
 def split_sequences(names: Sequence[str], share: float, seed: int, group: Callable[[str], str] = str) -> Split:
     """Divide sequences at random; those of one group (clips of one video) stay together.
 

@@ -121,6 +121,30 @@ def _open_path(text: str, start: int) -> Source:
     return VideoFileSource(path, start)
 
 
+def video_length(clip: Path, expected: int | None = None) -> int:
+    """The number of frames of a video: that of its packets, which is quick, if it is as expected; otherwise counted by
+    decoding.
+
+    Args:
+        clip: A video file.
+        expected: The expected number.
+
+    Raises:
+        SourceError: It can't be decoded.
+    """
+    import av
+
+    try:
+        with av.open(str(clip)) as container:
+            packets = sum(1 for p in container.demux(container.streams.video[0]) if p.size and not p.is_discard)
+    except (av.FFmpegError, OSError, IndexError):
+        packets = -1  # the source below raises an error with the reason
+    if packets == expected:
+        return packets
+    with open_source(str(clip)) as source:
+        return sum(1 for _ in source)
+
+
 class PrefetchSource(Source):
     """The frames of another source, decoded up to `depth` ahead.
 

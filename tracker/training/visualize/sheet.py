@@ -78,6 +78,13 @@ def pair_sheet(source: LivePairs, count: int, columns: int = 4) -> Image:
     return _heading(f"pairs as they are drawn   ({note})", _stack(rows))
 
 
+def sheets_in_one(sheets: Sequence[Image]) -> Image:
+    """Sheets of any width, one above the other."""
+    width = max(sheet.shape[1] for sheet in sheets)
+    framed = [cv2.copyMakeBorder(s, 4, 4, 4, 4 + width - s.shape[1], cv2.BORDER_CONSTANT, value=PAPER) for s in sheets]
+    return np.concatenate(framed)
+
+
 def _reason(a: Sample, b: Sample) -> str:
     return ", same frame" if a is b else ", same kind" if a.kind and a.kind == b.kind else ""
 

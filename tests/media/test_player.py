@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from tracker.cli.screen import Past, Player
+from tracker.media.player import Past, Player
 from tracker.media.window import ARROWS
 
 
@@ -48,7 +48,7 @@ def test_steps_back_and_ahead_and_goes_on() -> None:
 
 
 def test_seeking_back_plays_the_past_again_up_to_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tracker.cli.screen.SEEK_SECONDS", 0.003)
+    monkeypatch.setattr("tracker.media.player.SEEK_SECONDS", 0.003)
     hands = Hands("", "", "", "", "left")
     player, _ = play(hands, 6)  # three frames back
     first = hands.shown.index(8)
