@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tracker.cli.common import DONE, Parser, whole_number
-from tracker.cli.evaluate_options import DATA_FORM, data_set
+from tracker.cli.evaluate_options import add_data_option
 from tracker.cli.model_options import check_model_options
 from tracker.cli.streams import note
 from tracker.cli.stress import add_run_options, check_outputs, given_kinds, show
@@ -30,13 +30,8 @@ def build_parser() -> Parser:
         "--output crossval. What the numbers mean: docs/lost.md.",
     )
     data = parser.add_argument_group("data")
-    data.add_argument(
-        "--data",
-        type=data_set,
-        action="append",
-        required=True,
-        metavar=DATA_FORM,
-        help="a data set, a row of the table; may be repeated. Take clips that the model was not trained on",
+    add_data_option(
+        data, "a data set, a row of the table; may be repeated. Take clips that the model was not trained on"
     )
     data.add_argument(
         "--source",

@@ -27,6 +27,11 @@ NAMES = (
 DATA_FORM = "[LABEL=]NAME:ROOT[:SUBSET[:GLOB]]"
 
 
+def add_data_option(group: argparse._ArgumentGroup, meaning: str) -> None:
+    """`--data`, at least once, for commands over several data sets."""
+    group.add_argument("--data", type=data_set, action="append", required=True, metavar=DATA_FORM, help=meaning)
+
+
 def data_set(text: str) -> tuple[str, str, Path, str | None, str | None]:
     """A `type=` for [LABEL=]NAME:ROOT[:SUBSET[:GLOB]]."""
     label, equals, rest = text.partition("=")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracker.cli.common import DONE, Parser, whole_number
-from tracker.cli.evaluate_options import DATA_FORM, data_set
+from tracker.cli.evaluate_options import add_data_option
 from tracker.cli.model_options import check_model_options
 from tracker.cli.stress import add_run_options, check_outputs, show
 from tracker.errors import SourceError
@@ -31,14 +31,7 @@ def build_parser() -> Parser:
         "What the numbers mean: docs/lost.md.",
     )
     data = parser.add_argument_group("data")
-    data.add_argument(
-        "--data",
-        type=data_set,
-        action="append",
-        required=True,
-        metavar=DATA_FORM,
-        help="a data set; may be repeated",
-    )
+    add_data_option(data, "a data set; may be repeated")
     data.add_argument(
         "--classes",
         type=Path,

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from tracker.config_merge import to_dict
-from tracker.errors import ConfigError, OutputError
+from tracker.errors import ConfigError
 from tracker.matching.batches import MatchBatch, MatchSource
 from tracker.matching.config import MatchConfig
 from tracker.matching.objective import Embedded, MatchObjective
@@ -20,11 +20,10 @@ from tracker.matching.store import calibrated_on_material, fill, save_matcher
 from tracker.matching.twins import Twins
 from tracker.model.random import DrawFrom
 from tracker.training import distributed
-from tracker.training.checkpoint import read_checkpoint, write_checkpoint
+from tracker.training.checkpoint import read_checkpoint
 from tracker.training.config import TrainConfig
 from tracker.training.data.batch import Validate
 from tracker.training.run_logger import RunLogger
-from tracker.training.run_state import capture
 from tracker.training.trainer import LAST, Export, Trainer
 
 log = logging.getLogger(__name__)
@@ -88,17 +87,8 @@ class MatchTrainer(Trainer):
         cast(MatchObjective, self.objective).load_extra(state["objective"])
         return step
 
-    def _checkpoint(self) -> None:
-        if distributed.rank() == 0:
-            try:
-                write_checkpoint(
-                    self.folder / LAST, {**capture(self), "objective": cast(MatchObjective, self.objective).extra()}
-                )
-            except OutputError as error:
-                if self.config.on_full_disk == "stop":
-                    raise
-                log.error("%s Training goes on (train.on_full_disk=continue).", error)
-        distributed.barrier()
+    def _state(self) -> dict[str, Any]:
+        return {**super()._state(), "objective": cast(MatchObjective, self.objective).extra()}
 
 
 def width_of(model: Twins) -> int:

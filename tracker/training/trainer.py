@@ -272,10 +272,13 @@ class Trainer:
         """The model with the weights that are shipped: the averaged ones if there are any."""
         return self.ema.applied(self.model) if self.ema is not None else nullcontext(self.model)
 
+    def _state(self) -> dict[str, Any]:
+        return capture(self)
+
     def _checkpoint(self) -> None:
         if distributed.rank() == 0:
             try:
-                write_checkpoint(self.folder / LAST, capture(self))
+                write_checkpoint(self.folder / LAST, self._state())
             except OutputError as error:
                 if self.config.on_full_disk == "stop":
                     raise
