@@ -68,10 +68,13 @@ ROLES = {
             "cli/health.py": "tries whether it works",
         },
     ),
-    "reads images": Role(
-        frozenset({"cv2.imread", "cv2.imdecode", "PIL"}),
+    "reads and writes images": Role(
+        frozenset({"cv2.imread", "cv2.imdecode", "cv2.imwrite", "cv2.imencode", "PIL"}),
         ("media/",),
-        {"training/data/augment.py": "the artefacts of JPEG as an augmentation"},
+        {
+            "training/data/augment.py": "the artefacts of JPEG as an augmentation",
+            "datasets/clips.py": "the frames of a video, decoded once, as PNG that is written quickly",
+        },
     ),
     "replaces files": Role(
         frozenset({"os.replace", "os.rename"}),

@@ -17,6 +17,7 @@ from tracker.annotate.stretches import stretch_at
 from tracker.annotate.worker import RetrackWorker
 from tracker.errors import SiamTrackError
 from tracker.files import suggest
+from tracker.media.images import encode_image
 from tracker.types import Image
 
 MOST_BINS = 2000
@@ -160,10 +161,7 @@ class PageBackend:
         if width < image.shape[1]:
             size = (width, max(1, round(image.shape[0] * width / image.shape[1])))
             image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
-        done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 85])
-        if not done:
-            raise AnnotationError(f"Frame {frame} of {found.name} can't be shown as JPEG.")
-        return data.tobytes()
+        return encode_image(image, quality=85)
 
     def _clip(self, number: int) -> Clip:
         if not 0 <= number < len(self.project.clips):

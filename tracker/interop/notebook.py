@@ -16,7 +16,7 @@ from tracker.errors import SiamTrackError
 from tracker.files import write_atomic
 from tracker.loop import Source, open_frames
 from tracker.media.draw import colour_of, draw_tracks
-from tracker.media.images import fit_into
+from tracker.media.images import encode_image, fit_into
 from tracker.types import Image, Track
 
 COLUMNS, GAP, STRIP = 3, 4, 44
@@ -36,10 +36,7 @@ class TrackSheet:
     caption: str
 
     def _repr_png_(self) -> bytes:
-        done, data = cv2.imencode(".png", self.image)
-        if not done:
-            raise SiamTrackError(f"A picture of {self.image.shape[1]} x {self.image.shape[0]} can't be written as PNG.")
-        return data.tobytes()
+        return encode_image(self.image, ".png")
 
     def _repr_html_(self) -> str:
         data = base64.b64encode(self._repr_png_()).decode()

@@ -20,6 +20,7 @@ from tracker.geometry import Boxes, xywh_to_cxcywh
 from tracker.interop.table import by_target
 from tracker.measure.smooth import jitter, smooth
 from tracker.measure.zones import Zone, time_in_zones
+from tracker.media.images import encode_image
 from tracker.types import Image, Track
 
 COLOURS = ((255, 163, 74), (168, 95, 255), (255, 124, 176), (207, 214, 47), (85, 106, 224), (75, 209, 154))
@@ -248,10 +249,7 @@ def _picture(measured: Sequence[TargetMeasurements], zones: Sequence[Zone], fram
                 cv2.line(
                     image, tuple(map(round, a)), tuple(map(round, b)), COLOURS[k % len(COLOURS)], 2 * thick, cv2.LINE_AA
                 )
-    done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 88])
-    if not done:
-        raise SiamTrackError("The picture of the paths can't be written as JPEG.")
-    return data.tobytes()
+    return encode_image(image, quality=88)
 
 
 def _chart(measured: Sequence[TargetMeasurements], what: str, width: int = 900, height: int = 220) -> str:

@@ -1,4 +1,4 @@
-"""Conversion of all kinds of images to BGR uint8; the only module that does it."""
+"""Conversion of all kinds of images to BGR uint8, and their encoding; the only module that does it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.errors import ImageError
+from tracker.errors import ImageError, OutputError
 from tracker.media.damage import scan_fault, structure_fault
 from tracker.types import Image
 
@@ -161,6 +161,23 @@ def _decode(data: bytes, name: str, flags: int) -> NDArray[Any]:
     if image is None:
         raise ImageError(f"{name} can't be decoded: it is damaged, empty or not an image ({len(data)} bytes).")
     return np.asarray(image)
+
+
+def encode_image(image: Image, suffix: str = ".jpg", quality: int = 95) -> bytes:
+    """An image as the bytes of a file.
+
+    Args:
+        image: BGR uint8.
+        suffix: The format, as the suffix of a file name.
+        quality: JPEG only: 0 to 100.
+
+    Raises:
+        OutputError: It can't be encoded.
+    """
+    done, data = cv2.imencode(suffix, image, [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix == ".jpg" else [])
+    if not done:
+        raise OutputError(f"A picture of {image.shape[1]} x {image.shape[0]} pixels can't be encoded as {suffix}.")
+    return data.tobytes()
 
 
 def fit_into(image: Image, width: int, height: int) -> Image:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from tracker.media.draw import DARK, put_label
-from tracker.media.images import fit_into
+from tracker.media.images import encode_image, fit_into
 from tracker.media.window import Window
 from tracker.types import Image
 
@@ -37,10 +37,8 @@ class Past:
         scale = SIDE / max(image.shape[:2])
         if scale < 1:
             image = fit_into(image, max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-        done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 92])
-        if done:
-            self._kept.append(data.tobytes())
-            self._bytes += len(self._kept[-1])
+        self._kept.append(encode_image(image, quality=92))
+        self._bytes += len(self._kept[-1])
         while self._bytes > self._limit and len(self._kept) > 1:
             self._bytes -= len(self._kept.popleft())
 

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from tracker.errors import BoxError
 from tracker.files import read_text
 from tracker.geometry import iou
+from tracker.media.images import encode_image
 from tracker.serve.config import DetectionsConfig
 from tracker.types import Frame, Image
 
@@ -129,8 +129,8 @@ class EndpointDetections:
         config = self._config
         assert config.url is not None
         try:
-            _, data = cv2.imencode(".jpg", image)
-            request = urllib.request.Request(config.url, bytes(data), {"Content-Type": "image/jpeg"}, method="POST")
+            data = encode_image(image)
+            request = urllib.request.Request(config.url, data, {"Content-Type": "image/jpeg"}, method="POST")
             with urllib.request.urlopen(request, timeout=config.timeout) as answer:
                 given = json.loads(answer.read(LONGEST_ANSWER))["boxes"]
             boxes = [

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from tracker.media.draw import COLOURS, NetworkViewsLike
+from tracker.media.images import encode_image
 from tracker.types import Frame, Image, Track
 from tracker.web.commands import rounded
 from tracker.web.framing import join_parts
@@ -69,10 +70,7 @@ def jpeg(image: Image, longest: int, quality: int = QUALITY) -> bytes:
                 image, (max(1, round(width * factor)), max(1, round(height * factor))), interpolation=cv2.INTER_AREA
             )
         )
-    ok, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    if not ok:
-        raise RuntimeError(f"OpenCV could not encode a picture of shape {image.shape} as JPEG.")
-    return bytes(data)
+    return encode_image(image, quality=quality)
 
 
 def encode_views(target_id: int, views: NetworkViewsLike) -> SeenViews:

@@ -7,13 +7,13 @@ import xml.etree.ElementTree as xml
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from tracker.annotate.clip import AnnotatedTarget, AnnotationError, Clip, new_target
 from tracker.annotate.frames import open_frames
-from tracker.files import atomic
+from tracker.files import write_atomic
 from tracker.geometry import Boxes, clip_box
+from tracker.media.images import encode_image
 
 FILE = "{clip}_{frame:06d}.jpg"
 """Pattern of a frame's file name, for formats with one image per frame."""
@@ -123,11 +123,7 @@ def write_frames(clip: Clip, folder: Path, frames: Sequence[int], quality: int =
     opened = open_frames(clip.path)
     try:
         for k in wanted:
-            done, data = cv2.imencode(".jpg", opened[k], [cv2.IMWRITE_JPEG_QUALITY, quality])
-            if not done:
-                raise AnnotationError(f"Frame {k} of {clip.name} can't be written as JPEG.")
-            with atomic(folder / frame_file(clip, k)) as file:
-                file.write(data.tobytes())
+            write_atomic(folder / frame_file(clip, k), encode_image(opened[k], quality=quality))
     finally:
         opened.close()
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tracker.evaluation.report import plot_style, plots, tables
 from tracker.evaluation.report.strips import LOST_FRAMES, TILE, Strip, make_strips, tally
+from tracker.media.images import encode_image
 from tracker.metrics.results import Evaluation
 from tracker.metrics.success import METRICS
 
@@ -161,16 +162,15 @@ def _attribute_note(evaluation: Evaluation, attribute: str) -> str:
 
 
 def _strip_part(strip: Strip, markup: Any) -> dict[str, Any]:
-    import cv2
 
     tiles = []
     for tile in strip.tiles:
-        data = cv2.imencode(".jpg", tile.image, [cv2.IMWRITE_JPEG_QUALITY, 82])[1]
+        data = encode_image(tile.image, quality=82)
         tiles.append(
             {
                 "index": tile.index,
                 "iou": tile.iou,
-                "src": markup("data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()),
+                "src": markup("data:image/jpeg;base64," + base64.b64encode(data).decode()),
             }
         )
     return {

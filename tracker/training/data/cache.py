@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from tracker.config_merge import to_dict
 from tracker.errors import OutputError
 from tracker.files import atomic, content_of, write_atomic
+from tracker.media.images import encode_image
 from tracker.model.checkpoint import find_weights
 from tracker.model_config import ModelConfig
 from tracker.settings import LARGEST, LARGEST_SEED, Checked, setting
@@ -224,13 +224,9 @@ class ShardMaker:
         return arrays
 
     def _jpegs(self, name: str, pictures: Sequence[Sequence[Image]]) -> dict[str, NDArray[Any]]:
-        codes = [
-            cv2.imencode(".jpg", p, [cv2.IMWRITE_JPEG_QUALITY, self.cache.quality])[1]
-            for views in pictures
-            for p in views
-        ]
+        codes = [encode_image(p, quality=self.cache.quality) for views in pictures for p in views]
         ends = np.cumsum([len(c) for c in codes])
-        return {name: np.concatenate(codes), f"{name}_ends": ends.reshape(len(pictures), -1)}
+        return {name: np.frombuffer(b"".join(codes), np.uint8), f"{name}_ends": ends.reshape(len(pictures), -1)}
 
 
 def sample_labels(samples: Sequence[Sample]) -> dict[str, NDArray[Any]]:

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.errors import OutputError
 from tracker.files import write_atomic
+from tracker.media.images import encode_image
 from tracker.training.data.mixture import Mixture
 from tracker.training.data.pairs import LivePairs
 from tracker.training.data.samples import Sample
@@ -163,7 +163,4 @@ def write_picture(path: Path, picture: Image) -> None:
     Raises:
         OutputError: It can't be written.
     """
-    done, code = cv2.imencode(path.suffix, picture)
-    if not done:
-        raise OutputError(f"The picture {path} can't be written: it can't be encoded as {path.suffix}.")
-    write_atomic(path, code.tobytes())
+    write_atomic(path, encode_image(picture, path.suffix))
