@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tracker.config import MOVED, Config, TrackingConfig, load_config
+from tracker.config import MOVED, REMOVED, Config, TrackingConfig, load_config
 from tracker.config_merge import merge, to_dict
 from tracker.errors import ConfigError
 from tracker.settings import changed, flat
@@ -133,6 +133,19 @@ def test_every_flat_name_of_the_tracking_section_still_loads() -> None:
         ]
         expected = Config(tracking=changed(TrackingConfig(), {new: other}))
         assert all(config == expected for config in nested_ones), (old, new)
+
+
+@pytest.mark.parametrize("key", REMOVED)
+def test_a_setting_that_is_gone_still_loads(key: str, caplog: pytest.LogCaptureFixture) -> None:
+    """In a header or recipe as in an override; who had changed it is told."""
+    section, name = key.split(".")
+    assert load_config(None, [f"tracking.{key}=0.0"]) == Config()
+    assert merge(Config(), {"tracking": {section: {name: 0.0}}}) == Config() and not caplog.records
+    kept = {"tracking": {section: {name: 16.0}, "scales": 5}}
+    assert merge(Config(), kept, where="a.yaml") == Config(tracking=TrackingConfig(scales=5))
+    assert f"a.yaml: tracking.{key}=16.0 has no effect" in caplog.text
+    with pytest.raises(ConfigError, match="unknown"):
+        merge(Config(), {"tracking": {name: 0.0}})
 
 
 def test_a_new_name_wins_over_an_old_one_and_later_ones_win() -> None:

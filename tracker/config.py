@@ -60,6 +60,10 @@ MOVED = {
 """Flat names of version 0.1.0 (in recipes, overrides and checkpoint headers) -> today's section and name; also `skip`,
 short for `skip.mode`."""
 
+REMOVED = ("redetection.colours", "states.lost_colours")
+"""Settings that are gone, in headers of checkpoints and recipes: the colours of a LOST target (docs/experiments.md, 134
+to 136)."""
+
 
 @dataclass(frozen=True)
 class TrackingConfig(Checked, section="tracking"):
@@ -96,6 +100,7 @@ class TrackingConfig(Checked, section="tracking"):
     """
 
     moved: ClassVar[Mapping[str, str]] = MOVED
+    removed: ClassVar[Sequence[str]] = REMOVED
 
     context: float = setting(0.5, 0, 4)
     window_influence: float = setting(0.3, 0, 1)

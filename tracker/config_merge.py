@@ -4,6 +4,7 @@ sentences."""
 from __future__ import annotations
 
 import dataclasses
+import logging
 import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ from tracker.yaml_files import check_yaml
 
 T = TypeVar("T")
 
+logger = logging.getLogger(__name__)
 
 RENAMED_KEYS = {
     "impostors": "negative_pairs",
@@ -122,6 +124,7 @@ def merge(base: T, values: Mapping[str, Any], overrides: Sequence[str] = (), whe
     with reading(lambda reason: ConfigError(f"In {where}: {reason}")):
         given = OmegaConf.create(moved(renamed(dict(values)), type(base)))
         said = {_override(given, text, type(base), where): text for text in overrides}
+        _drop_removed(given, type(base), where)
         plain = OmegaConf.to_container(given, resolve=True)
         for key in _flatten(plain):
             _check_key(key, known, old, where)
@@ -144,6 +147,22 @@ def merge(base: T, values: Mapping[str, Any], overrides: Sequence[str] = (), whe
             for part in key.split("."):
                 usual = getattr(usual, part, None)
             raise ConfigError(wrong_kind(key, OmegaConf.select(given, key), kind, said, where, usual)) from None
+
+
+def _drop_removed(given: Any, cls: type, where: str, prefix: str = "") -> None:
+    """Drops the settings of earlier versions that are gone (`Checked.removed`), from an OmegaConf container; one that
+    was not 0, its default, is reported."""
+    from omegaconf import OmegaConf
+
+    for key in getattr(cls, "removed", ()):
+        *sections, name = f"{prefix}{key}".split(".")
+        holder = given
+        for section in sections:
+            holder = holder.get(section) if OmegaConf.is_dict(holder) else None
+        if OmegaConf.is_dict(holder) and name in holder and (value := holder.pop(name)) != 0:
+            logger.warning("In %s: %s%s=%s has no effect; the setting is gone.", where, prefix, key, shown(value))
+    for name, kind in _sections(cls).items():
+        _drop_removed(given, kind, where, f"{prefix}{name}.")
 
 
 def _unlock(node: Any) -> None:

@@ -16,7 +16,7 @@ import math
 import numbers
 import re
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, ClassVar, TypeVar
@@ -109,10 +109,12 @@ class Checked:
     Attributes:
         section: Name of the section in error messages.
         moved: Names used by earlier versions -> "section.name" of today (`tracker.config_merge.moved`).
+        removed: "section.name" of earlier versions that are gone; they were 0 by default, and are skipped on reading.
     """
 
     section: ClassVar[str] = ""
     moved: ClassVar[Mapping[str, str]] = {}
+    removed: ClassVar[Sequence[str]] = ()
 
     def __init_subclass__(cls, section: str = "", **options: Any) -> None:
         super().__init_subclass__(**options)

@@ -121,8 +121,6 @@ class StatesConfig(Checked, section="tracking.states"):
         lost_doubt_frames: See `lost_score`.
         lost_peak: See `lost_score`.
         lost_drop: See `lost_score`.
-        lost_colours: Weight of the colours at the position of a target about to be LOST, in log-odds per 1 of likeness
-            (`tracker.tracking.colours`): if its score is then above `lost_score`, it stays UNCERTAIN. 0: none.
         uncertain_frames: A target that is UNCERTAIN for so many consecutive frames is LOST.
         uncertain_motion: Largest motion of an UNCERTAIN target in one frame, as a fraction of sqrt(w h), with its size
             kept constant. 0: no limit, as while TRACKING.
@@ -141,7 +139,6 @@ class StatesConfig(Checked, section="tracking.states"):
     lost_doubt_frames: int = setting(3, 1, 1_000_000, "frames")
     lost_peak: float = setting(0.33, 0, 2)
     lost_drop: float = setting(2.5, -100, 100, "logits")
-    lost_colours: float = setting(0.0, 0, 1000, "log-odds", off=0)
     uncertain_frames: int = setting(20, 0, LARGEST, "frames")
     uncertain_motion: float = setting(0.0, 0, 100)
     peak_fall: float = setting(0.02, 0, 1)
@@ -170,8 +167,6 @@ class RedetectionConfig(Checked, section="tracking.redetection"):
         online_score: Least response of the online filter at a candidate: a distractor that was visible earlier has been
             learnt as background.
         online_margin: Least margin of that response over all positions away from the candidate.
-        colours: Weight of the colours of a candidate, in log-odds per 1 of likeness (`tracker.tracking.colours`). 0:
-            none.
         margin: Least margin, in logits, of a search candidate over all others of that frame, against jumps to
             distractors.
         wait: The LOST frame in which the search beyond the last position begins: most targets are hidden for a moment
@@ -198,7 +193,6 @@ class RedetectionConfig(Checked, section="tracking.redetection"):
     drop_growth: float = setting(0.02, 0, 100, "logits in a frame")
     online_score: float = setting(0.5, -100, 100)
     online_margin: float = setting(0.15, -100, 100)
-    colours: float = setting(0.0, 0, 1000, "log-odds", off=0)
     margin: float = setting(0.5, -100, 100, "logits")
     wait: int = setting(4, 0, 1_000_000, "frames")
     tiles: int = setting(2, 1, 64, "windows")

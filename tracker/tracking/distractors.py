@@ -49,7 +49,6 @@ class DistractorMemory:
         age: Age of the target in it, frames.
         earlier: An earlier frame of this kind, used if something was too close to the target in this one.
         others: Last position of each distractor, and the age of the target at that time.
-        colours: The target's colours in it (`tracker.tracking.colours`), once computed.
     """
 
     frame: Image
@@ -58,7 +57,6 @@ class DistractorMemory:
     age: int
     earlier: DistractorMemory | None = None
     others: list[tuple[Vector, int]] = field(default_factory=list)
-    colours: NDArray[np.float32] | None = None
 
     def other_near(
         self, logits: Map, boxes: NDArray[np.float32] | None, crop: Crop, stride: int, place: Vector

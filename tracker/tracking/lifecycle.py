@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike
 
 from tracker.crops import mean_colour
 from tracker.tracking import moves
-from tracker.tracking.colours import recoloured
 from tracker.tracking.filters import cells_of
 from tracker.tracking.identity import in_question, is_distractor
 from tracker.tracking.individual import individual_of
@@ -140,8 +139,6 @@ class Lifecycle:
             )
             before = target.belief
             target.belief = next_belief(before, observation.score, self.config, standing)
-            if target.lost and self._stays(target, observation, frame):
-                target.belief = replace(target.belief, state=TrackState.UNCERTAIN)
             if in_question(self.observer, target, before, observation) and is_distractor(
                 Scene(self.observer, frame), target, observation, strict=False
             ):
@@ -151,16 +148,6 @@ class Lifecycle:
             if target.lost:
                 target.lose(observation.place[0])
         return None
-
-    def _stays(self, target: Target, observation: Observation, frame: Image) -> bool:
-        """Whether the colours show that a target about to be LOST is still there, for example after rotating or
-        bending."""
-        states = self.config.states
-        if states.lost_colours <= 0 or target.belief.unsure > states.uncertain_frames:
-            return False
-        place, scene = observation.place, Scene(self.observer, frame)
-        score = recoloured(scene, target, place, observation.score, states.lost_colours, False)
-        return target.belief.relative(score) >= states.lost_score
 
     def _take_in(self, target: Target, observation: Observation, frame: Image, copy: Callable[[], Image]) -> None:
         """Learns from a frame in which a target was tracked reliably."""

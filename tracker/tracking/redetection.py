@@ -11,7 +11,6 @@ import numpy as np
 from tracker.crops import Crop
 from tracker.runtime.base import Response
 from tracker.tracking import moves
-from tracker.tracking.colours import recoloured
 from tracker.tracking.confidence import FEATURES, verified
 from tracker.tracking.identity import is_distractor, pass_over
 from tracker.tracking.observation import Observation
@@ -205,14 +204,11 @@ def _as_usual(observer: Observer, target: Target, observation: Observation, far:
 def _verify(scene: Scene, target: Target, observation: Observation, searched: bool) -> Observation:
     """The observation with its score replaced by the probability that it is the target, unless the score is below
     `LEAST_HOPE`."""
-    config, score = scene.observer.config, observation.score
-    if score < LEAST_HOPE:
+    weights = scene.observer.config.calibration.verification
+    if not weights or observation.score < LEAST_HOPE:
         return observation
-    if config.calibration.verification:
-        alike = likeness(scene, target, observation)
-        score = float(verified(score, alike, searched, config.calibration.verification))
-    score = recoloured(scene, target, observation.place, score, config.redetection.colours, searched)
-    return replace(observation, score=score)
+    alike = likeness(scene, target, observation)
+    return replace(observation, score=float(verified(observation.score, alike, searched, weights)))
 
 
 def likeness(scene: Scene, target: Target, observation: Observation) -> float:
