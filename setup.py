@@ -24,7 +24,7 @@ EXTRAS = {
     "supervision": ["supervision>=0.25"],
     "mot": ["trackeval>=1.3", "scipy>=1.4"],
     "report": ["jinja2>=3", "matplotlib>=3.7"],
-    "completion": ["shtab>=1.7"],
+    "completion": ["shtab>=1.12"],  # the first with each shell of `siamtrack completion`
     # The site (mkdocs-material, MIT; mkdocstrings, ISC), and what runs the notebook of examples/.
     "docs": ["mkdocs>=1.6", "mkdocs-material>=9.5", "mkdocstrings-python>=1.10", "nbclient>=0.10", "ipykernel>=6"],
 }
@@ -94,8 +94,8 @@ setup(
     install_requires=[
         "torch>=2.6",  # torch.export.Dim.AUTO
         "opencv-python>=4.8; python_version < '3.13'",
-        # Python 3.13 has numpy 2 alone, and earlier builds of OpenCV are for numpy 1.
-        "opencv-python>=4.10; python_version >= '3.13'",
+        # Python 3.13 has numpy 2 alone, and earlier builds of OpenCV, 4.10.0.82 among them, are for numpy 1.
+        "opencv-python>=4.10.0.84; python_version >= '3.13'",
         "numpy>=1.26",
         "got10k>=0.1.3",
         "tqdm>=4.60",

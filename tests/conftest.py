@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import settings
 
 # A shell that starts the tests in the background makes them, and the tools they start, deaf to Ctrl-C, which some of
 # them send.
@@ -16,6 +17,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The engine is not chosen by measuring: tests, and the tools that they start, give the same on every machine.
 os.environ["SIAMTRACK_ENGINE"] = "onnxruntime"
+
+# A machine that does other work, too, is no fault of what is tested.
+settings.register_profile("siamtrack", deadline=None)
+settings.load_profile("siamtrack")
 
 
 def moving_square(

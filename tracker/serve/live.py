@@ -19,6 +19,9 @@ OPENING = {"analyzeduration": "1000000", "probesize": "500000", "fpsprobesize": 
 frame rate, which is not needed here, and `fflags=nobuffer` would discard the key frame that was read. What is late
 after opening is decoded at once, and the newest frame is used."""
 
+ONE_THREAD: dict[str, Any] = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
+"""Converts a frame on the thread that asks. PyAV before 17 does so always, and refuses the option."""
+
 BEHIND, DRAINED, DRIFT = 1.0, 2.0, 1e-5
 """Seconds that decoding may lag; seconds in which all buffered data is read, undecoded; and seconds by which the least
 lag of a stream may rise with each packet, for clocks that drift."""
@@ -125,7 +128,7 @@ class LiveReader:
 
         def convert() -> Frame:
             try:
-                picture: Any = self._reformatter.reformat(raw, format="bgr24", threads=1).to_ndarray()
+                picture: Any = self._reformatter.reformat(raw, format="bgr24", **ONE_THREAD).to_ndarray()
             except (av.FFmpegError, OSError, ValueError) as error:
                 raise SourceError(f"{self._name} sent a picture that can't be converted: {error}.") from None
             return Frame(np.ascontiguousarray(picture), index, stamp)
