@@ -3,6 +3,8 @@ remains."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from tests.tracking.test_parts import peak_maps
 from tracker.crops import Crop
 from tracker.geometry import iou
 from tracker.tracking.distractors import DistractorMemory
+from tracker.tracking.identity import in_question
 from tracker.tracking.redetection_search import Redetection
 from tracker.tracking.tracker import SiamTracker
 
@@ -104,6 +107,60 @@ def test_a_target_that_vanishes_is_not_seen_in_what_moves_beside_it(seed: int) -
         found += k >= 58 and track.visible and float(iou(track.box, np.array([x, y, side, side]))) > 0.5
     assert reported <= 1, "what moves beside it is another"
     assert found, "back within 18 frames"
+
+
+def two_squares(seed: int) -> Iterator[tuple[np.ndarray, tuple[int, int, int, int]]]:
+    """96 frames, and the box of a square that is absent from 50 to 80, while another square goes on moving."""
+    rng = np.random.default_rng(seed)
+    texture = lambda h, w, cells: cv2.resize(  # noqa: E731
+        rng.integers(0, 256, (h // cells, w // cells, 3), dtype=np.uint8), (w, h), interpolation=cv2.INTER_CUBIC
+    )
+    back = cv2.GaussianBlur(texture(560, 680, int(rng.integers(12, 40))), (0, 0), 2)
+    side = int(rng.integers(28, 64))
+    one, two = (texture(side, side, int(rng.integers(5, 12))) for _ in range(2))
+    phase = rng.uniform(0, 6, 4)
+
+    def path(period: int, start: float, half: float, frame: int) -> int:
+        return int(half - side / 2 + (half - side - 20) * np.sin(frame / period + start))
+
+    for k in range(96):
+        left, top = (int(60 + 40 * np.sin(k / period + phase[n])) for n, period in enumerate((60, 70)))
+        image = back[top : top + 360, left : left + 480].copy()
+        x, y = path(35, phase[2], 240, k), path(50, phase[3], 180, k)
+        u, v = path(30, phase[0] + 2, 240, k), path(40, phase[1] + 1, 180, k)
+        image[v : v + side, u : u + side] = two
+        if not 50 <= k < 80:
+            image[y : y + side, x : x + side] = one
+        noisy = image.astype(np.int16) + rng.normal(0, 3, image.shape)
+        yield np.clip(noisy, 0, 255).astype(np.uint8), (x, y, side, side)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [120, 143])
+def test_neither_a_jump_nor_a_search_ends_on_what_was_there_before(seed: int) -> None:
+    """The track jumps to it as the target vanishes, or the search finds it five frames later."""
+    tracker = SiamTracker.from_pretrained("siamtrack-s", device="cpu")
+    reported = 0
+    for k, (image, box) in enumerate(two_squares(seed)):
+        if k == 0:
+            tracker.init(image, box)
+            continue
+        track = tracker.update(image)
+        assert k != 49 or float(iou(track.box, np.array(box))) > 0.5
+        reported += 50 <= k < 80 and track.visible
+    assert reported <= 1, "what was beside it in a stored frame is another"
+
+
+def test_every_jump_is_questioned() -> None:
+    tracker = pixel_tracker({"distractors.gap": 1})
+    tracker.init(put(GROUND, THING, 60, 50), BOX)
+    target, observer = tracker.target, tracker.observer
+    assert target is not None
+    near = observer.observe([target], put(GROUND, THING, 66, 50)).observations[0]
+    far = observer.observe([target], put(GROUND, THING, 90, 50)).observations[0]
+    assert near.score > 0.9 and far.score > 0.9
+    assert not in_question(observer, target, target.belief, near)
+    assert in_question(observer, target, target.belief, far), "however well it responds"
 
 
 def test_two_frames_are_kept_one_of_them_older() -> None:

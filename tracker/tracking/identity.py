@@ -2,12 +2,16 @@
 
 The matcher responds to objects of one class, and the online filter has only learnt distractors within the search
 region. A stored frame in which the target was tracked reliably shows both: every other object in it is a distractor,
-and the candidate is compared with the target and with the distractors of that frame.
+and the candidate is compared with the target and with the distractors of that frame. They are found in two ways: by the
+target's template, near the candidate's position; and by the candidate's own template, which is matched backwards in
+time (forward-backward consistency; Kalal et al., "Forward-Backward Error", ICPR 2010): what it finds may have moved and
+need not look like the target.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +21,7 @@ from tracker.tracking.distractors import ALIKE, DistractorMemory, Other
 from tracker.tracking.observation import Observation
 from tracker.tracking.observer import Observer, Scene
 from tracker.tracking.readout import at_cell
-from tracker.tracking.redetection_search import APART, JUMP
+from tracker.tracking.redetection_search import APART, JUMP, best_candidate, weigh_windows
 from tracker.tracking.similarity import similarity
 from tracker.tracking.state_machine import Belief
 from tracker.tracking.target import Target, Vector
@@ -29,11 +33,14 @@ MOST_OTHERS = 3
 """Greatest number of distractors skipped in a frame."""
 AMBIGUOUS = 0.1
 """Difference of cosines below which the embeddings don't distinguish two objects."""
+SAME, LEAD = 0.6, 0.12
+"""Least cosine of a candidate to what it finds in a stored frame, and its least lead over that to the target: then they
+are one object. Where targets vanished beside another thing cosines were 0.67 to 0.79 and leads mostly 0.19 and more;
+leads of team-mates over a target that has turned reach 0.13 (docs/experiments.md, 140)."""
 
 
 def in_question(observer: Observer, target: Target, before: Belief, observation: Observation) -> bool:
-    """Whether a tracked target may have switched to a distractor: it jumped while its score fell, or became TRACKING
-    again.
+    """Whether a tracked target may have switched to a distractor: it jumped, or became TRACKING again.
 
     Args:
         observer: Provides the search window sizes.
@@ -41,15 +48,14 @@ def in_question(observer: Observer, target: Target, before: Belief, observation:
         before: Its belief in the previous frame.
         observation: Of this frame.
     """
-    asked = before.state is TrackState.UNCERTAIN and target.belief.state is TrackState.TRACKING
-    if not asked and before.relative(observation.score) < observer.config.states.uncertain_score:
-        step = float(np.linalg.norm(observation.place[0] - target.place[0]))
-        asked = step > JUMP * float(np.sqrt(np.prod(target.size)))
-    return asked
+    if before.state is TrackState.UNCERTAIN and target.belief.state is TrackState.TRACKING:
+        return True
+    step = float(np.linalg.norm(observation.place[0] - target.place[0]))
+    return step > JUMP * float(np.sqrt(np.prod(target.size)))
 
 
 def is_distractor(scene: Scene, target: Target, observation: Observation, strict: bool = True) -> bool:
-    """Whether a candidate is a distractor that was at that position while the target was tracked elsewhere.
+    """Whether a candidate is a distractor that was visible while the target was tracked elsewhere.
 
     Args:
         scene: The frame.
@@ -66,32 +72,77 @@ def is_distractor(scene: Scene, target: Target, observation: Observation, strict
         return False
     if kept.claims(place, target.age, longest):
         return True
-    for memory, age in ((kept, longest), (kept.earlier, 2 * longest)):
-        if memory is None or target.age - memory.age > age:  # objects have moved since
-            continue
+    # Objects have moved since: an old frame says nothing.
+    frames = [(kept, longest), (kept.earlier, 2 * longest)]
+    memories = [memory for memory, age in frames if memory is not None and target.age - memory.age <= age]
+    if not memories:
+        return False
+    template = scene.template(observation.place, target.fill)
+    fresh = observer.engine.to_host(template)
+    if _was_near(target, memories, observation, observer, fresh, strict) or any(
+        _lead_elsewhere(Scene(observer, memory.frame), target, memory, observation, template, fresh) > LEAD
+        for memory in memories
+    ):
+        kept.others.append((place, target.age))
+        return True
+    return False
+
+
+def _was_near(
+    target: Target,
+    memories: Sequence[DistractorMemory],
+    observation: Observation,
+    observer: Observer,
+    fresh: NDArray[np.float32],
+    strict: bool,
+) -> bool:
+    """Whether the candidate is something near its position that resembles the target in the last frame that shows
+    such a thing; arguments as in `is_distractor`, `fresh` is the candidate's embedding."""
+    for memory in memories:
         before = Scene(observer, memory.frame)
-        other = _other_in(before, target, memory, place)
+        other = _other_in(before, target, memory, observation.place[0])
         if other is None:
             continue
         # Both were visible in one frame, so they can be distinguished as individuals: which of the two is the
         # candidate?
-        fresh = scene.embedding(observation.place, target.fill)
         like_other = _alike(observer, before.embedding((other.centre, other.size), target.fill), fresh)
-        own = before.embedding((memory.centre, memory.size), target.fill)
-        lead = like_other - max(_alike(observer, own, fresh), target.bank.likeness(fresh))
+        lead = like_other - _like_target(before, target, memory, fresh)
         alike = strict and other.logit >= max(observation.logit - observer.config.redetection.drop, ALIKE)
-        if lead > (-AMBIGUOUS if alike else AMBIGUOUS):
-            kept.others.append((place, target.age))
-            return True
-        return False
+        return lead > (-AMBIGUOUS if alike else AMBIGUOUS)
     return False
+
+
+def _lead_elsewhere(
+    before: Scene,
+    target: Target,
+    memory: DistractorMemory,
+    observation: Observation,
+    template: Any,
+    fresh: NDArray[np.float32],
+) -> float:
+    """How much more the candidate resembles what it finds outside the target in a stored frame (cosines); -1 if that is
+    nothing like it. `template` is the candidate's, `fresh` its embedding."""
+    observer, (place, size) = before.observer, observation.place
+    side = observer.side(size) * observer.window / observer.sizes[0]
+    window = Crop.around(place, side, observer.window)
+    response = before.match(template, [window], target.fill)
+    places = weigh_windows(response.score, response.boxes, [(window, 1.0)], size, observer.stride, observer.config)
+    found = best_candidate(places, memory.size / APART, [memory.centre])  # away from the target by its size
+    like = _alike(observer, before.embedding((found.centre, found.size), target.fill), fresh)
+    return like - _like_target(before, target, memory, fresh) if like >= SAME else -1.0
+
+
+def _like_target(before: Scene, target: Target, memory: DistractorMemory, fresh: NDArray[np.float32]) -> float:
+    """Cosine of an embedding to that of the target in a stored frame, or to the most similar view in its bank."""
+    own = before.embedding((memory.centre, memory.size), target.fill)
+    return max(_alike(before.observer, own, fresh), target.bank.likeness(fresh))
 
 
 def _other_in(before: Scene, target: Target, memory: DistractorMemory, place: Vector) -> Other | None:
     """The strongest response near a position in a stored frame, outside the target."""
     observer = before.observer
     crop = Crop.around(place, observer.side(memory.size) * observer.sizes[1] / observer.sizes[0], observer.sizes[1])
-    response = before.match(target, [crop])
+    response = before.match(target.bank.first, [crop], target.fill)
     boxes = None if response.boxes is None else response.boxes[0]
     return memory.other_near(response.score[0], boxes, crop, observer.stride, place)
 

@@ -118,9 +118,8 @@ class Observer:
 
     def _cut_regions(self, targets: Sequence[Target], frame: Image, wide: bool) -> list[SearchRegion]:
         regions = self.search_regions(targets, [frame] * len(targets), wide)
-        if not self._on_device(regions):
-            for region in regions:
-                _ = region.pictures  # cut here, so that the time is counted as cutting
+        for region in [] if self._on_device(regions) else regions:
+            _ = region.pictures  # cut here, so that the time is counted as cutting
         return regions
 
     def _on_device(self, regions: Sequence[SearchRegion]) -> bool:
@@ -138,8 +137,7 @@ class Observer:
             regions: Their search regions, all in one frame.
             upload: Returns the frame in the form that the engine's `match_windows` accepts.
         """
-        matched: list[Matched] = []
-        groups: dict[int, list[int]] = {}
+        matched, groups = list[Matched](), dict[int, list[int]]()
         for k, (target, region) in enumerate(zip(targets, regions, strict=True)):
             if self.needs_bank(target):
                 matched.append(Matched([k], self.match(target, region, keep=True)))
@@ -165,8 +163,7 @@ class Observer:
         templates = self.engine.stack(views) if len(targets) > 1 else views[0]
         keep = self.keeps_maps and self.model.has_boxes
         if frame is not None:
-            windows = [(crop, region.fill) for region in regions for crop in region.crops]
-            crops, fills = zip(*windows, strict=True)
+            crops, fills = zip(*((crop, region.fill) for region in regions for crop in region.crops), strict=True)
             match = self.engine.match_windows_on_device if keep else self.engine.match_windows
             return clean(match(templates, frame, crops, fills))
         match_pictures = self.engine.match_on_device if keep else self.engine.match
@@ -188,9 +185,9 @@ class Observer:
             place: Centre and size of another position to search; in the full window.
             wide: Use the full window also for a target that hardly moves.
         """
-        if place:
-            return self._regions([target], [place], [self.sizes[1]], [frame])[0]
-        return self.search_regions([target], [frame], wide)[0]
+        if place is None:
+            return self.search_regions([target], [frame], wide)[0]
+        return self._regions([target], [place], [self.sizes[1]], [frame])[0]
 
     def search_regions(
         self, targets: Sequence[Target], frames: Sequence[Image], wide: bool = False
@@ -241,8 +238,8 @@ class Observer:
             region: The search region.
             keep: Whether the maps stay on the device, if the engine supports it.
         """
-        bank = self.needs_bank(target)
-        match = self.engine.match_on_device if keep and self.model.has_boxes else self.engine.match
+        bank, on_device = self.needs_bank(target), keep and self.model.has_boxes
+        match = self.engine.match_on_device if on_device else self.engine.match
         response = clean(match(target.bank.templates if bank else target.bank.first, region.pictures))
         return combined(response, self.config.template_memory.weight, target.lost) if bank else response
 
@@ -289,12 +286,15 @@ class Scene:
         matched = Matched([0], self.observer.match(target, region))
         return read_all(self.observer, [target], [region], [matched])[0]
 
-    def match(self, target: Target, windows: Sequence[Crop]) -> Response:
-        """Responses of the first view in some windows of one size."""
-        engine = self.observer.engine
-        return clean(engine.match(target.bank.first, [window.cut(self.frame, target.fill) for window in windows]))
+    def match(self, template: Any, windows: Sequence[Crop], fill: Colour) -> Response:
+        """Responses of an embedded template in some windows of one size."""
+        return clean(self.observer.engine.match(template, [window.cut(self.frame, fill) for window in windows]))
+
+    def template(self, place: tuple[Vector, Vector], fill: Colour) -> Any:
+        """A position, its centre and size (2,) in frame pixels, embedded as a template where the engine keeps it."""
+        view = self.observer.view(self.frame, *place, fill, 0)
+        return self.observer.engine.embed_template([view.picture], view.target[None])
 
     def embedding(self, place: tuple[Vector, Vector], fill: Colour) -> NDArray[np.float32]:
-        """(1, C, h, w) embedding of a position: its centre and size (2,), frame pixels; cut as a template."""
-        view, engine = self.observer.view(self.frame, *place, fill, 0), self.observer.engine
-        return engine.to_host(engine.embed_template([view.picture], view.target[None]))
+        """(1, C, h, w) host copy of `template`."""
+        return self.observer.engine.to_host(self.template(place, fill))

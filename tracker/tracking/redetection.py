@@ -249,6 +249,6 @@ def search_windows(
         window = window_within(work, observer.sizes, observer.stride, observer.window)
         room = work * (full / window) ** 2
     windows = redetection.next_windows(target.sure_centre, side, extent, (observer.sizes[0], window), config, room)
-    response = scene.match(target, [crop for crop, _ in windows])
+    response = scene.match(target.bank.first, [crop for crop, _ in windows], target.fill)
     redetection.took(time.perf_counter() - begun, len(windows))
     return windows, response
