@@ -14,7 +14,7 @@ from tests.tracking.test_parts import peak_maps
 from tracker.crops import Crop
 from tracker.geometry import iou
 from tracker.tracking.distractors import DistractorMemory
-from tracker.tracking.identity import in_question
+from tracker.tracking.identity import UNLIKE, _Candidate
 from tracker.tracking.redetection_search import Redetection
 from tracker.tracking.tracker import SiamTracker
 
@@ -151,16 +151,15 @@ def test_neither_a_jump_nor_a_search_ends_on_what_was_there_before(seed: int) ->
     assert reported <= 1, "what was beside it in a stored frame is another"
 
 
-def test_every_jump_is_questioned() -> None:
+def test_a_jump_is_questioned_however_well_the_place_responds(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float] = []
+    monkeypatch.setattr(_Candidate, "was_elsewhere", lambda self, unlike=1.0: asked.append(unlike) or False)
     tracker = pixel_tracker({"distractors.gap": 1})
     tracker.init(put(GROUND, THING, 60, 50), BOX)
-    target, observer = tracker.target, tracker.observer
-    assert target is not None
-    near = observer.observe([target], put(GROUND, THING, 66, 50)).observations[0]
-    far = observer.observe([target], put(GROUND, THING, 90, 50)).observations[0]
-    assert near.score > 0.9 and far.score > 0.9
-    assert not in_question(observer, target, target.belief, near)
-    assert in_question(observer, target, target.belief, far), "however well it responds"
+    for x, jump in ((66, False), (96, True)):
+        track = tracker.update(put(GROUND, THING, x, 50))
+        assert track.visible and track.score > 0.9
+        assert (asked == [UNLIKE]) is jump
 
 
 def test_two_frames_are_kept_one_of_them_older() -> None:

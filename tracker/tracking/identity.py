@@ -11,10 +11,8 @@ need not look like the target.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tracker.crops import Crop
 from tracker.tracking.distractors import ALIKE, DistractorMemory, Other
@@ -37,21 +35,27 @@ SAME, LEAD = 0.6, 0.12
 """Least cosine of a candidate to what it finds in a stored frame, and its least lead over that to the target: then they
 are one object. Where targets vanished beside another thing cosines were 0.67 to 0.79 and leads mostly 0.19 and more;
 leads of team-mates over a target that has turned reach 0.13 (docs/experiments.md, 140)."""
+UNLIKE = 0.65
+"""Cosine to a view of the target from which on a jump with a high score is not questioned: most of those of fast
+targets, which would cost time."""
 
 
-def in_question(observer: Observer, target: Target, before: Belief, observation: Observation) -> bool:
-    """Whether a tracked target may have switched to a distractor: it jumped, or became TRACKING again.
+def switched(scene: Scene, target: Target, before: Belief, observation: Observation) -> bool:
+    """Whether a tracked target has switched to a distractor. Asked if it jumped, or is TRACKING again after UNCERTAIN.
 
     Args:
-        observer: Provides the search window sizes.
-        target: The target, with its belief after this frame.
+        scene: The frame.
+        target: With its belief after this frame; its memory of distractors is updated in place.
         before: Its belief in the previous frame.
         observation: Of this frame.
     """
-    if before.state is TrackState.UNCERTAIN and target.belief.state is TrackState.TRACKING:
-        return True
     step = float(np.linalg.norm(observation.place[0] - target.place[0]))
-    return step > JUMP * float(np.sqrt(np.prod(target.size)))
+    jumped = step > JUMP * float(np.sqrt(np.prod(target.size)))
+    fell = before.relative(observation.score) < scene.observer.config.states.uncertain_score
+    resumed = before.state is TrackState.UNCERTAIN and target.belief.state is TrackState.TRACKING
+    if resumed or (jumped and fell):
+        return is_distractor(scene, target, observation, strict=False)
+    return jumped and _Candidate(scene, target, observation).was_elsewhere(UNLIKE)
 
 
 def is_distractor(scene: Scene, target: Target, observation: Observation, strict: bool = True) -> bool:
@@ -64,78 +68,87 @@ def is_distractor(scene: Scene, target: Target, observation: Observation, strict
         strict: Whether an ambiguous candidate counts as a distractor: a re-detection must be proved, a tracked target
             need not be.
     """
-    observer, kept, place = scene.observer, target.distractors, observation.place[0]
-    longest = observer.config.distractors.frames
+    kept, place = target.distractors, observation.place[0]
     # A candidate whose response to the first view is clearly higher than that of the recent boxes is not a distractor:
     # those were.
     if kept is None or target.drop(observation.logit) < -CLEARLY_BETTER:
         return False
-    if kept.claims(place, target.age, longest):
+    if kept.claims(place, target.age, scene.observer.config.distractors.frames):
         return True
-    # Objects have moved since: an old frame says nothing.
-    frames = [(kept, longest), (kept.earlier, 2 * longest)]
-    memories = [memory for memory, age in frames if memory is not None and target.age - memory.age <= age]
-    if not memories:
+    candidate = _Candidate(scene, target, observation)
+    return candidate.was_near(strict) or candidate.was_elsewhere()
+
+
+class _Candidate:
+    """A position in a frame that may be the target, and its comparison with the target's stored frames.
+
+    Args:
+        scene, target, observation: As in `is_distractor`.
+    """
+
+    def __init__(self, scene: Scene, target: Target, observation: Observation) -> None:
+        self.observer, self.target, self.observation = scene.observer, target, observation
+        kept, longest = target.distractors, scene.observer.config.distractors.frames
+        frames = [(kept, longest), (kept.earlier, 2 * longest)] if kept else []
+        # Objects have moved since: an old frame says nothing.
+        self.memories = [memory for memory, age in frames if memory and target.age - memory.age <= age]
+        if self.memories:
+            self.template = scene.template(observation.place, target.fill)
+            self.embedding = self.observer.engine.to_host(self.template)
+
+    def was_near(self, strict: bool) -> bool:
+        """Whether it is something near its position that resembles the target, in the last frame that shows such a
+        thing; `strict` as in `is_distractor`."""
+        for memory in self.memories:
+            before = Scene(self.observer, memory.frame)
+            other = _other_in(before, self.target, memory, self.observation.place[0])
+            if other is None:
+                continue
+            # Both were visible in one frame, so they can be distinguished as individuals: which of the two is the
+            # candidate?
+            lead = self._like(before, (other.centre, other.size)) - self._like_target(before, memory)
+            least = max(self.observation.logit - self.observer.config.redetection.drop, ALIKE)
+            return self._remembered(lead > (-AMBIGUOUS if strict and other.logit >= least else AMBIGUOUS))
         return False
-    template = scene.template(observation.place, target.fill)
-    fresh = observer.engine.to_host(template)
-    if _was_near(target, memories, observation, observer, fresh, strict) or any(
-        _lead_elsewhere(Scene(observer, memory.frame), target, memory, observation, template, fresh) > LEAD
-        for memory in memories
-    ):
-        kept.others.append((place, target.age))
-        return True
-    return False
 
+    def was_elsewhere(self, unlike: float = 1.0) -> bool:
+        """Whether, matched backwards in a stored frame, it finds something outside the target that it resembles more.
 
-def _was_near(
-    target: Target,
-    memories: Sequence[DistractorMemory],
-    observation: Observation,
-    observer: Observer,
-    fresh: NDArray[np.float32],
-    strict: bool,
-) -> bool:
-    """Whether the candidate is something near its position that resembles the target in the last frame that shows
-    such a thing; arguments as in `is_distractor`, `fresh` is the candidate's embedding."""
-    for memory in memories:
-        before = Scene(observer, memory.frame)
-        other = _other_in(before, target, memory, observation.place[0])
-        if other is None:
-            continue
-        # Both were visible in one frame, so they can be distinguished as individuals: which of the two is the
-        # candidate?
-        like_other = _alike(observer, before.embedding((other.centre, other.size), target.fill), fresh)
-        lead = like_other - _like_target(before, target, memory, fresh)
-        alike = strict and other.logit >= max(observation.logit - observer.config.redetection.drop, ALIKE)
-        return lead > (-AMBIGUOUS if alike else AMBIGUOUS)
-    return False
+        Args:
+            unlike: Not asked of a candidate that resembles a view in the target's bank as much (cosine).
+        """
+        if not self.memories or self.target.bank.likeness(self.embedding) >= unlike:
+            return False
+        return self._remembered(any(self._lead(memory) > LEAD for memory in self.memories))
 
+    def _lead(self, memory: DistractorMemory) -> float:
+        """How much more (cosines) it resembles what it finds outside the target in a stored frame; -1 if that is
+        nothing like it."""
+        observer, before, (centre, size) = self.observer, Scene(self.observer, memory.frame), self.observation.place
+        # A window of the search, larger than that of a frame: the thing may have moved by several sizes since.
+        side = observer.side(size) * observer.window / observer.sizes[0]
+        window = Crop.around(centre, side, observer.window)
+        response = before.match(self.template, [window], self.target.fill)
+        places = weigh_windows(response.score, response.boxes, [(window, 1.0)], size, observer.stride, observer.config)
+        found = best_candidate(places, memory.size / APART, [memory.centre])  # outside the target: by its size
+        like = self._like(before, (found.centre, found.size))
+        return like - self._like_target(before, memory) if like >= SAME else -1.0
 
-def _lead_elsewhere(
-    before: Scene,
-    target: Target,
-    memory: DistractorMemory,
-    observation: Observation,
-    template: Any,
-    fresh: NDArray[np.float32],
-) -> float:
-    """How much more the candidate resembles what it finds outside the target in a stored frame (cosines); -1 if that is
-    nothing like it. `template` is the candidate's, `fresh` its embedding."""
-    observer, (place, size) = before.observer, observation.place
-    side = observer.side(size) * observer.window / observer.sizes[0]
-    window = Crop.around(place, side, observer.window)
-    response = before.match(template, [window], target.fill)
-    places = weigh_windows(response.score, response.boxes, [(window, 1.0)], size, observer.stride, observer.config)
-    found = best_candidate(places, memory.size / APART, [memory.centre])  # away from the target by its size
-    like = _alike(observer, before.embedding((found.centre, found.size), target.fill), fresh)
-    return like - _like_target(before, target, memory, fresh) if like >= SAME else -1.0
+    def _like(self, before: Scene, place: tuple[Vector, Vector]) -> float:
+        """Cosine to a position of a stored frame, over the target's cells."""
+        known = before.embedding(place, self.target.fill)
+        return float(similarity(known, self.embedding, self.observer.uncompared_channels)[0, 0])
 
+    def _like_target(self, before: Scene, memory: DistractorMemory) -> float:
+        """Cosine to the target in a stored frame, or to the most similar view in its bank."""
+        own = self._like(before, (memory.centre, memory.size))
+        return max(own, self.target.bank.likeness(self.embedding))
 
-def _like_target(before: Scene, target: Target, memory: DistractorMemory, fresh: NDArray[np.float32]) -> float:
-    """Cosine of an embedding to that of the target in a stored frame, or to the most similar view in its bank."""
-    own = before.embedding((memory.centre, memory.size), target.fill)
-    return max(_alike(before.observer, own, fresh), target.bank.likeness(fresh))
+    def _remembered(self, other: bool) -> bool:
+        """Stores its position as that of a distractor, if it is one."""
+        if other and self.target.distractors:
+            self.target.distractors.others.append((self.observation.place[0], self.target.age))
+        return other
 
 
 def _other_in(before: Scene, target: Target, memory: DistractorMemory, place: Vector) -> Other | None:
@@ -171,8 +184,3 @@ def _read_apart(observer: Observer, target: Target, observation: Observation, av
     for other in avoid:
         left = np.where(np.hypot(x - other[0], y - other[1]) < reach, -1.0, left)
     return at_cell(observer, target, observation, int(np.argmax(left)))
-
-
-def _alike(observer: Observer, known: NDArray[np.float32], fresh: NDArray[np.float32]) -> float:
-    """Cosine of two embeddings (1, C, h, w) over the target's cells."""
-    return float(similarity(known, fresh, observer.uncompared_channels)[0, 0])

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from tracker.crops import mean_colour
 from tracker.tracking import moves
 from tracker.tracking.filters import cells_of
-from tracker.tracking.identity import in_question, is_distractor
+from tracker.tracking.identity import switched
 from tracker.tracking.individual import individual_of
 from tracker.tracking.known_search import find_known
 from tracker.tracking.motion import CameraMotion
@@ -139,9 +139,7 @@ class Lifecycle:
             )
             before = target.belief
             target.belief = next_belief(before, observation.score, self.config, standing)
-            if in_question(self.observer, target, before, observation) and is_distractor(
-                Scene(self.observer, frame), target, observation, strict=False
-            ):
+            if switched(Scene(self.observer, frame), target, before, observation):
                 target.belief = replace(target.belief, state=TrackState.LOST, level=before.level)
                 target.lose()
                 return replace(observation, score=0.0)
