@@ -156,7 +156,8 @@ def test_a_clock_that_jumps_does_not_silence_a_stream() -> None:
 
     seen = list(reader._decode(None))
     assert seen[:21] == list(range(21)) and seen[-1] == 99
-    assert 40 < reader.skipped < 70 and len(seen) + reader.skipped == 100
+    # DRAINED seconds of 25 packets are 50; a busy machine sends fewer in that time.
+    assert 10 < reader.skipped < 70 and len(seen) + reader.skipped == 100
 
 
 def test_rtsp_with_a_password_that_is_never_told(packets: list[bytes]) -> None:
