@@ -78,25 +78,26 @@ class SkipConfig(Checked, section="tracking.skip"):
 
 @dataclass(frozen=True)
 class CalibrationConfig(Checked, section="tracking.calibration"):
-    """The weights that `siamtrack calibrate` fits: of the score, and of the verification of re-detections.
+    """What `siamtrack calibrate` fits: weights of the score, and of the verification of re-detections.
 
     Attributes:
-        confidence: Bias, then one weight for each of `confidence.FEATURES`: the logistic regression behind the score.
-            Empty (a model that was never calibrated): the score is the network's own, and states and re-detection are
-            off.
-        confidence_plain: The same, fitted without anything learnt online: used where there is no online filter (a known
-            target that is still searched for, or `online.weight` 0). Empty: `confidence` is used there too.
+        confidence: Bias and a weight for each of `confidence.FEATURES`, two with `knots`: the logistic regression of
+            the score. Empty (never calibrated): the score is the network's own, states and re-detection are off.
+        knots: Values of the features above which their second weights count, for max(feature - knot, 0). Empty: none.
+        confidence_plain: Without knots, fitted without anything learnt online: used where there is no online filter (a
+            known target that is still searched for, or `online.weight` 0). Empty: `confidence` is used there too.
         verification: Bias and weights of the score (as a logit), the likeness to a known view, and whether the
             candidate came from a search: the probability that a re-detection is the target (`confidence.verified`).
             Empty: the score alone decides.
     """
 
     confidence: tuple[float, ...] = setting((), -1e6, 1e6, length=(0, 64))
+    knots: tuple[float, ...] = setting((), -1e6, 1e6, length=(0, 64))
     confidence_plain: tuple[float, ...] = setting((), -1e6, 1e6, length=(0, 64))
     verification: tuple[float, ...] = setting((), -1e6, 1e6, length=(0, 4))
 
     def __post_init__(self) -> None:
-        for name in ("confidence", "confidence_plain", "verification"):  # yaml and json yield lists
+        for name in ("confidence", "knots", "confidence_plain", "verification"):  # yaml and json yield lists
             value = getattr(self, name)
             if isinstance(value, list | tuple) and all(type(v) in (int, float) and abs(v) < LARGEST for v in value):
                 object.__setattr__(self, name, tuple(float(v) for v in value))

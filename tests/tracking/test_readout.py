@@ -179,13 +179,22 @@ def follower(engine: Engine, **changes: object) -> SiamTracker:
     return SiamTracker(plain.model, engine, plain.config)
 
 
+KNOTS = {
+    "calibration.confidence": (-2.0, 1.3, 0.2, 0.0, 0.0, 0.0, 0.0, -0.6, 0.1, 0.2, 0.0, -0.2, -0.1),
+    "calibration.knots": (2.0, 1.0, 1.0, 0.8, 0.1, 0.1),
+}
+
+
+@pytest.mark.parametrize("score", [{}, KNOTS], ids=["linear", "knots"])
 @pytest.mark.parametrize("engine", [TensorEngine, EmbeddingEngine])
-def test_several_targets_in_one_batch_are_followed_as_each_alone(engine: type[Engine]) -> None:
+def test_several_targets_in_one_batch_are_followed_as_each_alone(
+    engine: type[Engine], score: dict[str, tuple[float, ...]]
+) -> None:
     """States and boxes of a MultiTracker, and of as many single trackers whose maps are on the host."""
     images, boxes = scene(20)
-    several = MultiTracker(follower(engine()))
+    several = MultiTracker(follower(engine(), **score))
     several.init(images[0], boxes)
-    singles = [follower(EmbeddingEngine()) for _ in boxes]
+    singles = [follower(EmbeddingEngine(), **score) for _ in boxes]
     for single, box in zip(singles, boxes, strict=True):
         single.init(images[0], box)
     states = set()

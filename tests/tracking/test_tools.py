@@ -196,7 +196,8 @@ def test_calibrate_then_stress(model: Path, otb: Path, tmp_path: Path) -> None:
     from tracker.model.checkpoint import load_model
 
     tracking = load_model(own).config.tracking
-    assert len(tracking.calibration.confidence) == len(FEATURES) + 1 and len(tracking.calibration.verification) == 4
+    assert len(tracking.calibration.confidence) == 2 * len(FEATURES) + 1 and len(tracking.calibration.verification) == 4
+    assert len(tracking.calibration.knots) == len(FEATURES) == len(tracking.calibration.confidence_plain) - 1
     command = (
         "stress",
         "--root",

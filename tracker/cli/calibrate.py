@@ -54,8 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             "on them."
         )
     result = calibrate(samples)
-    weights = result.values["calibration.confidence"]
-    assert isinstance(weights, tuple)
+    weights, knots = result.values["calibration.confidence"], result.values["calibration.knots"]
+    assert isinstance(weights, tuple) and isinstance(knots, tuple)
+    slopes = zip(FEATURES, weights[1:], knots, weights[1 + len(knots) :], strict=False)
     lines = [
         f"{model.name}, calibrated on {dataset.title} ({len(dataset.sequences)} sequences, {args.frames or 'all'} "
         f"frames each; {', '.join(kinds)}; seed {args.seed}).",
@@ -66,9 +67,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"- a box on the target scores above one that is not in {100 * result.auc:.1f} % of pairs (area under the "
         "ROC curve, same folds)",
         "",
-        "| feature | weight |",
-        "|---|---|",
-        *[f"| {name} | {weight:.3f} |" for name, weight in zip(("bias", *FEATURES), weights, strict=True)],
+        "| feature | weight | knot | further weight above it |",
+        "|---|---|---|---|",
+        f"| bias | {weights[0]:.3f} | | |",
+        *[f"| {name} | {below:.3f} | {knot:.3f} | {more:.3f} |" for name, below, knot, more in slopes],
         "",
         "| mean score | on the target | boxes |",
         "|---|---|---|",

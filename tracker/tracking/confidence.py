@@ -1,6 +1,9 @@
 """Confidence of a position: features of the response around it, and the logistic regression that maps them to a
 probability.
 
+The logit of the score is a sum of one function of each feature: a line that bends at the feature's median (a hinge), so
+that a motion above the usual one, say, can count more than one below it.
+
 The score is calibrated: of the boxes with a score near 0.8, about 80 % are on the target (overlap of at least `OVERLAP`
 with the ground truth). Weights are fitted by `siamtrack calibrate` on clips with disturbances and stored with the
 model.
@@ -97,30 +100,54 @@ def confidence_features(
 
 
 def check_weights(config: TrackingConfig) -> None:
-    """Raises if there are more weights than features.
+    """Raises if there are more weights than features, or if knots and weights don't belong together.
 
     Raises:
         ConfigError: With the setting.
     """
+    of, most = config.calibration, len(FEATURES)
+    if len(of.knots) > most:
+        raise ConfigError(
+            f"tracking.calibration.knots has {len(of.knots)} values; it is at most {most}, one a feature."
+        )
     for name in ("confidence", "confidence_plain"):
-        count = len(getattr(config.calibration, name))
-        if count > 1 + len(FEATURES):
+        count = len(getattr(of, name))
+        if name == "confidence" and of.knots:
+            if count not in (0, 1 + 2 * len(of.knots)):
+                raise ConfigError(
+                    f"tracking.calibration.confidence has {count} values, and there are {len(of.knots)} knots: it is a "
+                    f"bias and two weights a knot, {1 + 2 * len(of.knots)} values. For a score without knots set "
+                    "tracking.calibration.knots=[] too."
+                )
+        elif count > 1 + most:
             raise ConfigError(
-                f"tracking.calibration.{name} has {count} values; it is a bias and at most {len(FEATURES)} weights."
+                f"tracking.calibration.{name} has {count} values; it is a bias and at most {most} weights, without "
+                "knots."
             )
 
 
-def probability(values: ArrayLike, weights: Sequence[float]) -> NDArray[np.float64]:
+def probability(values: ArrayLike, weights: Sequence[float], knots: Sequence[float] = ()) -> NDArray[np.float64]:
     """Calibrated scores in [0, 1].
 
     Args:
         values: (..., F) features.
         weights: Bias, then at most F weights (`tracking.calibration.confidence`): a model calibrated before a feature
-            existed has no weight for it.
+            existed has no weight for it. With K knots: bias, K weights of the first K features, and K of their
+            `hinges`.
+        knots: K <= F values (`tracking.calibration.knots`), where the slope of each feature changes; none: a straight
+            line.
     """
     w = np.asarray(weights, dtype=np.float64)
-    x = np.asarray(values, dtype=np.float64)[..., : len(w) - 1]
-    return np.asarray(0.5 * (np.tanh(0.5 * (x @ w[1:] + w[0])) + 1))
+    x = np.asarray(values, dtype=np.float64)[..., : len(knots) or len(w) - 1]
+    logit = x @ w[1 : x.shape[-1] + 1] + w[0]
+    if len(knots):
+        logit = logit + hinges(x, knots) @ w[len(knots) + 1 :]
+    return np.asarray(0.5 * (np.tanh(0.5 * logit) + 1))
+
+
+def hinges(values: NDArray[np.float64], knots: Sequence[float]) -> NDArray[np.float64]:
+    """(..., K) how far each feature lies above its knot, 0 below it: max(x - knot, 0), the basis of a linear spline."""
+    return np.maximum(values - np.asarray(knots, dtype=np.float64), 0.0)
 
 
 def verified(

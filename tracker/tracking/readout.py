@@ -160,12 +160,13 @@ def _judge(
     usual, usual_online = np.array([(t.reference_logit, t.online_peak) for t in targets], dtype=np.float64).T
     features = confidence_features(peaks, sizes, crop, usual, usual_online, online)
     scores = peaks[:, PEAK.index("response")].copy()
-    plain, weights = config.calibration.confidence_plain or config.calibration.confidence, config.calibration.confidence
+    learnt = config.calibration.confidence, config.calibration.knots
+    plain = (config.calibration.confidence_plain, ()) if config.calibration.confidence_plain else learnt
     count = int(online.sum())
-    if count and weights:
-        scores[online] = probability(features[online] if count < len(online) else features, weights)
-    if count < len(online) and plain:
-        scores[~online] = probability(features[~online] if count else features, plain)
+    if count and learnt[0]:
+        scores[online] = probability(features[online] if count < len(online) else features, *learnt)
+    if count < len(online) and plain[0]:
+        scores[~online] = probability(features[~online] if count else features, *plain)
     return features, scores
 
 

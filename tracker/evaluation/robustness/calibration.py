@@ -17,7 +17,7 @@ from tracker.files import atomic_path
 from tracker.geometry import cxcywh_to_xywh, iou
 from tracker.settings import changed, flat
 from tracker.tracking import moves
-from tracker.tracking.confidence import FEATURES, OVERLAP, evidence, fit, probability, reliability
+from tracker.tracking.confidence import FEATURES, OVERLAP, evidence, fit, hinges, probability, reliability
 from tracker.tracking.lifecycle import Lifecycle
 from tracker.tracking.motion import CameraMotion
 from tracker.tracking.observation import Observation
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 KEEPING = ("states", "redetection", "template_memory")
 MISSES = 3
 """Number of consecutive frames off the target after which the sampler resets to the ground truth."""
+RIDGE, PER_RIDGE = 30.0, 300
+"""Strength of the L2 term of the score's fit, in samples: `RIDGE`, or one in every `PER_RIDGE` if that is less.
+The frames of a clip are much alike, so what a few clips show is weighted down (docs/experiments.md, 138)."""
 SEARCH_EVERY = 5
 """In every n-th frame windows beyond the last position are searched too, and likenesses computed."""
 
@@ -165,9 +168,10 @@ def calibrate(samples: CalibrationSamples, folds: int = 5) -> ScoreCalibration:
     for fold in range(folds):
         held = np.isin(samples.source, names[fold::folds])
         if held.any() and not held.all():
-            scores[held] = probability(samples.features[held], fit(samples.features[~held], samples.right[~held]))
+            scores[held] = probability(samples.features[held], *fit_score(samples, ~held))
     curve, error = reliability(scores, samples.right)
-    values: dict[str, object] = {**thresholds(), "calibration.confidence": fit(samples.features, samples.right)}
+    weights, knots = fit_score(samples)
+    values: dict[str, object] = {**thresholds(), "calibration.confidence": weights, "calibration.knots": knots}
     values["calibration.confidence_plain"] = fit_plain(samples)
     close = np.isfinite(samples.likeness)
     if close.any():
@@ -176,6 +180,23 @@ def calibrate(samples: CalibrationSamples, folds: int = 5) -> ScoreCalibration:
     return ScoreCalibration(
         values, error, curve, rank_auc(scores, samples.right), len(samples), int(samples.right.sum()), scores
     )
+
+
+def fit_score(
+    samples: CalibrationSamples, kept: NDArray[np.bool_] | None = None
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Weights and knots of the score (`probability`): each feature's knot is its median, fixed here and stored with
+    the weights.
+
+    Args:
+        samples: Observations.
+        kept: (N,) which of them to fit on; None: all.
+    """
+    chosen = slice(None) if kept is None else kept
+    features, right = samples.features[chosen], samples.right[chosen]
+    knots = tuple(float(v) for v in np.median(features, axis=0))
+    ridge = min(RIDGE, len(right) / PER_RIDGE)
+    return fit(np.concatenate([features, hinges(features, knots)], axis=1), right, ridge), knots
 
 
 def fit_plain(samples: CalibrationSamples) -> tuple[float, ...]:
