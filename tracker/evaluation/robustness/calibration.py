@@ -35,6 +35,9 @@ MISSES = 3
 RIDGE, PER_RIDGE = 30.0, 300
 """Strength of the L2 term of the score's fit, in samples: `RIDGE`, or one in every `PER_RIDGE` if that is less.
 The frames of a clip are much alike, so what a few clips show is weighted down (docs/experiments.md, 138)."""
+LIKENESS_RIDGE = 10.0
+"""The same for the verification: with less, a likeness hardly counts beside a good score, though look-alikes, of which
+the samples have few, differ in nothing else."""
 SEARCH_EVERY = 5
 """In every n-th frame windows beyond the last position are searched too, and likenesses computed."""
 
@@ -176,7 +179,7 @@ def calibrate(samples: CalibrationSamples, folds: int = 5) -> ScoreCalibration:
     close = np.isfinite(samples.likeness)
     if close.any():
         seen = evidence(scores[close], samples.likeness[close], samples.searched[close])
-        values["calibration.verification"] = fit(seen, samples.right[close])
+        values["calibration.verification"] = fit(seen, samples.right[close], LIKENESS_RIDGE)
     return ScoreCalibration(
         values, error, curve, rank_auc(scores, samples.right), len(samples), int(samples.right.sum()), scores
     )
