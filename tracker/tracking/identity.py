@@ -34,7 +34,7 @@ AMBIGUOUS = 0.1
 SAME, LEAD = 0.6, 0.12
 """Least cosine of a candidate to what it finds in a stored frame, and its least lead over that to the target: then they
 are one object. Where targets vanished beside another thing cosines were 0.67 to 0.79 and leads mostly 0.19 and more;
-leads of team-mates over a target that has turned reach 0.13 (docs/experiments.md, 140)."""
+leads of team-mates over a target that has turned reach 0.13 (docs/experiments.md, 145)."""
 UNLIKE = 0.65
 """Cosine to a view of the target from which on a jump with a high score is not questioned: most of those of fast
 targets, which would cost time."""
