@@ -36,8 +36,10 @@ SAME, LEAD = 0.6, 0.12
 are one object. Where targets vanished beside another thing cosines were 0.67 to 0.79 and leads mostly 0.19 and more;
 leads of team-mates over a target that has turned reach 0.13 (docs/experiments.md, 145)."""
 UNLIKE = 0.65
-"""Cosine to a view of the target from which on a jump with a high score is not questioned: most of those of fast
-targets, which would cost time."""
+"""Cosine to a view of the target from which on a jump with a high score is not questioned."""
+USUAL = 1.5
+"""Such a jump is questioned if it is this many times the target's largest recent step, so that fast targets cost no
+more time."""
 
 
 def switched(scene: Scene, target: Target, before: Belief, observation: Observation) -> bool:
@@ -49,13 +51,13 @@ def switched(scene: Scene, target: Target, before: Belief, observation: Observat
         before: Its belief in the previous frame.
         observation: Of this frame.
     """
-    step = float(np.linalg.norm(observation.place[0] - target.place[0]))
-    jumped = step > JUMP * float(np.sqrt(np.prod(target.size)))
+    step = float(np.linalg.norm(observation.place[0] - target.place[0]) / np.sqrt(np.prod(target.size)))
     fell = before.relative(observation.score) < scene.observer.config.states.uncertain_score
     resumed = before.state is TrackState.UNCERTAIN and target.belief.state is TrackState.TRACKING
-    if resumed or (jumped and fell):
+    if resumed or (step > JUMP and fell):
         return is_distractor(scene, target, observation, strict=False)
-    return jumped and _Candidate(scene, target, observation).was_elsewhere(UNLIKE)
+    unusual = step > max(JUMP, USUAL * target.recent_motion)
+    return unusual and _Candidate(scene, target, observation).was_elsewhere(UNLIKE)
 
 
 def is_distractor(scene: Scene, target: Target, observation: Observation, strict: bool = True) -> bool:
