@@ -128,6 +128,15 @@ def test_boxes_may_begin_outside(place: Path, here: Path) -> None:
     assert tracked(place, "--box", "-5,-4,30,30", "--save-boxes", "out.csv", "--max-frames", 2) == 0
 
 
+@pytest.mark.parametrize(("box", "said"), [("-20,-20,28,28", "Only 8 % of the box -20,-20,28,28"), (BOX, "")])
+def test_a_box_that_is_mostly_outside_is_pointed_out(
+    place: Path, here: Path, capsys: pytest.CaptureFixture[str], box: str, said: str
+) -> None:
+    assert tracked(place, "--box", box, "--save-boxes", "outside.csv", "--overwrite") == 0
+    error = capsys.readouterr().err
+    assert said in error and ("is in the frame" in error) is bool(said)
+
+
 def test_a_file_whose_name_begins_with_a_dash(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("-clip.mp4").touch()
     with pytest.raises(SystemExit):

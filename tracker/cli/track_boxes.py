@@ -73,9 +73,16 @@ def placed_boxes(args: argparse.Namespace, boxes: Sequence[Box], first: Frame) -
 
 
 def check_in_frame(boxes: Sequence[Box], frame: Frame) -> None:
-    """Checks, before the model is loaded, that the boxes lie in the first frame."""
-    from tracker.geometry import check_box
+    """Checks, before the model is loaded, that the boxes lie in the first frame; warns if one is mostly outside."""
+    from tracker.geometry import check_box, clip_box
 
     height, width = frame.image.shape[:2]
     for box in boxes:
-        check_box(box, width, height)
+        x, y, w, h = check_box(box, width, height)
+        inside = clip_box(box, width, height).reshape(-1)
+        share = inside[2] * inside[3] / (w * h)
+        if share < 0.5:
+            sys.stderr.write(
+                f"Only {100 * share:.0f} % of the box {x:g},{y:g},{w:g},{h:g} is in the frame "
+                f"({width} x {height} pixels); is it x,y,w,h, with x,y the top-left corner?\n"
+            )
