@@ -123,21 +123,14 @@ class Session:
     def __init__(self, display: str, folder: Path, mode: str) -> None:
         cv2.imwrite(str(folder / "image.png"), image(640, 400))
         self.env = {**os.environ, "DISPLAY": display}
-        # The probe of `display_available` is the display's first client: when it leaves, Xvfb starts anew, and a window
-        # that comes at that moment finds no display, which ends its process.
-        for _ in range(10):
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", SESSION, str(folder / "image.png"), mode],
-                env=self.env,
-                cwd=ROOT,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            ready = self.line()
-            if ready:
-                break
-            self.process.wait()
-        assert ready == "ready"
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", SESSION, str(folder / "image.png"), mode],
+            env=self.env,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.line() == "ready"
         self.window = ""
         deadline = time.monotonic() + 10
         while not self.window and time.monotonic() < deadline:

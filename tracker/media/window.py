@@ -28,7 +28,21 @@ ARROWS = {
 LARGEST, SMALLEST = (1440, 810), (640, 360)
 """Images are scaled down to fit the first size, and up to at least the second, so that boxes are easy to draw."""
 
-PROBE = "import cv2, os; cv2.namedWindow('probe', cv2.WINDOW_AUTOSIZE); os._exit(0)"
+PROBE = """
+import cv2, os
+cv2.namedWindow("probe", cv2.WINDOW_AUTOSIZE)
+cv2.destroyWindow("probe")
+if os.fork():
+    os._exit(0)
+os.close(1), os.close(2)
+os.read(0, 1)
+os._exit(0)
+"""
+"""Opens a window; a copy of the process stays connected to the display until its input ends. An X server without other
+clients (Xvfb without a window manager) starts anew when the last one leaves, and a window that is opened at that moment
+ends its process."""
+_connected: list[int] = []
+"""The write end of that input, until a window is open; it ends with this process at the latest."""
 
 
 class DisplayError(SiamTrackError):
@@ -52,11 +66,22 @@ def display_available() -> tuple[bool, str]:
     if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return False, "there is no display (neither DISPLAY nor WAYLAND_DISPLAY is set)"
     name = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    ended, end = os.pipe()
+    _connected.append(end)
     try:
-        done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, timeout=20, check=False)
+        done = subprocess.run([sys.executable, "-c", PROBE], stdin=ended, capture_output=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
+        _disconnect()
         return False, f"the display {name} does not answer"
+    finally:
+        os.close(ended)
     return (True, "") if done.returncode == 0 else (False, f"the display {name} can't be opened")
+
+
+def _disconnect() -> None:
+    """Ends the process that `PROBE` left behind."""
+    while _connected:
+        os.close(_connected.pop())
 
 
 class BoxDrawer:
@@ -140,6 +165,7 @@ class Window:
         try:
             cv2.namedWindow(title, cv2.WINDOW_AUTOSIZE | cv2.WINDOW_GUI_NORMAL)
             cv2.setMouseCallback(title, self._on_mouse)
+            _disconnect()
         except cv2.error as error:
             raise DisplayError(f"Can't open a window: {error}; pass the box with --box x,y,w,h instead.") from None
 
