@@ -214,7 +214,11 @@ def small_green(image: Image, window: tuple[int, int, int, int], step: int, halv
             time that other factors take.
     """
     left, top, right, bottom = window
-    part = np.ascontiguousarray(image[top:bottom:step, left:right:step, 1])
+    part: NDArray[Any] = (  # the first way takes a quarter of the time of the second
+        cv2.extractChannel(image[top:bottom, left:right], 1)
+        if step == 1
+        else np.ascontiguousarray(image[top:bottom:step, left:right:step, 1])
+    )
     if not halve:
         return part
     part = part[: part.shape[0] // 2 * 2, : part.shape[1] // 2 * 2]

@@ -48,15 +48,23 @@ def test_a_steady_target_is_looked_for_in_the_small_window_and_a_jump_in_the_ful
 
 
 def test_a_target_of_middling_pace_is_looked_for_in_the_window_between() -> None:
-    frames, boxes = steps([(40.0 + 10 * k, 90.0) for k in range(14)])  # a third of its side in a frame
+    # Half of its side in every second frame, back and forth: no velocity predicts that.
+    frames, boxes = steps([(90.0 + 14 * (k // 2 % 2), 90.0) for k in range(11)])
     settings = {"small_search.size": SMALL, "small_search.middle": MIDDLE}
     sides, found = follow(pixel_tracker(settings), frames, boxes)
-    assert sides[0] == SEARCH and set(sides[7:]) == {MIDDLE}
+    assert sides[0] == SEARCH and set(sides[4:]) == {MIDDLE}
     assert (iou(found, boxes) > 0.6).all()
-    sides, _ = follow(pixel_tracker(settings | {"small_search.reach": 0.3}), frames, boxes)
-    assert set(sides) == {SEARCH}
+    sides, _ = follow(pixel_tracker(settings | {"small_search.reach": 0.27}), frames, boxes)
+    assert set(sides[:6]) == {SEARCH}
     sides, _ = follow(pixel_tracker({"small_search.middle": MIDDLE}), frames[:1] * 12, boxes[:1].repeat(12, axis=0))
     assert sides[-1] == MIDDLE  # a smaller one is not in use
+
+
+def test_a_fast_target_that_is_predicted_well_is_looked_for_in_the_small_window() -> None:
+    frames, boxes = steps([(20.0 + 10 * k, 90.0) for k in range(20)])
+    sides, found = follow(pixel_tracker({"small_search.size": SMALL}), frames, boxes)
+    assert sides[0] == SEARCH and sides[-1] == SMALL
+    assert (iou(found, boxes) > 0.6).all()
 
 
 def test_the_small_window_finds_what_the_full_one_finds() -> None:
@@ -82,7 +90,7 @@ def test_targets_with_windows_of_two_sizes_are_matched_in_a_call_for_each_size()
     for k in range(14):
         image = ground(400, 300)
         for n, shape in enumerate(shapes):
-            image = put(image, shape, 60 + 110 * n, 60 + 80 * n + 10 * max(k - 6, 0) * (n == 2))
+            image = put(image, shape, 60 + 110 * n, 60 + 80 * n + 20 * (k // 2 % 2) * (n == 2))
         frames.append(image)
     single = pixel_tracker({"small_search.size": SMALL})
     several = MultiTracker(single)

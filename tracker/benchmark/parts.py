@@ -2,12 +2,13 @@
 annotated sequences with fast, hidden and lost targets; and long runs, in which memory and speed must not change.
 
 A calm clip says little about a tracker whose work depends on the target. In `motion` the trackers go through the same
-frames alternately, and the result is the processor time of all updates together.
+frames by turns, some frames at a time, and the result is the processor time of all updates together.
 """
 
 from __future__ import annotations
 
 import gc
+import itertools
 import math
 import sys
 import time
@@ -25,6 +26,11 @@ from tracker.geometry import iou, is_valid
 from tracker.metrics.success import success_curve
 from tracker.tracking.multi import MultiTracker
 from tracker.tracking.tracker import SiamTracker
+
+TURN = 20
+"""Frames that each tracker processes before the next one's turn: close enough in time to see the same machine, and
+enough of them for a tracker to find its weights in the cache, as it does where it runs alone. By turns of one frame
+each tracker evicts the others' weights: all take longer."""
 
 
 def by_targets(
@@ -76,7 +82,7 @@ def in_motion(
     clock: Callable[[], float] = time.process_time,
     tell: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
-    """Processor time and accuracy of trackers over whole sequences, alternating frame by frame.
+    """Processor time and accuracy of trackers over whole sequences, by turns of `TURN` frames.
 
     Args:
         trackers: Name -> anything with init and update; ours is the first.
@@ -118,19 +124,21 @@ def _one(
     boxes: dict[str, list[Any]] = {name: [] for name in trackers}
     took = {name: np.zeros(2) for name in trackers}  # seconds in frames that end LOST, and in the others
     lost, skipped = dict.fromkeys(trackers, 0), dict.fromkeys(trackers, 0)
-    for k, image in enumerate(sequence.images()):
-        for name, tracker in trackers.items() if k >= start else ():
-            if k == start:
-                tracker.init(image, sequence.init)
-                continue
-            begun = clock()
-            found = tracker.update(image)
-            seconds = clock() - begun
-            gone = getattr(getattr(found, "state", None), "value", "") == "lost"
-            took[name][int(not gone)] += seconds
-            lost[name] += gone
-            skipped[name] += bool(getattr(found, "skipped", False))
-            boxes[name].append(np.asarray(getattr(found, "box", found), dtype=np.float64))
+    images = itertools.islice(sequence.images(), start, None)
+    first_image = next(images)
+    for tracker in trackers.values():
+        tracker.init(first_image, sequence.init)
+    while turn := list(itertools.islice(images, TURN)):
+        for name, tracker in trackers.items():
+            for image in turn:
+                begun = clock()
+                found = tracker.update(image)
+                seconds = clock() - begun
+                gone = getattr(getattr(found, "state", None), "value", "") == "lost"
+                took[name][int(not gone)] += seconds
+                lost[name] += gone
+                skipped[name] += bool(getattr(found, "skipped", False))
+                boxes[name].append(np.asarray(getattr(found, "box", found), dtype=np.float64))
     truth = sequence.truth[start + 1 :]
     counts = is_valid(truth)
     first = next(iter(took.values())).sum()

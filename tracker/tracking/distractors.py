@@ -49,6 +49,8 @@ class DistractorMemory:
         age: Age of the target in it, frames.
         earlier: An earlier frame of this kind, used if something was too close to the target in this one.
         others: Last position of each distractor, and the age of the target at that time.
+        cleared: Whether a jump with a high score was compared with it and was the target's: the next one, until another
+            frame is stored, would only cost time.
     """
 
     frame: Image
@@ -57,6 +59,7 @@ class DistractorMemory:
     age: int
     earlier: DistractorMemory | None = None
     others: list[tuple[Vector, int]] = field(default_factory=list)
+    cleared: bool = False
 
     def other_near(
         self, logits: Map, boxes: NDArray[np.float32] | None, crop: Crop, stride: int, place: Vector

@@ -38,8 +38,8 @@ leads of team-mates over a target that has turned reach 0.13 (docs/experiments.m
 UNLIKE = 0.65
 """Cosine to a view of the target from which on a jump with a high score is not questioned."""
 USUAL = 1.5
-"""Such a jump is questioned if it is this many times the target's largest recent step, so that fast targets cost no
-more time."""
+"""Such a jump is questioned if it is this many times the largest recent error of the prediction, so that fast targets
+cost no more time."""
 
 
 def switched(scene: Scene, target: Target, before: Belief, observation: Observation) -> bool:
@@ -56,8 +56,11 @@ def switched(scene: Scene, target: Target, before: Belief, observation: Observat
     resumed = before.state is TrackState.UNCERTAIN and target.belief.state is TrackState.TRACKING
     if resumed or (step > JUMP and fell):
         return is_distractor(scene, target, observation, strict=False)
-    unusual = step > max(JUMP, USUAL * target.recent_motion)
-    return unusual and _Candidate(scene, target, observation).was_elsewhere(UNLIKE)
+    memory = target.distractors
+    if memory is None or memory.cleared or step <= max(JUMP, USUAL * target.recent_motion):
+        return False
+    memory.cleared = not _Candidate(scene, target, observation).was_elsewhere(UNLIKE)
+    return not memory.cleared
 
 
 def is_distractor(scene: Scene, target: Target, observation: Observation, strict: bool = True) -> bool:

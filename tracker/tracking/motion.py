@@ -53,10 +53,10 @@ LEAST_ERROR, CLEARLY = 0.05, 0.75
 """The last position is used while its error is below the first, as a fraction of sqrt(w h), or no prediction is better
 by the second factor."""
 
-RESTLESS = 0.08
+RESTLESS = 0.12
 """Error of the last position, as a fraction of sqrt(w h), above which the camera's motion is computed; 0: in every
 frame."""
-WATCHFUL = 0.06
+WATCHFUL = 0.09
 """Error above which a frame's small image is made, for the motion to the next one: that takes a tenth of the time of a
 small window."""
 

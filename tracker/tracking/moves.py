@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tracker.tracking.target import Target, Vector
 
 CALMING = 0.8
-"""Decay rate, per frame, of the largest recent motion."""
+"""Decay rate, per frame, of the largest recent error of the prediction."""
 STEADY = 0.7
 """Weight of the past in a target's velocity."""
 
@@ -131,12 +131,15 @@ def move(
 ) -> None:
     """Sets boxes as `place` does, and updates velocity and motion with the steps."""
     before = numbers([target.centre for target in targets])
+    ahead = numbers([target.centre if target.expected is None else target.expected for target in targets])
     (x, y), (w, h) = place(targets, centres, sizes, boxes, config, frame)
     xp, dx, dy = module_of(x), x - before[0], y - before[1]
     side = xp.sqrt(w * h)
     motion.observe([target.motion for target in targets], before, (x, y), side)
+    # The search window is centred on the prediction: only what that missed asks for a larger one.
+    off = (x - ahead[0], y - ahead[1])
     recent = column([target.recent_motion for target in targets])
-    recent = xp.maximum(CALMING * recent, xp.sqrt(dx * dx + dy * dy) / side)
+    recent = xp.maximum(CALMING * recent, xp.sqrt(off[0] * off[0] + off[1] * off[1]) / side)
     along, down = numbers([target.velocity for target in targets])
     paces = vectors(STEADY * along + (1 - STEADY) * dx, STEADY * down + (1 - STEADY) * dy)
     for target, pace, stir in zip(targets, paces, values(recent), strict=True):

@@ -51,7 +51,7 @@ class Observer:
         window: Side of the windows that a LOST target is searched in.
         uncompared_channels: How many of the last channels of an embedding are not compared; the last of them is the
             fraction of each cell that the target covers (padded backbones). 0: none, and all cells count.
-        windows: (largest recent motion, side) of the smaller search windows, the smallest first.
+        windows: (largest recent distance from the prediction, side) of the smaller search windows, the smallest first.
         factors: Size of each search window relative to the middle one.
         filters: The targets' online filters, evaluated and updated together.
     """

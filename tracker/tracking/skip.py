@@ -41,6 +41,7 @@ class Skip:
         wait: Number of observations without a key frame after the next failure of the points.
         score: Score of the last observation.
         guess: The box moved by points in a frame in which the network runs.
+        proved: Whether points and network agreed so well in the last such frame that they aren't compared in the next.
         size: Width and height in the previous frame, or None.
         growth: Smoothed change of their logarithms per frame.
     """
@@ -52,6 +53,7 @@ class Skip:
     wait: int = WAIT
     score: float = 0.0
     guess: Carried | None = None
+    proved: bool = False
     size: tuple[float, float] | None = None
     growth: tuple[float, float] = (0.0, 0.0)
 
@@ -80,6 +82,9 @@ def carry(target: Target, scene: Scene, config: TrackingConfig) -> bool:
     skip, limits = target.skip, config.skip
     key, skip.key, skip.guess = skip.key, None, None
     if key is None:
+        return False
+    if skip.row >= skip.most and skip.proved:
+        skip.proved = False
         return False
     found = key.carry(scene, target.centre + target.motion.apparent)
     if found is None or found.agree < limits.agree or found.likeness < limits.likeness:
@@ -110,7 +115,9 @@ def looked(target: Target, score: float, scene: Scene, config: TrackingConfig) -
     skip.measure(*target.size.tolist())
     if skip.guess is not None:
         change = abs(math.log(math.sqrt(float(skip.guess.size.prod()) / float(target.size.prod()))))
-        if max(_distance(target, skip.guess), change) > limits.error:
+        error = max(_distance(target, skip.guess), change)
+        skip.proved = error <= limits.error / 2
+        if error > limits.error:
             skip.hold = limits.hold
     skip.key, skip.guess, skip.row, skip.score = None, None, 0, score
     settled = target.age - target.found_at >= limits.after and target.belief.state is TrackState.TRACKING

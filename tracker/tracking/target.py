@@ -43,7 +43,7 @@ class Target:
         belief: Its state and counters.
         sure_centre, sure_size: (2,) where it was last TRACKING.
         velocity: (2,) smoothed step per frame, pixels.
-        recent_motion: Its largest recent step, as a fraction of sqrt(w h); 1 at first.
+        recent_motion: The largest recent distance from its predicted centre, as a fraction of sqrt(w h); 1 at first.
         reference_logit: Reference response: running mean of its logit while TRACKING; None before that.
         reference_frames: Number of frames in `reference_logit`.
         online_peak, online_sights: The same for the online filter's response.
