@@ -17,9 +17,10 @@ class SmallSearchConfig(Checked, section="tracking.small_search"):
     Attributes:
         size: Side of the search crop for a target that moves little and has a high score (boxes head); a frame with a
             low score is matched again in the full `model.search_size`. 0: always the full one.
-        step: Largest recent motion of a target that counts as moving little, as a fraction of sqrt(w h) per frame.
-        middle: Side of the search crop for a target whose largest recent motion is between `step` and `reach`; 0, or a
-            size that is not below the full one: the full one.
+        step: Largest recent distance from the predicted position up to which a target counts as moving little, as a
+            fraction of sqrt(w h).
+        middle: Side of the search crop for a target with such a distance between `step` and `reach`; 0, or a size
+            that is not below the full one: the full one.
         reach: See `middle`.
         score: Least score, as a fraction of the target's usual one; below it the full region is searched again.
         narrowing: Added to 1 as the exponent of the cosine window for a target without recent motion; decreases to 0 at
@@ -45,7 +46,7 @@ class SkipConfig(Checked, section="tracking.skip"):
         after: Frames after the start, or after a re-detection, in which none is skipped, because the online filter and
             the reference response are learnt first.
         score: Least score in the last frame with the network, as a fraction of the usual one.
-        motion: Largest recent motion, as a fraction of sqrt(w h) per frame.
+        motion: Largest recent distance from the predicted position, as a fraction of sqrt(w h).
         change: Largest smoothed relative change of width or height per frame: tracked points are a poor measure of a
             target that rotates or deforms.
         turning: The same bound for a single skipped frame: between `change` and `turning` the network runs in every
