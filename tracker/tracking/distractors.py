@@ -51,6 +51,7 @@ class DistractorMemory:
         others: Last position of each distractor, and the age of the target at that time.
         cleared: Whether a jump with a high score was compared with it and was the target's: the next one, until another
             frame is stored, would only cost time.
+        embedding: (1, C, h, w) embedding of the target in it, as a template; None until it was needed.
     """
 
     frame: Image
@@ -60,6 +61,7 @@ class DistractorMemory:
     earlier: DistractorMemory | None = None
     others: list[tuple[Vector, int]] = field(default_factory=list)
     cleared: bool = False
+    embedding: NDArray[np.float32] | None = None
 
     def other_near(
         self, logits: Map, boxes: NDArray[np.float32] | None, crop: Crop, stride: int, place: Vector

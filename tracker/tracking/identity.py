@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tracker.crops import Crop
 from tracker.tracking.distractors import ALIKE, DistractorMemory, Other
@@ -141,13 +142,16 @@ class _Candidate:
 
     def _like(self, before: Scene, place: tuple[Vector, Vector]) -> float:
         """Cosine to a position of a stored frame, over the target's cells."""
-        known = before.embedding(place, self.target.fill)
-        return float(similarity(known, self.embedding, self.observer.uncompared_channels)[0, 0])
+        return self._cosine(before.embedding(place, self.target.fill))
 
     def _like_target(self, before: Scene, memory: DistractorMemory) -> float:
         """Cosine to the target in a stored frame, or to the most similar view in its bank."""
-        own = self._like(before, (memory.centre, memory.size))
-        return max(own, self.target.bank.likeness(self.embedding))
+        if memory.embedding is None:
+            memory.embedding = before.embedding((memory.centre, memory.size), self.target.fill)
+        return max(self._cosine(memory.embedding), self.target.bank.likeness(self.embedding))
+
+    def _cosine(self, known: NDArray[np.float32]) -> float:
+        return float(similarity(known, self.embedding, self.observer.uncompared_channels)[0, 0])
 
     def _remembered(self, other: bool) -> bool:
         """Stores its position as that of a distractor, if it is one."""
