@@ -75,7 +75,10 @@ def display_available() -> tuple[bool, str]:
         return False, f"the display {name} does not answer"
     finally:
         os.close(ended)
-    return (True, "") if done.returncode == 0 else (False, f"the display {name} can't be opened")
+    if done.returncode != 0:
+        _disconnect()
+        return False, f"the display {name} can't be opened"
+    return True, ""
 
 
 def _disconnect() -> None:
