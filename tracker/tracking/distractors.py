@@ -40,6 +40,26 @@ class Other:
 
 
 @dataclass
+class KnownDistractor:
+    """An object that is not the target.
+
+    Attributes:
+        centre: (2,) where it was seen last, frame pixels.
+        age: Age of the target at that time, frames.
+        embedding: (1, C, h, w) its embedding as a template at that time.
+    """
+
+    centre: Vector
+    age: int
+    embedding: NDArray[np.float32]
+
+    def seen(self, centre: Vector, age: int, embedding: NDArray[np.float32] | None = None) -> None:
+        """Moves it; `embedding` None: not embedded there."""
+        self.centre, self.age = centre, age
+        self.embedding = self.embedding if embedding is None else embedding
+
+
+@dataclass
 class DistractorMemory:
     """A frame in which a target was tracked reliably, and the distractors found so far.
 
@@ -48,7 +68,7 @@ class DistractorMemory:
         centre, size: (2,) x, y and w, h of the target in it.
         age: Age of the target in it, frames.
         earlier: An earlier frame of this kind, used if something was too close to the target in this one.
-        others: Last position of each distractor, and the age of the target at that time.
+        others: The distractors.
         cleared: Whether a jump with a high score was compared with it and was the target's: the next one, until another
             frame is stored, would only cost time.
         embedding: (1, C, h, w) embedding of the target in it, as a template; None until it was needed.
@@ -59,7 +79,7 @@ class DistractorMemory:
     size: Vector
     age: int
     earlier: DistractorMemory | None = None
-    others: list[tuple[Vector, int]] = field(default_factory=list)
+    others: list[KnownDistractor] = field(default_factory=list)
     cleared: bool = False
     embedding: NDArray[np.float32] | None = None
 
@@ -90,18 +110,18 @@ class DistractorMemory:
             size = np.maximum(np.array([right - left, bottom - top]) / crop.scale, 1.0)
         return Other(centre, size, float(clear[row, column]))
 
-    def claims(self, place: Vector, age: int, longest: int) -> bool:
-        """Whether a position (2,) is that of a known distractor; if so, the distractor's position is updated.
+    def known_at(self, place: Vector, age: int, longest: int) -> list[KnownDistractor]:
+        """The distractors that a position (2,) may be of, by the distance from where they were seen last.
 
         Args:
             place: Frame pixels.
             age: Age of the target now.
             longest: Number of frames after which an unseen distractor is forgotten.
         """
-        self.others = [(centre, seen) for centre, seen in self.others if age - seen <= longest]
+        self.others = [other for other in self.others if age - other.age <= longest]
         scale = float(np.sqrt(np.prod(self.size)))
-        for k, (centre, seen) in enumerate(self.others):
-            if float(np.linalg.norm(place - centre)) <= (REACH + DRIFT * (age - seen)) * scale:
-                self.others[k] = (place, age)
-                return True
-        return False
+        return [
+            other
+            for other in self.others
+            if float(np.linalg.norm(place - other.centre)) <= (REACH + DRIFT * (age - other.age)) * scale
+        ]

@@ -11,16 +11,18 @@ need not look like the target.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracker.crops import Crop
-from tracker.tracking.distractors import ALIKE, DistractorMemory, Other
+from tracker.tracking.distractors import ALIKE, DistractorMemory, KnownDistractor, Other
 from tracker.tracking.observation import Observation
 from tracker.tracking.observer import Observer, Scene
 from tracker.tracking.readout import at_cell
-from tracker.tracking.redetection_search import APART, JUMP, best_candidate, weigh_windows
+from tracker.tracking.redetection_search import APART, JUMP, LEAST_HOPE, weigh_windows
 from tracker.tracking.similarity import similarity
 from tracker.tracking.state_machine import Belief
 from tracker.tracking.target import Target, Vector
@@ -32,15 +34,25 @@ MOST_OTHERS = 3
 """Greatest number of distractors skipped in a frame."""
 AMBIGUOUS = 0.1
 """Difference of cosines below which the embeddings don't distinguish two objects."""
-SAME, LEAD = 0.6, 0.12
-"""Least cosine of a candidate to what it finds in a stored frame, and its least lead over that to the target: then they
-are one object. Where targets vanished beside another thing cosines were 0.67 to 0.79 and leads mostly 0.19 and more;
-leads of team-mates over a target that has turned reach 0.13 (docs/experiments.md, 145)."""
+LEAD = 0.1
+"""Least lead of a candidate's cosine to what it finds in a stored frame over that to the target: then they are one
+object. Where targets vanished beside another thing leads were mostly 0.15 and more, those of right places below 0 but
+for 4 of 230 (docs/experiments.md, 155)."""
+SAME, ANSWER = (0.5, 0.65), (0.6, 0.5)
+"""Least cosine of the two, and least score of what it finds: of a re-detection, and of a tracked target that jumped."""
+BESIDE = 0.4
+"""Distance from the target in a stored frame, in sqrt(w h), from which on a position is outside it."""
+MOST_FOUND = 3
+"""Greatest number of positions compared in a stored frame."""
+SPREAD = 0.45
+"""Distance of the four windows' centres from the candidate, in their sides along each axis: they overlap a little."""
 UNLIKE = 0.65
 """Cosine to a view of the target from which on a jump with a high score is not questioned."""
-USUAL = 1.5
-"""Such a jump is questioned if it is this many times the largest recent error of the prediction, so that fast targets
-cost no more time."""
+USUAL, UNUSUAL = 1.5, 3.0
+"""Such a jump is questioned if its step is this many times the largest recent error of the prediction, so that fast
+targets cost no more time; or if the prediction's error is, and at least `SHIFT`."""
+SHIFT = 0.15
+"""Error of the prediction, in sqrt(w h): what takes the target's place beside it is that far away."""
 
 
 def switched(scene: Scene, target: Target, before: Belief, observation: Observation) -> bool:
@@ -52,15 +64,16 @@ def switched(scene: Scene, target: Target, before: Belief, observation: Observat
         before: Its belief in the previous frame.
         observation: Of this frame.
     """
-    step = float(np.linalg.norm(observation.place[0] - target.place[0]) / np.sqrt(np.prod(target.size)))
+    size = float(np.sqrt(np.prod(target.size)))
+    step = float(np.linalg.norm(observation.place[0] - target.place[0])) / size
     fell = before.relative(observation.score) < scene.observer.config.states.uncertain_score
     resumed = before.state is TrackState.UNCERTAIN and target.belief.state is TrackState.TRACKING
     if resumed or (step > JUMP and fell):
         return is_distractor(scene, target, observation, strict=False)
-    memory = target.distractors
-    if memory is None or memory.cleared or step <= max(JUMP, USUAL * target.recent_motion):
+    memory, usual = target.distractors, target.recent_motion
+    if memory is None or memory.cleared or step <= min(max(JUMP, USUAL * usual), max(SHIFT, UNUSUAL * usual)):
         return False
-    memory.cleared = not _Candidate(scene, target, observation).was_elsewhere(UNLIKE)
+    memory.cleared = not _Candidate(scene, target, observation).was_elsewhere(tracked=True)
     return not memory.cleared
 
 
@@ -79,9 +92,10 @@ def is_distractor(scene: Scene, target: Target, observation: Observation, strict
     # those were.
     if kept is None or target.drop(observation.logit) < -CLEARLY_BETTER:
         return False
-    if kept.claims(place, target.age, scene.observer.config.distractors.frames):
-        return True
     candidate = _Candidate(scene, target, observation)
+    known = kept.known_at(place, target.age, scene.observer.config.distractors.frames)
+    if candidate.is_one_of(known):
+        return True
     return candidate.was_near(strict) or candidate.was_elsewhere()
 
 
@@ -93,14 +107,36 @@ class _Candidate:
     """
 
     def __init__(self, scene: Scene, target: Target, observation: Observation) -> None:
-        self.observer, self.target, self.observation = scene.observer, target, observation
+        self.scene, self.observer = scene, scene.observer
+        self.target, self.observation = target, observation
         kept, longest = target.distractors, scene.observer.config.distractors.frames
         frames = [(kept, longest), (kept.earlier, 2 * longest)] if kept else []
         # Objects have moved since: an old frame says nothing.
         self.memories = [memory for memory, age in frames if memory and target.age - memory.age <= age]
-        if self.memories:
-            self.template = scene.template(observation.place, target.fill)
-            self.embedding = self.observer.engine.to_host(self.template)
+
+    @cached_property
+    def template(self) -> Any:
+        """Itself as a template, where the engine keeps it."""
+        return self.scene.template(self.observation.place, self.target.fill)
+
+    @cached_property
+    def embedding(self) -> NDArray[np.float32]:
+        """(1, C, h, w) host copy of `template`."""
+        return self.observer.engine.to_host(self.template)
+
+    @cached_property
+    def own(self) -> float:
+        """Its cosine to the target: in a stored frame, or to the most similar view in its bank."""
+        stored = [self._like_target(memory) for memory in self.memories]
+        return max([self.target.bank.likeness(self.embedding), *stored])
+
+    def is_one_of(self, known: Sequence[KnownDistractor]) -> bool:
+        """Whether it resembles a distractor that may have come there more than the target; that one is moved."""
+        likest = max(known, key=lambda other: self._cosine(other.embedding), default=None)
+        if likest is None or self._cosine(likest.embedding) < self.own:
+            return False
+        likest.seen(self.observation.place[0], self.target.age, self.embedding)
+        return True
 
     def was_near(self, strict: bool) -> bool:
         """Whether it is something near its position that resembles the target, in the last frame that shows such a
@@ -112,43 +148,64 @@ class _Candidate:
                 continue
             # Both were visible in one frame, so they can be distinguished as individuals: which of the two is the
             # candidate?
-            lead = self._like(before, (other.centre, other.size)) - self._like_target(before, memory)
+            like = max(self._like_target(memory), self.target.bank.likeness(self.embedding))
+            lead = self._like(before, (other.centre, other.size)) - like
             least = max(self.observation.logit - self.observer.config.redetection.drop, ALIKE)
             return self._remembered(lead > (-AMBIGUOUS if strict and other.logit >= least else AMBIGUOUS))
         return False
 
-    def was_elsewhere(self, unlike: float = 1.0) -> bool:
+    def was_elsewhere(self, tracked: bool = False) -> bool:
         """Whether, matched backwards in a stored frame, it finds something outside the target that it resembles more.
 
         Args:
-            unlike: Not asked of a candidate that resembles a view in the target's bank as much (cosine).
+            tracked: It is a tracked target that jumped, not a re-detection: nothing is asked if it resembles the target
+                enough.
         """
-        if not self.memories or self.target.bank.likeness(self.embedding) >= unlike:
+        if not self.memories or (tracked and self.own >= UNLIKE):
             return False
-        return self._remembered(any(self._lead(memory) > LEAD for memory in self.memories))
+        found = any(self._finds_more(memory, tracked) for memory in self.memories)
+        if not found and not tracked:  # it may have come from anywhere
+            found = any(self._finds_more(memory, tracked, far=True) for memory in self.memories)
+        return self._remembered(found)
 
-    def _lead(self, memory: DistractorMemory) -> float:
-        """How much more (cosines) it resembles what it finds outside the target in a stored frame; -1 if that is
-        nothing like it."""
+    def _finds_more(self, memory: DistractorMemory, tracked: bool, far: bool = False) -> bool:
+        """Whether something outside the target in a stored frame resembles it more than the target does.
+
+        Args:
+            memory: The stored frame.
+            tracked: As in `was_elsewhere`.
+            far: Whether to search twice as far, in four windows.
+        """
         observer, before, (centre, size) = self.observer, Scene(self.observer, memory.frame), self.observation.place
         # A window of the search, larger than that of a frame: the thing may have moved by several sizes since.
         side = observer.side(size) * observer.window / observer.sizes[0]
-        window = Crop.around(centre, side, observer.window)
-        response = before.match(self.template, [window], self.target.fill)
-        places = weigh_windows(response.score, response.boxes, [(window, 1.0)], size, observer.stride, observer.config)
-        found = best_candidate(places, memory.size / APART, [memory.centre])  # outside the target: by its size
-        like = self._like(before, (found.centre, found.size))
-        return like - self._like_target(before, memory) if like >= SAME else -1.0
+        corners = [(-1, -1), (1, -1), (-1, 1), (1, 1)] if far else [(0, 0)]
+        centres = np.clip(centre + np.array(corners) * side * SPREAD, 0, before.extent)
+        windows = [(Crop.around(middle, side, observer.window), 1.0) for middle in centres]
+        response = before.match(self.template, [window for window, _ in windows], self.target.fill)
+        places = weigh_windows(response.score, response.boxes, windows, size, observer.stride, observer.config)
+        value, avoid, apart = places.scores, memory.centre, BESIDE * float(np.sqrt(np.prod(memory.size)))
+        for _ in range(MOST_FOUND):
+            value = np.where(np.linalg.norm(places.centres - avoid, axis=1) < apart, 0.0, value)
+            best = int(np.argmax(value))
+            if value[best] < ANSWER[tracked]:
+                return False
+            like = self._like(before, (places.centres[best], places.sizes[best]))
+            if like >= SAME[tracked] and like - self.own > LEAD:
+                return True
+            avoid, apart = places.centres[best], APART * float(np.sqrt(np.prod(size)))
+        return False
 
     def _like(self, before: Scene, place: tuple[Vector, Vector]) -> float:
         """Cosine to a position of a stored frame, over the target's cells."""
         return self._cosine(before.embedding(place, self.target.fill))
 
-    def _like_target(self, before: Scene, memory: DistractorMemory) -> float:
-        """Cosine to the target in a stored frame, or to the most similar view in its bank."""
+    def _like_target(self, memory: DistractorMemory) -> float:
+        """Cosine to the target in a stored frame."""
         if memory.embedding is None:
+            before = Scene(self.observer, memory.frame)
             memory.embedding = before.embedding((memory.centre, memory.size), self.target.fill)
-        return max(self._cosine(memory.embedding), self.target.bank.likeness(self.embedding))
+        return self._cosine(memory.embedding)
 
     def _cosine(self, known: NDArray[np.float32]) -> float:
         return float(similarity(known, self.embedding, self.observer.uncompared_channels)[0, 0])
@@ -156,7 +213,8 @@ class _Candidate:
     def _remembered(self, other: bool) -> bool:
         """Stores its position as that of a distractor, if it is one."""
         if other and self.target.distractors:
-            self.target.distractors.others.append((self.observation.place[0], self.target.age))
+            place, age = self.observation.place[0], self.target.age
+            self.target.distractors.others.append(KnownDistractor(place, age, self.embedding))
         return other
 
 
@@ -169,14 +227,19 @@ def _other_in(before: Scene, target: Target, memory: DistractorMemory, place: Ve
     return memory.other_near(response.score[0], boxes, crop, observer.stride, place)
 
 
-def pass_over(observer: Observer, target: Target, near: Observation) -> tuple[Observation, list[Vector]]:
-    """The best observation that is not at a known distractor, and the positions of the distractors skipped."""
+def pass_over(scene: Scene, target: Target, near: Observation) -> tuple[Observation, list[Vector]]:
+    """The best observation that is not of a known distractor, and the positions of the distractors skipped."""
     avoid: list[Vector] = []
-    kept = target.distractors
+    observer, kept = scene.observer, target.distractors
     while kept is not None and near.weighed is not None and len(avoid) < MOST_OTHERS:
         if target.drop(near.logit) < -CLEARLY_BETTER:
             break
-        if not kept.claims(near.place[0], target.age, observer.config.distractors.frames):
+        known = kept.known_at(near.place[0], target.age, observer.config.distractors.frames)
+        if not known:
+            break
+        if near.score < LEAST_HOPE:
+            known[0].seen(near.place[0], target.age)
+        elif not _Candidate(scene, target, near).is_one_of(known):  # its place alone doesn't tell
             break
         avoid.append(near.place[0])
         near = _read_apart(observer, target, near, avoid)

@@ -16,6 +16,7 @@ from tracker.tracking.identity import is_distractor, pass_over
 from tracker.tracking.observation import Observation
 from tracker.tracking.observer import Observer, Scene
 from tracker.tracking.redetection_search import (
+    LEAST_HOPE,
     Redetection,
     best_candidate,
     log_odds,
@@ -28,8 +29,6 @@ from tracker.tracking.target import Target, Vector
 
 MOST = 4.0
 """Upper bound of the log-odds of one frame, since frames of one object are not independent."""
-LEAST_HOPE = 0.1
-"""Candidates with a lower score are not verified."""
 
 
 def redetect_lost(scene: Scene, target: Target, near: Observation, wider: bool) -> Observation:
@@ -46,8 +45,9 @@ def redetect_lost(scene: Scene, target: Target, near: Observation, wider: bool) 
     """
     observer, extent = scene.observer, scene.extent
     redetection = target.redetection = target.redetection or Redetection()
+    redetection.frames += 1
     target.fit(observer.config, extent)
-    near, avoid = pass_over(observer, target, near)
+    near, avoid = pass_over(scene, target, near)
     if redetection.candidate is not None:
         return _confirm(observer, target, redetection, _visit(scene, target, redetection, near), extent)
     observation = _verify(scene, target, near, redetection.jumped)
@@ -85,7 +85,6 @@ def redetect_lost(scene: Scene, target: Target, near: Observation, wider: bool) 
 def _visit(scene: Scene, target: Target, redetection: Redetection, near: Observation) -> Observation:
     """Verifies the candidate that the search found in the previous frame; score 0 if it is rejected."""
     redetection.candidate = None
-    redetection.frames += 1
     leads = near.confidence_features[FEATURES.index("margin")] >= scene.observer.config.redetection.margin
     checked = _verify(scene, target, near, True) if leads else near
     if not leads or not _accepts(scene, target, redetection, checked, None):
@@ -118,7 +117,6 @@ def _on_trail(
     observer: Observer, target: Target, redetection: Redetection, observation: Observation, extent: tuple[int, int]
 ) -> bool:
     """Whether a recently lost target is found reliably near its last position."""
-    redetection.frames += 1
     if (
         not redetection.trail or redetection.jumped or redetection.frames > observer.config.redetection.follow_frames
     ):  # a candidate found by search, or by a jump, needs evidence of its own

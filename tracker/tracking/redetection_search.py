@@ -33,6 +33,8 @@ FEW = 0.5
 """Overlap of two windows, in template windows, if work is limited: enough for a target with part of its
 surroundings."""
 
+LEAST_HOPE = 0.1
+"""Candidates with a lower score are not verified."""
 JUMP = 0.75
 """Step of a LOST target's best guess, in sqrt(w h), above which it may have moved to another object."""
 
