@@ -202,6 +202,12 @@ class SearchRegion:
     def middle(self) -> int:
         return len(self.crops) // 2
 
+    @property
+    def picture(self) -> Image | None:
+        """The middle crop; None if it was not cut here."""
+        cut = vars(self).get("pictures")
+        return None if cut is None else cut[self.middle]
+
 
 def small_green(image: Image, window: tuple[int, int, int, int], step: int, halve: bool) -> NDArray[np.uint8]:
     """The green channel of a window, subsampled by an integer factor, for optical flow.

@@ -13,11 +13,12 @@ from tests.tracking.standin import ground, pixel_tracker, put, thing
 from tests.tracking.test_parts import peak_maps
 from tracker.crops import Crop
 from tracker.geometry import iou
-from tracker.tracking.distractors import DistractorMemory, KnownDistractor
+from tracker.tracking.distractors import PROVED, DistractorMemory, KnownDistractor
 from tracker.tracking.identity import _Candidate
 from tracker.tracking.observer import Scene
 from tracker.tracking.redetection_search import Redetection
 from tracker.tracking.tracker import SiamTracker
+from tracker.types import TrackState
 
 GROUND, THING = ground(), thing()
 BOX = (60, 50, 28, 28)
@@ -173,6 +174,35 @@ def test_a_known_distractor_is_told_by_its_looks_not_by_its_place_alone() -> Non
         candidate = _Candidate(scene, target, seen)
         assert candidate.is_one_of(target.distractors.known_at(target.centre, target.age, 30)) is told
         assert candidate.is_one_of([]) is False
+    target.distractors.others[0].seen(target.centre, target.age + PROVED + 1)
+    assert not target.distractors.known_at(target.centre, target.age + PROVED + 1, 30), "to be told apart again"
+
+
+def test_the_last_window_is_asked_first_and_where_the_target_answers_there_nothing_else_is() -> None:
+    tracker = pixel_tracker({"distractors.gap": 1})
+    tracker.init(put(GROUND, THING, 60, 50), BOX)
+    for _ in range(3):
+        tracker.update(put(GROUND, THING, 60, 50))
+    target, frame = tracker.target, put(GROUND, THING, 66, 50)
+    assert target is not None and target.last is not None and target.last.window is not None
+    place = target.last.seen_from((target.centre, target.size))
+    assert np.allclose(place, (target.last.centre, target.last.size))
+    scene = Scene(tracker.observer, frame)
+    candidate = _Candidate(scene, target, scene.observe(target, (target.centre, target.size)))
+    assert candidate._find_in(target.last, tracked=True) is False
+    assert not candidate.was_elsewhere(tracked=True)
+
+
+def test_nothing_is_kept_of_a_frame_in_doubt() -> None:
+    tracker = pixel_tracker()
+    tracker.init(put(GROUND, THING, 60, 50), BOX)
+    tracker.update(put(GROUND, THING, 60, 50))
+    assert tracker.target is not None and tracker.target.last is not None
+    track = tracker.update(GROUND)
+    assert track.state is not TrackState.TRACKING
+    tracker.update(GROUND)
+    last = tracker.target.last
+    assert last is None or last.age == 1, "an old window is not asked, by its age"
 
 
 def test_a_jump_is_questioned_however_well_the_place_responds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,9 @@ Vector = NDArray[np.float64]
 REACH, DRIFT = 0.75, 0.1
 """Distance from its last position at which a distractor is expected, in sqrt(w h), and its growth per frame since."""
 
+PROVED = 15
+"""Number of frames after which an object has to be told from the target again: if it was the target after all, it must
+not be refused for good because it resembles itself."""
 ALIKE = 0.0
 """Least logit of a distractor in the stored frame: the matcher alone must prefer to call it the target. Where even the
 target's own response is weak, many things respond as strongly, which proves nothing."""
@@ -47,11 +50,16 @@ class KnownDistractor:
         centre: (2,) where it was seen last, frame pixels.
         age: Age of the target at that time, frames.
         embedding: (1, C, h, w) its embedding as a template at that time.
+        proved: Age of the target when the two were told apart.
     """
 
     centre: Vector
     age: int
     embedding: NDArray[np.float32]
+    proved: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.proved = self.age
 
     def seen(self, centre: Vector, age: int, embedding: NDArray[np.float32] | None = None) -> None:
         """Moves it; `embedding` None: not embedded there."""
@@ -60,28 +68,52 @@ class KnownDistractor:
 
 
 @dataclass
-class DistractorMemory:
-    """A frame in which a target was tracked reliably, and the distractors found so far.
+class StoredView:
+    """An earlier frame in which the target was tracked reliably, or a window of it.
 
     Attributes:
-        frame: A copy of the image.
-        centre, size: (2,) x, y and w, h of the target in it.
+        frame: A copy of the image, or the pixels of `window`.
+        centre, size: (2,) x, y and w, h of the target in it, in its pixels.
         age: Age of the target in it, frames.
-        earlier: An earlier frame of this kind, used if something was too close to the target in this one.
-        others: The distractors.
-        cleared: Whether a jump with a high score was compared with it and was the target's: the next one, until another
-            frame is stored, would only cost time.
         embedding: (1, C, h, w) embedding of the target in it, as a template; None until it was needed.
+        window: The window of the frame; None: the whole frame.
     """
 
     frame: Image
     centre: Vector
     size: Vector
     age: int
+    embedding: NDArray[np.float32] | None = None
+    window: Crop | None = None
+
+    @classmethod
+    def of(cls, picture: Image, window: Crop, centre: Vector, size: Vector, age: int) -> StoredView:
+        """A window of a frame; `centre` and `size` in pixels of the frame."""
+        view = cls(picture, centre, size, age, None, window)
+        view.centre, view.size = view.seen_from((centre, size))
+        return view
+
+    def seen_from(self, place: tuple[Vector, Vector]) -> tuple[Vector, Vector]:
+        """The centre and size (2,) of a position of the frame, in pixels of the view."""
+        if self.window is None:
+            return place
+        return (place[0] - (self.window.left, self.window.top)) * self.window.scale, place[1] * self.window.scale
+
+
+@dataclass
+class DistractorMemory(StoredView):
+    """A frame in which a target was tracked reliably, and the distractors found so far.
+
+    Attributes:
+        earlier: An earlier frame of this kind, used if something was too close to the target in this one.
+        others: The distractors.
+        cleared: Whether a jump with a high score was compared with it and was the target's: the next one, until another
+            frame is stored, would only cost time.
+    """
+
     earlier: DistractorMemory | None = None
     others: list[KnownDistractor] = field(default_factory=list)
     cleared: bool = False
-    embedding: NDArray[np.float32] | None = None
 
     def other_near(
         self, logits: Map, boxes: NDArray[np.float32] | None, crop: Crop, stride: int, place: Vector
@@ -118,7 +150,7 @@ class DistractorMemory:
             age: Age of the target now.
             longest: Number of frames after which an unseen distractor is forgotten.
         """
-        self.others = [other for other in self.others if age - other.age <= longest]
+        self.others = [o for o in self.others if age - o.age <= longest and age - o.proved <= PROVED]
         scale = float(np.sqrt(np.prod(self.size)))
         return [
             other

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.crops import Crop
-from tracker.tracking.distractors import ALIKE, DistractorMemory, KnownDistractor, Other
+from tracker.tracking.distractors import ALIKE, DistractorMemory, KnownDistractor, Other, StoredView
 from tracker.tracking.observation import Observation
 from tracker.tracking.observer import Observer, Scene
 from tracker.tracking.readout import at_cell
@@ -41,11 +41,16 @@ for 4 of 230 (docs/experiments.md, 155)."""
 SAME, ANSWER = (0.5, 0.65), (0.6, 0.5)
 """Least cosine of the two, and least score of what it finds: of a re-detection, and of a tracked target that jumped."""
 BESIDE = 0.4
-"""Distance from the target in a stored frame, in sqrt(w h), from which on a position is outside it."""
+"""Distance from the target in a stored frame, in sqrt(w h), from which on a position is outside it; in the last frame
+it is `JUMP`, since a box that slid off the target and returns to it is no jump to another object."""
 MOST_FOUND = 3
 """Greatest number of positions compared in a stored frame."""
 SPREAD = 0.45
 """Distance of the four windows' centres from the candidate, in their sides along each axis: they overlap a little."""
+ITSELF = 0.95
+"""Score at the target's place in a stored frame from which on a target that jumped is not asked further."""
+LAST = 3
+"""Age of the last frame in which the network ran, at most: two frames are skipped."""
 UNLIKE = 0.65
 """Cosine to a view of the target from which on a jump with a high score is not questioned."""
 USUAL, UNUSUAL = 1.5, 3.0
@@ -108,7 +113,7 @@ class _Candidate:
 
     def __init__(self, scene: Scene, target: Target, observation: Observation) -> None:
         self.scene, self.observer = scene, scene.observer
-        self.target, self.observation = target, observation
+        self.target, self.observation, self._place = target, observation, observation.place
         kept, longest = target.distractors, scene.observer.config.distractors.frames
         frames = [(kept, longest), (kept.earlier, 2 * longest)] if kept else []
         # Objects have moved since: an old frame says nothing.
@@ -159,42 +164,56 @@ class _Candidate:
 
         Args:
             tracked: It is a tracked target that jumped, not a re-detection: nothing is asked if it resembles the target
-                enough.
+                enough, and the last frame is asked first.
         """
         if not self.memories or (tracked and self.own >= UNLIKE):
             return False
-        found = any(self._finds_more(memory, tracked) for memory in self.memories)
-        if not found and not tracked:  # it may have come from anywhere
-            found = any(self._finds_more(memory, tracked, far=True) for memory in self.memories)
-        return self._remembered(found)
+        if tracked:
+            last = self.target.last
+            views: list[StoredView] = [last] if last and self.target.age - last.age <= LAST else []
+            answers = (self._find_in(view, tracked) for view in views + self.memories)
+            return self._remembered(next((answer for answer in answers if answer is not None), False))
+        found = any(self._find_in(memory) for memory in self.memories)
+        # It may have come from anywhere.
+        return self._remembered(found or any(self._find_in(memory, far=True) for memory in self.memories))
 
-    def _finds_more(self, memory: DistractorMemory, tracked: bool, far: bool = False) -> bool:
-        """Whether something outside the target in a stored frame resembles it more than the target does.
+    def _find_in(self, view: StoredView, tracked: bool = False, far: bool = False) -> bool | None:
+        """Matches it backwards in a stored frame.
 
         Args:
-            memory: The stored frame.
+            view: The frame.
             tracked: As in `was_elsewhere`.
             far: Whether to search twice as far, in four windows.
+
+        Returns:
+            True: something outside the target resembles it more than the target does. False: what it finds is the
+            target. None: neither.
         """
-        observer, before, (centre, size) = self.observer, Scene(self.observer, memory.frame), self.observation.place
-        # A window of the search, larger than that of a frame: the thing may have moved by several sizes since.
-        side = observer.side(size) * observer.window / observer.sizes[0]
-        corners = [(-1, -1), (1, -1), (-1, 1), (1, 1)] if far else [(0, 0)]
-        centres = np.clip(centre + np.array(corners) * side * SPREAD, 0, before.extent)
-        windows = [(Crop.around(middle, side, observer.window), 1.0) for middle in centres]
-        response = before.match(self.template, [window for window, _ in windows], self.target.fill)
+        observer, before, (centre, size) = self.observer, Scene(self.observer, view.frame), view.seen_from(self._place)
+        if view.window is not None:
+            crops = [Crop(0.0, 0.0, 1.0, view.window.size)]
+        else:
+            # A window of the search, larger than that of a frame: the thing may have moved by several sizes since.
+            side = observer.side(size) * observer.window / observer.sizes[0]
+            corners = [(-1, -1), (1, -1), (-1, 1), (1, 1)] if far else [(0, 0)]
+            centres = np.clip(centre + np.array(corners) * side * SPREAD, 0, before.extent)
+            crops = [Crop.around(middle, side, observer.window) for middle in centres]
+        response, windows = before.match(self.template, crops, self.target.fill), [(crop, 1.0) for crop in crops]
         places = weigh_windows(response.score, response.boxes, windows, size, observer.stride, observer.config)
-        value, avoid, apart = places.scores, memory.centre, BESIDE * float(np.sqrt(np.prod(memory.size)))
+        apart = (BESIDE if view.window is None else JUMP) * float(np.sqrt(np.prod(view.size)))
+        at_target = np.linalg.norm(places.centres - view.centre, axis=1) < apart
+        itself = float(places.scores[at_target].max(initial=0.0)) if tracked else 0.0
+        value = np.where(at_target, 0.0, places.scores)
         for _ in range(MOST_FOUND):
-            value = np.where(np.linalg.norm(places.centres - avoid, axis=1) < apart, 0.0, value)
             best = int(np.argmax(value))
-            if value[best] < ANSWER[tracked]:
-                return False
+            if value[best] < max(ANSWER[tracked], itself):
+                break
             like = self._like(before, (places.centres[best], places.sizes[best]))
             if like >= SAME[tracked] and like - self.own > LEAD:
                 return True
-            avoid, apart = places.centres[best], APART * float(np.sqrt(np.prod(size)))
-        return False
+            near = np.linalg.norm(places.centres - places.centres[best], axis=1) < APART * float(np.sqrt(np.prod(size)))
+            value = np.where(near, 0.0, value)
+        return False if itself >= ITSELF else None
 
     def _like(self, before: Scene, place: tuple[Vector, Vector]) -> float:
         """Cosine to a position of a stored frame, over the target's cells."""

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from tracker.crops import mean_colour
 from tracker.tracking import moves
+from tracker.tracking.distractors import StoredView
 from tracker.tracking.filters import cells_of
 from tracker.tracking.identity import switched
 from tracker.tracking.individual import individual_of
@@ -150,6 +151,9 @@ class Lifecycle:
     def _take_in(self, target: Target, observation: Observation, frame: Image, copy: Callable[[], Image]) -> None:
         """Learns from a frame in which a target was tracked reliably."""
         sure = self.active and target.belief.state is TrackState.TRACKING
+        target.last = None
+        if sure and observation.picture is not None:
+            target.last = StoredView.of(observation.picture, observation.crop, target.centre, target.size, target.age)
         if sure:
             target.update_reference_logit(observation.logit, self.config.states.peak_fall, observation.online)
             target.keep(copy, self.config)

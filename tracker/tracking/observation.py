@@ -13,7 +13,7 @@ from tracker.crops import Crop, SearchRegion
 from tracker.runtime.base import Response
 from tracker.tracking.arrays import Array, namespace
 from tracker.tracking.decode import Decoded, Weighed
-from tracker.types import Timing
+from tracker.types import Image, Timing
 
 Vector = NDArray[np.float64]
 LARGEST_LOGIT, LARGEST_SIDE = 30.0, 1e5
@@ -47,6 +47,7 @@ class Observation:
         score: In [0, 1]; calibrated if the model is.
         size: (2,) predicted size, frame pixels.
         maps: The maps behind it (boxes head).
+        picture: The pixels of `crop`, if they were cut here.
     """
 
     found: Decoded
@@ -55,6 +56,7 @@ class Observation:
     score: float
     size: Vector
     maps: Maps | None = None
+    picture: Image | None = None
 
     @property
     def logit(self) -> float:

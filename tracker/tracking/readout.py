@@ -24,6 +24,7 @@ from tracker.tracking.numbers import column, module_of, split, values
 from tracker.tracking.observation import Maps, Observation
 from tracker.tracking.peaks import PEAK, box_of, read_peaks, read_scales
 from tracker.tracking.target import Target
+from tracker.types import Image
 
 if TYPE_CHECKING:
     from tracker.tracking.observer import Observer
@@ -52,6 +53,7 @@ class _Peaks:
     crops: Sequence[Crop]
     sizes: NDArray[np.float64]
     maps: Sequence[Maps]
+    pictures: Sequence[Image | None]
     peaks: Array
     responses: Array
 
@@ -80,7 +82,7 @@ def read_all(
             found.append(_find(observer, *mine, one))
     hosted = to_host([array for one in found for array in (one.peaks, one.responses)])
     for look, peaks, responses in zip(found, hosted[::2], hosted[1::2], strict=True):
-        own = [targets[k] for k in look.numbers], look.crops, look.sizes, look.maps
+        own = [targets[k] for k in look.numbers], look.crops, look.sizes, look.maps, look.pictures
         observations.update(zip(look.numbers, _observations(observer.config, *own, peaks, responses), strict=True))
     return [observations[k] for k in range(len(targets))]
 
@@ -105,7 +107,8 @@ def _find(observer: Observer, targets: Sequence[Target], regions: Sequence[Searc
     best = weighed.mixed.reshape(len(targets), -1).argmax(axis=1)
     peaks = read_peaks(weighed, best, observer.stride, crops[0].size)
     maps = [Maps(weighed, response.embedding, row, bool(has)) for row, has in enumerate(there)]
-    return _Peaks(matched.numbers, crops, sizes, maps, peaks, weighed.response)
+    pictures = [region.picture for region in regions]
+    return _Peaks(matched.numbers, crops, sizes, maps, pictures, peaks, weighed.response)
 
 
 def at_cell(observer: Observer, target: Target, observation: Observation, cell: int) -> Observation:
@@ -113,7 +116,7 @@ def at_cell(observer: Observer, target: Target, observation: Observation, cell: 
     assert observation.weighed is not None and observation.maps is not None
     batch = Weighed(*(None if one is None else one[None] for one in vars(observation.weighed).values()))
     peaks = read_peaks(batch, np.array([cell]), observer.stride, observation.crop.size)
-    look = [observation.crop], observation.size[None], [observation.maps]
+    look = [observation.crop], observation.size[None], [observation.maps], [observation.picture]
     return _observations(observer.config, [target], *look, peaks, batch.response)[0]
 
 
@@ -123,6 +126,7 @@ def _observations(
     crops: Sequence[Crop],
     sizes: NDArray[np.float64],
     maps: Sequence[Maps],
+    pictures: Sequence[Image | None],
     read: NDArray[np.float32],
     responses: NDArray[np.float32],
 ) -> list[Observation]:
@@ -138,12 +142,12 @@ def _observations(
     read_there = [values(one) for one in (response, weighted, logit, index)]
     heard = features[:, ONLINE].tolist()
     made = []
-    for x, y, across, down, own, weight, peak, cell, said, score, image, judged, crop, size, look in zip(
-        *found, *read_there, heard, scores.tolist(), responses, features, crops, sizes, maps, strict=True
+    for x, y, across, down, own, weight, peak, cell, said, score, image, judged, crop, size, look, cut in zip(
+        *found, *read_there, heard, scores.tolist(), responses, features, crops, sizes, maps, pictures, strict=True
     ):
         place = divmod(int(cell), width)
         decoded = Decoded(x, y, across, down, 1.0, own, weight, place, peak, image, said if look.online else None)
-        made.append(Observation(decoded, crop, judged, score, size, look))
+        made.append(Observation(decoded, crop, judged, score, size, look, cut))
     return made
 
 
@@ -177,7 +181,7 @@ def _classic(observer: Observer, target: Target, region: SearchRegion, logits: N
     size = region.size * crop.scale
     peaks = read_scales(found, chosen, box_of(found, size, crop.size), observer.stride, crop.size)
     features, scores = _judge(observer.config, [target], peaks, size[None], crop.size, np.zeros(1, np.bool_))
-    return Observation(found, crop, features[0], float(scores[0]), region.size)
+    return Observation(found, crop, features[0], float(scores[0]), region.size, None, region.picture)
 
 
 def narrowness(observer: Observer, targets: Sequence[Target]) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tracker.config import TrackingConfig
 from tracker.crops import Colour
 from tracker.tracking import moves
-from tracker.tracking.distractors import DistractorMemory
+from tracker.tracking.distractors import DistractorMemory, StoredView
 from tracker.tracking.looks import Individual, Looks
 from tracker.tracking.motion import MotionModel
 from tracker.tracking.online_filter import OnlineFilter
@@ -51,6 +51,7 @@ class Target:
         redetection: The search for it, while it is LOST.
         filter: Its online filter, or None.
         distractors: A recent reliable frame and the distractors in it, or None.
+        last: What the network saw of it in the last frame, if it was tracked reliably there.
         motion: Its motion model.
         expected: (2,) its predicted centre in this frame, or None.
         watched: Whether the camera's motion was observed for it in the previous frame.
@@ -78,6 +79,7 @@ class Target:
     redetection: Redetection | None = None
     filter: OnlineFilter | None = None
     distractors: DistractorMemory | None = None
+    last: StoredView | None = None
     motion: MotionModel = field(default_factory=MotionModel)
     expected: Vector | None = None
     watched: bool = False
@@ -146,7 +148,7 @@ class Target:
             if last is not None:
                 far = last.earlier is None or self.age - last.earlier.age >= EARLIER * config.distractors.gap
                 earlier = replace(last, earlier=None, others=[]) if far else last.earlier
-            self.distractors = DistractorMemory(copy(), self.centre, self.size, self.age, earlier)
+            self.distractors = DistractorMemory(copy(), self.centre, self.size, self.age, earlier=earlier)
 
     def drop(self, logit: float) -> float:
         """How far a response is below the reference, in logits; 0 without a reference."""
