@@ -8,6 +8,7 @@ import logging
 import re
 import typing
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 from tracker.config_words import check_sections, kind_at, misfit, wrong_kind
@@ -161,9 +162,15 @@ def _drop_removed(given: Any, cls: type, where: str, prefix: str = "") -> None:
         for section in sections:
             holder = holder.get(section) if OmegaConf.is_dict(holder) else None
         if OmegaConf.is_dict(holder) and name in holder and (value := holder.pop(name)) != 0:
-            logger.warning("In %s: %s%s=%s has no effect; the setting is gone.", where, prefix, key, shown(value))
+            _report_removed(where, f"{prefix}{key}", shown(value))
     for name, kind in _sections(cls).items():
         _drop_removed(given, kind, where, f"{prefix}{name}.")
+
+
+@cache
+def _report_removed(where: str, name: str, value: str) -> None:
+    """Logs once what has no effect: options are checked before they are used, so they are merged more than once."""
+    logger.warning("In %s: %s=%s has no effect; the setting is gone.", where, name, value)
 
 
 def _unlock(node: Any) -> None:

@@ -173,11 +173,12 @@ class RedetectionConfig(Checked, section="tracking.redetection"):
             distractors.
         wait: The LOST frame in which the search beyond the last position begins: most targets are hidden for a moment
             and reappear where they were. 0 or 1: the first.
-        tiles: Greatest number of search windows per frame.
+        tiles: Greatest number of search windows per frame. Several overlap by a whole template, single ones by half of
+            one.
         work: Greatest amount of network work in one frame of a LOST target, in units of one pass over the full
             `model.search_size`. The pass at its last position counts (in the small window once `follow_frames` are
             over), the search windows shrink to what is left, and a candidate is verified in the next frame. 0: no
-            limit, as `--thorough` sets; 2 limits a LOST frame to twice the work of a tracked one.
+            limit, as `--thorough` sets, with two `tiles`; 2 limits a LOST frame to twice the work of a tracked one.
         budget_ms: Time limit for the search windows of a frame; at least one is searched. 0: no limit, so that results
             repeat on any machine; the tools set 40 for cameras and streams.
         size: Side of these windows, at least that of the template; 0: one and a half times the search crop.

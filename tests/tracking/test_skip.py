@@ -16,7 +16,7 @@ from tracker.errors import ConfigError
 from tracker.geometry import iou
 from tracker.tracking.median_flow import KeyFrame
 from tracker.tracking.multi import MultiTracker
-from tracker.tracking.observer import Scene
+from tracker.tracking.scene import Scene
 from tracker.tracking.skip import looked
 from tracker.tracking.tracker import SiamTracker
 from tracker.types import Track, TrackState

@@ -87,7 +87,7 @@ def load_tracker(args: argparse.Namespace, live: bool = False) -> SiamTracker:
 
     overrides = list(args.overrides)
     if args.thorough:
-        overrides.insert(0, "tracking.redetection.work=0")
+        overrides[:0] = ["tracking.redetection.work=0", "tracking.redetection.tiles=2"]
     if live and args.config is None:
         overrides.insert(0, f"tracking.redetection.budget_ms={LIVE_BUDGET_MS}")
     return SiamTracker.from_pretrained(

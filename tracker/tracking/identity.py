@@ -10,6 +10,7 @@ need not look like the target.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -20,9 +21,10 @@ from numpy.typing import NDArray
 from tracker.crops import Crop
 from tracker.tracking.distractors import ALIKE, DistractorMemory, KnownDistractor, Other, StoredView
 from tracker.tracking.observation import Observation
-from tracker.tracking.observer import Observer, Scene
+from tracker.tracking.observer import Observer
 from tracker.tracking.readout import at_cell
 from tracker.tracking.redetection_search import APART, JUMP, LEAST_HOPE, weigh_windows
+from tracker.tracking.scene import Scene
 from tracker.tracking.similarity import similarity
 from tracker.tracking.state_machine import Belief
 from tracker.tracking.target import Target, Vector
@@ -45,8 +47,6 @@ BESIDE = 0.4
 it is `JUMP`, since a box that slid off the target and returns to it is no jump to another object."""
 MOST_FOUND = 3
 """Greatest number of positions compared in a stored frame."""
-SPREAD = 0.45
-"""Distance of the four windows' centres from the candidate, in their sides along each axis: they overlap a little."""
 ITSELF = 0.95
 """Score at the target's place in a stored frame from which on a target that jumped is not asked further."""
 LAST = 3
@@ -69,8 +69,7 @@ def switched(scene: Scene, target: Target, before: Belief, observation: Observat
         before: Its belief in the previous frame.
         observation: Of this frame.
     """
-    size = float(np.sqrt(np.prod(target.size)))
-    step = float(np.linalg.norm(observation.place[0] - target.place[0])) / size
+    step = _jump(target, observation)
     fell = before.relative(observation.score) < scene.observer.config.states.uncertain_score
     resumed = before.state is TrackState.UNCERTAIN and target.belief.state is TrackState.TRACKING
     if resumed or (step > JUMP and fell):
@@ -80,6 +79,11 @@ def switched(scene: Scene, target: Target, before: Belief, observation: Observat
         return False
     memory.cleared = not _Candidate(scene, target, observation).was_elsewhere(tracked=True)
     return not memory.cleared
+
+
+def _jump(target: Target, observation: Observation) -> float:
+    """Distance from the target's predicted centre, in sqrt(w h)."""
+    return float(np.linalg.norm(observation.place[0] - target.place[0]) / np.sqrt(np.prod(target.size)))
 
 
 def is_distractor(scene: Scene, target: Target, observation: Observation, strict: bool = True) -> bool:
@@ -101,7 +105,7 @@ def is_distractor(scene: Scene, target: Target, observation: Observation, strict
     known = kept.known_at(place, target.age, scene.observer.config.distractors.frames)
     if candidate.is_one_of(known):
         return True
-    return candidate.was_near(strict) or candidate.was_elsewhere()
+    return candidate.was_near(strict) or candidate.was_elsewhere(far=strict)
 
 
 class _Candidate:
@@ -132,8 +136,11 @@ class _Candidate:
     @cached_property
     def own(self) -> float:
         """Its cosine to the target: in a stored frame, or to the most similar view in its bank."""
-        stored = [self._like_target(memory) for memory in self.memories]
-        return max([self.target.bank.likeness(self.embedding), *stored])
+        return max([self._like_bank, *(self._like_target(memory) for memory in self.memories)])
+
+    @cached_property
+    def _like_bank(self) -> float:
+        return self.target.bank.likeness(self.embedding)
 
     def is_one_of(self, known: Sequence[KnownDistractor]) -> bool:
         """Whether it resembles a distractor that may have come there more than the target; that one is moved."""
@@ -153,29 +160,30 @@ class _Candidate:
                 continue
             # Both were visible in one frame, so they can be distinguished as individuals: which of the two is the
             # candidate?
-            like = max(self._like_target(memory), self.target.bank.likeness(self.embedding))
+            like = max(self._like_target(memory), self._like_bank)
             lead = self._like(before, (other.centre, other.size)) - like
             least = max(self.observation.logit - self.observer.config.redetection.drop, ALIKE)
             return self._remembered(lead > (-AMBIGUOUS if strict and other.logit >= least else AMBIGUOUS))
         return False
 
-    def was_elsewhere(self, tracked: bool = False) -> bool:
+    def was_elsewhere(self, tracked: bool = False, far: bool = False) -> bool:
         """Whether, matched backwards in a stored frame, it finds something outside the target that it resembles more.
 
         Args:
-            tracked: It is a tracked target that jumped, not a re-detection: nothing is asked if it resembles the target
+            tracked: It is a tracked target that jumped with a high score: nothing is asked if it resembles the target
                 enough, and the last frame is asked first.
+            far: Whether to search farther: a re-detection may have come from anywhere.
         """
-        if not self.memories or (tracked and self.own >= UNLIKE):
+        if not self.memories or (tracked and self._like_bank >= UNLIKE):
             return False
-        if tracked:
-            last = self.target.last
-            views: list[StoredView] = [last] if last and self.target.age - last.age <= LAST else []
-            answers = (self._find_in(view, tracked) for view in views + self.memories)
-            return self._remembered(next((answer for answer in answers if answer is not None), False))
-        found = any(self._find_in(memory) for memory in self.memories)
-        # It may have come from anywhere.
-        return self._remembered(found or any(self._find_in(memory, far=True) for memory in self.memories))
+        if not tracked:
+            return self._remembered(any(self._find_in(memory, far=far) for memory in self.memories))
+        last = self.target.last
+        answer = self._find_in(last, tracked) if last and self.target.age - last.age <= LAST else None
+        if answer is None and self.own >= UNLIKE:
+            return False
+        answers = (self._find_in(memory, tracked) for memory in self.memories)
+        return self._remembered(answer if answer is not None else next((a for a in answers if a is not None), False))
 
     def _find_in(self, view: StoredView, tracked: bool = False, far: bool = False) -> bool | None:
         """Matches it backwards in a stored frame.
@@ -183,7 +191,7 @@ class _Candidate:
         Args:
             view: The frame.
             tracked: As in `was_elsewhere`.
-            far: Whether to search twice as far, in four windows.
+            far: As in `was_elsewhere`.
 
         Returns:
             True: something outside the target resembles it more than the target does. False: what it finds is the
@@ -193,11 +201,10 @@ class _Candidate:
         if view.window is not None:
             crops = [Crop(0.0, 0.0, 1.0, view.window.size)]
         else:
-            # A window of the search, larger than that of a frame: the thing may have moved by several sizes since.
-            side = observer.side(size) * observer.window / observer.sizes[0]
-            corners = [(-1, -1), (1, -1), (-1, 1), (1, 1)] if far else [(0, 0)]
-            centres = np.clip(centre + np.array(corners) * side * SPREAD, 0, before.extent)
-            crops = [Crop.around(middle, side, observer.window) for middle in centres]
+            width, extent = self._reach(view, tracked, far), np.array(before.extent)
+            side = observer.side(size) * width / observer.sizes[0]
+            within = np.minimum(side, extent) / 2
+            crops = [Crop.around(np.clip(centre, within, extent - within), side, width)]
         response, windows = before.match(self.template, crops, self.target.fill), [(crop, 1.0) for crop in crops]
         places = weigh_windows(response.score, response.boxes, windows, size, observer.stride, observer.config)
         apart = (BESIDE if view.window is None else JUMP) * float(np.sqrt(np.prod(view.size)))
@@ -214,6 +221,20 @@ class _Candidate:
             near = np.linalg.norm(places.centres - places.centres[best], axis=1) < APART * float(np.sqrt(np.prod(size)))
             value = np.where(near, 0.0, value)
         return False if itself >= ITSELF else None
+
+    def _reach(self, view: StoredView, tracked: bool, far: bool) -> int:
+        """Side of the window that a stored frame is searched in, crop pixels: what isn't beside the target may have
+        moved by several sizes since, the farther the longer ago; at most the frame."""
+        observer = self.observer
+        template, full = observer.sizes
+        if tracked and _jump(self.target, self.observation) <= JUMP:
+            return full
+        if not far:
+            return observer.window
+        times = 2.0 if view is self.memories[0] else 2.5
+        whole = max(view.frame.shape[:2]) / observer.side(self.observation.place[1]) * template
+        cells = math.ceil(min(times * (full - 1), max(whole, full - 1)) / observer.stride)
+        return cells * observer.stride + 1
 
     def _like(self, before: Scene, place: tuple[Vector, Vector]) -> float:
         """Cosine to a position of a stored frame, over the target's cells."""

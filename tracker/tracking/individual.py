@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from tracker.crops import Colour
 from tracker.tracking.embedding import mean_cell, parts_of, unit
 from tracker.tracking.looks import Individual
-from tracker.tracking.observer import Observer, Scene
+from tracker.tracking.observer import Observer
+from tracker.tracking.scene import Scene
 from tracker.tracking.template_memory import KnownTarget, TemplateView
 
 WHOLE, QUARTERS, COLOUR = 0.25, 0.5, 0.25

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from tracker.tracking.individual import describe_places
 from tracker.tracking.observation import Observation
-from tracker.tracking.observer import Scene
 from tracker.tracking.redetection import search_windows
 from tracker.tracking.redetection_search import APART, CLEAR, Redetection, log_odds, weigh_windows, within_frame
+from tracker.tracking.scene import Scene
 from tracker.tracking.state_machine import found
 from tracker.tracking.target import Target, Vector
 

@@ -18,10 +18,11 @@ from tracker.tracking.known_search import find_known
 from tracker.tracking.motion import CameraMotion
 from tracker.tracking.new_views import add_new_views
 from tracker.tracking.observation import Observation, clean
-from tracker.tracking.observer import Observer, Scene
+from tracker.tracking.observer import Observer
 from tracker.tracking.online_filter import OnlineFilter, first_windows
 from tracker.tracking.redetection import redetect_lost
 from tracker.tracking.redetection_search import Redetection
+from tracker.tracking.scene import Scene
 from tracker.tracking.skip import carry, looked
 from tracker.tracking.state_machine import Belief, missing, next_belief
 from tracker.tracking.target import Target

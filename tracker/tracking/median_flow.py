@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from tracker.tracking.observer import Scene
+    from tracker.tracking.scene import Scene
 
 Vector = NDArray[np.float64]
 

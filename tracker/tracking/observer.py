@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from tracker.config import TrackingConfig
-from tracker.crops import Colour, Crop, SearchRegion, context_area, context_side, mean_colour, small_green
+from tracker.crops import Colour, Crop, SearchRegion, context_area, context_side, mean_colour
 from tracker.geometry import check_box
 from tracker.model.backbone_specs import SPECS
 from tracker.model.checkpoint import fingerprint
@@ -262,39 +261,3 @@ class Observer:
         """A template crop: the image around a position of a frame, at template size."""
         crop = Crop.around(centre, self.side(size), self.sizes[0])
         return TemplateView(crop.cut(frame, fill), (size * crop.scale).astype(np.float32), age)
-
-
-@dataclass(frozen=True)
-class Scene:
-    """A frame and the queries that re-detection, identity and skipping may make: they never get the image itself."""
-
-    observer: Observer
-    frame: Image
-
-    @property
-    def extent(self) -> tuple[int, int]:
-        """(width, height) in pixels."""
-        return self.frame.shape[1], self.frame.shape[0]
-
-    def small_green(self, window: tuple[int, int, int, int], step: int, halve: bool) -> NDArray[np.uint8]:
-        """See `tracker.crops.small_green`."""
-        return small_green(self.frame, window, step, halve)
-
-    def observe(self, target: Target, place: tuple[Vector, Vector]) -> Observation:
-        """Observes a target in the full search window around a position: centre and size (2,), frame pixels."""
-        region = self.observer.search_region(target, self.frame, place)
-        matched = Matched([0], self.observer.match(target, region))
-        return read_all(self.observer, [target], [region], [matched])[0]
-
-    def match(self, template: Any, windows: Sequence[Crop], fill: Colour) -> Response:
-        """Responses of an embedded template in some windows of one size."""
-        return clean(self.observer.engine.match(template, [window.cut(self.frame, fill) for window in windows]))
-
-    def template(self, place: tuple[Vector, Vector], fill: Colour) -> Any:
-        """A position, its centre and size (2,) in frame pixels, embedded as a template where the engine keeps it."""
-        view = self.observer.view(self.frame, *place, fill, 0)
-        return self.observer.engine.embed_template([view.picture], view.target[None])
-
-    def embedding(self, place: tuple[Vector, Vector], fill: Colour) -> NDArray[np.float32]:
-        """(1, C, h, w) host copy of `template`."""
-        return self.observer.engine.to_host(self.template(place, fill))

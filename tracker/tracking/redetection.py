@@ -14,7 +14,7 @@ from tracker.tracking import moves
 from tracker.tracking.confidence import FEATURES, verified
 from tracker.tracking.identity import is_distractor, pass_over
 from tracker.tracking.observation import Observation
-from tracker.tracking.observer import Observer, Scene
+from tracker.tracking.observer import Observer
 from tracker.tracking.redetection_search import (
     LEAST_HOPE,
     Redetection,
@@ -24,6 +24,7 @@ from tracker.tracking.redetection_search import (
     window_within,
     within_frame,
 )
+from tracker.tracking.scene import Scene
 from tracker.tracking.state_machine import found, resumed
 from tracker.tracking.target import Target, Vector
 

@@ -30,7 +30,7 @@ APART = 0.6
 CLEAR = 0.75
 """Distance from the best position, in its sqrt(w h), above which a position is another object."""
 FEW = 0.5
-"""Overlap of two windows, in template windows, if work is limited: enough for a target with part of its
+"""Overlap of two windows, in template windows, if there is one per frame or less: enough for a target with part of its
 surroundings."""
 
 LEAST_HOPE = 0.1
@@ -133,7 +133,7 @@ class Redetection:
             count = int(np.clip(config.redetection.budget_ms / 1e3 / self.tile_seconds, 1, count))
         if not self.queue:
             factor = self.factor(config.redetection.scale_step)
-            overlap = 1.0 if room is None else FEW
+            overlap = 1.0 if room is None and config.redetection.tiles > 1 else FEW
             self.queue = [(crop, factor) for crop in tiles(centre, side * factor, frame, sizes[0], sizes[1], overlap)]
             self.sweep += 1
         now, self.queue = self.queue[:count], self.queue[count:]

@@ -19,7 +19,7 @@ from tracker.tracking.median_flow import Carried, KeyFrame
 from tracker.types import TrackState
 
 if TYPE_CHECKING:
-    from tracker.tracking.observer import Scene
+    from tracker.tracking.scene import Scene
     from tracker.tracking.target import Target
 
 WAIT, LONGEST_WAIT = 1, 8

@@ -21,9 +21,10 @@ from tracker.tracking.confidence import FEATURES, OVERLAP, evidence, fit, hinges
 from tracker.tracking.lifecycle import Lifecycle
 from tracker.tracking.motion import CameraMotion
 from tracker.tracking.observation import Observation
-from tracker.tracking.observer import Observer, Scene
+from tracker.tracking.observer import Observer
 from tracker.tracking.redetection import likeness, search
 from tracker.tracking.redetection_search import Redetection
+from tracker.tracking.scene import Scene
 
 if TYPE_CHECKING:
     from tracker.model.checkpoint import LoadedModel
