@@ -221,6 +221,15 @@ def test_the_search_is_limited_in_time_where_frames_do_not_wait(
     assert load_tracker(args, live).observer.config.redetection.budget_ms == budget
 
 
+@pytest.mark.parametrize(("model", "usual"), [("siamtrack-s", (0, 1)), ("siamtrack-n", (2, 2))])
+def test_thorough_searches_as_much_in_every_model(model: str, usual: tuple[float, int]) -> None:
+    parser = Parser()
+    add_model_options(parser)
+    for options, limits in (([], usual), (["--thorough"], (0, 2))):
+        redetection = load_tracker(parser.parse_args(["--model", model, *options])).config.redetection
+        assert (redetection.work, redetection.tiles) == limits
+
+
 def test_damaged_frames_are_counted_in_the_summary(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

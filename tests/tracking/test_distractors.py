@@ -185,8 +185,9 @@ def test_the_last_window_is_asked_first_and_where_the_target_answers_there_nothi
         tracker.update(put(GROUND, THING, 60, 50))
     target, frame = tracker.target, put(GROUND, THING, 66, 50)
     assert target is not None and target.last is not None and target.last.window is not None
-    place = target.last.seen_from((target.centre, target.size))
-    assert np.allclose(place, (target.last.centre, target.last.size))
+    centre, size = target.last.seen_from((target.centre, target.size))
+    assert np.allclose(size, target.size * target.last.window.scale)
+    assert np.allclose(centre, target.last.window.size / 2, atol=2), "the window is around the target"
     scene = Scene(tracker.observer, frame)
     candidate = _Candidate(scene, target, scene.observe(target, (target.centre, target.size)))
     assert candidate._find_in(target.last, tracked=True) is False

@@ -73,7 +73,7 @@ class StoredView:
 
     Attributes:
         frame: A copy of the image, or the pixels of `window`.
-        centre, size: (2,) x, y and w, h of the target in it, in its pixels.
+        centre, size: (2,) x, y and w, h of the target in it, frame pixels.
         age: Age of the target in it, frames.
         embedding: (1, C, h, w) embedding of the target in it, as a template; None until it was needed.
         window: The window of the frame; None: the whole frame.
@@ -85,13 +85,6 @@ class StoredView:
     age: int
     embedding: NDArray[np.float32] | None = None
     window: Crop | None = None
-
-    @classmethod
-    def of(cls, picture: Image, window: Crop, centre: Vector, size: Vector, age: int) -> StoredView:
-        """A window of a frame; `centre` and `size` in pixels of the frame."""
-        view = cls(picture, centre, size, age, None, window)
-        view.centre, view.size = view.seen_from((centre, size))
-        return view
 
     def seen_from(self, place: tuple[Vector, Vector]) -> tuple[Vector, Vector]:
         """The centre and size (2,) of a position of the frame, in pixels of the view."""

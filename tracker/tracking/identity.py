@@ -39,7 +39,7 @@ AMBIGUOUS = 0.1
 LEAD = 0.1
 """Least lead of a candidate's cosine to what it finds in a stored frame over that to the target: then they are one
 object. Where targets vanished beside another thing leads were mostly 0.15 and more, those of right places below 0 but
-for 4 of 230 (docs/experiments.md, 155)."""
+for 4 of 288 re-detections (docs/experiments.md, 155)."""
 SAME, ANSWER = (0.5, 0.65), (0.6, 0.5)
 """Least cosine of the two, and least score of what it finds: of a re-detection, and of a tracked target that jumped."""
 BESIDE = 0.4
@@ -47,6 +47,8 @@ BESIDE = 0.4
 it is `JUMP`, since a box that slid off the target and returns to it is no jump to another object."""
 MOST_FOUND = 3
 """Greatest number of positions compared in a stored frame."""
+REACHES = (2.0, 2.5)
+"""Side, in search windows, of the window for a re-detection: in the newest stored frame, and in the earlier one."""
 ITSELF = 0.95
 """Score at the target's place in a stored frame from which on a target that jumped is not asked further."""
 LAST = 3
@@ -103,9 +105,7 @@ def is_distractor(scene: Scene, target: Target, observation: Observation, strict
         return False
     candidate = _Candidate(scene, target, observation)
     known = kept.known_at(place, target.age, scene.observer.config.distractors.frames)
-    if candidate.is_one_of(known):
-        return True
-    return candidate.was_near(strict) or candidate.was_elsewhere(far=strict)
+    return candidate.is_one_of(known) or candidate.was_near(strict) or candidate.was_elsewhere(far=strict)
 
 
 class _Candidate:
@@ -207,8 +207,9 @@ class _Candidate:
             crops = [Crop.around(np.clip(centre, within, extent - within), side, width)]
         response, windows = before.match(self.template, crops, self.target.fill), [(crop, 1.0) for crop in crops]
         places = weigh_windows(response.score, response.boxes, windows, size, observer.stride, observer.config)
-        apart = (BESIDE if view.window is None else JUMP) * float(np.sqrt(np.prod(view.size)))
-        at_target = np.linalg.norm(places.centres - view.centre, axis=1) < apart
+        middle, extent_then = view.seen_from((view.centre, view.size))
+        apart = (BESIDE if view.window is None else JUMP) * float(np.sqrt(np.prod(extent_then)))
+        at_target = np.linalg.norm(places.centres - middle, axis=1) < apart
         itself = float(places.scores[at_target].max(initial=0.0)) if tracked else 0.0
         value = np.where(at_target, 0.0, places.scores)
         for _ in range(MOST_FOUND):
@@ -231,7 +232,7 @@ class _Candidate:
             return full
         if not far:
             return observer.window
-        times = 2.0 if view is self.memories[0] else 2.5
+        times = REACHES[view is not self.memories[0]]
         whole = max(view.frame.shape[:2]) / observer.side(self.observation.place[1]) * template
         cells = math.ceil(min(times * (full - 1), max(whole, full - 1)) / observer.stride)
         return cells * observer.stride + 1

@@ -154,7 +154,8 @@ class Lifecycle:
         sure = self.active and target.belief.state is TrackState.TRACKING
         target.last = None
         if sure and observation.picture is not None:
-            target.last = StoredView.of(observation.picture, observation.crop, target.centre, target.size, target.age)
+            place = target.centre, target.size
+            target.last = StoredView(observation.picture, *place, target.age, window=observation.crop)
         if sure:
             target.update_reference_logit(observation.logit, self.config.states.peak_fall, observation.online)
             target.keep(copy, self.config)

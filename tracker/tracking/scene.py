@@ -47,7 +47,7 @@ class Scene:
 
     def template(self, place: tuple[Vector, Vector], fill: Colour) -> Any:
         """A position, its centre and size (2,) in frame pixels, embedded as a template where the engine keeps it."""
-        key = (*place[0].tolist(), *place[1].tolist())
+        key = (*place[0].tolist(), *place[1].tolist(), *fill)
         if key not in self._templates:
             view = self.observer.view(self.frame, *place, fill, 0)
             self._templates[key] = self.observer.engine.embed_template([view.picture], view.target[None])
